@@ -1,0 +1,33 @@
+# Flags that every target shares, carried by the interface library `hunch_compiler`.
+add_library(hunch_compiler INTERFACE)
+target_compile_options(hunch_compiler INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-psabi
+  -Wno-missing-field-initializers)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # False positives of gcc 12 in inlined std::string / std::vector code (gcc PR 105329, 105651).
+  target_compile_options(hunch_compiler INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds
+    -Wno-maybe-uninitialized -Wno-stringop-overread)
+endif()
+if(HUNCH_WERROR)
+  target_compile_options(hunch_compiler INTERFACE -Werror)
+endif()
+if(HUNCH_SANITIZE)
+  target_compile_options(hunch_compiler INTERFACE -fsanitize=${HUNCH_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(hunch_compiler INTERFACE -fsanitize=${HUNCH_SANITIZE})
+endif()
+if(HUNCH_FUZZ)
+  target_compile_options(hunch_compiler INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(HUNCH_SCALAR)
+  # Highway compiles only its scalar target; kernels fall back to their plain loops.
+  target_compile_definitions(hunch_compiler INTERFACE HWY_COMPILE_ONLY_SCALAR)
+endif()
+find_program(HUNCH_CCACHE ccache)
+if(HUNCH_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=time_macros ${HUNCH_CCACHE})
+endif()
+find_program(HUNCH_LLD ld.lld)
+if(HUNCH_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()

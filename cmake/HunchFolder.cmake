@@ -1,0 +1,83 @@
+# hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary])
+#
+# One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` becomes a test
+# program of its own, `x_fuzz.cc` a libFuzzer program. A folder sees the headers of a folder below
+# it as "folder/header.h", and only if it DEPENDS on it: every folder has an include root of its
+# own, which holds one link with the folder's name. An include that points upwards does not compile.
+function(hunch_folder name)
+  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK" ${ARGN})
+  set(dir ${CMAKE_CURRENT_SOURCE_DIR}/${name})
+  set(root ${CMAKE_BINARY_DIR}/include_roots/${name})
+  file(MAKE_DIRECTORY ${root})
+  file(CREATE_LINK ${dir} ${root}/${name} SYMBOLIC)
+
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc ${dir}/*/*.cc)
+  set(tests ${sources})
+  set(fuzzers ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
+  set(main "${sources}")
+  list(FILTER main INCLUDE REGEX "/main\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+
+  set(below)
+  foreach(dep IN LISTS ARG_DEPENDS)
+    list(APPEND below hunch_${dep})
+  endforeach()
+  if(sources)
+    add_library(hunch_${name} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(hunch_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(hunch_${name} ${scope} $<BUILD_INTERFACE:${root}>
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+  target_link_libraries(hunch_${name} ${scope} ${below} ${ARG_LINK} hunch_compiler)
+
+  if(ARG_EXECUTABLE AND main)
+    add_executable(${ARG_EXECUTABLE} ${main})
+    target_link_libraries(${ARG_EXECUTABLE} PRIVATE hunch_${name})
+    set_target_properties(${ARG_EXECUTABLE} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+  endif()
+  if(HUNCH_TESTS)
+    foreach(test IN LISTS tests)
+      hunch_test(${name} ${test})
+    endforeach()
+  endif()
+  if(HUNCH_FUZZ)
+    foreach(fuzz IN LISTS fuzzers)
+      hunch_fuzz(${name} ${fuzz})
+    endforeach()
+  endif()
+endfunction()
+
+# src/io/gguf_test.cc -> program and ctest entry `io.gguf`. A test whose file name ends in
+# `_slow_test.cc` carries the ctest label `slow`.
+function(hunch_test folder source)
+  get_filename_component(stem ${source} NAME_WE)
+  string(REGEX REPLACE "_test$" "" stem ${stem})
+  set(target test_${folder}_${stem})
+  add_executable(${target} ${source})
+  target_link_libraries(${target} PRIVATE hunch_${folder} GTest::gtest GTest::gtest_main)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_compile_definitions(${target} PRIVATE HUNCH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    HUNCH_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${folder}.${stem} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set(label fast)
+  if(stem MATCHES "_slow$")
+    set(label slow)
+  endif()
+  set_tests_properties(${folder}.${stem} PROPERTIES LABELS ${label} TIMEOUT 900)
+endfunction()
+
+# src/io/gguf_fuzz.cc -> program fuzz_io_gguf; seeds in src/io/fuzz_corpus/gguf/ if there are any.
+function(hunch_fuzz folder source)
+  get_filename_component(stem ${source} NAME_WE)
+  string(REGEX REPLACE "_fuzz$" "" stem ${stem})
+  set(target fuzz_${folder}_${stem})
+  add_executable(${target} ${source})
+  target_link_libraries(${target} PRIVATE hunch_${folder} -fsanitize=fuzzer)
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+endfunction()

@@ -1,0 +1,1 @@
+# `cmake --install`: the binary, the public headers, one archive and a CMake package.

@@ -1,0 +1,38 @@
+#include "base/aligned_buffer.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "base/checked_math.h"
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+}
+
+AlignedBuffer::AlignedBuffer(size_t n_bytes) : size_(n_bytes) {
+  if (n_bytes == 0) return;
+  const bool huge = n_bytes >= 2 * kHugePageBytes;
+  const size_t align = huge ? kHugePageBytes : kAlignBytes;
+  const auto padded = checked_add(n_bytes, kPadBytes + align);
+  if (padded) data_ = static_cast<std::byte*>(std::aligned_alloc(align, round_up(n_bytes + kPadBytes, align)));
+  if (!data_) fail(ErrorKind::kMemory, "not enough memory: {} MB were asked for in one piece", n_bytes >> 20);
+#ifdef MADV_HUGEPAGE
+  if (huge) madvise(data_, round_up(n_bytes + kPadBytes, align), MADV_HUGEPAGE);  // a wish; refusal is fine
+#endif
+  std::memset(data_ + n_bytes, 0, kPadBytes);
+}
+
+AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+
+void Scratch::reserve(size_t n_bytes) {
+  if (n_bytes <= buffer_.size()) return;
+  buffer_ = AlignedBuffer();  // free first: the old contents are not promised
+  buffer_ = AlignedBuffer(n_bytes + n_bytes / 4);
+}
+
+}  // namespace hunch

@@ -1,0 +1,148 @@
+#include "base/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <exception>
+#include <fstream>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+
+// About 20-50 us: longer than the gap between two operators of a token, shorter than anyone notices.
+// Spinning threads would steal the core from each other when there are more threads than cores.
+constexpr int kSpins = 4000;
+
+inline void cpu_relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+std::vector<int> allowed_cpus() {
+  std::vector<int> cpus;
+#ifdef __linux__
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+#endif
+  return cpus;
+}
+
+// CPUs granted by the cgroup (v2 cpu.max), or 0 when there is no limit.
+size_t cgroup_cpus() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+  return std::max<size_t>(1, size_t(std::stod(quota) / period + 0.5));
+}
+
+// (package, core) of a cpu: hyper-threads of one core give equal answers.
+std::pair<int, int> core_of(int cpu) {
+  const std::string dir = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+  int package = 0, core = cpu;
+  std::ifstream(dir + "physical_package_id") >> package;
+  std::ifstream(dir + "core_id") >> core;
+  return {package, core};
+}
+
+void pin_to(size_t thread) {
+#ifdef __linux__
+  const std::vector<int> cpus = allowed_cpus();
+  if (cpus.empty()) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpus[thread % cpus.size()], &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+#endif
+}
+
+}  // namespace
+
+size_t default_n_threads() {
+  std::set<std::pair<int, int>> cores;
+  for (int cpu : allowed_cpus()) cores.insert(core_of(cpu));
+  size_t n = cores.empty() ? std::thread::hardware_concurrency() : cores.size();
+  if (const size_t limit = cgroup_cpus()) n = std::min(n, limit);
+  return std::max<size_t>(1, n);
+}
+
+ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>(1, n_threads)) {
+  if (pin) pin_to(0);
+  for (size_t thread = 1; thread < n_threads_; ++thread)
+    workers_.emplace_back([this, thread, pin] {
+      if (pin) pin_to(thread);
+      worker(thread);
+    });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  epoch_.fetch_add(1, std::memory_order_release);
+  epoch_.notify_all();
+  for (std::thread& t : workers_) t.join();
+}
+
+void ThreadPool::work(size_t thread) {
+  try {
+    call_(task_, thread);
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+}
+
+void ThreadPool::worker(size_t thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    uint32_t epoch;
+    int spins = 0;
+    while ((epoch = epoch_.load(std::memory_order_acquire)) == seen) {
+      if (++spins < kSpins) {
+        cpu_relax();
+      } else {
+        epoch_.wait(seen, std::memory_order_acquire);
+      }
+    }
+    seen = epoch;
+    if (stop_.load(std::memory_order_relaxed)) return;
+    work(thread);
+    if (n_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) n_running_.notify_one();
+  }
+}
+
+void ThreadPool::run_erased(Erased call, void* task) {
+  call_ = call;
+  task_ = task;
+  if (n_threads_ > 1) {
+    n_running_.store(uint32_t(n_threads_ - 1), std::memory_order_relaxed);
+    epoch_.fetch_add(1, std::memory_order_release);
+    epoch_.notify_all();
+  }
+  work(0);
+  if (n_threads_ > 1) {
+    int spins = 0;
+    uint32_t left;
+    while ((left = n_running_.load(std::memory_order_acquire)) != 0) {
+      if (++spins < kSpins) {
+        cpu_relax();
+      } else {
+        n_running_.wait(left, std::memory_order_acquire);
+      }
+    }
+  }
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+}  // namespace hunch

@@ -1,0 +1,24 @@
+// A Hugging Face model folder, read but not yet interpreted: what the files say, under HF's names.
+// The architecture files in model/ turn it into a ModelFile.
+#pragma once
+#include <filesystem>
+
+#include "io/model_file.h"
+
+namespace hunch {
+
+struct HfFolder {
+  std::filesystem::path path;
+  std::string config_json;       // text of config.json
+  std::vector<Tensor> tensors;   // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
+  std::vector<std::shared_ptr<const void>> owners;
+};
+
+// True when the folder holds a config.json.
+bool is_hf_folder(const std::filesystem::path& path);
+
+// Opens the folder: safetensors preferred over .bin, shards joined through *.index.json (a shard
+// named outside the folder is refused), weights memory-mapped. Messages name the file.
+HfFolder open_hf_folder(const std::filesystem::path& path);
+
+}  // namespace hunch

@@ -1,0 +1,20 @@
+// pytorch_model.bin: a zip (or, before torch 1.6, a bare sequence of pickles) of tensors. The
+// unpickler builds tensors, dictionaries and numbers and nothing else: no code is ever run.
+#pragma once
+#include <span>
+
+#include "io/model_file.h"
+
+namespace hunch {
+
+struct TorchCheckpoint {
+  std::vector<Tensor> tensors;                      // contiguous row-major
+  std::vector<std::shared_ptr<const void>> owners;  // copies of tensors that were strided in the file
+};
+
+// Parses a checkpoint's bytes. Tensors are views into `bytes` where they are stored contiguously.
+// Tied tensors (same storage) appear under each name. Throws Error{kFormat | kUnsupported}, naming
+// the opcode or class that is refused.
+TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes);
+
+}  // namespace hunch

@@ -1,0 +1,1 @@
+"""The demo model of hunch: tokenizer, data, model, optimiser, training, evaluation, export."""
