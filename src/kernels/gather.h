@@ -1,0 +1,36 @@
+// The two gathered kernels: every sparse technique of hunch ends in one of them.
+#pragma once
+#include <span>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "base/view.h"
+
+namespace hunch {
+
+// y[k] = dot(W[rows[k], :], x)  for every k in [0, n_rows).
+//
+//   W     [n, n_in]   any dtype; rows may be strided (neuron-major records)
+//   rows  [n_rows]    strictly increasing ids, each < n
+//   x     [n_in]
+//   y     [n_rows]    written; may not overlap x
+//
+// The next row's lines are prefetched while the current one is multiplied. Numerics as matmul's.
+// Idea: Liu et al. 2023, "Deja Vu" (arXiv:2310.17157), section 4.3.
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x,
+                std::span<float> y, Scratch& scratch);
+
+// y += sum_k a[k] * W[rows[k], :].
+//
+//   W [n, n_out]   rows [n_rows] as above   a [n_rows]   y [n_out], added to; may not overlap a
+//
+// Rows are shared out among the threads; each adds into its own f32 accumulator (in `scratch`), and
+// the accumulators are summed in thread order: deterministic for a given number of threads.
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a,
+                 std::span<float> y, Scratch& scratch);
+
+namespace ref {
+void gather_dot(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y);
+void gather_axpy(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a, std::span<float> y);
+}  // namespace ref
+}  // namespace hunch

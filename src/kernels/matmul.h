@@ -1,0 +1,50 @@
+// Dense products with weights of any dtype: the "all" selection at full speed.
+#pragma once
+#include <span>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "base/view.h"
+
+namespace hunch {
+
+// One product among several that share the input X.
+struct MatmulTask {
+  WeightView W;                  // [n_out, n_in]
+  std::span<const float> bias;   // [n_out], or empty
+  MatView<float> Y;              // [n_tokens, n_out], written
+};
+
+// Buffers that a product needs; kept by the caller so that a forward pass does not allocate.
+struct MatmulScratch {
+  Scratch input;    // X quantised or repacked
+  Scratch panels;   // weight panels unpacked by each thread
+};
+
+// Y[t, r] = dot(W[r, :], X[t, :]) + bias[r]  for every task, token t and row r.
+//
+//   X      [n_tokens, n_in]  n_in == W.cols of every task; rows may be strided
+//   tasks  products over the same X (Q, K and V; gate and up): X is quantised once and all rows are
+//          shared out among the threads in one loop. The W may differ in dtype.
+//
+// Y may not overlap X. F32, F16 and BF16 weights: products in f32 with f32 accumulation, so that a
+// 16-bit model gives the result of its exact weights. Quantised weights: X is rounded to int8 in
+// blocks of 32 (scale = absmax / 127) and multiplied in integers, as in Q8_0; k-quants in blocks of
+// 256 or 32 as suits the format. Summation order varies by target: do not expect equal bits.
+// One token streams W once (decode); many tokens unpack panels of W into cache and reuse them (prefill).
+void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch);
+
+// Y[t, :] = sum_k A[t, k] * Wt[k, :] + bias: the product with a matrix stored neuron-major, i.e.
+// transposed (W_down as [n_ff, n_embd]).
+//
+//   A   [n_tokens, n_ff]   Wt [n_ff, n_embd]   bias [n_embd] or empty   Y [n_tokens, n_embd], written
+//
+// All dtypes; weights are decoded to f32 and accumulated in f32.
+void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
+                       MatView<float> Y, MatmulScratch& scratch);
+
+namespace ref {  // Same contracts in double precision on decoded weights. The tests believe these.
+void matmul(MatView<const float> X, const MatmulTask& task);
+void matmul_transposed(MatView<const float> A, const WeightView& Wt, std::span<const float> bias, MatView<float> Y);
+}  // namespace ref
+}  // namespace hunch

@@ -1,0 +1,31 @@
+// Which rows to compute: the answer of every selector.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace hunch {
+
+// Strictly increasing row ids, or "all" rows of `n_total`.
+class Selection {
+ public:
+  static Selection all(size_t n_total);
+  // `rows` strictly increasing, each < n_total; checked in debug builds.
+  static Selection of(std::vector<uint32_t> rows, size_t n_total);
+
+  bool is_all() const { return all_; }
+  size_t n_total() const { return n_total_; }
+  size_t size() const { return all_ ? n_total_ : rows_.size(); }
+  double density() const { return n_total_ ? double(size()) / double(n_total_) : 1.0; }
+  // Empty when is_all().
+  std::span<const uint32_t> rows() const { return rows_; }
+  // The vector's memory, for selectors that fill the same Selection token after token.
+  std::vector<uint32_t>& refill(size_t n_total);
+
+ private:
+  bool all_ = true;
+  size_t n_total_ = 0;
+  std::vector<uint32_t> rows_;
+};
+
+}  // namespace hunch
