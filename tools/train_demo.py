@@ -6,6 +6,7 @@ Typical run (see tools/README.md):
   train_demo.py train                   train until told to decay (echo "until 01:38" > build/train/DECAY)
   train_demo.py eval                    perplexity, activation sparsity, sample text
   train_demo.py export                  Hugging Face folder
+  train_demo.py check                   tests of this code
 """
 import argparse
 import os
@@ -54,6 +55,13 @@ def cmd_export(a):
     from demo.export import export
 
     export(a)
+
+
+def cmd_check(a):
+    """Tests this Python code against Hugging Face's outputs."""
+    from demo.check import check
+
+    check(a)
 
 
 def main():
@@ -109,6 +117,9 @@ def main():
     p.add_argument("--checkpoint", type=Path, default=work / "decayed.pt")
     p.add_argument("--out", type=Path, default=work / "hf", help="folder to write")
     p.add_argument("--status", help="a line for the file STATUS")
+
+    p = verb("check", cmd_check)
+    p.add_argument("--shared", type=Path, default=shared(), help="folder of golden/ and tokenizers/")
 
     a = ap.parse_args()
     a.run(a)
