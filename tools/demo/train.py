@@ -102,7 +102,7 @@ def train(a):
     step = seen = 0
     if a.resume:
         found = [p for p in (a.resume_from,) if p] or [a.work / "last.pt", a.work / "stable.pt"]
-        found = [p for p in found if p.exists()]
+        found = sorted((p for p in found if p.exists()), key=lambda p: -p.stat().st_mtime)
         if not found:
             raise SystemExit("--resume: no checkpoint")
         ck = torch.load(found[0], map_location=device)
