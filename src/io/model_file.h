@@ -30,8 +30,9 @@ using MetaValue = std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int
 // expected and what was found; numbers convert between integer widths when the value fits.
 class Metadata {
  public:
-  bool has(std::string_view key) const { return values_.count(std::string(key)) > 0; }
+  bool has(std::string_view key) const { return find(key) != nullptr; }
   const MetaValue* find(std::string_view key) const;
+  // Replaces the value in place where the key exists, else appends.
   void set(std::string key, MetaValue value);
   void erase(std::string_view key);
   // Insertion order, as it was in the file.
@@ -55,7 +56,7 @@ class Metadata {
   std::vector<int64_t> get_ints(std::string_view key) const;
 
  private:
-  std::map<std::string, MetaValue> values_;
+  std::map<std::string, MetaValue, std::less<>> values_;
   std::vector<std::string> keys_;
 };
 
@@ -88,6 +89,7 @@ struct ModelFile {
   // Throws Error{kNotFound} naming the tensor and the closest name there is.
   const Tensor& get(std::string_view name) const;
   // Builds the name index used by find(); readers call it last, writers of `tensors` call it again.
+  // Throws Error{kFormat} when two tensors have one name.
   void index();
 
  private:
