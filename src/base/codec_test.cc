@@ -1,0 +1,199 @@
+#include "base/codec.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "base/codec_blocks.h"
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+
+std::vector<float> round_trip(DType dtype, const std::vector<float>& x) {
+  std::vector<std::byte> blocks(row_bytes(dtype, x.size()));
+  std::vector<float> out(x.size());
+  codec(dtype).encode(x.data(), blocks.data(), x.size());
+  codec(dtype).decode(blocks.data(), out.data(), x.size());
+  return out;
+}
+
+std::vector<float> normal_values(size_t n, float sigma, uint32_t seed = 7) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal(0, sigma);
+  std::vector<float> x(n);
+  for (float& v : x) v = normal(rng);
+  return x;
+}
+
+double relative_rms(const std::vector<float>& x, const std::vector<float>& y) {
+  double error = 0, power = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    error += (double(x[i]) - y[i]) * (double(x[i]) - y[i]);
+    power += double(x[i]) * x[i];
+  }
+  return std::sqrt(error / power);
+}
+
+constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K};
+
+TEST(Codec, EveryComputingTypeHasOneAndNoOther) {
+  for (uint32_t id = 0; id < 64; ++id) {
+    const DTypeInfo* row = dtype_info(DType(id));
+    if (row && row->computes) {
+      const Codec& c = codec(DType(id));
+      EXPECT_EQ(c.dtype, DType(id));
+      EXPECT_NE(c.decode, nullptr);
+      EXPECT_EQ(c.encode != nullptr, row->writes) << row->name;
+    } else {
+      EXPECT_THROW(codec(DType(id)), Error) << id;
+    }
+  }
+}
+
+TEST(Codec, PlainTypesRoundAsHalfDoes) {
+  const std::vector<float> x = normal_values(37, 3);
+  const std::vector<float> f32 = round_trip(DType::kF32, x), h = round_trip(DType::kF16, x),
+                           b = round_trip(DType::kBF16, x);
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(f32[i], x[i]);
+    EXPECT_EQ(h[i], to_f32(to_f16(x[i])));
+    EXPECT_EQ(b[i], to_f32(to_bf16(x[i])));
+  }
+}
+
+// Hand-made blocks: the layout is a fact, so the expected values are written out independently.
+TEST(Codec, DecodesQ8_0AndQ4_0ByHand) {
+  BlockQ8_0 q8{to_f16(0.5f), {}};
+  for (int i = 0; i < 32; ++i) q8.q[i] = int8_t(i * 8 - 128);
+  BlockQ4_0 q4{to_f16(-2.0f), {}};
+  for (int i = 0; i < 16; ++i) q4.q[i] = uint8_t(i | (15 - i) << 4);
+  float out[32];
+  codec(DType::kQ8_0).decode(reinterpret_cast<std::byte*>(&q8), out, 32);
+  for (int i = 0; i < 32; ++i) EXPECT_EQ(out[i], 0.5f * float(i * 8 - 128));
+  codec(DType::kQ4_0).decode(reinterpret_cast<std::byte*>(&q4), out, 32);
+  for (int i = 0; i < 16; ++i) {
+    EXPECT_EQ(out[i], -2.0f * float(i - 8));
+    EXPECT_EQ(out[i + 16], -2.0f * float(7 - i));
+  }
+}
+
+TEST(Codec, PackedScalesSurvive) {
+  std::mt19937 rng(3);
+  for (int trial = 0; trial < 100; ++trial) {
+    uint8_t scale[8], min[8], packed[12], scale2[8], min2[8];
+    for (int j = 0; j < 8; ++j) scale[j] = rng() & 63, min[j] = rng() & 63;
+    pack_scales(scale, min, packed);
+    unpack_scales(packed, scale2, min2);
+    EXPECT_EQ(std::memcmp(scale, scale2, 8), 0);
+    EXPECT_EQ(std::memcmp(min, min2, 8), 0);
+  }
+}
+
+TEST(Codec, DecodesKQuantsByHand) {
+  // Sub-block j has scale 5 + j (also beyond 4 bits in the last) and min 2 j + 40.
+  const uint8_t scale[8] = {5, 6, 7, 8, 9, 10, 11, 63}, min[8] = {40, 42, 44, 46, 48, 50, 52, 54};
+  BlockQ4_K q4{to_f16(0.25f), to_f16(0.125f), {}, {}};
+  BlockQ5_K q5{to_f16(0.25f), to_f16(0.125f), {}, {}, {}};
+  // ggml's packing written out: bytes 0..3 and 4..7 carry the top bits of entries 4..7.
+  const uint8_t packed[12] = {5, 6, 7, 8 | 3 << 6, 40 | 3 << 6, 42 | 3 << 6, 44 | 3 << 6, 46 | 3 << 6,
+                              9 | 0 << 4, 10 | 2 << 4, 11 | 4 << 4, 15 | 6 << 4};
+  std::memcpy(q4.scales, packed, 12);
+  std::memcpy(q5.scales, packed, 12);
+  q4.q[0] = 0x3c;            // element 0 of sub-block 0: 12, of sub-block 1: 3
+  q4.q[127] = 0xf1;          // element 31 of sub-block 6: 1, of sub-block 7: 15
+  std::memcpy(q5.q, q4.q, 128);
+  q5.high[0] = 1;            // element 0 of sub-block 0
+  q5.high[31] = 0x80;        // element 31 of sub-block 7
+  float out[256];
+  codec(DType::kQ4_K).decode(reinterpret_cast<std::byte*>(&q4), out, 256);
+  EXPECT_EQ(out[0], 0.25f * 5 * 12 - 0.125f * 40);
+  EXPECT_EQ(out[32], 0.25f * 6 * 3 - 0.125f * 42);
+  EXPECT_EQ(out[6 * 32 + 31], 0.25f * 11 * 1 - 0.125f * 52);
+  EXPECT_EQ(out[255], 0.25f * 63 * 15 - 0.125f * 54);
+  for (int j = 0; j < 8; ++j) EXPECT_EQ(out[j * 32 + 5], -0.125f * min[j]) << j;
+  codec(DType::kQ5_K).decode(reinterpret_cast<std::byte*>(&q5), out, 256);
+  EXPECT_EQ(out[0], 0.25f * scale[0] * 28 - 0.125f * 40);
+  EXPECT_EQ(out[32], 0.25f * 6 * 3 - 0.125f * 42);
+  EXPECT_EQ(out[255], 0.25f * 63 * 31 - 0.125f * 54);
+}
+
+TEST(Codec, DecodesQ6_KByHand) {
+  BlockQ6_K b{};
+  b.d = to_f16(0.5f);
+  for (int j = 0; j < 16; ++j) b.scales[j] = int8_t(j - 8);
+  b.low[64 + 3] = 0xa7;      // second half, l = 3: quarter 0 low 7, quarter 2 low 10
+  b.low[64 + 32 + 3] = 0x5b; // quarter 1 low 11, quarter 3 low 5
+  b.high[32 + 3] = 0b10'01'11'00;
+  float out[256];
+  codec(DType::kQ6_K).decode(reinterpret_cast<std::byte*>(&b), out, 256);
+  EXPECT_EQ(out[128 + 3], 0.5f * 0 * (7 - 32));
+  EXPECT_EQ(out[128 + 32 + 3], 0.5f * 2 * (11 + 48 - 32));
+  EXPECT_EQ(out[128 + 64 + 3], 0.5f * 4 * (10 + 16 - 32));
+  EXPECT_EQ(out[128 + 96 + 3], 0.5f * 6 * (5 + 32 - 32));
+  EXPECT_EQ(out[0], 0.5f * -8 * -32);
+}
+
+TEST(Codec, RoundTripErrorStaysWithinHalfAStep) {
+  const std::vector<float> x = normal_values(64 * 256, 0.02f);
+  const std::vector<float> q8 = round_trip(DType::kQ8_0, x), q4 = round_trip(DType::kQ4_0, x);
+  for (size_t block = 0; block < x.size(); block += 32) {
+    float absmax = 0;
+    for (size_t i = block; i < block + 32; ++i) absmax = std::max(absmax, std::fabs(x[i]));
+    for (size_t i = block; i < block + 32; ++i) {
+      // 2^-11: the f16 rounding of the scale moves the extreme by as much. Q4_0 has no code +8: the
+      // value opposite the extreme may lose a whole step.
+      ASSERT_LE(std::fabs(q8[i] - x[i]), absmax / 127 * 0.5f + absmax * 0x1p-11f) << i;
+      ASSERT_LE(std::fabs(q4[i] - x[i]), absmax / 8 * 1.0f + absmax * 0x1p-10f) << i;
+    }
+  }
+}
+
+TEST(Codec, NormalValuesKeepTheirKnownPrecision) {
+  const std::vector<float> x = normal_values(256 * 256, 0.02f);
+  EXPECT_LT(relative_rms(x, round_trip(DType::kQ8_0, x)), 0.0058);
+  EXPECT_LT(relative_rms(x, round_trip(DType::kQ4_0, x)), 0.092);
+  EXPECT_LT(relative_rms(x, round_trip(DType::kQ4_K, x)), 0.072);
+  EXPECT_LT(relative_rms(x, round_trip(DType::kQ6_K, x)), 0.0185);
+}
+
+TEST(Codec, EncodingIsIdempotentForSimpleFormats) {
+  const std::vector<float> x = normal_values(2048, 1);
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
+    const std::vector<float> once = round_trip(dtype, x);
+    const std::vector<float> twice = round_trip(dtype, once);
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(twice[i], once[i], 1e-3f * std::fabs(once[i])) << name_of(dtype);
+  }
+}
+
+TEST(Codec, DegenerateBlocksStayFiniteAndNear) {
+  std::vector<std::vector<float>> cases(8, std::vector<float>(256, 0.0f));
+  cases[1].assign(256, 3.5f);          // constant
+  cases[2].assign(256, -3.5f);
+  cases[3][77] = -1.0f;                // one spike
+  cases[4][77] = 1.0f;
+  cases[5].assign(256, 1e-39f);        // subnormal: may become zero
+  cases[6].assign(256, 3e38f);         // beyond every f16 scale: saturates
+  for (size_t i = 0; i < 256; ++i) cases[7][i] = (i / 32 % 2 ? 1e-3f : 1e3f) * float(int(i % 32) - 16);
+  for (const DType dtype : kQuantised)
+    for (size_t c = 0; c < cases.size(); ++c) {
+      SCOPED_TRACE(std::string(name_of(dtype)) + " case " + std::to_string(c));
+      const std::vector<float> y = round_trip(dtype, cases[c]);
+      float absmax = 0;
+      for (const float v : cases[c]) absmax = std::max(absmax, std::fabs(v));
+      for (size_t i = 0; i < 256; ++i) {
+        ASSERT_TRUE(std::isfinite(y[i]));
+        if (c != 6) {
+          ASSERT_NEAR(y[i], cases[c][i], absmax * 0.13f + 1e-6f) << i;
+        }
+      }
+    }
+  for (const DType dtype : kQuantised)
+    for (const float v : round_trip(dtype, cases[0])) ASSERT_EQ(v, 0.0f);
+}
+
+}  // namespace
+}  // namespace hunch
