@@ -45,6 +45,9 @@ size_t argmax(std::span<const float> x) {
 void rope(std::span<float> head, std::span<const float> cos, std::span<const float> sin, bool interleaved) {
   ref::rope(head, cos, sin, interleaved);
 }
+void to_f16(std::span<const float> x, std::span<f16> y) {
+  for (size_t i = 0; i < x.size(); ++i) y[i] = to_f16(x[i]);
+}
 void axpy(float a, std::span<const float> x, std::span<float> y) {
   for (size_t i = 0; i < x.size(); ++i) y[i] += a * x[i];
 }

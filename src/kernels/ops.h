@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/half.h"
+
 namespace hunch {
 
 // y = (x - mean) / sqrt(var + eps) * weight + bias. weight and bias [n] or empty (OLMo has neither).
@@ -38,7 +40,10 @@ size_t argmax(std::span<const float> x);
 // cos and sin [n_pairs] are those of the token's position (scaled as the model wants it).
 void rope(std::span<float> head, std::span<const float> cos, std::span<const float> sin, bool interleaved);
 
-// out[i] += a * x[i]; dot product of two f32 rows.
+// y = x rounded to half precision, to the nearest even (as base/half.h does it).
+void to_f16(std::span<const float> x, std::span<f16> y);
+
+// y += a * x; dot product of two f32 rows.
 void axpy(float a, std::span<const float> x, std::span<float> y);
 float dot(std::span<const float> a, std::span<const float> b);
 
