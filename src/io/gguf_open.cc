@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "io/gguf.h"
+#include "io/naming.h"
 
 namespace hunch {
 namespace {
@@ -13,13 +14,9 @@ constexpr uint64_t kMaxParts = 99999;  // the file name has five digits
 
 ModelFile open_one(const fs::path& path) {
   auto file = std::make_shared<MappedFile>(path);
-  try {
-    ModelFile model = parse_gguf(file->bytes());
-    model.owners.push_back(std::move(file));
-    return model;
-  } catch (const Error& e) {
-    throw Error(e.kind(), fmt::format("'{}': {}", path.string(), e.what()));
-  }
+  ModelFile model = naming(path, [&] { return parse_gguf(file->bytes()); });
+  model.owners.push_back(std::move(file));
+  return model;
 }
 
 // The path of part `part` (from 0) of the split model to which `path` belongs: "name-00002-of-00003.gguf".
@@ -66,11 +63,7 @@ ModelFile open_gguf(const fs::path& path) {
     fail(ErrorKind::kFormat, "'{}' and its other parts hold {} tensors; expected {}", first.string(),
          model.tensors.size(), n_tensors);
   for (const char* key : {kSplitNo, kSplitCount, kSplitTensors}) model.meta.erase(key);
-  try {
-    model.index();
-  } catch (const Error& e) {
-    throw Error(e.kind(), fmt::format("'{}' and its other parts: {}", first.string(), e.what()));
-  }
+  naming(first, [&] { model.index(); });
   return model;
 }
 
