@@ -1,0 +1,156 @@
+#include "model/architecture.h"
+
+#include <cmath>
+
+#include "base/codec.h"
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+
+const Architecture* const kAll[] = {&kArchOpt, &kArchLlama};
+
+bool in_list(std::string_view list, std::string_view word) {
+  while (!list.empty()) {
+    const size_t comma = list.find(',');
+    if (list.substr(0, comma) == word) return true;
+    list = comma == list.npos ? std::string_view() : list.substr(comma + 1);
+  }
+  return false;
+}
+
+// A per-layer list or a single number; hunch wants one number.
+size_t uniform(const Metadata& meta, const std::string& key) {
+  const MetaValue* value = meta.find(key);
+  if (!value || !std::holds_alternative<MetaArray>(*value)) return size_t(meta.get_uint(key));
+  const std::vector<int64_t> list = meta.get_ints(key);
+  for (int64_t v : list)
+    if (v != list[0]) fail(ErrorKind::kUnsupported, "'{}' differs between layers ({} and {}); hunch wants equal layers", key, list[0], v);
+  if (list.empty() || list[0] < 0) fail(ErrorKind::kFormat, "'{}' is an empty or negative list", key);
+  return size_t(list[0]);
+}
+
+std::vector<float> floats_of(const Tensor& t) {
+  std::vector<float> values(t.n_elems());
+  codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+  return values;
+}
+
+RopeConfig rope_config(const ModelFile& file, const std::string& arch, size_t d_head) {
+  const Metadata& meta = file.meta;
+  RopeConfig rope;
+  rope.n_rot = meta.get_uint(arch + ".rope.dimension_count", d_head);
+  rope.base = meta.get_float(arch + ".rope.freq_base", 10000.0);
+  rope.factor = meta.get_float(arch + ".rope.scaling.factor", meta.get_float(arch + ".rope.scale_linear", 1.0));
+  rope.n_ctx_original = meta.get_uint(arch + ".rope.scaling.original_context_length", 0);
+  rope.attn_factor = meta.get_float(arch + ".rope.scaling.attn_factor", 1.0);
+  const std::string kind = meta.get_string(arch + ".rope.scaling.type", rope.factor != 1.0 ? "linear" : "none");
+  if (kind == "linear") {
+    rope.scaling = RopeScaling::kLinear;
+  } else if (kind == "dynamic") {
+    rope.scaling = RopeScaling::kDynamicNtk;
+  } else if (kind == "yarn") {
+    rope.scaling = RopeScaling::kYarn;
+    rope.attn_factor *= 0.1 * std::log(rope.factor) + 1;
+    rope.beta_fast = meta.get_float(arch + ".rope.scaling.yarn_beta_fast", 32.0);
+    rope.beta_slow = meta.get_float(arch + ".rope.scaling.yarn_beta_slow", 1.0);
+    if (rope.n_ctx_original == 0) rope.n_ctx_original = meta.get_uint(arch + ".context_length");
+  } else if (kind != "none" && kind != "longrope") {
+    fail(ErrorKind::kUnsupported, "'{}.rope.scaling.type' is '{}'; known: none, linear, dynamic, yarn, longrope", arch, kind);
+  }
+  if (const Tensor* t = file.find("rope_freqs.weight")) rope.freq_factors = floats_of(*t);
+  if (const Tensor* t = file.find("rope_factors_long.weight")) {
+    rope.scaling = RopeScaling::kLongRope;
+    rope.long_factors = floats_of(*t);
+    rope.short_factors = floats_of(file.get("rope_factors_short.weight"));
+  }
+  return rope;
+}
+
+MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
+  MoeConfig moe;
+  moe.n_expert = file.meta.get_uint(arch + ".expert_count", 0);
+  if (moe.n_expert == 0) return moe;
+  moe.n_expert_used = file.meta.get_uint(arch + ".expert_used_count");
+  moe.n_ff = file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
+  moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length", 0);
+  return moe;
+}
+
+}  // namespace
+
+std::span<const Architecture* const> architectures() { return kAll; }
+
+const Architecture& architecture_by_gguf_name(std::string_view name) {
+  std::vector<std::string_view> known;
+  for (const Architecture* a : kAll) {
+    if (name == a->gguf_name) return *a;
+    known.push_back(a->gguf_name);
+  }
+  fail(ErrorKind::kUnsupported, "unknown architecture '{}'; hunch runs {}", name, fmt::join(known, ", "));
+}
+
+const Architecture& architecture_by_hf_type(std::string_view model_type) {
+  std::vector<std::string_view> known;
+  for (const Architecture* a : kAll) {
+    if (in_list(a->hf_model_types, model_type)) return *a;
+    known.push_back(a->hf_model_types);
+  }
+  fail(ErrorKind::kUnsupported, "config.json: unknown model_type '{}'; hunch runs {}", model_type, fmt::join(known, ", "));
+}
+
+Activation activation_from_name(std::string_view name) {
+  if (name == "relu") return Activation::kRelu;
+  if (name == "relu2" || name == "squared_relu") return Activation::kReluSquared;
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGeluErf;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast" || name == "gelu_tanh") return Activation::kGeluTanh;
+  if (name == "quick_gelu") return Activation::kGeluQuick;
+  fail(ErrorKind::kUnsupported,
+       "unknown activation '{}'; known: relu, relu2, silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu", name);
+}
+
+ModelConfig base_config_from_gguf(const ModelFile& file) {
+  const Metadata& meta = file.meta;
+  ModelConfig c;
+  c.arch = meta.get_string("general.architecture");
+  c.name = meta.get_string("general.name", "");
+  const auto key = [&](const char* suffix) { return c.arch + "." + suffix; };
+
+  c.n_layer = meta.get_uint(key("block_count"));
+  c.n_embd = meta.get_uint(key("embedding_length"));
+  c.n_ctx_train = meta.get_uint(key("context_length"));
+  c.n_head = uniform(meta, key("attention.head_count"));
+  c.n_kv_head = meta.has(key("attention.head_count_kv")) ? uniform(meta, key("attention.head_count_kv")) : c.n_head;
+  c.n_ff = meta.has(key("feed_forward_length")) ? uniform(meta, key("feed_forward_length")) : 0;
+  if (c.n_head == 0) fail(ErrorKind::kFormat, "'{}' is 0", key("attention.head_count"));
+  c.d_head = meta.get_uint(key("attention.key_length"), c.n_embd / c.n_head);
+  if (meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)
+    fail(ErrorKind::kUnsupported, "keys of {} and values of {} dimensions; hunch wants equal ones", c.d_head, meta.get_uint(key("attention.value_length")));
+  const Tensor& embedding = file.get("token_embd.weight");
+  c.n_vocab = embedding.rows();
+  c.n_embd_word = embedding.cols();
+  c.attn_scale = float(1 / std::sqrt(double(c.d_head)));
+
+  if (meta.has(key("attention.layer_norm_rms_epsilon"))) {
+    c.norm = NormKind::kRms;
+    c.norm_eps = float(meta.get_float(key("attention.layer_norm_rms_epsilon")));
+  } else {
+    c.norm_eps = float(meta.get_float(key("attention.layer_norm_epsilon"), 1e-5));
+  }
+  c.rope = rope_config(file, c.arch, c.d_head);
+  c.clip_qkv = float(meta.get_float(key("attention.clamp_kqv"), 0.0));
+  c.alibi_max_bias = meta.get_float(key("attention.max_alibi_bias"), 8.0);
+  c.attn_soft_cap = float(meta.get_float(key("attn_logit_softcapping"), 0.0));
+  c.logit_soft_cap = float(meta.get_float(key("final_logit_softcapping"), 0.0));
+  c.logit_scale = float(meta.get_float(key("logit_scale"), 1.0));
+  if (const size_t window = meta.get_uint(key("attention.sliding_window"), 0)) c.windows.assign(c.n_layer, window);
+  if (meta.has(key("activation"))) c.activation = activation_from_name(meta.get_string(key("activation")));
+  c.moe = moe_config(file, c.arch);
+  if (c.moe.n_expert > 0 && c.n_layer < 10000)
+    for (size_t layer = 0; layer < c.n_layer; ++layer)
+      c.moe_layers.push_back(file.find(fmt::format("blk.{}.ffn_gate_inp.weight", layer)) != nullptr);
+  return c;
+}
+
+}  // namespace hunch

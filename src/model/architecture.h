@@ -1,0 +1,43 @@
+// The architectures that hunch runs. Each is one file in model/arch/ that maps its GGUF keys to
+// capabilities and its Hugging Face names to GGUF names; adding one is adding a file and a row here.
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/model_file.h"
+#include "model/config.h"
+#include "model/hf_import.h"
+
+namespace hunch {
+
+struct Architecture {
+  const char* gguf_name;  // general.architecture
+  // config.json's model_type, a comma-separated list where several share the mapping.
+  const char* hf_model_types;
+  bool known_to_llama_cpp;
+  // GGUF metadata and tensors -> capabilities. Throws Error{kNotFound | kFormat} naming the key.
+  ModelConfig (*config_from_gguf)(const ModelFile& file);
+  // HF config and tensors -> GGUF metadata and tensors, as `hunch convert` writes them.
+  void (*import_hf)(HfImport& hf);
+};
+
+std::span<const Architecture* const> architectures();
+// Throw Error{kUnsupported} naming the architecture and those that hunch knows.
+const Architecture& architecture_by_gguf_name(std::string_view name);
+const Architecture& architecture_by_hf_type(std::string_view model_type);
+
+// Reads the keys that all architectures share ("<arch>.block_count", ".embedding_length",
+// ".attention.head_count", ".attention.head_count_kv", ".attention.key_length",
+// ".feed_forward_length", ".context_length", norm epsilons, rope keys) into a config; the
+// architecture's own file sets the capabilities that have no key.
+ModelConfig base_config_from_gguf(const ModelFile& file);
+
+// The function of this name, in HF's words ("relu", "gelu_new", ...). Throws Error{kUnsupported}.
+Activation activation_from_name(std::string_view name);
+
+// arch/*.cc
+extern const Architecture kArchOpt, kArchLlama;
+
+}  // namespace hunch

@@ -1,0 +1,91 @@
+// A model as a set of capabilities. The forward pass asks for these and never for an architecture's
+// name; the files in model/arch/ map each architecture's own words to them.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace hunch {
+
+enum class NormKind : uint8_t { kLayer, kRms };
+// Where the norms of a block stand: before attention and MLP, on the residual stream's branch; or
+// after each residual addition, on the stream itself (OPT-350m).
+enum class NormPlace : uint8_t { kPre, kPost };
+enum class PositionKind : uint8_t { kNone, kLearned, kSinusoidal, kRope, kAlibi };
+enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope };
+// Normalisation of each query and key head before RoPE: one weight vector shared by all heads
+// (Qwen3), or a vector per head (Cohere, StableLM).
+enum class QkNorm : uint8_t { kNone, kShared, kPerHead };
+
+struct RopeConfig {
+  size_t n_rot = 0;           // values of each head that are rotated; the rest passes through
+  double base = 10000.0;      // theta
+  bool interleaved = false;   // pairs (2i, 2i+1) instead of (i, i + n_rot/2)
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;
+  size_t n_ctx_original = 0;  // context the model was first trained with (YaRN, LongRope, dynamic NTK)
+  double attn_factor = 1.0;   // multiplies cos and sin
+  double beta_fast = 32.0, beta_slow = 1.0;  // YaRN
+  std::vector<float> freq_factors;  // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
+  std::vector<float> long_factors, short_factors;  // LongRope, [n_rot / 2]
+};
+
+struct MoeConfig {
+  size_t n_expert = 0, n_expert_used = 0;  // n_expert == 0: a dense MLP
+  size_t n_ff = 0;                         // of one expert
+  size_t n_ff_shared = 0;                  // of the shared expert; 0 = none
+  bool renormalise = true;                 // the used experts' probabilities are made to sum to 1
+};
+
+struct ModelConfig {
+  std::string arch;  // GGUF's general.architecture; for printing and for writing files, never for deciding
+  std::string name;
+
+  size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, d_head = 0, n_ff = 0, n_vocab = 0;
+  size_t n_ctx_train = 0;
+  size_t n_embd_word = 0;  // width of the token embedding where it is projected to n_embd (OPT-350m); else n_embd
+
+  NormKind norm = NormKind::kLayer;
+  NormPlace norm_place = NormPlace::kPre;
+  float norm_eps = 1e-5f;
+  bool final_norm = true;
+
+  Activation activation = Activation::kGeluTanh;
+  bool gated = false;              // act(gate) * up instead of act(up)
+  bool parallel_residual = false;  // attention and MLP read the same stream and are added together
+
+  PositionKind position = PositionKind::kLearned;
+  size_t position_offset = 0;  // added to positions of a sinusoidal table (fairseq starts at 2)
+  RopeConfig rope;
+  double alibi_max_bias = 8.0;
+  float alibi_scale = 1.0f;  // Falcon scales the bias together with the scores
+
+  float attn_scale = 0.0f;     // multiplies q.k; set by the architecture, usually 1 / sqrt(d_head)
+  float attn_soft_cap = 0.0f;  // 0 = none
+  float clip_qkv = 0.0f;       // clamp of q, k and v; 0 = none
+  QkNorm qk_norm = QkNorm::kNone;
+  NormKind qk_norm_kind = NormKind::kRms;
+  std::vector<size_t> windows;  // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
+
+  float embedding_scale = 1.0f;
+  float residual_scale = 1.0f;
+  float logit_scale = 1.0f;
+  float logit_soft_cap = 0.0f;
+
+  MoeConfig moe;
+  std::vector<bool> moe_layers;  // [n_layer] which layers have experts; empty = all, when n_expert > 0
+
+  size_t window(size_t layer) const { return windows.empty() ? 0 : windows[layer]; }
+  bool has_experts(size_t layer) const { return moe.n_expert > 0 && (moe_layers.empty() || moe_layers[layer]); }
+};
+
+// Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
+void validate(const ModelConfig& config);
+
+// ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
+// in the authors' code: the even positions of the next power's slopes come after).
+std::vector<float> alibi_slopes(size_t n_head, double max_bias);
+
+}  // namespace hunch

@@ -1,0 +1,289 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "kernels/attention.h"
+#include "kernels/gather.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+
+void ForwardStats::add(const ForwardStats& o) {
+  n_tokens += o.n_tokens;
+  weight_bytes += o.weight_bytes;
+  kv_bytes += o.kv_bytes;
+  const auto sum = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
+    if (a.size() < b.size()) a.resize(b.size());
+    for (size_t i = 0; i < b.size(); ++i) a[i] += b[i];
+  };
+  sum(active_neurons, o.active_neurons);
+  sum(all_neurons, o.all_neurons);
+  sum(active_heads, o.active_heads);
+  sum(all_heads, o.all_heads);
+}
+
+Forward::Forward(const Model& model, KvCache& cache, ThreadPool& pool)
+    : model_(model), c_(model.config()), cache_(cache), pool_(pool) {
+  if (c_.position == PositionKind::kAlibi) {
+    alibi_ = alibi_slopes(c_.n_head, c_.alibi_max_bias);
+    for (float& slope : alibi_) slope *= c_.alibi_scale;
+  }
+}
+
+KvShape Forward::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
+  return {config.n_layer, config.n_kv_head, config.d_head, dtype, page_tokens};
+}
+
+MatView<const float> Forward::run(const ForwardInput& input) {
+  begin(input);
+  embed(input);
+  for (size_t layer = 0; layer < c_.n_layer; ++layer) {
+    const LayerWeights& w = model_.weights().layers[layer];
+    if (observer) observer->on_residual(layer, resid_);
+
+    if (c_.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
+      attention_block(layer, resid_, branch_);
+      add_rows(branch_, resid_);
+      norm(resid_, w.attn_norm, resid_);
+      mlp_block(layer, resid_, branch_);
+      add_rows(branch_, resid_);
+      norm(resid_, w.ffn_norm, resid_);
+      continue;
+    }
+
+    norm(resid_, w.attn_norm, normed_);
+    attention_block(layer, normed_, branch_);
+    if (c_.parallel_residual) {  // both branches read the same stream
+      if (!w.ffn_norm.weight.empty()) norm(resid_, w.ffn_norm, normed_);
+      mlp_block(layer, normed_, branch2_);
+      add_rows(branch2_, branch_);
+    } else {
+      if (!w.post_attn_norm.weight.empty()) norm(branch_, w.post_attn_norm, branch_);
+      add_rows(branch_, resid_);
+      norm(resid_, w.ffn_norm, normed_);
+      mlp_block(layer, normed_, branch_);
+      if (!w.post_ffn_norm.weight.empty()) norm(branch_, w.post_ffn_norm, branch_);
+    }
+    add_rows(branch_, resid_);
+  }
+  if (observer) observer->on_residual(c_.n_layer, resid_);
+  return logits(input);
+}
+
+// Checks the input, makes room in the cache and lays out the call's buffers.
+void Forward::begin(const ForwardInput& input) {
+  const size_t n_tokens = input.ids.size();
+  size_t n_in_runs = 0;
+  for (const SequenceRun& r : input.runs) n_in_runs += r.n_tokens;
+  HUNCH_CHECK(n_in_runs == n_tokens, "{} tokens in runs, {} ids", n_in_runs, n_tokens);
+  HUNCH_CHECK(input.selections.empty() || input.selections.size() == n_tokens);
+  for (int32_t id : input.ids)
+    if (id < 0 || size_t(id) >= c_.n_vocab)
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c_.n_vocab);
+  const bool table = c_.position == PositionKind::kLearned || c_.position == PositionKind::kSinusoidal;
+  for (const SequenceRun& r : input.runs)
+    if (table && cache_.n_tokens(r.sequence) + r.n_tokens > c_.n_ctx_train)
+      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions", cache_.n_tokens(r.sequence) + r.n_tokens, c_.n_ctx_train);
+  for (size_t i = 0; i < input.runs.size(); ++i) {
+    try {
+      cache_.append(input.runs[i].sequence, input.runs[i].n_tokens);
+    } catch (...) {  // all or nothing
+      while (i-- > 0)
+        cache_.truncate(input.runs[i].sequence, cache_.n_tokens(input.runs[i].sequence) - input.runs[i].n_tokens);
+      throw;
+    }
+  }
+
+  input_ = &input;
+  position_.clear();
+  first_pos_.clear();
+  first_token_.clear();
+  for (const SequenceRun& r : input.runs) {
+    const size_t first = cache_.n_tokens(r.sequence) - r.n_tokens;
+    first_pos_.push_back(first);
+    first_token_.push_back(position_.size());
+    for (size_t i = 0; i < r.n_tokens; ++i) position_.push_back(first + i);
+  }
+  resid_ = buffer(s_resid_, n_tokens, c_.n_embd);
+  normed_ = buffer(s_normed_, n_tokens, c_.n_embd);
+  branch_ = buffer(s_branch_, n_tokens, c_.n_embd);
+  branch2_ = c_.parallel_residual ? buffer(s_branch2_, n_tokens, c_.n_embd) : MatView<float>();
+  if (c_.position == PositionKind::kRope) {
+    const size_t n_pairs = model_.rope().n_pairs();
+    const MatView<float> both = buffer(s_rope_, n_tokens, 2 * n_pairs);
+    cos_ = both.col_range(0, n_pairs);
+    sin_ = both.col_range(n_pairs, n_pairs);
+    for (size_t r = 0; r < input.runs.size(); ++r) {
+      const size_t n_ctx = first_pos_[r] + input.runs[r].n_tokens;
+      for (size_t t = first_token_[r]; t < first_token_[r] + input.runs[r].n_tokens; ++t)
+        model_.rope().at(position_[t], n_ctx, cos_.row(t), sin_.row(t));
+    }
+  }
+  stats.n_tokens += n_tokens;
+  for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
+    counts->resize(c_.n_layer);
+}
+
+void Forward::embed(const ForwardInput& input) {
+  const ModelWeights& w = model_.weights();
+  const size_t n_tokens = input.ids.size();
+  const bool projected = bool(w.proj_in.W);
+  const MatView<float> words = projected ? buffer(s_word_, n_tokens, c_.n_embd_word) : resid_;
+  const Codec& embedding = codec(w.token_embd.dtype);
+  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) {
+      embedding.decode(w.token_embd.row(size_t(input.ids[t])), words.row(t).data(), c_.n_embd_word);
+      if (c_.embedding_scale != 1.0f) scale(c_.embedding_scale, words.row(t));
+    }
+  });
+  stats.weight_bytes += n_tokens * row_bytes(w.token_embd.dtype, w.token_embd.cols);
+  if (projected) linear(words, w.proj_in, resid_);
+  if (!w.position_embd.empty())
+    for (size_t t = 0; t < n_tokens; ++t)
+      add(std::span(w.position_embd).subspan(position_[t] * c_.n_embd, c_.n_embd), resid_.row(t));
+  if (!w.embd_norm.weight.empty()) norm(resid_, w.embd_norm, resid_);
+}
+
+void Forward::attention_block(size_t layer, MatView<const float> normed, MatView<float> out) {
+  const LayerWeights& w = model_.weights().layers[layer];
+  const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head;
+  const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
+  const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
+  tasks_ = {{w.q.W, w.q.bias, q}, {w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
+  matmul(pool_, normed, tasks_, s_matmul_);
+  stats.weight_bytes += w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes();
+
+  if (c_.clip_qkv > 0)
+    for (const MatView<float>& m : {q, k, v})
+      for (size_t t = 0; t < n_tokens; ++t)
+        for (float& x : m.row(t)) x = std::clamp(x, -c_.clip_qkv, c_.clip_qkv);
+  if (c_.qk_norm != QkNorm::kNone) {
+    norm_heads(q, w.q_norm, c_.n_head);
+    norm_heads(k, w.k_norm, c_.n_kv_head);
+  }
+  if (c_.position == PositionKind::kRope) {
+    rotate(q, c_.n_head);
+    rotate(k, c_.n_kv_head);
+  }
+
+  spans_.clear();
+  for (size_t r = 0; r < input_->runs.size(); ++r) {
+    const SequenceRun& run = input_->runs[r];
+    cache_.store(run.sequence, layer, first_pos_[r], k.row_range(first_token_[r], run.n_tokens), v.row_range(first_token_[r], run.n_tokens));
+    spans_.push_back({cache_.view(run.sequence, layer), first_token_[r], run.n_tokens, first_pos_[r]});
+    const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens) : spans_.back().kv.n_tokens;
+    stats.kv_bytes += 2 * n_seen * n_kv * info(cache_.shape().dtype).block_bytes;
+  }
+  const MatView<float> heads = buffer(s_heads_, n_tokens, c_.n_head * c_.d_head);
+  attention(pool_, q, c_.n_head, spans_, {c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_}, heads, s_kernel_);
+  if (observer) observer->on_heads(layer, heads);
+  keep_selected_heads(layer, heads);
+  linear(heads, w.o, out);
+}
+
+// Zeroes the outputs of heads that the token's selection leaves out.
+void Forward::keep_selected_heads(size_t layer, MatView<float> attn_out) {
+  stats.all_heads[layer] += attn_out.rows * c_.n_head;
+  if (input_->selections.empty()) {
+    stats.active_heads[layer] += attn_out.rows * c_.n_head;
+    return;
+  }
+  for (size_t t = 0; t < attn_out.rows; ++t) {
+    const Selection& kept = input_->selections[t].heads[layer];
+    stats.active_heads[layer] += kept.size();
+    if (kept.is_all()) continue;
+    size_t next = 0;
+    for (size_t h = 0; h < c_.n_head; ++h) {
+      const bool keep = next < kept.size() && kept.rows()[next] == h;
+      next += keep;
+      if (!keep) std::memset(&attn_out.row(t)[h * c_.d_head], 0, c_.d_head * sizeof(float));
+    }
+  }
+}
+
+MatView<const float> Forward::logits(const ForwardInput& input) {
+  const ModelWeights& w = model_.weights();
+  const size_t n_rows = input.logit_rows.size();
+  const MatView<float> out = buffer(s_logits_, n_rows, c_.n_vocab);
+  if (n_rows == 0) return out;
+  MatView<float> final = buffer(s_rows_, n_rows, c_.n_embd);
+  for (size_t i = 0; i < n_rows; ++i) std::ranges::copy(resid_.row(input.logit_rows[i]), final.row(i).begin());
+  if (c_.final_norm) norm(final, w.output_norm, final);
+  if (w.proj_out.W) {
+    const MatView<float> words = buffer(s_word_, n_rows, c_.n_embd_word);
+    linear(final, w.proj_out, words);
+    final = words;
+  }
+  if (observer) observer->on_final(final);
+  linear(final, w.output, out);
+  if (c_.logit_scale != 1.0f || c_.logit_soft_cap > 0)
+    pool_.parallel_for(n_rows, 1, [&](size_t begin, size_t end, size_t) {
+      for (size_t i = begin; i < end; ++i) {
+        if (c_.logit_scale != 1.0f) scale(c_.logit_scale, out.row(i));
+        if (c_.logit_soft_cap > 0) soft_cap(c_.logit_soft_cap, out.row(i));
+      }
+    });
+  return out;
+}
+
+void Forward::linear(MatView<const float> x, const Linear& l, MatView<float> y) {
+  const MatmulTask task{l.W, l.bias, y};
+  matmul(pool_, x, {&task, 1}, s_matmul_);
+  stats.weight_bytes += l.W.bytes();
+}
+
+void Forward::norm(MatView<const float> x, const NormWeights& n, MatView<float> y) {
+  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) {
+      if (c_.norm == NormKind::kRms) {
+        rms_norm(x.row(t), n.weight, c_.norm_eps, y.row(t));
+      } else {
+        layer_norm(x.row(t), n.weight, n.bias, c_.norm_eps, y.row(t));
+      }
+    }
+  });
+}
+
+void Forward::norm_heads(MatView<float> x, const NormWeights& n, size_t n_head) {
+  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t)
+      for (size_t h = 0; h < n_head; ++h) {
+        const std::span<float> head = x.row(t).subspan(h * c_.d_head, c_.d_head);
+        const size_t offset = c_.qk_norm == QkNorm::kShared ? 0 : h * c_.d_head;
+        const std::span<const float> weight = std::span(n.weight).subspan(offset, c_.d_head);
+        if (c_.qk_norm_kind == NormKind::kRms) {
+          rms_norm(head, weight, c_.norm_eps, head);
+        } else {
+          layer_norm(head, weight, {}, c_.norm_eps, head);
+        }
+      }
+  });
+}
+
+void Forward::rotate(MatView<float> x, size_t n_head) {
+  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t)
+      for (size_t h = 0; h < n_head; ++h)
+        rope(x.row(t).subspan(h * c_.d_head, c_.d_head), cos_.row(t), sin_.row(t), c_.rope.interleaved);
+  });
+}
+
+void Forward::add_rows(MatView<const float> x, MatView<float> y) {
+  for (size_t t = 0; t < x.rows; ++t) {
+    if (c_.residual_scale == 1.0f) {
+      add(x.row(t), y.row(t));
+    } else {
+      axpy(c_.residual_scale, x.row(t), y.row(t));
+    }
+  }
+}
+
+MatView<float> Forward::buffer(Scratch& scratch, size_t rows, size_t cols) {
+  return {scratch.get<float>(rows * cols).data(), rows, cols};
+}
+
+}  // namespace hunch

@@ -1,0 +1,119 @@
+// The forward pass: token ids in, logits out, for any number of sequences at once.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "cache/kv_cache.h"
+#include "kernels/matmul.h"
+#include "model/model.h"
+#include "select/selection.h"
+
+namespace hunch {
+
+enum class Mode : uint8_t {
+  kDense,  // every weight is read
+  kExact,  // down-projection rows of neurons that ReLU set to zero are skipped; equal to rounding
+};
+
+// A run of consecutive new tokens of one sequence.
+struct SequenceRun {
+  KvCache::SequenceId sequence;
+  size_t n_tokens;
+};
+
+// What one token is restricted to, layer by layer: neurons of the MLP and heads of attention.
+struct TokenSelection {
+  std::vector<Selection> neurons, heads;  // [n_layer] each
+};
+
+struct ForwardInput {
+  std::span<const int32_t> ids;             // [n_tokens] all runs one after the other
+  std::span<const SequenceRun> runs;        // their n_tokens sum to ids.size()
+  std::span<const uint32_t> logit_rows;     // tokens whose logits are wanted, strictly increasing
+  std::span<const TokenSelection> selections;  // [n_tokens], or empty: nothing is restricted
+};
+
+// What a forward pass touched. Bytes are counted where the kernels are called, not estimated.
+struct ForwardStats {
+  uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
+  std::vector<uint64_t> active_neurons, all_neurons;  // [n_layer], summed over tokens
+  std::vector<uint64_t> active_heads, all_heads;      // [n_layer]
+  void add(const ForwardStats& other);
+};
+
+// Sees intermediate values as they are made. Views live only during the call.
+class ForwardObserver {
+ public:
+  virtual ~ForwardObserver() = default;
+  // The residual stream that enters the layer; layer == n_layer: the stream before the final norm.
+  virtual void on_residual(size_t layer, MatView<const float> resid) {}
+  // Head outputs before W_o, [n_tokens, n_head * d_head].
+  virtual void on_heads(size_t layer, MatView<const float> attn_out) {}
+  // Input of the MLP and its activations act(..) (times up, where gated), [n_tokens, n_ff]. Dense layers only.
+  virtual void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) {}
+  // Router logits [n_tokens, n_expert].
+  virtual void on_router(size_t layer, MatView<const float> logits) {}
+  // Input of the output projection, [n_logit_rows, n_embd_word].
+  virtual void on_final(MatView<const float> final) {}
+};
+
+class Forward {
+ public:
+  // The three must outlive the Forward, which owns only its scratch buffers.
+  Forward(const Model& model, KvCache& cache, ThreadPool& pool);
+
+  // Appends the runs' tokens to their sequences and returns the logits of `logit_rows`,
+  // [n_logit_rows, n_vocab], valid until the next call. Throws Error{kLimit} when the cache is full
+  // or a position lies beyond a learned table, Error{kUsage} for ids outside the vocabulary; the
+  // sequences are then unchanged.
+  MatView<const float> run(const ForwardInput& input);
+
+  Mode mode = Mode::kExact;
+  ForwardObserver* observer = nullptr;
+  ForwardStats stats;  // accumulates until the caller clears it
+
+  // A cache shape that fits the model.
+  static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
+
+ private:
+  struct Positions;
+  void begin(const ForwardInput& input);
+  void embed(const ForwardInput& input);
+  void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
+  void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
+  void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
+  MatView<const float> logits(const ForwardInput& input);
+
+  void linear(MatView<const float> x, const Linear& l, MatView<float> y);
+  void norm(MatView<const float> x, const NormWeights& n, MatView<float> y);
+  void norm_heads(MatView<float> x, const NormWeights& n, size_t n_head);
+  void rotate(MatView<float> x, size_t n_head);
+  void add_rows(MatView<const float> x, MatView<float> y);
+  void keep_selected_heads(size_t layer, MatView<float> attn_out);
+  void count_neurons(size_t layer, uint64_t active, uint64_t all);
+  MatView<float> buffer(Scratch& scratch, size_t rows, size_t cols);
+
+  const Model& model_;
+  const ModelConfig& c_;
+  KvCache& cache_;
+  ThreadPool& pool_;
+  std::vector<float> alibi_;
+
+  // One call's state.
+  const ForwardInput* input_ = nullptr;
+  std::vector<size_t> position_, first_pos_, first_token_;  // per token, per run, per run
+  std::vector<AttentionSpan> spans_;
+  MatView<float> resid_, normed_, branch_, branch2_, cos_, sin_;
+  Selection active_;
+  std::vector<MatmulTask> tasks_;
+
+  Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
+      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_kernel_;
+  MatmulScratch s_matmul_;
+};
+
+}  // namespace hunch

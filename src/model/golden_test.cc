@@ -1,0 +1,113 @@
+// Every architecture against Hugging Face's own outputs: logits of all positions and the greedy
+// continuation, from the HF folder and again from the GGUF that hunch writes of it.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "base/test_paths.h"
+#include "io/gguf.h"
+#include "model/forward.h"
+#include "model/golden_data.h"
+#include "model/open_model.h"
+
+namespace hunch {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr float kTolerance = 1e-4f;  // max |logit difference| in f32 arithmetic
+constexpr size_t kCacheTokens = 512;
+
+// Logits of all positions of one sequence, [n_tokens * n_vocab].
+std::vector<float> all_logits(const Model& model, ThreadPool& pool, std::span<const int32_t> ids, Mode mode) {
+  KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
+  Forward forward(model, cache, pool);
+  forward.mode = mode;
+  std::vector<uint32_t> rows(ids.size());
+  for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
+  const SequenceRun run{cache.create(), ids.size()};
+  const MatView<const float> logits = forward.run({ids, {&run, 1}, rows, {}});
+  return {logits.data, logits.data + logits.rows * logits.cols};
+}
+
+std::vector<int32_t> greedy(const Model& model, ThreadPool& pool, std::vector<int32_t> ids, size_t n, Mode mode) {
+  KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
+  Forward forward(model, cache, pool);
+  forward.mode = mode;
+  const KvCache::SequenceId sequence = cache.create();
+  std::vector<int32_t> out;
+  while (out.size() < n) {
+    const SequenceRun run{sequence, ids.size()};
+    const uint32_t last = uint32_t(ids.size() - 1);
+    const MatView<const float> logits = forward.run({ids, {&run, 1}, {&last, 1}, {}});
+    ids = {int32_t(argmax(logits.row(0)))};
+    out.push_back(ids[0]);
+  }
+  return out;
+}
+
+void expect_golden(ModelFile file, const GoldenData& golden, ThreadPool& pool) {
+  const Model model(std::move(file), {}, pool);
+  for (Mode mode : {Mode::kDense, Mode::kExact}) {
+    SCOPED_TRACE(mode == Mode::kDense ? "dense" : "exact");
+    for (size_t s = 0; s < golden.sequences.size(); ++s) {
+      SCOPED_TRACE("prompt " + std::to_string(s));
+      const auto& sequence = golden.sequences[s];
+      const std::vector<float> got = all_logits(model, pool, sequence.ids, mode);
+      const std::vector<float> want = golden.array("s" + std::to_string(s) + ".logits");
+      ASSERT_EQ(got.size(), want.size());
+      float worst = 0;
+      for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
+      EXPECT_LE(worst, kTolerance);
+      EXPECT_EQ(greedy(model, pool, sequence.ids, sequence.greedy.size(), mode), sequence.greedy);
+    }
+  }
+}
+
+std::vector<std::string> golden_names() {
+  std::vector<std::string> names;
+  if (const auto shared = shared_dir())
+    for (const auto& entry : fs::directory_iterator(*shared / "golden" / "models"))
+      if (fs::exists(entry.path() / "config.json")) names.push_back(entry.path().filename().string());
+  const fs::path own = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
+  if (names.empty() && fs::exists(own))
+    for (const auto& entry : fs::directory_iterator(own)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+fs::path golden_folder(const std::string& name) {
+  if (const auto shared = shared_dir()) return *shared / "golden" / "models" / name;
+  return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name;
+}
+
+class Golden : public ::testing::TestWithParam<std::string> {
+ protected:
+  ThreadPool pool_{2};
+  fs::path folder_ = golden_folder(GetParam());
+  // llama_sharded is llama in two files and has no outputs of its own.
+  GoldenData golden_{(GetParam() == "llama_sharded" ? golden_folder("llama") : folder_) / "golden"};
+};
+
+TEST_P(Golden, LogitsAndGreedyTextFromTheHfFolder) {
+  OpenedModel opened = open_model(folder_);
+  EXPECT_EQ(opened.unused, std::vector<std::string>());
+  expect_golden(std::move(opened.file), golden_, pool_);
+}
+
+TEST_P(Golden, LogitsAndGreedyTextFromTheGguf) {
+  const fs::path path = fs::temp_directory_path() / fmt::format("hunch_golden_{}_{}.gguf", GetParam(), getpid());
+  write_gguf(path, open_model(folder_).file);
+  OpenedModel opened = open_model(path);
+  fs::remove(path);
+  EXPECT_EQ(opened.source, "GGUF");
+  expect_golden(std::move(opened.file), golden_, pool_);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Golden);
+INSTANTIATE_TEST_SUITE_P(Models, Golden, ::testing::ValuesIn(golden_names()), [](const auto& i) { return i.param; });
+
+}  // namespace
+}  // namespace hunch

@@ -1,0 +1,97 @@
+// What an architecture's import has to work with: the HF config, the tensors under HF's names, and
+// the ModelFile that is being built in GGUF's terms.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/hf_folder.h"
+#include "io/model_file.h"
+
+namespace hunch {
+
+class HfImport {
+ public:
+  // `arch` is the GGUF architecture name, the prefix of its metadata keys.
+  HfImport(const HfFolder& folder, std::string arch);
+  ~HfImport();
+
+  // config.json values; the first of `names` that is present and not null. Dots descend
+  // ("rope_scaling.factor"). Without fallback a missing value throws Error{kNotFound}.
+  bool has_config(std::string_view name) const;
+  uint64_t config_uint(std::initializer_list<std::string_view> names) const;
+  uint64_t config_uint(std::initializer_list<std::string_view> names, uint64_t fallback) const;
+  double config_float(std::initializer_list<std::string_view> names) const;
+  double config_float(std::initializer_list<std::string_view> names, double fallback) const;
+  bool config_bool(std::initializer_list<std::string_view> names, bool fallback) const;
+  std::string config_string(std::initializer_list<std::string_view> names, std::string_view fallback) const;
+  const nlohmann::ordered_json& config() const { return *config_; }
+
+  // Metadata "<arch>.<key>" of the result. Unsigned counts are stored as u32, reals as f32.
+  void set_uint(std::string_view key, uint64_t value);
+  void set_float(std::string_view key, double value);
+  void set_bool(std::string_view key, bool value);
+  void set_string(std::string_view key, std::string_view value);
+
+  // Prefix that the checkpoint's names carry and that take() and has() prepend, e.g. "model.".
+  // The first candidate under which `probe` exists is chosen; none: Error{kNotFound}.
+  void choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe);
+
+  // The tensor under this HF name (with the prefix, or without it), marked as used.
+  // Throws Error{kNotFound} naming it.
+  bool has(std::string_view name) const;
+  Tensor take(std::string_view name);
+  void ignore(std::string_view name);  // marks as used, if present
+
+  // Adds a tensor to the result under its GGUF name.
+  void put(std::string_view gguf_name, Tensor tensor);
+  // take + put of "<hf>.weight" and, where present, "<hf>.bias" as "<gguf>.weight" / "<gguf>.bias".
+  void move(std::string_view hf, std::string_view gguf);
+  // As move(), but nothing happens when "<hf>.weight" is absent.
+  void move_if_present(std::string_view hf, std::string_view gguf);
+
+  // New tensors. All keep the dtype; plain dtypes only. Shapes are checked: Error{kFormat}.
+  Tensor transposed(const Tensor& t);                                          // [a, b] -> [b, a]
+  Tensor rows(const Tensor& t, size_t begin, size_t count);                    // along the first dimension
+  Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order); // out row i = row order[i]
+  Tensor concatenated(std::span<const Tensor> parts);                          // along the first dimension
+  Tensor stacked(std::span<const Tensor> parts);                               // new first dimension
+  Tensor plus_one(const Tensor& t);                                            // t + 1 in f32 (Gemma, Nemotron norms)
+  Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
+  Tensor from_floats(std::span<const float> values, std::vector<uint64_t> shape);
+
+  // HF's "rotate half" rows of each head as neighbouring pairs, the order of GGUF llama files.
+  Tensor interleaved_rope_rows(const Tensor& t, size_t n_head);
+  // Rows of a fused projection stored head by head as (q, k, v) triples -> all q, all k, all v.
+  // `groups` triples of `q_per_group` query heads, one key and one value head of d_head rows.
+  Tensor degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head);
+
+  // HF tensors that no one took, without the usual buffers (rotary_emb.inv_freq, attn.bias, ...).
+  std::vector<std::string> unused() const;
+  ModelFile finish();
+
+ private:
+  const nlohmann::ordered_json* find_config(std::string_view name) const;
+  const Tensor* find(std::string_view name) const;
+  Tensor allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data);
+
+  std::string arch_, prefix_;
+  std::unique_ptr<nlohmann::ordered_json> config_;
+  const HfFolder* folder_;
+  std::map<std::string, const Tensor*, std::less<>> by_name_;
+  std::set<std::string, std::less<>> used_;
+  ModelFile out_;
+};
+
+// Writes the rope_scaling of an HF config ("linear", "dynamic", "yarn", "llama3", "longrope" / "su")
+// as GGUF metadata and factor tensors. `n_rot` rotated dimensions, `n_ctx` the stated context.
+void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx);
+
+// An HF activation name as GGUF-side metadata "<arch>.activation" (hunch's own key: GGUF has none
+// for it). The architecture's usual function is not written.
+void import_activation(HfImport& hf, std::string_view hf_name, std::string_view usual);
+
+}  // namespace hunch

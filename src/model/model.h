@@ -1,0 +1,37 @@
+// A loaded model: config, weights, and the file they are views into. Immutable; any number of
+// Forward passes may share it.
+#pragma once
+#include "base/thread_pool.h"
+#include "io/model_file.h"
+#include "model/config.h"
+#include "model/rope_table.h"
+#include "model/weights.h"
+
+namespace hunch {
+
+class Model {
+ public:
+  // Reads the config of the file's architecture, checks every tensor, and arranges the weights.
+  // Throws Error{kNotFound | kFormat | kUnsupported | kMemory}; memory is checked before it is taken.
+  Model(ModelFile file, const WeightOptions& options, ThreadPool& pool);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  const ModelFile& file() const { return file_; }
+  const ModelConfig& config() const { return config_; }
+  const ModelWeights& weights() const { return weights_; }
+  const RopeTable& rope() const { return rope_; }
+
+  // The dtype that holds most of the weight bytes, for display.
+  DType main_dtype() const;
+  // Bytes of weights that one decoded token reads when nothing is skipped.
+  size_t bytes_per_token() const;
+
+ private:
+  ModelFile file_;
+  ModelConfig config_;
+  ModelWeights weights_;
+  RopeTable rope_;
+};
+
+}  // namespace hunch

@@ -1,0 +1,85 @@
+#include "model/open_model.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "io/gguf.h"
+#include "io/hf_folder.h"
+#include "io/llama2c.h"
+#include "model/architecture.h"
+#include "text/hf_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace hunch {
+namespace fs = std::filesystem;
+namespace {
+
+OpenedModel open_hf(const fs::path& path) {
+  const HfFolder folder = open_hf_folder(path);
+  const auto config = nlohmann::json::parse(folder.config_json, nullptr, false);
+  if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
+    fail(ErrorKind::kFormat, "'{}': config.json has no \"model_type\"", path.string());
+  const std::string model_type = config["model_type"];
+  const Architecture& arch = architecture_by_hf_type(model_type);
+  HfImport hf(folder, arch.gguf_name);
+  arch.import_hf(hf);
+  OpenedModel opened{{}, "HF folder", hf.unused()};
+  opened.file = hf.finish();
+  if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json))
+    write_tokenizer_to_gguf(*spec, opened.file.meta);
+  return opened;
+}
+
+// llama2.c keeps its tokenizer in a file of its own: tokenizer.bin, or tok512.bin and the like.
+fs::path llama2c_tokenizer(const fs::path& model) {
+  const fs::path folder = model.has_parent_path() ? model.parent_path() : fs::path(".");
+  if (fs::exists(folder / "tokenizer.bin")) return folder / "tokenizer.bin";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("tok") && name.ends_with(".bin")) return entry.path();
+  }
+  return {};
+}
+
+OpenedModel open_llama2c(const fs::path& path) {
+  auto model = std::make_shared<MappedFile>(path);
+  auto tokenizer = std::make_shared<MappedFile>();
+  if (const fs::path beside = llama2c_tokenizer(path); !beside.empty()) *tokenizer = MappedFile(beside);
+  OpenedModel opened{parse_llama2c(model->bytes(), tokenizer->bytes()), "llama2.c", {}};
+  opened.file.owners.push_back(model);
+  opened.file.owners.push_back(tokenizer);
+  return opened;
+}
+
+}  // namespace
+
+OpenedModel open_model(const fs::path& path) {
+  std::error_code ec;
+  if (fs::is_directory(path, ec)) {
+    if (is_hf_folder(path)) return open_hf(path);
+    fail(ErrorKind::kNotFound, "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
+  }
+  const std::string head = [&] {
+    const MappedFile file(path);
+    return std::string(reinterpret_cast<const char*>(file.bytes().data()), std::min<size_t>(4, file.bytes().size()));
+  }();
+  if (head == "GGUF") return {open_gguf(path), "GGUF", {}};
+  if (path.extension() == ".bin") {
+    try {
+      return open_llama2c(path);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kFormat) throw;
+      fail(ErrorKind::kFormat, "'{}' is neither GGUF nor a llama2.c model ({})", path.string(), e.what());
+    }
+  }
+  fail(ErrorKind::kFormat, "'{}' is not a model: expected the magic \"GGUF\", found \"{}\"; a Hugging Face model is named by its folder",
+       path.string(), [&] {
+         std::string shown;
+         for (char c : head) shown += c >= 32 && c < 127 ? std::string(1, c) : fmt::format("\\x{:02x}", uint8_t(c));
+         return shown;
+       }());
+}
+
+}  // namespace hunch

@@ -1,0 +1,23 @@
+// A path to a ModelFile, whatever format lies there.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/model_file.h"
+
+namespace hunch {
+
+struct OpenedModel {
+  ModelFile file;
+  std::string source;               // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;  // HF tensors that no mapping asked for
+};
+
+// Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:
+// weights stay views into the mapped files wherever their layout is kept), or a llama2.c .bin with
+// its tokenizer.bin (or tok*.bin) beside it. Recognised by content, not by name.
+// Throws Error{kNotFound | kFormat | kUnsupported} naming path and cause.
+OpenedModel open_model(const std::filesystem::path& path);
+
+}  // namespace hunch

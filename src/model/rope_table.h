@@ -1,0 +1,32 @@
+// cos and sin of RoPE for the positions of a batch, with the long-context extensions.
+// Su et al. 2021 (RoFormer); Chen et al. 2023 (linear interpolation); Peng et al. 2023 (YaRN);
+// dynamic NTK and LongRope as in Hugging Face's transformers 4.44. Llama-3's rule is a fixed division of
+// the frequencies and comes as RopeConfig::freq_factors.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "model/config.h"
+
+namespace hunch {
+
+class RopeTable {
+ public:
+  // `n_ctx_train` is the context that the config states (dynamic NTK starts beyond it).
+  RopeTable(const RopeConfig& config, size_t n_ctx_train);
+
+  size_t n_pairs() const { return n_pairs_; }
+
+  // Fills cos and sin [n_pairs] of one position in a sequence that is `n_ctx` tokens long by now:
+  // dynamic NTK and LongRope choose their frequencies by the length.
+  void at(size_t position, size_t n_ctx, std::span<float> cos, std::span<float> sin) const;
+
+ private:
+  std::vector<double> frequencies(size_t n_ctx) const;
+  RopeConfig config_;
+  size_t n_ctx_train_, n_pairs_;
+  std::vector<double> fixed_;       // frequencies of the kinds that do not depend on the length
+  std::vector<double> long_;        // LongRope beyond the original context
+};
+
+}  // namespace hunch
