@@ -1,0 +1,29 @@
+// The two-pass oracle of Deja Vu (Liu et al. 2023, section 3.1): the first pass records which neurons
+// and heads have large output norms, the second computes with only those. It bounds what a predictor
+// can reach; it saves nothing itself.
+#pragma once
+#include <vector>
+
+#include "model/forward.h"
+
+namespace hunch {
+
+// Watches a dense pass and chooses, per token and layer, ceil(density * n) neurons by
+// |activation| * ||row of W_down|| and as many heads (rounded up) by the norm of their output.
+class OracleRecorder : public ForwardObserver {
+ public:
+  OracleRecorder(const Model& model, double density);
+  void begin(size_t n_tokens);
+  void on_heads(size_t layer, MatView<const float> attn_out) override;
+  void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override;
+  std::span<const TokenSelection> selections() const { return selections_; }
+
+ private:
+  const ModelConfig& c_;
+  double density_;
+  std::vector<std::vector<float>> down_norm_;  // [n_layer][n_ff]
+  std::vector<TokenSelection> selections_;
+  std::vector<float> score_;
+};
+
+}  // namespace hunch

@@ -1,0 +1,140 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+void in_range(const char* name, double value, double low, double high) {
+  if (!(value >= low && value <= high))
+    fail(ErrorKind::kUsage, "{} is {}, expected {} to {}", name, value, low, high);
+}
+
+// Uniform in [0, 1) from the generator's upper 53 bits: the standard distributions differ between
+// libraries, this does not.
+double uniform(std::mt19937_64& rng) { return double(rng() >> 11) * 0x1p-53; }
+
+}  // namespace
+
+void validate(const SamplerOptions& o) {
+  in_range("temperature", o.temperature, 0, 100);
+  in_range("top_k", o.top_k, 0, 1e9);
+  in_range("top_p", o.top_p, 0, 1);
+  in_range("min_p", o.min_p, 0, 1);
+  in_range("typical_p", o.typical_p, 0, 1);
+  in_range("repeat_penalty", o.repeat_penalty, 1e-3, 100);
+  in_range("frequency_penalty", o.frequency_penalty, -100, 100);
+  in_range("presence_penalty", o.presence_penalty, -100, 100);
+  in_range("penalty_last_n", o.penalty_last_n, -1, 1e9);
+}
+
+Sampler::Sampler(SamplerOptions options) : options_(std::move(options)), rng_(options_.seed) { validate(options_); }
+
+// Leaves the candidates with their probabilities, most probable first; ties by the smaller id.
+void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history) {
+  const SamplerOptions& o = options_;
+  adjusted_.assign(logits.begin(), logits.end());
+  for (const auto& [id, bias] : o.logit_bias)
+    if (id >= 0 && size_t(id) < adjusted_.size()) adjusted_[size_t(id)] += bias;
+
+  if (o.repeat_penalty != 1.0f || o.frequency_penalty != 0.0f || o.presence_penalty != 0.0f) {
+    if (o.penalty_last_n >= 0 && history.size() > size_t(o.penalty_last_n)) history = history.last(size_t(o.penalty_last_n));
+    std::unordered_map<int32_t, int> counts;
+    for (int32_t id : history) ++counts[id];
+    for (const auto& [id, count] : counts) {
+      if (id < 0 || size_t(id) >= adjusted_.size()) continue;
+      float& logit = adjusted_[size_t(id)];
+      logit = logit > 0 ? logit / o.repeat_penalty : logit * o.repeat_penalty;
+      logit -= o.frequency_penalty * float(count) + o.presence_penalty;
+    }
+  }
+
+  candidates_.clear();
+  const float temperature = o.temperature > 0 ? o.temperature : 1.0f;
+  for (size_t i = 0; i < adjusted_.size(); ++i)
+    if (adjusted_[i] > -INFINITY) candidates_.push_back({int32_t(i), adjusted_[i] / temperature, 0});  // false for NaN
+  if (candidates_.empty()) candidates_.push_back({int32_t(argmax(logits)), 0, 0});
+  const auto better = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
+  const size_t keep = o.temperature == 0 ? 1 : o.top_k > 0 ? std::min(size_t(o.top_k), candidates_.size()) : candidates_.size();
+  std::partial_sort(candidates_.begin(), candidates_.begin() + long(keep), candidates_.end(), better);
+  candidates_.resize(keep);
+
+  const auto normalise = [&] {
+    double sum = 0;
+    for (const Candidate& c : candidates_) sum += c.p;
+    for (Candidate& c : candidates_) c.p = float(c.p / sum);
+  };
+  const float best = candidates_[0].logit;
+  for (Candidate& c : candidates_) c.p = c.logit == best ? 1.0f : std::exp(c.logit - best);  // inf - inf is no number
+  normalise();
+
+  // Keeps the smallest prefix whose probability reaches p.
+  const auto cut_at = [&](float p) {
+    double sum = 0;
+    size_t n = 0;
+    while (n < candidates_.size() && sum < p) sum += candidates_[n++].p;
+    candidates_.resize(std::max<size_t>(n, 1));
+  };
+  if (o.typical_p < 1.0f) {
+    double entropy = 0;
+    for (const Candidate& c : candidates_)
+      if (c.p > 0) entropy -= c.p * std::log(double(c.p));
+    const auto distance = [&](const Candidate& c) { return c.p > 0 ? std::abs(-std::log(double(c.p)) - entropy) : INFINITY; };
+    std::ranges::stable_sort(candidates_, {}, distance);
+    cut_at(o.typical_p);
+    std::ranges::sort(candidates_, better);
+    normalise();
+  }
+  if (o.top_p < 1.0f) {
+    cut_at(o.top_p);
+    normalise();
+  }
+  if (o.min_p > 0.0f) {
+    const float least = o.min_p * candidates_[0].p;
+    while (candidates_.size() > 1 && candidates_.back().p < least) candidates_.pop_back();
+    normalise();
+  }
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+  const SamplerOptions& o = options_;
+  if (o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f && o.presence_penalty == 0.0f)
+    return int32_t(argmax(logits));
+  prepare(logits, history);
+  if (candidates_.size() == 1) return candidates_[0].id;
+  double left = uniform(rng_);
+  for (const Candidate& c : candidates_) {
+    left -= c.p;
+    if (left < 0) return c.id;
+  }
+  return candidates_.back().id;
+}
+
+std::vector<float> Sampler::distribution(std::span<const float> logits, std::span<const int32_t> history) {
+  prepare(logits, history);
+  std::vector<float> p(logits.size(), 0.0f);
+  for (const Candidate& c : candidates_) p[size_t(c.id)] = c.p;
+  return p;
+}
+
+float log_prob(std::span<const float> logits, int32_t id) { return logits[size_t(id)] - log_sum_exp(logits); }
+
+std::vector<TokenProbability> top_log_probs(std::span<const float> logits, size_t n) {
+  std::vector<int32_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = int32_t(i);
+  n = std::min(n, order.size());
+  std::partial_sort(order.begin(), order.begin() + long(n), order.end(), [&](int32_t a, int32_t b) {
+    return logits[size_t(a)] != logits[size_t(b)] ? logits[size_t(a)] > logits[size_t(b)] : a < b;
+  });
+  const float total = log_sum_exp(logits);
+  std::vector<TokenProbability> top;
+  for (size_t i = 0; i < n; ++i) top.push_back({order[i], logits[size_t(order[i])] - total});
+  return top;
+}
+
+}  // namespace hunch

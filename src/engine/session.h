@@ -1,0 +1,128 @@
+// What every verb works with: an opened model with its tokenizer and threads, and a context in which
+// text is generated.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "engine/sampler.h"
+#include "model/forward.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+namespace hunch {
+
+struct EngineOptions {
+  size_t n_threads = 0;       // 0: default_n_threads()
+  bool pin_threads = false;
+  bool reblock_down = false;  // WeightOptions::reblock_down
+};
+
+// A model ready to run. Shared and immutable but for its thread pool, which one caller uses at a time.
+struct Engine {
+  std::unique_ptr<ThreadPool> pool;
+  std::string source;                // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;   // tensors of an HF folder that no mapping asked for
+  std::unique_ptr<Model> model;
+  std::optional<Tokenizer> tokenizer;  // none: ids only
+  double load_ms = 0;
+
+  const ModelConfig& config() const { return model->config(); }
+  // Throws Error{kNotFound} for a model without a tokenizer.
+  const Tokenizer& need_tokenizer() const;
+};
+
+// Opens a model path (not a hub id). Errors as open_model's and Model's.
+Engine load_engine(const std::filesystem::path& path, const EngineOptions& options = {});
+
+struct ContextOptions {
+  size_t n_ctx = 0;              // tokens; 0: the model's own, at most `kDefaultMaxContext`
+  DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
+  Mode mode = Mode::kExact;
+  // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
+  // with only this share of the neurons and heads, those with the largest output norms. 1 = off.
+  double oracle_density = 1.0;
+};
+
+// Without --ctx, long-context models do not reserve their whole context.
+constexpr size_t kDefaultMaxContext = 4096;
+
+// The context that would be used: checks `n_ctx` against the model. Beyond the trained context a
+// learned table throws Error{kLimit}; RoPE and ALiBi go on (the caller warns).
+size_t resolve_context(const ModelConfig& config, size_t n_ctx);
+
+// One sequence in its own KV cache: prompts go in, logits come out.
+class Context {
+ public:
+  // Memory is checked before it is reserved: Error{kMemory} names what is needed and available.
+  Context(const Engine& engine, const ContextOptions& options);
+  ~Context();
+
+  // Appends ids and returns the logits after the last one, [n_vocab], valid until the next call.
+  // Prompts are computed in batches of kBatchTokens; Ctrl-C between them throws Error{kInterrupted}.
+  // Error{kLimit} when the context is full: nothing is then appended.
+  std::span<const float> append(std::span<const int32_t> ids, const Progress& progress = {});
+  // As append(), but hands out the logits of every position, a batch at a time:
+  // each(first index, logits [n, n_vocab]).
+  void append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each);
+  void truncate(size_t n_tokens);
+  size_t n_tokens() const;
+  size_t n_ctx() const { return n_ctx_; }
+  size_t kv_bytes() const;
+
+  Forward& forward() { return *forward_; }
+  const ForwardStats& stats() const { return forward_->stats; }
+  static constexpr size_t kBatchTokens = 512;
+
+ private:
+  MatView<const float> run(std::span<const int32_t> ids, std::span<const uint32_t> rows);
+
+  const Engine& engine_;
+  ContextOptions options_;
+  size_t n_ctx_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Forward> forward_;
+  std::vector<uint32_t> all_rows_;
+  KvCache::SequenceId sequence_ = 0;
+  std::unique_ptr<class OracleRecorder> oracle_;
+};
+
+enum class StopReason : uint8_t { kLength, kEndOfText, kStopString, kContextFull, kInterrupted };
+const char* name_of(StopReason reason);
+
+struct GenerateOptions {
+  size_t n_tokens = 128;            // at most this many new tokens
+  SamplerOptions sampler;
+  std::vector<std::string> stop;    // generation ends before the first of these; never shown
+  bool ignore_end = false;          // go on past end-of-text tokens
+  size_t n_top_log_probs = 0;       // how many alternatives to report per token
+};
+
+struct GeneratedToken {
+  int32_t id;
+  std::string text;                 // text that became complete with this token (whole characters)
+  float log_prob;
+  std::vector<TokenProbability> top;
+};
+
+struct Generated {
+  std::string text;
+  std::vector<int32_t> ids;         // new tokens, the end-of-text token not among them
+  size_t n_prompt = 0;
+  StopReason stop_reason = StopReason::kLength;
+  double prompt_seconds = 0, seconds = 0;  // prompt processing; generation
+  ForwardStats prompt_stats, stats;
+};
+
+// Generates after `prompt_ids` (appended to what the context holds). `on_token` sees each token as
+// it is made; returning false stops. Text that might be the beginning of a stop string is held back
+// until it is decided. Ctrl-C stops with StopReason::kInterrupted and keeps what is there.
+Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
+                   const std::function<bool(const GeneratedToken&)>& on_token = {});
+
+}  // namespace hunch
