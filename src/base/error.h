@@ -3,34 +3,11 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <stdexcept>
 #include <string>
 
+#include "hunch/error.h"
+
 namespace hunch {
-
-enum class ErrorKind {
-  kUsage,        // a flag or argument that cannot be meant (exit code 2)
-  kFormat,       // a file's bytes are not what its format demands
-  kUnsupported,  // well-formed, but nothing hunch can do (unknown architecture, dtype, ...)
-  kNotFound,     // a file, tensor, key or hub id is missing
-  kIo,           // the operating system refused: read, write, disk full
-  kNetwork,      // the hub did not answer, or not as it should
-  kMemory,       // not enough memory for what was asked
-  kLimit,        // a request over a limit: context length, batch size
-  kInterrupted,  // the user pressed Ctrl-C
-};
-
-// Name of a kind as it appears in JSON errors, e.g. "format".
-const char* name_of(ErrorKind kind);
-
-class Error : public std::runtime_error {
- public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
-  ErrorKind kind() const { return kind_; }
-
- private:
-  ErrorKind kind_;
-};
 
 // Throws Error with a formatted message. A message names the thing, what was expected, what was
 // found, and the next step where there is one.
