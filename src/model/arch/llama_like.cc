@@ -1,0 +1,89 @@
+#include "model/arch/llama_like.h"
+
+#include "base/error.h"
+
+namespace hunch {
+
+LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_activation) {
+  LlamaLikeSizes s;
+  s.n_layer = hf.config_uint({"num_hidden_layers"});
+  s.n_embd = hf.config_uint({"hidden_size"});
+  s.n_head = hf.config_uint({"num_attention_heads"});
+  s.n_kv_head = hf.config_uint({"num_key_value_heads"}, s.n_head);
+  s.n_ctx = hf.config_uint({"max_position_embeddings"}, 2048);
+  if (s.n_head == 0) fail(ErrorKind::kFormat, "config.json: num_attention_heads is 0");
+  s.d_head = hf.config_uint({"head_dim"}, s.n_embd / s.n_head);
+  s.n_rot = size_t(double(s.d_head) * hf.config_float({"partial_rotary_factor", "rope_pct"}, 1.0));
+
+  hf.set_uint("block_count", s.n_layer);
+  hf.set_uint("context_length", s.n_ctx);
+  hf.set_uint("embedding_length", s.n_embd);
+  hf.set_uint("feed_forward_length", hf.config_uint({"intermediate_size"}));
+  hf.set_uint("attention.head_count", s.n_head);
+  hf.set_uint("attention.head_count_kv", s.n_kv_head);
+  if (s.d_head * s.n_head != s.n_embd) {
+    hf.set_uint("attention.key_length", s.d_head);
+    hf.set_uint("attention.value_length", s.d_head);
+  }
+  if (hf.has_config("rms_norm_eps")) {
+    hf.set_float("attention.layer_norm_rms_epsilon", hf.config_float({"rms_norm_eps"}));
+  } else {
+    hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_eps", "norm_eps", "norm_epsilon"}, 1e-5));
+  }
+  hf.set_float("rope.freq_base", hf.config_float({"rope_theta"}, 10000.0));
+  hf.set_uint("rope.dimension_count", s.n_rot);
+  if (hf.config_uint({"sliding_window"}, 0) && hf.config_bool({"use_sliding_window"}, true))
+    hf.set_uint("attention.sliding_window", hf.config_uint({"sliding_window"}));
+  import_activation(hf, hf.config_string({"hidden_activation", "hidden_act"}, usual_activation), usual_activation);
+  import_rope_scaling(hf, s.n_rot, s.n_ctx);
+  return s;
+}
+
+void import_norm(HfImport& hf, const std::string& from, const std::string& to, const LlamaLikeTensors& options) {
+  if (!options.norm_plus_one) return hf.move(from, to);
+  hf.put(to + ".weight", hf.plus_one(hf.take(from + ".weight")));
+  if (hf.has(from + ".bias")) hf.put(to + ".bias", hf.take(from + ".bias"));
+}
+
+void import_llama_like_ends(HfImport& hf, const LlamaLikeTensors& options) {
+  hf.choose_prefix({"model.", ""}, "embed_tokens.weight");
+  hf.move("embed_tokens", "token_embd");
+  if (hf.has("norm.weight")) import_norm(hf, "norm", "output_norm", options);
+  if (hf.config_bool({"tie_word_embeddings"}, options.tied_by_default)) {
+    hf.ignore("lm_head.weight");
+  } else {
+    hf.move_if_present("lm_head", "output");
+  }
+}
+
+void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSizes& sizes, const LlamaLikeTensors& options) {
+  const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
+  if (hf.has(from + "input_layernorm.weight")) import_norm(hf, from + "input_layernorm", to + "attn_norm", options);
+  const auto move_rotated = [&](const char* hf_name, const char* gguf_name, size_t heads) {
+    for (const char* part : {"weight", "bias"}) {
+      const std::string name = fmt::format("{}self_attn.{}.{}", from, hf_name, part);
+      if (!hf.has(name) && std::string_view(part) == "bias") continue;
+      const Tensor t = hf.take(name);
+      hf.put(fmt::format("{}{}.{}", to, gguf_name, part), options.interleave_qk ? hf.interleaved_rope_rows(t, heads) : t);
+    }
+  };
+  move_rotated("q_proj", "attn_q", sizes.n_head);
+  move_rotated("k_proj", "attn_k", sizes.n_kv_head);
+  hf.move(from + "self_attn.v_proj", to + "attn_v");
+  hf.move(from + "self_attn.o_proj", to + "attn_output");
+}
+
+void import_llama_like_mlp(HfImport& hf, size_t layer) {
+  const std::string from = fmt::format("layers.{}.mlp.", layer), to = fmt::format("blk.{}.", layer);
+  hf.move_if_present(from + "gate_proj", to + "ffn_gate");
+  hf.move(from + "up_proj", to + "ffn_up");
+  hf.move(from + "down_proj", to + "ffn_down");
+}
+
+void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf_name, size_t n_expert, const std::string& to) {
+  std::vector<Tensor> parts;
+  for (size_t e = 0; e < n_expert; ++e) parts.push_back(hf.take(fmt::format("{}.{}.{}.weight", prefix, e, hf_name)));
+  hf.put(to + ".weight", hf.stacked(parts));
+}
+
+}  // namespace hunch
