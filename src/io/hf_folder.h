@@ -9,8 +9,8 @@ namespace hunch {
 
 struct HfFolder {
   std::filesystem::path path;
-  std::string config_json;       // text of config.json
-  std::vector<Tensor> tensors;   // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
+  std::string config_json;      // text of config.json
+  std::vector<Tensor> tensors;  // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
   std::vector<std::shared_ptr<const void>> owners;
 };
 
