@@ -8,7 +8,11 @@
 namespace hunch {
 namespace {
 
-const Architecture* const kAll[] = {&kArchOpt, &kArchLlama};
+const Architecture* const kAll[] = {&kArchOpt,       &kArchLlama, &kArchGpt2,  &kArchGptNeo, &kArchStarcoder,
+                                   &kArchGptNeoX,   &kArchGptJ,  &kArchBloom, &kArchMpt,    &kArchFalcon,
+                                   &kArchQwen2,     &kArchQwen3, &kArchQwen2Moe, &kArchPhi2,  &kArchPhi3,
+                                   &kArchGemma,     &kArchGemma2, &kArchStableLm, &kArchNemotron, &kArchStarCoder2,
+                                   &kArchCohere,    &kArchOlmo,  &kArchXglm};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -130,7 +134,7 @@ ModelConfig base_config_from_gguf(const ModelFile& file) {
   const Tensor& embedding = file.get("token_embd.weight");
   c.n_vocab = embedding.rows();
   c.n_embd_word = embedding.cols();
-  c.attn_scale = float(1 / std::sqrt(double(c.d_head)));
+  c.attn_scale = float(meta.get_float(key("attention.scale"), 1 / std::sqrt(double(c.d_head))));
 
   if (meta.has(key("attention.layer_norm_rms_epsilon"))) {
     c.norm = NormKind::kRms;

@@ -38,6 +38,9 @@ ModelConfig base_config_from_gguf(const ModelFile& file);
 Activation activation_from_name(std::string_view name);
 
 // arch/*.cc
-extern const Architecture kArchOpt, kArchLlama;
+extern const Architecture kArchOpt, kArchLlama, kArchGpt2, kArchGptNeo, kArchStarcoder, kArchGptNeoX, kArchGptJ,
+    kArchBloom, kArchMpt, kArchFalcon;
+extern const Architecture kArchQwen2, kArchQwen3, kArchQwen2Moe, kArchPhi2, kArchPhi3, kArchGemma, kArchGemma2, kArchStableLm,
+    kArchNemotron, kArchStarCoder2, kArchCohere, kArchOlmo, kArchXglm;
 
 }  // namespace hunch

@@ -15,9 +15,9 @@ enum class NormKind : uint8_t { kLayer, kRms };
 enum class NormPlace : uint8_t { kPre, kPost };
 enum class PositionKind : uint8_t { kNone, kLearned, kSinusoidal, kRope, kAlibi };
 enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope };
-// Normalisation of each query and key head before RoPE: one weight vector shared by all heads
-// (Qwen3), or a vector per head (Cohere, StableLM).
-enum class QkNorm : uint8_t { kNone, kShared, kPerHead };
+// Normalisation of queries and keys before RoPE: each head on its own, with one weight vector shared by
+// all heads (Qwen3) or a vector per head (Cohere, StableLM); or all heads of a token together (MPT).
+enum class QkNorm : uint8_t { kNone, kShared, kPerHead, kAllHeads };
 
 struct RopeConfig {
   size_t n_rot = 0;           // values of each head that are rotated; the rest passes through

@@ -249,16 +249,19 @@ void Forward::norm(MatView<const float> x, const NormWeights& n, MatView<float> 
 }
 
 void Forward::norm_heads(MatView<float> x, const NormWeights& n, size_t n_head) {
+  // Normalised at once: a head, or all heads of a token.
+  const size_t width = c_.qk_norm == QkNorm::kAllHeads ? n_head * c_.d_head : c_.d_head;
   pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t)
-      for (size_t h = 0; h < n_head; ++h) {
-        const std::span<float> head = x.row(t).subspan(h * c_.d_head, c_.d_head);
-        const size_t offset = c_.qk_norm == QkNorm::kShared ? 0 : h * c_.d_head;
-        const std::span<const float> weight = std::span(n.weight).subspan(offset, c_.d_head);
+      for (size_t first = 0; first < n_head * c_.d_head; first += width) {
+        const std::span<float> part = x.row(t).subspan(first, width);
+        const size_t offset = c_.qk_norm == QkNorm::kShared ? 0 : first;
+        const std::span<const float> weight = std::span(n.weight).subspan(offset, width);
         if (c_.qk_norm_kind == NormKind::kRms) {
-          rms_norm(head, weight, c_.norm_eps, head);
+          rms_norm(part, weight, c_.norm_eps, part);
         } else {
-          layer_norm(head, weight, {}, c_.norm_eps, head);
+          const auto bias = n.bias.empty() ? std::span<const float>() : std::span(n.bias).subspan(offset, width);
+          layer_norm(part, weight, bias, c_.norm_eps, part);
         }
       }
   });

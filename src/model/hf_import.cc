@@ -129,6 +129,10 @@ void HfImport::set_string(std::string_view key, std::string_view value) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), std::string(value));
 }
 
+void HfImport::set_bools(std::string_view key, std::vector<bool> values) {
+  out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
+}
+
 void HfImport::choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe) {
   for (std::string_view candidate : candidates)
     if (by_name_.count(fmt::format("{}{}", candidate, probe))) {
@@ -171,6 +175,14 @@ void HfImport::move(std::string_view hf, std::string_view gguf) {
 
 void HfImport::move_if_present(std::string_view hf, std::string_view gguf) {
   if (has(fmt::format("{}.weight", hf))) move(hf, gguf);
+}
+
+void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head) {
+  for (const char* part : {"weight", "bias"}) {
+    const std::string name = fmt::format("{}.{}", hf, part);
+    if (std::string_view(part) == "weight" || has(name))
+      put(fmt::format("{}.{}", gguf, part), degrouped_qkv(take(name), groups, q_per_group, d_head));
+  }
 }
 
 Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data) {
@@ -248,6 +260,16 @@ Tensor HfImport::stacked(std::span<const Tensor> parts) {
   return concatenated(flat);
 }
 
+Tensor HfImport::scaled_rows(const Tensor& t, size_t count, float factor) {
+  const size_t n = first_dim(must_be_plain(t));
+  if (count > n) fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected at least {}", t.name, n, count);
+  std::vector<float> values(t.n_elems());
+  codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+  const size_t n_scaled = n ? values.size() / n * count : 0;
+  for (size_t i = 0; i < n_scaled; ++i) values[i] *= factor;
+  return from_floats(values, t.shape);
+}
+
 Tensor HfImport::plus_one(const Tensor& t) {
   std::vector<float> values(t.n_elems());
   codec(must_be_plain(t).dtype).decode(t.data.data(), values.data(), values.size());
@@ -287,6 +309,9 @@ Tensor HfImport::interleaved_rope_rows(const Tensor& t, size_t n_head) {
 
 Tensor HfImport::degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head) {
   const size_t per_group = (q_per_group + 2) * d_head;
+  if (groups == 0 || per_group == 0 || first_dim(t) % groups != 0 || first_dim(t) / groups != per_group)
+    fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected {} groups of {} query, one key and one value head of {} rows", t.name,
+         first_dim(t), groups, q_per_group, d_head);
   std::vector<uint32_t> order;
   order.reserve(groups * per_group);
   const auto add = [&](size_t group, size_t begin, size_t count) {
@@ -308,6 +333,12 @@ std::vector<std::string> HfImport::unused() const {
 ModelFile HfImport::finish() {
   out_.index();
   return std::move(out_);
+}
+
+void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied) {
+  if (!hf.config_bool({"tie_word_embeddings"}, usually_tied)) return hf.move(hf_name, "output");
+  hf.ignore(fmt::format("{}.weight", hf_name));
+  if (const std::string bias = fmt::format("{}.bias", hf_name); hf.has(bias)) hf.put("output.bias", hf.take(bias));
 }
 
 void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {

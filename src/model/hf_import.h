@@ -35,6 +35,7 @@ class HfImport {
   void set_float(std::string_view key, double value);
   void set_bool(std::string_view key, bool value);
   void set_string(std::string_view key, std::string_view value);
+  void set_bools(std::string_view key, std::vector<bool> values);
 
   // Prefix that the checkpoint's names carry and that take() and has() prepend, e.g. "model.".
   // The first candidate under which `probe` exists is chosen; none: Error{kNotFound}.
@@ -52,6 +53,8 @@ class HfImport {
   void move(std::string_view hf, std::string_view gguf);
   // As move(), but nothing happens when "<hf>.weight" is absent.
   void move_if_present(std::string_view hf, std::string_view gguf);
+  // As move(), with the rows of weight and bias sorted by degrouped_qkv().
+  void move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head);
 
   // New tensors. All keep the dtype; plain dtypes only. Shapes are checked: Error{kFormat}.
   Tensor transposed(const Tensor& t);                                          // [a, b] -> [b, a]
@@ -59,6 +62,7 @@ class HfImport {
   Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order); // out row i = row order[i]
   Tensor concatenated(std::span<const Tensor> parts);                          // along the first dimension
   Tensor stacked(std::span<const Tensor> parts);                               // new first dimension
+  Tensor scaled_rows(const Tensor& t, size_t count, float factor);             // the first `count` rows times `factor`, in f32
   Tensor plus_one(const Tensor& t);                                            // t + 1 in f32 (Gemma, Nemotron norms)
   Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
   Tensor from_floats(std::span<const float> values, std::vector<uint64_t> shape);
@@ -85,6 +89,10 @@ class HfImport {
   std::set<std::string, std::less<>> used_;
   ModelFile out_;
 };
+
+// Takes the output projection "<hf_name>.weight" and ".bias". Where the config ties it to the embedding
+// (`usually_tied` where the config does not say) no weight is written; else a missing one is an error.
+void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied);
 
 // Writes the rope_scaling of an HF config ("linear", "dynamic", "yarn", "llama3", "longrope" / "su")
 // as GGUF metadata and factor tensors. `n_rot` rotated dimensions, `n_ctx` the stated context.

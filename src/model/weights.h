@@ -35,7 +35,7 @@ struct LayerWeights {
   NormWeights attn_norm, ffn_norm;            // ffn_norm empty: the MLP reads what attention reads
   NormWeights post_attn_norm, post_ffn_norm;  // on the branch, before the residual addition (Gemma-2)
   Linear q, k, v, o;
-  NormWeights q_norm, k_norm;                 // [d_head], or [n_head * d_head] per head
+  NormWeights q_norm, k_norm;                 // [d_head], or [n_head * d_head] per head or over all heads
   MlpWeights mlp;                             // dense layers
   Linear router;                              // [n_expert, n_embd]
   std::vector<MlpWeights> experts;
