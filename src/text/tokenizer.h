@@ -14,7 +14,31 @@ namespace hunch {
 
 enum class TokenizerKind { kByteBpe, kSentencePieceBpe, kUnigram };
 // What a vocabulary entry is; the numbers are GGUF's tokenizer.ggml.token_type.
-enum class TokenType : int32_t { kUndefined = 0, kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class TokenType : int32_t {
+  kUndefined = 0,
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,      // <s>, <|im_end|>: found in a text only on request
+  kUserDefined = 4,  // always found in a text; the piece is plain text
+  kUnused = 5,
+  kByte = 6,         // "<0x0A>"
+};
+
+// One step of what is done to a text before it is split (Hugging Face's "normalizer").
+struct NormalizerStep {
+  enum class Kind : int32_t { kNfc, kNfd, kNfkc, kNfkd, kLowercase, kStripLeft, kStripRight, kReplace, kReplaceRegex };
+  Kind kind = Kind::kNfc;
+  std::string from, to;  // kReplace: a string; kReplaceRegex: a pattern (`to` is literal)
+  bool operator==(const NormalizerStep&) const = default;
+};
+
+// How far an added token reaches when it is found in a text.
+struct TokenReach {
+  int32_t id = 0;
+  bool lstrip = false, rstrip = false;  // swallows the white space before / after it
+  bool single_word = false;             // only where no letter or digit touches it
+  bool operator==(const TokenReach&) const = default;
+};
 
 // Everything that defines a tokenizer, whatever file it was read from.
 struct TokenizerSpec {
@@ -35,8 +59,18 @@ struct TokenizerSpec {
   bool byte_fallback = false;
   bool ignore_merges = false;          // llama-3: a word that is in the vocabulary is taken whole
   bool nfc = false;                    // normalise to NFC first (Qwen2)
+  bool prefix_first_only = false;      // the space prefix only at the start, not after each special token
+  std::vector<NormalizerStep> normalizers;  // applied in order, after `nfc`
+  std::string charsmap;                // SentencePiece's precompiled_charsmap; empty = identity
+  std::vector<TokenReach> reaches;     // only of tokens that swallow white space or want whole words
   std::string chat_template;           // Jinja source; empty when the model has none
+  std::string note;                    // what was assumed where the file is silent, for the user to see; else empty
+  bool operator==(const TokenizerSpec&) const = default;
 };
+
+// Fills the vocabulary up to `n_vocab` with unused entries "[PADn]", as a model whose embedding has
+// more rows than its tokenizer has tokens needs. Does nothing when it is large enough already.
+void pad_vocabulary(TokenizerSpec& spec, size_t n_vocab);
 
 // From GGUF metadata (tokenizer.ggml.*), and back into it. Throws Error{kNotFound} without a
 // tokenizer, Error{kUnsupported} for WordPiece and other models, Error{kFormat} for lying lengths.
@@ -47,6 +81,8 @@ struct EncodeOptions {
   bool add_special = true;     // BOS / EOS as the model's family wants them
   bool parse_special = false;  // "<|endoftext|>" in the text becomes the control token, not its letters
 };
+
+class StreamDecoder;
 
 class Tokenizer {
  public:
@@ -59,7 +95,9 @@ class Tokenizer {
   const TokenizerSpec& spec() const;
   size_t n_vocab() const;
 
-  // Invalid UTF-8 is encoded byte by byte (byte BPE, byte fallback) or as unk; it never throws.
+  // Invalid UTF-8 is encoded byte by byte (byte BPE, byte fallback) or as unk, and never throws; a byte
+  // that the vocabulary cannot express becomes unk, or U+FFFD where there is no unk. Throws Error{kLimit}
+  // only when a pre-tokeniser's pattern exceeds the regular expression engine's limits.
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // The text of the ids. `skip_special` leaves control tokens out. Ids outside the vocabulary throw
@@ -75,6 +113,7 @@ class Tokenizer {
   std::optional<int32_t> find(std::string_view piece) const;
 
  private:
+  friend class StreamDecoder;
   struct Impl;
   std::unique_ptr<const Impl> impl_;
 };
@@ -82,16 +121,19 @@ class Tokenizer {
 // Turns a stream of ids into text: holds bytes back until they form whole UTF-8 characters.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true)
-      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
-  // The text that became complete with this id; often empty in the middle of a character.
+  // `at_start` is false when the ids continue a text (a generation after its prompt): then the first
+  // token keeps the space that it begins with. The tokenizer outlives the decoder.
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true, bool at_start = true)
+      : tokenizer_(&tokenizer), skip_special_(skip_special), at_start_(at_start) {}
+  // The text that became complete with this id; often empty in the middle of a character. Bytes that
+  // can no longer become a character come out as U+FFFD. Throws Error{kUsage} as decode does.
   std::string push(int32_t id);
   // What is left, with each incomplete or invalid sequence as U+FFFD.
   std::string finish();
 
  private:
   const Tokenizer* tokenizer_;
-  bool skip_special_, at_start_ = true;
+  bool skip_special_, at_start_;
   std::string pending_;
 };
 

@@ -1,0 +1,111 @@
+#include "text/normalizer.h"
+
+#include <utf8proc.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "base/error.h"
+#include "text/unicode_class.h"
+#include "text/utf8.h"
+
+namespace hunch {
+namespace {
+
+using Kind = NormalizerStep::Kind;
+
+// Normal forms, and lower case without folding (utf8proc has the forms; lower case goes by character).
+std::string unicode_form(std::string_view text, int options) {
+  utf8proc_uint8_t* mapped = nullptr;
+  const utf8proc_ssize_t n = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                          static_cast<utf8proc_ssize_t>(text.size()), &mapped,
+                                          static_cast<utf8proc_option_t>(options));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
+  if (n < 0) fail(ErrorKind::kMemory, "Unicode normalisation of {} bytes: {}", text.size(), utf8proc_errmsg(n));
+  return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(n));
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Step step = utf8_step(text, i);
+    append_utf8(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(step.code_point))));
+    i += step.n_bytes;
+  }
+  return out;
+}
+
+std::string_view strip_left(std::string_view text) {
+  while (!text.empty()) {
+    const Utf8Step step = utf8_step(text, 0);
+    if (!is_white_space(step.code_point)) break;
+    text.remove_prefix(step.n_bytes);
+  }
+  return text;
+}
+
+std::string_view strip_right(std::string_view text) {
+  size_t end = 0;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Step step = utf8_step(text, i);
+    i += step.n_bytes;
+    if (!is_white_space(step.code_point)) end = i;
+  }
+  return text.substr(0, end);
+}
+
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
+  if (from.empty()) return std::string(text);
+  std::string out;
+  size_t done = 0;
+  for (size_t at = text.find(from); at != std::string_view::npos; at = text.find(from, done)) {
+    out += text.substr(done, at - done);
+    out += to;
+    done = at + from.size();
+  }
+  out += text.substr(done);
+  return out;
+}
+
+// No space at either end, and one between words.
+std::string squeeze_spaces(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (c != ' ' || (!out.empty() && out.back() != ' ')) out += c;
+  }
+  if (!out.empty() && out.back() == ' ') out.pop_back();
+  return out;
+}
+
+}  // namespace
+
+Normalizer::Normalizer(const TokenizerSpec& spec) : squeeze_(spec.remove_extra_whitespaces) {
+  if (spec.nfc) steps_.push_back({{Kind::kNfc, "", ""}, std::nullopt});
+  for (const NormalizerStep& step : spec.normalizers) {
+    steps_.push_back({step, std::nullopt});
+    if (step.kind == Kind::kReplaceRegex) steps_.back().regex.emplace(step.from);
+  }
+  if (!spec.charsmap.empty()) charsmap_.emplace_back(spec.charsmap);
+}
+
+std::string Normalizer::normalize(std::string_view text) const {
+  std::string out(text);
+  for (const auto& [step, regex] : steps_) {
+    switch (step.kind) {
+      case Kind::kNfc: out = unicode_form(out, UTF8PROC_STABLE | UTF8PROC_COMPOSE); break;
+      case Kind::kNfd: out = unicode_form(out, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE); break;
+      case Kind::kNfkc: out = unicode_form(out, UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT); break;
+      case Kind::kNfkd: out = unicode_form(out, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT); break;
+      case Kind::kLowercase: out = lower_case(out); break;
+      case Kind::kStripLeft: out = std::string(strip_left(out)); break;
+      case Kind::kStripRight: out = std::string(strip_right(out)); break;
+      case Kind::kReplace: out = replace_all(out, step.from, step.to); break;
+      case Kind::kReplaceRegex: out = regex->replace(out, step.to); break;
+    }
+  }
+  for (const Charsmap& map : charsmap_) out = map.normalize(out);
+  if (squeeze_) out = squeeze_spaces(out);
+  return out;
+}
+
+}  // namespace hunch

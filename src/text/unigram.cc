@@ -1,0 +1,71 @@
+#include "text/unigram.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "text/utf8.h"
+
+namespace hunch {
+namespace {
+
+constexpr double kUnknownPenalty = 10.0;
+
+bool is_usable(TokenType type) { return type == TokenType::kNormal || type == TokenType::kUndefined; }
+
+}  // namespace
+
+Unigram::Unigram(const TokenizerSpec& spec) : spec_(&spec) {
+  std::vector<std::pair<std::string_view, int32_t>> entries;
+  double least = 0;
+  for (size_t id = 0; id < spec.pieces.size(); ++id) {
+    if (!is_usable(spec.types[id]) || spec.pieces[id].empty()) continue;
+    entries.emplace_back(spec.pieces[id], static_cast<int32_t>(id));
+    least = std::min(least, static_cast<double>(spec.scores[id]));
+  }
+  trie_ = ByteTrie(std::move(entries));
+  unknown_score_ = least - kUnknownPenalty;
+}
+
+std::vector<Unigram::Part> Unigram::encode(std::string_view text) const {
+  // best[i]: the best way to write text[0, i).
+  struct Best {
+    double score = -std::numeric_limits<double>::infinity();
+    size_t begin = 0;  // of its last piece
+    int32_t id = kUnknown;
+  };
+  std::vector<Best> best(text.size() + 1);
+  best[0].score = 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t char_end = i + utf8_step(text, i).n_bytes;
+    const auto offer = [&](size_t end, double score, int32_t id) {
+      if (best[i].score + score > best[end].score) best[end] = {best[i].score + score, i, id};
+    };
+    bool char_is_piece = false;
+    uint32_t node = ByteTrie::kRoot;
+    for (size_t end = i; end < text.size();) {
+      node = trie_.step(node, static_cast<uint8_t>(text[end]));
+      if (node == ByteTrie::kRoot) break;
+      ++end;
+      const int32_t id = trie_.value(node);
+      if (id == ByteTrie::kNoValue) continue;
+      offer(end, spec_->scores[static_cast<size_t>(id)], id);
+      char_is_piece |= end == char_end;
+    }
+    if (!char_is_piece) offer(char_end, unknown_score_, kUnknown);
+    i = char_end;
+  }
+
+  std::vector<Part> parts;
+  for (size_t end = text.size(); end > 0; end = best[end].begin) {
+    const Best& b = best[end];
+    if (b.id == kUnknown && !parts.empty() && parts.back().id == kUnknown) {
+      parts.back().begin = b.begin;
+    } else {
+      parts.push_back({b.id, b.begin, end});
+    }
+  }
+  std::ranges::reverse(parts);
+  return parts;
+}
+
+}  // namespace hunch
