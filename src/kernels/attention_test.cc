@@ -1,0 +1,201 @@
+#include "kernels/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/half.h"
+#include "kernels/each_target.h"
+
+namespace hunch {
+namespace {
+
+struct Shape {
+  size_t n_head = 4, n_kv_head = 4, d_head = 16, page_tokens = 32;
+  DType dtype = DType::kF32;
+};
+
+struct SpanSize {
+  size_t first_pos, n_tokens, n_later = 0;  // n_later: cached keys after the last query, which none may see
+};
+
+std::vector<float> normal(size_t n, std::mt19937& rng) {
+  std::normal_distribution<float> distribution;
+  std::vector<float> x(n);
+  for (float& v : x) v = distribution(rng);
+  return x;
+}
+
+// One sequence's keys and values. Every page is a heap block of its exact size, so that ASan sees a read
+// past it; slots that no token fills hold NaN, so that a read of one shows.
+class Sequence {
+ public:
+  Sequence(const Shape& shape, size_t n_tokens, std::mt19937& rng) {
+    const size_t n_pages = (n_tokens + shape.page_tokens - 1) / shape.page_tokens;
+    const size_t half = shape.n_kv_head * shape.page_tokens * shape.d_head, elem = row_bytes(shape.dtype, 1);
+    const size_t v_offset = (half * elem + 63) / 64 * 64;
+    for (size_t p = 0; p < n_pages; ++p) {
+      pages_.push_back(std::make_unique<std::byte[]>(v_offset + half * elem));
+      for (size_t i = 0; i < 2 * half; ++i) {
+        const size_t token = p * shape.page_tokens + i / shape.d_head % shape.page_tokens;
+        std::normal_distribution<float> distribution;
+        const float value = token < n_tokens ? distribution(rng) : std::numeric_limits<float>::quiet_NaN();
+        std::byte* at = pages_[p].get() + (i < half ? i * elem : v_offset + (i - half) * elem);
+        const f16 rounded = to_f16(value);
+        std::memcpy(at, shape.dtype == DType::kF16 ? static_cast<const void*>(&rounded) : &value, elem);
+      }
+    }
+    for (const auto& page : pages_) table_.push_back(page.get());
+    view = {table_, shape.page_tokens, shape.n_kv_head, shape.d_head, shape.dtype, v_offset, n_tokens};
+  }
+  KvView view;
+
+ private:
+  std::vector<std::unique_ptr<std::byte[]>> pages_;
+  std::vector<const std::byte*> table_;
+};
+
+// Queries of several sequences, with strided rows and rows between the spans that belong to nobody.
+struct Case {
+  Shape shape;
+  AttentionParams params;
+  std::vector<Sequence> sequences;
+  std::vector<AttentionSpan> spans;
+  std::vector<float> q, slopes;
+  size_t n_tokens = 1, stride;
+
+  Case(const Shape& s, const std::vector<SpanSize>& sizes, bool alibi, std::mt19937& rng) : shape(s) {
+    params.scale = 1 / std::sqrt(float(s.d_head));
+    for (const SpanSize& size : sizes) {
+      sequences.emplace_back(s, size.first_pos + size.n_tokens + size.n_later, rng);
+      spans.push_back({sequences.back().view, n_tokens, size.n_tokens, size.first_pos});
+      n_tokens += size.n_tokens + 1;
+    }
+    stride = s.n_head * s.d_head + 3;
+    q = normal(n_tokens * stride, rng);
+    if (alibi)
+      for (size_t h = 0; h < s.n_head; ++h) slopes.push_back(std::exp2(-0.5f * float(h % 8)));
+    params.alibi_slopes = slopes;
+  }
+
+  MatView<const float> Q() const { return {q.data(), n_tokens, shape.n_head * shape.d_head, stride}; }
+
+  std::vector<float> run(size_t n_threads) const {
+    std::vector<float> result(n_tokens * stride, 7.0f);
+    MatView<float> out(result.data(), n_tokens, shape.n_head * shape.d_head, stride);
+    ThreadPool pool(n_threads);
+    Scratch scratch;
+    attention(pool, Q(), shape.n_head, spans, params, out, scratch);
+    return result;
+  }
+
+  std::vector<float> reference() const {
+    std::vector<float> result(n_tokens * stride, 7.0f);
+    MatView<float> out(result.data(), n_tokens, shape.n_head * shape.d_head, stride);
+    ref::attention(Q(), shape.n_head, spans, params, out);
+    return result;
+  }
+
+  // A score is a sum of d_head products, rounded by at most d_head / 2^24 of sum |q k| scale (here about 0.64
+  // sqrt(d_head), and its largest value below 3 sqrt(d_head) for normal numbers); a weight errs by e^(that), the
+  // mix of values by twice that times the largest |v| < 5. Random signs make it the root of d_head.
+  double tolerance() const { return 1e-5 * std::sqrt(double(shape.d_head) / 64); }
+};
+
+void expect_close(const std::vector<float>& got, const std::vector<float>& want, double tolerance) {
+  ASSERT_EQ(got.size(), want.size());
+  size_t n_bad = 0;
+  for (size_t i = 0; i < got.size() && n_bad < 3; ++i)
+    if (!(std::fabs(got[i] - want[i]) <= tolerance)) {
+      ADD_FAILURE() << "element " << i << " of " << got.size() << ": got " << got[i] << ", want " << want[i];
+      ++n_bad;
+    }
+}
+
+// Random combinations of everything: head sizes with and without tails, page sizes, sharing of KV heads, both
+// dtypes, windows, caps, ALiBi, decode and prefill in one call, one to three threads.
+TEST(Attention, MatchesReferenceOnEveryTarget) {
+  std::mt19937 rng(1);
+  const auto pick = [&rng](std::initializer_list<size_t> values) { return values.begin()[rng() % values.size()]; };
+  for (size_t i = 0; i < 150; ++i) {
+    Shape shape;
+    shape.d_head = pick({1, 8, 16, 17, 40, 64, 80, 96, 100, 128});
+    shape.page_tokens = pick({1, 3, 16, 32, 100});
+    shape.n_kv_head = pick({1, 2});
+    const size_t group = pick({1, 1, 2, 4, 7, 40});
+    shape.n_head = shape.n_kv_head * group;
+    shape.dtype = rng() % 2 ? DType::kF32 : DType::kF16;
+    std::vector<SpanSize> sizes;
+    for (size_t s = rng() % 3 + 1; s > 0; --s)
+      sizes.push_back({pick({0, 0, 5, 31, 90}), pick({0, 1, 1, 2, 9, group > 2 ? 4u : 33u}), pick({0, 0, 4})});
+    Case c(shape, sizes, rng() % 3 == 0, rng);
+    c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
+    c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
+    const size_t n_threads = rng() % 3 + 1;
+    SCOPED_TRACE(fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} threads {}", i,
+                             shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
+                             c.params.window, c.params.soft_cap, !c.slopes.empty(), n_threads));
+    const std::vector<float> want = c.reference();
+    for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
+    if (HasFailure()) return;
+  }
+}
+
+TEST(Attention, DividesOneLongSequenceAmongThreads) {
+  std::mt19937 rng(2);
+  for (size_t window : {0, 900})
+    for (size_t group : {1, 6}) {
+      Case c({.n_head = group, .n_kv_head = 1, .d_head = 32, .dtype = DType::kF16}, {{2999, 1}, {700, 2}, {0, 1}},
+             false, rng);
+      c.params.window = window;
+      const std::vector<float> want = c.reference();
+      for_each_target([&] {
+        for (size_t n_threads : {1, 2, 3}) expect_close(c.run(n_threads), want, c.tolerance());
+      });
+    }
+}
+
+TEST(Attention, SurvivesScoresThatOverflowAPlainExponential) {
+  for_each_target([] {
+    std::mt19937 rng(3);
+    for (size_t n_tokens : {1, 40}) {
+      Case c({.n_head = 2, .n_kv_head = 2, .d_head = 64}, {{100, n_tokens}}, false, rng);
+      c.params.scale = 50;  // scores of +-1000: nearly all weight on one key
+      // Scores err by 2^-24 * 1000 * sqrt(64), and that relatively the weights of near-ties.
+      expect_close(c.run(2), c.reference(), 5e-3);
+    }
+  });
+}
+
+TEST(Attention, NaNInAQueryShowsInItsRowAndNowhereElse) {
+  for_each_target([] {
+    std::mt19937 rng(4);
+    for (size_t n_tokens : {1, 40}) {
+      Case c({.n_head = 2, .n_kv_head = 2, .d_head = 64}, {{3, n_tokens}}, false, rng);
+      c.q[c.stride + 5] = std::numeric_limits<float>::quiet_NaN();  // token 0, head 0
+      const std::vector<float> got = c.run(1);
+      for (size_t i = 0; i < 64; ++i) EXPECT_TRUE(std::isnan(got[c.stride + i]));
+      for (size_t i = 64; i < 128; ++i) EXPECT_FALSE(std::isnan(got[c.stride + i]));
+      if (n_tokens > 1) {
+        EXPECT_FALSE(std::isnan(got[2 * c.stride]));
+      }
+    }
+  });
+}
+
+TEST(Attention, OfNoSpansDoesNothing) {
+  ThreadPool pool(2);
+  Scratch scratch;
+  attention(pool, {}, 4, {}, {}, {}, scratch);
+}
+
+}  // namespace
+}  // namespace hunch
