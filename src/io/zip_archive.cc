@@ -137,21 +137,19 @@ ZipEntry read_entry(ByteReader& in, std::span<const std::byte> bytes, uint64_t d
     fail(ErrorKind::kFormat, "zip entry '{}' has another name in its own header", shown);
   header.take(n_local_extra, "an entry's extra field");
   entry.packed = header.take(n_packed, "an entry's content");
+  entry.begin = local;
+  entry.end = local + header.position();
   return entry;
 }
 
 void refuse_overlap(const std::vector<ZipEntry>& entries) {
-  std::vector<std::pair<const std::byte*, const ZipEntry*>> order;
-  // An entry's own header lies before its content; its name is the part that is sure to be there.
-  for (const ZipEntry& entry : entries)
-    if (!entry.packed.empty()) order.emplace_back(entry.packed.data() - entry.name.size(), &entry);
-  std::sort(order.begin(), order.end());
-  for (size_t i = 1; i < order.size(); ++i) {
-    const ZipEntry& before = *order[i - 1].second;
-    if (before.packed.data() + before.packed.size() > order[i].first)
-      fail(ErrorKind::kFormat, "zip entries '{}' and '{}' overlap", printable(before.name),
-           printable(order[i].second->name));
-  }
+  std::vector<const ZipEntry*> order;
+  for (const ZipEntry& entry : entries) order.push_back(&entry);
+  std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->begin < b->begin; });
+  for (size_t i = 1; i < order.size(); ++i)
+    if (order[i - 1]->end > order[i]->begin)
+      fail(ErrorKind::kFormat, "zip entries '{}' and '{}' overlap", printable(order[i - 1]->name),
+           printable(order[i]->name));
 }
 
 }  // namespace

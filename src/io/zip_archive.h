@@ -16,6 +16,7 @@ struct ZipEntry {
   std::string_view name;              // points into the archive's bytes
   std::span<const std::byte> packed;  // as it lies in the file; the content itself when stored
   uint64_t n_bytes = 0;               // of the content
+  uint64_t begin = 0, end = 0;        // what the entry takes of the archive, its header included
   bool deflated = false;
 };
 
