@@ -32,7 +32,7 @@ struct ConvertReport {
 // Matrices become options.dtype; norms, biases, positions and routers stay f32 as in llama.cpp's files. A matrix
 // whose rows are not whole blocks falls back (q4_k, q6_k -> q8_0 -> f16), noted. Already quantised
 // input is refused with Error{kUnsupported} unless the dtype stays (requantising loses quality twice).
-// The output is written atomically; Error{kUsage} when it would overwrite its own input.
+// The output is written atomically, so it may even replace the file that is being read.
 ConvertReport convert_model(const ModelFile& model, const std::filesystem::path& output, const ConvertOptions& options, ThreadPool& pool,
                             const Progress& progress = {});
 

@@ -27,7 +27,7 @@ std::vector<TaskItem> read_task(Task task, const std::filesystem::path& path, si
 
 struct TaskResult {
   size_t n = 0;
-  double acc = 0, acc_norm = 0;  // by log-likelihood; by log-likelihood per byte of the continuation
+  double acc = 0, acc_norm = 0;  // by log-likelihood; by log-likelihood per character of the choice
   double acc_stderr = 0;
   double perplexity = 0;         // LAMBADA: of the last word; 0 elsewhere
   double seconds = 0;

@@ -1,0 +1,136 @@
+#include "compress/convert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "base/aligned_buffer.h"
+#include "base/codec.h"
+#include "base/error.h"
+#include "io/gguf.h"
+#include "model/architecture.h"
+
+namespace hunch {
+namespace fs = std::filesystem;
+namespace {
+
+// Tensors that stay f32: everything that is no product's matrix, and small ones whose rounding
+// would cost more quality than it saves bytes.
+bool stays_f32(const Tensor& t) {
+  if (t.shape.size() < 2 || t.rows() == 1) return true;
+  for (std::string_view part : {"norm", "position_embd", "ffn_gate_inp", "rope_f"})
+    if (t.name.find(part) != std::string::npos) return true;
+  return false;
+}
+
+// GGUF's general.file_type, llama.cpp's numbers.
+uint32_t file_type(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return 0;
+    case DType::kF16: return 1;
+    case DType::kQ4_0: return 2;
+    case DType::kQ8_0: return 7;
+    case DType::kQ4_K: return 14;
+    case DType::kQ6_K: return 18;
+    case DType::kBF16: return 32;
+    default: return 0;
+  }
+}
+
+class Converter {
+ public:
+  Converter(const ModelFile& model, const ConvertOptions& options, ThreadPool& pool) : model_(model), options_(options), pool_(pool) {
+    const std::string arch = model.meta.get_string("general.architecture");
+    const Architecture& a = architecture_by_gguf_name(arch);
+    relu_ = is_relu_family(a.config_from_gguf(model).activation);
+    const bool quantised = info(options.dtype).block_elems > 1;
+    neuron_major_ = relu_ && (options.down == DownFile::kNeuron || (options.down == DownFile::kAuto && quantised && !a.known_to_llama_cpp));
+    if (options.down == DownFile::kNeuron && !relu_)
+      report.notes.push_back(fmt::format("--layout neuron: {}'s activation is never exactly zero, its down projections are written as rows", arch));
+  }
+
+  std::vector<TensorToWrite> plan() {
+    std::vector<TensorToWrite> out;
+    for (const Tensor& t : model_.tensors) out.push_back(plan(t));
+    report.n_tensors = out.size();
+    return out;
+  }
+
+  ConvertReport report;
+
+ private:
+  TensorToWrite plan(const Tensor& t) {
+    if (!info(t.dtype).computes) fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
+    const bool transpose = neuron_major_ && t.shape.size() == 2 && t.name.ends_with(".ffn_down.weight");
+    TensorToWrite w{t.name, t.dtype, t.shape, {}};
+    if (transpose) {
+      w.name = t.name.substr(0, t.name.size() - std::string_view(".weight").size()) + "_t.weight";
+      std::swap(w.shape[0], w.shape[1]);
+    }
+    w.dtype = stays_f32(t) ? DType::kF32 : fitting(t.name, w.shape.back());
+    if (w.dtype == t.dtype && !transpose) {
+      w.produce = [&t] { return t.data; };
+    } else {
+      if (info(t.dtype).block_elems > 1)
+        fail(ErrorKind::kUnsupported, "tensor '{}' is already {}; quantising it again would lose quality twice: start from f32, f16 or bf16", t.name, name_of(t.dtype));
+      w.produce = [this, &t, dtype = w.dtype, transpose] { return encode(t, dtype, transpose); };
+    }
+    report.bytes += w.shape.empty() ? 0 : (t.n_elems() / w.shape.back()) * row_bytes(w.dtype, w.shape.back());
+    return w;
+  }
+
+  // The asked-for type, or the nearest whose blocks divide the row.
+  DType fitting(const std::string& name, size_t cols) {
+    DType dtype = options_.dtype;
+    for (DType next : {DType::kQ8_0, DType::kF16}) {
+      if (cols % info(dtype).block_elems == 0) break;
+      dtype = next;
+    }
+    if (dtype != options_.dtype)
+      report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols, name_of(options_.dtype),
+                                         info(options_.dtype).block_elems, name_of(dtype)));
+    return dtype;
+  }
+
+  // Decodes, turns if asked, encodes; rows in parallel. The result lives until the next call.
+  std::span<const std::byte> encode(const Tensor& t, DType dtype, bool transpose) {
+    const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
+    const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
+    const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
+    pool_.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
+      std::vector<float> values(cols);
+      for (size_t r = begin; r < end; ++r) {
+        if (transpose) {
+          for (size_t c = 0; c < cols; ++c) codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
+        } else {
+          codec(t.dtype).decode(t.data.data() + r * cols * element, values.data(), cols);
+        }
+        for (float v : values)
+          if (!(std::abs(v) < INFINITY)) fail(ErrorKind::kFormat, "tensor '{}' holds a value that is not finite (row {})", t.name, r);
+        codec(dtype).encode(values.data(), out.data() + r * stride, cols);
+      }
+    });
+    return out;
+  }
+
+  const ModelFile& model_;
+  const ConvertOptions& options_;
+  ThreadPool& pool_;
+  bool relu_ = false, neuron_major_ = false;
+  Scratch buffer_;
+};
+
+}  // namespace
+
+ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options, ThreadPool& pool, const Progress& progress) {
+  if (!info(options.dtype).writes) fail(ErrorKind::kUsage, "cannot write {}; possible: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k", name_of(options.dtype));
+  Converter converter(model, options, pool);
+  const std::vector<TensorToWrite> tensors = converter.plan();
+  Metadata meta = model.meta;
+  meta.set("general.file_type", file_type(options.dtype));
+  meta.set("general.quantization_version", uint32_t(2));
+  write_gguf(output, meta, tensors, progress);
+  return converter.report;
+}
+
+}  // namespace hunch

@@ -1,0 +1,128 @@
+#include "engine/compare.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/timer.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+double mean_density(const std::vector<uint64_t>& active, const std::vector<uint64_t>& all, std::vector<double>* per_layer = nullptr) {
+  double sum = 0;
+  size_t n = 0;
+  for (size_t l = 0; l < all.size(); ++l) {
+    const double density = all[l] ? double(active[l]) / double(all[l]) : 1.0;
+    if (per_layer) per_layer->push_back(density);
+    sum += density;
+    ++n;
+  }
+  return n ? sum / double(n) : 1.0;
+}
+
+// KL(softmax(a) || softmax(b)) in nats.
+double kl_divergence(std::span<const float> a, std::span<const float> b) {
+  const double log_za = log_sum_exp(a), log_zb = log_sum_exp(b);
+  double kl = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double log_p = double(a[i]) - log_za;
+    if (log_p > -60) kl += std::exp(log_p) * (log_p - (double(b[i]) - log_zb));
+  }
+  return std::max(kl, 0.0);
+}
+
+// The text's windows, every mode on the same tokens; the first mode's logits are the reference.
+void compare_quality(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids, const PerplexityOptions& options,
+                     std::vector<CompareRow>& rows, const Progress& progress) {
+  if (options.max_tokens && ids.size() > options.max_tokens) ids = ids.first(options.max_tokens);
+  if (ids.size() < 2) fail(ErrorKind::kUsage, "the text has {} tokens; a comparison needs at least 2", ids.size());
+  const size_t n_ctx = std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
+  if (n_ctx < 2) fail(ErrorKind::kUsage, "a window of {} tokens is too short; expected at least 2", n_ctx);
+  const size_t stride = options.stride ? options.stride : std::max<size_t>(1, n_ctx / 2);
+  if (stride > n_ctx) fail(ErrorKind::kUsage, "stride {} is larger than the window of {} tokens", stride, n_ctx);
+  std::vector<std::unique_ptr<Context>> contexts;
+  for (const CompareMode& mode : modes) {
+    ContextOptions sized = mode.context;
+    sized.n_ctx = n_ctx;
+    contexts.push_back(std::make_unique<Context>(engine, sized));
+  }
+  const size_t n_vocab = engine.config().n_vocab;
+  std::vector<float> reference(Context::kBatchTokens * n_vocab);
+  std::vector<double> nll(modes.size()), kl(modes.size());
+  std::vector<size_t> agree(modes.size());
+  size_t n_scored = 0, scored_to = 1;
+  for (size_t begin = 0; scored_to < ids.size(); begin += stride) {
+    const size_t end = std::min(begin + n_ctx, ids.size());
+    if (end <= scored_to) continue;
+    for (auto& context : contexts) context->truncate(0);
+    for (size_t b0 = begin; b0 < end; b0 += Context::kBatchTokens) {
+      const auto batch = ids.subspan(b0, std::min(Context::kBatchTokens, end - b0));
+      for (size_t m = 0; m < modes.size(); ++m)
+        contexts[m]->append_all(batch, [&](size_t, MatView<const float> logits) {
+          if (m == 0) std::copy_n(logits.data, logits.rows * n_vocab, reference.begin());
+          for (size_t i = 0; i < logits.rows; ++i) {
+            const size_t predicted = b0 + i + 1;
+            if (predicted < scored_to || predicted >= end) continue;
+            const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
+            nll[m] -= log_prob(logits.row(i), ids[predicted]);
+            kl[m] += m ? kl_divergence(ref, logits.row(i)) : 0.0;
+            agree[m] += argmax(ref) == argmax(logits.row(i));
+            if (m == 0) ++n_scored;
+          }
+        });
+    }
+    scored_to = end;
+    if (progress) progress("quality", scored_to, ids.size());
+  }
+  for (size_t m = 0; m < modes.size(); ++m) {
+    rows[m].perplexity = std::exp(nll[m] / double(n_scored));
+    rows[m].kl = kl[m] / double(n_scored);
+    rows[m].top1 = double(agree[m]) / double(n_scored);
+  }
+}
+
+}  // namespace
+
+std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
+                                      const CompareOptions& options, const Progress& progress) {
+  if (modes.empty()) fail(ErrorKind::kUsage, "no modes to compare");
+  std::vector<CompareRow> rows(modes.size());
+  for (size_t m = 0; m < modes.size(); ++m) {
+    rows[m].name = modes[m].name;
+    rows[m].speed_is_real = modes[m].context.oracle_density >= 1;
+  }
+  compare_quality(engine, modes, ids, options.perplexity, rows, progress);
+
+  // Decoding the text's own tokens: every mode reads the same ones, and the modes take turns.
+  const size_t n_room = std::min(resolve_context(engine.config(), 0), ids.size());
+  const size_t n_decode = std::min(options.n_decode, n_room / 2), n_prompt = std::min<size_t>(n_room - n_decode, 64);
+  if (n_decode == 0 || n_prompt == 0) return rows;
+  std::vector<std::vector<double>> speeds(modes.size());
+  std::vector<ForwardStats> stats(modes.size());
+  for (size_t repeat = 0; repeat < options.n_repeats; ++repeat) {
+    for (size_t m = 0; m < modes.size(); ++m) {
+      ContextOptions sized = modes[m].context;
+      sized.n_ctx = n_prompt + n_decode;
+      Context context(engine, sized);
+      context.append(ids.first(n_prompt));
+      context.forward().stats = {};
+      const Timer timer;
+      for (size_t i = 0; i < n_decode; ++i) context.append(ids.subspan(n_prompt + i, 1));
+      speeds[m].push_back(double(n_decode) / timer.seconds());
+      stats[m].add(context.stats());
+      if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());
+    }
+  }
+  for (size_t m = 0; m < modes.size(); ++m) {
+    std::ranges::sort(speeds[m]);
+    rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
+    rows[m].bytes_per_token = double(stats[m].weight_bytes + stats[m].kv_bytes) / double(stats[m].n_tokens);
+    rows[m].density_mlp = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
+    rows[m].density_heads = mean_density(stats[m].active_heads, stats[m].all_heads);
+  }
+  return rows;
+}
+
+}  // namespace hunch
