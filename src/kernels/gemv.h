@@ -1,0 +1,33 @@
+// Products of a few tokens with many rows: each weight is read once, at memory speed.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/view.h"
+#include "kernels/quantize.h"
+
+namespace hunch {
+
+// Y[t, i] = dot(W[row(i), :], X[t, :]) + bias[i] for positions i of a range.
+struct GemvArgs {
+  WeightView W;
+  const uint32_t* ids = nullptr;  // row(i) = ids[i], or i where null
+  const float* bias = nullptr;    // may be null
+  float* y = nullptr;             // y[t * y_stride + i]
+  size_t y_stride = 0;
+  size_t n_positions = 0;         // ids (or rows) in all: what may be prefetched
+};
+
+// F32, F16 and BF16 weights. Any number of tokens; each four of them read the rows from cache again.
+void gemv_float(const GemvArgs& args, MatView<const float> X, size_t begin, size_t end);
+
+// Quantised weights. `packed` is what gemv_int8_pack made of `x` for this dtype (null where
+// gemv_int8_packed_bytes says 0).
+void gemv_int8(const GemvArgs& args, const QuantizedX& x, const std::byte* packed, size_t begin, size_t end);
+
+// The order of x that suits the wide kernels of one dtype; dtypes of equal gemv_int8_packing share it.
+int gemv_int8_packing(DType dtype);
+size_t gemv_int8_packed_bytes(DType dtype, const QuantizedX& x);
+void gemv_int8_pack(DType dtype, const QuantizedX& x, std::byte* packed);
+
+}  // namespace hunch

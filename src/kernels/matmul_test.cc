@@ -1,0 +1,208 @@
+#include "kernels/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/codec.h"
+#include "kernels/gather.h"
+#include "kernels/matmul_test_util.h"
+
+namespace hunch {
+namespace {
+
+constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+
+struct Batch {
+  std::vector<float> values;
+  MatView<const float> view;
+  Batch(size_t n_tokens, size_t n_in, size_t padding, uint32_t seed)
+      : values(normal_values(n_tokens * (n_in + padding), seed)), view(values.data(), n_tokens, n_in, n_in + padding) {}
+};
+
+// Each row of X as the kernel for `dtype` uses it.
+Batch as_seen(DType dtype, const Batch& X) {
+  Batch seen = X;
+  seen.view.data = seen.values.data();
+  for (size_t t = 0; t < X.view.rows; ++t) {
+    const std::vector<float> row = input_as_seen(dtype, X.view.row(t));
+    std::copy(row.begin(), row.end(), seen.values.begin() + std::ptrdiff_t(t * X.view.row_stride));
+  }
+  return seen;
+}
+
+// Y of `matmul` on X against the reference, within the rounding of f32 sums.
+void expect_matmul(ThreadPool& pool, const TestMatrix& W, const Batch& X, bool with_bias) {
+  const size_t n_tokens = X.view.rows, n_out = W.view.rows, y_stride = n_out + 5;
+  SCOPED_TRACE(std::string(name_of(W.view.dtype)) + " rows " + std::to_string(n_out) + " cols " +
+               std::to_string(W.view.cols) + " tokens " + std::to_string(n_tokens));
+  const std::vector<float> bias = with_bias ? normal_values(n_out, 99) : std::vector<float>();
+  std::vector<float> got(n_tokens * y_stride, 777.0f), want(got);
+  MatmulScratch scratch;
+  const MatmulTask task{W.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride)};
+  matmul(pool, X.view, std::span(&task, 1), scratch);
+  const Batch seen = as_seen(W.view.dtype, X);
+  ref::matmul(seen.view, {W.view, bias, MatView<float>(want.data(), n_tokens, n_out, y_stride)});
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t r = 0; r < y_stride; ++r) {
+      const size_t at = t * y_stride + r;
+      if (r >= n_out) {
+        ASSERT_EQ(got[at], 777.0f) << "wrote beyond its columns";
+      } else {
+        ASSERT_NEAR(got[at], want[at], tolerance(W, r, seen.view.row(t)) + 2e-7f * std::fabs(want[at]))
+            << "token " << t << " row " << r;
+      }
+    }
+}
+
+void expect_matmul(ThreadPool& pool, const TestMatrix& W, size_t n_tokens, bool with_bias, uint32_t seed) {
+  expect_matmul(pool, W, Batch(n_tokens, W.view.cols, 3, seed), with_bias);
+}
+
+void expect_transposed(ThreadPool& pool, DType dtype, size_t n_in, size_t n_out, size_t n_tokens) {
+  SCOPED_TRACE(std::string(name_of(dtype)) + " n_in " + std::to_string(n_in) + " n_out " + std::to_string(n_out) +
+               " tokens " + std::to_string(n_tokens));
+  const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 6, uint32_t(n_out));
+  const Batch A(n_tokens, n_in, 2, 17);
+  const std::vector<float> bias = n_tokens % 2 ? normal_values(n_out, 98) : std::vector<float>();
+  const size_t y_stride = n_out + 3;
+  std::vector<float> got(n_tokens * y_stride, 777.0f), want(got);
+  MatmulScratch scratch;
+  matmul_transposed(pool, A.view, Wt.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride), scratch);
+  ref::matmul_transposed(A.view, Wt.view, bias, MatView<float>(want.data(), n_tokens, n_out, y_stride));
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t c = 0; c < y_stride; ++c) {
+      const size_t at = t * y_stride + c;
+      if (c >= n_out) {
+        ASSERT_EQ(got[at], 777.0f) << "wrote beyond its columns";
+        continue;
+      }
+      double sum = bias.empty() ? 0 : std::fabs(bias[c]);
+      for (size_t k = 0; k < n_in; ++k) sum += std::fabs(double(A.view.row(t)[k]) * Wt.row(k)[c]);
+      ASSERT_NEAR(got[at], want[at], 2e-6 * sum + 1e-30) << "token " << t << " column " << c;
+    }
+}
+
+TEST(Matmul, MatchesReferenceOnEveryTarget) {
+  ThreadPool pool(2);
+  for_each_target([&] {
+    for (const DType dtype : kAll) {
+      const bool plain = info(dtype).block_elems == 1;
+      const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 7, 40, 67, 300}
+                                          : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 96, 160, 352}
+                                                                          : std::vector<size_t>{256, 768};
+      for (const size_t n_in : columns) {
+        const TestMatrix W = random_matrix(dtype, 37, n_in, /*padding_bytes=*/6, uint32_t(n_in));
+        for (const size_t n_tokens : {1, 2, 3, 5, 17}) expect_matmul(pool, W, n_tokens, n_tokens % 2 == 0, 5);
+      }
+    }
+  });
+}
+
+TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
+  for (const size_t n_threads : {1, 2, 3}) {
+    ThreadPool pool(n_threads);
+    for (const DType dtype : kAll) {
+      const size_t n_in = info(dtype).block_elems == 1 ? 257 : 768;
+      const TestMatrix W = random_matrix(dtype, 131, n_in, 0, 3), narrow = random_matrix(dtype, 3, n_in, 2, 4);
+      for (const size_t n_tokens : {1, 4, 16, 33, 70}) expect_matmul(pool, W, n_tokens, true, 11);
+      expect_matmul(pool, narrow, 33, false, 12);
+    }
+  }
+}
+
+TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
+  ThreadPool pool(2);
+  MatmulScratch scratch;
+  for (const size_t n_tokens : {1, 3, 40}) {
+    const size_t n_in = 512;
+    const Batch X(n_tokens, n_in, 0, 21);
+    std::vector<TestMatrix> W;
+    std::vector<std::vector<float>> got, want;
+    uint32_t seed = 1;
+    for (const DType dtype : {DType::kQ4_K, DType::kF16, DType::kQ6_K, DType::kQ5_K, DType::kQ8_0, DType::kQ4_K})
+      W.push_back(random_matrix(dtype, 5 + 7 * seed, n_in, 0, seed)), ++seed;
+    std::vector<MatmulTask> tasks;
+    got.resize(W.size());
+    for (size_t i = 0; i < W.size(); ++i) {
+      got[i].resize(n_tokens * W[i].view.rows);
+      tasks.push_back({W[i].view, {}, MatView<float>(got[i].data(), n_tokens, W[i].view.rows)});
+    }
+    matmul(pool, X.view, tasks, scratch);
+    for (size_t i = 0; i < W.size(); ++i) {
+      std::vector<float> expected(got[i].size());
+      const Batch seen = as_seen(W[i].view.dtype, X);
+      ref::matmul(seen.view, {W[i].view, {}, MatView<float>(expected.data(), n_tokens, W[i].view.rows)});
+      for (size_t at = 0; at < expected.size(); ++at) {
+        const size_t t = at / W[i].view.rows, r = at % W[i].view.rows;
+        ASSERT_NEAR(got[i][at], expected[at], tolerance(W[i], r, seen.view.row(t))) << i << " " << t << " " << r;
+      }
+    }
+  }
+}
+
+// Codes and activations at both ends of their ranges, where saturating instructions would go wrong.
+TEST(Matmul, ExtremeCodesDoNotSaturate) {
+  ThreadPool pool(1);
+  for_each_target([&] {
+    for (const DType dtype : kAll) {
+      if (info(dtype).block_elems == 1) continue;
+      TestMatrix W = random_matrix(dtype, 33, 256, 0, 3);
+      for (const int code : {0x80, 0xff, 0x00, 0x7f}) {  // 0x80: -128 in Q8_0
+        W.fill_codes(std::byte(code));
+        for (const size_t n_tokens : {1, 2, 20})
+          for (const float sign : {1.0f, -1.0f}) {
+            Batch X(n_tokens, 256, 0, 0);
+            std::fill(X.values.begin(), X.values.end(), sign);
+            expect_matmul(pool, W, X, false);
+          }
+      }
+    }
+  });
+}
+
+TEST(Matmul, ZeroAndTinyInputsGiveZero) {
+  ThreadPool pool(2);
+  for (const DType dtype : kAll)
+    for (const float value : {0.0f, 1e-38f}) {
+      const TestMatrix W = random_matrix(dtype, 9, 256, 0, 3);
+      for (const size_t n_tokens : {1, 40}) {
+        const std::vector<float> x(n_tokens * 256, value);
+        std::vector<float> y(n_tokens * 9, 777.0f);
+        MatmulScratch scratch;
+        const MatmulTask task{W.view, {}, MatView<float>(y.data(), n_tokens, 9)};
+        matmul(pool, MatView<const float>(x.data(), n_tokens, 256), std::span(&task, 1), scratch);
+        for (const float v : y) ASSERT_NEAR(v, 0.0f, 1e-34f) << name_of(dtype);
+      }
+    }
+}
+
+TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
+  ThreadPool pool(2);
+  for_each_target([&] {
+    for (const DType dtype : kAll) {
+      const bool plain = info(dtype).block_elems == 1;
+      const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 40, 67}
+                                          : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
+                                                                          : std::vector<size_t>{256, 512};
+      for (const size_t n_out : columns)
+        for (const size_t n_tokens : {1, 2, 3, 5, 17}) expect_transposed(pool, dtype, 45, n_out, n_tokens);
+    }
+  });
+}
+
+TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
+  for (const size_t n_threads : {1, 2, 3}) {
+    ThreadPool pool(n_threads);
+    for (const DType dtype : kAll)
+      for (const size_t n_tokens : {1, 4, 16, 33, 70})
+        expect_transposed(pool, dtype, 131, info(dtype).block_elems == 1 ? 130 : 256, n_tokens);
+  }
+}
+
+}  // namespace
+}  // namespace hunch

@@ -1,0 +1,36 @@
+// Activations rounded to int8, for the products with quantised weights.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "base/view.h"
+
+namespace hunch {
+
+// X in blocks of 32: x ~ scale * q, scale = absmax / 127. A view into scratch memory.
+// Rows are padded with zeros to a multiple of kPad elements, so that kernels read whole groups.
+struct QuantizedX {
+  static constexpr size_t kBlock = 32, kPad = 256;
+
+  const int8_t* q = nullptr;          // [n_tokens][n_padded], each in -127..127
+  const float* scale = nullptr;       // [n_tokens][n_padded / 32]
+  const float* scaled_sum = nullptr;  // [n_tokens][n_padded / 32]  scale * sum of q: for weights with a minimum
+  const int32_t* sum16 = nullptr;     // [n_tokens][n_padded / 16]  sums of q over 16
+  size_t n_tokens = 0, n_in = 0, n_padded = 0;
+
+  size_t n_blocks() const { return n_padded / kBlock; }
+  const int8_t* q_row(size_t t) const { return q + t * n_padded; }
+  const float* scale_row(size_t t) const { return scale + t * n_blocks(); }
+  const float* scaled_sum_row(size_t t) const { return scaled_sum + t * n_blocks(); }
+  const int32_t* sum16_row(size_t t) const { return sum16 + t * 2 * n_blocks(); }
+};
+
+// Bytes that quantize() needs for X of this shape.
+size_t quantized_bytes(size_t n_tokens, size_t n_in);
+// Rounds X to nearest into `memory` (64-byte aligned, quantized_bytes long), which the view points into.
+// Many tokens are shared out among the threads.
+QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory);
+
+}  // namespace hunch
