@@ -33,7 +33,8 @@ function(hunch_folder name)
     set(scope INTERFACE)
   endif()
   target_include_directories(hunch_${name} ${scope} $<BUILD_INTERFACE:${root}>
-    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>)
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}/generated>
+    $<INSTALL_INTERFACE:include>)
   target_link_libraries(hunch_${name} ${scope} ${below} ${ARG_LINK} hunch_compiler)
 
   if(ARG_EXECUTABLE AND main)

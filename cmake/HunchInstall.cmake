@@ -1,1 +1,26 @@
-# `cmake --install`: the binary, the public headers, one archive and a CMake package.
+# `cmake --install`: the binary, the public headers, the libraries and a CMake package (hunch::hunch).
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(folders base io text kernels cache select model engine compress)
+set(libraries hunch_compiler)
+foreach(folder IN LISTS folders)
+  if(TARGET hunch_${folder})
+    list(APPEND libraries hunch_${folder})
+  endif()
+endforeach()
+add_library(hunch_hunch INTERFACE)
+set_target_properties(hunch_hunch PROPERTIES EXPORT_NAME hunch)
+target_link_libraries(hunch_hunch INTERFACE hunch_engine)
+add_library(hunch::hunch ALIAS hunch_hunch)
+
+# Dependencies that have no package of their own are named by their libraries.
+install(TARGETS ${libraries} hunch_hunch EXPORT hunchTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hunch)
+install(EXPORT hunchTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
+install(DIRECTORY include/hunch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(TARGET hunch)
+  install(TARGETS hunch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES cmake/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)

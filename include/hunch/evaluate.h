@@ -1,0 +1,38 @@
+// Logits and perplexity.
+//
+// Example:
+//   hunch::LanguageModel model("model.gguf");
+//   hunch::Logits logits = hunch::logits(model, model.tokenize("The cat sat on the"));
+//   std::cout << "logit of token 42 after the last word: " << logits.row(logits.n_tokens - 1)[42] << '\n';
+//   hunch::TextPerplexity p = hunch::perplexity(model, "A long text. ...");
+//   std::cout << "perplexity " << p.perplexity << " over " << p.n_tokens << " tokens\n";
+//
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "hunch/model.h"
+
+namespace hunch {
+
+struct Logits {
+  std::size_t n_tokens = 0, n_vocab = 0;
+  std::vector<float> values;  // [n_tokens, n_vocab], row-major
+  std::span<const float> row(std::size_t token) const { return {values.data() + token * n_vocab, n_vocab}; }
+};
+
+// Logits of every position. Throws Error{kLimit} when the ids do not fit into the context.
+Logits logits(LanguageModel& model, std::span<const std::int32_t> ids);
+
+struct TextPerplexity {
+  double perplexity = 0, nll = 0;  // exp(nll / n_tokens); nll in nats, summed
+  std::size_t n_tokens = 0;        // scored tokens: all but the first
+};
+
+// Sliding windows of `n_ctx` tokens that start every `stride` tokens (0: the trained context, at most
+// 2048; and half of it); every token is scored once, with the longest context its window gives.
+TextPerplexity perplexity(LanguageModel& model, std::string_view text, std::size_t n_ctx = 0, std::size_t stride = 0);
+
+}  // namespace hunch

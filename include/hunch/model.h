@@ -1,0 +1,65 @@
+// A language model from a file: load it, look at it, turn text into tokens.
+//
+// Example:
+//   hunch::LanguageModel model("model.gguf");
+//   std::cout << model.info().architecture << ", " << model.info().n_params << " parameters\n";
+//   std::vector<std::int32_t> ids = model.tokenize("Once upon a time");
+//   std::cout << model.detokenize(ids) << '\n';
+//
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hunch/error.h"
+
+namespace hunch {
+
+struct LoadOptions {
+  std::size_t n_threads = 0;  // 0: one per physical core that the process may use
+  std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
+  bool kv_f16 = false;        // keep keys and values as f16: half the memory, rounded
+  bool exact_skip = true;     // skip what ReLU set to zero; equal to the dense result up to rounding
+};
+
+struct ModelInfo {
+  std::string architecture, name, dtype;
+  std::uint64_t n_params = 0, weight_bytes = 0;
+  std::size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, n_ff = 0, n_vocab = 0, n_ctx_train = 0;
+  bool has_tokenizer = false;
+};
+
+// Not for concurrent use: one call at a time per object. Objects are independent of each other.
+class LanguageModel {
+ public:
+  // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error.
+  explicit LanguageModel(const std::filesystem::path& path, const LoadOptions& options = {});
+  ~LanguageModel();
+  LanguageModel(LanguageModel&&) noexcept;
+  LanguageModel& operator=(LanguageModel&&) noexcept;
+
+  const ModelInfo& info() const;
+
+  // Token ids of a text. `add_special` adds BOS / EOS as the model's family wants them;
+  // `parse_special` reads "<s>" and the like in the text as control tokens.
+  std::vector<std::int32_t> tokenize(std::string_view text, bool add_special = true, bool parse_special = false) const;
+  // Text of token ids. Throws Error{kUsage} for an id outside the vocabulary.
+  std::string detokenize(std::span<const std::int32_t> ids, bool skip_special = true) const;
+
+  // The model's chat template rendered for messages_json, a JSON list of {"role", "content"}.
+  // Throws Error{kNotFound} for a model without one.
+  std::string apply_chat_template(std::string_view messages_json, bool add_generation_prompt = true) const;
+
+  struct Impl;  // for the library's own functions
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hunch
