@@ -1,14 +1,15 @@
 # Flags that every target shares, carried by the interface library `hunch_compiler`.
 add_library(hunch_compiler INTERFACE)
-target_compile_options(hunch_compiler INTERFACE -Wall -Wextra -Wno-unused-parameter -Wno-psabi
-  -Wno-missing-field-initializers)
+# BUILD_INTERFACE: who builds against an installed hunch chooses his own warnings.
+target_compile_options(hunch_compiler INTERFACE
+  $<BUILD_INTERFACE:-Wall;-Wextra;-Wno-unused-parameter;-Wno-psabi;-Wno-missing-field-initializers>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # False positives of gcc 12 in inlined std::string / std::vector code (gcc PR 105329, 105651).
-  target_compile_options(hunch_compiler INTERFACE -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds
-    -Wno-maybe-uninitialized -Wno-stringop-overread)
+  target_compile_options(hunch_compiler INTERFACE
+    $<BUILD_INTERFACE:-Wno-restrict;-Wno-stringop-overflow;-Wno-array-bounds;-Wno-maybe-uninitialized;-Wno-stringop-overread>)
 endif()
 if(HUNCH_WERROR)
-  target_compile_options(hunch_compiler INTERFACE -Werror)
+  target_compile_options(hunch_compiler INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()
 if(HUNCH_SANITIZE)
   target_compile_options(hunch_compiler INTERFACE -fsanitize=${HUNCH_SANITIZE} -fno-omit-frame-pointer

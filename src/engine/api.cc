@@ -1,6 +1,7 @@
 // The public C++ API over the engine.
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "engine/session.h"
 #include "engine/perplexity.h"
 #include "hunch/evaluate.h"
