@@ -44,7 +44,9 @@ struct UrlHandle {
   }
 };
 
-bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
 
 // Failures after which the same request may succeed once the other end is back, but which say that no
 // connection came about.
@@ -64,8 +66,10 @@ std::string failure_message(CURLcode code, const std::string& url, const char* d
   }
   if (code == CURLE_COULDNT_CONNECT) return fmt::format("cannot connect to '{}' ({})", shown(url), detail);
   if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
-    return fmt::format("'{}' has a certificate that this machine does not trust ({}); SSL_CERT_FILE may name a file of "
-                       "certificates to trust", host, detail);
+    return fmt::format(
+        "'{}' has a certificate that this machine does not trust ({}); SSL_CERT_FILE may name a file of "
+        "certificates to trust",
+        host, detail);
   }
   return fmt::format("the transfer from '{}' failed: {}", shown(url), detail);
 }
@@ -133,8 +137,8 @@ struct HttpClient::Transfer {
       } else if (response.body.size() + piece.size() <= request.max_body_bytes) {
         response.body += piece;
       } else if (response.status < 300) {
-        fail(ErrorKind::kNetwork, "'{}' answers with more than {} bytes; is the endpoint a Hugging Face hub?", shown(response.url),
-             request.max_body_bytes);
+        fail(ErrorKind::kNetwork, "'{}' answers with more than {} bytes; is the endpoint a Hugging Face hub?",
+             shown(response.url), request.max_body_bytes);
       }
       return true;
     } catch (...) {
@@ -213,7 +217,8 @@ HttpResponse HttpClient::get_once(const HttpRequest& request, const std::string&
   if (transfer.error) std::rethrow_exception(transfer.error);
   if (transfer.cancelled) throw Error(ErrorKind::kInterrupted, "interrupted");
   if (code != CURLE_OK) {
-    throw HttpFailure(failure_message(code, url, detail[0] ? detail : curl_easy_strerror(code)), !never_connected(code));
+    throw HttpFailure(failure_message(code, url, detail[0] ? detail : curl_easy_strerror(code)),
+                      !never_connected(code));
   }
   return std::move(transfer.response);
 }
@@ -243,7 +248,8 @@ std::string resolve_url(const std::string& base, const std::string& reference) {
 std::string url_escape(std::string_view text, bool keep_slash) {
   std::string out;
   for (const char c : text) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-._~").find(c) != std::string_view::npos;
+    const bool plain =
+        std::isalnum(static_cast<unsigned char>(c)) || std::string_view("-._~").find(c) != std::string_view::npos;
     if (plain || (keep_slash && c == '/')) {
       out += c;
     } else {

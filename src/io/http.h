@@ -17,7 +17,8 @@ namespace hunch {
 // No whole answer came: the host is unknown, refuses, or the connection broke. Always kNetwork.
 class HttpFailure : public Error {
  public:
-  HttpFailure(const std::string& message, bool connected) : Error(ErrorKind::kNetwork, message), connected_(connected) {}
+  HttpFailure(const std::string& message, bool connected)
+      : Error(ErrorKind::kNetwork, message), connected_(connected) {}
   // False when no connection came about: offline, a wrong name, a server that is down.
   bool connected() const { return connected_; }
 
@@ -45,8 +46,8 @@ struct HttpRequest {
   std::string url;
   // Sent as "Authorization: Bearer", and only while scheme, host and port are those of token_origin.
   std::string token;
-  std::string token_origin;  // any URL of that server
-  uint64_t range_begin = 0;  // > 0: asks for the bytes from here on
+  std::string token_origin;                  // any URL of that server
+  uint64_t range_begin = 0;                  // > 0: asks for the bytes from here on
   size_t max_body_bytes = size_t{64} << 20;  // of `body`; more throws Error{kNetwork}
 
   // Takes the body of a 2xx answer piece by piece. May throw: the transfer stops and the exception reaches

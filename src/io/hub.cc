@@ -49,7 +49,8 @@ std::string checked_token(std::string token) {
   while (!token.empty() && is_blank(token.back())) token.pop_back();
   token.erase(token.begin(), std::find_if_not(token.begin(), token.end(), is_blank));
   if (!std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; })) {
-    fail(ErrorKind::kUsage, "the hub token (HF_TOKEN) holds blanks or control characters; expected something like hf_...");
+    fail(ErrorKind::kUsage,
+         "the hub token (HF_TOKEN) holds blanks or control characters; expected something like hf_...");
   }
   return token;
 }
@@ -57,7 +58,8 @@ std::string checked_token(std::string token) {
 // One pull: the pieces that all its steps need.
 class Pull {
  public:
-  Pull(const std::string& id, const PullOptions& options) : options_(options), id_(parse_hub_id(id)), cache_(options.home, id_.repo) {
+  Pull(const std::string& id, const PullOptions& options)
+      : options_(options), id_(parse_hub_id(id)), cache_(options.home, id_.repo) {
     if (options.home.empty()) fail(ErrorKind::kUsage, "no cache folder is given; set HUNCH_HOME");
     if (id_.revision.empty()) id_.revision = options.revision;
     if (!is_safe_relative_path(id_.revision)) {
@@ -80,8 +82,9 @@ class Pull {
     std::optional<PulledModel> present = cached();
     if (options_.offline) {
       if (present) return *present;
-      fail(ErrorKind::kNotFound, "'{}' at revision '{}' is not (completely) in '{}', and hunch is offline; pull it while online",
-           name(), id_.revision, cache_.folder().string());
+      fail(ErrorKind::kNotFound,
+           "'{}' at revision '{}' is not (completely) in '{}', and hunch is offline; pull it while online", name(),
+           id_.revision, cache_.folder().string());
     }
     if (present && is_commit(id_.revision)) return *present;
     HubApi api(server_);
@@ -94,7 +97,8 @@ class Pull {
       return fetch(api, commit);
     } catch (const HubUnreachable& error) {
       if (!present) throw;
-      note(fmt::format("{}; using the copy of '{}' pulled earlier (commit {})", error.what(), name(), present->commit.substr(0, 12)));
+      note(fmt::format("{}; using the copy of '{}' pulled earlier (commit {})", error.what(), name(),
+                       present->commit.substr(0, 12)));
       return *present;
     }
   }
@@ -122,7 +126,8 @@ class Pull {
   }
 
   PulledModel fetch(HubApi& api, const std::string& commit) {
-    const FileLock lock(cache_.folder() / "lock", [&] { note(fmt::format("another hunch is pulling '{}'; waiting for it", id_.repo)); });
+    const FileLock lock(cache_.folder() / "lock",
+                        [&] { note(fmt::format("another hunch is pulling '{}'; waiting for it", id_.repo)); });
     std::optional<std::vector<HubFile>> files = cache_.read_listing(commit);
     if (!files) {
       files = api.files(id_.repo, commit);
@@ -131,7 +136,8 @@ class Pull {
     HubChoice choice = choose_hub_files(*files, id_.selector, id_.repo);
     uint64_t n_received_bytes = 0;
     if (!choice.index_file.empty()) {
-      const auto index = std::find_if(choice.files.begin(), choice.files.end(), [&](const HubFile& f) { return f.path == choice.index_file; });
+      const auto index = std::find_if(choice.files.begin(), choice.files.end(),
+                                      [&](const HubFile& f) { return f.path == choice.index_file; });
       n_received_bytes += download({*index}, commit, {});
       const bool staged = HubCache::has(cache_.staging(commit), *index);
       const fs::path folder = staged ? cache_.staging(commit) : cache_.snapshot(commit);
@@ -171,7 +177,9 @@ class Pull {
     }
     const uint64_t available = fs::space(cache_.folder()).available;
     if (needed > 0 && (available < kDiskMarginBytes || needed > available - kDiskMarginBytes)) {
-      fail(ErrorKind::kIo, "'{}' needs {:.2f} GB more, but only {:.2f} GB are free in '{}'; make room, or set HUNCH_HOME to another disk",
+      fail(ErrorKind::kIo,
+           "'{}' needs {:.2f} GB more, but only {:.2f} GB are free in '{}'; make room, or set HUNCH_HOME to another "
+           "disk",
            name(), double(needed) / 1e9, double(available) / 1e9, options_.home.string());
     }
   }
@@ -191,7 +199,8 @@ PullOptions pull_options_from_environment() {
   if (const std::string endpoint = environment("HF_ENDPOINT"); !endpoint.empty()) options.endpoint = endpoint;
   options.token = token_from_environment();
   std::string offline = environment("HF_HUB_OFFLINE");
-  std::transform(offline.begin(), offline.end(), offline.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  std::transform(offline.begin(), offline.end(), offline.begin(),
+                 [](unsigned char c) { return char(std::tolower(c)); });
   options.offline = offline == "1" || offline == "true" || offline == "yes" || offline == "on";
   return options;
 }

@@ -29,8 +29,8 @@ struct PullOptions {
 // The options that the environment asks for:
 //   HUNCH_HOME   the cache folder (default ~/.cache/hunch)
 //   HF_ENDPOINT  the hub (default https://huggingface.co)
-//   HF_TOKEN     else the first line of the file HF_TOKEN_PATH, else of HF_HOME/token (default ~/.cache/huggingface/token)
-//   HF_HUB_OFFLINE  1, true, yes or on: offline
+//   HF_TOKEN     else the first line of the file HF_TOKEN_PATH, else of HF_HOME/token (default
+//   ~/.cache/huggingface/token) HF_HUB_OFFLINE  1, true, yes or on: offline
 // Throws Error{kUsage} when neither HUNCH_HOME nor HOME is set.
 PullOptions pull_options_from_environment();
 
@@ -41,17 +41,18 @@ struct PulledModel {
   uint64_t n_received_bytes = 0;  // over the network, for files; 0 when all was here
 };
 
-// Brings the model `id` (ORG/NAME[@REVISION][:FILE-OR-QUANT], see io/hub_id.h and io/hub_choice.h) into the cache, unless it is
-// there already at the revision's present commit, and says where it lies. When the hub cannot be reached and a complete
-// snapshot of the revision is there, that one is used, with a note.
+// Brings the model `id` (ORG/NAME[@REVISION][:FILE-OR-QUANT], see io/hub_id.h and io/hub_choice.h) into the cache,
+// unless it is there already at the revision's present commit, and says where it lies. When the hub cannot be reached
+// and a complete snapshot of the revision is there, that one is used, with a note.
 //
 // Throws Error: kUsage (an id that cannot be meant), kNotFound (no such model, revision, file; nothing cached while
-// offline), kUnsupported (nothing hunch reads), kNetwork (refused, unreachable, checksum mismatch), kFormat (answers that
-// make no sense, file names that would leave the folder), kIo (disk full or not writable), kInterrupted (Ctrl-C). After a
-// failure the same call resumes where this one stopped.
+// offline), kUnsupported (nothing hunch reads), kNetwork (refused, unreachable, checksum mismatch), kFormat (answers
+// that make no sense, file names that would leave the folder), kIo (disk full or not writable), kInterrupted (Ctrl-C).
+// After a failure the same call resumes where this one stopped.
 PulledModel pull_model(const std::string& id, const PullOptions& options);
 
-// The model as a former pull left it, complete, without any network; nullopt when it is not there. Throws Error{kUsage}.
+// The model as a former pull left it, complete, without any network; nullopt when it is not there. Throws
+// Error{kUsage}.
 std::optional<PulledModel> cached_model(const std::string& id, const PullOptions& options);
 
 }  // namespace hunch

@@ -27,6 +27,15 @@ std::string token_advice(const HubServer& server) {
                               : "check that the token (HF_TOKEN) is valid and that its account may read it";
 }
 
+// What the hub itself says about a refusal, as it may stand on a terminal, or nothing.
+std::string explanation(const HttpResponse& response) {
+  std::string text = response.header("x-error-message").substr(0, 200);
+  for (char& c : text) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return text.empty() ? text : ": " + text;
+}
+
 }  // namespace
 
 std::optional<double> Backoff::next(std::optional<double> retry_after_s) {
@@ -45,19 +54,22 @@ void fail_hub_status(const HubServer& server, const HttpResponse& response, cons
   const std::string code = response.header("x-error-code");
   const int status = response.status;
   if (code == "GatedRepo") {
-    fail(ErrorKind::kNetwork, "'{}' is gated ({}): accept its terms at {}/{}, then {}", repo, status, server.endpoint, repo,
-         token_advice(server));
+    fail(ErrorKind::kNetwork, "'{}' is gated ({}): accept its terms at {}/{}, then {}", repo, status, server.endpoint,
+         repo, token_advice(server));
   }
   if (code == "RevisionNotFound") fail(ErrorKind::kNotFound, "'{}' has no revision '{}'", repo, revision);
   if (status == 401 || status == 403) {  // the hub does not tell strangers whether a private repository exists
-    fail(code == "RepoNotFound" ? ErrorKind::kNotFound : ErrorKind::kNetwork,
-         "the hub refuses {} of '{}' ({}): there is no such model, or it is private or gated; check the spelling, or {}", what,
-         repo, status, token_advice(server));
+    fail(
+        code == "RepoNotFound" ? ErrorKind::kNotFound : ErrorKind::kNetwork,
+        "the hub refuses {} of '{}' ({}): there is no such model, or it is private or gated; check the spelling, or {}",
+        what, repo, status, token_advice(server));
   }
-  if (status == 404 && code == "RepoNotFound") fail(ErrorKind::kNotFound, "there is no model '{}' at {}", repo, server.endpoint);
-  if (status == 404) fail(ErrorKind::kNotFound, "the hub has no {} of '{}' at revision '{}' (404)", what, repo, revision);
-  fail(ErrorKind::kNetwork, "the hub answers {} when asked for {} of '{}'{}{}", status, what, repo,
-       response.header("x-error-message").empty() ? "" : ": ", response.header("x-error-message"));
+  if (status == 404 && code == "RepoNotFound")
+    fail(ErrorKind::kNotFound, "there is no model '{}' at {}", repo, server.endpoint);
+  if (status == 404)
+    fail(ErrorKind::kNotFound, "the hub has no {} of '{}' at revision '{}' (404)", what, repo, revision);
+  fail(ErrorKind::kNetwork, "the hub answers {} when asked for {} of '{}'{}", status, what, repo,
+       explanation(response));
 }
 
 HttpResponse HubApi::get(const std::string& url) {
@@ -80,7 +92,8 @@ HttpResponse HubApi::get(const std::string& url) {
       problem = failure.what();
     }
     const std::optional<double> wait_s = backoff.next(retry_after_s);
-    if (!wait_s) throw HubUnreachable(fmt::format("{}, also after {} attempts; try again later", problem, server_.n_retries + 1));
+    if (!wait_s)
+      throw HubUnreachable(fmt::format("{}, also after {} attempts; try again later", problem, server_.n_retries + 1));
     if (server_.note) server_.note(fmt::format("{}; next attempt in {:.0f} s", problem, *wait_s));
     sleep_interruptibly(*wait_s);
   }
@@ -101,7 +114,8 @@ std::string HubApi::commit(const std::string& repo, const std::string& revision)
 
 std::vector<HubFile> HubApi::files(const std::string& repo, const std::string& commit) {
   std::vector<HubFile> files;
-  std::string url = fmt::format("{}/api/models/{}/tree/{}?recursive=true", server_.endpoint, url_escape(repo, true), commit);
+  std::string url =
+      fmt::format("{}/api/models/{}/tree/{}?recursive=true", server_.endpoint, url_escape(repo, true), commit);
   for (size_t page = 0; !url.empty(); page++) {
     const HttpResponse response = get(url);
     if (response.status != 200) fail_hub_status(server_, response, repo, commit, "the list of files");
@@ -117,7 +131,8 @@ std::vector<HubFile> HubApi::files(const std::string& repo, const std::string& c
   return files;
 }
 
-std::string hub_file_url(const HubServer& server, const std::string& repo, const std::string& commit, const std::string& path) {
+std::string hub_file_url(const HubServer& server, const std::string& repo, const std::string& commit,
+                         const std::string& path) {
   return fmt::format("{}/{}/resolve/{}/{}", server.endpoint, url_escape(repo, true), commit, url_escape(path, true));
 }
 

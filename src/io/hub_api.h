@@ -12,10 +12,10 @@ namespace hunch {
 
 // Where the hub is and how patiently it is asked.
 struct HubServer {
-  std::string endpoint;  // without a final '/'
-  std::string token;     // may be empty
-  int n_retries = 5;     // after the first attempt, for broken connections, 429 and 5xx
-  double backoff_s = 1;  // before the first retry; doubles up to kMaxBackoffS
+  std::string endpoint;                        // without a final '/'
+  std::string token;                           // may be empty
+  int n_retries = 5;                           // after the first attempt, for broken connections, 429 and 5xx
+  double backoff_s = 1;                        // before the first retry; doubles up to kMaxBackoffS
   std::function<void(std::string_view)> note;  // told why something waits; may be empty
 };
 
@@ -68,6 +68,7 @@ class HubApi {
 };
 
 // Where a file's content is.
-std::string hub_file_url(const HubServer& server, const std::string& repo, const std::string& commit, const std::string& path);
+std::string hub_file_url(const HubServer& server, const std::string& repo, const std::string& commit,
+                         const std::string& path);
 
 }  // namespace hunch

@@ -30,7 +30,9 @@ std::string folder_name(const std::string& repo) {
 }
 
 // Revisions such as refs/pr/1 stay one file name.
-fs::path ref_path(const fs::path& folder, const std::string& revision) { return folder / "refs" / url_escape(revision, false); }
+fs::path ref_path(const fs::path& folder, const std::string& revision) {
+  return folder / "refs" / url_escape(revision, false);
+}
 
 void write_text(const fs::path& path, std::string_view text) {
   fs::create_directories(path.parent_path());
@@ -48,7 +50,8 @@ std::optional<std::string> read_text(const fs::path& path) {
 
 }  // namespace
 
-HubCache::HubCache(const fs::path& home, const std::string& repo) : folder_(home / "models" / folder_name(repo)), repo_(repo) {}
+HubCache::HubCache(const fs::path& home, const std::string& repo)
+    : folder_(home / "models" / folder_name(repo)), repo_(repo) {}
 
 fs::path HubCache::part(const std::string& commit, const std::string& file) const {
   return folder_ / "parts" / commit / (file + ".part");

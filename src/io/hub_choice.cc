@@ -13,10 +13,20 @@ namespace {
 constexpr std::string_view kConfig = "config.json";
 
 // Small files of an HF folder that say how to run the model and how to cut its text.
-constexpr std::array<std::string_view, 14> kSmallFiles = {
-    "config.json",       "generation_config.json",  "tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json",              "merges.txt",      "vocab.txt",             "tokenizer.model",
-    "spiece.model",      "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json"};
+constexpr std::array<std::string_view, 14> kSmallFiles = {"config.json",
+                                                          "generation_config.json",
+                                                          "tokenizer.json",
+                                                          "tokenizer_config.json",
+                                                          "special_tokens_map.json",
+                                                          "added_tokens.json",
+                                                          "vocab.json",
+                                                          "merges.txt",
+                                                          "vocab.txt",
+                                                          "tokenizer.model",
+                                                          "spiece.model",
+                                                          "sentencepiece.bpe.model",
+                                                          "chat_template.jinja",
+                                                          "chat_template.json"};
 
 // Weights of an HF folder, best first: the first one listed is taken, and only that one. Everything
 // else (tf_model.h5, flax, onnx/, original/, consolidated.*) holds the same weights again.
@@ -43,7 +53,8 @@ std::string gguf_stem(std::string_view path) {
   const auto is_number = [&](size_t at) {
     return std::all_of(suffix.begin() + at, suffix.begin() + at + 5, [](char c) { return c >= '0' && c <= '9'; });
   };
-  if (suffix[0] == '-' && is_number(1) && suffix.substr(6, 4) == "-of-" && is_number(10)) stem.resize(stem.size() - kShardSuffix);
+  if (suffix[0] == '-' && is_number(1) && suffix.substr(6, 4) == "-of-" && is_number(10))
+    stem.resize(stem.size() - kShardSuffix);
   return stem;
 }
 
@@ -77,7 +88,8 @@ int quant_match(std::string_view stem, std::string_view quant) {
 }
 
 std::string human_size(uint64_t bytes) {
-  return bytes >= 1000000000 ? fmt::format("{:.1f} GB", double(bytes) / 1e9) : fmt::format("{:.1f} MB", double(bytes) / 1e6);
+  return bytes >= 1000000000 ? fmt::format("{:.1f} GB", double(bytes) / 1e9)
+                             : fmt::format("{:.1f} MB", double(bytes) / 1e6);
 }
 
 // "\n  name (1.2 GB)" for each file; long lists are cut.
@@ -115,11 +127,12 @@ HubChoice choose_quant(const std::vector<HubFile>& files, std::string_view selec
   const GgufGroups& best = matches[2].empty() ? matches[1] : matches[2];
   if (best.size() == 1) return choose_group(best.begin()->second);
   if (best.size() > 1) {
-    fail(ErrorKind::kNotFound, "'{}' has more than one GGUF for '{}'; name the file, as in {}:{}. They are:{}", repo, selector,
-         repo, best.begin()->second.front().path, list_groups(best));
+    fail(ErrorKind::kNotFound, "'{}' has more than one GGUF for '{}'; name the file, as in {}:{}. They are:{}", repo,
+         selector, repo, best.begin()->second.front().path, list_groups(best));
   }
   if (groups.empty()) {
-    fail(ErrorKind::kNotFound, "'{}' has neither a file '{}' nor any GGUF. Its files are:{}", repo, selector, list_files(files));
+    fail(ErrorKind::kNotFound, "'{}' has neither a file '{}' nor any GGUF. Its files are:{}", repo, selector,
+         list_files(files));
   }
   fail(ErrorKind::kNotFound, "'{}' has no file and no GGUF quantisation '{}'. Its GGUF files are:{}", repo, selector,
        list_groups(groups));
@@ -147,8 +160,8 @@ HubChoice choose_folder(const std::vector<HubFile>& files, const std::string& re
     return choice;
   }
   fail(ErrorKind::kUnsupported,
-       "'{}' has a config.json but neither model.safetensors nor pytorch_model.bin (nor their index). Its files are:{}", repo,
-       list_files(files));
+       "'{}' has a config.json but neither model.safetensors nor pytorch_model.bin (nor their index). Its files are:{}",
+       repo, list_files(files));
 }
 
 }  // namespace
@@ -159,24 +172,26 @@ HubChoice choose_hub_files(const std::vector<HubFile>& files, std::string_view s
     return named ? choose_path(files, *named) : choose_quant(files, selector, repo);
   }
   const GgufGroups groups = gguf_groups(files);
-  const bool has_weights =
-      std::any_of(kWeights.begin(), kWeights.end(), [&](std::string_view name) { return find(files, name) != nullptr; });
+  const bool has_weights = std::any_of(kWeights.begin(), kWeights.end(),
+                                       [&](std::string_view name) { return find(files, name) != nullptr; });
   // GGUF repositories often carry the original's config.json: it takes weights to make a folder.
   if (find(files, kConfig) && (has_weights || groups.empty())) return choose_folder(files, repo);
   if (groups.size() == 1) return choose_group(groups.begin()->second);
   if (groups.size() > 1) {
-    fail(ErrorKind::kNotFound, "'{}' has {} GGUF files; choose one by quantisation or name, as in {}:{}. They are:{}", repo,
-         groups.size(), repo, groups.begin()->second.front().path, list_groups(groups));
+    fail(ErrorKind::kNotFound, "'{}' has {} GGUF files; choose one by quantisation or name, as in {}:{}. They are:{}",
+         repo, groups.size(), repo, groups.begin()->second.front().path, list_groups(groups));
   }
-  fail(ErrorKind::kUnsupported, "'{}' has neither a config.json nor a GGUF; hunch reads HF folders and GGUF files. Its files are:{}",
-       repo, list_files(files));
+  fail(ErrorKind::kUnsupported,
+       "'{}' has neither a config.json nor a GGUF; hunch reads HF folders and GGUF files. Its files are:{}", repo,
+       list_files(files));
 }
 
 void add_shards(HubChoice& choice, const std::vector<HubFile>& files, std::string_view index_json) {
   for (const std::string& shard : parse_shard_names(index_json)) {
     if (find(choice.files, shard)) continue;
     const HubFile* file = find(files, shard);
-    if (!file) fail(ErrorKind::kFormat, "'{}' names the shard '{}', which the hub does not list", choice.index_file, shard);
+    if (!file)
+      fail(ErrorKind::kFormat, "'{}' names the shard '{}', which the hub does not list", choice.index_file, shard);
     choice.files.push_back(*file);
   }
   choice.index_file.clear();

@@ -19,7 +19,8 @@ struct HubChoice {
 
 // Chooses what a model needs from a repository's files.
 //
-//   selector ""       an HF folder (config.json, tokenizer, weights: safetensors before pytorch_model.bin, never both), or
+//   selector ""       an HF folder (config.json, tokenizer, weights: safetensors before pytorch_model.bin, never both),
+//   or
 //                     the only GGUF of a repository that holds nothing else
 //   selector "Q4_0"   the GGUF with this quantisation in its name, with all its shards (any case)
 //   selector a path   this file, with all its shards if it is a GGUF

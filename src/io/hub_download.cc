@@ -38,7 +38,8 @@ class Download {
     const bool interrupted = wait();
     stop_and_join();
     deliver_notes();
-    if (interrupted) fail(ErrorKind::kInterrupted, "interrupted; the same command resumes the download of '{}'", job_.repo);
+    if (interrupted)
+      fail(ErrorKind::kInterrupted, "interrupted; the same command resumes the download of '{}'", job_.repo);
     if (error_) std::rethrow_exception(error_);
     report();
     return n_received_;
@@ -110,7 +111,8 @@ class Download {
         n_done_ -= part.size();
         if (!pieced) {
           part.discard();
-          fail(ErrorKind::kNetwork, "'{}' of '{}' does not match the hub's checksum {}; it was deleted, run the same command again",
+          fail(ErrorKind::kNetwork,
+               "'{}' of '{}' does not match the hub's checksum {}; it was deleted, run the same command again",
                task.file.path, job_.repo, task.file.digest);
         }
         note(fmt::format("'{}', resumed, does not match the hub's checksum; downloading it anew", task.file.path));
@@ -125,8 +127,9 @@ class Download {
       most_bytes = std::max(most_bytes, part.size());
       const std::optional<double> wait_s = backoff.next(retry_after_s);
       if (!wait_s) {
-        throw HubUnreachable(fmt::format("'{}' of '{}': {} ({} of {} bytes are here); the same command resumes the download",
-                                         task.file.path, job_.repo, problem, part.size(), task.file.size));
+        throw HubUnreachable(
+            fmt::format("'{}' of '{}': {} ({} of {} bytes are here); the same command resumes the download",
+                        task.file.path, job_.repo, problem, part.size(), task.file.size));
       }
       note(fmt::format("'{}': {}; next attempt in {:.0f} s", task.file.path, problem, *wait_s));
       pause(*wait_s);
@@ -134,7 +137,8 @@ class Download {
   }
 
   // One request for what is missing. Returns what went wrong, if the part is not full afterwards.
-  std::string attempt(HttpClient& client, const DownloadTask& task, PartFile& part, std::optional<double>& retry_after_s) {
+  std::string attempt(HttpClient& client, const DownloadTask& task, PartFile& part,
+                      std::optional<double>& retry_after_s) {
     HttpRequest request;
     request.url = task.url;
     request.token = server_.token;
@@ -174,7 +178,8 @@ class Download {
     n_done_ -= part.size();
     part.restart();
     if (head.status == 206) {
-      throw HttpFailure(fmt::format("asked for the bytes from {}, the hub answers '{}'", asked, range), /*connected=*/true);
+      throw HttpFailure(fmt::format("asked for the bytes from {}, the hub answers '{}'", asked, range),
+                        /*connected=*/true);
     }
   }
 

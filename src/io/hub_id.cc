@@ -44,7 +44,8 @@ HubId split(std::string_view text) {
   }
   if (text.starts_with(':')) {
     id.selector = text.substr(1);
-    if (id.selector.empty()) fail(ErrorKind::kUsage, "':' is followed by nothing; expected ORG/NAME:FILE or ORG/NAME:QUANT");
+    if (id.selector.empty())
+      fail(ErrorKind::kUsage, "':' is followed by nothing; expected ORG/NAME:FILE or ORG/NAME:QUANT");
   }
   return id;
 }
@@ -56,7 +57,8 @@ bool is_safe_relative_path(std::string_view path) {
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view component = path.substr(begin, end - begin);
-    if (component.empty() || component == "." || component == ".." || component.size() > kMaxComponentBytes) return false;
+    if (component.empty() || component == "." || component == ".." || component.size() > kMaxComponentBytes)
+      return false;
     begin = end + 1;
   }
   return std::none_of(path.begin(), path.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '\\'; });

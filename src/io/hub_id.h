@@ -9,7 +9,8 @@ namespace hunch {
 struct HubId {
   std::string repo;      // "org/name", or one word for the hub's oldest models ("gpt2")
   std::string revision;  // branch, tag or commit; empty when not given
-  std::string selector;  // a file of the repository ("model-q4_0.gguf") or a quantisation ("Q4_0"); empty when not given
+  std::string
+      selector;  // a file of the repository ("model-q4_0.gguf") or a quantisation ("Q4_0"); empty when not given
 };
 
 // Takes an id apart and checks each piece against the hub's rules. Throws Error{kUsage} naming the

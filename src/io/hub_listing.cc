@@ -13,9 +13,8 @@ namespace {
 using nlohmann::json;
 
 bool is_lower_hex(std::string_view text, size_t n_digits) {
-  return text.size() == n_digits && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  });
+  return text.size() == n_digits &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 // Text from outside as it may stand in a message: printable and not too long.
@@ -49,7 +48,8 @@ uint64_t size_of(const json& object, const std::string& path) {
 
 std::string safe_path(std::string path) {
   if (!is_safe_relative_path(path)) {
-    fail(ErrorKind::kFormat, "the hub lists a file named '{}', which could be written outside the cache; refused", excerpt(path));
+    fail(ErrorKind::kFormat, "the hub lists a file named '{}', which could be written outside the cache; refused",
+         excerpt(path));
   }
   return path;
 }
@@ -66,8 +66,8 @@ HubFile tree_file(const json& entry) {
   file.digest_kind = is_lfs ? HubDigest::kSha256 : HubDigest::kGitBlob;
   const size_t n_digits = is_lfs ? 64 : 40;
   if (!is_lower_hex(file.digest, n_digits)) {
-    fail(ErrorKind::kFormat, "the hub gives no checksum for '{}': expected {} hexadecimal digits, found '{}'", file.path,
-         n_digits, excerpt(file.digest));
+    fail(ErrorKind::kFormat, "the hub gives no checksum for '{}': expected {} hexadecimal digits, found '{}'",
+         file.path, n_digits, excerpt(file.digest));
   }
   return file;
 }
@@ -76,7 +76,8 @@ HubFile tree_file(const json& entry) {
 
 std::vector<HubFile> parse_hub_tree(std::string_view text) {
   const json page = parse_json(text, "the hub's list of files");
-  if (!page.is_array()) fail(ErrorKind::kFormat, "the hub's list of files: expected a JSON array, got '{}'", excerpt(text));
+  if (!page.is_array())
+    fail(ErrorKind::kFormat, "the hub's list of files: expected a JSON array, got '{}'", excerpt(text));
   std::vector<HubFile> files;
   for (const json& entry : page) {
     if (!entry.is_object()) fail(ErrorKind::kFormat, "the hub's list of files: an entry is not an object");
@@ -126,7 +127,8 @@ std::string parse_hub_commit(std::string_view text) {
   const json info = parse_json(text, "the hub's answer about the revision");
   std::string commit = info.is_object() ? string_at(info, "sha") : std::string();
   if (!is_commit(commit)) {
-    fail(ErrorKind::kFormat, "the hub's answer about the revision: expected \"sha\" with 40 hexadecimal digits, found '{}'",
+    fail(ErrorKind::kFormat,
+         "the hub's answer about the revision: expected \"sha\" with 40 hexadecimal digits, found '{}'",
          excerpt(commit));
   }
   return commit;

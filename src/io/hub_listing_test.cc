@@ -52,23 +52,26 @@ TEST(HubId, TakesIdsApart) {
 }
 
 TEST(HubId, RefusesWhatIsNone) {
-  for (const char* bad : {"", "/", "a/", "/b", "a/b/c", "../b", "a/..", "a--b/c", "-a/b", "a/b.", "a b/c", "a/b@", "a/b:", "a/b@../x",
-                          "a/b:../x", "a/b:/etc/passwd", "a/b:x\\y", "a/b@x/", "./models/x"}) {
+  for (const char* bad : {"", "/", "a/", "/b", "a/b/c", "../b", "a/..", "a--b/c", "-a/b", "a/b.", "a b/c", "a/b@",
+                          "a/b:", "a/b@../x", "a/b:../x", "a/b:/etc/passwd", "a/b:x\\y", "a/b@x/", "./models/x"}) {
     EXPECT_THROW(parse_hub_id(bad), Error) << bad;
   }
   EXPECT_THROW(parse_hub_id("a/" + std::string(95, 'b')), Error);
 }
 
 TEST(HubId, LooksLike) {
-  for (const char* yes : {"facebook/opt-1.3b", "a/b@main", "a/b:Q4_0", "a/b@v1:x/y.gguf"}) EXPECT_TRUE(looks_like_hub_id(yes)) << yes;
-  for (const char* no : {"gpt2", "model.gguf", "dir/model.gguf", "dir/model.bin", "./a/b", "/a/b", "a/b/c", "a/b:", ""}) {
+  for (const char* yes : {"facebook/opt-1.3b", "a/b@main", "a/b:Q4_0", "a/b@v1:x/y.gguf"})
+    EXPECT_TRUE(looks_like_hub_id(yes)) << yes;
+  for (const char* no :
+       {"gpt2", "model.gguf", "dir/model.gguf", "dir/model.bin", "./a/b", "/a/b", "a/b/c", "a/b:", ""}) {
     EXPECT_FALSE(looks_like_hub_id(no)) << no;
   }
 }
 
 TEST(HubListing, SafePaths) {
   for (const char* yes : {"a", "a/b.c", "..a/b..", "a b", "\xc3\xa4"}) EXPECT_TRUE(is_safe_relative_path(yes)) << yes;
-  for (const char* no : {"", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "a/./b", "a\\b", "a\nb", "a\x7f"}) {
+  for (const char* no :
+       {"", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "a/./b", "a\\b", "a\nb", "a\x7f"}) {
     EXPECT_FALSE(is_safe_relative_path(no)) << no;
   }
   EXPECT_FALSE(is_safe_relative_path(std::string_view("a\0b", 3)));
@@ -77,8 +80,11 @@ TEST(HubListing, SafePaths) {
 
 TEST(HubListing, ReadsSmallAndLargeFilesAndSkipsFolders) {
   const auto files = parse_hub_tree(R"([{"type":"directory","oid":"x","size":0,"path":"onnx"},
-    {"type":"file","oid":")" + kOid + R"(","size":7,"path":"config.json"},
-    {"type":"file","oid":")" + kOid + R"(","size":130,"path":"a/m.bin","lfs":{"oid":")" + kSha + R"(","size":9000000000,"pointerSize":130}}])");
+    {"type":"file","oid":")" + kOid +
+                                    R"(","size":7,"path":"config.json"},
+    {"type":"file","oid":")" + kOid +
+                                    R"(","size":130,"path":"a/m.bin","lfs":{"oid":")" + kSha +
+                                    R"(","size":9000000000,"pointerSize":130}}])");
   ASSERT_EQ(files.size(), 2u);
   EXPECT_EQ(files[0].digest_kind, HubDigest::kGitBlob);
   EXPECT_EQ(files[0].size, 7u);
@@ -97,7 +103,8 @@ TEST(HubListing, RefusesLyingListings) {
   const auto tree_of = [](const std::string& entry) { return [=] { parse_hub_tree("[" + entry + "]"); }; };
   const std::string oid = "\"oid\":\"" + kOid + "\"";
   for (const char* path : {"../x", "/x", "a/../../x", "a\\\\x", "", "a\\u0000b"}) {
-    const std::string text = message_of(ErrorKind::kFormat, tree_of("{\"type\":\"file\"," + oid + ",\"size\":1,\"path\":\"" + path + "\"}"));
+    const std::string text =
+        message_of(ErrorKind::kFormat, tree_of("{\"type\":\"file\"," + oid + ",\"size\":1,\"path\":\"" + path + "\"}"));
     EXPECT_TRUE(has(text, "refused")) << text;
   }
   for (const char* size : {"-1", "1.5", "\"1\"", "null", "1e30"}) {
@@ -106,16 +113,19 @@ TEST(HubListing, RefusesLyingListings) {
   message_of(ErrorKind::kFormat, tree_of(R"({"type":"file","path":"x","size":1})"));
   message_of(ErrorKind::kFormat, tree_of(R"({"type":"file","path":"x","size":1,"oid":"zz"})"));
   message_of(ErrorKind::kFormat, tree_of("7"));
-  for (const char* text : {"", "{}", "<html>", "[", "[{]"}) message_of(ErrorKind::kFormat, [&] { parse_hub_tree(text); });
+  for (const char* text : {"", "{}", "<html>", "[", "[{]"})
+    message_of(ErrorKind::kFormat, [&] { parse_hub_tree(text); });
   EXPECT_TRUE(has(message_of(ErrorKind::kFormat, [] { check_hub_files(listing({"a", "b", "a"})); }), "twice"));
   EXPECT_TRUE(has(message_of(ErrorKind::kFormat, [] { check_hub_files(listing({"a", "a/b"})); }), "folder"));
 }
 
 TEST(HubListing, CommitsShardsAndLinks) {
   EXPECT_EQ(parse_hub_commit("{\"sha\":\"" + kOid + "\"}"), kOid);
-  for (const char* bad : {"{}", "[]", "null", "{\"sha\":\"../../x\"}", "{\"sha\":1}"}) EXPECT_THROW(parse_hub_commit(bad), Error) << bad;
+  for (const char* bad : {"{}", "[]", "null", "{\"sha\":\"../../x\"}", "{\"sha\":1}"})
+    EXPECT_THROW(parse_hub_commit(bad), Error) << bad;
   EXPECT_EQ(parse_shard_names(R"({"weight_map":{"x":"b","y":"a","z":"b"}})"), (std::vector<std::string>{"a", "b"}));
-  for (const char* bad : {"{}", R"({"weight_map":{}})", R"({"weight_map":{"x":1}})", R"({"weight_map":{"x":"../a"}})", "[]", "x"}) {
+  for (const char* bad :
+       {"{}", R"({"weight_map":{}})", R"({"weight_map":{"x":1}})", R"({"weight_map":{"x":"../a"}})", "[]", "x"}) {
     EXPECT_THROW(parse_shard_names(bad), Error) << bad;
   }
   EXPECT_EQ(next_link("<https://h/a?c=1>; rel=\"next\""), "https://h/a?c=1");
@@ -124,9 +134,11 @@ TEST(HubListing, CommitsShardsAndLinks) {
 }
 
 TEST(HubChoice, PrefersSafetensorsAndTakesNothingTwice) {
-  const auto files = listing({"README.md", "config.json", "consolidated.00.pth", "flax_model.msgpack", "merges.txt", "model.safetensors",
-                              "onnx/model.onnx", "original/params.json", "pytorch_model.bin", "tf_model.h5", "tokenizer.json", "vocab.json"});
-  EXPECT_EQ(chosen(files), (std::vector<std::string>{"config.json", "tokenizer.json", "vocab.json", "merges.txt", "model.safetensors"}));
+  const auto files = listing({"README.md", "config.json", "consolidated.00.pth", "flax_model.msgpack", "merges.txt",
+                              "model.safetensors", "onnx/model.onnx", "original/params.json", "pytorch_model.bin",
+                              "tf_model.h5", "tokenizer.json", "vocab.json"});
+  EXPECT_EQ(chosen(files), (std::vector<std::string>{"config.json", "tokenizer.json", "vocab.json", "merges.txt",
+                                                     "model.safetensors"}));
   EXPECT_EQ(chosen(listing({"config.json", "pytorch_model.bin", "vocab.json"})),
             (std::vector<std::string>{"config.json", "vocab.json", "pytorch_model.bin"}));
 }
@@ -141,12 +153,13 @@ TEST(HubChoice, AddsTheShardsThatTheIndexNames) {
   ASSERT_EQ(choice.files.size(), 4u);
   EXPECT_EQ(choice.files[3].path, "model-2.safetensors");
   choice = choose_hub_files(files, "", "org/m");
-  EXPECT_TRUE(has(message_of(ErrorKind::kFormat, [&] { add_shards(choice, files, R"({"weight_map":{"x":"gone"}})"); }), "gone"));
+  EXPECT_TRUE(has(message_of(ErrorKind::kFormat, [&] { add_shards(choice, files, R"({"weight_map":{"x":"gone"}})"); }),
+                  "gone"));
 }
 
 TEST(HubChoice, FindsQuantisationsByWord) {
-  const auto files = listing({"config.json", "m-BF16.gguf", "m-F16.gguf", "m-IQ4_0.gguf", "m-Q4_0.gguf", "m-Q4_0-4-4.gguf", "m-Q4_K_M.gguf",
-                              "m-Q4_K_S.gguf", "mmproj-m-F16.gguf"});
+  const auto files = listing({"config.json", "m-BF16.gguf", "m-F16.gguf", "m-IQ4_0.gguf", "m-Q4_0.gguf",
+                              "m-Q4_0-4-4.gguf", "m-Q4_K_M.gguf", "m-Q4_K_S.gguf", "mmproj-m-F16.gguf"});
   const auto only = [](const char* name) { return std::vector<std::string>{name}; };
   EXPECT_EQ(chosen(files, "Q4_0"), only("m-Q4_0.gguf"));
   EXPECT_EQ(chosen(files, "q4_k_m"), only("m-Q4_K_M.gguf"));
@@ -158,7 +171,11 @@ TEST(HubChoice, FindsQuantisationsByWord) {
   const std::string unsaid = message_of(ErrorKind::kNotFound, [&] { chosen(files); });
   EXPECT_TRUE(has(unsaid, "choose one") && has(unsaid, "m-Q4_0.gguf")) << unsaid;
   EXPECT_EQ(chosen(listing({"x.Q8_0.gguf", "README.md"})), only("x.Q8_0.gguf"));
-  EXPECT_TRUE(has(message_of(ErrorKind::kNotFound, [&] { chosen(listing({"a/x-Q8_0.gguf", "b/x-Q8_0.gguf"}), "Q8_0"); }), "more than one"));
+  EXPECT_TRUE(has(message_of(ErrorKind::kNotFound,
+                             [&] {
+                               chosen(listing({"a/x-Q8_0.gguf", "b/x-Q8_0.gguf"}), "Q8_0");
+                             }),
+                  "more than one"));
 }
 
 TEST(HubChoice, TakesAllShardsOfAGguf) {
@@ -171,8 +188,16 @@ TEST(HubChoice, TakesAllShardsOfAGguf) {
 
 TEST(HubChoice, SaysWhatIsMissing) {
   EXPECT_TRUE(has(message_of(ErrorKind::kUnsupported, [] { chosen(listing({"README.md"})); }), "README.md"));
-  EXPECT_TRUE(has(message_of(ErrorKind::kUnsupported, [] { chosen(listing({"config.json", "tf_model.h5"})); }), "tf_model.h5"));
-  EXPECT_TRUE(has(message_of(ErrorKind::kNotFound, [] { chosen(listing({"config.json", "model.safetensors"}), "Q4_0"); }), "Q4_0"));
+  EXPECT_TRUE(has(message_of(ErrorKind::kUnsupported,
+                             [] {
+                               chosen(listing({"config.json", "tf_model.h5"}));
+                             }),
+                  "tf_model.h5"));
+  EXPECT_TRUE(has(message_of(ErrorKind::kNotFound,
+                             [] {
+                               chosen(listing({"config.json", "model.safetensors"}), "Q4_0");
+                             }),
+                  "Q4_0"));
 }
 
 TEST(Http, Origins) {

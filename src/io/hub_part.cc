@@ -105,8 +105,9 @@ void PartFile::hash_existing(const std::function<bool()>& cancelled) {
 
 void PartFile::append(std::string_view bytes) {
   if (bytes.size() > file_.size - size_) {
-    fail(ErrorKind::kNetwork, "'{}' has {} bytes on the hub, but more of them arrive; is a proxy answering in its place?",
-         file_.path, file_.size);
+    fail(ErrorKind::kNetwork,
+         "'{}' has {} bytes on the hub, but more of them arrive; is a proxy answering in its place?", file_.path,
+         file_.size);
   }
   size_t done = 0;
   while (done < bytes.size()) {

@@ -73,7 +73,9 @@ class Hub : public testing::Test {
     fs::create_directories(path.parent_path());
     std::ofstream(path, std::ios::binary) << text;
   }
-  std::string range(const std::string& file, size_t i) const { return hub_.content_requests(file).at(i).header("range"); }
+  std::string range(const std::string& file, size_t i) const {
+    return hub_.content_requests(file).at(i).header("range");
+  }
 
   const std::string weights_ = bytes(300000, 1);
   FakeHub hub_;
@@ -129,7 +131,8 @@ TEST_F(Hub, TokenGoesToTheHubAndNotToWhereItRedirects) {
   options_.token = " hf_secret\n";
   hub_.needs_token = "hf_secret";
   pull();
-  for (const Request& request : hub_.hub().requests()) EXPECT_EQ(request.header("authorization"), "Bearer hf_secret") << request.target;
+  for (const Request& request : hub_.hub().requests())
+    EXPECT_EQ(request.header("authorization"), "Bearer hf_secret") << request.target;
   ASSERT_EQ(hub_.cdn().requests().size(), 1u);
   EXPECT_EQ(hub_.cdn().requests()[0].header("authorization"), "");
 }
@@ -160,12 +163,14 @@ TEST_F(Hub, RestartsWhenTheServerKnowsNoRanges) {
   hub_.files["model.safetensors"].no_ranges = true;
   hub_.files["model.safetensors"].faults = {Reply{0, {}, "", 100000}};
   EXPECT_EQ(read_file(pull().path / "model.safetensors"), weights_);
+  EXPECT_EQ(hub_.content_requests("model.safetensors").size(), 2u);  // the second answer is the file
   EXPECT_EQ(done_, total_);
 }
 
 TEST_F(Hub, RestartsWhenAnotherRangeComesThanAsked) {
   write(part("model.safetensors"), weights_.substr(0, 1000));
-  hub_.files["model.safetensors"].faults = {Reply{206, {{"Content-Range", "bytes 500-299999/300000"}}, weights_.substr(500)}};
+  hub_.files["model.safetensors"].faults = {
+      Reply{206, {{"Content-Range", "bytes 500-299999/300000"}}, weights_.substr(500)}};
   EXPECT_EQ(read_file(pull().path / "model.safetensors"), weights_);
   EXPECT_EQ(range("model.safetensors", 1), "");
 }
@@ -239,11 +244,13 @@ TEST_F(Hub, ShardedModelTakesTheShardsOfItsIndex) {
   hub_.files.erase("model.safetensors");
   hub_.files["model.safetensors.index.json"] = {
       R"({"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}})"};
-  for (const char* name : {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "other.safetensors"}) {
+  for (const char* name :
+       {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "other.safetensors"}) {
     hub_.files[name] = {bytes(1000, uint32_t(name[8])), true};
   }
   const PulledModel model = pull();
-  EXPECT_EQ(read_file(model.path / "model-00002-of-00002.safetensors"), hub_.files["model-00002-of-00002.safetensors"].content);
+  EXPECT_EQ(read_file(model.path / "model-00002-of-00002.safetensors"),
+            hub_.files["model-00002-of-00002.safetensors"].content);
   EXPECT_TRUE(fs::exists(model.path / "model-00001-of-00002.safetensors"));
   EXPECT_FALSE(fs::exists(model.path / "other.safetensors"));
   fs::remove(model.path / "model-00001-of-00002.safetensors");
@@ -301,6 +308,11 @@ TEST_F(Hub, SaysWhatIsClosed) {
   EXPECT_HAS(refusal(ErrorKind::kNetwork), "HF_TOKEN");
   hub_.files["model.safetensors"].faults = {Reply{403, {}, ""}};  // gated models list their files to everyone
   EXPECT_HAS(refusal(ErrorKind::kNetwork), "model.safetensors");
+}
+
+TEST_F(Hub, RepeatsWhatTheHubSaysWithoutItsControlCharacters) {
+  hub_.api_faults = {Reply{418, {{"X-Error-Message", "short\x1b[2J and stout"}}, ""}};
+  EXPECT_HAS(refusal(ErrorKind::kNetwork), ": short?[2J and stout");
 }
 
 TEST_F(Hub, OfflineUsesTheCacheAndNothingElse) {
@@ -391,7 +403,8 @@ TEST_F(Hub, TokenThatWouldAddAHeaderIsRefused) {
 }
 
 TEST_F(Hub, OptionsComeFromTheEnvironment) {
-  const std::vector<const char*> names = {"HUNCH_HOME", "HF_ENDPOINT", "HF_TOKEN", "HF_TOKEN_PATH", "HF_HOME", "HF_HUB_OFFLINE"};
+  const std::vector<const char*> names = {"HUNCH_HOME",    "HF_ENDPOINT", "HF_TOKEN",
+                                          "HF_TOKEN_PATH", "HF_HOME",     "HF_HUB_OFFLINE"};
   const std::string old_home = std::getenv("HOME") ? std::getenv("HOME") : "";
   for (const char* name : names) unsetenv(name);
   setenv("HOME", home_.c_str(), 1);

@@ -1,5 +1,6 @@
 // Test helper: a small HTTP/1.1 server on 127.0.0.1, and on top of it a hub that answers as the real one does. One
-// thread accepts, one thread per connection answers one request and closes. Stops with its object; every wait is bounded.
+// thread accepts, one thread per connection answers one request and closes. Stops with its object; every wait is
+// bounded.
 #pragma once
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -194,10 +195,10 @@ class FakeHub {
   std::string repo = "org/model", branch = "main", commit = std::string(40, 'a');
   std::map<std::string, File> files;
   size_t page_size = 1000;
-  std::string needs_token;              // listings and files only with this token
-  bool names_errors = true;             // X-Error-Code, which mirrors leave out
-  std::vector<Reply> api_faults;        // answers that the API gives first
-  std::function<void()> on_content;     // called for each request of a file's content
+  std::string needs_token;           // listings and files only with this token
+  bool names_errors = true;          // X-Error-Code, which mirrors leave out
+  std::vector<Reply> api_faults;     // answers that the API gives first
+  std::function<void()> on_content;  // called for each request of a file's content
 
   std::string url() const { return hub_.url(); }
   HttpTestServer& hub() { return hub_; }
@@ -272,8 +273,8 @@ class FakeHub {
     std::string oid = hex_digest(EVP_sha1(), blob + file.content), sha256 = hex_digest(EVP_sha256(), file.content);
     if (!file.digest.empty()) oid = sha256 = file.digest;
     if (!file.lfs) return "{\"type\":\"file\",\"oid\":\"" + oid + "\",\"size\":" + size + ",\"path\":\"" + path + "\"}";
-    return "{\"type\":\"file\",\"oid\":\"" + std::string(40, 'b') + "\",\"size\":" + size + ",\"lfs\":{\"oid\":\"" + sha256 +
-           "\",\"size\":" + size + ",\"pointerSize\":134},\"path\":\"" + path + "\"}";
+    return "{\"type\":\"file\",\"oid\":\"" + std::string(40, 'b') + "\",\"size\":" + size + ",\"lfs\":{\"oid\":\"" +
+           sha256 + "\",\"size\":" + size + ",\"pointerSize\":134},\"path\":\"" + path + "\"}";
   }
 
   Reply resolved(const Request& request, const std::string& path) {
@@ -293,8 +294,8 @@ class FakeHub {
       const size_t begin = std::stoul(range.substr(6)), size = file.content.size();
       if (begin >= size) return {416, {{"Content-Range", "bytes */" + std::to_string(size)}}, ""};
       reply.status = 206;
-      reply.headers.push_back(
-          {"Content-Range", "bytes " + std::to_string(begin) + "-" + std::to_string(size - 1) + "/" + std::to_string(size)});
+      reply.headers.push_back({"Content-Range", "bytes " + std::to_string(begin) + "-" + std::to_string(size - 1) +
+                                                    "/" + std::to_string(size)});
       reply.body.erase(0, begin);
     }
     if (file.faults.empty()) return reply;
