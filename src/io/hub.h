@@ -29,8 +29,9 @@ struct PullOptions {
 // The options that the environment asks for:
 //   HUNCH_HOME   the cache folder (default ~/.cache/hunch)
 //   HF_ENDPOINT  the hub (default https://huggingface.co)
-//   HF_TOKEN     else the first line of the file HF_TOKEN_PATH, else of HF_HOME/token (default
-//   ~/.cache/huggingface/token) HF_HUB_OFFLINE  1, true, yes or on: offline
+//   HF_TOKEN     else the first line of the file HF_TOKEN_PATH, else of HF_HOME/token
+//                (default ~/.cache/huggingface/token)
+//   HF_HUB_OFFLINE  1, true, yes or on: offline
 // Throws Error{kUsage} when neither HUNCH_HOME nor HOME is set.
 PullOptions pull_options_from_environment();
 
@@ -51,8 +52,8 @@ struct PulledModel {
 // After a failure the same call resumes where this one stopped.
 PulledModel pull_model(const std::string& id, const PullOptions& options);
 
-// The model as a former pull left it, complete, without any network; nullopt when it is not there. Throws
-// Error{kUsage}.
+// The model as a former pull left it, complete, without any network; nullopt when it is not there.
+// Throws Error{kUsage}.
 std::optional<PulledModel> cached_model(const std::string& id, const PullOptions& options);
 
 }  // namespace hunch
