@@ -43,6 +43,10 @@ void rope(std::span<float> head, std::span<const float> cos, std::span<const flo
 // y = x rounded to half precision, to the nearest even (as base/half.h does it).
 void to_f16(std::span<const float> x, std::span<f16> y);
 
+// Writes first_id + i for every i with x[i] != 0, ascending, and returns how many. -0 is zero, NaN is not.
+// `ids` has room for x.size() of them, and all of it may be written.
+size_t nonzero_ids(std::span<const float> x, uint32_t first_id, uint32_t* ids);
+
 // y += a * x; dot product of two f32 rows.
 void axpy(float a, std::span<const float> x, std::span<float> y);
 float dot(std::span<const float> a, std::span<const float> b);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 
 namespace hunch {
 
@@ -26,6 +27,12 @@ std::vector<uint32_t>& Selection::refill(size_t n_total) {
   n_total_ = n_total;
   rows_.clear();
   return rows_;
+}
+
+void Selection::refill_all(size_t n_total) {
+  all_ = true;
+  n_total_ = n_total;
+  rows_.clear();
 }
 
 }  // namespace hunch

@@ -19,8 +19,11 @@ class Selection {
   double density() const { return n_total_ ? double(size()) / double(n_total_) : 1.0; }
   // Empty when is_all().
   std::span<const uint32_t> rows() const { return rows_; }
-  // The vector's memory, for selectors that fill the same Selection token after token.
+  // The emptied vector, for selectors that fill the same Selection token after token: append the rows in
+  // ascending order. Allocates nothing once it has held as many.
   std::vector<uint32_t>& refill(size_t n_total);
+  // Makes this the selection of all rows; the vector keeps its memory for the next refill().
+  void refill_all(size_t n_total);
 
  private:
   bool all_ = true;
