@@ -1,0 +1,197 @@
+// Speed of the product kernels over shapes of real models.
+//
+//   bench_kernels --benchmark_filter='matmul/q4_0'         one dtype
+//   bench_kernels --benchmark_filter='/tokens:1/'          decode
+//   HUNCH_THREADS=1 bench_kernels                          one core
+//
+//   matmul/DTYPE/ROWSxCOLS/tokens:N            Y = X W^T       weights [ROWS, COLS]
+//   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
+//   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
+//   gather_axpy/DTYPE/ROWSxCOLS/density:P
+//   read/MiB:N                                 plain sequential read, what memory can give
+//
+// Counters: GB/s of weight bytes, GFLOP/s (2 per multiply-add), and `of_read`, the share of the
+// bandwidth that the same threads reach by plain reading, measured at the start of the program.
+// The weights of a benchmark are several copies, larger together than any cache, visited in turn.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/codec.h"
+#include "base/timer.h"
+#include "kernels/gather.h"
+#include "kernels/matmul.h"
+
+namespace hunch {
+namespace {
+
+ThreadPool& pool() {
+  static ThreadPool p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
+                                                   : default_n_threads());
+  return p;
+}
+
+// Sum of the 64-bit words of a buffer, each thread over its part.
+uint64_t read_all(std::span<const uint64_t> words) {
+  std::vector<uint64_t> sums(pool().n_threads() * 8);
+  pool().parallel_for(words.size(), 4096, [&](size_t begin, size_t end, size_t thread) {
+    uint64_t s[8] = {};
+    for (size_t i = begin; i + 8 <= end; i += 8)
+      for (size_t j = 0; j < 8; ++j) s[j] += words[i + j];
+    for (const uint64_t v : s) sums[thread * 8] += v;
+  });
+  uint64_t total = 0;
+  for (const uint64_t v : sums) total += v;
+  return total;
+}
+
+constexpr size_t kReadBytes = size_t{512} << 20;  // larger than any L3
+
+// Best of several passes over fresh memory, in bytes per second.
+double read_bandwidth() {
+  static const double best = [] {
+    AlignedBuffer buffer(kReadBytes);
+    std::memset(buffer.data(), 1, kReadBytes);
+    double rate = 0;
+    for (int i = 0; i < 7; ++i) {
+      const Timer timer;
+      benchmark::DoNotOptimize(read_all(buffer.as<uint64_t>()));
+      rate = std::max(rate, double(kReadBytes) / timer.seconds());
+    }
+    return rate;
+  }();
+  return best;
+}
+
+void bench_read(benchmark::State& state) {
+  AlignedBuffer buffer(kReadBytes);
+  std::memset(buffer.data(), 1, kReadBytes);
+  for (auto _ : state) benchmark::DoNotOptimize(read_all(buffer.as<uint64_t>()));
+  state.counters["GB/s"] = benchmark::Counter(double(kReadBytes) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// Copies of one random matrix: one, or as many as no cache holds together.
+struct Weights {
+  AlignedBuffer memory;
+  std::vector<WeightView> copies;
+
+  Weights(DType dtype, size_t rows, size_t cols, bool beyond_cache) {
+    const size_t stride = row_bytes(dtype, cols), bytes = rows * stride;
+    const size_t n = beyond_cache ? std::max<size_t>(2, kReadBytes / bytes) : 1;
+    memory = AlignedBuffer(n * bytes);
+    // Random bits are as good as encoded weights here, if all scales are small and no plain value is
+    // subnormal, which would cost extra cycles.
+    const bool plain = info(dtype).block_elems == 1;
+    const uint32_t ones = plain ? 0x3c003c00u : 0, keep = plain ? 0x01ff01ffu : 0x3fff3fffu;
+    std::mt19937 rng(1);
+    for (uint32_t& word : memory.as<uint32_t>().first(bytes / 4)) word = ones | (uint32_t(rng()) & keep);
+    for (size_t i = 1; i < n; ++i) std::memcpy(memory.data() + i * bytes, memory.data(), bytes);
+    for (size_t i = 0; i < n; ++i) copies.push_back({dtype, memory.data() + i * bytes, rows, cols, stride});
+  }
+};
+
+std::vector<float> normal_values(size_t n) {
+  std::mt19937 rng(2);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(n);
+  for (float& v : x) v = normal(rng);
+  return x;
+}
+
+void count(benchmark::State& state, double bytes, double flops) {
+  using benchmark::Counter;
+  state.counters["GB/s"] = Counter(bytes * 1e-9, Counter::kIsIterationInvariantRate);
+  state.counters["GFLOP/s"] = Counter(flops * 1e-9, Counter::kIsIterationInvariantRate);
+  state.counters["of_read"] = Counter(bytes / read_bandwidth(), Counter::kIsIterationInvariantRate);
+}
+
+void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t n_tokens, bool transposed) {
+  const Weights weights(dtype, rows, cols, n_tokens < 32);
+  const size_t n_in = transposed ? rows : cols, n_out = transposed ? cols : rows;
+  const std::vector<float> x = normal_values(n_tokens * n_in);
+  std::vector<float> y(n_tokens * n_out);
+  const MatView<const float> X(x.data(), n_tokens, n_in);
+  const MatView<float> Y(y.data(), n_tokens, n_out);
+  MatmulScratch scratch;
+  size_t i = 0;
+  for (auto _ : state) {
+    const WeightView& W = weights.copies[i++ % weights.copies.size()];
+    if (transposed) {
+      matmul_transposed(pool(), X, W, {}, Y, scratch);
+    } else {
+      const MatmulTask task{W, {}, Y};
+      matmul(pool(), X, std::span(&task, 1), scratch);
+    }
+  }
+  count(state, double(weights.copies[0].bytes()), 2.0 * double(rows * cols * n_tokens));
+}
+
+void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t percent, bool axpy) {
+  const Weights weights(dtype, rows, cols, true);
+  std::mt19937 rng(3);
+  std::vector<uint32_t> ids(rows);
+  for (size_t i = 0; i < rows; ++i) ids[i] = uint32_t(i);
+  std::shuffle(ids.begin(), ids.end(), rng);
+  ids.resize(rows * percent / 100);
+  std::sort(ids.begin(), ids.end());
+  const std::vector<float> x = normal_values(std::max(rows, cols));
+  std::vector<float> y(std::max(rows, cols));
+  Scratch scratch;
+  size_t i = 0;
+  for (auto _ : state) {
+    const WeightView& W = weights.copies[i++ % weights.copies.size()];
+    if (axpy) {
+      gather_axpy(pool(), W, ids, std::span(x).first(ids.size()), std::span(y).first(cols), scratch);
+    } else {
+      gather_dot(pool(), W, ids, std::span(x).first(cols), std::span(y).first(ids.size()), scratch);
+    }
+  }
+  count(state, double(ids.size() * row_bytes(dtype, cols)), 2.0 * double(ids.size() * cols));
+}
+
+struct Shape {
+  size_t rows, cols;
+};
+// Llama 1.1B's gate, Llama 7B's attention, a 3B's down projection and OPT-125M's second MLP layer.
+constexpr Shape kShapes[] = {{5632, 2048}, {4096, 4096}, {3200, 8640}, {768, 3072}};
+
+void register_all() {
+  const auto add = [](const std::string& name, auto bench, auto... args) {
+    benchmark::RegisterBenchmark(name.c_str(), bench, args...)->Unit(benchmark::kMicrosecond)->UseRealTime();
+  };
+  add("read/MiB:512", bench_read);
+  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"}) {
+    const DType dtype = *dtype_from_name(type);
+    for (const Shape s : kShapes) {
+      if (s.cols % info(dtype).block_elems != 0) continue;
+      const std::string shape = "/" + std::string(type) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols);
+      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
+        add("matmul" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n, false);
+      for (const size_t n : {1, 4, 128, 512})
+        add("matmul_transposed" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n, true);
+      for (const size_t percent : {5, 10, 20, 50}) {
+        add("gather_dot" + shape + "/density:" + std::to_string(percent), bench_gather, dtype, s.rows, s.cols, percent,
+            false);
+        add("gather_axpy" + shape + "/density:" + std::to_string(percent), bench_gather, dtype, s.rows, s.cols, percent,
+            true);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hunch
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  hunch::register_all();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
