@@ -1,0 +1,165 @@
+#include "model/forward.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "model/golden_data.h"
+#include "model/open_model.h"
+
+namespace hunch {
+namespace {
+namespace fs = std::filesystem;
+
+fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name; }
+
+class ForwardTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  ThreadPool pool_{2};
+  Model model_{open_model(fixture(GetParam())).file, {}, pool_};
+  GoldenData golden_{fixture(GetParam()) / "golden"};
+  KvCache cache_{Forward::kv_shape(model_.config(), DType::kF32, 8), 512};
+  Forward forward_{model_, cache_, pool_};
+
+  std::vector<float> run(const std::vector<int32_t>& ids, std::span<const SequenceRun> runs, std::span<const TokenSelection> selections = {}) {
+    std::vector<uint32_t> rows(ids.size());
+    for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
+    const MatView<const float> logits = forward_.run({ids, runs, rows, selections});
+    return {logits.data, logits.data + logits.rows * logits.cols};
+  }
+  std::vector<float> run_alone(const std::vector<int32_t>& ids) {
+    const SequenceRun r{cache_.create(), ids.size()};
+    return run(ids, {&r, 1});
+  }
+};
+
+void expect_near(std::span<const float> got, std::span<const float> want, float tolerance) {
+  ASSERT_EQ(got.size(), want.size());
+  float worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
+  EXPECT_LE(worst, tolerance);
+}
+
+// Three sequences in one batch, two of them with a past, give what each gives alone.
+TEST_P(ForwardTest, ABatchOfSequencesEqualsEachAlone) {
+  const std::vector<int32_t> all = golden_.sequences[2].ids;
+  const std::vector<int32_t> a(all.begin(), all.begin() + 20), b(all.begin() + 20, all.begin() + 37), c(all.begin() + 40, all.begin() + 45);
+  const std::vector<float> want_a = run_alone(a), want_b = run_alone(b), want_c = run_alone(c);
+  const size_t n_vocab = model_.config().n_vocab;
+
+  const auto sa = cache_.create(), sb = cache_.create(), sc = cache_.create();
+  std::vector<int32_t> first(a.begin(), a.begin() + 13);
+  first.insert(first.end(), b.begin(), b.begin() + 1);
+  const SequenceRun runs1[] = {{sa, 13}, {sb, 1}};
+  run(first, runs1);
+  std::vector<int32_t> second(b.begin() + 1, b.end());
+  second.insert(second.end(), c.begin(), c.end());
+  second.insert(second.end(), a.begin() + 13, a.end());
+  const SequenceRun runs2[] = {{sb, b.size() - 1}, {sc, c.size()}, {sa, 7}};
+  const std::vector<float> got = run(second, runs2);
+  expect_near(std::span(got).first((b.size() - 1) * n_vocab), std::span(want_b).subspan(n_vocab), 2e-5f);
+  expect_near(std::span(got).subspan((b.size() - 1) * n_vocab, c.size() * n_vocab), want_c, 2e-5f);
+  expect_near(std::span(got).last(7 * n_vocab), std::span(want_a).subspan(13 * n_vocab), 2e-5f);
+}
+
+TEST_P(ForwardTest, TokenByTokenEqualsAllAtOnce) {
+  const std::vector<int32_t> ids = golden_.sequences[1].ids;
+  const std::vector<float> want = run_alone(ids);
+  const auto sequence = cache_.create();
+  const size_t n_vocab = model_.config().n_vocab;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const SequenceRun r{sequence, 1};
+    expect_near(run({ids[i]}, {&r, 1}), std::span(want).subspan(i * n_vocab, n_vocab), 2e-5f);
+  }
+}
+
+TEST_P(ForwardTest, SelectingEverythingChangesNothing) {
+  const std::vector<int32_t> ids = golden_.sequences[1].ids;
+  const std::vector<float> want = run_alone(ids);
+  TokenSelection all;
+  all.neurons.assign(model_.config().n_layer, Selection::all(model_.config().n_ff));
+  all.heads.assign(model_.config().n_layer, Selection::all(model_.config().n_head));
+  const std::vector<TokenSelection> selections(ids.size(), all);
+  const SequenceRun r{cache_.create(), ids.size()};
+  expect_near(run(ids, {&r, 1}, selections), want, 2e-5f);
+}
+
+TEST_P(ForwardTest, BadInputIsRefusedAndLosesNothing) {
+  const auto sequence = cache_.create();
+  const SequenceRun one{sequence, 1};
+  EXPECT_THROW(run({-1}, {&one, 1}), Error);
+  EXPECT_THROW(run({int32_t(model_.config().n_vocab)}, {&one, 1}), Error);
+  const std::vector<int32_t> many(600, 1);  // more than the cache (and a learned table) holds
+  const SequenceRun too_many{sequence, many.size()};
+  EXPECT_THROW(run(many, {&too_many, 1}), Error);
+  EXPECT_EQ(cache_.n_tokens(sequence), 0u);
+  const std::vector<int32_t> ids = golden_.sequences[1].ids;
+  const SequenceRun r{sequence, ids.size()};
+  expect_near(run(ids, {&r, 1}), golden_.array("s1.logits"), 1e-4f);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardTest, ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe", "opt_350m_style"),
+                         [](const auto& i) { return std::string(i.param); });
+
+// Masked heads against Hugging Face's own masked run.
+TEST(ForwardSelection, MaskedHeadsMatchGolden) {
+  ThreadPool pool(2);
+  const Model model(open_model(fixture("opt_350m_style")).file, {}, pool);
+  const GoldenData golden(fixture("opt_350m_style") / "golden");
+  ASSERT_TRUE(golden.has("headmask"));
+  const ModelConfig& c = model.config();
+  const std::vector<float> mask = golden.array("headmask");
+  TokenSelection kept;
+  for (size_t layer = 0; layer < c.n_layer; ++layer) {
+    std::vector<uint32_t> heads;
+    for (uint32_t h = 0; h < c.n_head; ++h)
+      if (mask[layer * c.n_head + h] != 0) heads.push_back(h);
+    kept.heads.push_back(Selection::of(heads, c.n_head));
+    kept.neurons.push_back(Selection::all(c.n_ff));
+  }
+  for (size_t s = 0; s < golden.sequences.size(); ++s) {
+    const auto& ids = golden.sequences[s].ids;
+    KvCache cache(Forward::kv_shape(c), 128);
+    Forward forward(model, cache, pool);
+    std::vector<uint32_t> rows(ids.size());
+    for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
+    const SequenceRun r{cache.create(), ids.size()};
+    const std::vector<TokenSelection> selections(ids.size(), kept);
+    const MatView<const float> logits = forward.run({ids, {&r, 1}, rows, selections});
+    expect_near({logits.data, logits.rows * logits.cols}, golden.array("s" + std::to_string(s) + ".logits_headmask"), 1e-4f);
+  }
+}
+
+// Decoding a ReLU model in exact mode reads fewer bytes, counts the density and changes nothing.
+TEST(ForwardSelection, ExactSkipsZeroNeuronsAndCountsThem) {
+  ThreadPool pool(2);
+  const Model model(open_model(fixture("opt_sparse")).file, {}, pool);
+  ASSERT_EQ(model.weights().down_layout, DownLayout::kTransposed);
+  const GoldenData golden(fixture("opt_sparse") / "golden");
+  std::vector<float> logits[2];
+  ForwardStats stats[2];
+  for (Mode mode : {Mode::kDense, Mode::kExact}) {
+    KvCache cache(Forward::kv_shape(model.config()), 128);
+    Forward forward(model, cache, pool);
+    forward.mode = mode;
+    const auto sequence = cache.create();
+    for (int32_t id : golden.sequences[1].ids) {
+      const SequenceRun r{sequence, 1};
+      const uint32_t row = 0;
+      const MatView<const float> l = forward.run({{&id, 1}, {&r, 1}, {&row, 1}, {}});
+      logits[int(mode)].insert(logits[int(mode)].end(), l.data, l.data + l.cols);
+    }
+    stats[int(mode)] = forward.stats;
+  }
+  expect_near(logits[1], logits[0], 1e-5f);
+  EXPECT_EQ(stats[0].active_neurons, stats[1].active_neurons);
+  uint64_t active = 0, all = 0;
+  for (size_t l = 0; l < model.config().n_layer; ++l) active += stats[1].active_neurons[l], all += stats[1].all_neurons[l];
+  EXPECT_LT(active, all);
+  const uint64_t row_bytes = model.config().n_embd * sizeof(float);
+  EXPECT_EQ(stats[0].weight_bytes - stats[1].weight_bytes, (all - active) * row_bytes);
+}
+
+}  // namespace
+}  // namespace hunch
