@@ -79,8 +79,7 @@ std::string squeeze_spaces(std::string_view text) {
 
 }  // namespace
 
-Normalizer::Normalizer(const TokenizerSpec& spec) : squeeze_(spec.remove_extra_whitespaces) {
-  if (spec.nfc) steps_.push_back({{Kind::kNfc, "", ""}, std::nullopt});
+Normalizer::Normalizer(const TokenizerSpec& spec) : nfc_(spec.nfc), squeeze_(spec.remove_extra_whitespaces) {
   for (const NormalizerStep& step : spec.normalizers) {
     steps_.push_back({step, std::nullopt});
     if (step.kind == Kind::kReplaceRegex) steps_.back().regex.emplace(step.from);
@@ -89,7 +88,8 @@ Normalizer::Normalizer(const TokenizerSpec& spec) : squeeze_(spec.remove_extra_w
 }
 
 std::string Normalizer::normalize(std::string_view text) const {
-  std::string out(text);
+  std::string out = nfc_ ? unicode_form(text, UTF8PROC_STABLE | UTF8PROC_COMPOSE) : std::string(text);
+  for (const Charsmap& map : charsmap_) out = map.normalize(out);
   for (const auto& [step, regex] : steps_) {
     switch (step.kind) {
       case Kind::kNfc: out = unicode_form(out, UTF8PROC_STABLE | UTF8PROC_COMPOSE); break;
@@ -103,7 +103,6 @@ std::string Normalizer::normalize(std::string_view text) const {
       case Kind::kReplaceRegex: out = regex->replace(out, step.to); break;
     }
   }
-  for (const Charsmap& map : charsmap_) out = map.normalize(out);
   if (squeeze_) out = squeeze_spaces(out);
   return out;
 }

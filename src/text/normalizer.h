@@ -19,15 +19,16 @@ class Normalizer {
 
   // `text` is valid UTF-8; so is the result.
   std::string normalize(std::string_view text) const;
-  bool is_identity() const { return steps_.empty() && charsmap_.empty() && !squeeze_; }
+  bool is_identity() const { return !nfc_ && steps_.empty() && charsmap_.empty() && !squeeze_; }
 
  private:
   struct Step {
     NormalizerStep what;
     std::optional<Regex> regex;
   };
-  std::vector<Step> steps_;
+  bool nfc_;
   std::vector<Charsmap> charsmap_;  // none or one
+  std::vector<Step> steps_;
   bool squeeze_;                    // remove_extra_whitespaces
 };
 

@@ -108,7 +108,6 @@ const std::vector<PreTokenizerFamily>& families() {
   return all;
 }
 
-// The same pattern may be written with characters or with escapes.
 std::vector<std::string> canonical(std::span<const std::string> patterns) {
   std::vector<std::string> out;
   for (const std::string& pattern : patterns) out.push_back(to_pcre2_syntax(pattern));
@@ -128,12 +127,15 @@ const PreTokenizerFamily& pre_tokenizer_family(std::string_view name) {
   fail(ErrorKind::kUnsupported, "unknown pre-tokeniser '{}' (tokenizer.ggml.pre); known are: {}", printable(name), known);
 }
 
-const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges) {
+const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges, bool nfc) {
   const std::vector<std::string> wanted = canonical(patterns);
+  const PreTokenizerFamily* found = nullptr;
   for (const PreTokenizerFamily& family : families()) {
-    if (family.ignore_merges == ignore_merges && canonical(family.patterns) == wanted) return &family;
+    if (family.patterns.size() != patterns.size() || canonical(family.patterns) != wanted) continue;
+    if (family.ignore_merges == ignore_merges && family.nfc == nfc) return &family;
+    if (!found) found = &family;
   }
-  return nullptr;
+  return found;
 }
 
 }  // namespace hunch

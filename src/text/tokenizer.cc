@@ -120,10 +120,10 @@ struct Tokenizer::Impl {
     } else {
       bpe.emplace(spec);
     }
+    if (is_byte_level() || !spec.pre_patterns.empty()) {
+      pre_tokenizer.emplace(spec.pre_patterns.empty() ? pre_tokenizer_family(spec.pre).patterns : spec.pre_patterns);
+    }
     if (is_byte_level()) {
-      // spec.pre is checked even where patterns of its own replace it.
-      const auto& patterns = spec.pre_patterns.empty() ? pre_tokenizer_family(spec.pre).patterns : spec.pre_patterns;
-      pre_tokenizer.emplace(patterns);
       for (int b = 0; b < 256; ++b) {
         byte_symbols[b] = bpe->find(to_byte_alphabet(std::string(1, static_cast<char>(b))));
         if (bpe->is_token(byte_symbols[b])) byte_ids[b] = static_cast<int32_t>(byte_symbols[b]);
@@ -263,8 +263,7 @@ struct Tokenizer::Impl {
   }
 
   // SentencePiece words: a run of marks and what follows it.
-  static std::vector<std::string_view> words_at_marks(std::string_view text) {
-    std::vector<std::string_view> words;
+  static void words_at_marks(std::string_view text, std::vector<std::string_view>& words) {
     size_t begin = 0;
     for (size_t i = kSpaceMark.size(); i < text.size();) {
       const size_t at = text.find(kSpaceMark, i);
@@ -276,7 +275,6 @@ struct Tokenizer::Impl {
       i = at + kSpaceMark.size();
     }
     if (begin < text.size()) words.push_back(text.substr(begin));
-    return words;
   }
 
   // Valid UTF-8 between special tokens.
@@ -287,7 +285,8 @@ struct Tokenizer::Impl {
       if (prefix && text[0] != ' ') text.insert(text.begin(), ' ');
       return encode_words(pre_tokenizer->split(text), out);
     }
-    std::string marked = prefix ? std::string(kSpaceMark) : std::string();
+    std::string marked;
+    if (prefix && !(spec.prefix_unless_space && (text[0] == ' ' || text.starts_with(kSpaceMark)))) marked = kSpaceMark;
     for (char c : text) {
       if (c == ' ') {
         marked += kSpaceMark;
@@ -295,14 +294,24 @@ struct Tokenizer::Impl {
         marked += c;
       }
     }
-    if (!unigram) {
-      return encode_words(bpe->words_are_independent() ? words_at_marks(marked) : std::vector<std::string_view>{marked},
-                          out);
+    const std::vector<std::string_view> chunks =
+        pre_tokenizer ? pre_tokenizer->split(marked) : std::vector<std::string_view>{marked};
+    if (unigram) {
+      for (std::string_view chunk : chunks) encode_unigram(chunk, out);
+    } else if (bpe->words_are_independent()) {
+      std::vector<std::string_view> words;
+      for (std::string_view chunk : chunks) words_at_marks(chunk, words);
+      encode_words(words, out);
+    } else {
+      encode_words(chunks, out);
     }
+  }
+
+  void encode_unigram(std::string_view text, std::vector<int32_t>& out) const {
     bool after_unknown = false;
-    for (const Unigram::Part& part : unigram->encode(marked)) {
+    for (const Unigram::Part& part : unigram->encode(text)) {
       if (part.id == Unigram::kUnknown) {
-        push_bytes(std::string_view(marked).substr(part.begin, part.end - part.begin), out, after_unknown);
+        push_bytes(text.substr(part.begin, part.end - part.begin), out, after_unknown);
       } else {
         out.push_back(part.id);
         after_unknown = false;

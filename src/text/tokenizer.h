@@ -45,7 +45,8 @@ struct TokenizerSpec {
   TokenizerKind kind = TokenizerKind::kByteBpe;
   std::string pre;  // GGUF's tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2", ...; byte BPE only
   // Pre-tokeniser taken from a tokenizer.json that is none of the named ones: regular expressions
-  // applied in order (each splits what the former left). Empty = by `pre`.
+  // applied in order (each splits what the former left). Empty = by `pre`. With SentencePiece they see
+  // the text with U+2581 for spaces.
   std::vector<std::string> pre_patterns;
   std::vector<std::string> pieces;     // [n_vocab] as stored (byte-level BPE: in GPT-2's byte alphabet)
   std::vector<float> scores;           // [n_vocab] SentencePiece; empty otherwise
@@ -60,8 +61,9 @@ struct TokenizerSpec {
   bool ignore_merges = false;          // llama-3: a word that is in the vocabulary is taken whole
   bool nfc = false;                    // normalise to NFC first (Qwen2)
   bool prefix_first_only = false;      // the space prefix only at the start, not after each special token
-  std::vector<NormalizerStep> normalizers;  // applied in order, after `nfc`
+  bool prefix_unless_space = false;    // no space prefix before a space; byte BPE always goes by this
   std::string charsmap;                // SentencePiece's precompiled_charsmap; empty = identity
+  std::vector<NormalizerStep> normalizers;  // applied in order, after `nfc` and `charsmap`
   std::vector<TokenReach> reaches;     // only of tokens that swallow white space or want whole words
   std::string chat_template;           // Jinja source; empty when the model has none
   std::string note;                    // what was assumed where the file is silent, for the user to see; else empty

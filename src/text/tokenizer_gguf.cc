@@ -26,6 +26,7 @@ constexpr char kOwnPatterns[] = "hunch.tokenizer.pre_patterns";
 constexpr char kOwnIgnoreMerges[] = "hunch.tokenizer.ignore_merges";
 constexpr char kOwnNfc[] = "hunch.tokenizer.nfc";
 constexpr char kOwnPrefixFirst[] = "hunch.tokenizer.prefix_first_only";
+constexpr char kOwnPrefixUnlessSpace[] = "hunch.tokenizer.prefix_unless_space";
 constexpr char kOwnNormalizers[] = "hunch.tokenizer.normalizers";  // kind, from, to; three strings a step
 constexpr char kOwnReaches[] = "hunch.tokenizer.reaches";          // id, flags; two numbers a token
 constexpr char kOwnEnds[] = "hunch.tokenizer.eog_token_ids";
@@ -93,6 +94,7 @@ void guess_types(TokenizerSpec& spec) {
 
 void read_own_keys(const Metadata& meta, TokenizerSpec& spec) {
   spec.prefix_first_only = meta.get_bool(kOwnPrefixFirst, false);
+  spec.prefix_unless_space = meta.get_bool(kOwnPrefixUnlessSpace, false);
   if (meta.has(kOwnNormalizers)) {
     const std::vector<std::string>& s = meta.get_strings(kOwnNormalizers);
     if (s.size() % 3 != 0) fail(ErrorKind::kFormat, "{} has {} entries, not three a step", kOwnNormalizers, s.size());
@@ -146,6 +148,7 @@ void read_sentencepiece(const Metadata& meta, TokenizerSpec& spec) {
     }
   }
   if (is_bpe && meta.has(kMerges)) spec.merges = meta.get_strings(kMerges);
+  if (meta.has(kOwnPatterns)) spec.pre_patterns = meta.get_strings(kOwnPatterns);
   if (meta.has(kCharsmap)) {
     for (int64_t byte : meta.get_ints(kCharsmap)) spec.charsmap += static_cast<char>(byte & 0xff);
   }
@@ -218,10 +221,11 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
   }
   if (!spec.chat_template.empty()) meta.set(kTemplate, spec.chat_template);
 
-  if (byte_level && !named) meta.set(kOwnPatterns, MetaArray(spec.pre_patterns));
+  if (!spec.pre_patterns.empty()) meta.set(kOwnPatterns, MetaArray(spec.pre_patterns));
   if (byte_level && spec.ignore_merges != family.ignore_merges) meta.set(kOwnIgnoreMerges, spec.ignore_merges);
   if (spec.nfc != (byte_level && family.nfc)) meta.set(kOwnNfc, spec.nfc);
   if (spec.prefix_first_only) meta.set(kOwnPrefixFirst, true);
+  if (spec.prefix_unless_space) meta.set(kOwnPrefixUnlessSpace, true);
   if (!spec.normalizers.empty()) {
     std::vector<std::string> steps;
     for (const NormalizerStep& step : spec.normalizers) {
