@@ -15,10 +15,7 @@ namespace {
   throw Fault(fmt::format("operator '{}' cannot combine {} and {}", op, type_name(a), type_name(b)));
 }
 
-Value checked(bool overflow, Int result) {
-  if (overflow) throw Fault("an integer result is too large");
-  return Value(result);
-}
+[[noreturn]] void fail_overflow() { throw Fault("an integer result is too large"); }
 
 Value integer_power(Int base, Int exponent) {
   if (exponent < 0) return Value(std::pow(double(base), double(exponent)));
@@ -27,7 +24,8 @@ Value integer_power(Int base, Int exponent) {
   if (base == 0 || base == 1) return Value(exponent == 0 ? Int(1) : base);
   if (base == -1) return Value(exponent % 2 == 0 ? Int(1) : Int(-1));
   for (Int i = 0; i < exponent && !overflow; i++) overflow = __builtin_mul_overflow(result, base, &result);
-  return checked(overflow, result);
+  if (overflow) fail_overflow();
+  return Value(result);
 }
 
 // Division that rounds towards minus infinity, and the remainder that goes with it.
@@ -42,15 +40,19 @@ double floor_remainder(double a, double b) {
 }
 
 Value integer_arithmetic(std::string_view op, Int a, Int b) {
-  constexpr Int kMin = Int(1) << 127;
+  constexpr Int kMin = -(Int(1) << 126) - (Int(1) << 126);
   Int r = 0;
-  if (op == "+") return checked(__builtin_add_overflow(a, b, &r), r);
-  if (op == "-") return checked(__builtin_sub_overflow(a, b, &r), r);
-  if (op == "*") return checked(__builtin_mul_overflow(a, b, &r), r);
+  if (op == "+" || op == "-" || op == "*") {
+    const bool overflow = op == "+"   ? __builtin_add_overflow(a, b, &r)
+                          : op == "-" ? __builtin_sub_overflow(a, b, &r)
+                                      : __builtin_mul_overflow(a, b, &r);
+    if (overflow) fail_overflow();
+    return Value(r);
+  }
   if (op == "**") return integer_power(a, b);
   if (b == 0) throw Fault("division by zero");
   if (op == "/") return Value(double(a) / double(b));
-  if (a == kMin && b == -1) return checked(true, 0);
+  if (a == kMin && b == -1) fail_overflow();
   if (op == "//") return Value(floor_divide(a, b));
   return Value(a - floor_divide(a, b) * b);
 }
