@@ -154,7 +154,6 @@ class Unpickler {
   }
 
   std::string_view read_line() {
-    std::string_view line;
     constexpr size_t kMaxLine = 256;
     const ByteReader start = in_;
     size_t n = 0;

@@ -1,0 +1,18 @@
+#include "io/fuzz_touch.h"
+#include "io/gguf.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace hunch;
+  expect_value_or_error([&] {
+    const ModelFile model = parse_gguf(std::as_bytes(std::span(data, size)));
+    touch(model.tensors);
+    for (const std::string& key : model.meta.keys()) {
+      expect_value_or_error([&] { model.meta.get_uint(key); });
+      expect_value_or_error([&] { model.meta.get_floats(key); });
+      expect_value_or_error([&] { model.meta.get_ints(key); });
+      expect_value_or_error([&] { model.meta.get_strings(key); });
+      expect_value_or_error([&] { model.get(key); });
+    }
+  });
+  return 0;
+}
