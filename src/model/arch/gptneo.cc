@@ -40,7 +40,8 @@ std::vector<bool> local_layers(const HfImport& hf, size_t n_layer) {
     for (const auto& kind : hf.config()["attention_layers"]) local.push_back(is_local(kind));
   } else if (hf.has_config("attention_types")) {
     for (const auto& group : hf.config()["attention_types"]) {
-      if (!group.is_array() || group.size() != 2 || !group[0].is_array() || !group[1].is_number_unsigned())
+      if (!group.is_array() || group.size() != 2 || !group[0].is_array() || group[0].empty() ||
+          !group[1].is_number_unsigned())
         fail(ErrorKind::kFormat, "config.json: attention_types holds {}, expected [[kinds], times]", group.dump());
       for (size_t i = 0; i < group[1] && local.size() < n_layer; ++i)
         for (const auto& kind : group[0]) local.push_back(is_local(kind));
