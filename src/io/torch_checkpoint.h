@@ -8,12 +8,14 @@
 namespace hunch {
 
 struct TorchCheckpoint {
-  std::vector<Tensor> tensors;                      // contiguous row-major
-  std::vector<std::shared_ptr<const void>> owners;  // copies of tensors that were strided in the file
+  std::vector<Tensor> tensors;  // contiguous row-major
+  std::vector<std::shared_ptr<const void>>
+      owners;  // copies of what was strided, deflated or at an odd address in the file
 };
 
 // Parses a checkpoint's bytes. Tensors are views into `bytes` where they are stored contiguously.
-// Tied tensors (same storage) appear under each name. Throws Error{kFormat | kUnsupported}, naming
+// A state dict may be wrapped in {"state_dict": ...} or {"model": ...}; values that are no tensors are
+// passed over. Tied tensors (same storage) appear under each name. Throws Error{kFormat | kUnsupported}, naming
 // the opcode or class that is refused.
 TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes);
 
