@@ -109,6 +109,7 @@ def main():
     p.add_argument("--keep", type=float, nargs="*", default=[1.0, 0.2], help="shares of MLP neurons kept per token")
     p.add_argument("--prompt", action="append", help="prompt for sample text (may be repeated)")
     p.add_argument("--sample-tokens", type=int, default=200)
+    p.add_argument("--float32", action="store_true", help="float32 matrix products for the perplexity")
     p.add_argument("--limit", type=int, default=0, help="measure only this many windows (0: all)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1)

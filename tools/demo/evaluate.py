@@ -4,7 +4,8 @@ Protocol. The test stream (documents joined, each begun by `</s>`) is cut into c
 tokens that do not overlap (the last, shorter one is left out). The model's input is `</s>` + the first n_ctx - 1
 tokens of the window, and every token of the window is predicted once, with 1 to n_ctx tokens of context.
 Perplexity = exp(mean negative log-likelihood per token); bits per byte divides the same sum by the UTF-8
-bytes of the same tokens. float32 arithmetic.
+bytes of the same tokens. Matrix products in bfloat16 unless --float32 is given (Debian's PyTorch has a slow
+float32 matrix product on CPUs); norms, softmax of the loss and sums are float32 in both cases.
 """
 import math
 import time
@@ -43,8 +44,8 @@ class MlpProbe:
 
 
 @torch.no_grad()
-def perplexity(model, tokenizer, stream, limit=0, keep=1.0):
-    """(nll sum, tokens, bytes, active share per layer) over a stream."""
+def perplexity(model, tokenizer, stream, limit=0, keep=1.0, dtype=torch.bfloat16):
+    """(nll sum, tokens, bytes, active share per layer) over a stream; `limit` windows, evenly spread, or all."""
     n = model.config.n_ctx
     at = np.arange(0, len(stream) - n + 1, n)
     if limit:
@@ -54,7 +55,8 @@ def perplexity(model, tokenizer, stream, limit=0, keep=1.0):
     nll = tokens = length = 0
     for i in range(0, len(at), 8):
         x, y = windows(stream, at[i : i + 8], n)
-        nll += model.loss(torch.from_numpy(x), torch.from_numpy(y)).item() * y.size
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            nll += model.loss(torch.from_numpy(x), torch.from_numpy(y), dtype).item() * y.size
         tokens += y.size
         length += int(size[y].sum())
     for layer in model.layers:
@@ -69,7 +71,9 @@ def generate(model, tokenizer, prompt, count, temperature, seed=1):
     ids = [bpe.BOS] + tokenizer.encode(prompt)
     n = model.config.n_ctx
     for _ in range(count):
-        scores = model.logits(torch.tensor([ids[-n:]]))[0, -1]
+        with torch.autocast("cpu", torch.bfloat16):
+            h = model(torch.tensor([ids[-n:]]))[0, -1]
+            scores = torch.nn.functional.linear(h, model.embed_tokens.weight).float()
         if temperature == 0:
             nxt = int(scores.argmax())
         else:
@@ -88,6 +92,7 @@ def evaluate(a):
     torch.set_num_threads(a.threads)
     model, ck = load_model(a.checkpoint)
     model.eval()
+    dtype = torch.float32 if a.float32 else torch.bfloat16
     tokenizer = bpe.Tokenizer.load(a.tokens)
     print(f"{a.checkpoint}: step {ck['step']}, {ck['tokens']} training tokens")
     if a.text:
@@ -98,7 +103,7 @@ def evaluate(a):
         stream = np.fromfile(a.tokens / "test.bin", dtype=np.uint16)
     for keep in a.keep:
         begun = time.time()
-        nll, tokens, length, shares = perplexity(model, tokenizer, stream, a.limit, keep)
+        nll, tokens, length, shares = perplexity(model, tokenizer, stream, a.limit, keep, dtype)
         print(f"keep {keep:g}: perplexity {math.exp(nll / tokens):.3f}, {nll / tokens:.4f} nats/token, "
               f"{nll / length / math.log(2):.4f} bits/byte, {tokens} tokens ({time.time() - begun:.0f} s)")
         print("  active neurons per layer: " + " ".join(f"{s:.1%}" for s in shares), flush=True)
