@@ -6,14 +6,14 @@
 
 #include "base/error.h"
 #include "io/printable.h"
+#include "text/space_mark.h"
 #include "text/utf8.h"
 
 namespace hunch {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 constexpr size_t kMaxPieceBytes = 4096;  // bounds the work of a hostile vocabulary; real pieces have at most 200
-constexpr size_t kShort = 24;  // up to here a scan per merge is cheaper than a heap
+constexpr size_t kShort = 24;            // up to here a scan per merge is cheaper than a heap
 
 uint64_t pair_key(Bpe::Symbol left, Bpe::Symbol right) { return uint64_t{left} << 32 | right; }
 
@@ -118,7 +118,8 @@ void Bpe::add_merges_of_scores(const TokenizerSpec& spec) {
     const std::string_view piece = spec.pieces[id];
     if (find(piece) != id || valid_utf8_prefix(piece) != piece.size()) continue;
     if (piece.size() > kMaxPieceBytes) {
-      fail(ErrorKind::kFormat, "tokenizer: piece {} has {} bytes; at most {} are expected", id, piece.size(), kMaxPieceBytes);
+      fail(ErrorKind::kFormat, "tokenizer: piece {} has {} bytes; at most {} are expected", id, piece.size(),
+           kMaxPieceBytes);
     }
     const size_t first_char = utf8_step(piece, 0).n_bytes;
     for (size_t at = first_char; at < piece.size(); at += utf8_step(piece, at).n_bytes) {

@@ -13,7 +13,7 @@ constexpr bool stands_for_itself(int b) {
 }
 
 struct Alphabet {
-  std::array<uint32_t, 256> chars{};          // byte -> code point
+  std::array<uint32_t, 256> chars{};           // byte -> code point
   std::array<uint8_t, kStandIns> stand_ins{};  // code point - 0x100 -> byte
   constexpr Alphabet() {
     int n = 0;

@@ -38,7 +38,7 @@ class ByteTrie {
     uint8_t label = 0;
     int32_t value = kNoValue;
   };
-  std::vector<Node> nodes_;           // children of one node lie together, by label
+  std::vector<Node> nodes_;            // children of one node lie together, by label
   std::array<uint32_t, 256> roots_{};  // the root's children by byte
 };
 

@@ -24,7 +24,8 @@ Charsmap::Charsmap(std::string_view blob) {
   if (blob.size() < 4) fail(ErrorKind::kFormat, "precompiled_charsmap: {} bytes are too few", blob.size());
   const uint32_t trie_bytes = u32_at(0);
   if (trie_bytes % 4 != 0 || trie_bytes == 0 || trie_bytes > blob.size() - 4) {
-    fail(ErrorKind::kFormat, "precompiled_charsmap: a trie of {} bytes in a table of {} bytes", trie_bytes, blob.size());
+    fail(ErrorKind::kFormat, "precompiled_charsmap: a trie of {} bytes in a table of {} bytes", trie_bytes,
+         blob.size());
   }
   units_.resize(trie_bytes / 4);
   for (size_t i = 0; i < units_.size(); ++i) units_[i] = u32_at(4 + 4 * i);

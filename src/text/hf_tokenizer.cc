@@ -79,7 +79,8 @@ std::vector<int32_t> ids_in(const Json& value, const TokenizerSpec& spec) {
 // may extend the vocabulary by a few entries, not more.
 void add_token(TokenizerSpec& spec, int64_t id, const std::string& text, bool special, const Json& rules) {
   if (id < 0 || static_cast<uint64_t>(id) > spec.pieces.size() + 4096) {
-    fail(ErrorKind::kFormat, "added token '{}' has the id {} in a vocabulary of {}", printable(text), id, spec.pieces.size());
+    fail(ErrorKind::kFormat, "added token '{}' has the id {} in a vocabulary of {}", printable(text), id,
+         spec.pieces.size());
   }
   const auto i = static_cast<size_t>(id);
   pad_vocabulary(spec, i + 1);
@@ -87,9 +88,10 @@ void add_token(TokenizerSpec& spec, int64_t id, const std::string& text, bool sp
   if (spec.types[i] != TokenType::kUnknown) spec.types[i] = special ? TokenType::kControl : TokenType::kUserDefined;
   if (!rules.is_object()) return;
   const TokenReach reach{static_cast<int32_t>(id), flag(rules, "lstrip", false), flag(rules, "rstrip", false),
-                         flag(rules, "single_word", false)};
+                         flag(rules, "single_word", false),
+                         !special && spec.kind != TokenizerKind::kByteBpe && !flag(rules, "normalized", true)};
   std::erase_if(spec.reaches, [&](const TokenReach& r) { return r.id == reach.id; });
-  if (reach.lstrip || reach.rstrip || reach.single_word) spec.reaches.push_back(reach);
+  if (reach.lstrip || reach.rstrip || reach.single_word || reach.verbatim) spec.reaches.push_back(reach);
 }
 
 // added_tokens.json ({text: id}) and tokenizer_config's added_tokens_decoder ({id: rules}).
@@ -106,11 +108,13 @@ void add_tokens(TokenizerSpec& spec, const Companions& files) {
   std::vector<std::pair<int64_t, const Json*>> rules;
   for (const auto& [id, rule] : decoder.items()) {
     int64_t n = -1;
-    if (!id.empty() && id.size() < 10 && std::ranges::all_of(id, [](char c) { return c >= '0' && c <= '9'; })) n = std::stoll(id);
+    if (!id.empty() && id.size() < 10 && std::ranges::all_of(id, [](char c) { return c >= '0' && c <= '9'; }))
+      n = std::stoll(id);
     rules.emplace_back(n, &rule);
   }
   std::ranges::sort(rules, {}, &std::pair<int64_t, const Json*>::first);
-  for (const auto& [id, rule] : rules) add_token(spec, id, rule->at("content").get<std::string>(), flag(*rule, "special", false), *rule);
+  for (const auto& [id, rule] : rules)
+    add_token(spec, id, rule->at("content").get<std::string>(), flag(*rule, "special", false), *rule);
 }
 
 // The special token of that role: by name from the tokenizer's files, else by id from the model's.
@@ -262,11 +266,13 @@ TokenizerSpec read(const fs::path& folder, const std::string& model_type, const 
 
 std::optional<TokenizerSpec> tokenizer_spec_from_hf_folder(const fs::path& folder, const std::string& model_type,
                                                            const std::string& config_json) {
-  const bool any = std::ranges::any_of(std::initializer_list<const char*>{"tokenizer.json", "tokenizer.model", "vocab.json"},
-                                       [&](const char* name) { return fs::exists(folder / name); });
+  const bool any =
+      std::ranges::any_of(std::initializer_list<const char*>{"tokenizer.json", "tokenizer.model", "vocab.json"},
+                          [&](const char* name) { return fs::exists(folder / name); });
   if (!any) {
     if (fs::exists(folder / "vocab.txt")) {
-      fail(ErrorKind::kUnsupported, "{}: vocab.txt is a WordPiece vocabulary, which hunch does not read", folder.string());
+      fail(ErrorKind::kUnsupported, "{}: vocab.txt is a WordPiece vocabulary, which hunch does not read",
+           folder.string());
     }
     return std::nullopt;
   }

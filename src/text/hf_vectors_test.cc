@@ -20,9 +20,9 @@ using Json = nlohmann::json;
 
 constexpr EncodeOptions kPlain{.add_special = false, .parse_special = false};
 
-#define NEED_SHARED(dir)                                                   \
-  const auto shared_ = shared_dir();                                       \
-  if (!shared_) GTEST_SKIP() << "no shared data: published tokenizers";    \
+#define NEED_SHARED(dir)                                                \
+  const auto shared_ = shared_dir();                                    \
+  if (!shared_) GTEST_SKIP() << "no shared data: published tokenizers"; \
   const fs::path dir = *shared_ / "tokenizers"
 
 Tokenizer from_folder(const fs::path& folder, const std::string& model_type, const std::string& config = "") {
@@ -83,7 +83,8 @@ TEST(SwiftVectors, TheLongTextIsEncodedAsPublished) {
 }
 
 std::vector<std::string> sample_texts(const fs::path& tokenizers) {
-  std::vector<std::string> texts = {"", " ", "a", "aaaaaaaaaaaa", "Hello  world   !", "\xf0\x9f\x9a\x80 x\xe2\x80\x8dy 12345 \t\n\n z"};
+  std::vector<std::string> texts = {
+      "", " ", "a", "aaaaaaaaaaaa", "Hello  world   !", "\xf0\x9f\x9a\x80 x\xe2\x80\x8dy 12345 \t\n\n z"};
   texts.push_back(read_file(tokenizers / "ggml-vocab" / "ggml-vocab-gpt-2.gguf.inp"));
   const fs::path corpus = tokenizers / ".." / "corpus" / "val.txt";
   if (fs::exists(corpus)) texts.push_back(read_file(corpus).substr(0, 100000));
@@ -225,7 +226,8 @@ TEST(Stories260K, SpellsItsPublishedText) {
 
 TEST(HfFolders, ASpecWrittenToGgufIsTheSpecReadBack) {
   NEED_SHARED(dir);
-  for (const char* folder : {"gpt2", "falcon", "gpt-neox", "llama2", "phi-2", "phi-3-mini", "tinyllama", "gpt-j", "opt"}) {
+  for (const char* folder :
+       {"gpt2", "falcon", "gpt-neox", "llama2", "phi-2", "phi-3-mini", "tinyllama", "gpt-j", "opt"}) {
     TokenizerSpec spec = *tokenizer_spec_from_hf_folder(dir / folder, folder, "");
     Metadata meta;
     write_tokenizer_to_gguf(spec, meta);

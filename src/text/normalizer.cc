@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "text/space_mark.h"
 #include "text/unicode_class.h"
 #include "text/utf8.h"
 
@@ -17,9 +18,9 @@ using Kind = NormalizerStep::Kind;
 // Normal forms, and lower case without folding (utf8proc has the forms; lower case goes by character).
 std::string unicode_form(std::string_view text, int options) {
   utf8proc_uint8_t* mapped = nullptr;
-  const utf8proc_ssize_t n = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                          static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                                          static_cast<utf8proc_option_t>(options));
+  const utf8proc_ssize_t n =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &mapped, static_cast<utf8proc_option_t>(options));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   if (n < 0) fail(ErrorKind::kMemory, "Unicode normalisation of {} bytes: {}", text.size(), utf8proc_errmsg(n));
   return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(n));
@@ -73,7 +74,9 @@ std::string squeeze_spaces(std::string_view text) {
   for (char c : text) {
     if (c != ' ' || (!out.empty() && out.back() != ' ')) out += c;
   }
-  if (!out.empty() && out.back() == ' ') out.pop_back();
+  // At the end, SentencePiece takes a typed U+2581 for a space as well.
+  while (out.ends_with(' ') || out.ends_with(kSpaceMark))
+    out.resize(out.size() - (out.back() == ' ' ? 1 : kSpaceMark.size()));
   return out;
 }
 

@@ -29,7 +29,7 @@ class Normalizer {
   bool nfc_;
   std::vector<Charsmap> charsmap_;  // none or one
   std::vector<Step> steps_;
-  bool squeeze_;                    // remove_extra_whitespaces
+  bool squeeze_;  // remove_extra_whitespaces
 };
 
 }  // namespace hunch

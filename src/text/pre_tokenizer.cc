@@ -1,10 +1,5 @@
 #include "text/pre_tokenizer.h"
 
-#include <algorithm>
-
-#include "base/error.h"
-#include "io/printable.h"
-
 namespace hunch {
 
 PreTokenizer::PreTokenizer(std::span<const std::string> patterns) {

@@ -29,7 +29,8 @@ const PreTokenizerFamily& pre_tokenizer_family(std::string_view name);
 
 // The family with these patterns: the first that agrees in ignore_merges and nfc too, else the first in
 // patterns alone, else nullptr. Patterns may be written with characters or with escapes.
-const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges, bool nfc);
+const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges,
+                                                    bool nfc);
 
 class PreTokenizer {
  public:

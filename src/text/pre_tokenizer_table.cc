@@ -8,8 +8,7 @@
 
 namespace hunch {
 
-const std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+const std::string_view kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 const std::string_view kPunctuationSet = R"([\p{P}!-/:-@\[-`{-~])";
 
 namespace {
@@ -71,7 +70,8 @@ std::vector<PreTokenizerFamily> build_families() {
     for (std::string_view name : names) all.push_back({name, patterns, ignore_merges, add_bos, nfc});
   };
   add({"gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "a.x-4.0", "mellum", "modern-bert", "exaone4", "trillion",
-       "granite-docling", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en", "jina-v2-code", "roberta-bpe"},
+       "granite-docling", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en", "jina-v2-code",
+       "roberta-bpe"},
       plain);
   add({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"}, digits_apart);
   // Falcon's digits are split off after the bytes have become characters: only ASCII ones are still digits.
@@ -83,15 +83,18 @@ std::vector<PreTokenizerFamily> build_families() {
   add({"qwen35"},
       {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
       false, false, true);
-  add({"deepseek-llm"}, {"[\r\n]", kDeepSeekLetters, R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)", R"(\s+$)", kDeepSeekCjk, R"(\p{N})"});
+  add({"deepseek-llm"}, {"[\r\n]", kDeepSeekLetters,
+                         R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)",
+                         R"(\s+$)", kDeepSeekCjk, R"(\p{N})"});
   add({"deepseek-coder"}, {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepSeekCjk, R"(\p{N})"});
   add({"deepseek-v3", "hunyuan-dense", "joyai-llm"}, deepseek3);
   add({"tekken"}, {o200k_like("", R"(\p{N})")}, true, true);
   add({"gpt-4o", "llama4", "kanana2", "minimax-m2"}, gpt4o);
   add({"bloom", "poro-chat", "gpt3-finnish"}, bloom);
   add({"viking"}, {kBloom, R"(\p{N})"});
-  add({"chameleon"}, {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", R"(([\t\n]|    |  ))", R"(\p{N})",
-                      punctuation, gpt2},
+  add({"chameleon"},
+      {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", R"(([\t\n]|    |  ))", R"(\p{N})", punctuation,
+       gpt2},
       false, true);
   add({"superbpe"}, {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"});
   add({"bailingmoe", "bailingmoe2", "llada-moe"}, bailing);
@@ -124,10 +127,12 @@ const PreTokenizerFamily& pre_tokenizer_family(std::string_view name) {
     known += known.empty() ? "" : ", ";
     known += family.name;
   }
-  fail(ErrorKind::kUnsupported, "unknown pre-tokeniser '{}' (tokenizer.ggml.pre); known are: {}", printable(name), known);
+  fail(ErrorKind::kUnsupported, "unknown pre-tokeniser '{}' (tokenizer.ggml.pre); known are: {}", printable(name),
+       known);
 }
 
-const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges, bool nfc) {
+const PreTokenizerFamily* find_pre_tokenizer_family(std::span<const std::string> patterns, bool ignore_merges,
+                                                    bool nfc) {
   const std::vector<std::string> wanted = canonical(patterns);
   const PreTokenizerFamily* found = nullptr;
   for (const PreTokenizerFamily& family : families()) {

@@ -61,8 +61,8 @@ struct Regex::Impl {
     }
     if (rc == PCRE2_ERROR_NOMATCH) return {std::string_view::npos, 0};
     if (rc < 0) {
-      fail(ErrorKind::kLimit, "pre-tokeniser pattern '{}' cannot be matched at byte {} of {}: {}", printable(pattern, 80),
-           from, text.size(), message_of(rc));
+      fail(ErrorKind::kLimit, "pre-tokeniser pattern '{}' cannot be matched at byte {} of {}: {}",
+           printable(pattern, 80), from, text.size(), message_of(rc));
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(s.data);
     // \K in a lookahead can set the start behind the end.

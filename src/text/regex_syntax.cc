@@ -39,8 +39,8 @@ class Translator {
   std::string out_;
 
   [[noreturn]] void refuse(const char* what) const {
-    fail(ErrorKind::kUnsupported, "pre-tokeniser pattern '{}': {} at byte {} is not supported", printable(in_, 200), what,
-         i_);
+    fail(ErrorKind::kUnsupported, "pre-tokeniser pattern '{}': {} at byte {} is not supported", printable(in_, 200),
+         what, i_);
   }
 
   // One character as it is; outside ASCII as \x{...}, so that one pattern has one form.
@@ -112,9 +112,7 @@ class Translator {
           return;
         }
         [[fallthrough]];
-      default:
-        out_ += in_[i_++];
-        literal();
+      default: out_ += in_[i_++]; literal();
     }
   }
 

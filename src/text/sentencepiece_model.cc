@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/error.h"
+#include "text/space_mark.h"
 
 namespace hunch {
 namespace {
@@ -150,15 +151,10 @@ void read_normalizer(std::string_view bytes, TokenizerSpec& spec) {
   }
 }
 
-// A user-defined piece is found in the text as it is, where spaces are still spaces.
+// User-defined pieces are spelt with spaces in GGUF files.
 void spell_user_defined(TokenizerSpec& spec) {
-  constexpr std::string_view kMark = "\xe2\x96\x81";
   for (size_t i = 0; i < spec.pieces.size(); ++i) {
-    if (spec.types[i] != TokenType::kUserDefined) continue;
-    std::string& piece = spec.pieces[i];
-    for (size_t at = piece.find(kMark); at != std::string::npos; at = piece.find(kMark, at + 1)) {
-      piece.replace(at, kMark.size(), " ");
-    }
+    if (spec.types[i] == TokenType::kUserDefined) spec.pieces[i] = from_space_marks(spec.pieces[i]);
   }
 }
 

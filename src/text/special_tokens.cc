@@ -1,5 +1,8 @@
 #include "text/special_tokens.h"
 
+#include <deque>
+
+#include "text/space_mark.h"
 #include "text/unicode_class.h"
 #include "text/utf8.h"
 
@@ -16,18 +19,28 @@ size_t previous_char(std::string_view text, size_t end) {
 }  // namespace
 
 SpecialTokens::SpecialTokens(const TokenizerSpec& spec, const std::vector<std::string>& texts) {
-  std::vector<std::pair<std::string_view, int32_t>> user, all;
+  for (const TokenReach& reach : spec.reaches) reaches_.emplace(reach.id, reach);
+  const bool sentencepiece = spec.kind != TokenizerKind::kByteBpe;
+  std::vector<std::pair<std::string_view, int32_t>> user, all, marked;
+  std::deque<std::string> marked_texts;
   for (size_t i = 0; i < texts.size(); ++i) {
     const TokenType type = spec.types[i];
     const auto id = static_cast<int32_t>(i);
-    if (type == TokenType::kUserDefined) user.emplace_back(texts[i], id);
+    if (type == TokenType::kUserDefined) {
+      const auto reach = reaches_.find(id);
+      if (sentencepiece && (reach == reaches_.end() || !reach->second.verbatim)) {
+        marked.emplace_back(marked_texts.emplace_back(to_space_marks(texts[i])), id);
+        continue;
+      }
+      user.emplace_back(texts[i], id);
+    }
     if (type == TokenType::kUserDefined || type == TokenType::kControl || type == TokenType::kUnknown) {
       all.emplace_back(texts[i], id);
     }
   }
   user_defined_ = ByteTrie(std::move(user));
   all_ = ByteTrie(std::move(all));
-  for (const TokenReach& reach : spec.reaches) reaches_.emplace(reach.id, reach);
+  marked_ = ByteTrie(std::move(marked));
 }
 
 bool SpecialTokens::accepts(int32_t id, std::string_view text, size_t begin, size_t end) const {
@@ -58,9 +71,8 @@ SpecialTokens::Match SpecialTokens::reach_of(int32_t id, std::string_view text, 
   return {id, begin, end};
 }
 
-std::vector<SpecialTokens::Match> SpecialTokens::find(std::string_view text, bool control) const {
+std::vector<SpecialTokens::Match> SpecialTokens::find(std::string_view text, const ByteTrie& trie) const {
   std::vector<Match> matches;
-  const ByteTrie& trie = control ? all_ : user_defined_;
   if (trie.empty()) return matches;
   size_t done = 0;
   for (size_t i = 0; i < text.size();) {

@@ -65,10 +65,17 @@ constexpr size_t kLlama3Ranks = 128000;
 // Llama 3.1's names; Llama 3.0 has reserved tokens where 3.1 has <|finetune_right_pad_id|>, <|eom_id|> and
 // <|python_tag|>.
 void add_llama3_tokens(TokenizerSpec& spec) {
-  std::vector<std::string> names = {"<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>",
-                                    "<|reserved_special_token_1|>", "<|finetune_right_pad_id|>",
-                                    "<|reserved_special_token_2|>", "<|start_header_id|>", "<|end_header_id|>",
-                                    "<|eom_id|>", "<|eot_id|>", "<|python_tag|>"};
+  std::vector<std::string> names = {"<|begin_of_text|>",
+                                    "<|end_of_text|>",
+                                    "<|reserved_special_token_0|>",
+                                    "<|reserved_special_token_1|>",
+                                    "<|finetune_right_pad_id|>",
+                                    "<|reserved_special_token_2|>",
+                                    "<|start_header_id|>",
+                                    "<|end_header_id|>",
+                                    "<|eom_id|>",
+                                    "<|eot_id|>",
+                                    "<|python_tag|>"};
   for (int i = 3; names.size() < 256; ++i) names.push_back(fmt::format("<|reserved_special_token_{}|>", i));
   for (const std::string& name : names) {
     spec.pieces.push_back(name);
@@ -95,7 +102,8 @@ TokenizerSpec parse_tiktoken(std::string_view bytes) {
     if (text.empty()) continue;
     std::optional<Line> line = parse_line(text);
     if (!line) {
-      fail(ErrorKind::kFormat, "tiktoken ranks, entry {}: expected 'base64 rank', found '{}'", lines.size(), printable(text));
+      fail(ErrorKind::kFormat, "tiktoken ranks, entry {}: expected 'base64 rank', found '{}'", lines.size(),
+           printable(text));
     }
     lines.push_back(std::move(*line));
   }

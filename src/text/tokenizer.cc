@@ -11,6 +11,7 @@
 #include "text/byte_alphabet.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
+#include "text/space_mark.h"
 #include "text/special_tokens.h"
 #include "text/unigram.h"
 #include "text/utf8.h"
@@ -18,28 +19,25 @@
 namespace hunch {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581 stands for a space in SentencePiece
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 // Control tokens that end an answer whatever else the file says; texts of the published chat models.
-constexpr std::string_view kEndTexts[] = {"<|eot_id|>",      "<|eom_id|>",   "<|im_end|>",    "<|end|>",
-                                          "<end_of_turn>",   "<|endoftext|>", "<|end_of_text|>", "<|EOT|>",
-                                          "<EOT>",           "<turn|>",       "<|return|>",    "<|call|>",
-                                          "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>",
-                                          "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
-
-std::string replace_mark(std::string_view piece) {
-  std::string out;
-  for (size_t i = 0; i < piece.size();) {
-    if (piece.substr(i, kSpaceMark.size()) == kSpaceMark) {
-      out += ' ';
-      i += kSpaceMark.size();
-    } else {
-      out += piece[i++];
-    }
-  }
-  return out;
-}
+constexpr std::string_view kEndTexts[] = {"<|eot_id|>",
+                                          "<|eom_id|>",
+                                          "<|im_end|>",
+                                          "<|end|>",
+                                          "<end_of_turn>",
+                                          "<|endoftext|>",
+                                          "<|end_of_text|>",
+                                          "<|EOT|>",
+                                          "<EOT>",
+                                          "<turn|>",
+                                          "<|return|>",
+                                          "<|call|>",
+                                          "<|end_of_turn|>",
+                                          "<|END_OF_TURN_TOKEN|>",
+                                          "<\xef\xbd\x9c"
+                                          "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
 
 // "<0x0A>" -> 10, or -1.
 int byte_of_piece(std::string_view piece) {
@@ -100,9 +98,10 @@ struct Tokenizer::Impl {
   TokenizerSpec spec;
   std::vector<std::string> texts;  // [n_vocab] what each token adds to a text
   std::unordered_map<std::string_view, int32_t> ids;
-  std::array<int32_t, 256> byte_ids;           // -1 where the vocabulary has no token for the byte
+  std::array<int32_t, 256> byte_ids;            // -1 where the vocabulary has no token for the byte
   std::array<Bpe::Symbol, 256> byte_symbols{};  // byte BPE
   std::set<int32_t> ends;
+  std::set<int32_t> verbatim;
   std::optional<SpecialTokens> special;
   std::optional<Normalizer> normalizer;
   std::optional<PreTokenizer> pre_tokenizer;
@@ -130,6 +129,9 @@ struct Tokenizer::Impl {
       }
     }
     find_ends();
+    for (const TokenReach& reach : spec.reaches) {
+      if (reach.verbatim) verbatim.insert(reach.id);
+    }
   }
 
   bool is_byte_level() const { return spec.kind == TokenizerKind::kByteBpe; }
@@ -153,7 +155,7 @@ struct Tokenizer::Impl {
       } else if (is_byte_level()) {
         texts.push_back(from_byte_alphabet(piece).value_or(piece));
       } else {
-        texts.push_back(replace_mark(piece));
+        texts.push_back(from_space_marks(piece));
       }
     }
   }
@@ -165,7 +167,8 @@ struct Tokenizer::Impl {
     for (std::string_view text : kEndTexts) {
       const auto it = ids.find(text);
       if (it == ids.end()) continue;
-      if (type(it->second) == TokenType::kControl || type(it->second) == TokenType::kUserDefined) ends.insert(it->second);
+      if (type(it->second) == TokenType::kControl || type(it->second) == TokenType::kUserDefined)
+        ends.insert(it->second);
     }
   }
 
@@ -287,15 +290,26 @@ struct Tokenizer::Impl {
     }
     std::string marked;
     if (prefix && !(spec.prefix_unless_space && (text[0] == ' ' || text.starts_with(kSpaceMark)))) marked = kSpaceMark;
-    for (char c : text) {
-      if (c == ' ') {
-        marked += kSpaceMark;
-      } else {
-        marked += c;
-      }
+    marked += to_space_marks(text);
+    if (unigram) return encode_marked(marked, out);  // which weighs the user-defined tokens itself
+    size_t done = 0;
+    const std::string_view view = marked;
+    for (const SpecialTokens::Match& match : special->find_marked(view)) {
+      encode_marked(view.substr(done, match.begin - done), out);
+      out.push_back(match.id);
+      done = match.end;
     }
-    const std::vector<std::string_view> chunks =
-        pre_tokenizer ? pre_tokenizer->split(marked) : std::vector<std::string_view>{marked};
+    encode_marked(view.substr(done), out);
+  }
+
+  // SentencePiece, with marks for spaces and no user-defined tokens left.
+  void encode_marked(std::string_view text, std::vector<int32_t>& out) const {
+    std::vector<std::string_view> chunks;
+    if (pre_tokenizer) {
+      chunks = pre_tokenizer->split(text);
+    } else if (!text.empty()) {
+      chunks = {text};
+    }
     if (unigram) {
       for (std::string_view chunk : chunks) encode_unigram(chunk, out);
     } else if (bpe->words_are_independent()) {
@@ -362,8 +376,8 @@ struct Tokenizer::Impl {
     const std::string_view text = texts[static_cast<size_t>(id)];
     const TokenType t = type(id);
     if (t == TokenType::kControl || t == TokenType::kUnknown) return skip_special ? std::string_view() : text;
-    const bool drop_space = at_start && spec.add_space_prefix && !is_byte_level() && t != TokenType::kUserDefined &&
-                            text.substr(0, 1) == " ";
+    const bool drop_space =
+        at_start && spec.add_space_prefix && !is_byte_level() && text.substr(0, 1) == " " && verbatim.count(id) == 0;
     at_start = false;
     return drop_space ? text.substr(1) : text;
   }

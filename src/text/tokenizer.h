@@ -21,7 +21,7 @@ enum class TokenType : int32_t {
   kControl = 3,      // <s>, <|im_end|>: found in a text only on request
   kUserDefined = 4,  // always found in a text; the piece is plain text
   kUnused = 5,
-  kByte = 6,         // "<0x0A>"
+  kByte = 6,  // "<0x0A>"
 };
 
 // One step of what is done to a text before it is split (Hugging Face's "normalizer").
@@ -37,6 +37,9 @@ struct TokenReach {
   int32_t id = 0;
   bool lstrip = false, rstrip = false;  // swallows the white space before / after it
   bool single_word = false;             // only where no letter or digit touches it
+  // SentencePiece: found in the text as it was typed, and what follows begins anew with the space prefix.
+  // Other user-defined tokens are found after normalisation, where U+2581 stands for spaces.
+  bool verbatim = false;
   bool operator==(const TokenReach&) const = default;
 };
 
@@ -48,25 +51,25 @@ struct TokenizerSpec {
   // applied in order (each splits what the former left). Empty = by `pre`. With SentencePiece they see
   // the text with U+2581 for spaces.
   std::vector<std::string> pre_patterns;
-  std::vector<std::string> pieces;     // [n_vocab] as stored (byte-level BPE: in GPT-2's byte alphabet)
-  std::vector<float> scores;           // [n_vocab] SentencePiece; empty otherwise
-  std::vector<TokenType> types;        // [n_vocab]
-  std::vector<std::string> merges;     // "left right", best first; byte BPE (and SentencePiece read from tokenizer.json)
+  std::vector<std::string> pieces;  // [n_vocab] as stored (byte-level BPE: in GPT-2's byte alphabet)
+  std::vector<float> scores;        // [n_vocab] SentencePiece; empty otherwise
+  std::vector<TokenType> types;     // [n_vocab]
+  std::vector<std::string> merges;  // "left right", best first; byte BPE (and SentencePiece read from tokenizer.json)
   std::optional<int32_t> bos, eos, unk, pad, eot;
-  std::vector<int32_t> extra_eog;      // further end-of-generation ids (generation_config's list)
+  std::vector<int32_t> extra_eog;  // further end-of-generation ids (generation_config's list)
   bool add_bos = false, add_eos = false;
-  bool add_space_prefix = false;       // SentencePiece: a space before the text
+  bool add_space_prefix = false;  // SentencePiece: a space before the text
   bool remove_extra_whitespaces = false;
   bool byte_fallback = false;
-  bool ignore_merges = false;          // llama-3: a word that is in the vocabulary is taken whole
-  bool nfc = false;                    // normalise to NFC first (Qwen2)
-  bool prefix_first_only = false;      // the space prefix only at the start, not after each special token
-  bool prefix_unless_space = false;    // no space prefix before a space; byte BPE always goes by this
-  std::string charsmap;                // SentencePiece's precompiled_charsmap; empty = identity
+  bool ignore_merges = false;               // llama-3: a word that is in the vocabulary is taken whole
+  bool nfc = false;                         // normalise to NFC first (Qwen2)
+  bool prefix_first_only = false;           // the space prefix only at the start, not after each special token
+  bool prefix_unless_space = false;         // no space prefix before a space; byte BPE always goes by this
+  std::string charsmap;                     // SentencePiece's precompiled_charsmap; empty = identity
   std::vector<NormalizerStep> normalizers;  // applied in order, after `nfc` and `charsmap`
-  std::vector<TokenReach> reaches;     // only of tokens that swallow white space or want whole words
-  std::string chat_template;           // Jinja source; empty when the model has none
-  std::string note;                    // what was assumed where the file is silent, for the user to see; else empty
+  std::vector<TokenReach> reaches;          // only of the added tokens for which a flag is set
+  std::string chat_template;                // Jinja source; empty when the model has none
+  std::string note;  // what was assumed where the file is silent, for the user to see; else empty
   bool operator==(const TokenizerSpec&) const = default;
 };
 

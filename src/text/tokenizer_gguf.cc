@@ -47,8 +47,10 @@ TokenizerKind kind_of(const std::string& model) {
   if (model == "llama") return TokenizerKind::kSentencePieceBpe;
   if (model == "t5") return TokenizerKind::kUnigram;
   const char* what = model == "bert" ? " (WordPiece)" : "";
-  fail(ErrorKind::kUnsupported, "tokenizer.ggml.model is '{}'{}; hunch reads gpt2 (byte-level BPE), llama (SentencePiece "
-       "BPE) and t5 (unigram)", printable(model), what);
+  fail(ErrorKind::kUnsupported,
+       "tokenizer.ggml.model is '{}'{}; hunch reads gpt2 (byte-level BPE), llama (SentencePiece "
+       "BPE) and t5 (unigram)",
+       printable(model), what);
 }
 
 const char* model_of(TokenizerKind kind) {
@@ -112,7 +114,9 @@ void read_own_keys(const Metadata& meta, TokenizerSpec& spec) {
       if (r[i] < 0 || static_cast<uint64_t>(r[i]) >= spec.pieces.size()) {
         fail(ErrorKind::kFormat, "{}: token {} is outside the vocabulary", kOwnReaches, r[i]);
       }
-      spec.reaches.push_back({static_cast<int32_t>(r[i]), (r[i + 1] & 1) != 0, (r[i + 1] & 2) != 0, (r[i + 1] & 4) != 0});
+      const int64_t flags = r[i + 1];
+      spec.reaches.push_back(
+          {static_cast<int32_t>(r[i]), (flags & 1) != 0, (flags & 2) != 0, (flags & 4) != 0, (flags & 8) != 0});
     }
   }
   if (meta.has(kOwnEnds)) {
@@ -174,8 +178,8 @@ void read_sentencepiece(const Metadata& meta, TokenizerSpec& spec) {
 
 TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta) {
   if (!meta.has(kModel) || !meta.has(kTokens)) {
-    fail(ErrorKind::kNotFound, "the model file has no tokenizer ({} and {}); convert it together with its tokenizer files",
-         kModel, kTokens);
+    fail(ErrorKind::kNotFound,
+         "the model file has no tokenizer ({} and {}); convert it together with its tokenizer files", kModel, kTokens);
   }
   TokenizerSpec spec;
   spec.kind = kind_of(meta.get_string(kModel));
@@ -236,7 +240,8 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
   if (!spec.reaches.empty()) {
     std::vector<int32_t> reaches;
     for (const TokenReach& r : spec.reaches) {
-      reaches.insert(reaches.end(), {r.id, (r.lstrip ? 1 : 0) + (r.rstrip ? 2 : 0) + (r.single_word ? 4 : 0)});
+      const int flags = (r.lstrip ? 1 : 0) | (r.rstrip ? 2 : 0) | (r.single_word ? 4 : 0) | (r.verbatim ? 8 : 0);
+      reaches.insert(reaches.end(), {r.id, flags});
     }
     meta.set(kOwnReaches, MetaArray(std::move(reaches)));
   }

@@ -39,13 +39,14 @@ TokenizerKind kind_of(const Json& file, const Json& model) {
     return TokenizerKind::kByteBpe;
   }
   // SentencePiece as the converters write it: marks for spaces, made by one step or another.
-  bool marks = flag(model, "byte_fallback", false) ||
-               has_step(at_or_null(file, "pre_tokenizer"), "pretokenizers", "Metaspace");
+  bool marks =
+      flag(model, "byte_fallback", false) || has_step(at_or_null(file, "pre_tokenizer"), "pretokenizers", "Metaspace");
   for (const Json* step : flatten(at_or_null(file, "normalizer"), "normalizers")) {
     marks |= type_of(*step) == "Replace" && at_or_null(*step, "content") == kSpaceMark;
   }
   if (!marks) {
-    fail(ErrorKind::kUnsupported, "tokenizer.json: a BPE that works neither on bytes (ByteLevel) nor with U+2581 for spaces");
+    fail(ErrorKind::kUnsupported,
+         "tokenizer.json: a BPE that works neither on bytes (ByteLevel) nor with U+2581 for spaces");
   }
   return TokenizerKind::kSentencePieceBpe;
 }
@@ -98,8 +99,9 @@ void read_added_tokens(const Json& added, Vocabulary vocabulary) {
     const bool special = flag(token, "special", false);
     vocabulary.put(id, token.at("content").get<std::string>(), special ? TokenType::kControl : TokenType::kUserDefined);
     const TokenReach reach{static_cast<int32_t>(id), flag(token, "lstrip", false), flag(token, "rstrip", false),
-                           flag(token, "single_word", false)};
-    if (reach.lstrip || reach.rstrip || reach.single_word) spec.reaches.push_back(reach);
+                           flag(token, "single_word", false),
+                           !special && spec.kind != TokenizerKind::kByteBpe && !flag(token, "normalized", true)};
+    if (reach.lstrip || reach.rstrip || reach.single_word || reach.verbatim) spec.reaches.push_back(reach);
   }
 }
 

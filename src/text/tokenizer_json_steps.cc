@@ -47,7 +47,8 @@ std::string isolate(const char* section, const Json& step, const std::string& pa
   if (invert) refuse(section, step, "is inverted with behavior " + behavior + ", which is not supported");
   if (behavior == "Contiguous") return "(?:" + pattern + ")+";
   if (behavior == "MergedWithPrevious") return "(?s:.*?)(?:" + pattern + ")|(?s:.+)";
-  if (behavior == "MergedWithNext") return "(?:" + pattern + ")(?s:.*?)(?=" + pattern + "|\\z)|(?s:.+?)(?=" + pattern + "|\\z)";
+  if (behavior == "MergedWithNext")
+    return "(?:" + pattern + ")(?s:.*?)(?=" + pattern + "|\\z)|(?s:.+?)(?=" + pattern + "|\\z)";
   refuse(section, step, "has the behavior " + behavior + ", which is not supported");
 }
 
@@ -56,7 +57,8 @@ constexpr char kNorm[] = "normaliser";
 
 void read_metaspace(const Json& step, TokenizerSpec& spec) {
   if (spec.kind == TokenizerKind::kByteBpe) refuse(kPre, step, "does not go with a byte-level model");
-  if (step.value("replacement", std::string(kSpaceMark)) != kSpaceMark) refuse(kPre, step, "replaces spaces by other than U+2581");
+  if (step.value("replacement", std::string(kSpaceMark)) != kSpaceMark)
+    refuse(kPre, step, "replaces spaces by other than U+2581");
   // The older form has add_prefix_space, the newer prepend_scheme.
   const std::string scheme = step.value("prepend_scheme", flag(step, "add_prefix_space", true) ? "always" : "never");
   if (scheme != "never") {
@@ -171,7 +173,8 @@ void read_pre_tokenizer(const Json& section, TokenizerSpec& spec) {
       after_bytes = true;
     } else if (type == "Split") {
       spec.pre_patterns.push_back(isolate(kPre, *step, pattern_of(*step).as_regex(),
-                                          step->value("behavior", std::string("Isolated")), flag(*step, "invert", false)));
+                                          step->value("behavior", std::string("Isolated")),
+                                          flag(*step, "invert", false)));
     } else if (type == "Digits") {
       const std::string digit = after_bytes ? "[0-9]" : "\\p{N}";
       spec.pre_patterns.push_back(flag(*step, "individual_digits", false) ? digit : digit + "+");
@@ -218,8 +221,9 @@ void read_post_processor(const Json& section, TokenizerSpec& spec) {
         }
       }
       if (n_before > 1 || n_after > 1) {
-        spec.note = fmt::format("tokenizer.json puts {} tokens before and {} after a text; only the first of each is added",
-                                n_before, n_after);
+        spec.note =
+            fmt::format("tokenizer.json puts {} tokens before and {} after a text; only the first of each is added",
+                        n_before, n_after);
       }
     } else if (type != "ByteLevel") {
       refuse("post-processor", *step, "is not supported");

@@ -2,14 +2,14 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
+#include "text/space_mark.h"
 #include "text/tokenizer.h"
 
 namespace hunch::tokenizer_json {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
-constexpr int kMaxDepth = 16;                            // of sequences within sequences
+constexpr int kMaxDepth = 16;  // of sequences within sequences
 
 // `object[key]`, or null. `object` must be a JSON object.
 const Json& at_or_null(const Json& object, const char* key);

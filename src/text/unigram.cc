@@ -1,8 +1,10 @@
 #include "text/unigram.h"
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 
+#include "text/space_mark.h"
 #include "text/utf8.h"
 
 namespace hunch {
@@ -10,17 +12,35 @@ namespace {
 
 constexpr double kUnknownPenalty = 10.0;
 
-bool is_usable(TokenType type) { return type == TokenType::kNormal || type == TokenType::kUndefined; }
+bool is_normal(TokenType type) { return type == TokenType::kNormal || type == TokenType::kUndefined; }
+
+size_t n_chars(std::string_view text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
+}
 
 }  // namespace
 
-Unigram::Unigram(const TokenizerSpec& spec) : spec_(&spec) {
-  std::vector<std::pair<std::string_view, int32_t>> entries;
-  double least = 0;
+Unigram::Unigram(const TokenizerSpec& spec) : scores_(spec.scores.begin(), spec.scores.end()) {
+  double least = 0, most = -std::numeric_limits<double>::infinity();
   for (size_t id = 0; id < spec.pieces.size(); ++id) {
-    if (!is_usable(spec.types[id]) || spec.pieces[id].empty()) continue;
-    entries.emplace_back(spec.pieces[id], static_cast<int32_t>(id));
-    least = std::min(least, static_cast<double>(spec.scores[id]));
+    if (!is_normal(spec.types[id])) continue;
+    least = std::min(least, scores_[id]);
+    most = std::max(most, scores_[id]);
+  }
+  std::vector<std::pair<std::string_view, int32_t>> entries;
+  std::deque<std::string> marked;
+  for (size_t id = 0; id < spec.pieces.size(); ++id) {
+    std::string_view piece = spec.pieces[id];
+    if (piece.empty()) continue;
+    if (spec.types[id] == TokenType::kUserDefined) {
+      // As good as one best piece per character, or nearly: SentencePiece's own rule.
+      scores_[id] = static_cast<double>(n_chars(piece)) * std::max(most, -1e6) - 0.1;
+      piece = marked.emplace_back(to_space_marks(piece));
+    } else if (!is_normal(spec.types[id])) {
+      continue;
+    }
+    entries.emplace_back(piece, static_cast<int32_t>(id));
   }
   trie_ = ByteTrie(std::move(entries));
   unknown_score_ = least - kUnknownPenalty;
@@ -48,7 +68,7 @@ std::vector<Unigram::Part> Unigram::encode(std::string_view text) const {
       ++end;
       const int32_t id = trie_.value(node);
       if (id == ByteTrie::kNoValue) continue;
-      offer(end, spec_->scores[static_cast<size_t>(id)], id);
+      offer(end, scores_[static_cast<size_t>(id)], id);
       char_is_piece |= end == char_end;
     }
     if (!char_is_piece) offer(char_end, unknown_score_, kUnknown);

@@ -17,7 +17,7 @@ class Unigram {
     size_t begin, end;
   };
 
-  // Uses spec.pieces and spec.scores of the normal pieces. `spec` outlives the object and does not move.
+  // Uses spec.pieces and spec.scores of the normal pieces, and the user-defined ones. `spec` is not needed later.
   explicit Unigram(const TokenizerSpec& spec);
 
   // The best parts of `text` (valid UTF-8), in order. Neighbouring unknown characters are one part.
@@ -25,7 +25,7 @@ class Unigram {
   std::vector<Part> encode(std::string_view text) const;
 
  private:
-  const TokenizerSpec* spec_;
+  std::vector<double> scores_;  // [n_vocab]
   ByteTrie trie_;
   double unknown_score_ = 0;
 };

@@ -87,7 +87,8 @@ TEST(GgufVocabularies, WordPieceIsRefusedByName) {
 }
 
 TEST(GgufVocabularies, ASpecWrittenIsTheSpecReadBack) {
-  for (const char* name : {"gpt-2", "falcon", "mpt", "starcoder", "deepseek-coder", "llama-spm", "baichuan", "gpt-neox"}) {
+  for (const char* name :
+       {"gpt-2", "falcon", "mpt", "starcoder", "deepseek-coder", "llama-spm", "baichuan", "gpt-neox"}) {
     const auto path = vocab_path(name);
     if (!path) GTEST_SKIP() << "no shared data: vocabulary " << name;
     TokenizerSpec spec = tokenizer_spec_from_gguf(open_gguf(*path).meta);

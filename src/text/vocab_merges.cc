@@ -15,7 +15,8 @@ void read_vocab(std::string_view bytes, TokenizerSpec& spec) {
   for (const auto& [piece, value] : vocab.items()) {
     const auto id = value.get<int64_t>();
     if (id < 0 || static_cast<uint64_t>(id) >= limit) {
-      fail(ErrorKind::kFormat, "vocab.json: '{}' has the id {} in a vocabulary of {}", printable(piece), id, vocab.size());
+      fail(ErrorKind::kFormat, "vocab.json: '{}' has the id {} in a vocabulary of {}", printable(piece), id,
+           vocab.size());
     }
     const auto i = static_cast<size_t>(id);
     if (i >= spec.pieces.size()) {
