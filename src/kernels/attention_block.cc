@@ -24,17 +24,33 @@ struct Tile {
   size_t begin, n_keys;
 };
 
-// Calls body(Tile) for the keys [begin, end), page by page.
+// The tile that starts at key `begin`: up to the end of its page, of the range, or of the room for scores.
+template <class T>
+HWY_INLINE Tile<T> tile_at(const KvView& kv, size_t kv_head, size_t begin, size_t end) {
+  const size_t slot = begin % kv.page_tokens;
+  const size_t n_keys = std::min({end - begin, kv.page_tokens - slot, kTileKeys});
+  const std::byte* k = kv.pages[begin / kv.page_tokens] + (kv_head * kv.page_tokens + slot) * kv.d_head * sizeof(T);
+  return {reinterpret_cast<const T*>(k), reinterpret_cast<const T*>(k + kv.v_offset_bytes), begin, n_keys};
+}
+
+// Pages lie anywhere, so that the hardware does not see the next one coming.
+template <class T>
+HWY_INLINE void prefetch(const T* rows, size_t n) {
+  for (size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(rows + i, 0, 2);
+}
+
+// Calls body(tile) for the keys [begin, end), page by page; the next tile is on its way meanwhile.
 template <class T, class Body>
 HWY_INLINE void for_each_tile(const KvView& kv, size_t kv_head, size_t begin, size_t end, const Body& body) {
   while (begin < end) {
-    const size_t slot = begin % kv.page_tokens;
-    const size_t n_keys = std::min({end - begin, kv.page_tokens - slot, kTileKeys});
-    const std::byte* page = kv.pages[begin / kv.page_tokens];
-    const size_t offset = (kv_head * kv.page_tokens + slot) * kv.d_head;
-    body(Tile<T>{reinterpret_cast<const T*>(page) + offset, reinterpret_cast<const T*>(page + kv.v_offset_bytes) + offset,
-                 begin, n_keys});
-    begin += n_keys;
+    const Tile<T> tile = tile_at<T>(kv, kv_head, begin, end);
+    begin += tile.n_keys;
+    if (begin < end) {
+      const Tile<T> next = tile_at<T>(kv, kv_head, begin, end);
+      prefetch(next.k, next.n_keys * kv.d_head);
+      prefetch(next.v, next.n_keys * kv.d_head);
+    }
+    body(tile);
   }
 }
 
@@ -118,6 +134,27 @@ HWY_NOINLINE void product(const float* a, size_t n_m, size_t m_step, size_t n_k,
 }
 #undef HUNCH_HAS_32_REGISTERS
 
+// to[i][l] = from[l][i] * factor[i] for i, l in [0, 4).
+HWY_INLINE void transpose_4x4(const float* const from[4], float* const to[4], const float factor[4]) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < 4; ++i)
+    for (size_t l = 0; l < 4; ++l) to[i][l] = from[l][i] * factor[i];
+#else
+  const hn::CappedTag<float, 4> d;
+  const hn::Repartition<uint64_t, decltype(d)> pairs;
+  const auto r0 = hn::LoadU(d, from[0]), r1 = hn::LoadU(d, from[1]);
+  const auto r2 = hn::LoadU(d, from[2]), r3 = hn::LoadU(d, from[3]);
+  const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));  // r0[0] r1[0] | r0[1] r1[1]
+  const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+  const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+  const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::Mul(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), hn::Set(d, factor[0])), d, to[0]);
+  hn::StoreU(hn::Mul(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), hn::Set(d, factor[1])), d, to[1]);
+  hn::StoreU(hn::Mul(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), hn::Set(d, factor[2])), d, to[2]);
+  hn::StoreU(hn::Mul(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), hn::Set(d, factor[3])), d, to[3]);
+#endif
+}
+
 // The state of a block of 2 * Lanes rows; all arrays in the caller's scratch.
 struct WideState {
   float *q, *mix;                    // [d_head, width] scaled queries, and sum_j p_j v_j
@@ -153,17 +190,66 @@ HWY_INLINE WideState wide_state(float* scratch, size_t d_head) {
 HWY_INLINE void begin_wide(const AttentionBlock& block, WideState& s) {
   const size_t width = 2 * hn::Lanes(DF()), d_head = block.span->kv.d_head;
   const auto slopes = block.params->alibi_slopes;
-  for (size_t lane = 0; lane < width; ++lane) {
+  const float scale = block.params->scale, scales[4] = {scale, scale, scale, scale};
+  const auto query = [&](size_t lane) HWY_ATTR {
     const size_t r = std::min(lane, block.n_rows - 1);
-    const float* q = block.Q.row(block.row_in_q(r)).data() + block.head(r) * d_head;
-    for (size_t i = 0; i < d_head; ++i) s.q[i * width + lane] = q[i] * block.params->scale;
-    s.max[lane] = kLowest;
-    s.sum[lane] = 0;
+    return block.Q.row(block.row_in_q(r)).data() + block.head(r) * d_head;
+  };
+  size_t lane = 0;
+  for (; lane + 4 <= width; lane += 4) {
+    const float* const rows[4] = {query(lane), query(lane + 1), query(lane + 2), query(lane + 3)};
+    float* to = s.q + lane;
+    size_t i = 0;
+    for (; i + 4 <= d_head; i += 4, to += 4 * width) {
+      const float* const from[4] = {rows[0] + i, rows[1] + i, rows[2] + i, rows[3] + i};
+      float* const four[4] = {to, to + width, to + 2 * width, to + 3 * width};
+      transpose_4x4(from, four, scales);
+    }
+    for (; i < d_head; ++i, to += width)
+      for (size_t l = 0; l < 4; ++l) to[l] = rows[l][i] * scale;
+  }
+  for (; lane < width; ++lane)
+    for (size_t i = 0; i < d_head; ++i) s.q[i * width + lane] = query(lane)[i] * scale;
+  for (lane = 0; lane < width; ++lane) {
+    const size_t r = std::min(lane, block.n_rows - 1);
     s.slope[lane] = slopes.empty() ? 0.0f : slopes[block.head(r)];
     s.pos[lane] = int32_t(block.pos(r));
     s.first[lane] = int32_t(block.first_key(r));
   }
+  std::fill_n(s.max, width, kLowest);
+  std::fill_n(s.sum, width, 0.0f);
   std::fill_n(s.mix, d_head * width, 0.0f);
+}
+
+// Writes the rows of the result: the mix of values transposed back, and normalised unless it is a part.
+HWY_INLINE void end_wide(const AttentionBlock& block, const WideState& s, MatView<float> out,
+                         const PartialAttention& partial) {
+  const size_t width = 2 * hn::Lanes(DF()), d_head = block.span->kv.d_head;
+  const auto row = [&](size_t r) HWY_ATTR {
+    return partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
+  };
+  for (size_t r = 0; r < block.n_rows; ++r) {
+    if (!partial.rows) continue;
+    partial.max[r] = s.max[r];
+    partial.sum[r] = s.sum[r];
+  }
+  const auto factor = [&](size_t r) HWY_ATTR { return partial.rows ? 1.0f : 1.0f / s.sum[r]; };
+  size_t r = 0;
+  for (; r + 4 <= block.n_rows; r += 4) {
+    float* const rows[4] = {row(r), row(r + 1), row(r + 2), row(r + 3)};
+    const float factors[4] = {factor(r), factor(r + 1), factor(r + 2), factor(r + 3)};
+    const float* mix = s.mix + r;
+    size_t i = 0;
+    for (; i + 4 <= d_head; i += 4, mix += 4 * width) {
+      const float* const from[4] = {mix, mix + width, mix + 2 * width, mix + 3 * width};
+      float* const to[4] = {rows[0] + i, rows[1] + i, rows[2] + i, rows[3] + i};
+      transpose_4x4(from, to, factors);
+    }
+    for (; i < d_head; ++i, mix += width)
+      for (size_t l = 0; l < 4; ++l) rows[l][i] = mix[l] * factors[l];
+  }
+  for (; r < block.n_rows; ++r)
+    for (size_t i = 0; i < d_head; ++i) row(r)[i] = s.mix[i * width + r] * factor(r);
 }
 
 // Turns a tile's scores into weights e^(s - max), updating each row's max, sum and alpha (the factor for
@@ -220,7 +306,7 @@ template <class T>
 HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
                             float* scratch) {
   const KvView& kv = block.span->kv;
-  const size_t width = 2 * hn::Lanes(DF()), d_head = kv.d_head, last = block.n_rows - 1;
+  const size_t d_head = kv.d_head, last = block.n_rows - 1;
   WideState s = wide_state(scratch, d_head);
   begin_wide(block, s);
   const bool shaped = block.params->soft_cap > 0 || !block.params->alibi_slopes.empty();
@@ -235,15 +321,7 @@ HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, con
     const float* v = as_f32(tile.v, tile.n_keys * d_head, s.v);
     product<true>(v, d_head, 1, tile.n_keys, d_head, s.scores, s.mix, s.alpha);
   });
-  for (size_t r = 0; r < block.n_rows; ++r) {
-    float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
-    const float factor = partial.rows ? 1.0f : 1.0f / s.sum[r];
-    for (size_t i = 0; i < d_head; ++i) to[i] = s.mix[i * width + r] * factor;
-    if (partial.rows) {
-      partial.max[r] = s.max[r];
-      partial.sum[r] = s.sum[r];
-    }
-  }
+  end_wide(block, s, out, partial);
 }
 
 // ---- Few rows (decode): a lane is an element of the head -------------------------------------------
@@ -254,7 +332,34 @@ HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, con
 // Offset of vector i of a head; needs d_head >= lanes.
 HWY_INLINE size_t offset_of(size_t i, size_t lanes, size_t d_head) { return std::min(i * lanes, d_head - lanes); }
 
-// scores[j] = dot(q, row j of k). q as begin_narrow leaves it.
+// to[i] = the sum of s_i's lanes.
+HWY_INLINE void sums_of_4(DF d, VF s0, VF s1, VF s2, VF s3, float* to) {
+#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
+  to[0] = hn::GetLane(hn::SumOfLanes(d, s0));
+  to[1] = hn::GetLane(hn::SumOfLanes(d, s1));
+  to[2] = hn::GetLane(hn::SumOfLanes(d, s2));
+  to[3] = hn::GetLane(hn::SumOfLanes(d, s3));
+#else
+  // Within each 128-bit block, first to pairs s0 s1 s0 s1 and s2 s3 s2 s3, then to s0 s1 s2 s3; then over blocks.
+  const hn::Repartition<uint64_t, DF> pairs;
+  const auto s01 = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, s0, s1), hn::InterleaveUpper(d, s0, s1)));
+  const auto s23 = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, s2, s3), hn::InterleaveUpper(d, s2, s3)));
+  const VF all = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, s01, s23)),
+                         hn::BitCast(d, hn::InterleaveUpper(pairs, s01, s23)));
+  const hn::CappedTag<float, 4> d4;
+#if HWY_MAX_BYTES == 64
+  const hn::Half<DF> d8;
+  const auto eight = hn::Add(hn::LowerHalf(d8, all), hn::UpperHalf(d8, all));
+  hn::StoreU(hn::Add(hn::LowerHalf(d4, eight), hn::UpperHalf(d4, eight)), d4, to);
+#elif HWY_MAX_BYTES == 32
+  hn::StoreU(hn::Add(hn::LowerHalf(d4, all), hn::UpperHalf(d4, all)), d4, to);
+#else
+  hn::StoreU(all, d4, to);
+#endif
+#endif
+}
+
+// scores[j] = dot(q, row j of k); q laid out as attend_narrow does.
 template <class T>
 HWY_INLINE void dot_keys(const float* q, const T* k, size_t n_keys, size_t d_head, float* scores) {
   const DF d;
@@ -270,10 +375,7 @@ HWY_INLINE void dot_keys(const float* q, const T* k, size_t n_keys, size_t d_hea
       s2 = hn::MulAdd(qv, load(d, at + 2 * d_head), s2);
       s3 = hn::MulAdd(qv, load(d, at + 3 * d_head), s3);
     }
-    scores[j] = hn::GetLane(hn::SumOfLanes(d, s0));
-    scores[j + 1] = hn::GetLane(hn::SumOfLanes(d, s1));
-    scores[j + 2] = hn::GetLane(hn::SumOfLanes(d, s2));
-    scores[j + 3] = hn::GetLane(hn::SumOfLanes(d, s3));
+    sums_of_4(d, s0, s1, s2, s3, scores + j);
   }
   for (; j < n_keys; ++j, k += d_head) {
     VF s0 = hn::Zero(d);
@@ -360,6 +462,8 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   float* const scores = mixes + n_rows * padded;    // [kTileKeys + lanes]
   float* const maxima = scores + kTileKeys + lanes; // [n_rows]
   float* const sums = maxima + n_rows;              // [n_rows]
+  float* const k32 = sums + n_rows;                 // [kTileKeys, d_head]
+  float* const v32 = k32 + kTileKeys * d_head;      // [kTileKeys, d_head]
   std::fill_n(queries, 2 * n_rows * padded, 0.0f);
   std::fill_n(maxima, n_rows, kLowest);
   std::fill_n(sums, n_rows, 0.0f);
@@ -370,19 +474,25 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
     for (size_t i = 0; i < n_whole; ++i) to[i] = q[i] * block.params->scale;
     for (size_t i = 0; i < n_tail; ++i) to[padded - n_tail + i] = q[n_whole + i] * block.params->scale;
   }
+  // One row takes its keys and values through this.
+  const auto take = [&](size_t r, const auto& tile) HWY_ATTR {
+    const size_t pos = block.pos(r);
+    const size_t begin = std::max(tile.begin, block.first_key(r));
+    const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
+    if (begin >= end) return;
+    const size_t skip = (begin - tile.begin) * d_head;
+    const float slope = block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
+    dot_keys(queries + r * padded, tile.k + skip, end - begin, d_head, scores);
+    const float alpha = weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin, maxima[r],
+                                     sums[r]);
+    mix_values(scores, tile.v + skip, end - begin, d_head, alpha, mixes + r * padded);
+  };
   for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-    for (size_t r = 0; r < n_rows; ++r) {
-      const size_t pos = block.pos(r);
-      const size_t begin = std::max(tile.begin, block.first_key(r));
-      const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
-      if (begin >= end) continue;
-      const size_t skip = (begin - tile.begin) * d_head;
-      const float slope = block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
-      dot_keys(queries + r * padded, tile.k + skip, end - begin, d_head, scores);
-      const float alpha = weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin,
-                                       maxima[r], sums[r]);
-      mix_values(scores, tile.v + skip, end - begin, d_head, alpha, mixes + r * padded);
-    }
+    if (n_rows == 1) return take(0, tile);
+    // Several rows: halves are converted once for all.
+    const size_t n = tile.n_keys * d_head;
+    const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
+    for (size_t r = 0; r < n_rows; ++r) take(r, tile32);
   });
   for (size_t r = 0; r < n_rows; ++r) {
     float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
