@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Golden renderings of chat templates, made with Python's Jinja2 (Debian: python3-jinja2).
 
-    make_template_golden.py                     write tests/data/templates/*.json
+    make_template_golden.py                     write tests/data/templates/*.json and the fuzzer's seeds
     make_template_golden.py --answer IN OUT     render the requests of IN into OUT
 
 The environment is the one in which Hugging Face renders chat templates: trim_blocks, lstrip_blocks,
@@ -189,7 +189,7 @@ GROUPS = {
     "methods": outputs(
         "padded.strip()", "padded.lstrip()", "padded.rstrip()", "'xyax'.strip('xy')", "'héllo'.strip('hé')", "'a,b,,c'.split(',')", "' a  b '.split()", "'a b c'.split(' ', 1)", "'a b c'.split(none, 1)", "'a,b,c'.rsplit(',', 1)", "' a b  c '.rsplit(none, 1)", "' a b  c '.split(none, 1)", "'abc'.split('x')", "''.split()", "''.split(',')", "'a</think>b</think>c'.split('</think>')[-1]", "'a\\nb\\n'.split('\\n')", "'a  '.split(maxsplit=0)",
         "text.startswith('Hell')", "text.endswith(('x', 'World'))", "text.startswith(('a', 'b'))", "text.endswith('')", "text.startswith('ello', 1)", "text.upper()", "text.lower()", "text.title()", "'they\\'re here'.title()", "text.capitalize()", "text.swapcase()", "'a-b'.replace('-', '+')", "'aaa'.replace('a', 'b', 2)", "', '.join(words)", "''.join([])", "'-'.join('abc')", "text.find('o')", "text.find('o', 5)", "text.find('zz')", "text.rfind('o')", "text.index('W')", "unicode.find('界')", "text.count('l')", "text.count('l', 4)", "'aaa'.count('')",
-        "lines.splitlines()", "lines.splitlines(true)", "''.splitlines()", "'{} {}'.format('a', 1)", "'{1}{0}'.format('a', 'b')", "'{x}-{y!r}'.format(x=1, y='q')", "'{:>6}|{:<4}|{:^5}|'.format('a', 'b', 'c')", "'{:05.1f}|{:+d}|{:,}|{:x}|{:.2%}'.format(3.14159, 5, 1234567, 255, 0.256)", "'{{}}{}'.format(1)", "'{0[a]} {1.name}'.format({'a': 1}, {'name': 'n'})", "'{:*^9}'.format('mid')", "'{:e} {:g} {:.3}'.format(12345.678, 0.00001, 2.0)", "'{:d}'.format(true)", "'{}'.format(none)", "'{:6}|{:6}|'.format(42, 'ab')", "'{:08.3f}'.format(-3.14159)", "'{:#x} {:b} {:o} {:c}'.format(255, 5, 8, 65)", "'{:.2}'.format('abcdef')",
+        "lines.splitlines()", "lines.splitlines(true)", "''.splitlines()", "'{} {}'.format('a', 1)", "'{1}{0}'.format('a', 'b')", "'{x}-{y!r}'.format(x=1, y='q')", "'{:>6}|{:<4}|{:^5}|'.format('a', 'b', 'c')", "'{:05.1f}|{:+d}|{:,}|{:x}|{:.2%}'.format(3.14159, 5, 1234567, 255, 0.256)", "'{{}}{}'.format(1)", "'{0[a]} {1.name}'.format({'a': 1}, {'name': 'n'})", "'{:*^9}'.format('mid')", "'{:e} {:g} {:.3}'.format(12345.678, 0.00001, 2.0)", "'{:.3} {:.3} {:.2} {:.4} {:.3g}'.format(100.0, 1234.5, 120.0, 120.0, 100.0)", "'{:d}'.format(true)", "'{}'.format(none)", "'{:6}|{:6}|'.format(42, 'ab')", "'{:08.3f}'.format(-3.14159)", "'{:#x} {:b} {:o} {:c}'.format(255, 5, 8, 65)", "'{:.2}'.format('abcdef')",
         "'123'.isdigit()", "'12a'.isdigit()", "''.isdigit()", "'abc'.isalpha()", "'a1'.isalnum()", "' \\n'.isspace()", "'abc'.islower()", "'ABC1'.isupper()", "'١٢'.isdigit()", "'½'.isnumeric()", "'5'.isdecimal()", "'ab'.center(6, '*')", "'ab'.center(7)", "'abc'.center(6)", "'ab'.ljust(4) ~ '|'", "'ab'.rjust(4, '.')", "'42'.zfill(5)", "'-42'.zfill(5)", "'a=b=c'.partition('=')", "'a=b=c'.rpartition('=')", "'abc'.partition('x')", "'prefix-x'.removeprefix('prefix-')", "'x.txt'.removesuffix('.txt')", "'ß'.upper()", "'ÀÉ'.lower()",
         "order.keys() | list", "order.values() | list", "order.items() | list", "order.get('mid')", "order.get('none', 0)", "order.copy()", "numbers.index(2)", "numbers.count(1)", "(1, 2, 1).count(1)", "(1, 2).index(2)", "text.upper is callable", "numbers.copy()") + [
         "{% set l = [1] %}{% do l.append(2) %}{% do l.extend([3, 4]) %}{% do l.insert(0, 0) %}{{ l }}{{ l.pop() }}{{ l.pop(0) }}{{ l }}{% do l.remove(2) %}{% do l.reverse() %}{{ l }}{% do l.clear() %}{{ l }}",
@@ -228,6 +228,17 @@ def write_golden(folder):
         print(f"{name}: {len(cases)} cases")
 
 
+def write_seeds(folder):
+    """One file of many templates per group: the fuzzer cuts and joins them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, templates in GROUPS.items():
+        for start in range(0, len(templates), 12):
+            text = "\n".join(t for t in templates[start:start + 12])
+            (folder / f"{name}_{start // 12:02}").write_text(text if name != "errors" else templates[start])
+    (folder / "own_variables").write_text("{{ a.b }}{% for x in c %}{{ x | tojson }}{% endfor %}\n---\n"
+                                          '{"a": {"b": 1.5}, "c": [null, "x", 18446744073709551615]}')
+
+
 def answer_requests(source, target):
     env = make_environment()
     requests = json.loads(pathlib.Path(source).read_text())
@@ -242,7 +253,9 @@ def main():
     if options.answer:
         answer_requests(*options.answer)
     else:
-        write_golden(pathlib.Path(__file__).resolve().parent.parent / "tests" / "data" / "templates")
+        root = pathlib.Path(__file__).resolve().parent.parent
+        write_golden(root / "tests" / "data" / "templates")
+        write_seeds(root / "src" / "text" / "fuzz_corpus" / "chat_template")
 
 
 if __name__ == "__main__":

@@ -5,32 +5,105 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/test_paths.h"
 
 namespace hunch {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-TEST(ChatTemplate, RendersEveryPublishedCase) {
-  const auto shared = shared_dir();
-  if (!shared) GTEST_SKIP() << "shared/templates/cases.json is not here";
-  const Json data = Json::parse(read_file(*shared / "templates/cases.json"));
-  // The one template whose model has special tokens beyond BOS and EOS.
-  const Json gigachat = {{"bos_token", "<s>"},
-                         {"additional_special_tokens", {"<|role_sep|>", "<|message_sep|>", "[", "]"}}};
-  for (const Json& c : data["cases"]) {
-    const std::string name = c["name"];
-    TemplateOptions options;
-    options.bos_token = c["bos_token"];
-    options.eos_token = c["eos_token"];
-    options.add_generation_prompt = data["add_generation_prompt"];
-    options.flavor = TemplateOptions::Flavor::kLlamaCpp;
-    const std::string source = c["template"];
-    if (source.find("additional_special_tokens") != std::string::npos) options.extra = &gigachat;
-    EXPECT_EQ(apply_chat_template(source, data["messages"], options), c["expected_jinja"].get<std::string>()) << name;
+const Json kUser = {{"role", "user"}, {"content", "Hello"}};
+const Json kSystem = {{"role", "system"}, {"content", "Be kind."}};
+
+constexpr const char* kPlain =
+    "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}";
+constexpr const char* kNoSystem =
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "[{{ m.role }}]{{ m.content }}{% endfor %}";
+constexpr const char* kDropsSystem =
+    "{% for m in messages if m.role == 'user' %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+
+TEST(ChatTemplate, GivesTheTemplateItsVariables) {
+  TemplateOptions options;
+  options.bos_token = "<s>";
+  options.eos_token = "</s>";
+  EXPECT_EQ(apply_chat_template(kPlain, {kSystem, kUser}, options),
+            "<s>[system]Be kind.</s>[user]Hello</s>[assistant]");
+  options.add_generation_prompt = false;
+  EXPECT_EQ(apply_chat_template(kPlain, Json::array({kUser}), options), "<s>[user]Hello</s>");
+}
+
+TEST(ChatTemplate, PassesToolsAndExtraVariables) {
+  const char* source = "{{ tools is none }}{{ documents is none }}{{ tools | tojson }}{{ enable_thinking is defined }}";
+  EXPECT_EQ(apply_chat_template(source, Json::array({kUser})), "TrueTruenullFalse");
+  const Json tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  const Json extra = {{"enable_thinking", false}, {"documents", Json::array()}};
+  TemplateOptions options;
+  options.tools = &tools;
+  options.extra = &extra;
+  EXPECT_EQ(apply_chat_template(source, Json::array({kUser}), options),
+            R"(FalseFalse[{"type": "function", "function": {"name": "f"}}]True)");
+}
+
+TEST(ChatTemplate, MergesASystemMessageThatTheTemplateHasNoPlaceFor) {
+  const Json messages = {kSystem, kUser, {{"role", "assistant"}, {"content", "Hi"}}};
+  EXPECT_EQ(apply_chat_template(kNoSystem, messages), "[user]Be kind.\nHello[assistant]Hi");
+  EXPECT_EQ(apply_chat_template(kDropsSystem, messages), "[user]Be kind.\nHello");
+  EXPECT_EQ(apply_chat_template(kDropsSystem, Json::array({kSystem})), "[user]Be kind.");
+  const Json parts = {kSystem, {{"role", "user"}, {"content", {{{"type", "text"}, {"text", "Hello"}}}}}};
+  EXPECT_EQ(
+      apply_chat_template("{% for m in messages if m.role == 'user' %}{% for p in m.content %}{{ p.text }}{% endfor %}"
+                          "{% endfor %}",
+                          parts),
+      "Be kind.\nHello");
+  TemplateOptions options;
+  options.merge_system_message = false;
+  EXPECT_EQ(apply_chat_template(kDropsSystem, messages, options), "[user]Hello");
+  EXPECT_THROW(apply_chat_template(kNoSystem, messages, options), Error);
+}
+
+TEST(ChatTemplate, LlamaCppFlavorDropsOuterTokensAndIndentation) {
+  TemplateOptions options;
+  options.bos_token = "<s>";
+  options.eos_token = "</s>";
+  const char* source = "{{ bos_token }}a\n  {{ messages[0].content }}{{ eos_token }}";
+  EXPECT_EQ(apply_chat_template(source, Json::array({kUser}), options), "<s>a\n  Hello</s>");
+  options.flavor = TemplateOptions::Flavor::kLlamaCpp;
+  EXPECT_EQ(apply_chat_template(source, Json::array({kUser}), options), "a\nHello");
+}
+
+std::string error_of(const Json& messages, const std::string& source = kPlain) {
+  try {
+    apply_chat_template(source, messages);
+  } catch (const Error& error) {
+    return std::string(name_of(error.kind())) + ": " + error.what();
   }
+  return "no error";
+}
+
+TEST(ChatTemplate, NamesWhatIsWrongWithMessages) {
+  EXPECT_EQ(error_of(Json::parse(R"({"role": "user"})")),
+            R"(usage: messages: expected a list of {"role", "content"} objects, found object)");
+  EXPECT_EQ(error_of(Json::array()), "usage: messages: the list is empty; a chat needs at least one message");
+  EXPECT_EQ(error_of(Json::parse(R"(["hi"])")),
+            "usage: messages[0]: expected an object with 'role' and 'content', found string");
+  EXPECT_EQ(error_of(Json::parse(R"([{"content": "hi"}])")),
+            R"(usage: messages[0]: expected 'role' as a string such as "user" or "assistant")");
+  EXPECT_EQ(error_of(Json::parse(R"([{"role": "user", "content": "a"}, {"role": "user"}])")),
+            "usage: messages[1] (role 'user'): expected 'content' as text, found none");
+  EXPECT_EQ(error_of(Json::parse(R"([{"role": "user", "content": 3}])")),
+            "usage: messages[0].content (role 'user'): expected a string or a list of parts, found number");
+  EXPECT_EQ(error_of(Json::parse(R"([{"role": "user", "content": ["x"]}])")),
+            R"(usage: messages[0].content[0]: expected an object like {"type": "text", "text": "..."})");
+  EXPECT_EQ(error_of(Json::parse(R"([{"role": "assistant", "tool_calls": 1}])")),
+            "usage: messages[0].tool_calls: expected a list, found number");
+  EXPECT_EQ(error_of(Json::array({kUser}), ""),
+            "not_found: this model has no chat template; give one with --template-file, or use it without chat");
+}
+
+TEST(ChatTemplate, RenderTemplateTakesAnObjectOnly) {
+  EXPECT_EQ(render_template("{{ a }}", {{"a", 1}}), "1");
+  EXPECT_THROW(render_template("{{ a }}", Json::array({1})), Error);
 }
 
 }  // namespace

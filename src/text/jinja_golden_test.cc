@@ -118,7 +118,7 @@ TEST(JinjaLimits, BoundNestingWithoutExhaustingTheStack) {
     return out;
   };
   const size_t n = 20'000;
-  for (const std::string& open : {"(", "[", "{1:", "not ", "-", "f(", "x if 1 else "}) {
+  for (const std::string open : {"(", "[", "{1:", "not ", "-", "f(", "x if 1 else "}) {
     EXPECT_NE(error_of("{{ " + repeat(open, n) + " }}").find("nested too deeply"), std::string::npos) << open;
   }
   EXPECT_NE(error_of(repeat("{% if 1 %}", n)).find("nested too deeply"), std::string::npos);

@@ -41,7 +41,7 @@ std::optional<Value> item_of(Heap& heap, const Value& object, const Value& key) 
   const Int index = key.as_int() < 0 ? key.as_int() + n : key.as_int();
   if (index < 0 || index >= n) return std::nullopt;
   if (object.is_sequence()) return object.list->items[size_t(index)];
-  return heap.string(std::string(characters(*object.string)[size_t(index)]));
+  return heap.string(std::string(characters(*object.string)[size_t(index)])).as_markup(object.markup);
 }
 
 }  // namespace
@@ -100,7 +100,7 @@ Value slice(Heap& heap, const Value& object, const Value& start, const Value& st
     const auto chars = characters(*object.string);
     std::string out;
     for_each_index([&](size_t i) { out += chars[i]; });
-    return heap.string(std::move(out));
+    return heap.string(std::move(out)).as_markup(object.markup);
   }
   std::vector<Value> items;
   for_each_index([&](size_t i) { items.push_back(object.list->items[i]); });

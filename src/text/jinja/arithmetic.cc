@@ -4,6 +4,7 @@
 
 #include "text/jinja/operators.h"
 #include "text/jinja/percent_format.h"
+#include "text/jinja/text_operations.h"
 
 namespace hunch::jinja {
 namespace {
@@ -87,7 +88,7 @@ Value repeat(Heap& heap, const Value& what, Int count) {
     std::string out;
     out.reserve(size);
     while (out.size() < size) out += *what.string;
-    return heap.string(std::move(out));
+    return heap.string(std::move(out)).as_markup(what.markup);
   }
   const auto& items = what.list->items;
   const size_t size = checked_size(items.size(), count);
@@ -98,8 +99,22 @@ Value repeat(Heap& heap, const Value& what, Int count) {
   return what.is(Kind::kTuple) ? heap.tuple(std::move(out)) : heap.list(std::move(out));
 }
 
+std::string to_markup(const Value& text) { return text.markup ? *text.string : escape_html(*text.string); }
+
+// What is formatted into Markup: the same values with their texts escaped.
+Value escaped(Heap& heap, const Value& value) {
+  if (value.is_string()) return heap.string(to_markup(value)).as_markup();
+  if (!value.is(Kind::kTuple)) return value;
+  std::vector<Value> items;
+  for (const Value& item : value.list->items) items.push_back(item.is_string() ? escaped(heap, item) : item);
+  return heap.tuple(std::move(items));
+}
+
 Value concatenate(Heap& heap, const Value& a, const Value& b) {
-  if (a.is_string()) return heap.string(*a.string + *b.string);
+  if (a.is_string()) {
+    if (!a.markup && !b.markup) return heap.string(*a.string + *b.string);
+    return heap.string(to_markup(a) + to_markup(b)).as_markup();
+  }
   std::vector<Value> items = a.list->items;
   items.insert(items.end(), b.list->items.begin(), b.list->items.end());
   return a.is(Kind::kTuple) ? heap.tuple(std::move(items)) : heap.list(std::move(items));
@@ -109,7 +124,9 @@ Value concatenate(Heap& heap, const Value& a, const Value& b) {
 
 Value binary(Heap& heap, std::string_view op, const Value& a, const Value& b) {
   if (op == "~") return heap.string(to_text(a) + to_text(b));
-  if (op == "%" && a.is_string()) return heap.string(percent_format(*a.string, b));
+  if (op == "%" && a.is_string()) {
+    return heap.string(percent_format(*a.string, a.markup ? escaped(heap, b) : b)).as_markup(a.markup);
+  }
   if (a.is_integral() && b.is_integral()) return integer_arithmetic(op, a.as_int(), b.as_int());
   if (a.is_number() && b.is_number()) return float_arithmetic(op, a.as_double(), b.as_double());
   const bool a_repeats = a.is_string() || a.is_sequence();

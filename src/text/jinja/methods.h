@@ -26,13 +26,17 @@ struct BoundMethod final : Object {
   const Method& method;
   Value call(Runtime& rt, const CallArgs& args) override {
     rt.spend_on(self);
-    return method.call(rt, self, args);
+    return self.markup ? call_markup(rt, args) : method.call(rt, self, args);
   }
   std::string describe() const override {
     return std::string("<method ") + method.name + " of " + jinja::type_name(self) + ">";
   }
   const char* type_name() const override { return "method"; }
   bool callable() const override { return true; }
+
+ private:
+  // Escapes the texts among the arguments, and marks the texts of the result.
+  Value call_markup(Runtime& rt, const CallArgs& args) const;
 };
 
 }  // namespace hunch::jinja

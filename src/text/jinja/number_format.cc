@@ -49,8 +49,18 @@ std::string float_digits(double magnitude, const FormatSpec& spec) {
     case 'F': return fmt::format("{:.{}f}", magnitude, precision);
     case '%': return fmt::format("{:.{}f}%", magnitude * 100, precision);
     case 'G': return fmt::format("{:.{}G}", magnitude, std::max(precision, 1));
-    default: return fmt::format("{:.{}g}", magnitude, std::max(precision, 1));
+    default: break;
   }
+  std::string text = fmt::format("{:.{}g}", magnitude, std::max(precision, 1));
+  if (spec.type == '\0' && text.find_first_of(".e") == std::string::npos) {
+    // Without a type, a float shows that it is one: 2.0, or 1e+02 where there is no room for ".0".
+    const bool fits = text.size() < size_t(std::max(precision, 1));
+    if (fits) return text + ".0";
+    const size_t end = text.find_last_not_of('0') + 1;
+    const std::string digits = text.substr(0, std::max<size_t>(end, 1));
+    return fmt::format("{}{}{}e+{:02}", digits[0], digits.size() > 1 ? "." : "", digits.substr(1), text.size() - 1);
+  }
+  return text;
 }
 
 void add_thousands(std::string& digits) {

@@ -53,7 +53,11 @@ void append_repr(const Value& value, std::string& out, int depth) {
     case Kind::kBool: out += value.boolean ? "True" : "False"; return;
     case Kind::kInt: out += int_to_text(value.integer); return;
     case Kind::kFloat: out += float_to_text(value.number); return;
-    case Kind::kString: append_string_repr(*value.string, out); return;
+    case Kind::kString:
+      if (value.markup) out += "Markup(";
+      append_string_repr(*value.string, out);
+      if (value.markup) out += ')';
+      return;
     case Kind::kObject: out += value.object->describe(); return;
     case Kind::kList:
     case Kind::kTuple: {
@@ -153,7 +157,7 @@ bool truthy(const Value& value) {
     case Kind::kFloat: return value.number != 0;
     case Kind::kString: return !value.string->empty();
     case Kind::kList:
-    case Kind::kTuple: return !value.list->items.empty();
+    case Kind::kTuple: return value.list->lazy || !value.list->items.empty();
     case Kind::kDict: return value.dict->size() > 0;
     case Kind::kObject: return true;
   }

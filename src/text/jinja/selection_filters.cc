@@ -23,6 +23,7 @@ std::string name_at(const CallArgs& args, size_t i, std::string_view filter) {
 
 Value map(Runtime& rt, const Value& input, const CallArgs& args) {
   std::vector<Value> out;
+  if (!truthy(input)) return rt.heap.list({}, true);  // none included
   if (args.positional.empty()) {
     const Params p("map", args, {"attribute", "default"}, 1);
     for (const Value& item : iterate(rt.heap, input)) {
@@ -34,13 +35,14 @@ Value map(Runtime& rt, const Value& input, const CallArgs& args) {
     const CallArgs rest = without_first(args, 1);
     for (const Value& item : iterate(rt.heap, input)) out.push_back(apply_filter(rt, filter, item, rest));
   }
-  return rt.heap.list(std::move(out));
+  return rt.heap.list(std::move(out), true);
 }
 
 template <bool kKeep, bool kByAttribute>
 Value select(Runtime& rt, const Value& input, const CallArgs& args) {
   constexpr size_t kFirst = kByAttribute ? 1 : 0;
   const char* self = kByAttribute ? (kKeep ? "selectattr" : "rejectattr") : (kKeep ? "select" : "reject");
+  if (!truthy(input)) return rt.heap.list({}, true);  // none included
   if (args.positional.size() < kFirst) throw Fault(fmt::format("{} needs the name of an attribute", self));
   const bool has_test = args.positional.size() > kFirst;
   const std::string test = has_test ? name_at(args, kFirst, self) : "";
@@ -51,7 +53,7 @@ Value select(Runtime& rt, const Value& input, const CallArgs& args) {
     const bool holds = has_test ? apply_test(rt, test, subject, rest) : truthy(subject);
     if (holds == kKeep) out.push_back(item);
   }
-  return rt.heap.list(std::move(out));
+  return rt.heap.list(std::move(out), true);
 }
 
 constexpr FilterEntry kFilters[] = {

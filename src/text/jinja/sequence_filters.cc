@@ -1,4 +1,4 @@
-// Filters over lists and dicts. What Python makes a lazy generator is a list here.
+// Filters over lists and dicts. What Python makes a generator is a list here, marked as lazy.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -63,7 +63,7 @@ Value reverse(Runtime& rt, const Value& input, const CallArgs& args) {
   Params("reverse", args, {});
   std::vector<Value> items = iterate(rt.heap, input);
   std::reverse(items.begin(), items.end());
-  if (!input.is_string()) return rt.heap.list(std::move(items));
+  if (!input.is_string()) return rt.heap.list(std::move(items), true);
   std::string out;
   for (const Value& c : items) out += *c.string;
   return rt.heap.string(std::move(out));
@@ -118,7 +118,7 @@ Value unique(Runtime& rt, const Value& input, const CallArgs& args) {
     seen.set(keys[i], Value());
     out.push_back(items[i]);
   }
-  return rt.heap.list(std::move(out));
+  return rt.heap.list(std::move(out), true);
 }
 
 Value sum(Runtime& rt, const Value& input, const CallArgs& args) {
@@ -132,11 +132,11 @@ Value sum(Runtime& rt, const Value& input, const CallArgs& args) {
 
 Value items(Runtime& rt, const Value& input, const CallArgs& args) {
   Params("items", args, {});
-  if (input.is_undefined()) return rt.heap.list({});
+  if (input.is_undefined()) return rt.heap.list({}, true);
   if (!input.is(Kind::kDict)) throw Fault(fmt::format("items needs a dict, found {}", type_name(input)));
   std::vector<Value> pairs;
   for (const auto& [key, value] : input.dict->items()) pairs.push_back(rt.heap.tuple({key, value}));
-  return rt.heap.list(std::move(pairs));
+  return rt.heap.list(std::move(pairs), true);
 }
 
 Value dictsort(Runtime& rt, const Value& input, const CallArgs& args) {
@@ -191,14 +191,14 @@ Value batch(Runtime& rt, const Value& input, const CallArgs& args) {
     if (Int(row.size()) == size) rows.push_back(rt.heap.list(std::exchange(row, {})));
     row.push_back(item);
   }
-  if (row.empty()) return rt.heap.list(std::move(rows));
+  if (row.empty()) return rt.heap.list(std::move(rows), true);
   if (given(p, 1) && Int(row.size()) < size) {
     const size_t missing = size_t(std::min(size, Int(kMaxTextBytes)) - Int(row.size()));
     rt.heap.charge(missing * sizeof(Value));
     row.insert(row.end(), missing, p[1]);
   }
   rows.push_back(rt.heap.list(std::move(row)));
-  return rt.heap.list(std::move(rows));
+  return rt.heap.list(std::move(rows), true);
 }
 
 Value slices(Runtime& rt, const Value& input, const CallArgs& args) {
@@ -218,7 +218,7 @@ Value slices(Runtime& rt, const Value& input, const CallArgs& args) {
     columns.push_back(rt.heap.list(std::move(column)));
     at += size;
   }
-  return rt.heap.list(std::move(columns));
+  return rt.heap.list(std::move(columns), true);
 }
 
 constexpr FilterEntry kFilters[] = {

@@ -244,6 +244,28 @@ const Method* find_string_method(std::string_view name) {
   return nullptr;
 }
 
+Value BoundMethod::call_markup(Runtime& rt, const CallArgs& args) const {
+  const auto escaped = [&](const Value& v) {
+    return v.is_string() && !v.markup ? rt.heap.string(escape_html(*v.string)).as_markup() : v;
+  };
+  CallArgs safe_args = args;
+  for (Value& v : safe_args.positional) {
+    if (!v.is_sequence()) {
+      v = escaped(v);
+    } else if (std::string_view(method.name) == "join") {
+      std::vector<Value> items;
+      for (const Value& item : v.list->items) items.push_back(escaped(item));
+      v = rt.heap.list(std::move(items));
+    }
+  }
+  for (auto& [name, v] : safe_args.named) v = escaped(v);
+  const Value result = method.call(rt, self, safe_args);
+  if (result.is_sequence()) {
+    for (Value& v : result.list->items) v = v.as_markup();
+  }
+  return result.as_markup();
+}
+
 const Method* find_method(Kind kind, std::string_view name) {
   switch (kind) {
     case Kind::kString: return find_string_method(name);

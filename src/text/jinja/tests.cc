@@ -33,10 +33,11 @@ bool is_greater_equal(Runtime&, const Value& v, Args a) { return compare(v, a[0]
 
 constexpr TestEntry kTests[] = {
     {"boolean", 0, is_kind<Kind::kBool>},
-    {"callable", 0, [](Runtime&, const Value& v, Args) { return v.is(Kind::kObject) && v.object->callable(); }},
+    {"callable", 0,
+     [](Runtime&, const Value& v, Args) { return v.is_undefined() || (v.is(Kind::kObject) && v.object->callable()); }},
     {"defined", 0, [](Runtime&, const Value& v, Args) { return !v.is_undefined(); }},
     {"divisibleby", 1, [](Runtime& rt, const Value& v, Args a) { return is_remainder(rt, v, a[0], 0); }},
-    {"escaped", 0, [](Runtime&, const Value&, Args) { return false; }},
+    {"escaped", 0, [](Runtime&, const Value& v, Args) { return v.markup; }},
     {"even", 0, [](Runtime& rt, const Value& v, Args) { return is_remainder(rt, v, Value(Int(2)), 0); }},
     {"false", 0, [](Runtime&, const Value& v, Args) { return v.is(Kind::kBool) && !v.boolean; }},
     {"filter", 0, [](Runtime&, const Value& v, Args) { return v.is_string() && is_filter(*v.string); }},

@@ -12,6 +12,13 @@ namespace {
 
 using View = std::string_view;
 
+// Filters that keep what is Markup Markup, as Python's methods of strings do.
+template <std::string (*F)(View)>
+Value keeping_markup(Runtime& rt, const Value& input, const CallArgs& args) {
+  Params("the filter", args, {});
+  return rt.heap.string(F(to_text(input))).as_markup(input.markup);
+}
+
 template <std::string (*F)(View)>
 Value mapped(Runtime& rt, const Value& input, const CallArgs& args) {
   Params("the filter", args, {});
@@ -34,10 +41,10 @@ std::string title_words(View text) {
 Value trim(Runtime& rt, const Value& input, const CallArgs& args) {
   const Params p("trim", args, {"chars"});
   const std::string s = to_text(input);
-  if (!p.has(0) || p[0].is_none()) return rt.heap.string(std::string(strip(s)));
+  if (!p.has(0) || p[0].is_none()) return rt.heap.string(std::string(strip(s))).as_markup(input.markup);
   const std::string chars = p.string(0, "");
   rt.spend(chars.size());
-  return rt.heap.string(std::string(strip(s, true, true, &chars)));
+  return rt.heap.string(std::string(strip(s, true, true, &chars))).as_markup(input.markup);
 }
 
 Value replace(Runtime& rt, const Value& input, const CallArgs& args) {
@@ -96,35 +103,48 @@ Value format(Runtime& rt, const Value& input, const CallArgs& args) {
 
 std::string unchanged(View text) { return std::string(text); }
 
+Value safe(Runtime& rt, const Value& input, const CallArgs& args) {
+  Params("safe", args, {});
+  return rt.heap.string(to_text(input)).as_markup();
+}
+
+template <bool kForce>
+Value escape(Runtime& rt, const Value& input, const CallArgs& args) {
+  Params("escape", args, {});
+  if (input.markup && !kForce) return input;
+  return rt.heap.string(escape_html(to_text(input))).as_markup();
+}
+
 Value url_encode(Runtime& rt, const Value& input, const CallArgs& args) {
   Params("urlencode", args, {});
   if (!input.is(Kind::kDict)) return rt.heap.string(percent_encode(to_text(input), "/"));
   std::string out;
   for (const auto& [key, value] : input.dict->items()) {
     if (!out.empty()) out += '&';
-    out += percent_encode(to_text(key), "") + "=" + percent_encode(to_text(value), "");
+    const std::string pair = percent_encode(to_text(key), " ") + "=" + percent_encode(to_text(value), " ");
+    out += replace_text(pair, " ", "+", -1);
     check_text_size(out.size());
   }
   return rt.heap.string(std::move(out));
 }
 
 constexpr FilterEntry kFilters[] = {
-    {"capitalize", mapped<capitalize>},
+    {"capitalize", keeping_markup<capitalize>},
     {"center", center},
-    {"e", mapped<escape_html>},
-    {"escape", mapped<escape_html>},
-    {"forceescape", mapped<escape_html>},
+    {"e", escape<false>},
+    {"escape", escape<false>},
+    {"forceescape", escape<true>},
     {"format", format},
     {"indent", indent},
-    {"lower", mapped<to_lower>},
+    {"lower", keeping_markup<to_lower>},
     {"replace", replace},
-    {"safe", mapped<unchanged>},
-    {"string", mapped<unchanged>},
+    {"safe", safe},
+    {"string", keeping_markup<unchanged>},
     {"striptags", mapped<strip_tags>},
     {"title", mapped<title_words>},
     {"trim", trim},
     {"truncate", truncate},
-    {"upper", mapped<to_upper>},
+    {"upper", keeping_markup<to_upper>},
     {"urlencode", url_encode},
     {"wordcount", word_count},
 };

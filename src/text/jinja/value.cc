@@ -93,14 +93,14 @@ Value Heap::undefined(std::string why) {
   return v;
 }
 
-Value Heap::list(std::vector<Value> items) {
+Value Heap::list(std::vector<Value> items, bool lazy) {
   charge(items.size() * sizeof(Value) + sizeof(List));
-  return Value(&lists_.emplace_back(List{std::move(items)}), false);
+  return Value(&lists_.emplace_back(List{std::move(items), nullptr, lazy}), false);
 }
 
 Value Heap::tuple(std::vector<Value> items, const char* const* field_names) {
   charge(items.size() * sizeof(Value) + sizeof(List));
-  return Value(&lists_.emplace_back(List{std::move(items), field_names}), true);
+  return Value(&lists_.emplace_back(List{std::move(items), field_names, false}), true);
 }
 
 Dict* Heap::dict() {

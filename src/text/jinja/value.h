@@ -44,6 +44,9 @@ class Runtime;
 
 struct Value {
   Kind kind = Kind::kNone;
+  // A string that went through `safe` or `escape`: text joined to it by + or % is HTML-escaped, as
+  // Python's Markup does. Output itself is never escaped.
+  bool markup = false;
   union {
     bool boolean;
     Int integer;
@@ -65,6 +68,11 @@ struct Value {
   static Value integer_of(Int v) { return Value(v); }
 
   bool is(Kind k) const { return kind == k; }
+  Value as_markup(bool yes = true) const {
+    Value v = *this;
+    v.markup = yes && v.is_string();
+    return v;
+  }
   bool is_string() const { return kind == Kind::kString; }
   bool is_undefined() const { return kind == Kind::kUndefined; }
   bool is_none() const { return kind == Kind::kNone; }
@@ -81,6 +89,8 @@ struct List {
   std::vector<Value> items;
   // Attribute names of a named tuple (groupby's pairs), as many as items; usually null.
   const char* const* field_names = nullptr;
+  // Made by a filter that is a generator in Python (map, select, ...), and therefore true even when empty.
+  bool lazy = false;
 };
 
 // Key/value pairs in insertion order. Keys are hashable values; 1, 1.0 and true are the same key.
@@ -135,7 +145,7 @@ class Heap {
 
   Value string(std::string text);
   Value undefined(std::string why);
-  Value list(std::vector<Value> items);
+  Value list(std::vector<Value> items, bool lazy = false);
   Value tuple(std::vector<Value> items, const char* const* field_names = nullptr);
   Dict* dict();
   template <class T, class... Args>
