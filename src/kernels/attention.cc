@@ -126,7 +126,7 @@ void attention(ThreadPool& pool, MatView<const float> Q, size_t n_head, std::spa
   const size_t d_head = spans[0].kv.d_head, n_threads = pool.n_threads();
 
   // Scratch: divisions | work space of each thread | where there are parts, one partial result per item.
-  const auto whole_lines = [](size_t n_floats) { return round_up(n_floats, AlignedBuffer::kAlignBytes / sizeof(float)); };
+  const auto whole_lines = [](size_t n) { return round_up(n, AlignedBuffer::kAlignBytes / sizeof(float)); };
   const size_t division_floats = whole_lines(spans.size() * sizeof(Division) / sizeof(float));
   const size_t work_floats = whole_lines(attention_block_scratch(d_head));
   Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows()};

@@ -24,7 +24,7 @@ struct AttentionParams {
   float scale = 1.0f;                   // multiplies q.k
   float soft_cap = 0.0f;                // > 0: s = cap * tanh(s / cap) (Gemma-2)
   size_t window = 0;                    // > 0: a query sees only the last `window` keys, itself included
-  std::span<const float> alibi_slopes;  // [n_head] or empty: adds slope * (key position - query position)
+  std::span<const float> alibi_slopes;  // [n_head] or empty: adds slope * (key - query position), after the cap
 };
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.

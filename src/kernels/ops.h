@@ -15,7 +15,14 @@ void layer_norm(std::span<const float> x, std::span<const float> weight, std::sp
 void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::span<float> y);
 
 // Scalar functions of the MLP.
-enum class Activation : uint8_t { kRelu, kReluSquared, kSilu, kGeluErf, kGeluTanh, kGeluQuick /* x * sigmoid(1.702 x) */ };
+enum class Activation : uint8_t {
+  kRelu,
+  kReluSquared,
+  kSilu,
+  kGeluErf,
+  kGeluTanh,
+  kGeluQuick,  // x * sigmoid(1.702 x)
+};
 // True for the functions that map every x <= 0 to exactly 0.
 constexpr bool is_relu_family(Activation a) { return a == Activation::kRelu || a == Activation::kReluSquared; }
 // x = f(x). GELU within 1e-6 of the exact function.

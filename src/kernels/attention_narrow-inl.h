@@ -1,0 +1,200 @@
+// Attention for few rows (decode): a lane is an element of the head.
+//
+// Each row in turn takes the tile, which stays in cache: dot products with K, then a weighted sum of V.
+// Where d_head is no multiple of the lanes, the last vector overlaps the one before, so that nothing past
+// the row is read; its query lanes that were counted already are 0.
+// clang-format off
+#if defined(HUNCH_KERNELS_ATTENTION_NARROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HUNCH_KERNELS_ATTENTION_NARROW_INL_H_
+#undef HUNCH_KERNELS_ATTENTION_NARROW_INL_H_
+#else
+#define HUNCH_KERNELS_ATTENTION_NARROW_INL_H_
+#endif
+// clang-format on
+#include "hwy/highway.h"
+#include "kernels/attention_tile-inl.h"
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+
+// Offset of vector i of a head; needs d_head >= lanes.
+HWY_INLINE size_t offset_of(size_t i, size_t lanes, size_t d_head) { return std::min(i * lanes, d_head - lanes); }
+
+// to[i] = the sum of s_i's lanes.
+HWY_INLINE void sums_of_4(DF d, VF s0, VF s1, VF s2, VF s3, float* to) {
+#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
+  to[0] = hn::GetLane(hn::SumOfLanes(d, s0));
+  to[1] = hn::GetLane(hn::SumOfLanes(d, s1));
+  to[2] = hn::GetLane(hn::SumOfLanes(d, s2));
+  to[3] = hn::GetLane(hn::SumOfLanes(d, s3));
+#else
+  // Within each 128-bit block, first to pairs s0 s1 s0 s1 and s2 s3 s2 s3, then to s0 s1 s2 s3; then over blocks.
+  const hn::Repartition<uint64_t, DF> pairs;
+  const auto s01 = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, s0, s1), hn::InterleaveUpper(d, s0, s1)));
+  const auto s23 = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, s2, s3), hn::InterleaveUpper(d, s2, s3)));
+  const VF all = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, s01, s23)),
+                         hn::BitCast(d, hn::InterleaveUpper(pairs, s01, s23)));
+  const hn::CappedTag<float, 4> d4;
+#if HWY_MAX_BYTES == 64
+  const hn::Half<DF> d8;
+  const auto eight = hn::Add(hn::LowerHalf(d8, all), hn::UpperHalf(d8, all));
+  hn::StoreU(hn::Add(hn::LowerHalf(d4, eight), hn::UpperHalf(d4, eight)), d4, to);
+#elif HWY_MAX_BYTES == 32
+  hn::StoreU(hn::Add(hn::LowerHalf(d4, all), hn::UpperHalf(d4, all)), d4, to);
+#else
+  hn::StoreU(all, d4, to);
+#endif
+#endif
+}
+
+// scores[j] = dot(q, row j of k); q laid out as attend_narrow does.
+template <class T>
+HWY_INLINE void dot_keys(const float* q, const T* k, size_t n_keys, size_t d_head, float* scores) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d), n_vectors = (d_head + lanes - 1) / lanes;
+  size_t j = 0;
+  for (; j + 4 <= n_keys; j += 4, k += 4 * d_head) {
+    VF s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    for (size_t i = 0; i < n_vectors; ++i) {
+      const VF qv = hn::LoadU(d, q + i * lanes);
+      const T* const at = k + offset_of(i, lanes, d_head);
+      s0 = hn::MulAdd(qv, load(d, at), s0);
+      s1 = hn::MulAdd(qv, load(d, at + d_head), s1);
+      s2 = hn::MulAdd(qv, load(d, at + 2 * d_head), s2);
+      s3 = hn::MulAdd(qv, load(d, at + 3 * d_head), s3);
+    }
+    sums_of_4(d, s0, s1, s2, s3, scores + j);
+  }
+  for (; j < n_keys; ++j, k += d_head) {
+    VF s0 = hn::Zero(d);
+    for (size_t i = 0; i < n_vectors; ++i)
+      s0 = hn::MulAdd(hn::LoadU(d, q + i * lanes), load(d, k + offset_of(i, lanes, d_head)), s0);
+    scores[j] = hn::GetLane(hn::SumOfLanes(d, s0));
+  }
+}
+
+// mix = alpha * mix + sum_j weights[j] * (row j of v).
+template <class T>
+HWY_INLINE void mix_values(const float* weights, const T* v, size_t n_keys, size_t d_head, float alpha, float* mix) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d), n_vectors = (d_head + lanes - 1) / lanes;
+  const VF factor = hn::Set(d, alpha);
+  size_t i = 0;
+  for (; i + 4 <= n_vectors; i += 4) {
+    const T *at0 = v + offset_of(i, lanes, d_head), *at1 = v + offset_of(i + 1, lanes, d_head),
+            *at2 = v + offset_of(i + 2, lanes, d_head), *at3 = v + offset_of(i + 3, lanes, d_head);
+    float* const m = mix + i * lanes;
+    VF m0 = hn::Mul(hn::LoadU(d, m), factor), m1 = hn::Mul(hn::LoadU(d, m + lanes), factor);
+    VF m2 = hn::Mul(hn::LoadU(d, m + 2 * lanes), factor), m3 = hn::Mul(hn::LoadU(d, m + 3 * lanes), factor);
+    for (size_t j = 0; j < n_keys; ++j) {
+      const VF w = hn::Set(d, weights[j]);
+      m0 = hn::MulAdd(w, load(d, at0 + j * d_head), m0);
+      m1 = hn::MulAdd(w, load(d, at1 + j * d_head), m1);
+      m2 = hn::MulAdd(w, load(d, at2 + j * d_head), m2);
+      m3 = hn::MulAdd(w, load(d, at3 + j * d_head), m3);
+    }
+    hn::StoreU(m0, d, m);
+    hn::StoreU(m1, d, m + lanes);
+    hn::StoreU(m2, d, m + 2 * lanes);
+    hn::StoreU(m3, d, m + 3 * lanes);
+  }
+  for (; i < n_vectors; ++i) {
+    const T* at = v + offset_of(i, lanes, d_head);
+    VF m0 = hn::Mul(hn::LoadU(d, mix + i * lanes), factor);
+    for (size_t j = 0; j < n_keys; ++j) m0 = hn::MulAdd(hn::Set(d, weights[j]), load(d, at + j * d_head), m0);
+    hn::StoreU(m0, d, mix + i * lanes);
+  }
+}
+
+// Turns scores of keys begin, begin + 1, ... into weights; `scores` has room up to a whole vector.
+// Returns alpha and updates max and sum, as weigh_wide does for each lane.
+HWY_INLINE float weigh_narrow(const AttentionParams& params, float slope, float distance, float* scores, size_t n_keys,
+                              float& max, float& sum) {
+  const DF d;
+  const size_t lanes = hn::Lanes(d);
+  const bool shaped = params.soft_cap > 0 || slope != 0;
+  for (size_t j = n_keys; j % lanes != 0; ++j) scores[j] = kLowest;
+  VF vmax = hn::Set(d, max);
+  for (size_t j = 0; j < n_keys; j += lanes) {
+    VF s = hn::LoadU(d, scores + j);
+    if (shaped) {
+      s = shape_score(d, s, params.soft_cap, hn::Set(d, slope), hn::Iota(d, distance + float(j)));
+      if (j + lanes > n_keys) s = hn::IfThenElse(hn::FirstN(d, n_keys - j), s, hn::Set(d, kLowest));
+      hn::StoreU(s, d, scores + j);
+    }
+    vmax = hn::Max(vmax, s);
+  }
+  const float new_max = hn::GetLane(hn::MaxOfLanes(d, vmax));
+  const VF base = hn::Set(d, new_max == kLowest ? 0.0f : new_max);
+  VF total = hn::Zero(d);
+  for (size_t j = 0; j < n_keys; j += lanes) {
+    const VF weight = exp(d, hn::Sub(hn::LoadU(d, scores + j), base));
+    total = hn::Add(total, weight);
+    hn::StoreU(weight, d, scores + j);
+  }
+  const float alpha = hn::GetLane(exp(d, hn::Sub(hn::Set(d, max), base)));
+  sum = sum * alpha + hn::GetLane(hn::SumOfLanes(d, total));
+  max = new_max;
+  return alpha;
+}
+
+template <class T>
+HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
+                              float* scratch) {
+  const DF d;
+  const KvView& kv = block.span->kv;
+  const size_t lanes = hn::Lanes(d), d_head = kv.d_head, n_vectors = (d_head + lanes - 1) / lanes;
+  const size_t padded = n_vectors * lanes, n_rows = block.n_rows;
+  float* const queries = scratch;                   // [n_rows, padded]
+  float* const mixes = queries + n_rows * padded;   // [n_rows, padded]
+  float* const scores = mixes + n_rows * padded;    // [kTileKeys + lanes]
+  float* const maxima = scores + kTileKeys + lanes; // [n_rows]
+  float* const sums = maxima + n_rows;              // [n_rows]
+  float* const k32 = sums + n_rows;                 // [kTileKeys, d_head]
+  float* const v32 = k32 + kTileKeys * d_head;      // [kTileKeys, d_head]
+  std::fill_n(queries, 2 * n_rows * padded, 0.0f);
+  std::fill_n(maxima, n_rows, kLowest);
+  std::fill_n(sums, n_rows, 0.0f);
+  const size_t n_whole = d_head / lanes * lanes, n_tail = d_head - n_whole;
+  for (size_t r = 0; r < n_rows; ++r) {
+    const float* q = block.Q.row(block.row_in_q(r)).data() + block.head(r) * d_head;
+    float* const to = queries + r * padded;
+    for (size_t i = 0; i < n_whole; ++i) to[i] = q[i] * block.params->scale;
+    for (size_t i = 0; i < n_tail; ++i) to[padded - n_tail + i] = q[n_whole + i] * block.params->scale;
+  }
+  // One row takes its keys and values through this.
+  const auto take = [&](size_t r, const auto& tile) HWY_ATTR {
+    const size_t pos = block.pos(r);
+    const size_t begin = std::max(tile.begin, block.first_key(r));
+    const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
+    if (begin >= end) return;
+    const size_t skip = (begin - tile.begin) * d_head;
+    const float slope = block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
+    dot_keys(queries + r * padded, tile.k + skip, end - begin, d_head, scores);
+    const float alpha = weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin, maxima[r],
+                                     sums[r]);
+    mix_values(scores, tile.v + skip, end - begin, d_head, alpha, mixes + r * padded);
+  };
+  for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
+    if (n_rows == 1) return take(0, tile);
+    // Several rows: halves are converted once for all.
+    const size_t n = tile.n_keys * d_head;
+    const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
+    for (size_t r = 0; r < n_rows; ++r) take(r, tile32);
+  });
+  for (size_t r = 0; r < n_rows; ++r) {
+    float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
+    const VF factor = hn::Set(d, partial.rows ? 1.0f : 1.0f / sums[r]);
+    for (size_t i = 0; i < n_vectors; ++i)
+      hn::StoreU(hn::Mul(hn::LoadU(d, mixes + r * padded + i * lanes), factor), d, to + offset_of(i, lanes, d_head));
+    if (partial.rows) {
+      partial.max[r] = maxima[r];
+      partial.sum[r] = sums[r];
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+#endif
