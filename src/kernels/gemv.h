@@ -15,7 +15,6 @@ struct GemvArgs {
   const float* bias = nullptr;    // may be null
   float* y = nullptr;             // y[t * y_stride + i]
   size_t y_stride = 0;
-  size_t n_positions = 0;         // ids (or rows) in all: what may be prefetched
 };
 
 // F32, F16 and BF16 weights. Any number of tokens; each four of them read the rows from cache again.
@@ -29,5 +28,19 @@ void gemv_int8(const GemvArgs& args, const QuantizedX& x, const std::byte* packe
 int gemv_int8_packing(DType dtype);
 size_t gemv_int8_packed_bytes(DType dtype, const QuantizedX& x);
 void gemv_int8_pack(DType dtype, const QuantizedX& x, std::byte* packed);
+
+// y[t, :] += sum over positions i of a range of A[t, i] * W[row(i), :]. Any dtype, decoded to f32.
+struct AxpyArgs {
+  WeightView W;
+  const uint32_t* ids = nullptr;  // row(i) = ids[i], or i where null
+  MatView<const float> A;         // [n_tokens, n_positions]
+  float* y = nullptr;             // y[t * y_stride + column]
+  size_t y_stride = 0;
+};
+void gemv_axpy(const AxpyArgs& args, size_t begin, size_t end);
+
+// Y += the same over all positions, shared out among the threads; args.y is not used. Each thread has
+// sums of its own in `scratch`, added up in thread order.
+void add_rows(ThreadPool& pool, AxpyArgs args, size_t n_positions, MatView<float> Y, Scratch& scratch);
 
 }  // namespace hunch

@@ -53,7 +53,7 @@ void GemvUnpacked(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t e
     for (size_t t = 0; t < x.n_tokens; ++t) a.y[t * a.y_stride + i] = a.bias ? a.bias[i] : 0.0f;
     for (size_t at = 0; at < a.W.cols; at += 256) {
       const size_t n = std::min<size_t>(256, a.W.cols - at);
-      Format::Unpack(w + at / Format::kBlockElems * Format::kBlockBytes, n, u);
+      UnpackGroup<Format>(w + at / Format::kBlockElems * Format::kBlockBytes, n, u);
       for (size_t t = 0; t < x.n_tokens; ++t) {
         float sum = DotUnpacked<Format>(u, x.q_row(t) + at, x.scale_row(t) + at / 32, n);
         if constexpr (Format::kHasMin) {

@@ -46,11 +46,23 @@ inline std::vector<float> normal_values(size_t n, uint32_t seed) {
 struct TestMatrix {
   std::vector<std::byte> bytes;  // exactly as long as the rows need: ASan sees every over-read
   std::vector<float> decoded;    // [rows][cols]
+  // |w|, plus twice the minimum that was subtracted in formats with minima: what cancels in a sum.
+  std::vector<float> magnitude;  // [rows][cols]
   WeightView view;
 
   void decode() {
     decoded.resize(view.rows * view.cols);
     for (size_t r = 0; r < view.rows; ++r) codec(view.dtype).decode(view.row(r), &decoded[r * view.cols], view.cols);
+    magnitude = decoded;
+    for (float& w : magnitude) w = std::fabs(w);
+    if (view.dtype != DType::kQ4_K && view.dtype != DType::kQ5_K) return;
+    for (size_t i = 0; i < magnitude.size(); i += 256) {
+      BlockQ4_K head;  // Q5_K begins alike
+      std::memcpy(&head, view.row(i / view.cols) + i % view.cols / 256 * info(view.dtype).block_bytes, 16);
+      uint8_t scale[8], min[8];
+      unpack_scales(head.scales, scale, min);
+      for (size_t j = 0; j < 256; ++j) magnitude[i + j] += 2 * to_f32(head.d_min) * float(min[j / 32]);
+    }
   }
   std::span<const float> row(size_t r) const { return {decoded.data() + r * view.cols, view.cols}; }
   // Sets every byte of every block but the f16 scales.
@@ -115,29 +127,13 @@ inline std::vector<float> input_as_seen(DType dtype, std::span<const float> x) {
   return seen;
 }
 
-// |w| of row r, plus twice the minimum that was subtracted in formats with minima: the magnitudes that
-// cancel in a sum.
-inline std::vector<double> magnitudes(const TestMatrix& W, size_t r) {
-  std::vector<double> m;
-  for (const float w : W.row(r)) m.push_back(std::fabs(double(w)));
-  if (W.view.dtype != DType::kQ4_K && W.view.dtype != DType::kQ5_K) return m;
-  for (size_t i = 0; i < m.size(); i += 256) {
-    BlockQ4_K head;  // Q5_K begins alike
-    std::memcpy(&head, W.view.row(r) + i / 256 * info(W.view.dtype).block_bytes, 16);
-    uint8_t scale[8], min[8];
-    unpack_scales(head.scales, scale, min);
-    for (size_t j = 0; j < 256; ++j) m[i + j] += 2 * double(to_f32(head.d_min)) * min[j / 32];
-  }
-  return m;
-}
-
 // What dot(W[r], x) in f32 may be off by, x as seen. Any order of n additions errs by at most n/2 ulp
 // of sum |w x|; with vector sums and n <= 1024 it stays below 16 of them, 1e-6.
 inline float tolerance(const TestMatrix& W, size_t r, std::span<const float> x) {
-  const std::vector<double> w = magnitudes(W, r);
-  double sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) sum += w[i] * std::fabs(double(x[i]));
-  return float(1e-6 * sum + 1e-30);
+  const float* w = &W.magnitude[r * W.view.cols];
+  float sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += w[i] * std::fabs(x[i]);
+  return 1e-6f * sum + 1e-30f;
 }
 
 }  // namespace hunch

@@ -7,6 +7,18 @@
 
 #include "base/checked_math.h"
 
+#ifndef HUNCH_KERNELS_QUANTIZED_ROW
+#define HUNCH_KERNELS_QUANTIZED_ROW
+namespace hunch {
+// One row of the arrays of a QuantizedX.
+struct QuantizedRow {
+  int8_t* q;
+  float *scale, *scaled_sum;
+  int32_t *start16, *start32;
+};
+}  // namespace hunch
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
@@ -36,17 +48,19 @@ void QuantizeBlock(const float* x, int8_t* q, float* scale, int32_t* sum16) {
   }
 }
 
-void QuantizeRow(const float* x, size_t n, size_t n_padded, int8_t* q, float* scale, float* scaled_sum,
-                 int32_t* sum16) {
-  size_t i = 0;
-  for (; i + 32 <= n; i += 32, ++scale, ++scaled_sum, sum16 += 2) {
-    QuantizeBlock(x + i, q + i, scale, sum16);
-    *scaled_sum = *scale * float(sum16[0] + sum16[1]);
-  }
-  for (; i < n_padded; i += 32, ++scale, ++scaled_sum, sum16 += 2) {
-    for (size_t j = 0; j < 32; ++j) q[i + j] = 0;
-    *scale = *scaled_sum = 0;
-    sum16[0] = sum16[1] = 0;
+void QuantizeRow(const float* x, size_t n, size_t n_padded, const QuantizedRow& out) {
+  for (size_t b = 0; b < n_padded / 32; ++b) {
+    int32_t sum16[2] = {0, 0};
+    if (32 * b < n) {
+      QuantizeBlock(x + 32 * b, out.q + 32 * b, &out.scale[b], sum16);
+    } else {
+      for (size_t j = 0; j < 32; ++j) out.q[32 * b + j] = 0;
+      out.scale[b] = 0;
+    }
+    out.scaled_sum[b] = out.scale[b] * float(sum16[0] + sum16[1]);
+    out.start16[2 * b] = -128 * sum16[0];
+    out.start16[2 * b + 1] = -128 * sum16[1];
+    out.start32[b] = -128 * (sum16[0] + sum16[1]);
   }
 }
 
@@ -60,7 +74,7 @@ HWY_EXPORT(QuantizeRow);
 
 size_t quantized_bytes(size_t n_tokens, size_t n_in) {
   const size_t n_padded = round_up(n_in, QuantizedX::kPad);
-  return n_tokens * (n_padded + n_padded / 32 * (2 * sizeof(float)) + n_padded / 16 * sizeof(int32_t));
+  return n_tokens * (n_padded + n_padded / 32 * 20);  // per block of 32: two floats and three sums
 }
 
 QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory) {
@@ -68,20 +82,21 @@ QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory)
   out.n_tokens = X.rows;
   out.n_in = X.cols;
   out.n_padded = round_up(X.cols, QuantizedX::kPad);
-  const size_t n_blocks = out.n_blocks();
+  const size_t n_blocks = out.n_blocks(), n = X.rows * n_blocks;
   auto* q = reinterpret_cast<int8_t*>(memory);
   auto* scale = reinterpret_cast<float*>(q + X.rows * out.n_padded);
-  auto* scaled_sum = scale + X.rows * n_blocks;
-  auto* sum16 = reinterpret_cast<int32_t*>(scaled_sum + X.rows * n_blocks);
+  auto* start16 = reinterpret_cast<int32_t*>(scale + 2 * n);
   out.q = q;
   out.scale = scale;
-  out.scaled_sum = scaled_sum;
-  out.sum16 = sum16;
+  out.scaled_sum = scale + n;
+  out.start16 = start16;
+  out.start32 = start16 + 2 * n;
   const auto row = HWY_DYNAMIC_DISPATCH(QuantizeRow);
   const auto rows = [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t)
-      row(X.data + t * X.row_stride, X.cols, out.n_padded, q + t * out.n_padded, scale + t * n_blocks,
-          scaled_sum + t * n_blocks, sum16 + t * 2 * n_blocks);
+      row(X.data + t * X.row_stride, X.cols, out.n_padded,
+          {q + t * out.n_padded, scale + t * n_blocks, scale + n + t * n_blocks, start16 + t * 2 * n_blocks,
+           start16 + 2 * n + t * n_blocks});
   };
   // A row of 4096 takes about 1 us, less than waking a thread.
   if (X.rows < 8) {

@@ -17,14 +17,17 @@ struct QuantizedX {
   const int8_t* q = nullptr;          // [n_tokens][n_padded], each in -127..127
   const float* scale = nullptr;       // [n_tokens][n_padded / 32]
   const float* scaled_sum = nullptr;  // [n_tokens][n_padded / 32]  scale * sum of q: for weights with a minimum
-  const int32_t* sum16 = nullptr;     // [n_tokens][n_padded / 16]  sums of q over 16
+  // -128 * the sums of q over 16 and over 32: where integer sums of (weight + 128) * q begin.
+  const int32_t* start16 = nullptr;  // [n_tokens][n_padded / 16]
+  const int32_t* start32 = nullptr;  // [n_tokens][n_padded / 32]
   size_t n_tokens = 0, n_in = 0, n_padded = 0;
 
   size_t n_blocks() const { return n_padded / kBlock; }
   const int8_t* q_row(size_t t) const { return q + t * n_padded; }
   const float* scale_row(size_t t) const { return scale + t * n_blocks(); }
   const float* scaled_sum_row(size_t t) const { return scaled_sum + t * n_blocks(); }
-  const int32_t* sum16_row(size_t t) const { return sum16 + t * 2 * n_blocks(); }
+  const int32_t* start16_row(size_t t) const { return start16 + t * 2 * n_blocks(); }
+  const int32_t* start32_row(size_t t) const { return start32 + t * n_blocks(); }
 };
 
 // Bytes that quantize() needs for X of this shape.

@@ -1,0 +1,90 @@
+#include "kernels/gather.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/matmul_test_util.h"
+
+namespace hunch {
+namespace {
+
+constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+
+std::vector<size_t> some_columns(DType dtype) {
+  const uint32_t block = info(dtype).block_elems;
+  if (block == 1) return {1, 15, 40, 67, 300};
+  if (block == 32) return {32, 96, 352};
+  return {256, 512};
+}
+
+// Ids lists of every length below 9, and one long one that ends with the last row.
+std::vector<std::vector<uint32_t>> some_ids(uint32_t n_rows) {
+  std::vector<std::vector<uint32_t>> lists(10);
+  std::mt19937 rng(3);
+  for (size_t n = 0; n < 9; ++n)
+    for (uint32_t id = uint32_t(rng() % 3); lists[n].size() < n; id += 1 + uint32_t(rng() % 2)) lists[n].push_back(id);
+  for (uint32_t id = 0; id < n_rows; id += 1 + uint32_t(rng() % 2)) lists[9].push_back(id);
+  if (lists[9].back() != n_rows - 1) lists[9].push_back(n_rows - 1);
+  return lists;
+}
+
+void expect_gathers(ThreadPool& pool, DType dtype, size_t n_cols, size_t padding) {
+  constexpr uint32_t kRows = 41;
+  const TestMatrix W = random_matrix(dtype, kRows, n_cols, padding, uint32_t(n_cols));
+  const std::vector<float> x = normal_values(n_cols, 5), seen = input_as_seen(dtype, x);
+  Scratch scratch;
+  for (const std::vector<uint32_t>& ids : some_ids(kRows)) {
+    SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " +
+                 std::to_string(ids.size()) + " threads " + std::to_string(pool.n_threads()));
+    std::vector<float> got(ids.size(), 777.0f), want(ids.size());
+    gather_dot(pool, W.view, ids, x, got, scratch);
+    ref::gather_dot(W.view, ids, seen, want);
+    for (size_t k = 0; k < ids.size(); ++k) ASSERT_NEAR(got[k], want[k], tolerance(W, ids[k], seen)) << k;
+
+    std::vector<float> a = normal_values(ids.size(), 6);
+    if (a.size() > 2) a[1] = 0;
+    const std::vector<float> before = normal_values(n_cols, 7);
+    std::vector<float> y = before, sum = before;
+    gather_axpy(pool, W.view, ids, a, y, scratch);
+    ref::gather_axpy(W.view, ids, a, sum);
+    for (size_t c = 0; c < n_cols; ++c) {
+      float bound = std::fabs(before[c]);
+      for (size_t k = 0; k < ids.size(); ++k) bound += std::fabs(a[k]) * W.magnitude[ids[k] * n_cols + c];
+      ASSERT_NEAR(y[c], sum[c], 1e-6f * bound) << c;
+    }
+  }
+}
+
+TEST(Gather, MatchesReferenceOnEveryTarget) {
+  ThreadPool pool(2);
+  for_each_target([&] {
+    for (const DType dtype : kAll)
+      for (const size_t n_cols : some_columns(dtype)) expect_gathers(pool, dtype, n_cols, 10);
+  });
+}
+
+TEST(Gather, MatchesReferenceForEveryNumberOfThreads) {
+  for (const size_t n_threads : {1, 3}) {
+    ThreadPool pool(n_threads);
+    for (const DType dtype : kAll) expect_gathers(pool, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+  }
+}
+
+TEST(Gather, AxpyIsDeterministicForANumberOfThreads) {
+  ThreadPool pool(3);
+  const TestMatrix W = random_matrix(DType::kQ8_0, 50, 64, 0, 1);
+  std::vector<uint32_t> ids(50);
+  for (uint32_t i = 0; i < 50; ++i) ids[i] = i;
+  const std::vector<float> a = normal_values(50, 2);
+  Scratch scratch;
+  std::vector<float> first(64);
+  gather_axpy(pool, W.view, ids, a, first, scratch);
+  for (int i = 0; i < 20; ++i) {
+    std::vector<float> again(64);
+    gather_axpy(pool, W.view, ids, a, again, scratch);
+    ASSERT_EQ(again, first);
+  }
+}
+
+}  // namespace
+}  // namespace hunch

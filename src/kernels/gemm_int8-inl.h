@@ -1,0 +1,246 @@
+// The int8 GEMM for one set of instructions. No include guard: gemm_int8.cc includes it inside
+// namespace HWY_NAMESPACE, once as the target is (HUNCH_VNNI 0, namespace plain) and, on x86, once
+// with vpdpbusd (HUNCH_VNNI 1, namespace vnni).
+//
+// Lanes are rows. A panel holds kPanelVectors * Lanes rows and kPanelDepth columns of W as
+//   q      [depth / 4][rows][4]   so that four columns of x, broadcast, meet four columns of each row
+//   scale  [depth / sub][rows]    sub = 32, or 16 in Q6_K
+//   min    [depth / 32][rows]     formats with minima
+// and stays in L1 while all tokens pass by, kTokens at a time, whose sums stay in registers for the
+// depth of the panel. 8 dot instructions of a block of 32 share one conversion and one f32 FMA.
+
+#if HUNCH_VNNI
+namespace vnni {
+#else
+namespace plain {
+#endif
+
+#if HUNCH_INT8_SIMD
+using D32 = hn::ScalableTag<int32_t>;
+using DF = hn::RebindToFloat<D32>;
+using D8 = hn::Repartition<int8_t, D32>;
+using V32 = hn::Vec<D32>;
+using VF = hn::Vec<DF>;
+using V8 = hn::Vec<D8>;
+
+#if HUNCH_VNNI
+// vpdpbusd multiplies unsigned by signed bytes: panels hold w + 128, and the integer sums of a block
+// start at -128 * sum(x).
+constexpr int32_t kOffset = 128;
+HWY_INLINE V32 Dot(V32 acc, V8 w, V8 x) {
+#if HWY_TARGET <= HWY_AVX3
+  return V32{_mm512_dpbusd_epi32(acc.raw, w.raw, x.raw)};
+#else
+  return V32{_mm256_dpbusd_avx_epi32(acc.raw, w.raw, x.raw)};
+#endif
+}
+#else
+constexpr int32_t kOffset = 0;
+HWY_INLINE V32 Dot(V32 acc, V8 w, V8 x) { return DotSigned(acc, w, x); }
+#endif
+
+constexpr size_t kPanelVectors = 2;
+// 2 vectors of sums, integer and f32, for each token: 24 of 32 registers, or 8 of 16.
+#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM
+constexpr int kTokens = 6;
+#else
+constexpr int kTokens = 2;
+#endif
+HWY_INLINE size_t PanelRows() { return kPanelVectors * hn::Lanes(D32()); }
+
+#else  // plain loops over a panel of one row
+constexpr int32_t kOffset = 0;
+constexpr int kTokens = 2;
+HWY_INLINE size_t PanelRows() { return 8; }
+#endif
+
+constexpr size_t kPanelDepth = 512;  // x 32 rows: 16 KB of codes and 2 to 4 KB of scales
+
+struct Panel {
+  int8_t* q;
+  float *scale, *min;
+  explicit Panel(std::byte* memory)
+      : q(reinterpret_cast<int8_t*>(memory)),
+        scale(reinterpret_cast<float*>(memory + kPanelDepth * PanelRows())),
+        min(scale + kPanelDepth / 16 * PanelRows()) {}
+  static size_t Bytes() { return PanelRows() * (kPanelDepth + (kPanelDepth / 16 + kPanelDepth / 32) * sizeof(float)); }
+};
+
+// Columns [from, from + depth) of rows [row, row + n_rows) of W; missing rows of the panel are zero.
+template <class Format>
+void FillPanel(const WeightView& W, size_t row, size_t n_rows, size_t from, size_t depth, const Panel& panel) {
+  const size_t R = PanelRows();
+  Unpacked u[4];
+  std::memset(u, 0, sizeof u);
+  for (size_t r = 0; r < R; r += 4) {
+    for (size_t at = 0; at < depth; at += 256) {
+      const size_t n = std::min<size_t>(256, depth - at);
+      for (size_t i = 0; i < 4; ++i) {
+        if (r + i < n_rows) {
+          const std::byte* blocks = W.row(row + r + i) + (from + at) / Format::kBlockElems * Format::kBlockBytes;
+          UnpackGroup<Format>(blocks, n, u[i]);
+        } else {
+          std::memset(&u[i], 0, sizeof u[i]);
+        }
+        for (size_t j = 0; j < n / Format::kSub; ++j)
+          panel.scale[(at / Format::kSub + j) * R + r + i] = u[i].scale[j];
+        if (Format::kHasMin)
+          for (size_t j = 0; j < n / 32; ++j) panel.min[(at / 32 + j) * R + r + i] = u[i].min[j];
+      }
+      auto* out = reinterpret_cast<uint32_t*>(panel.q) + at / 4 * R + r;
+#if HUNCH_INT8_SIMD
+      const Four d4;
+      const auto flip = hn::Set(d4, kOffset ? 0x80808080u : 0u);
+      const auto load = [&](size_t i, size_t k) HWY_ATTR {
+        return hn::Xor(hn::Load(d4, reinterpret_cast<const uint32_t*>(u[i].q + k)), flip);
+      };
+      for (size_t k = 0; k < n; k += 16, out += 4 * R)
+        Transpose4x4(load(0, k), load(1, k), load(2, k), load(3, k), out, R);
+#else
+      for (size_t k = 0; k < n; k += 4, out += R)
+        for (size_t i = 0; i < 4; ++i) std::memcpy(out + i, u[i].q + k, 4);
+#endif
+    }
+  }
+}
+
+// The x side of a tile of kTokens tokens, at the panel's first column.
+struct TokenTile {
+  const int8_t* q[kTokens];
+  const float* scale[kTokens];
+  const float* scaled_sum[kTokens];
+  const int32_t* start[kTokens];  // per kSub columns: -kOffset * sum of q
+  float* y[kTokens];              // first of the panel's rows
+};
+
+#if HUNCH_INT8_SIMD
+// y[t][0 .. rows) (+)= panel . x[t] over n_blocks of 32 columns for the first M tokens of the tile.
+template <class Format, int M>
+HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_blocks) {
+  const D32 d32;
+  const DF df;
+  const D8 d8;
+  const size_t N = hn::Lanes(d32);
+  constexpr size_t kSub = Format::kSub, kSteps = kSub / 4, kNSub = 32 / kSub;
+  VF sum0[M], sum1[M];
+  for (int t = 0; t < M; ++t) {
+    sum0[t] = hn::LoadU(df, x.y[t]);
+    sum1[t] = hn::LoadU(df, x.y[t] + N);
+  }
+  const int8_t* w = panel.q;
+  const float *scale = panel.scale, *min = panel.min;
+  for (size_t b = 0; b < n_blocks; ++b) {
+    for (size_t s = 0; s < kNSub; ++s) {
+      V32 dot0[M], dot1[M];
+      for (int t = 0; t < M; ++t) {
+        dot0[t] = dot1[t] = kOffset == 0 ? hn::Zero(d32) : hn::Set(d32, x.start[t][kNSub * b + s]);
+      }
+      for (size_t k = 0; k < kSteps; ++k, w += 8 * N) {
+        const V8 w0 = hn::Load(d8, w), w1 = hn::Load(d8, w + 4 * N);
+        for (int t = 0; t < M; ++t) {
+          int32_t four;
+          std::memcpy(&four, x.q[t] + 32 * b + kSub * s + 4 * k, 4);
+          const V8 xv = hn::BitCast(d8, hn::Set(d32, four));
+          dot0[t] = Dot(dot0[t], w0, xv);
+          dot1[t] = Dot(dot1[t], w1, xv);
+        }
+      }
+      const VF scale0 = hn::Load(df, scale), scale1 = hn::Load(df, scale + N);
+      scale += 2 * N;
+      for (int t = 0; t < M; ++t) {
+        const VF xs = hn::Set(df, x.scale[t][b]);
+        sum0[t] = hn::MulAdd(hn::ConvertTo(df, dot0[t]), hn::Mul(scale0, xs), sum0[t]);
+        sum1[t] = hn::MulAdd(hn::ConvertTo(df, dot1[t]), hn::Mul(scale1, xs), sum1[t]);
+      }
+    }
+    if (Format::kHasMin) {
+      const VF min0 = hn::Load(df, min), min1 = hn::Load(df, min + N);
+      min += 2 * N;
+      for (int t = 0; t < M; ++t) {
+        const VF xs = hn::Set(df, x.scaled_sum[t][b]);
+        sum0[t] = hn::NegMulAdd(min0, xs, sum0[t]);
+        sum1[t] = hn::NegMulAdd(min1, xs, sum1[t]);
+      }
+    }
+  }
+  for (int t = 0; t < M; ++t) {
+    hn::StoreU(sum0[t], df, x.y[t]);
+    hn::StoreU(sum1[t], df, x.y[t] + N);
+  }
+}
+#else
+template <class Format, int M>
+HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_blocks) {
+  const size_t R = PanelRows();
+  for (int t = 0; t < M; ++t)
+    for (size_t r = 0; r < R; ++r) {
+      float sum = x.y[t][r];
+      for (size_t at = 0; at < n_blocks * 32; at += Format::kSub) {
+        int32_t dot = 0;
+        for (size_t i = at; i < at + Format::kSub; ++i)
+          dot += int32_t(panel.q[(i / 4 * R + r) * 4 + i % 4]) * x.q[t][i];
+        sum += float(dot) * (panel.scale[at / Format::kSub * R + r] * x.scale[t][at / 32]);
+        if (Format::kHasMin && at % 32 == 0) sum -= panel.min[at / 32 * R + r] * x.scaled_sum[t][at / 32];
+      }
+      x.y[t][r] = sum;
+    }
+}
+#endif
+
+template <class Format>
+void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
+  const Panel panel(memory);
+  const size_t R = PanelRows();
+  alignas(64) float partial[kTokens][64];  // y of a panel with fewer rows than R
+  for (size_t row = begin; row < end; row += R) {
+    const size_t n_rows = std::min(R, end - row);
+    for (size_t t = 0; t < x.n_tokens; ++t) {
+      float* y = a.Y.data + t * a.Y.row_stride + row;
+      for (size_t r = 0; r < n_rows; ++r) y[r] = a.bias ? a.bias[row + r] : 0.0f;
+    }
+    for (size_t from = 0; from < a.W.cols; from += kPanelDepth) {
+      const size_t depth = std::min(kPanelDepth, a.W.cols - from);
+      FillPanel<Format>(a.W, row, n_rows, from, depth, panel);
+      for (size_t t = 0; t < x.n_tokens; t += kTokens) {
+        const int n = int(std::min<size_t>(kTokens, x.n_tokens - t));
+        TokenTile tile;
+        for (int k = 0; k < kTokens; ++k) {
+          const size_t token = t + size_t(k < n ? k : 0);
+          tile.q[k] = x.q_row(token) + from;
+          tile.scale[k] = x.scale_row(token) + from / 32;
+          tile.scaled_sum[k] = x.scaled_sum_row(token) + from / 32;
+          tile.start[k] = (Format::kSub == 16 ? x.start16_row(token) : x.start32_row(token)) + from / Format::kSub;
+          tile.y[k] = a.Y.data + token * a.Y.row_stride + row;
+          if (n_rows < R || k >= n) {  // k >= n: a repeated token whose result is dropped
+            std::memset(partial[k], 0, sizeof partial[k]);
+            std::memcpy(partial[k], tile.y[k], n_rows * sizeof(float));
+            tile.y[k] = partial[k];
+          }
+        }
+        if (n > 4) {
+          MultiplyTile<Format, kTokens>(panel, tile, depth / 32);
+        } else if (n > 2) {
+          MultiplyTile<Format, kTokens < 4 ? kTokens : 4>(panel, tile, depth / 32);
+        } else {
+          MultiplyTile<Format, 2>(panel, tile, depth / 32);
+        }
+        if (n_rows < R)
+          for (int k = 0; k < n; ++k)
+            std::memcpy(a.Y.data + (t + size_t(k)) * a.Y.row_stride + row, partial[k], n_rows * sizeof(float));
+      }
+    }
+  }
+}
+
+void Gemm(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
+  switch (a.W.dtype) {
+    case DType::kQ8_0: return GemmRange<FormatQ8_0>(a, x, begin, end, memory);
+    case DType::kQ4_0: return GemmRange<FormatQ4_0>(a, x, begin, end, memory);
+    case DType::kQ4_K: return GemmRange<FormatQ4_K>(a, x, begin, end, memory);
+    case DType::kQ5_K: return GemmRange<FormatQ5_K>(a, x, begin, end, memory);
+    case DType::kQ6_K: return GemmRange<FormatQ6_K>(a, x, begin, end, memory);
+    default: HUNCH_CHECK(false, "gemm_int8 on {}", name_of(a.W.dtype));
+  }
+}
+
+}  // namespace vnni or plain

@@ -1,0 +1,49 @@
+#include <algorithm>
+#include <cstring>
+
+#include "base/checked_math.h"
+#include "kernels/gemv.h"
+
+namespace hunch {
+
+void add_rows(ThreadPool& pool, AxpyArgs args, size_t n_positions, MatView<float> Y, Scratch& scratch) {
+  if (n_positions == 0 || Y.rows == 0) return;
+  constexpr size_t kGrain = 4;  // rows that the kernel adds together
+  const size_t n_threads = pool.n_threads();
+  if (n_threads == 1 || n_positions <= kGrain) {
+    args.y = Y.data;
+    args.y_stride = Y.row_stride;
+    gemv_axpy(args, 0, n_positions);
+    return;
+  }
+  // Whole lines per row, so that no two threads write to one.
+  const size_t stride = round_up(Y.cols, 16), n = Y.rows * stride;
+  float* sums = scratch.get<float>(n_threads * n + n_threads).data();
+  float* used = sums + n_threads * n;
+  std::fill(used, used + n_threads, 0.0f);
+  args.y_stride = stride;
+  pool.parallel_for(n_positions, kGrain, [&](size_t begin, size_t end, size_t thread) {
+    AxpyArgs own = args;
+    own.y = sums + thread * n;
+    std::memset(own.y, 0, n * sizeof(float));
+    gemv_axpy(own, begin, end);
+    used[thread] = 1;
+  });
+  const auto add = [&](size_t begin, size_t end, size_t) {
+    for (size_t t = 0; t < Y.rows; ++t) {
+      float* y = Y.data + t * Y.row_stride;
+      for (size_t thread = 0; thread < n_threads; ++thread) {
+        const float* own = sums + thread * n + t * stride;
+        if (used[thread] != 0)
+          for (size_t c = begin; c < end; ++c) y[c] += own[c];
+      }
+    }
+  };
+  if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the pool
+    add(0, Y.cols, 0);
+  } else {
+    pool.parallel_for(Y.cols, 64, add);
+  }
+}
+
+}  // namespace hunch
