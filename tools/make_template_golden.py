@@ -5,7 +5,7 @@
     make_template_golden.py --answer IN OUT     render the requests of IN into OUT
 
 The environment is the one in which Hugging Face renders chat templates: trim_blocks, lstrip_blocks,
-loop controls, a plain `tojson`, `raise_exception`, and `strftime_now`, which here shows a fixed time.
+loop controls, a plain `tojson`, `raise_exception`, and `strftime_now`, which here shows a fixed time in UTC.
 IN holds a JSON list of {"template", "variables"}; OUT gets a list of {"text"} or {"error"}.
 """
 import argparse
@@ -47,7 +47,7 @@ def make_environment():
 
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = lambda form: datetime.datetime.fromtimestamp(FIXED_TIME).strftime(form)
+    env.globals["strftime_now"] = lambda form: datetime.datetime.fromtimestamp(FIXED_TIME, datetime.timezone.utc).strftime(form)
     return env
 
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -107,6 +108,8 @@ Json ask_python(const Json& requests) {
 TEST(SharedTemplates, RenderAsPythonDoes) {
   const auto shared = shared_dir();
   if (!shared) GTEST_SKIP() << "templates/jinja of the shared data is not here";
+  setenv("TZ", "UTC0", 1);  // the script's clock stands still in UTC
+  tzset();
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(*shared / "templates/jinja")) {
     if (entry.path().extension() == ".jinja") files.push_back(entry.path());

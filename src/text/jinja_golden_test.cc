@@ -2,6 +2,8 @@
 // tools/make_template_golden.py got for them.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -18,7 +20,14 @@ Json read_fixture(const std::string& name) {
   return Json::parse(read_file(path));
 }
 
-class JinjaGolden : public testing::TestWithParam<const char*> {};
+class JinjaGolden : public testing::TestWithParam<const char*> {
+ protected:
+  // The fixtures show the time in UTC.
+  void SetUp() override {
+    setenv("TZ", "UTC0", 1);
+    tzset();
+  }
+};
 
 TEST_P(JinjaGolden, RendersAsPythonDoes) {
   const Json cases = read_fixture(GetParam()), variables = read_fixture("variables");
@@ -118,11 +127,15 @@ TEST(JinjaLimits, BoundNestingWithoutExhaustingTheStack) {
     return out;
   };
   const size_t n = 20'000;
-  for (const std::string open : {"(", "[", "{1:", "not ", "-", "f(", "x if 1 else "}) {
-    EXPECT_NE(error_of("{{ " + repeat(open, n) + " }}").find("nested too deeply"), std::string::npos) << open;
+  const std::pair<const char*, const char*> nested[] = {{"(", ")"},  {"[", "]"},   {"{1:", "}"}, {"f(", ")"},
+                                                        {"a[", "]"}, {"not ", ""}, {"-", ""},    {"1 if 1 else ", ""}};
+  for (const auto& [open, close] : nested) {
+    const std::string error = error_of("{{ " + repeat(open, n) + "1" + repeat(close, n) + " }}");
+    EXPECT_NE(error.find("nested too deeply"), std::string::npos) << open << "\n" << error.substr(0, 200);
   }
   EXPECT_NE(error_of(repeat("{% if 1 %}", n)).find("nested too deeply"), std::string::npos);
-  EXPECT_NE(error_of("{% set " + repeat("(", n)).find("nested too deeply"), std::string::npos);
+  EXPECT_NE(error_of("{% set " + repeat("(", n) + "a" + repeat(")", n) + " = 1 %}").find("nested too deeply"),
+            std::string::npos);
   // Chains are long, not deep: sums render, long chains of filters are refused.
   EXPECT_EQ(render("{{ 0" + repeat(" + 1", n) + " }}", Json::object()), std::to_string(n));
   EXPECT_EQ(render("{{ false" + repeat(" or 0", n) + " or 'end' }}", Json::object()), "end");

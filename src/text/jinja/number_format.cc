@@ -24,12 +24,13 @@ int parse_number(std::string_view text, size_t& at, const char* what) {
 }
 
 std::string in_base(Int value, unsigned base, bool upper) {
+  const std::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
-  __extension__ unsigned __int128 left =
-      value < 0 ? -static_cast<unsigned __int128>(value) : static_cast<unsigned __int128>(value);
+  Int left = value;
   do {
-    out += (upper ? "0123456789ABCDEF" : "0123456789abcdef")[static_cast<unsigned>(left % base)];
-    left /= base;
+    const int digit = int(left % Int(base));  // has the sign of `value`, so that the smallest Int needs no negation
+    out += digits[size_t(digit < 0 ? -digit : digit)];
+    left /= Int(base);
   } while (left != 0);
   std::reverse(out.begin(), out.end());
   return out;

@@ -84,7 +84,8 @@ Value word_count(Runtime&, const Value& input, const CallArgs& args) {
   Params("wordcount", args, {});
   Int n = 0;
   bool in_word = false;
-  for (View c : characters(to_text(input))) {
+  const std::string text = to_text(input);
+  for (View c : characters(text)) {
     const int32_t value = decode_at(c, 0).value;
     const bool word = value == '_' || is_alpha(value) || is_numeric(value);
     n += word && !in_word;

@@ -27,10 +27,10 @@ class Fault : public std::runtime_error {
 
 // No single text that an operation makes is longer. Nested containers can share parts, so that what
 // they print may be exponentially larger than what they hold.
-inline constexpr size_t kMaxTextBytes = size_t{64} << 20;
+inline constexpr size_t kMaxTextBytes = size_t{16} << 20;
 // Throws Fault when n_bytes is more than that.
 inline void check_text_size(size_t n_bytes) {
-  if (n_bytes > kMaxTextBytes) throw Fault("a text of more than 64 MiB; the template is probably in a runaway loop");
+  if (n_bytes > kMaxTextBytes) throw Fault("a text of more than 16 MiB; the template is probably in a runaway loop");
 }
 
 enum class Kind : uint8_t { kUndefined, kNone, kBool, kInt, kFloat, kString, kList, kTuple, kDict, kObject };
