@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "text/byte_alphabet.h"
+#include "text/space_mark.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -55,10 +56,11 @@ Tokenizer sentencepiece() {
   return Tokenizer(spec);
 }
 
-void check(const Tokenizer& tokenizer, std::string_view text) {
+// SentencePiece cannot tell a typed U+2581 from a space: `back` is what comes back.
+void check(const Tokenizer& tokenizer, std::string_view text, std::string_view back) {
   const std::vector<int32_t> ids = tokenizer.encode(text, {.add_special = false});
   const std::string whole = tokenizer.decode(ids);
-  if (whole != text) std::abort();
+  if (whole != back) std::abort();
   StreamDecoder stream(tokenizer);
   std::string streamed;
   for (int32_t id : ids) {
@@ -67,7 +69,7 @@ void check(const Tokenizer& tokenizer, std::string_view text) {
     streamed += part;
   }
   streamed += stream.finish();
-  if (streamed != replace_invalid_utf8(text)) std::abort();
+  if (streamed != replace_invalid_utf8(back)) std::abort();
 }
 
 }  // namespace
@@ -75,7 +77,7 @@ void check(const Tokenizer& tokenizer, std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Tokenizer kByteBpe = byte_bpe(), kSentencePiece = sentencepiece();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  check(kByteBpe, text);
-  check(kSentencePiece, text);
+  check(kByteBpe, text, text);
+  check(kSentencePiece, text, from_space_marks(text));
   return 0;
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "io/printable.h"
+#include "text/json_number.h"
 #include "text/sentencepiece_model.h"
 #include "text/tiktoken.h"
 #include "text/tokenizer_json.h"
@@ -97,7 +98,8 @@ void add_token(TokenizerSpec& spec, int64_t id, const std::string& text, bool sp
 // added_tokens.json ({text: id}) and tokenizer_config's added_tokens_decoder ({id: rules}).
 void add_tokens(TokenizerSpec& spec, const Companions& files) {
   std::vector<std::pair<int64_t, std::string>> added;
-  for (const auto& [text, id] : files.added_tokens.items()) added.emplace_back(id.get<int64_t>(), text);
+  for (const auto& [text, id] : files.added_tokens.items())
+    added.emplace_back(json_integer(id, "added_tokens.json"), text);
   std::ranges::sort(added);
   for (const auto& [id, text] : added) {
     const bool listed = spec.pieces.size() > static_cast<size_t>(std::max<int64_t>(id, 0)) && id_of(spec, text) == id;

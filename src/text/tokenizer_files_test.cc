@@ -143,6 +143,8 @@ TEST(TokenizerJson, RefusesMalformedFiles) {
   Json json = tiny_json();
   json["model"]["vocab"]["far"] = 1000000000;
   error_of(ErrorKind::kFormat, [&] { parse(json); });
+  json["model"]["vocab"]["far"] = 4.6e66;  // found by the fuzzer: not an integer
+  error_of(ErrorKind::kFormat, [&] { parse(json); });
   Json nested = nullptr;
   for (int i = 0; i < 40; ++i) nested = {{"type", "Sequence"}, {"normalizers", Json::array({nested})}};
   json = tiny_json();

@@ -1,9 +1,11 @@
 #include "text/tokenizer_json.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "io/printable.h"
+#include "text/json_number.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer_json_steps.h"
 
@@ -84,18 +86,22 @@ void read_pieces(const Json& model, Vocabulary vocabulary) {
   if (vocab.is_array()) {  // Unigram: [[piece, score], ...]
     for (const Json& entry : vocab) {
       const std::string piece = entry.at(0).get<std::string>();
-      spec.scores.push_back(entry.at(1).get<float>());
+      const double score = entry.at(1).get<double>();
+      if (!(std::abs(score) < 1e30))
+        fail(ErrorKind::kFormat, "tokenizer.json: '{}' scores {}", printable(piece), score);
+      spec.scores.push_back(static_cast<float>(score));
       vocabulary.put(static_cast<int64_t>(spec.scores.size()) - 1, piece, type_of_piece(piece));
     }
     return;
   }
-  for (const auto& [piece, id] : vocab.items()) vocabulary.put(id.get<int64_t>(), piece, type_of_piece(piece));
+  for (const auto& [piece, id] : vocab.items())
+    vocabulary.put(json_integer(id, "tokenizer.json: vocab"), piece, type_of_piece(piece));
 }
 
 void read_added_tokens(const Json& added, Vocabulary vocabulary) {
   TokenizerSpec& spec = vocabulary.spec;
   for (const Json& token : added) {
-    const int64_t id = token.at("id").get<int64_t>();
+    const int64_t id = json_integer(token.at("id"), "tokenizer.json: added_tokens");
     const bool special = flag(token, "special", false);
     vocabulary.put(id, token.at("content").get<std::string>(), special ? TokenType::kControl : TokenType::kUserDefined);
     const TokenReach reach{static_cast<int32_t>(id), flag(token, "lstrip", false), flag(token, "rstrip", false),
@@ -144,15 +150,16 @@ void read_unknown(const Json& model, TokenizerSpec& spec) {
   const Json& id = at_or_null(model, "unk_id");
   const Json& token = at_or_null(model, "unk_token");
   if (id.is_number_integer()) {
-    spec.unk = id.get<int32_t>();
+    const int64_t n = id.get<int64_t>();
+    if (n < 0 || static_cast<uint64_t>(n) >= spec.pieces.size()) {
+      fail(ErrorKind::kFormat, "tokenizer.json: unk_id {} is outside the vocabulary", n);
+    }
+    spec.unk = static_cast<int32_t>(n);
   } else if (token.is_string()) {
     const auto it = std::ranges::find(spec.pieces, token.get<std::string>());
     if (it != spec.pieces.end()) spec.unk = static_cast<int32_t>(it - spec.pieces.begin());
   }
   if (!spec.unk) return;
-  if (*spec.unk < 0 || static_cast<size_t>(*spec.unk) >= spec.pieces.size()) {
-    fail(ErrorKind::kFormat, "tokenizer.json: unk_id {} is outside the vocabulary", *spec.unk);
-  }
   if (spec.kind != TokenizerKind::kByteBpe) spec.types[static_cast<size_t>(*spec.unk)] = TokenType::kUnknown;
 }
 

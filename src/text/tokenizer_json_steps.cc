@@ -1,8 +1,11 @@
 #include "text/tokenizer_json_steps.h"
 
+#include <limits>
+
 #include "base/error.h"
 #include "io/printable.h"
 #include "text/base64.h"
+#include "text/json_number.h"
 #include "text/pre_tokenizer.h"
 
 namespace hunch::tokenizer_json {
@@ -195,7 +198,11 @@ void read_pre_tokenizer(const Json& section, TokenizerSpec& spec) {
 
 void read_post_processor(const Json& section, TokenizerSpec& spec) {
   const auto set = [&](std::optional<int32_t>& id, bool& add, const Json& value) {
-    id = value.get<int32_t>();
+    const int64_t n = json_integer(value, "tokenizer.json: post_processor");
+    if (n < 0 || n > std::numeric_limits<int32_t>::max()) {
+      fail(ErrorKind::kFormat, "tokenizer.json: the post-processor adds the token {}", n);
+    }
+    id = static_cast<int32_t>(n);
     add = true;
   };
   for (const Json* step : flatten(section, "processors")) {

@@ -14,15 +14,10 @@ constexpr double kUnknownPenalty = 10.0;
 
 bool is_normal(TokenType type) { return type == TokenType::kNormal || type == TokenType::kUndefined; }
 
-size_t n_chars(std::string_view text) {
-  return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
-}
-
 }  // namespace
 
 Unigram::Unigram(const TokenizerSpec& spec) : scores_(spec.scores.begin(), spec.scores.end()) {
-  double least = 0, most = -std::numeric_limits<double>::infinity();
+  double least = 0, most = 0;
   for (size_t id = 0; id < spec.pieces.size(); ++id) {
     if (!is_normal(spec.types[id])) continue;
     least = std::min(least, scores_[id]);
@@ -34,8 +29,8 @@ Unigram::Unigram(const TokenizerSpec& spec) : scores_(spec.scores.begin(), spec.
     std::string_view piece = spec.pieces[id];
     if (piece.empty()) continue;
     if (spec.types[id] == TokenType::kUserDefined) {
-      // As good as one best piece per character, or nearly: SentencePiece's own rule.
-      scores_[id] = static_cast<double>(n_chars(piece)) * std::max(most, -1e6) - 0.1;
+      // SentencePiece's own rule: bytes times the best score, which it never takes below zero, minus a little.
+      scores_[id] = static_cast<double>(piece.size()) * most - 0.1;
       piece = marked.emplace_back(to_space_marks(piece));
     } else if (!is_normal(spec.types[id])) {
       continue;

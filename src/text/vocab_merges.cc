@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "io/printable.h"
+#include "text/json_number.h"
 
 namespace hunch {
 namespace {
@@ -13,7 +14,7 @@ void read_vocab(std::string_view bytes, TokenizerSpec& spec) {
   if (!vocab.is_object()) fail(ErrorKind::kFormat, "vocab.json: expected an object of pieces and ids");
   const size_t limit = 2 * vocab.size() + 4096;
   for (const auto& [piece, value] : vocab.items()) {
-    const auto id = value.get<int64_t>();
+    const auto id = json_integer(value, "vocab.json");
     if (id < 0 || static_cast<uint64_t>(id) >= limit) {
       fail(ErrorKind::kFormat, "vocab.json: '{}' has the id {} in a vocabulary of {}", printable(piece), id,
            vocab.size());
