@@ -211,6 +211,37 @@ TEST(Tokenizer, LongWordsMergeAsShortOnes) {
   }
 }
 
+TEST(Tokenizer, OfEqualPairsTheLeftmostIsMerged) {
+  TokenizerSpec spec;
+  spec.pieces = {"a", "aa"};
+  spec.types.assign(2, TokenType::kNormal);
+  spec.merges = {"a a"};
+  const Tokenizer tokenizer(spec);
+  for (size_t n : {3, 7, 31, 101}) {
+    Ids want(n / 2, 1);
+    want.push_back(0);
+    EXPECT_EQ(tokenizer.encode(std::string(n, 'a')), want);
+  }
+}
+
+TEST(Tokenizer, WordsThatComeBackAreEncodedAsTheFirstTime) {
+  for (const char* name : {"bpe", "spm"}) {
+    TokenizerSpec spec = fixture_spec(name);
+    spec.add_space_prefix = false;
+    const Tokenizer tokenizer(spec);
+    std::string text;
+    Ids want;
+    for (int i = 0; i < 12; ++i) {
+      for (const char* word : {" donkey", " said", " the", " xyz", " miller"}) {
+        text += word;
+        const Ids ids = tokenizer.encode(word, kPlain);
+        want.insert(want.end(), ids.begin(), ids.end());
+      }
+    }
+    EXPECT_EQ(tokenizer.encode(text, kPlain), want) << name;
+  }
+}
+
 TEST(Tokenizer, EndlessWordsAreEncodedInReasonableTime) {
   for (const char* name : {"bpe", "spm", "unigram"}) {
     const Tokenizer tokenizer(fixture_spec(name));
