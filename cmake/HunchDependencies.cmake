@@ -74,6 +74,18 @@ else()
   add_library(utf8proc::utf8proc ALIAS utf8proc)
 endif()
 
+# Line editing in `hunch chat`. Optional: without it, chat reads plain lines.
+find_path(LIBEDIT_INCLUDE_DIR histedit.h)
+find_library(LIBEDIT_LIBRARY edit)
+add_library(hunch_line_editing INTERFACE)
+if(LIBEDIT_INCLUDE_DIR AND LIBEDIT_LIBRARY)
+  target_include_directories(hunch_line_editing INTERFACE ${LIBEDIT_INCLUDE_DIR})
+  target_link_libraries(hunch_line_editing INTERFACE ${LIBEDIT_LIBRARY})
+  target_compile_definitions(hunch_line_editing INTERFACE HUNCH_HAVE_LIBEDIT)
+else()
+  message(STATUS "hunch: libedit is not installed, `hunch chat` will read plain lines")
+endif()
+
 if(HUNCH_TESTS)
   find_package(GTest 1.12 QUIET)
   if(NOT GTest_FOUND)

@@ -9,41 +9,48 @@
 
 namespace hunch::cli {
 
-// Options that every verb which loads a model has.
+// Options that every verb which opens a model has.
 struct ModelFlags {
-  std::string model;           // GGUF file, HF folder, llama2.c .bin, or hub id
-  size_t n_threads = 0;        // 0: one per physical core
+  std::string model;         // GGUF file, HF folder, llama2.c .bin, or hub id
+  size_t n_threads = 0;      // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
-  std::string force_target;    // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
-  bool quiet = false;          // no first and last line, no progress
+  bool quiet = false;        // no first and last line, no progress, no notes
 };
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f32";        // f32 | f16
-  std::string mode = "exact";    // dense | exact
+  std::string kv = "f32";     // f32 | f16
+  std::string mode = "exact";  // dense | exact
   double oracle_density = 1.0;
 };
 
 struct SamplerFlags {
-  SamplerOptions options;
+  // The command line's defaults: a little calmer than the model's own distribution, which the
+  // defaults of SamplerOptions are.
+  SamplerOptions options = [] {
+    SamplerOptions o;
+    o.temperature = 0.8f;
+    o.top_p = 0.95f;
+    return o;
+  }();
   std::vector<std::string> logit_bias;  // "ID=BIAS"
-  std::optional<uint64_t> seed;         // none: from the clock, and printed with --json
+  std::optional<uint64_t> seed;         // none: a new one each time, printed
 };
 
 struct RunFlags {
   ModelFlags model;
   ContextFlags context;
   SamplerFlags sampler;
-  std::string prompt, prompt_file, ids;
-  bool special = false;          // parse special tokens in the prompt
+  std::optional<std::string> prompt, prompt_file, ids;  // at most one; none: standard input
+  bool special = false;        // parse special tokens in the prompt
   bool no_bos = false;
   size_t n_tokens = 128;
   std::vector<std::string> stop;
   bool ignore_end = false;
-  size_t top_log_probs = 0;
+  std::optional<uint64_t> top_log_probs;
 };
 
 struct ChatFlags {
@@ -63,18 +70,19 @@ struct TemplateFlags {
 struct LogitsFlags {
   ModelFlags model;
   ContextFlags context;
-  std::string ids, prompt, out;
+  std::optional<std::string> ids, prompt;
+  std::string out;
 };
 
 struct TokenizeFlags {
   ModelFlags model;
-  std::string text, file;
+  std::optional<std::string> text, file;  // at most one; none: standard input
   bool special = false, no_bos = false, pieces = false;
 };
 
 struct DetokenizeFlags {
   ModelFlags model;
-  std::string ids, file;
+  std::optional<std::string> ids, file;
   bool skip_special = false;
 };
 
@@ -98,33 +106,34 @@ struct EvalFlags {
 struct BenchFlags {
   ModelFlags model;
   ContextFlags context;
-  std::vector<size_t> prompt, generate;
+  std::vector<size_t> prompt = {512}, generate = {128};
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
 };
 
 struct PullFlags {
-  std::string id, revision = "main";
+  std::string id;
+  std::optional<std::string> revision;
   size_t n_parallel = 4;
   bool offline = false, json = false, quiet = false;
 };
 
-// Parses the command line and calls the verb. Returns the exit code (0 ok, 1 failed, 2 bad usage);
-// errors are printed here, by main's catch, and nowhere else.
+// Parses the command line and calls the verb. Returns the exit code (0 ok, 1 failed, 2 bad usage,
+// 130 interrupted); errors are caught and printed here and nowhere else.
 int run_command_line(int argc, char** argv);
 
-// The verbs, one file each.
-int run(const RunFlags&);
-int chat(const ChatFlags&);
-int show_template(const TemplateFlags&);
-int logits(const LogitsFlags&);
-int tokenize(const TokenizeFlags&);
-int detokenize(const DetokenizeFlags&);
-int inspect(const InspectFlags&);
-int convert(const ConvertFlags&);
-int quantize(const ConvertFlags&);
-int eval(const EvalFlags&);
-int bench(const BenchFlags&);
-int pull(const PullFlags&);
+// The verbs, one file each. They return the exit code and throw Error.
+int run(const RunFlags& flags);
+int chat(const ChatFlags& flags);
+int show_template(const TemplateFlags& flags);
+int logits(const LogitsFlags& flags);
+int tokenize(const TokenizeFlags& flags);
+int detokenize(const DetokenizeFlags& flags);
+int inspect(const InspectFlags& flags);
+int convert(const ConvertFlags& flags);
+int quantize(const ConvertFlags& flags);
+int eval(const EvalFlags& flags);
+int bench(const BenchFlags& flags);
+int pull(const PullFlags& flags);
 
 }  // namespace hunch::cli

@@ -68,7 +68,11 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
   std::vector<int32_t> history(prompt_ids.begin(), prompt_ids.end());
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   std::optional<StreamDecoder> decoder;
-  if (tokenizer) decoder.emplace(*tokenizer);
+  // After a prompt, the text goes on: its first token keeps the space that it begins with.
+  const bool begins_text = context.n_tokens() == 0 && tokenizer && std::ranges::all_of(prompt_ids, [&](int32_t id) {
+    return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
+  });
+  if (tokenizer) decoder.emplace(*tokenizer, true, begins_text);
   const StopStrings stops(options.stop);
 
   const ForwardStats at_start = context.stats();

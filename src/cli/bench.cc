@@ -1,0 +1,80 @@
+// hunch bench: speed of prompt processing and generation, and of the machine.
+#include "engine/bench.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/session_io.h"
+#include "kernels/simd_target.h"
+
+namespace hunch::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json machine_json(const MachineSpeed& speed) {
+  const MachineInfo info = machine_info();
+  return {{"cpu", info.cpu},
+          {"simd_target", info.simd_target},
+          {"n_cores", info.n_cores},
+          {"memory_bytes", info.memory_bytes},
+          {"n_threads", speed.n_threads},
+          {"read_gb_per_s", speed.read_gb_per_s}};
+}
+
+// Measures afresh, and keeps it.
+int bench_machine(const BenchFlags& flags) {
+  if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
+  ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+  const MachineSpeed speed = measure_machine(pool);
+  cache_machine_speed(speed);
+  if (flags.model.json) {
+    print_json({{"machine", machine_json(speed)}});
+    return 0;
+  }
+  const MachineInfo info = machine_info();
+  print(table({{"cpu", info.cpu},
+               {"simd target", info.simd_target},
+               {"cores", std::to_string(info.n_cores)},
+               {"memory", human_bytes(double(info.memory_bytes))},
+               {"read bandwidth", fmt::format("{:.1f} GB/s with {} threads", speed.read_gb_per_s, speed.n_threads)}},
+              {1}));
+  return 0;
+}
+
+}  // namespace
+
+int bench(const BenchFlags& flags) {
+  if (flags.machine) return bench_machine(flags);
+  if (flags.prompt.empty() && flags.generate.empty()) fail(ErrorKind::kUsage, "nothing to measure: --prompt and --generate are both empty");
+  if (flags.n_repeats == 0) fail(ErrorKind::kUsage, "--repeats: expected at least 1, found 0");
+  const Engine engine = open_engine(flags.model);
+  print_first_line(engine, flags.model, flags.context, 0, 0);
+  const MachineSpeed machine = machine_speed(*engine.pool, flags.model.quiet);
+  std::vector<BenchRow> rows;
+  {
+    ProgressBar bar(!flags.model.quiet);
+    rows = bench(engine, context_options(flags.context), {flags.prompt, flags.generate, flags.n_repeats, flags.depth}, bar.progress());
+  }
+  if (flags.model.json) {
+    Json json = {{"machine", machine_json(machine)}, {"model", model_json(engine, flags.model)}, {"rows", Json::array()}};
+    for (const BenchRow& row : rows)
+      json["rows"].push_back({{"name", row.name},
+                              {"tokens_per_s", row.tokens_per_s},
+                              {"tokens_per_s_stddev", row.tokens_per_s_stddev},
+                              {"gb_per_s", row.gb_per_s},
+                              {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}});
+    print_json(json);
+    return 0;
+  }
+  std::vector<std::vector<std::string>> cells = {{"row", "tokens/s", "+-", "GB/s", "of bandwidth"}};
+  for (const BenchRow& row : rows)
+    cells.push_back({row.name, fmt::format("{:.2f}", row.tokens_per_s), fmt::format("{:.2f}", row.tokens_per_s_stddev), fmt::format("{:.2f}", row.gb_per_s),
+                     fmt::format("{:.0f} %", 100 * row.gb_per_s / machine.read_gb_per_s)});
+  print(table(cells));
+  if (!flags.model.quiet) note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads, machine.read_gb_per_s));
+  return 0;
+}
+
+}  // namespace hunch::cli

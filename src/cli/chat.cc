@@ -1,0 +1,170 @@
+// hunch chat: talk with a model.
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/console.h"
+#include "cli/conversation.h"
+#include "cli/line_editor.h"
+#include "cli/reblock_price.h"
+#include "cli/session_io.h"
+#include "io/hub.h"
+
+namespace hunch::cli {
+namespace {
+
+constexpr const char* kHelp =
+    "  /reset          forget the conversation\n"
+    "  /system TEXT    change the system message (without TEXT: remove it)\n"
+    "  /save FILE      write the conversation as JSON (`hunch template --messages FILE` reads it)\n"
+    "  /help           this list\n"
+    "  /quit           leave; so do Ctrl-D, and Ctrl-C twice\n"
+    "A \\ at the end of a line continues the message on the next one. Ctrl-C stops an answer.";
+
+std::filesystem::path history_file() {
+  try {
+    return pull_options_from_environment().home / "chat_history";
+  } catch (const Error&) {
+    return {};  // no home folder: no history
+  }
+}
+
+class Chat {
+ public:
+  Chat(const ChatFlags& flags, const Engine& engine, Context& context, ChatText text, GenerateOptions options)
+      : flags_(flags), editor_(history_file()), conversation_(engine, context, std::move(text), std::move(options), flags.template_file == "plain") {
+    conversation_.set_system(flags.system);
+  }
+
+  // Until the end of the input.
+  void talk() {
+    if (editor_.interactive() && !flags_.model.quiet) note("Type a message, or /help.");
+    for (std::string line; next_message(line);) {
+      if (line.starts_with('/')) {
+        if (!command(line)) return;
+      } else if (line.find_first_not_of(" \t\r\n") != line.npos) {
+        answer(line);
+      }
+    }
+  }
+
+  const Speed& speed() const { return speed_; }
+  const nlohmann::ordered_json& messages() const { return conversation_.messages(); }
+
+ private:
+  // False at the end. Ctrl-C on an empty line asks for a second one.
+  bool next_message(std::string& message) {
+    message.clear();
+    bool warned = false;
+    for (std::string line;;) {
+      switch (editor_.read(message.empty() ? "> " : "| ", line)) {
+        case LineEditor::Result::kEnd:
+          if (editor_.interactive()) note("");
+          return !message.empty();
+        case LineEditor::Result::kInterrupted:
+          if (!editor_.interactive() || warned) return false;
+          warned = true;
+          message.clear();
+          note("(Ctrl-C again or Ctrl-D to leave)");
+          continue;
+        case LineEditor::Result::kLine: break;
+      }
+      warned = false;
+      message += line;
+      if (!message.ends_with('\\')) return true;
+      message.back() = '\n';
+    }
+  }
+
+  // False to leave.
+  bool command(const std::string& line) {
+    const size_t space = std::min(line.find(' '), line.size());
+    const std::string name = line.substr(0, space);
+    const size_t begin = line.find_first_not_of(' ', space);
+    const std::string rest = begin == line.npos ? "" : line.substr(begin);
+    if (name == "/quit" || name == "/exit") return false;
+    if (name == "/help") {
+      note(kHelp);
+    } else if (name == "/reset") {
+      conversation_.reset();
+      note("(forgotten)");
+    } else if (name == "/system") {
+      conversation_.set_system(rest);
+      note(rest.empty() ? "(no system message)" : "(system message set)");
+    } else if (name == "/save") {
+      save(rest);
+    } else {
+      note(fmt::format("(no command {}; /help lists them)", name));
+    }
+    return true;
+  }
+
+  void save(const std::string& path) {
+    if (path.empty()) return note("(where to? /save FILE)");
+    try {
+      AtomicFile file(path);
+      file.write(conversation_.messages().dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+      file.commit();
+      note(fmt::format("(saved {})", path));
+    } catch (const Error& e) {
+      note(fmt::format("({})", e.what()));
+    }
+  }
+
+  void answer(const std::string& question) {
+    bool shown = false;
+    try {
+      const Conversation::Answer a = conversation_.say(question, [&](const GeneratedToken& token) {
+        const size_t begin = shown ? 0 : token.text.find_first_not_of(" \n");
+        if (begin == token.text.npos) return true;
+        shown = true;
+        if (!flags_.model.json) print(std::string_view(token.text).substr(begin));
+        return true;
+      });
+      if (!flags_.model.json) print("\n");
+      speed_.n_prompt += a.generated.n_prompt;
+      speed_.n_generated += a.generated.ids.size();
+      speed_.prompt_seconds += a.generated.prompt_seconds;
+      speed_.seconds += a.generated.seconds;
+      speed_.prompt_stats.add(a.generated.prompt_stats);
+      speed_.stats.add(a.generated.stats);
+      if (a.n_forgotten) note(fmt::format("(the context is full: the oldest {} forgotten)", a.n_forgotten == 1 ? "turn was" : fmt::format("{} turns were", a.n_forgotten)));
+      switch (a.generated.stop_reason) {
+        case StopReason::kInterrupted: note("(stopped)"); break;
+        case StopReason::kLength: note("(cut at the length of --tokens)"); break;
+        case StopReason::kContextFull: note("(cut: the context is full)"); break;
+        default: break;
+      }
+    } catch (const Error& e) {
+      // What one message did wrong does not end the conversation; without a person, it does.
+      if (!editor_.interactive()) throw;
+      note(fmt::format("{}({})", shown ? "\n" : "", e.what()));
+    }
+  }
+
+  const ChatFlags& flags_;
+  LineEditor editor_;
+  Conversation conversation_;
+  Speed speed_;
+};
+
+}  // namespace
+
+int chat(const ChatFlags& flags) {
+  GenerateOptions options;
+  options.n_tokens = flags.n_tokens;
+  options.sampler = sampler_options(flags.sampler);
+  if (flags.template_file == "plain") options.stop = {"\nUser:", "\nAssistant:"};
+  const Engine engine = open_engine(flags.model);
+  ChatText text = chat_text(&engine.need_tokenizer(), flags.template_file);
+  Context context(engine, context_options(flags.context));
+  print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
+  print_reblock_price(engine, flags.model, {});
+  Chat chat(flags, engine, context, std::move(text), std::move(options));
+  chat.talk();
+  if (chat.speed().n_prompt) print_last_line(engine, chat.speed(), flags.model);
+  if (flags.model.json) print_json({{"messages", chat.messages()}, {"n_generated", chat.speed().n_generated}, {"tokens_per_s", chat.speed().tokens_per_s()}});
+  return 0;
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,34 @@
+#include "cli/chat_text.h"
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace hunch::cli {
+namespace {
+
+constexpr const char* kPlain =
+    "{%- for m in messages -%}"
+    "{%- if m.role == 'system' -%}{{ m.content + '\\n' }}"
+    "{%- elif m.role == 'user' -%}{{ 'User: ' + m.content + '\\n' }}"
+    "{%- else -%}{{ 'Assistant: ' + m.content + '\\n' }}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ 'Assistant:' }}{%- endif -%}";
+
+}  // namespace
+
+ChatText chat_text(const Tokenizer* tokenizer, const std::string& file) {
+  ChatText out;
+  if (tokenizer) {
+    const TokenizerSpec& spec = tokenizer->spec();
+    if (spec.bos) out.options.bos_token = std::string(tokenizer->piece(*spec.bos));
+    if (spec.eos) out.options.eos_token = std::string(tokenizer->piece(*spec.eos));
+    out.source = spec.chat_template;
+  }
+  if (!file.empty()) out.source = file == "plain" ? kPlain : read_file(file);
+  if (out.source.empty())
+    fail(ErrorKind::kNotFound, "the model has no chat template: it was probably not trained to talk. Use `hunch run`, or name a template with "
+                               "--template-file FILE (\"plain\" is User: / Assistant:)");
+  return out;
+}
+
+}  // namespace hunch::cli

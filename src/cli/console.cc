@@ -1,0 +1,131 @@
+#include "cli/console.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/interrupt.h"
+
+namespace hunch::cli {
+
+void print(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(ErrorKind::kIo, "cannot write to standard output: {}", std::strerror(errno));
+    text.remove_prefix(size_t(n));
+  }
+}
+
+void print_json(const nlohmann::ordered_json& json) {
+  print(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+void note(std::string_view line) {
+  std::string text(line);
+  text += '\n';
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+bool stdin_is_terminal() { return isatty(STDIN_FILENO); }
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO); }
+bool stderr_is_terminal() { return isatty(STDERR_FILENO); }
+
+std::string read_stdin() {
+  std::string text;
+  char buffer[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) {
+      throw_if_interrupted();
+      continue;
+    }
+    if (n < 0) fail(ErrorKind::kIo, "cannot read standard input: {}", std::strerror(errno));
+    if (n == 0) return text;
+    text.append(buffer, size_t(n));
+  }
+}
+
+std::string read_text(const std::string& path) { return path == "-" ? read_stdin() : read_file(path); }
+
+ProgressBar::ProgressBar(bool wanted) : wanted_(wanted && stderr_is_terminal()) {}
+
+Progress ProgressBar::progress() {
+  if (!wanted_) return {};
+  return [this](std::string_view what, uint64_t done, uint64_t total) { show(what, done, total); };
+}
+
+void ProgressBar::show(std::string_view what, uint64_t done, uint64_t total) {
+  if (what != what_) {
+    what_ = what;
+    since_start_ = Timer();
+  } else if (shown_ && since_shown_.seconds() < 0.1 && done != total) {
+    return;
+  }
+  since_shown_ = Timer();
+  shown_ = true;
+  winsize size{};
+  const size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  std::string line;
+  if (total == 0) {
+    line = fmt::format("{} {}", what, done);
+  } else {
+    const double share = std::min(1.0, double(done) / double(total)), seconds = since_start_.seconds();
+    const std::string left = done && seconds > 1 && share < 1 ? fmt::format("{:.0f} s left", seconds / share - seconds) : "";
+    constexpr size_t kWidth = 30;
+    const size_t full = size_t(share * kWidth);
+    line = fmt::format("{} [{}{}] {:3.0f} % {}", what, std::string(full, '#'), std::string(kWidth - full, ' '), share * 100, left);
+  }
+  if (line.size() >= columns) line.resize(columns - 1);
+  fmt::print(stderr, "\r{}\033[K", line);
+  std::fflush(stderr);
+}
+
+void ProgressBar::clear() {
+  if (shown_) fmt::print(stderr, "\r\033[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left) {
+  std::vector<size_t> width;
+  for (const auto& row : rows) {
+    width.resize(std::max(width.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const bool to_left = i == 0 || std::ranges::find(left, i) != left.end();
+      line += (i ? "  " : "") + (to_left ? fmt::format("{:<{}}", row[i], width[i]) : fmt::format("{:>{}}", row[i], width[i]));
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string human_count(double n) {
+  if (n < 999.5) return fmt::format("{:.0f}", n);
+  if (n < 999.5e3) return fmt::format("{:.3g} K", n / 1e3);
+  if (n < 999.5e6) return fmt::format("{:.3g} M", n / 1e6);
+  return fmt::format("{:.3g} G", n / 1e9);
+}
+
+std::string human_bytes(double n_bytes) { return n_bytes < 1e3 ? fmt::format("{:.0f} B", n_bytes) : human_count(n_bytes) + "B"; }
+
+std::string grouped(uint64_t n) {
+  std::string digits = std::to_string(n);
+  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+}  // namespace hunch::cli

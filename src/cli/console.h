@@ -1,0 +1,58 @@
+// What the verbs print with: results on stdout, everything else on stderr.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/timer.h"
+
+namespace hunch::cli {
+
+// Writes to stdout at once. Throws Error{kIo} when it cannot (a full disk behind a pipe).
+void print(std::string_view text);
+// One JSON object and a line end; strings that are not UTF-8 come out with U+FFFD in place of what is wrong.
+void print_json(const nlohmann::ordered_json& json);
+// One line on stderr.
+void note(std::string_view line);
+
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+bool stderr_is_terminal();
+
+// All of standard input. Throws Error{kInterrupted | kIo}.
+std::string read_stdin();
+// The file, or standard input for "-".
+std::string read_text(const std::string& path);
+
+// A bar on stderr while it lives, where that is a terminal and `wanted`; else nothing at all.
+class ProgressBar {
+ public:
+  explicit ProgressBar(bool wanted);
+  ~ProgressBar() { clear(); }
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  // To hand to whatever works long; valid while the bar lives.
+  Progress progress();
+  void clear();
+
+ private:
+  void show(std::string_view what, uint64_t done, uint64_t total);
+
+  bool wanted_, shown_ = false;
+  std::string what_;
+  Timer since_start_, since_shown_;
+};
+
+// Rows of cells, the first row the heading; the first column is left-aligned, as are those whose index is in
+// `left`, the others right-aligned. A line each.
+std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left = {});
+
+// "12.3 M", "4.2 GB" (decimal), "1,234,567".
+std::string human_count(double n);
+std::string human_bytes(double n_bytes);
+std::string grouped(uint64_t n);
+
+}  // namespace hunch::cli

@@ -1,0 +1,37 @@
+#include "cli/console.h"
+
+#include <gtest/gtest.h>
+
+#include "cli/npy.h"
+
+namespace hunch::cli {
+namespace {
+
+TEST(Console, NumbersForPeople) {
+  EXPECT_EQ(human_count(999), "999");
+  EXPECT_EQ(human_count(999.7), "1 K");
+  EXPECT_EQ(human_count(12345678), "12.3 M");
+  EXPECT_EQ(human_count(999.9e6), "1 G");
+  EXPECT_EQ(human_bytes(48e6), "48 MB");
+  EXPECT_EQ(human_bytes(17), "17 B");
+  EXPECT_EQ(grouped(7), "7");
+  EXPECT_EQ(grouped(1234), "1,234");
+  EXPECT_EQ(grouped(1234567), "1,234,567");
+}
+
+TEST(Console, TablesAlign) {
+  EXPECT_EQ(table({{"row", "speed"}, {"pp512", "7"}, {"x", "1234.5"}}), "row     speed\npp512       7\nx      1234.5\n");
+  EXPECT_EQ(table({{"a", "left"}, {"bb", "x"}}, {1}), "a   left\nbb  x\n");
+}
+
+TEST(Npy, DataBeginsAtAMultipleOf64) {
+  for (size_t n : {size_t(1), size_t(10), size_t(12345), size_t(999999999)}) {
+    const std::string header = npy_header(n, 50272);
+    EXPECT_EQ(header.size() % 64, 0u);
+    EXPECT_EQ(header.back(), '\n');
+    EXPECT_EQ(size_t(uint8_t(header[8])) + 256 * size_t(uint8_t(header[9])) + 10, header.size());
+  }
+}
+
+}  // namespace
+}  // namespace hunch::cli

@@ -1,0 +1,184 @@
+// hunch inspect: what is in a model file.
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/session_io.h"
+#include "io/printable.h"
+#include "model/architecture.h"
+
+namespace hunch::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* name_of(PositionKind kind) {
+  switch (kind) {
+    case PositionKind::kNone: return "none";
+    case PositionKind::kLearned: return "learned";
+    case PositionKind::kSinusoidal: return "sinusoidal";
+    case PositionKind::kRope: return "rope";
+    case PositionKind::kAlibi: return "alibi";
+  }
+  return "?";
+}
+
+const char* name_of(Activation activation) {
+  switch (activation) {
+    case Activation::kRelu: return "relu";
+    case Activation::kReluSquared: return "relu_squared";
+    case Activation::kSilu: return "silu";
+    case Activation::kGeluErf: return "gelu_erf";
+    case Activation::kGeluTanh: return "gelu_tanh";
+    case Activation::kGeluQuick: return "gelu_quick";
+  }
+  return "?";
+}
+
+const char* name_of(RopeScaling scaling) {
+  switch (scaling) {
+    case RopeScaling::kNone: return "none";
+    case RopeScaling::kLinear: return "linear";
+    case RopeScaling::kDynamicNtk: return "dynamic_ntk";
+    case RopeScaling::kYarn: return "yarn";
+    case RopeScaling::kLongRope: return "longrope";
+  }
+  return "?";
+}
+
+Json config_json(const ModelConfig& c) {
+  Json json = {{"n_layer", c.n_layer}, {"n_embd", c.n_embd}, {"n_head", c.n_head}, {"n_kv_head", c.n_kv_head}, {"d_head", c.d_head},
+               {"n_ff", c.n_ff}, {"n_vocab", c.n_vocab}, {"n_ctx_train", c.n_ctx_train}, {"norm", c.norm == NormKind::kRms ? "rms" : "layer"},
+               {"norm_place", c.norm_place == NormPlace::kPre ? "pre" : "post"}, {"activation", name_of(c.activation)}, {"gated", c.gated},
+               {"parallel_residual", c.parallel_residual}, {"position", name_of(c.position)}};
+  if (c.n_embd_word && c.n_embd_word != c.n_embd) json["n_embd_word"] = c.n_embd_word;
+  if (c.position == PositionKind::kRope) {
+    json["rope_theta"] = c.rope.base;
+    json["rope_dims"] = c.rope.n_rot;
+    json["rope_scaling"] = name_of(c.rope.scaling);
+  }
+  if (c.moe.n_expert) {
+    json["n_expert"] = c.moe.n_expert;
+    json["n_expert_used"] = c.moe.n_expert_used;
+  }
+  if (!c.windows.empty()) json["windows"] = c.windows;
+  return json;
+}
+
+constexpr size_t kLongestArray = 16;
+
+// Vocabularies and the like are told by their length.
+Json meta_json(const MetaValue& value) {
+  return std::visit(
+      [](const auto& v) -> Json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, MetaArray>) {
+          return std::visit([](const auto& array) -> Json {
+            if (array.size() > kLongestArray) return {{"n", array.size()}};
+            Json out = Json::array();
+            for (size_t i = 0; i < array.size(); ++i) out.push_back(array[i]);
+            return out;
+          }, v);
+        } else {
+          return Json(v);
+        }
+      },
+      value);
+}
+
+struct DTypeTotal {
+  size_t n_tensors = 0;
+  uint64_t n_elems = 0, bytes = 0;
+};
+
+std::string shown(const Json& value) {
+  if (value.is_object() && value.contains("n")) return fmt::format("[{} values]", grouped(value["n"].get<uint64_t>()));
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return printable(text, 70);
+}
+
+std::string shape_text(const Tensor& t) { return fmt::format("[{}]", fmt::join(t.shape, ", ")); }
+
+}  // namespace
+
+int inspect(const InspectFlags& flags) {
+  const OpenedModel opened = open_named(flags.model);
+  const ModelFile& file = opened.file;
+  uint64_t n_params = 0, bytes = 0;
+  std::map<DType, DTypeTotal> totals;
+  for (const Tensor& t : file.tensors) {
+    n_params += t.n_elems();
+    bytes += t.data.size();
+    DTypeTotal& total = totals[t.dtype];
+    ++total.n_tensors;
+    total.n_elems += t.n_elems();
+    total.bytes += t.data.size();
+  }
+  const std::string arch = file.meta.get_string("general.architecture", "");
+  // A file of an architecture that hunch does not run can still be looked into.
+  Json config;
+  std::string why_not;
+  try {
+    const ModelConfig c = architecture_by_gguf_name(arch).config_from_gguf(file);
+    validate(c);
+    config = config_json(c);
+  } catch (const Error& e) {
+    why_not = e.what();
+  }
+
+  if (flags.model.json) {
+    Json json = {{"arch", arch}, {"name", file.meta.get_string("general.name", "")}, {"source", opened.source}, {"n_params", n_params}, {"bytes", bytes}, {"config", config}};
+    if (!why_not.empty()) json["config_error"] = why_not;
+    json["metadata"] = Json::object();
+    for (const std::string& key : file.meta.keys()) json["metadata"][key] = meta_json(*file.meta.find(key));
+    json["tensors"] = Json::array();
+    for (const Tensor& t : file.tensors)
+      json["tensors"].push_back({{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
+    json["unused_tensors"] = opened.unused;
+    json["sidecar"] = nullptr;
+    print_json(json);
+    return 0;
+  }
+
+  std::string out = table({{"model", printable(flags.model.model, 300)},
+                           {"name", printable(file.meta.get_string("general.name", "-"))},
+                           {"format", opened.source},
+                           {"architecture", printable(arch)},
+                           {"parameters", fmt::format("{} ({})", grouped(n_params), human_count(double(n_params)))},
+                           {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
+                           {"sidecar", "none"}},
+                          {1});
+  if (config.is_null()) {
+    out += "\nnot runnable: " + printable(why_not, 300) + "\n";
+  } else {
+    out += "\nconfig\n";
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [key, value] : config.items()) rows.push_back({"  " + key, shown(value)});
+    out += table(rows, {1});
+  }
+  std::vector<std::vector<std::string>> rows = {{"dtype", "tensors", "parameters", "bytes", "bits each"}};
+  for (const auto& [dtype, total] : totals)
+    rows.push_back({hunch::name_of(dtype), std::to_string(total.n_tensors), grouped(total.n_elems), grouped(total.bytes),
+                    fmt::format("{:.2f}", total.n_elems ? 8.0 * double(total.bytes) / double(total.n_elems) : 0.0)});
+  out += "\n" + table(rows);
+  if (flags.metadata) {
+    rows = {{"key", "value"}};
+    for (const std::string& key : file.meta.keys()) rows.push_back({printable(key), shown(meta_json(*file.meta.find(key)))});
+    out += "\n" + table(rows, {1});
+  }
+  if (flags.tensors) {
+    rows = {{"tensor", "dtype", "shape", "bytes"}};
+    for (const Tensor& t : file.tensors) rows.push_back({printable(t.name), hunch::name_of(t.dtype), shape_text(t), grouped(t.data.size())});
+    out += "\n" + table(rows, {1, 2});
+  }
+  if (!opened.unused.empty()) {
+    out += fmt::format("\n{} tensors of the folder are not used:\n", opened.unused.size());
+    for (const std::string& name : opened.unused) out += "  " + printable(name) + "\n";
+  }
+  if (!flags.metadata && !flags.tensors && !flags.model.quiet) note("(--metadata and --tensors list them)");
+  print(out);
+  return 0;
+}
+
+}  // namespace hunch::cli

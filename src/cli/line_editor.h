@@ -1,0 +1,30 @@
+// One line at a time from a person: with editing and history (libedit) where that was built in and a
+// terminal is at both ends, plain lines otherwise.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace hunch::cli {
+
+class LineEditor {
+ public:
+  enum class Result { kLine, kEnd, kInterrupted };
+
+  // History is read from and, by the destructor, written to `history_file` (errors are ignored; empty: none).
+  explicit LineEditor(std::filesystem::path history_file);
+  ~LineEditor();
+  LineEditor(const LineEditor&) = delete;
+  LineEditor& operator=(const LineEditor&) = delete;
+
+  bool interactive() const;
+  // Shows `prompt` on stderr where interactive and reads a line without its end. Ctrl-D (end of input)
+  // gives kEnd, Ctrl-C kInterrupted; `line` is then empty.
+  Result read(const std::string& prompt, std::string& line);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hunch::cli

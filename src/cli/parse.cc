@@ -1,0 +1,134 @@
+#include "cli/parse.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <set>
+
+#include "base/error.h"
+#include "io/printable.h"
+
+namespace hunch::cli {
+namespace {
+
+// Splits at commas and white space; surrounding brackets are dropped.
+std::vector<std::string_view> split(std::string_view text) {
+  const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  if (text.size() >= 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
+  std::vector<std::string_view> words;
+  for (size_t i = 0; i < text.size();) {
+    const size_t end = std::min(text.find_first_of(", \n\t\r", i), text.size());
+    if (end > i) words.push_back(text.substr(i, end - i));
+    i = end + 1;
+  }
+  return words;
+}
+
+template <class T>
+T parse_with(std::string_view text, std::string_view what, const char* expected) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::result_out_of_range) fail(ErrorKind::kUsage, "{}: '{}' is too large", what, printable(text));
+  if (error != std::errc() || end != text.data() + text.size())
+    fail(ErrorKind::kUsage, "{}: expected {}, found '{}'", what, expected, printable(text));
+  return value;
+}
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0]++;
+    for (size_t j = 1; j <= b.size(); ++j)
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+uint64_t parse_count(std::string_view text, std::string_view what) {
+  return parse_with<uint64_t>(text, what, "a whole number");
+}
+
+int64_t parse_integer(std::string_view text, std::string_view what) {
+  return parse_with<int64_t>(text, what, "a whole number");
+}
+
+double parse_real(std::string_view text, std::string_view what) {
+  const double value = parse_with<double>(text, what, "a number");
+  if (std::isnan(value)) fail(ErrorKind::kUsage, "{}: expected a number, found '{}'", what, text);
+  return value;
+}
+
+std::vector<int32_t> parse_ids(std::string_view text, std::string_view what) {
+  std::vector<int32_t> ids;
+  for (std::string_view word : split(text)) ids.push_back(parse_with<int32_t>(word, what, "token ids like 1,2,3"));
+  if (ids.empty()) fail(ErrorKind::kUsage, "{}: expected token ids like 1,2,3, found none", what);
+  return ids;
+}
+
+std::vector<size_t> parse_counts(std::string_view text, std::string_view what) {
+  std::vector<size_t> counts;
+  for (std::string_view word : split(text)) counts.push_back(parse_count(word, what));
+  return counts;
+}
+
+std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
+  std::map<int32_t, float> bias;
+  for (const std::string& item : items) {
+    const size_t equals = item.find('=');
+    if (equals == item.npos) fail(ErrorKind::kUsage, "--logit-bias: expected ID=BIAS, found '{}'", printable(item));
+    const auto id = parse_with<int32_t>(std::string_view(item).substr(0, equals), "--logit-bias", "a token id before '='");
+    bias[id] = float(parse_real(std::string_view(item).substr(equals + 1), "--logit-bias"));
+  }
+  return bias;
+}
+
+std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
+  std::vector<CompareMode> modes;
+  for (std::string_view word : split(text)) {
+    CompareMode mode{std::string(word), base};
+    mode.context.oracle_density = 1;
+    if (word == "dense") {
+      mode.context.mode = Mode::kDense;
+    } else if (word == "exact") {
+      mode.context.mode = Mode::kExact;
+    } else if (word.starts_with("oracle:")) {
+      mode.context.mode = Mode::kExact;
+      const double density = parse_real(word.substr(7), "--compare oracle:DENSITY");
+      if (!(density > 0 && density <= 1))
+        fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
+      mode.context.oracle_density = density;
+    } else {
+      fail(ErrorKind::kUsage, "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2)", printable(word));
+    }
+    for (const CompareMode& other : modes)
+      if (other.name == mode.name) fail(ErrorKind::kUsage, "--compare: '{}' is named twice", word);
+    modes.push_back(std::move(mode));
+  }
+  if (modes.empty()) fail(ErrorKind::kUsage, "--compare: expected modes like dense,exact,oracle:0.2, found none");
+  return modes;
+}
+
+std::string nearest(std::string_view word, std::span<const std::string> candidates) {
+  std::string best;
+  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
+  for (const std::string& candidate : candidates)
+    if (const size_t distance = edit_distance(word, candidate); distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  return best;
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string> candidates) {
+  const std::string best = nearest(word, candidates);
+  return best.empty() ? "" : fmt::format("; did you mean '{}'?", best);
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,36 @@
+// Values as people type them on a command line. Errors are Error{kUsage} and name the option.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/compare.h"
+
+namespace hunch::cli {
+
+// Whole numbers and decimals, the whole text and nothing else. `what` names the option in messages.
+uint64_t parse_count(std::string_view text, std::string_view what);
+int64_t parse_integer(std::string_view text, std::string_view what);
+double parse_real(std::string_view text, std::string_view what);
+
+// "1,2,3", "1 2 3" or "[1, 2, 3]"; an empty list is an error.
+std::vector<int32_t> parse_ids(std::string_view text, std::string_view what);
+std::vector<size_t> parse_counts(std::string_view text, std::string_view what);
+
+// "ID=BIAS" each, where BIAS is a number, "inf" or "-inf".
+std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
+
+// "dense,exact,oracle:0.2": each mode on top of `base`.
+std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base);
+
+// The candidate that is most like `word` (edit distance at most a third of its length, at least 1),
+// or "" when none is.
+std::string nearest(std::string_view word, std::span<const std::string> candidates);
+
+// "; did you mean 'X'?" or "".
+std::string suggestion(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace hunch::cli

@@ -1,0 +1,74 @@
+#include "cli/parse.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace hunch::cli {
+namespace {
+
+std::string refusal(auto&& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kUsage) << e.what();
+    return e.what();
+  }
+  return "accepted";
+}
+
+TEST(Parse, IdListsInEveryFormPeopleType) {
+  const std::vector<int32_t> want = {1, 22, 333};
+  for (const char* text : {"1,22,333", "1 22 333", "[1, 22, 333]", " 1,\n22,\t333\n", "1,22,333,"}) EXPECT_EQ(parse_ids(text, "--ids"), want) << text;
+  for (const char* text : {"", "[]", ",", "1,x", "1.5", "0x10", "99999999999", "1;2", "[1,2"})
+    EXPECT_NE(refusal([&] { parse_ids(text, "--ids"); }).find("--ids"), std::string::npos) << text;
+}
+
+TEST(Parse, NumbersAreTheWholeTextOrNothing) {
+  EXPECT_EQ(parse_count("42", "--n"), 42u);
+  EXPECT_EQ(parse_integer("-42", "--n"), -42);
+  EXPECT_DOUBLE_EQ(parse_real("-0.25e2", "--x"), -25.0);
+  EXPECT_TRUE(std::isinf(parse_real("-inf", "--x")));
+  for (const char* text : {"", " 1", "1 ", "-1", "+1", "1k", "18446744073709551616"})
+    EXPECT_NE(refusal([&] { parse_count(text, "--n"); }).find("--n"), std::string::npos) << text;
+  for (const char* text : {"", "x", "1,5", "nan"}) EXPECT_NE(refusal([&] { parse_real(text, "--x"); }).find("--x"), std::string::npos) << text;
+}
+
+TEST(Parse, LogitBiasNamesTokensAndForbidsWithMinusInfinity) {
+  const std::vector<std::string> items = {"5=1.5", "7=-inf", "5=2"};
+  const auto bias = parse_logit_bias(items);
+  EXPECT_EQ(bias.size(), 2u);
+  EXPECT_EQ(bias.at(5), 2.0f);
+  EXPECT_TRUE(std::isinf(bias.at(7)) && bias.at(7) < 0);
+  for (const char* bad : {"5", "=1", "x=1", "5=", "5=y"})
+    EXPECT_NE(refusal([&] { parse_logit_bias(std::vector<std::string>{bad}); }).find("--logit-bias"), std::string::npos) << bad;
+}
+
+TEST(Parse, ModesCarryTheBaseContext) {
+  ContextOptions base;
+  base.kv_dtype = DType::kF16;
+  const auto modes = parse_modes("dense,exact,oracle:0.2", base);
+  ASSERT_EQ(modes.size(), 3u);
+  EXPECT_EQ(modes[0].context.mode, Mode::kDense);
+  EXPECT_EQ(modes[1].context.mode, Mode::kExact);
+  EXPECT_DOUBLE_EQ(modes[2].context.oracle_density, 0.2);
+  EXPECT_DOUBLE_EQ(modes[1].context.oracle_density, 1);
+  for (const auto& mode : modes) EXPECT_EQ(mode.context.kv_dtype, DType::kF16);
+  EXPECT_EQ(modes[2].name, "oracle:0.2");
+  for (const char* bad : {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "dense,dense"})
+    EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
+}
+
+TEST(Parse, NearestNameIsNearOrNotNamed) {
+  const std::vector<std::string> names = {"run", "chat", "tokenize", "detokenize", "--temperature"};
+  EXPECT_EQ(nearest("rum", names), "run");
+  EXPECT_EQ(nearest("tokenise", names), "tokenize");
+  EXPECT_EQ(nearest("--temprature", names), "--temperature");
+  EXPECT_EQ(nearest("serve", names), "");
+  EXPECT_EQ(suggestion("serve", names), "");
+}
+
+}  // namespace
+}  // namespace hunch::cli

@@ -1,0 +1,163 @@
+#include "cli/session_io.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/parse.h"
+#include "io/hub.h"
+#include "io/printable.h"
+#include "kernels/simd_target.h"
+
+namespace hunch::cli {
+namespace fs = std::filesystem;
+
+fs::path resolve_model(const ModelFlags& flags) {
+  std::error_code ec;
+  const fs::path path = flags.model;
+  if (fs::exists(path, ec)) return path;
+  if (!looks_like_hub_id(flags.model)) fail(ErrorKind::kNotFound, "no file or folder '{}'", printable(flags.model, 300));
+  PullOptions options = pull_options_from_environment();
+  if (const auto cached = cached_model(flags.model, options)) return cached->path;
+  if (!flags.quiet) note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
+  ProgressBar bar(!flags.quiet);
+  options.progress = bar.progress();
+  options.note = [&](std::string_view line) {
+    bar.clear();
+    if (!flags.quiet) note(line);
+  };
+  return pull_model(flags.model, options).path;
+}
+
+OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags)); }
+
+Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
+  if (!opened.file.meta.has("tokenizer.ggml.model")) fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(name, 300));
+  return Tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
+}
+
+Engine open_engine(const ModelFlags& flags) {
+  if (!flags.force_target.empty()) force_simd_target(flags.force_target);
+  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down});
+}
+
+ContextOptions context_options(const ContextFlags& flags) {
+  ContextOptions options;
+  options.n_ctx = flags.n_ctx;
+  options.kv_dtype = flags.kv == "f16" ? DType::kF16 : DType::kF32;
+  options.mode = flags.mode == "dense" ? Mode::kDense : Mode::kExact;
+  options.oracle_density = flags.oracle_density;
+  return options;
+}
+
+SamplerOptions sampler_options(const SamplerFlags& flags) {
+  SamplerOptions options = flags.options;
+  options.logit_bias = parse_logit_bias(flags.logit_bias);
+  options.seed = flags.seed ? *flags.seed : std::random_device()();
+  validate(options);
+  return options;
+}
+
+std::string display_name(const Engine& engine, const ModelFlags& flags) {
+  std::string name = engine.config().name;
+  if (name.empty()) name = fs::path(flags.model).lexically_normal().filename().string();
+  if (name.empty() || name == ".") name = flags.model;
+  return printable(name);
+}
+
+void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx, size_t kv_bytes) {
+  if (flags.quiet) return;
+  const ModelConfig& c = engine.config();
+  const size_t n_threads = engine.pool->n_threads();
+  std::string line = fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch, name_of(engine.model->main_dtype()),
+                                 human_count(double(engine.model->weights().n_params)), simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
+  if (n_ctx) line += fmt::format("; context {}", n_ctx);
+  if (kv_bytes) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
+  note(line);
+  if (engine.tokenizer && !engine.tokenizer->spec().note.empty()) note("note: " + printable(engine.tokenizer->spec().note, 300));
+  if (!engine.unused.empty())
+    note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(), engine.unused.size() == 1 ? "" : "s",
+                     printable(engine.unused[0]), engine.unused.size() > 1 ? ", ..." : ""));
+  if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
+    note(fmt::format("note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
+                     "(--reblock-down re-encodes it as q8_0, row by neuron)", name_of(engine.model->weights().layers[0].mlp.down.W.dtype)));
+  if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone && c.rope.freq_factors.empty())
+    note(fmt::format("warning: the context of {} is longer than the {} tokens that the model was trained with, and it has no RoPE scaling: "
+                     "expect nonsense beyond them", n_ctx, c.n_ctx_train));
+}
+
+MachineSpeed machine_speed(ThreadPool& pool, bool quiet) {
+  if (const auto cached = cached_machine_speed(pool.n_threads())) return *cached;
+  if (!quiet) note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", pool.n_threads()));
+  const MachineSpeed speed = measure_machine(pool);
+  try {
+    cache_machine_speed(speed);
+  } catch (const Error& e) {
+    if (!quiet) note(fmt::format("note: the measurement is not kept: {}", e.what()));
+  }
+  return speed;
+}
+
+double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }
+double Speed::tokens_per_s() const { return seconds > 0 ? double(stats.n_tokens) / seconds : 0; }
+double Speed::gb_per_s() const {
+  const ForwardStats& s = main_stats();
+  const double time = stats.n_tokens ? seconds : prompt_seconds;
+  return time > 0 ? double(s.weight_bytes + s.kv_bytes) / time / 1e9 : 0;
+}
+
+Speed speed_of(const Generated& g) { return {g.n_prompt, g.ids.size(), g.prompt_seconds, g.seconds, g.prompt_stats, g.stats}; }
+
+void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags) {
+  if (flags.quiet) return;
+  std::string line = fmt::format("prompt {} tokens at {:.1f}/s; generated {}", speed.n_prompt, speed.prompt_tokens_per_s(), speed.n_generated);
+  if (speed.stats.n_tokens) line += fmt::format(" at {:.1f} tokens/s", speed.tokens_per_s());
+  const MachineSpeed machine = machine_speed(*engine.pool, flags.quiet);
+  line += fmt::format("; {:.2f} GB/s, {:.0f} % of this machine's {:.1f}", speed.gb_per_s(), 100 * speed.gb_per_s() / machine.read_gb_per_s,
+                      machine.read_gb_per_s);
+  if (const std::string density = describe_density(density_per_layer(speed.main_stats())); !density.empty()) line += "; " + density;
+  note(line);
+}
+
+std::vector<double> density_per_layer(const ForwardStats& stats) {
+  std::vector<double> out;
+  for (size_t l = 0; l < stats.all_neurons.size(); ++l)
+    out.push_back(stats.all_neurons[l] ? double(stats.active_neurons[l]) / double(stats.all_neurons[l]) : 1.0);
+  return out;
+}
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (double v : values) sum += v;
+  return values.empty() ? 1.0 : sum / double(values.size());
+}
+
+std::string describe_density(const std::vector<double>& per_layer) {
+  if (std::ranges::all_of(per_layer, [](double d) { return d >= 1; })) return "";
+  std::string layers;
+  for (double d : per_layer) layers += fmt::format("{}{:.0f}", layers.empty() ? "" : " ", d * 100);
+  return fmt::format("MLP density {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
+}
+
+nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags) {
+  const ModelConfig& c = engine.config();
+  return {{"name", c.name.empty() ? fs::path(flags.model).filename().string() : c.name},
+          {"arch", c.arch},
+          {"source", engine.source},
+          {"dtype", name_of(engine.model->main_dtype())},
+          {"n_params", engine.model->weights().n_params},
+          {"simd_target", simd_target_name()},
+          {"n_threads", engine.pool->n_threads()}};
+}
+
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special, bool parse_special) {
+  std::vector<int32_t> ids = tokenizer.encode(text, {add_special, parse_special});
+  if (!ids.empty()) return ids;
+  if (!tokenizer.spec().bos)
+    fail(ErrorKind::kUsage, "the prompt is empty, and this model has no token that begins a text; give it some text");
+  return {*tokenizer.spec().bos};
+}
+
+}  // namespace hunch::cli

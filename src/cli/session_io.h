@@ -1,0 +1,71 @@
+// What the verbs that load a model share: from the name on the command line to an engine, the line
+// that says what runs, and the line that says how fast it was.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/flags.h"
+#include "engine/machine.h"
+#include "engine/session.h"
+#include "model/open_model.h"
+
+namespace hunch::cli {
+
+// The file or folder of this name, else the model of this hub id, pulled into the cache. Says on stderr
+// what it fetches. Throws as pull_model; Error{kNotFound} for a name that is neither.
+std::filesystem::path resolve_model(const ModelFlags& flags);
+
+// Metadata and tensor views only: nothing is computed or arranged. Applies no thread options.
+OpenedModel open_named(const ModelFlags& flags);
+// The tokenizer of a model, or Error{kNotFound}.
+Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name);
+
+// Honours --force-target, then resolves and loads.
+Engine open_engine(const ModelFlags& flags);
+
+ContextOptions context_options(const ContextFlags& flags);
+
+// Checked options with a seed chosen where none was given.
+SamplerOptions sampler_options(const SamplerFlags& flags);
+
+// The model's name for people: its own, or the last part of the path; printable.
+std::string display_name(const Engine& engine, const ModelFlags& flags);
+
+// The first line of a run, and what is worth knowing beneath it (context beyond training, a down
+// projection that stays dense). `kv_bytes` 0: no cache is mentioned. Nothing with --quiet.
+void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx, size_t kv_bytes);
+
+// The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
+MachineSpeed machine_speed(ThreadPool& pool, bool quiet);
+
+struct Speed {
+  size_t n_prompt = 0, n_generated = 0;
+  double prompt_seconds = 0, seconds = 0;
+  ForwardStats prompt_stats, stats;
+
+  double prompt_tokens_per_s() const;
+  double tokens_per_s() const;  // decoded tokens; the first comes with the prompt
+  double gb_per_s() const;      // of decoding; of the prompt where nothing was decoded
+  const ForwardStats& main_stats() const { return stats.n_tokens ? stats : prompt_stats; }
+};
+Speed speed_of(const Generated& generated);
+
+// The last line of a run. Nothing with --quiet.
+void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags);
+
+// Share of the neurons that were computed, per layer; empty where nothing was counted.
+std::vector<double> density_per_layer(const ForwardStats& stats);
+double mean_of(const std::vector<double>& values);
+// "MLP density 9.1 % (12 9 8 7)", or "" at full density.
+std::string describe_density(const std::vector<double>& per_layer);
+
+// What a JSON answer says of the model.
+nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags);
+
+// Ids of a prompt; an empty text becomes BOS. Throws Error{kUsage} where the family has no BOS.
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special, bool parse_special);
+
+}  // namespace hunch::cli

@@ -1,0 +1,118 @@
+"""Small models with tokenizers for the end-to-end tests, made from tests/data/golden."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+SOURCE = os.environ["HUNCH_SOURCE_DIR"]
+BINARY = os.environ["HUNCH_BINARY"]
+GOLDEN = os.path.join(SOURCE, "tests", "data", "golden")
+MERGES = ["t h", "Ġ a", "h e", "i n", "th e", "Ġ the", "e r", "o n"]
+
+
+def shared():
+    """The shared data folder, or None."""
+    path = os.environ.get("HUNCH_SHARED", os.path.join(SOURCE, "..", "shared"))
+    return path if os.path.isdir(path) else None
+
+
+def byte_alphabet():
+    """GPT-2's: printable Latin-1 stands for itself, the other bytes are U+0100 and up."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    names, extra = {}, 0
+    for byte in range(256):
+        if byte in printable:
+            names[byte] = chr(byte)
+        else:
+            names[byte] = chr(256 + extra)
+            extra += 1
+    return names
+
+
+def write_tokenizer(folder, chat_template=None):
+    """A byte-level vocabulary of 268 tokens: 4 special ones, the bytes, and 8 merges."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>"] + list(byte_alphabet().values()) + [m.replace(" ", "") for m in MERGES]
+    with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
+        json.dump({piece: i for i, piece in enumerate(pieces)}, f)
+    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as f:
+        f.write("#version: 0.2\n" + "\n".join(MERGES) + "\n")
+    config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    if chat_template:
+        config["chat_template"] = chat_template
+    with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+
+
+def golden(name):
+    with open(os.path.join(GOLDEN, name, "golden", "golden.json"), encoding="utf-8") as f:
+        return json.load(f)
+
+
+class Result:
+    def __init__(self, process):
+        self.code = process.returncode
+        self.out = process.stdout
+        self.err = process.stderr.decode("utf-8", "replace")
+
+    @property
+    def text(self):
+        return self.out.decode("utf-8")
+
+    @property
+    def json(self):
+        lines = self.out.decode("utf-8").splitlines()
+        assert len(lines) == 1, f"expected one line of JSON, found {lines[:3]}"
+        return json.loads(lines[0])
+
+
+class CliTest(unittest.TestCase):
+    """Runs the binary in a folder of its own, with a home of its own."""
+
+    CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.mkdtemp(prefix="hunch-cli-")
+        cls.opt = os.path.join(cls.dir, "opt")
+        shutil.copytree(os.path.join(GOLDEN, "opt_sparse"), cls.opt)
+        write_tokenizer(cls.opt, cls.CHAT)
+        cls.home = os.path.join(cls.dir, "home")
+        os.mkdir(cls.home)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def write(self, name, content):
+        with open(self.path(name), "wb") as f:
+            f.write(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return self.path(name)
+
+    def environment(self, **extra):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("HUNCH_", "HF_"))}
+        return {**env, "HUNCH_HOME": self.home, "HF_ENDPOINT": "http://127.0.0.1:9", **extra}
+
+    def hunch(self, *arguments, stdin=b"", env=None, code=0, stdout=subprocess.PIPE):
+        process = subprocess.run([BINARY, *arguments], input=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                                 env=self.environment(**(env or {})), timeout=300, check=False)
+        result = Result(process)
+        self.assertEqual(result.code, code, f"hunch {arguments}: exit code {result.code}\n{result.err}")
+        self.assertNotIn("AddressSanitizer", result.err)
+        self.assertNotIn("runtime error", result.err)
+        return result
+
+    def refused(self, code, *arguments, says=(), **more):
+        """Fails with this exit code and one clear line; again with --json, as an object."""
+        result = self.hunch(*arguments, code=code, **more)
+        self.assertTrue(result.err.splitlines()[-1].startswith("hunch: "), result.err)
+        for part in [says] if isinstance(says, str) else says:
+            self.assertIn(part, result.err)
+        if "--json" not in arguments:
+            again = self.hunch(*arguments, "--json", code=code, **more)
+            self.assertEqual(set(again.json["error"]), {"kind", "message"})
+        return result
