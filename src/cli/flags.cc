@@ -394,7 +394,7 @@ std::string help(const Verb& verb, const CLI::App& app) {
     std::string right = option->get_description();
     if (!option->get_default_str().empty() && !type.empty()) right += " (default: " + option->get_default_str() + ")";
     twins = twins || !option->get_envname().empty();
-    constexpr size_t kColumn = 30, kWidth = 110;
+    constexpr size_t kColumn = 30, kWidth = 118;
     out += left.size() < kColumn - 1 ? left + std::string(kColumn - left.size(), ' ') : left + "\n" + std::string(kColumn, ' ');
     out += wrapped(right, kColumn, kWidth) + "\n";
   }
@@ -409,7 +409,8 @@ std::string help(const Verb& verb, const CLI::App& app) {
 
 // What CLI11 did not understand, in our words.
 void refuse_extras(const CLI::App& app, const Verb& verb) {
-  const std::vector<std::string> extras = app.remaining();
+  std::vector<std::string> extras = app.remaining();
+  std::erase(extras, "--");  // CLI11 hands it back; what came after it has become an argument
   if (extras.empty()) return;
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options())

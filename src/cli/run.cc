@@ -82,6 +82,8 @@ int run(const RunFlags& flags) {
   if (!flags.model.json && !ends_line) print("\n");
   tokens.resize(std::min(tokens.size(), generated.ids.size()));  // the text held back comes as one call more
 
+  if (generated.stop_reason == StopReason::kContextFull && !flags.model.quiet)
+    note(fmt::format("stopped: the context of {} tokens is full; --ctx makes it larger", context.n_ctx()));
   const Speed speed = speed_of(generated);
   print_last_line(engine, speed, flags.model);
   if (!flags.model.quiet && !flags.sampler.seed && options.sampler.temperature > 0) note(fmt::format("seed {}", options.sampler.seed));

@@ -138,7 +138,7 @@ std::string describe_density(const std::vector<double>& per_layer) {
   if (std::ranges::all_of(per_layer, [](double d) { return d >= 1; })) return "";
   std::string layers;
   for (double d : per_layer) layers += fmt::format("{}{:.0f}", layers.empty() ? "" : " ", d * 100);
-  return fmt::format("MLP density {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
+  return fmt::format("MLP density met {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
 }
 
 nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags) {

@@ -59,7 +59,7 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
 // Share of the neurons that were computed, per layer; empty where nothing was counted.
 std::vector<double> density_per_layer(const ForwardStats& stats);
 double mean_of(const std::vector<double>& values);
-// "MLP density 9.1 % (12 9 8 7)", or "" at full density.
+// "MLP density met 9.1 % (by layer 12 9 8 7)", or "" at full density.
 std::string describe_density(const std::vector<double>& per_layer);
 
 // What a JSON answer says of the model.

@@ -119,7 +119,9 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     std::ranges::sort(speeds[m]);
     rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
     rows[m].bytes_per_token = double(stats[m].weight_bytes + stats[m].kv_bytes) / double(stats[m].n_tokens);
-    rows[m].density_mlp = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
+    const double met = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
+    // Dense meets zeros too, but computes with them.
+    rows[m].density_mlp = modes[m].context.mode == Mode::kDense && modes[m].context.oracle_density >= 1 ? 1.0 : met;
     rows[m].density_heads = mean_density(stats[m].active_heads, stats[m].all_heads);
   }
   return rows;

@@ -23,10 +23,14 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   OpenedModel opened = open_model(path);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
-  if (opened.file.meta.has("tokenizer.ggml.model")) engine.tokenizer.emplace(tokenizer_spec_from_gguf(opened.file.meta));
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.pool);
-  if (engine.tokenizer && engine.tokenizer->n_vocab() > engine.config().n_vocab)
-    fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", engine.tokenizer->n_vocab(), engine.config().n_vocab);
+  if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
+    TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
+    if (spec.pieces.size() > engine.config().n_vocab)
+      fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", spec.pieces.size(), engine.config().n_vocab);
+    pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
+    engine.tokenizer.emplace(std::move(spec));
+  }
   engine.load_ms = timer.ms();
   return engine;
 }

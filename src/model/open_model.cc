@@ -27,8 +27,11 @@ OpenedModel open_hf(const fs::path& path) {
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused()};
   opened.file = hf.finish();
-  if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json))
+  if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json)) {
+    // One token per row of the embedding, as llama.cpp wants it.
+    if (const Tensor* embedding = opened.file.find("token_embd.weight")) pad_vocabulary(*spec, embedding->rows());
     write_tokenizer_to_gguf(*spec, opened.file.meta);
+  }
   return opened;
 }
 
