@@ -1,6 +1,7 @@
 """Every verb does its job on small models: results on stdout, the rest on stderr, JSON as DESIGN says."""
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -151,7 +152,7 @@ class LookInside(CliTest):
     def test_text_that_looks_like_an_option(self):
         self.assertEqual(self.hunch("detokenize", self.opt, self.hunch("tokenize", self.opt, "--", "--json").text.strip(), "--skip-special").text, "--json")
         answer = self.hunch("run", self.opt, "-p", "--json", "-n", "1", "--json").json
-        self.assertEqual(len(answer["prompt_ids"]), 7)
+        self.assertEqual(answer["prompt_ids"], self.hunch("tokenize", self.opt, "--json", "--", "--json").json["ids"])
 
     def test_inspect(self):
         answer = self.hunch("inspect", self.opt, "--json").json
@@ -180,7 +181,8 @@ class Convert(CliTest):
     def test_every_type_is_written_and_read(self):
         ids = ",".join(map(str, golden("opt_sparse")["sequences"][1]["ids"]))
         reference = self.hunch("logits", self.opt, "--ids", ids, "--json").json["logits"]
-        for dtype, bound in {"f32": 1e-5, "f16": 0.01, "bf16": 0.1, "q8_0": 0.1, "q4_0": 2.0}.items():
+        largest = max(abs(x) for row in reference for x in row)
+        for dtype, bound in {"f32": 1e-6, "f16": 2e-3, "bf16": 2e-2, "q8_0": 0.1, "q4_0": 1.0}.items():
             out = self.path(f"opt-{dtype}.gguf")
             report = self.hunch("convert", self.opt, "-o", out, "--type", dtype, "--json").json
             self.assertEqual(report["file_bytes"], os.path.getsize(out))
@@ -188,7 +190,7 @@ class Convert(CliTest):
             self.assertIn(dtype, {t["dtype"] for t in tensors})
             logits = self.hunch("logits", out, "--ids", ids, "--json").json["logits"]
             error = max(abs(a - b) for x, y in zip(reference, logits) for a, b in zip(x, y))
-            self.assertLess(error, bound, dtype)
+            self.assertLess(error / largest, bound, dtype)
         before = self.hunch("tokenize", self.opt, "the end", "--json").json
         self.assertEqual(self.hunch("tokenize", self.path("opt-f16.gguf"), "the end", "--json").json, before)
 
@@ -281,11 +283,11 @@ class Chat(CliTest):
         self.refused(1, "chat", self.opt, "--ctx", "20", stdin=b"a message that is far too long for this context\n", says="too long")
 
     def test_model_without_template(self):
-        bare = self.path("bare.gguf")
-        self.hunch("convert", self.opt, "-o", bare)
-        os.remove(os.path.join(self.opt, "tokenizer_config.json"))
-        self.refused(1, "chat", self.opt, stdin=b"hi\n", says=["no chat template", "--template-file"])
-        self.hunch("chat", self.opt, "--template-file", "plain", "-n", "3", stdin=b"hi\n")
+        bare = self.path("bare")
+        shutil.copytree(self.opt, bare)
+        os.remove(os.path.join(bare, "tokenizer_config.json"))
+        self.refused(1, "chat", bare, stdin=b"hi\n", says=["no chat template", "--template-file"])
+        self.hunch("chat", bare, "--template-file", "plain", "-n", "3", stdin=b"hi\n")
 
 
 if __name__ == "__main__":
