@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/session_io.h"
 
@@ -32,13 +32,18 @@ int convert(const ConvertFlags& flags) {
   if (flags.out.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
   std::error_code ec;
   if (fs::is_directory(flags.out, ec)) fail(ErrorKind::kUsage, "'{}' is a folder; -o names the GGUF file to write", flags.out);
-  const OpenedModel opened = open_named(flags.model);
+  OpenedModel opened = open_named(flags.model);
+  if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
   ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);
-    report = convert_model(opened.file, flags.out, convert_options(flags), pool, bar.progress());
+    report = convert_model(opened.file, flags.out, convert_options(flags), pool,
+                           [show = bar.progress()](std::string_view what, uint64_t done, uint64_t total) {
+                             throw_if_interrupted();  // what was written so far goes away with the temporary file
+                             if (show) show(what, done, total);
+                           });
   }
   const uint64_t file_bytes = fs::file_size(flags.out, ec);
   if (flags.model.json) {

@@ -81,7 +81,7 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   bool oracle = false;
   for (const CompareRow& row : rows) {
     oracle = oracle || !row.speed_is_real;
-    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.2g}", row.kl), fmt::format("{:.1f} %", row.top1 * 100),
+    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl), fmt::format("{:.1f} %", row.top1 * 100),
                      fmt::format("{:.1f} %", row.density_mlp * 100), fmt::format("{:.1f} %", row.density_heads * 100), megabytes(row.bytes_per_token),
                      row.speed_is_real ? fmt::format("{:.1f}", row.tokens_per_s) : "-"});
   }

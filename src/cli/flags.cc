@@ -100,6 +100,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
   if (context) {
     g.choice("--mode", context->mode, {"dense", "exact"}, "dense reads every weight; exact skips what ReLU made zero");
     g.real("--oracle-density", context->oracle_density, "D", "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
+    g.real("--oracle-heads", context->oracle_head_density, "D", "share of the heads, where it is another than that of the neurons; 0 = the same");
     g.choice("--kv", context->kv, {"f32", "f16"}, "type of the KV cache; f16 halves it and rounds");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
@@ -277,7 +278,7 @@ std::vector<Verb> verbs() {
                  g.text("--text", f->text, "FILE", "perplexity of this text; --ctx is the window (default: the model's, at most 2048)");
                  g.count("--stride", f->stride, "N", "tokens from one window to the next; as long as the window: disjoint windows", "half the window");
                  g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
-                 g.text("--compare", f->compare, "LIST", "modes side by side, the first is the reference: dense,exact,oracle:0.2");
+                 g.text("--compare", f->compare, "LIST", "modes side by side, the first is the reference: dense,exact,oracle:0.2 (neurons and heads) or oracle:0.2:1 (neurons only)");
                  g.section("On a task");
                  g.text("--task", f->task, "NAME", "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa or rte");
                  g.text("--file", f->task_file, "FILE", "the task's questions");
@@ -311,6 +312,7 @@ std::vector<Verb> verbs() {
     g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
              "down projections of ReLU models: by neuron, so that zeros can be skipped, or as rows, which llama.cpp reads; auto: by neuron where "
              "the type is quantised and llama.cpp does not know the architecture");
+    g.text("--name", f.name, "TEXT", "the model's name in the metadata (default: its own)");
     add_engine(g, f.model, nullptr);
   };
   v.push_back({"convert", "Change", "any model to GGUF", "MODEL -o FILE [options]", "hunch convert facebook/opt-1.3b -o opt-1.3b.gguf --type q8_0\n",

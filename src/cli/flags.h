@@ -25,6 +25,7 @@ struct ContextFlags {
   std::string kv = "f32";     // f32 | f16
   std::string mode = "exact";  // dense | exact
   double oracle_density = 1.0;
+  double oracle_head_density = 0.0;  // 0: the same as oracle_density
 };
 
 struct SamplerFlags {
@@ -94,6 +95,7 @@ struct InspectFlags {
 struct ConvertFlags {
   ModelFlags model;
   std::string out, type = "f16", layout = "auto";  // auto | rows | neuron
+  std::string name;  // general.name; empty: as it is
 };
 
 struct EvalFlags {

@@ -93,19 +93,24 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
   std::vector<CompareMode> modes;
   for (std::string_view word : split(text)) {
     CompareMode mode{std::string(word), base};
-    mode.context.oracle_density = 1;
+    mode.context.oracle_density = mode.context.oracle_head_density = 1;
     if (word == "dense") {
       mode.context.mode = Mode::kDense;
     } else if (word == "exact") {
       mode.context.mode = Mode::kExact;
     } else if (word.starts_with("oracle:")) {
       mode.context.mode = Mode::kExact;
-      const double density = parse_real(word.substr(7), "--compare oracle:DENSITY");
-      if (!(density > 0 && density <= 1))
-        fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
-      mode.context.oracle_density = density;
+      const std::string_view densities = word.substr(7);
+      const size_t colon = densities.find(':');
+      const double neurons = parse_real(densities.substr(0, colon), "--compare oracle:DENSITY");
+      const double heads = colon == densities.npos ? neurons : parse_real(densities.substr(colon + 1), "--compare oracle:NEURONS:HEADS");
+      for (double density : {neurons, heads})
+        if (!(density > 0 && density <= 1))
+          fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
+      mode.context.oracle_density = neurons;
+      mode.context.oracle_head_density = heads;
     } else {
-      fail(ErrorKind::kUsage, "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2)", printable(word));
+      fail(ErrorKind::kUsage, "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2), oracle:NEURONS:HEADS", printable(word));
     }
     for (const CompareMode& other : modes)
       if (other.name == mode.name) fail(ErrorKind::kUsage, "--compare: '{}' is named twice", word);

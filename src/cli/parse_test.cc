@@ -57,7 +57,9 @@ TEST(Parse, ModesCarryTheBaseContext) {
   EXPECT_DOUBLE_EQ(modes[1].context.oracle_density, 1);
   for (const auto& mode : modes) EXPECT_EQ(mode.context.kv_dtype, DType::kF16);
   EXPECT_EQ(modes[2].name, "oracle:0.2");
-  for (const char* bad : {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "dense,dense"})
+  EXPECT_DOUBLE_EQ(modes[2].context.oracle_head_density, 0.2);
+  EXPECT_DOUBLE_EQ(parse_modes("oracle:0.2:1", base)[0].context.oracle_head_density, 1);
+  for (const char* bad : {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
 }
 

@@ -49,6 +49,7 @@ ContextOptions context_options(const ContextFlags& flags) {
   options.kv_dtype = flags.kv == "f16" ? DType::kF16 : DType::kF32;
   options.mode = flags.mode == "dense" ? Mode::kDense : Mode::kExact;
   options.oracle_density = flags.oracle_density;
+  options.oracle_head_density = flags.oracle_head_density != 0 ? flags.oracle_head_density : flags.oracle_density;
   return options;
 }
 

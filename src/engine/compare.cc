@@ -91,7 +91,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   std::vector<CompareRow> rows(modes.size());
   for (size_t m = 0; m < modes.size(); ++m) {
     rows[m].name = modes[m].name;
-    rows[m].speed_is_real = modes[m].context.oracle_density >= 1;
+    rows[m].speed_is_real = !modes[m].context.has_oracle();
   }
   compare_quality(engine, modes, ids, options.perplexity, rows, progress);
 

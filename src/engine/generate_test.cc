@@ -94,11 +94,11 @@ TEST_F(GenerateTest, PerplexityScoresEveryTokenOnce) {
 
 TEST_F(GenerateTest, TheOracleAtFullDensityIsDenseAndBelowItIsNot) {
   const std::vector<int32_t>& ids = golden_.sequences[2].ids;
-  const auto nll = [&](double density) { return perplexity(engine_, {.oracle_density = density}, ids, {.n_ctx = 64}).nll; };
+  const auto nll = [&](double density) { return perplexity(engine_, {.oracle_density = density, .oracle_head_density = density}, ids, {.n_ctx = 64}).nll; };
   const double dense = nll(1.0);
   EXPECT_NEAR(nll(0.999), dense, 1e-3);  // rounds up to every neuron and head
   EXPECT_GT(std::abs(nll(0.02) - dense), 1e-3);
-  Context context(engine_, {.oracle_density = 0.25});
+  Context context(engine_, {.oracle_density = 0.25, .oracle_head_density = 0.25});
   context.append(ids);
   const ForwardStats& s = context.stats();
   EXPECT_EQ(s.n_tokens, ids.size());  // the first pass is not counted

@@ -33,7 +33,8 @@ std::vector<float> down_norms(const MlpWeights& m) {
 
 }  // namespace
 
-OracleRecorder::OracleRecorder(const Model& model, double density) : c_(model.config()), density_(density) {
+OracleRecorder::OracleRecorder(const Model& model, double density, double head_density)
+    : c_(model.config()), density_(density), head_density_(head_density) {
   for (const LayerWeights& l : model.weights().layers) down_norm_.push_back(l.experts.empty() ? down_norms(l.mlp) : std::vector<float>());
 }
 
@@ -52,7 +53,7 @@ void OracleRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
       const auto head = attn_out.row(t).subspan(h * c_.d_head, c_.d_head);
       score_[h] = dot(head, head);
     }
-    select_top_k(score_, kept(density_, c_.n_head), selections_[t].heads[layer]);
+    select_top_k(score_, kept(head_density_, c_.n_head), selections_[t].heads[layer]);
   }
 }
 

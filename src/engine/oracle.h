@@ -9,10 +9,10 @@
 namespace hunch {
 
 // Watches a dense pass and chooses, per token and layer, ceil(density * n) neurons by
-// |activation| * ||row of W_down|| and as many heads (rounded up) by the norm of their output.
+// |activation| * ||row of W_down|| and ceil(head_density * n_head) heads by the norm of their output.
 class OracleRecorder : public ForwardObserver {
  public:
-  OracleRecorder(const Model& model, double density);
+  OracleRecorder(const Model& model, double density, double head_density);
   void begin(size_t n_tokens);
   void on_heads(size_t layer, MatView<const float> attn_out) override;
   void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override;
@@ -20,7 +20,7 @@ class OracleRecorder : public ForwardObserver {
 
  private:
   const ModelConfig& c_;
-  double density_;
+  double density_, head_density_;
   std::vector<std::vector<float>> down_norm_;  // [n_layer][n_ff]
   std::vector<TokenSelection> selections_;
   std::vector<float> score_;

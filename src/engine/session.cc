@@ -62,13 +62,14 @@ Context::Context(const Engine& engine, const ContextOptions& options)
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       cache_(make_cache(engine.config(), options, n_ctx_)),
       forward_(std::make_unique<Forward>(*engine.model, *cache_, *engine.pool)) {
-  if (!(options.oracle_density > 0 && options.oracle_density <= 1))
-    fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", options.oracle_density);
-  if (options.oracle_density < 1 && engine.config().moe.n_expert > 0)
+  for (double density : {options.oracle_density, options.oracle_head_density})
+    if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
+  if (options.has_oracle() && engine.config().moe.n_expert > 0)
     fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts", engine.config().moe.n_expert);
   forward_->mode = options.mode;
   sequence_ = cache_->create();
-  if (options.oracle_density < 1) oracle_ = std::make_unique<OracleRecorder>(*engine.model, options.oracle_density);
+  if (options.has_oracle())
+    oracle_ = std::make_unique<OracleRecorder>(*engine.model, options.oracle_density, options.oracle_head_density);
 }
 
 Context::~Context() = default;

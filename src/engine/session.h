@@ -45,8 +45,9 @@ struct ContextOptions {
   DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   Mode mode = Mode::kExact;
   // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
-  // with only this share of the neurons and heads, those with the largest output norms. 1 = off.
-  double oracle_density = 1.0;
+  // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
+  double oracle_density = 1.0, oracle_head_density = 1.0;
+  bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
 
 // Without --ctx, long-context models do not reserve their whole context.

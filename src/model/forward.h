@@ -85,6 +85,7 @@ class Forward {
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  void gather_linear(const Linear& l, const Selection& rows, std::span<const float> x, std::span<float> y);
   void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   MatView<const float> logits(const ForwardInput& input);
 

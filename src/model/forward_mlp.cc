@@ -83,33 +83,36 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
   }
 }
 
-// A few tokens of a model whose activation has exact zeros: up (or gate) is dense, then only rows of
-// neurons that are not zero are read. With a gate, the zeros are known before `up` is needed, so its
-// rows are skipped too. Returns false where this does not apply.
+// A few tokens of a model whose activation has exact zeros: up (or gate) is dense, or gathered where the
+// token's neurons were selected beforehand; then only rows of neurons that are not zero are read. With a
+// gate, the zeros are known before `up` is needed, so its rows are skipped too. Returns false where
+// this does not apply.
 bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const bool selected = observed && !input_->selections.empty();
   if (!m.W_down_t || n_tokens > kMaxGatheredTokens || (mode == Mode::kDense && !selected)) return false;
   const Linear& first = m.gate.W ? m.gate : m.up;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
-  linear(mlp_in, first, ff_act);
-  const size_t up_row = row_bytes(m.up.W.dtype, m.up.W.cols), down_row = row_bytes(m.W_down_t.dtype, m.W_down_t.cols);
+  if (!selected) linear(mlp_in, first, ff_act);
   for (size_t t = 0; t < n_tokens; ++t) {
     const std::span<float> act = ff_act.row(t);
+    if (selected) gather_linear(first, input_->selections[t].neurons[layer], mlp_in.row(t), act);
     activate(c_.activation, act);
-    if (selected) keep_selected(input_->selections[t].neurons[layer], act);
+    if (selected) keep_selected(input_->selections[t].neurons[layer], act);  // f(0) need not be 0
     select_nonzero(act, active_);
-    const size_t n_active = active_.size();
-    const std::span<float> kept = s_gate_.get<float>(2 * m.n_ff).first(n_active);
+    const std::span<float> kept = s_gate_.get<float>(m.n_ff).first(active_.size());
     if (m.gate.W) {
       gather_dot(pool_, m.up.W, active_.rows(), mlp_in.row(t), kept, s_kernel_);
-      for (size_t k = 0; k < n_active; ++k) {
-        const uint32_t neuron = active_.rows()[k];
-        kept[k] = act[neuron] * (kept[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[neuron]));
+      stats.weight_bytes += active_.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
+    }
+    for (size_t k = 0; k < active_.size(); ++k) {
+      const uint32_t neuron = active_.rows()[k];
+      if (!m.gate.W) {
+        kept[k] = act[neuron];
+      } else {
+        act[neuron] *= kept[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[neuron]);
+        kept[k] = act[neuron];
       }
-      stats.weight_bytes += n_active * up_row;
-    } else {
-      for (size_t k = 0; k < n_active; ++k) kept[k] = act[active_.rows()[k]];
     }
     const std::span<float> y = out.row(t);
     if (m.down.bias.empty()) {
@@ -118,13 +121,27 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
       std::ranges::copy(m.down.bias, y.begin());
     }
     gather_axpy(pool_, m.W_down_t, active_.rows(), kept, y, s_kernel_);
-    stats.weight_bytes += n_active * down_row;
-    if (observed) count_neurons(layer, n_active, m.n_ff);
-    if (observer && observed && m.gate.W)
-      for (size_t k = 0; k < n_active; ++k) act[active_.rows()[k]] = kept[k];
+    stats.weight_bytes += active_.size() * row_bytes(m.W_down_t.dtype, m.W_down_t.cols);
+    if (observed) count_neurons(layer, active_.size(), m.n_ff);
   }
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   return true;
+}
+
+// y[r] = W[r, :] x + b[r] for the selected rows r, 0 for the others.
+void Forward::gather_linear(const Linear& l, const Selection& rows, std::span<const float> x, std::span<float> y) {
+  if (rows.is_all()) {
+    const MatView<float> view(y.data(), 1, y.size());
+    return linear(MatView<const float>(x.data(), 1, x.size()), l, view);
+  }
+  const std::span<float> gathered = s_gate_.get<float>(y.size()).first(rows.size());
+  gather_dot(pool_, l.W, rows.rows(), x, gathered, s_kernel_);
+  stats.weight_bytes += rows.size() * row_bytes(l.W.dtype, l.W.cols);
+  std::ranges::fill(y, 0.0f);
+  for (size_t k = 0; k < rows.size(); ++k) {
+    const uint32_t row = rows.rows()[k];
+    y[row] = gathered[k] + (l.bias.empty() ? 0.0f : l.bias[row]);
+  }
 }
 
 // Each token goes to its n_expert_used most probable experts, whose outputs are weighted by the
