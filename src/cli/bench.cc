@@ -47,7 +47,8 @@ int bench_machine(const BenchFlags& flags) {
 
 int bench(const BenchFlags& flags) {
   if (flags.machine) return bench_machine(flags);
-  if (flags.prompt.empty() && flags.generate.empty()) fail(ErrorKind::kUsage, "nothing to measure: --prompt and --generate are both empty");
+  if (flags.prompt.empty() && flags.generate.empty())
+    fail(ErrorKind::kUsage, "nothing to measure: --prompt and --generate are both empty");
   if (flags.n_repeats == 0) fail(ErrorKind::kUsage, "--repeats: expected at least 1, found 0");
   const Engine engine = open_engine(flags.model);
   print_first_line(engine, flags.model, flags.context, 0, 0);
@@ -55,10 +56,12 @@ int bench(const BenchFlags& flags) {
   std::vector<BenchRow> rows;
   {
     ProgressBar bar(!flags.model.quiet);
-    rows = bench(engine, context_options(flags.context), {flags.prompt, flags.generate, flags.n_repeats, flags.depth}, bar.progress());
+    rows = bench(engine, context_options(flags.context), {flags.prompt, flags.generate, flags.n_repeats, flags.depth},
+                 bar.progress());
   }
   if (flags.model.json) {
-    Json json = {{"machine", machine_json(machine)}, {"model", model_json(engine, flags.model)}, {"rows", Json::array()}};
+    Json json = {
+        {"machine", machine_json(machine)}, {"model", model_json(engine, flags.model)}, {"rows", Json::array()}};
     for (const BenchRow& row : rows)
       json["rows"].push_back({{"name", row.name},
                               {"tokens_per_s", row.tokens_per_s},
@@ -70,10 +73,13 @@ int bench(const BenchFlags& flags) {
   }
   std::vector<std::vector<std::string>> cells = {{"row", "tokens/s", "+-", "GB/s", "of bandwidth"}};
   for (const BenchRow& row : rows)
-    cells.push_back({row.name, fmt::format("{:.2f}", row.tokens_per_s), fmt::format("{:.2f}", row.tokens_per_s_stddev), fmt::format("{:.2f}", row.gb_per_s),
+    cells.push_back({row.name, fmt::format("{:.2f}", row.tokens_per_s), fmt::format("{:.2f}", row.tokens_per_s_stddev),
+                     fmt::format("{:.2f}", row.gb_per_s),
                      fmt::format("{:.0f} %", 100 * row.gb_per_s / machine.read_gb_per_s)});
   print(table(cells));
-  if (!flags.model.quiet) note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads, machine.read_gb_per_s));
+  if (!flags.model.quiet)
+    note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads,
+                     machine.read_gb_per_s));
   return 0;
 }
 

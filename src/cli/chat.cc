@@ -32,7 +32,9 @@ std::filesystem::path history_file() {
 class Chat {
  public:
   Chat(const ChatFlags& flags, const Engine& engine, Context& context, ChatText text, GenerateOptions options)
-      : flags_(flags), editor_(history_file()), conversation_(engine, context, std::move(text), std::move(options), flags.template_file == "plain") {
+      : flags_(flags),
+        editor_(history_file()),
+        conversation_(engine, context, std::move(text), std::move(options), flags.template_file == "plain") {
     conversation_.set_system(flags.system);
   }
 
@@ -128,7 +130,9 @@ class Chat {
       speed_.seconds += a.generated.seconds;
       speed_.prompt_stats.add(a.generated.prompt_stats);
       speed_.stats.add(a.generated.stats);
-      if (a.n_forgotten) note(fmt::format("(the context is full: the oldest {} forgotten)", a.n_forgotten == 1 ? "turn was" : fmt::format("{} turns were", a.n_forgotten)));
+      if (a.n_forgotten)
+        note(fmt::format("(the context is full: the oldest {} forgotten)",
+                         a.n_forgotten == 1 ? "turn was" : fmt::format("{} turns were", a.n_forgotten)));
       switch (a.generated.stop_reason) {
         case StopReason::kInterrupted: note("(stopped)"); break;
         case StopReason::kLength: note("(cut at the length of --tokens)"); break;
@@ -163,7 +167,10 @@ int chat(const ChatFlags& flags) {
   Chat chat(flags, engine, context, std::move(text), std::move(options));
   chat.talk();
   if (chat.speed().n_prompt) print_last_line(engine, chat.speed(), flags.model);
-  if (flags.model.json) print_json({{"messages", chat.messages()}, {"n_generated", chat.speed().n_generated}, {"tokens_per_s", chat.speed().tokens_per_s()}});
+  if (flags.model.json)
+    print_json({{"messages", chat.messages()},
+                {"n_generated", chat.speed().n_generated},
+                {"tokens_per_s", chat.speed().tokens_per_s()}});
   return 0;
 }
 

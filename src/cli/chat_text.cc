@@ -26,8 +26,10 @@ ChatText chat_text(const Tokenizer* tokenizer, const std::string& file) {
   }
   if (!file.empty()) out.source = file == "plain" ? kPlain : read_file(file);
   if (out.source.empty())
-    fail(ErrorKind::kNotFound, "the model has no chat template: it was probably not trained to talk. Use `hunch run`, or name a template with "
-                               "--template-file FILE (\"plain\" is User: / Assistant:)");
+    fail(
+        ErrorKind::kNotFound,
+        "the model has no chat template: it was probably not trained to talk. Use `hunch run`, or name a template with "
+        "--template-file FILE (\"plain\" is User: / Assistant:)");
   return out;
 }
 

@@ -78,10 +78,12 @@ void ProgressBar::show(std::string_view what, uint64_t done, uint64_t total) {
     line = fmt::format("{} {}", what, done);
   } else {
     const double share = std::min(1.0, double(done) / double(total)), seconds = since_start_.seconds();
-    const std::string left = done && seconds > 1 && share < 1 ? fmt::format("{:.0f} s left", seconds / share - seconds) : "";
+    const std::string left =
+        done && seconds > 1 && share < 1 ? fmt::format("{:.0f} s left", seconds / share - seconds) : "";
     constexpr size_t kWidth = 30;
     const size_t full = size_t(share * kWidth);
-    line = fmt::format("{} [{}{}] {:3.0f} % {}", what, std::string(full, '#'), std::string(kWidth - full, ' '), share * 100, left);
+    line = fmt::format("{} [{}{}] {:3.0f} % {}", what, std::string(full, '#'), std::string(kWidth - full, ' '),
+                       share * 100, left);
   }
   if (line.size() >= columns) line.resize(columns - 1);
   fmt::print(stderr, "\r{}\033[K", line);
@@ -105,7 +107,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const bool to_left = i == 0 || std::ranges::find(left, i) != left.end();
-      line += (i ? "  " : "") + (to_left ? fmt::format("{:<{}}", row[i], width[i]) : fmt::format("{:>{}}", row[i], width[i]));
+      line += (i ? "  " : "") +
+              (to_left ? fmt::format("{:<{}}", row[i], width[i]) : fmt::format("{:>{}}", row[i], width[i]));
     }
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
@@ -120,7 +123,9 @@ std::string human_count(double n) {
   return fmt::format("{:.3g} G", n / 1e9);
 }
 
-std::string human_bytes(double n_bytes) { return n_bytes < 1e3 ? fmt::format("{:.0f} B", n_bytes) : human_count(n_bytes) + "B"; }
+std::string human_bytes(double n_bytes) {
+  return n_bytes < 1e3 ? fmt::format("{:.0f} B", n_bytes) : human_count(n_bytes) + "B";
+}
 
 std::string grouped(uint64_t n) {
   std::string digits = std::to_string(n);

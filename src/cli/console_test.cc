@@ -20,7 +20,8 @@ TEST(Console, NumbersForPeople) {
 }
 
 TEST(Console, TablesAlign) {
-  EXPECT_EQ(table({{"row", "speed"}, {"pp512", "7"}, {"x", "1234.5"}}), "row     speed\npp512       7\nx      1234.5\n");
+  EXPECT_EQ(table({{"row", "speed"}, {"pp512", "7"}, {"x", "1234.5"}}),
+            "row     speed\npp512       7\nx      1234.5\n");
   EXPECT_EQ(table({{"a", "left"}, {"bb", "x"}}, {1}), "a   left\nbb  x\n");
 }
 

@@ -7,12 +7,19 @@
 namespace hunch::cli {
 namespace {
 
-nlohmann::ordered_json message(const char* role, const std::string& content) { return {{"role", role}, {"content", content}}; }
+nlohmann::ordered_json message(const char* role, const std::string& content) {
+  return {{"role", role}, {"content", content}};
+}
 
 }  // namespace
 
-Conversation::Conversation(const Engine& engine, Context& context, ChatText text, GenerateOptions options, bool add_special)
-    : engine_(engine), context_(context), text_(std::move(text)), options_(std::move(options)), add_special_(add_special) {}
+Conversation::Conversation(const Engine& engine, Context& context, ChatText text, GenerateOptions options,
+                           bool add_special)
+    : engine_(engine),
+      context_(context),
+      text_(std::move(text)),
+      options_(std::move(options)),
+      add_special_(add_special) {}
 
 void Conversation::set_system(const std::string& text) {
   const bool has = !messages_.empty() && messages_[0]["role"] == "system";
@@ -26,7 +33,8 @@ void Conversation::reset() {
 }
 
 std::vector<int32_t> Conversation::render() const {
-  return engine_.need_tokenizer().encode(apply_chat_template(text_.source, messages_, text_.options), {add_special_, true});
+  return engine_.need_tokenizer().encode(apply_chat_template(text_.source, messages_, text_.options),
+                                         {add_special_, true});
 }
 
 // Removes the first user message and all up to the next one. The last user message stays.
@@ -39,7 +47,8 @@ bool Conversation::forget_oldest_turn() {
   return true;
 }
 
-Conversation::Answer Conversation::say(const std::string& user, const std::function<bool(const GeneratedToken&)>& on_token) {
+Conversation::Answer Conversation::say(const std::string& user,
+                                       const std::function<bool(const GeneratedToken&)>& on_token) {
   const nlohmann::ordered_json before = messages_;
   try {
     messages_.push_back(message("user", user));
@@ -48,7 +57,9 @@ Conversation::Answer Conversation::say(const std::string& user, const std::funct
     const size_t room = std::min(options_.n_tokens, std::max<size_t>(1, context_.n_ctx() / 4));
     while (ids.size() + room > context_.n_ctx()) {
       if (!forget_oldest_turn())
-        fail(ErrorKind::kLimit, "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; raise --ctx",
+        fail(ErrorKind::kLimit,
+             "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; "
+             "raise --ctx",
              ids.size(), room, context_.n_ctx());
       ++answer.n_forgotten;
       ids = render();

@@ -31,7 +31,8 @@ size_t tensor_bytes(const ModelFile& file) {
 int convert(const ConvertFlags& flags) {
   if (flags.out.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
   std::error_code ec;
-  if (fs::is_directory(flags.out, ec)) fail(ErrorKind::kUsage, "'{}' is a folder; -o names the GGUF file to write", flags.out);
+  if (fs::is_directory(flags.out, ec))
+    fail(ErrorKind::kUsage, "'{}' is a folder; -o names the GGUF file to write", flags.out);
   OpenedModel opened = open_named(flags.model);
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
@@ -61,11 +62,14 @@ int convert(const ConvertFlags& flags) {
   // Fallbacks come in families (every layer's down projection): the first ones tell the story.
   constexpr size_t kShown = 5;
   for (size_t i = 0; i < std::min(report.notes.size(), kShown); ++i) note("note: " + report.notes[i]);
-  if (report.notes.size() > kShown) note(fmt::format("note: and {} more like these (all of them with --json)", report.notes.size() - kShown));
+  if (report.notes.size() > kShown)
+    note(fmt::format("note: and {} more like these (all of them with --json)", report.notes.size() - kShown));
   for (size_t i = 0; i < std::min(opened.unused.size(), kShown); ++i)
     note(fmt::format("note: tensor '{}' is not used by this architecture and was left out", opened.unused[i]));
-  if (opened.unused.size() > kShown) note(fmt::format("note: and {} more unused tensors (all of them with --json)", opened.unused.size() - kShown));
-  note(fmt::format("wrote {}: {} tensors, {} ({} before)", flags.out, report.n_tensors, human_bytes(double(file_bytes)), human_bytes(double(bytes_before))));
+  if (opened.unused.size() > kShown)
+    note(fmt::format("note: and {} more unused tensors (all of them with --json)", opened.unused.size() - kShown));
+  note(fmt::format("wrote {}: {} tensors, {} ({} before)", flags.out, report.n_tensors, human_bytes(double(file_bytes)),
+                   human_bytes(double(bytes_before))));
   return 0;
 }
 

@@ -18,11 +18,15 @@ using Json = nlohmann::ordered_json;
 
 std::string protocol(size_t n_ctx, size_t stride) {
   return stride == n_ctx ? fmt::format("disjoint windows of {} tokens", n_ctx)
-                         : fmt::format("windows of {} tokens every {}; each token is scored once, with at least {} tokens before it from the second "
-                                       "window on", n_ctx, stride, n_ctx - stride);
+                         : fmt::format(
+                               "windows of {} tokens every {}; each token is scored once, with at least {} tokens "
+                               "before it from the second "
+                               "window on",
+                               n_ctx, stride, n_ctx - stride);
 }
 
-int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids, const PerplexityOptions& options) {
+int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids,
+                    const PerplexityOptions& options) {
   Perplexity result;
   {
     ProgressBar bar(!flags.model.quiet);
@@ -55,7 +59,8 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
 
 std::string megabytes(double bytes) { return fmt::format("{:.2f} MB", bytes / 1e6); }
 
-int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids, const PerplexityOptions& options, const std::vector<CompareMode>& modes) {
+int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids,
+                 const PerplexityOptions& options, const std::vector<CompareMode>& modes) {
   std::vector<CompareRow> rows;
   {
     ProgressBar bar(!flags.model.quiet);
@@ -65,11 +70,19 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   }
   const size_t n_scored = (options.max_tokens ? std::min(options.max_tokens, ids.size()) : ids.size()) - 1;
   if (flags.model.json) {
-    Json json = {{"perplexity", rows[0].perplexity}, {"n_tokens", n_scored}, {"reference", rows[0].name}, {"modes", Json::object()}};
+    Json json = {{"perplexity", rows[0].perplexity},
+                 {"n_tokens", n_scored},
+                 {"reference", rows[0].name},
+                 {"modes", Json::object()}};
     for (size_t m = 0; m < rows.size(); ++m) {
       const CompareRow& row = rows[m];
-      Json entry = {{"perplexity", row.perplexity}, {"kl", row.kl}, {"top1", row.top1}, {"density_mlp", row.density_mlp}, {"density_heads", row.density_heads},
-                    {"density_mlp_per_layer", row.density_per_layer}, {"bytes_per_token", row.bytes_per_token}};
+      Json entry = {{"perplexity", row.perplexity},
+                    {"kl", row.kl},
+                    {"top1", row.top1},
+                    {"density_mlp", row.density_mlp},
+                    {"density_heads", row.density_heads},
+                    {"density_mlp_per_layer", row.density_per_layer},
+                    {"bytes_per_token", row.bytes_per_token}};
       entry["tokens_per_s"] = row.speed_is_real ? Json(row.tokens_per_s) : Json();
       json["modes"][row.name] = entry;
     }
@@ -77,22 +90,30 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
     print_json(json);
     return 0;
   }
-  std::vector<std::vector<std::string>> cells = {{"mode", "perplexity", "KL", "same top token", "MLP density", "head density", "per token", "tokens/s"}};
+  std::vector<std::vector<std::string>> cells = {
+      {"mode", "perplexity", "KL", "same top token", "MLP density", "head density", "per token", "tokens/s"}};
   bool oracle = false;
   for (const CompareRow& row : rows) {
     oracle = oracle || !row.speed_is_real;
-    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl), fmt::format("{:.1f} %", row.top1 * 100),
-                     fmt::format("{:.1f} %", row.density_mlp * 100), fmt::format("{:.1f} %", row.density_heads * 100), megabytes(row.bytes_per_token),
+    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
+                     fmt::format("{:.1f} %", row.top1 * 100), fmt::format("{:.1f} %", row.density_mlp * 100),
+                     fmt::format("{:.1f} %", row.density_heads * 100), megabytes(row.bytes_per_token),
                      row.speed_is_real ? fmt::format("{:.1f}", row.tokens_per_s) : "-"});
   }
   print(table(cells));
   if (flags.model.quiet) return 0;
-  const size_t window = std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
-  note(fmt::format("\n{} tokens, {}. KL in nats, to {}; per token: weight and KV bytes that decoding one token read.", n_scored,
-                   protocol(window, options.stride ? options.stride : std::max<size_t>(1, window / 2)), rows[0].name));
-  if (oracle) note("The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a perfect predictor could save.");
+  const size_t window =
+      std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
+  note(fmt::format("\n{} tokens, {}. KL in nats, to {}; per token: weight and KV bytes that decoding one token read.",
+                   n_scored, protocol(window, options.stride ? options.stride : std::max<size_t>(1, window / 2)),
+                   rows[0].name));
+  if (oracle)
+    note(
+        "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "
+        "perfect predictor could save.");
   for (const CompareRow& row : rows)
-    if (const std::string text = describe_density(row.density_per_layer); !text.empty()) note(fmt::format("{}: {}", row.name, text));
+    if (const std::string text = describe_density(row.density_per_layer); !text.empty())
+      note(fmt::format("{}: {}", row.name, text));
   return 0;
 }
 
@@ -110,13 +131,16 @@ int eval_task(const EvalFlags& flags) {
     result = evaluate_task(engine, context, task, items, bar.progress());
   }
   if (flags.model.json) {
-    Json json = {{"task", flags.task}, {"n", result.n}, {"acc", result.acc}, {"acc_stderr", result.acc_stderr}, {"acc_norm", result.acc_norm}, {"seconds", result.seconds}};
+    Json json = {{"task", flags.task},          {"n", result.n},
+                 {"acc", result.acc},           {"acc_stderr", result.acc_stderr},
+                 {"acc_norm", result.acc_norm}, {"seconds", result.seconds}};
     if (task == Task::kLambada) json["perplexity"] = result.perplexity;
     json["model"] = model_json(engine, flags.model);
     print_json(json);
     return 0;
   }
-  std::string line = fmt::format("{}: accuracy {:.2f} % +- {:.2f}", flags.task, result.acc * 100, result.acc_stderr * 100);
+  std::string line =
+      fmt::format("{}: accuracy {:.2f} % +- {:.2f}", flags.task, result.acc * 100, result.acc_stderr * 100);
   if (task == Task::kLambada) {
     line += fmt::format(", perplexity {:.3f}", result.perplexity);
   } else {
@@ -130,22 +154,27 @@ int eval_task(const EvalFlags& flags) {
 }  // namespace
 
 int eval(const EvalFlags& flags) {
-  if (flags.text.empty() == flags.task.empty()) fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
+  if (flags.text.empty() == flags.task.empty())
+    fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
   if (!flags.task.empty()) {
     if (!flags.compare.empty()) fail(ErrorKind::kUsage, "--compare goes with --text, not with --task");
-    if (flags.stride || flags.max_tokens) fail(ErrorKind::kUsage, "--stride and --max-tokens go with --text, not with --task");
+    if (flags.stride || flags.max_tokens)
+      fail(ErrorKind::kUsage, "--stride and --max-tokens go with --text, not with --task");
     return eval_task(flags);
   }
-  if (!flags.task_file.empty() || flags.max_items) fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
+  if (!flags.task_file.empty() || flags.max_items)
+    fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
   const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
   const PerplexityOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
-  print_first_line(engine, flags.model, flags.context, options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), 0);
+  print_first_line(engine, flags.model, flags.context,
+                   options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), 0);
   print_reblock_price(engine, flags.model, ids);
-  return modes.empty() ? eval_perplexity(engine, flags, ids, options) : eval_compare(engine, flags, ids, options, modes);
+  return modes.empty() ? eval_perplexity(engine, flags, ids, options)
+                       : eval_compare(engine, flags, ids, options, modes);
 }
 
 }  // namespace hunch::cli

@@ -11,18 +11,18 @@ namespace hunch::cli {
 
 // Options that every verb which opens a model has.
 struct ModelFlags {
-  std::string model;         // GGUF file, HF folder, llama2.c .bin, or hub id
-  size_t n_threads = 0;      // 0: one per physical core
+  std::string model;     // GGUF file, HF folder, llama2.c .bin, or hub id
+  size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
-  bool quiet = false;        // no first and last line, no progress, no notes
+  bool quiet = false;  // no first and last line, no progress, no notes
 };
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f32";     // f32 | f16
+  std::string kv = "f32";      // f32 | f16
   std::string mode = "exact";  // dense | exact
   double oracle_density = 1.0;
   double oracle_head_density = 0.0;  // 0: the same as oracle_density
@@ -46,7 +46,7 @@ struct RunFlags {
   ContextFlags context;
   SamplerFlags sampler;
   std::optional<std::string> prompt, prompt_file, ids;  // at most one; none: standard input
-  bool special = false;        // parse special tokens in the prompt
+  bool special = false;                                 // parse special tokens in the prompt
   bool no_bos = false;
   size_t n_tokens = 128;
   std::vector<std::string> stop;
@@ -95,7 +95,7 @@ struct InspectFlags {
 struct ConvertFlags {
   ModelFlags model;
   std::string out, type = "f16", layout = "auto";  // auto | rows | neuron
-  std::string name;  // general.name; empty: as it is
+  std::string name;                                // general.name; empty: as it is
 };
 
 struct EvalFlags {

@@ -49,10 +49,20 @@ const char* name_of(RopeScaling scaling) {
 }
 
 Json config_json(const ModelConfig& c) {
-  Json json = {{"n_layer", c.n_layer}, {"n_embd", c.n_embd}, {"n_head", c.n_head}, {"n_kv_head", c.n_kv_head}, {"d_head", c.d_head},
-               {"n_ff", c.n_ff}, {"n_vocab", c.n_vocab}, {"n_ctx_train", c.n_ctx_train}, {"norm", c.norm == NormKind::kRms ? "rms" : "layer"},
-               {"norm_place", c.norm_place == NormPlace::kPre ? "pre" : "post"}, {"activation", name_of(c.activation)}, {"gated", c.gated},
-               {"parallel_residual", c.parallel_residual}, {"position", name_of(c.position)}};
+  Json json = {{"n_layer", c.n_layer},
+               {"n_embd", c.n_embd},
+               {"n_head", c.n_head},
+               {"n_kv_head", c.n_kv_head},
+               {"d_head", c.d_head},
+               {"n_ff", c.n_ff},
+               {"n_vocab", c.n_vocab},
+               {"n_ctx_train", c.n_ctx_train},
+               {"norm", c.norm == NormKind::kRms ? "rms" : "layer"},
+               {"norm_place", c.norm_place == NormPlace::kPre ? "pre" : "post"},
+               {"activation", name_of(c.activation)},
+               {"gated", c.gated},
+               {"parallel_residual", c.parallel_residual},
+               {"position", name_of(c.position)}};
   if (c.n_embd_word && c.n_embd_word != c.n_embd) json["n_embd_word"] = c.n_embd_word;
   if (c.position == PositionKind::kRope) {
     json["rope_theta"] = c.rope.base;
@@ -74,12 +84,14 @@ Json meta_json(const MetaValue& value) {
   return std::visit(
       [](const auto& v) -> Json {
         if constexpr (std::is_same_v<std::decay_t<decltype(v)>, MetaArray>) {
-          return std::visit([](const auto& array) -> Json {
-            if (array.size() > kLongestArray) return {{"n", array.size()}};
-            Json out = Json::array();
-            for (size_t i = 0; i < array.size(); ++i) out.push_back(array[i]);
-            return out;
-          }, v);
+          return std::visit(
+              [](const auto& array) -> Json {
+                if (array.size() > kLongestArray) return {{"n", array.size()}};
+                Json out = Json::array();
+                for (size_t i = 0; i < array.size(); ++i) out.push_back(array[i]);
+                return out;
+              },
+              v);
         } else {
           return Json(v);
         }
@@ -94,7 +106,8 @@ struct DTypeTotal {
 
 std::string shown(const Json& value) {
   if (value.is_object() && value.contains("n")) return fmt::format("[{} values]", grouped(value["n"].get<uint64_t>()));
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text =
+      value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
   return printable(text, 70);
 }
 
@@ -128,27 +141,34 @@ int inspect(const InspectFlags& flags) {
   }
 
   if (flags.model.json) {
-    Json json = {{"arch", arch}, {"name", file.meta.get_string("general.name", "")}, {"source", opened.source}, {"n_params", n_params}, {"bytes", bytes}, {"config", config}};
+    Json json = {{"arch", arch},
+                 {"name", file.meta.get_string("general.name", "")},
+                 {"source", opened.source},
+                 {"n_params", n_params},
+                 {"bytes", bytes},
+                 {"config", config}};
     if (!why_not.empty()) json["config_error"] = why_not;
     json["metadata"] = Json::object();
     for (const std::string& key : file.meta.keys()) json["metadata"][key] = meta_json(*file.meta.find(key));
     json["tensors"] = Json::array();
     for (const Tensor& t : file.tensors)
-      json["tensors"].push_back({{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
+      json["tensors"].push_back(
+          {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
     json["sidecar"] = nullptr;
     print_json(json);
     return 0;
   }
 
-  std::string out = table({{"model", printable(flags.model.model, 300)},
-                           {"name", printable(file.meta.get_string("general.name", "-"))},
-                           {"format", opened.source},
-                           {"architecture", printable(arch)},
-                           {"parameters", fmt::format("{} ({})", grouped(n_params), human_count(double(n_params)))},
-                           {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
-                           {"sidecar", "none"}},
-                          {1});
+  std::string out =
+      table({{"model", printable(flags.model.model, 300)},
+             {"name", printable(file.meta.get_string("general.name", "-"))},
+             {"format", opened.source},
+             {"architecture", printable(arch)},
+             {"parameters", fmt::format("{} ({})", grouped(n_params), human_count(double(n_params)))},
+             {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
+             {"sidecar", "none"}},
+            {1});
   if (config.is_null()) {
     out += "\nnot runnable: " + printable(why_not, 300) + "\n";
   } else {
@@ -159,17 +179,20 @@ int inspect(const InspectFlags& flags) {
   }
   std::vector<std::vector<std::string>> rows = {{"dtype", "tensors", "parameters", "bytes", "bits each"}};
   for (const auto& [dtype, total] : totals)
-    rows.push_back({hunch::name_of(dtype), std::to_string(total.n_tensors), grouped(total.n_elems), grouped(total.bytes),
+    rows.push_back({hunch::name_of(dtype), std::to_string(total.n_tensors), grouped(total.n_elems),
+                    grouped(total.bytes),
                     fmt::format("{:.2f}", total.n_elems ? 8.0 * double(total.bytes) / double(total.n_elems) : 0.0)});
   out += "\n" + table(rows);
   if (flags.metadata) {
     rows = {{"key", "value"}};
-    for (const std::string& key : file.meta.keys()) rows.push_back({printable(key), shown(meta_json(*file.meta.find(key)))});
+    for (const std::string& key : file.meta.keys())
+      rows.push_back({printable(key), shown(meta_json(*file.meta.find(key)))});
     out += "\n" + table(rows, {1});
   }
   if (flags.tensors) {
     rows = {{"tensor", "dtype", "shape", "bytes"}};
-    for (const Tensor& t : file.tensors) rows.push_back({printable(t.name), hunch::name_of(t.dtype), shape_text(t), grouped(t.data.size())});
+    for (const Tensor& t : file.tensors)
+      rows.push_back({printable(t.name), hunch::name_of(t.dtype), shape_text(t), grouped(t.data.size())});
     out += "\n" + table(rows, {1, 2});
   }
   if (!opened.unused.empty()) {

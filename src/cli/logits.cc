@@ -17,19 +17,21 @@ namespace {
 void print_best(const Engine& engine, std::span<const int32_t> ids, size_t first, MatView<const float> logits) {
   const auto piece = [&](int32_t id) {
     if (!engine.tokenizer || size_t(id) >= engine.tokenizer->n_vocab()) return std::string();
-    return " " + nlohmann::json(engine.tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return " " +
+           nlohmann::json(engine.tokenizer->piece(id)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   };
   for (size_t i = 0; i < logits.rows; ++i) {
     const auto id = int32_t(argmax(logits.row(i)));
-    print(fmt::format("{}\t{}{}\t-> {}{}\tlogit {:.4f}\tp {:.4f}\n", first + i, ids[first + i], piece(ids[first + i]), id, piece(id), logits.row(i)[size_t(id)],
-                      std::exp(log_prob(logits.row(i), id))));
+    print(fmt::format("{}\t{}{}\t-> {}{}\tlogit {:.4f}\tp {:.4f}\n", first + i, ids[first + i], piece(ids[first + i]),
+                      id, piece(id), logits.row(i)[size_t(id)], std::exp(log_prob(logits.row(i), id))));
   }
 }
 
 }  // namespace
 
 int logits(const LogitsFlags& flags) {
-  if (flags.ids.has_value() == flags.prompt.has_value()) fail(ErrorKind::kUsage, "give either --ids 1,2,3 or --prompt TEXT");
+  if (flags.ids.has_value() == flags.prompt.has_value())
+    fail(ErrorKind::kUsage, "give either --ids 1,2,3 or --prompt TEXT");
   std::vector<int32_t> ids;
   if (flags.ids) ids = parse_ids(*flags.ids, "--ids");
   const Engine engine = open_engine(flags.model);

@@ -83,7 +83,8 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
   for (const std::string& item : items) {
     const size_t equals = item.find('=');
     if (equals == item.npos) fail(ErrorKind::kUsage, "--logit-bias: expected ID=BIAS, found '{}'", printable(item));
-    const auto id = parse_with<int32_t>(std::string_view(item).substr(0, equals), "--logit-bias", "a token id before '='");
+    const auto id =
+        parse_with<int32_t>(std::string_view(item).substr(0, equals), "--logit-bias", "a token id before '='");
     bias[id] = float(parse_real(std::string_view(item).substr(equals + 1), "--logit-bias"));
   }
   return bias;
@@ -103,14 +104,18 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       const std::string_view densities = word.substr(7);
       const size_t colon = densities.find(':');
       const double neurons = parse_real(densities.substr(0, colon), "--compare oracle:DENSITY");
-      const double heads = colon == densities.npos ? neurons : parse_real(densities.substr(colon + 1), "--compare oracle:NEURONS:HEADS");
+      const double heads =
+          colon == densities.npos ? neurons : parse_real(densities.substr(colon + 1), "--compare oracle:NEURONS:HEADS");
       for (double density : {neurons, heads})
         if (!(density > 0 && density <= 1))
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
       mode.context.oracle_density = neurons;
       mode.context.oracle_head_density = heads;
     } else {
-      fail(ErrorKind::kUsage, "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2), oracle:NEURONS:HEADS", printable(word));
+      fail(ErrorKind::kUsage,
+           "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2), "
+           "oracle:NEURONS:HEADS",
+           printable(word));
     }
     for (const CompareMode& other : modes)
       if (other.name == mode.name) fail(ErrorKind::kUsage, "--compare: '{}' is named twice", word);

@@ -21,7 +21,8 @@ std::string refusal(auto&& call) {
 
 TEST(Parse, IdListsInEveryFormPeopleType) {
   const std::vector<int32_t> want = {1, 22, 333};
-  for (const char* text : {"1,22,333", "1 22 333", "[1, 22, 333]", " 1,\n22,\t333\n", "1,22,333,"}) EXPECT_EQ(parse_ids(text, "--ids"), want) << text;
+  for (const char* text : {"1,22,333", "1 22 333", "[1, 22, 333]", " 1,\n22,\t333\n", "1,22,333,"})
+    EXPECT_EQ(parse_ids(text, "--ids"), want) << text;
   for (const char* text : {"", "[]", ",", "1,x", "1.5", "0x10", "99999999999", "1;2", "[1,2"})
     EXPECT_NE(refusal([&] { parse_ids(text, "--ids"); }).find("--ids"), std::string::npos) << text;
 }
@@ -33,7 +34,8 @@ TEST(Parse, NumbersAreTheWholeTextOrNothing) {
   EXPECT_TRUE(std::isinf(parse_real("-inf", "--x")));
   for (const char* text : {"", " 1", "1 ", "-1", "+1", "1k", "18446744073709551616"})
     EXPECT_NE(refusal([&] { parse_count(text, "--n"); }).find("--n"), std::string::npos) << text;
-  for (const char* text : {"", "x", "1,5", "nan"}) EXPECT_NE(refusal([&] { parse_real(text, "--x"); }).find("--x"), std::string::npos) << text;
+  for (const char* text : {"", "x", "1,5", "nan"})
+    EXPECT_NE(refusal([&] { parse_real(text, "--x"); }).find("--x"), std::string::npos) << text;
 }
 
 TEST(Parse, LogitBiasNamesTokensAndForbidsWithMinusInfinity) {
@@ -43,7 +45,8 @@ TEST(Parse, LogitBiasNamesTokensAndForbidsWithMinusInfinity) {
   EXPECT_EQ(bias.at(5), 2.0f);
   EXPECT_TRUE(std::isinf(bias.at(7)) && bias.at(7) < 0);
   for (const char* bad : {"5", "=1", "x=1", "5=", "5=y"})
-    EXPECT_NE(refusal([&] { parse_logit_bias(std::vector<std::string>{bad}); }).find("--logit-bias"), std::string::npos) << bad;
+    EXPECT_NE(refusal([&] { parse_logit_bias(std::vector<std::string>{bad}); }).find("--logit-bias"), std::string::npos)
+        << bad;
 }
 
 TEST(Parse, ModesCarryTheBaseContext) {
@@ -59,7 +62,8 @@ TEST(Parse, ModesCarryTheBaseContext) {
   EXPECT_EQ(modes[2].name, "oracle:0.2");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_head_density, 0.2);
   EXPECT_DOUBLE_EQ(parse_modes("oracle:0.2:1", base)[0].context.oracle_head_density, 1);
-  for (const char* bad : {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
+  for (const char* bad :
+       {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
 }
 

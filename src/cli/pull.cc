@@ -34,8 +34,9 @@ int pull(const PullFlags& flags) {
     return 0;
   }
   if (!flags.quiet)
-    note(pulled.n_received_bytes ? fmt::format("received {}; commit {}", human_bytes(double(pulled.n_received_bytes)), pulled.commit)
-                                 : fmt::format("already here; commit {}", pulled.commit));
+    note(pulled.n_received_bytes
+             ? fmt::format("received {}; commit {}", human_bytes(double(pulled.n_received_bytes)), pulled.commit)
+             : fmt::format("already here; commit {}", pulled.commit));
   print(pulled.path.string() + "\n");
   return 0;
 }

@@ -54,7 +54,8 @@ void print_reblock_price(const Engine& engine, const ModelFlags& flags, std::spa
   options.n_ctx = ids.size();
   std::vector<float> reference;
   Context(other, options).append_all(ids, [&](size_t, MatView<const float> logits) {
-    for (size_t i = 0; i < logits.rows; ++i) reference.insert(reference.end(), logits.row(i).begin(), logits.row(i).end());
+    for (size_t i = 0; i < logits.rows; ++i)
+      reference.insert(reference.end(), logits.row(i).begin(), logits.row(i).end());
   });
   double kl = 0;
   size_t n_agree = 0;
@@ -65,8 +66,11 @@ void print_reblock_price(const Engine& engine, const ModelFlags& flags, std::spa
       n_agree += argmax(kept) == argmax(logits.row(i));
     }
   });
-  note(fmt::format("note: the down projection was re-encoded as q8_0 along n_embd: KL {:.2e} nats to the file's own form, same top token {:.1f} % "
-                   "(over {} tokens)", kl / double(ids.size()), 100.0 * double(n_agree) / double(ids.size()), ids.size()));
+  note(
+      fmt::format("note: the down projection was re-encoded as q8_0 along n_embd: KL {:.2e} nats to the file's own "
+                  "form, same top token {:.1f} % "
+                  "(over {} tokens)",
+                  kl / double(ids.size()), 100.0 * double(n_agree) / double(ids.size()), ids.size()));
 }
 
 }  // namespace hunch::cli

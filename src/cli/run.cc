@@ -21,7 +21,8 @@ std::optional<std::string> prompt_text(const RunFlags& flags) {
     text = read_text(*flags.prompt_file);
   } else {
     if (!stdin_is_terminal()) text = read_stdin();
-    if (text.empty()) fail(ErrorKind::kUsage, "no prompt: give -p TEXT, --prompt-file FILE or --ids 1,2,3, or pipe a text in");
+    if (text.empty())
+      fail(ErrorKind::kUsage, "no prompt: give -p TEXT, --prompt-file FILE or --ids 1,2,3, or pipe a text in");
   }
   if (text.ends_with('\n')) text.pop_back();
   return text;
@@ -30,7 +31,8 @@ std::optional<std::string> prompt_text(const RunFlags& flags) {
 nlohmann::ordered_json log_probs_json(const Engine& engine, const std::vector<GeneratedToken>& tokens) {
   const auto with_piece = [&](int32_t id, float log_prob) {
     nlohmann::ordered_json entry = {{"id", id}, {"log_prob", log_prob}};
-    if (engine.tokenizer && size_t(id) < engine.tokenizer->n_vocab()) entry["piece"] = std::string(engine.tokenizer->piece(id));
+    if (engine.tokenizer && size_t(id) < engine.tokenizer->n_vocab())
+      entry["piece"] = std::string(engine.tokenizer->piece(id));
     return entry;
   };
   auto out = nlohmann::ordered_json::array();
@@ -46,7 +48,8 @@ nlohmann::ordered_json log_probs_json(const Engine& engine, const std::vector<Ge
 }  // namespace
 
 int run(const RunFlags& flags) {
-  if (flags.top_log_probs && !flags.model.json) fail(ErrorKind::kUsage, "--log-probs is part of the JSON answer; add --json");
+  if (flags.top_log_probs && !flags.model.json)
+    fail(ErrorKind::kUsage, "--log-probs is part of the JSON answer; add --json");
   GenerateOptions options;
   options.n_tokens = flags.n_tokens;
   options.sampler = sampler_options(flags.sampler);
@@ -86,7 +89,8 @@ int run(const RunFlags& flags) {
     note(fmt::format("stopped: the context of {} tokens is full; --ctx makes it larger", context.n_ctx()));
   const Speed speed = speed_of(generated);
   print_last_line(engine, speed, flags.model);
-  if (!flags.model.quiet && !flags.sampler.seed && options.sampler.temperature > 0) note(fmt::format("seed {}", options.sampler.seed));
+  if (!flags.model.quiet && !flags.sampler.seed && options.sampler.temperature > 0)
+    note(fmt::format("seed {}", options.sampler.seed));
   if (flags.model.json) {
     nlohmann::ordered_json json = {{"text", generated.text},
                                    {"ids", generated.ids},

@@ -18,10 +18,12 @@ fs::path resolve_model(const ModelFlags& flags) {
   std::error_code ec;
   const fs::path path = flags.model;
   if (fs::exists(path, ec)) return path;
-  if (!looks_like_hub_id(flags.model)) fail(ErrorKind::kNotFound, "no file or folder '{}'", printable(flags.model, 300));
+  if (!looks_like_hub_id(flags.model))
+    fail(ErrorKind::kNotFound, "no file or folder '{}'", printable(flags.model, 300));
   PullOptions options = pull_options_from_environment();
   if (const auto cached = cached_model(flags.model, options)) return cached->path;
-  if (!flags.quiet) note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
+  if (!flags.quiet)
+    note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
   ProgressBar bar(!flags.quiet);
   options.progress = bar.progress();
   options.note = [&](std::string_view line) {
@@ -34,7 +36,8 @@ fs::path resolve_model(const ModelFlags& flags) {
 OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags)); }
 
 Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
-  if (!opened.file.meta.has("tokenizer.ggml.model")) fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(name, 300));
+  if (!opened.file.meta.has("tokenizer.ggml.model"))
+    fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(name, 300));
   return Tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
 }
 
@@ -68,30 +71,42 @@ std::string display_name(const Engine& engine, const ModelFlags& flags) {
   return printable(name);
 }
 
-void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx, size_t kv_bytes) {
+void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx,
+                      size_t kv_bytes) {
   if (flags.quiet) return;
   const ModelConfig& c = engine.config();
   const size_t n_threads = engine.pool->n_threads();
-  std::string line = fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch, name_of(engine.model->main_dtype()),
-                                 human_count(double(engine.model->weights().n_params)), simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
+  std::string line =
+      fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch,
+                  name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
+                  simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
   if (kv_bytes) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
   note(line);
-  if (engine.tokenizer && !engine.tokenizer->spec().note.empty()) note("note: " + printable(engine.tokenizer->spec().note, 300));
+  if (engine.tokenizer && !engine.tokenizer->spec().note.empty())
+    note("note: " + printable(engine.tokenizer->spec().note, 300));
   if (!engine.unused.empty())
-    note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(), engine.unused.size() == 1 ? "" : "s",
-                     printable(engine.unused[0]), engine.unused.size() > 1 ? ", ..." : ""));
+    note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(),
+                     engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),
+                     engine.unused.size() > 1 ? ", ..." : ""));
   if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
-    note(fmt::format("note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
-                     "(--reblock-down re-encodes it as q8_0, row by neuron)", name_of(engine.model->weights().layers[0].mlp.down.W.dtype)));
-  if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone && c.rope.freq_factors.empty())
-    note(fmt::format("warning: the context of {} is longer than the {} tokens that the model was trained with, and it has no RoPE scaling: "
-                     "expect nonsense beyond them", n_ctx, c.n_ctx_train));
+    note(fmt::format(
+        "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
+        "(--reblock-down re-encodes it as q8_0, row by neuron)",
+        name_of(engine.model->weights().layers[0].mlp.down.W.dtype)));
+  if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
+      c.rope.freq_factors.empty())
+    note(
+        fmt::format("warning: the context of {} is longer than the {} tokens that the model was trained with, and it "
+                    "has no RoPE scaling: "
+                    "expect nonsense beyond them",
+                    n_ctx, c.n_ctx_train));
 }
 
 MachineSpeed machine_speed(ThreadPool& pool, bool quiet) {
   if (const auto cached = cached_machine_speed(pool.n_threads())) return *cached;
-  if (!quiet) note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", pool.n_threads()));
+  if (!quiet)
+    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", pool.n_threads()));
   const MachineSpeed speed = measure_machine(pool);
   try {
     cache_machine_speed(speed);
@@ -109,16 +124,20 @@ double Speed::gb_per_s() const {
   return time > 0 ? double(s.weight_bytes + s.kv_bytes) / time / 1e9 : 0;
 }
 
-Speed speed_of(const Generated& g) { return {g.n_prompt, g.ids.size(), g.prompt_seconds, g.seconds, g.prompt_stats, g.stats}; }
+Speed speed_of(const Generated& g) {
+  return {g.n_prompt, g.ids.size(), g.prompt_seconds, g.seconds, g.prompt_stats, g.stats};
+}
 
 void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags) {
   if (flags.quiet) return;
-  std::string line = fmt::format("prompt {} tokens at {:.1f}/s; generated {}", speed.n_prompt, speed.prompt_tokens_per_s(), speed.n_generated);
+  std::string line = fmt::format("prompt {} tokens at {:.1f}/s; generated {}", speed.n_prompt,
+                                 speed.prompt_tokens_per_s(), speed.n_generated);
   if (speed.stats.n_tokens) line += fmt::format(" at {:.1f} tokens/s", speed.tokens_per_s());
   const MachineSpeed machine = machine_speed(*engine.pool, flags.quiet);
-  line += fmt::format("; {:.2f} GB/s, {:.0f} % of this machine's {:.1f}", speed.gb_per_s(), 100 * speed.gb_per_s() / machine.read_gb_per_s,
-                      machine.read_gb_per_s);
-  if (const std::string density = describe_density(density_per_layer(speed.main_stats())); !density.empty()) line += "; " + density;
+  line += fmt::format("; {:.2f} GB/s, {:.0f} % of this machine's {:.1f}", speed.gb_per_s(),
+                      100 * speed.gb_per_s() / machine.read_gb_per_s, machine.read_gb_per_s);
+  if (const std::string density = describe_density(density_per_layer(speed.main_stats())); !density.empty())
+    line += "; " + density;
   note(line);
 }
 
@@ -153,7 +172,8 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
           {"n_threads", engine.pool->n_threads()}};
 }
 
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special, bool parse_special) {
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special,
+                                   bool parse_special) {
   std::vector<int32_t> ids = tokenizer.encode(text, {add_special, parse_special});
   if (!ids.empty()) return ids;
   if (!tokenizer.spec().bos)

@@ -36,7 +36,8 @@ std::string display_name(const Engine& engine, const ModelFlags& flags);
 
 // The first line of a run, and what is worth knowing beneath it (context beyond training, a down
 // projection that stays dense). `kv_bytes` 0: no cache is mentioned. Nothing with --quiet.
-void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx, size_t kv_bytes);
+void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx,
+                      size_t kv_bytes);
 
 // The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
 MachineSpeed machine_speed(ThreadPool& pool, bool quiet);
@@ -66,6 +67,7 @@ std::string describe_density(const std::vector<double>& per_layer);
 nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags);
 
 // Ids of a prompt; an empty text becomes BOS. Throws Error{kUsage} where the family has no BOS.
-std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special, bool parse_special);
+std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special,
+                                   bool parse_special);
 
 }  // namespace hunch::cli

@@ -22,7 +22,8 @@ nlohmann::ordered_json parse_json_file(const std::string& path) {
 }  // namespace
 
 int show_template(const TemplateFlags& flags) {
-  if (flags.messages_file.empty()) fail(ErrorKind::kUsage, "which conversation? give --messages FILE with a JSON list of {{\"role\", \"content\"}}");
+  if (flags.messages_file.empty())
+    fail(ErrorKind::kUsage, "which conversation? give --messages FILE with a JSON list of {{\"role\", \"content\"}}");
   auto messages = parse_json_file(flags.messages_file);
   if (messages.is_object() && messages.contains("messages")) messages = nlohmann::ordered_json(messages["messages"]);
   nlohmann::ordered_json tools;

@@ -10,11 +10,13 @@ namespace hunch::cli {
 namespace {
 
 // The argument, the file, or standard input; `what` is missing when there is none of them.
-std::string input_text(const std::optional<std::string>& argument, const std::optional<std::string>& file, const char* what) {
+std::string input_text(const std::optional<std::string>& argument, const std::optional<std::string>& file,
+                       const char* what) {
   if (argument && file) fail(ErrorKind::kUsage, "give either {} or --file, not both", what);
   if (argument) return *argument;
   if (file) return read_text(*file);
-  if (stdin_is_terminal()) fail(ErrorKind::kUsage, "no {}: give it as an argument, with --file FILE, or pipe it in", what);
+  if (stdin_is_terminal())
+    fail(ErrorKind::kUsage, "no {}: give it as an argument, with --file FILE, or pipe it in", what);
   return read_stdin();
 }
 
@@ -35,7 +37,8 @@ int tokenize(const TokenizeFlags& flags) {
   }
   if (flags.pieces) {
     for (size_t i = 0; i < ids.size(); ++i)
-      print(fmt::format("{}\t{}\n", ids[i], nlohmann::json(pieces[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+      print(fmt::format("{}\t{}\n", ids[i],
+                        nlohmann::json(pieces[i]).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     return 0;
   }
   print(fmt::format("{}\n", fmt::join(ids, ",")));
