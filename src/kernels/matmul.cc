@@ -52,9 +52,11 @@ class SharedInput {
     shape.n_padded = round_up(X.cols, QuantizedX::kPad);
     size_t n_bytes = round_up(quantized_bytes(X.rows, X.cols), 64);
     for (const MatmulTask& task : tasks) {
-      Form* form = is_plain(task.W.dtype) ? nullptr : find(gemv_int8_packing(task.W.dtype));
-      if (!form || form->seen) continue;
-      *form = {form->packing, true, n_bytes, task.W.dtype};
+      if (is_plain(task.W.dtype)) continue;
+      const int packing = gemv_int8_packing(task.W.dtype);
+      Form* form = find_or_free(packing);
+      if (form->seen) continue;
+      *form = {packing, true, n_bytes, task.W.dtype};
       n_bytes += round_up(gemv_int8_packed_bytes(task.W.dtype, shape), 64);
       form->end = n_bytes;
     }
@@ -64,9 +66,12 @@ class SharedInput {
       if (form.seen && form.end > form.begin) gemv_int8_pack(form.dtype, x_, memory_ + form.begin);
   }
   const QuantizedX& x() const { return x_; }
-  const std::byte* packed(DType dtype) {
-    const Form& form = *find(gemv_int8_packing(dtype));
-    return form.end > form.begin ? memory_ + form.begin : nullptr;
+  // Called by all threads at once: only reads.
+  const std::byte* packed(DType dtype) const {
+    const int packing = gemv_int8_packing(dtype);
+    for (const Form& form : forms_)
+      if (form.seen && form.packing == packing) return form.end > form.begin ? memory_ + form.begin : nullptr;
+    return nullptr;
   }
 
  private:
@@ -77,12 +82,9 @@ class SharedInput {
     DType dtype = DType::kF32;
     size_t end = 0;
   };
-  Form* find(int packing) {
+  Form* find_or_free(int packing) {
     for (Form& form : forms_)
-      if (form.packing == packing || !form.seen) {
-        form.packing = packing;
-        return &form;
-      }
+      if (!form.seen || form.packing == packing) return &form;
     HUNCH_CHECK(false, "more packings than quantised dtypes");
   }
   QuantizedX x_;
@@ -92,7 +94,7 @@ class SharedInput {
 
 // Few tokens: every row is read once, by one thread.
 void matmul_few(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch) {
-  SharedInput input(pool, X, tasks, scratch.input);
+  const SharedInput input(pool, X, tasks, scratch.input);
   for_rows(pool, tasks, [&](size_t i, size_t begin, size_t end) {
     const MatmulTask& task = tasks[i];
     const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
