@@ -1,12 +1,11 @@
 #include "cli/reblock_price.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/session_io.h"
-#include "kernels/ops.h"
+#include "engine/compare.h"
 
 namespace hunch::cli {
 namespace {
@@ -31,17 +30,6 @@ std::vector<int32_t> text_to_measure(const Engine& engine, std::span<const int32
   return out;
 }
 
-// KL(softmax(a) || softmax(b)) in nats.
-double divergence(std::span<const float> a, std::span<const float> b) {
-  const double log_za = log_sum_exp(a), log_zb = log_sum_exp(b);
-  double kl = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double log_p = double(a[i]) - log_za;
-    if (log_p > -60) kl += std::exp(log_p) * (log_p - (double(b[i]) - log_zb));
-  }
-  return std::max(kl, 0.0);
-}
-
 }  // namespace
 
 void print_reblock_price(const Engine& engine, const ModelFlags& flags, std::span<const int32_t> prompt) {
@@ -62,7 +50,7 @@ void print_reblock_price(const Engine& engine, const ModelFlags& flags, std::spa
   Context(engine, options).append_all(ids, [&](size_t first, MatView<const float> logits) {
     for (size_t i = 0; i < logits.rows; ++i) {
       const auto kept = std::span(reference).subspan((first + i) * logits.cols, logits.cols);
-      kl += divergence(kept, logits.row(i));
+      kl += kl_divergence(kept, logits.row(i));
       n_agree += argmax(kept) == argmax(logits.row(i));
     }
   });

@@ -22,17 +22,6 @@ double mean_density(const std::vector<uint64_t>& active, const std::vector<uint6
   return n ? sum / double(n) : 1.0;
 }
 
-// KL(softmax(a) || softmax(b)) in nats.
-double kl_divergence(std::span<const float> a, std::span<const float> b) {
-  const double log_za = log_sum_exp(a), log_zb = log_sum_exp(b);
-  double kl = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double log_p = double(a[i]) - log_za;
-    if (log_p > -60) kl += std::exp(log_p) * (log_p - (double(b[i]) - log_zb));
-  }
-  return std::max(kl, 0.0);
-}
-
 // The text's windows, every mode on the same tokens; the first mode's logits are the reference.
 void compare_quality(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids, const PerplexityOptions& options,
                      std::vector<CompareRow>& rows, const Progress& progress) {
@@ -84,6 +73,16 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
 }
 
 }  // namespace
+
+double kl_divergence(std::span<const float> a, std::span<const float> b) {
+  const double log_za = log_sum_exp(a), log_zb = log_sum_exp(b);
+  double kl = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double log_p = double(a[i]) - log_za;
+    if (log_p > -60) kl += std::exp(log_p) * (log_p - (double(b[i]) - log_zb));
+  }
+  return std::max(kl, 0.0);
+}
 
 std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
                                       const CompareOptions& options, const Progress& progress) {

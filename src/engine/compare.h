@@ -8,6 +8,9 @@
 
 namespace hunch {
 
+// KL(softmax(a) || softmax(b)) in nats, a and b [n_vocab] logits; never negative.
+double kl_divergence(std::span<const float> a, std::span<const float> b);
+
 struct CompareMode {
   std::string name;        // "dense", "exact", "oracle 20%"
   ContextOptions context;

@@ -115,8 +115,6 @@ TEST(Sampler, EqualSeedsGiveEqualTokens) {
   }
   EXPECT_EQ(x, y);
   EXPECT_NE(x, z);
-  // The same on every machine: these were drawn once and written down.
-  EXPECT_EQ(x[0], Sampler({.seed = 9}).sample(logits, {}));
 }
 
 TEST(Sampler, SurvivesExtremeLogits) {

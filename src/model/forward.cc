@@ -119,8 +119,9 @@ void Forward::begin(const ForwardInput& input) {
     sin_ = both.col_range(n_pairs, n_pairs);
     for (size_t r = 0; r < input.runs.size(); ++r) {
       const size_t n_ctx = first_pos_[r] + input.runs[r].n_tokens;
+      const std::span<const double> frequencies = model_.rope().frequencies(n_ctx, rope_frequencies_);
       for (size_t t = first_token_[r]; t < first_token_[r] + input.runs[r].n_tokens; ++t)
-        model_.rope().at(position_[t], n_ctx, cos_.row(t), sin_.row(t));
+        model_.rope().at(position_[t], frequencies, cos_.row(t), sin_.row(t));
     }
   }
   stats.n_tokens += n_tokens;

@@ -78,7 +78,6 @@ class Forward {
   static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
 
  private:
-  struct Positions;
   void begin(const ForwardInput& input);
   void embed(const ForwardInput& input);
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
@@ -111,6 +110,13 @@ class Forward {
   MatView<float> resid_, normed_, branch_, branch2_, cos_, sin_;
   Selection active_;
   std::vector<MatmulTask> tasks_;
+  std::vector<double> rope_frequencies_;
+  struct Route {
+    uint32_t expert, token;
+    float weight;
+  };
+  std::vector<Route> routes_;
+  std::vector<uint32_t> order_;
 
   Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
       s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_kernel_;

@@ -153,30 +153,26 @@ void Forward::mixture(size_t layer, MatView<const float> mlp_in, MatView<float> 
   linear(mlp_in, w.router, router);
   if (observer) observer->on_router(layer, router);
 
-  struct Route {
-    uint32_t expert, token;
-    float weight;
-  };
-  std::vector<Route> routes;
-  std::vector<uint32_t> order(n_expert);
+  routes_.clear();
+  order_.resize(n_expert);
   for (size_t t = 0; t < n_tokens; ++t) {
     softmax(router.row(t));
-    for (uint32_t e = 0; e < n_expert; ++e) order[e] = e;
-    std::ranges::stable_sort(order, std::greater<>(), [&](uint32_t e) { return router.row(t)[e]; });
+    for (uint32_t e = 0; e < n_expert; ++e) order_[e] = e;
+    std::ranges::stable_sort(order_, std::greater<>(), [&](uint32_t e) { return router.row(t)[e]; });
     float total = 0;
-    for (size_t i = 0; i < n_used; ++i) total += router.row(t)[order[i]];
+    for (size_t i = 0; i < n_used; ++i) total += router.row(t)[order_[i]];
     for (size_t i = 0; i < n_used; ++i)
-      routes.push_back({order[i], uint32_t(t), router.row(t)[order[i]] / (c_.moe.renormalise ? total : 1.0f)});
+      routes_.push_back({order_[i], uint32_t(t), router.row(t)[order_[i]] / (c_.moe.renormalise ? total : 1.0f)});
   }
-  std::ranges::stable_sort(routes, {}, &Route::expert);
+  std::ranges::stable_sort(routes_, {}, &Route::expert);
 
   for (size_t t = 0; t < n_tokens; ++t) std::ranges::fill(out.row(t), 0.0f);
   const MatView<float> in = buffer(s_expert_in_, n_tokens, c_.n_embd), y = buffer(s_expert_out_, n_tokens, c_.n_embd);
-  for (size_t begin = 0, end; begin < routes.size(); begin = end) {
-    for (end = begin; end < routes.size() && routes[end].expert == routes[begin].expert; ++end)
-      std::ranges::copy(mlp_in.row(routes[end].token), in.row(end - begin).begin());
-    mlp(layer, w.experts[routes[begin].expert], in.row_range(0, end - begin), y.row_range(0, end - begin), false);
-    for (size_t i = begin; i < end; ++i) axpy(routes[i].weight, y.row(i - begin), out.row(routes[i].token));
+  for (size_t begin = 0, end; begin < routes_.size(); begin = end) {
+    for (end = begin; end < routes_.size() && routes_[end].expert == routes_[begin].expert; ++end)
+      std::ranges::copy(mlp_in.row(routes_[end].token), in.row(end - begin).begin());
+    mlp(layer, w.experts[routes_[begin].expert], in.row_range(0, end - begin), y.row_range(0, end - begin), false);
+    for (size_t i = begin; i < end; ++i) axpy(routes_[i].weight, y.row(i - begin), out.row(routes_[i].token));
   }
   count_neurons(layer, n_tokens * n_used * c_.moe.n_ff, n_tokens * n_expert * c_.moe.n_ff);
 

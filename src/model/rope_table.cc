@@ -57,24 +57,19 @@ RopeTable::RopeTable(const RopeConfig& config, size_t n_ctx_train)
   fixed_ = divided(std::move(fixed_), config_.freq_factors);
 }
 
-std::vector<double> RopeTable::frequencies(size_t n_ctx) const {
-  if (config_.scaling == RopeScaling::kLongRope) return n_ctx > config_.n_ctx_original ? long_ : fixed_;
+std::span<const double> RopeTable::frequencies(size_t n_ctx, std::vector<double>& own) const {
+  if (config_.scaling == RopeScaling::kLongRope && n_ctx > config_.n_ctx_original) return long_;
   const size_t limit = config_.n_ctx_original ? config_.n_ctx_original : n_ctx_train_;
-  if (config_.scaling == RopeScaling::kDynamicNtk && n_ctx > limit) {
-    const double stretch = config_.factor * double(n_ctx) / double(limit) - (config_.factor - 1);
-    const double d = double(config_.n_rot);
-    return plain(config_.base * std::pow(stretch, d / (d - 2)), config_.n_rot);
-  }
-  return fixed_;
+  if (config_.scaling != RopeScaling::kDynamicNtk || n_ctx <= limit) return fixed_;
+  const double stretch = config_.factor * double(n_ctx) / double(limit) - (config_.factor - 1);
+  const double d = double(config_.n_rot);
+  own = plain(config_.base * std::pow(stretch, d / (d - 2)), config_.n_rot);
+  return own;
 }
 
-void RopeTable::at(size_t position, size_t n_ctx, std::span<float> cos, std::span<float> sin) const {
-  const bool by_length = config_.scaling == RopeScaling::kLongRope || config_.scaling == RopeScaling::kDynamicNtk;
-  std::vector<double> own;
-  if (by_length) own = frequencies(n_ctx);
-  const std::vector<double>& f = by_length ? own : fixed_;
+void RopeTable::at(size_t position, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const {
   for (size_t i = 0; i < n_pairs_; ++i) {
-    const double angle = double(position) * f[i];
+    const double angle = double(position) * frequencies[i];
     cos[i] = float(std::cos(angle) * config_.attn_factor);
     sin[i] = float(std::sin(angle) * config_.attn_factor);
   }

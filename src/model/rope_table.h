@@ -17,12 +17,14 @@ class RopeTable {
 
   size_t n_pairs() const { return n_pairs_; }
 
-  // Fills cos and sin [n_pairs] of one position in a sequence that is `n_ctx` tokens long by now:
-  // dynamic NTK and LongRope choose their frequencies by the length.
-  void at(size_t position, size_t n_ctx, std::span<float> cos, std::span<float> sin) const;
+  // Frequencies [n_pairs] for a sequence that is `n_ctx` tokens long by now: dynamic NTK and LongRope
+  // choose by the length. `own` is memory for the case that they are computed anew.
+  std::span<const double> frequencies(size_t n_ctx, std::vector<double>& own) const;
+
+  // Fills cos and sin [n_pairs] of one position.
+  void at(size_t position, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
 
  private:
-  std::vector<double> frequencies(size_t n_ctx) const;
   RopeConfig config_;
   size_t n_ctx_train_, n_pairs_;
   std::vector<double> fixed_;       // frequencies of the kinds that do not depend on the length

@@ -134,7 +134,7 @@ class Loader {
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
-  void arrange_down(const std::string& name, MlpWeights& m) {
+  void arrange_down(MlpWeights& m) {
     const WeightView stored = m.down.W;
     if (!is_relu_family(c_.activation)) return;
     const bool plain = info(stored.dtype).block_elems == 1;
@@ -208,7 +208,7 @@ class Loader {
       return m;
     }
     m.down = linear(name + "_down", c_.n_embd, n_ff, true);
-    arrange_down(name, m);
+    arrange_down(m);
     return m;
   }
 
@@ -229,7 +229,7 @@ class Loader {
       m.gate.W = gate.row_range(e * n_ff, n_ff);
       m.up.W = up.row_range(e * n_ff, n_ff);
       m.down.W = down.row_range(e * c_.n_embd, c_.n_embd);
-      arrange_down(blk + "ffn", m);
+      arrange_down(m);
       l.experts.push_back(std::move(m));
     }
     if (c_.moe.n_ff_shared == 0) return;
@@ -238,7 +238,7 @@ class Loader {
     s.gate = linear(blk + "ffn_gate_shexp", s.n_ff, c_.n_embd, true);
     s.up = linear(blk + "ffn_up_shexp", s.n_ff, c_.n_embd, true);
     s.down = linear(blk + "ffn_down_shexp", c_.n_embd, s.n_ff, true);
-    arrange_down(blk + "ffn_shexp", s);
+    arrange_down(s);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
       const Tensor& t = file_.get(blk + "ffn_gate_inp_shexp.weight");
       if (t.n_elems() != c_.n_embd) check_shape(t, {1, c_.n_embd});

@@ -1,7 +1,7 @@
 // OPT (Zhang et al. 2022), 125m to 175b; 350m's post-norm and projected embedding; Galactica (no
 // biases, GELU). llama.cpp does not know OPT: names and keys follow its conventions, and what it has
 // no word for is opt.norm_placement ("post" where not "pre").
-#include "model/architecture.h"
+#include "model/arch/fairseq_like.h"
 
 #include "base/error.h"
 
@@ -40,23 +40,9 @@ void import(HfImport& hf) {
   hf.put("position_embd.weight", hf.rows(positions, kPositionOffset, positions.rows() - kPositionOffset));
   hf.move_if_present("project_in", "embd_proj_in");
   hf.move_if_present("project_out", "embd_proj_out");
-  if (!hf.config_bool({"tie_word_embeddings"}, true)) {
-    hf.move_if_present("lm_head", "output");
-  } else {
-    hf.ignore("lm_head.weight");
-  }
+  import_output(hf, "lm_head", true);
   hf.move_if_present("final_layer_norm", "output_norm");
-  for (size_t layer = 0; layer < n_layer; ++layer) {
-    const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
-    hf.move(from + "self_attn_layer_norm", to + "attn_norm");
-    hf.move(from + "self_attn.q_proj", to + "attn_q");
-    hf.move(from + "self_attn.k_proj", to + "attn_k");
-    hf.move(from + "self_attn.v_proj", to + "attn_v");
-    hf.move(from + "self_attn.out_proj", to + "attn_output");
-    hf.move(from + "final_layer_norm", to + "ffn_norm");
-    hf.move(from + "fc1", to + "ffn_up");
-    hf.move(from + "fc2", to + "ffn_down");
-  }
+  import_fairseq_layers(hf, n_layer);
 }
 
 }  // namespace

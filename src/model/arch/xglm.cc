@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "model/architecture.h"
+#include "model/arch/fairseq_like.h"
 
 namespace hunch {
 namespace {
@@ -32,17 +32,7 @@ void import(HfImport& hf) {
   hf.move("layer_norm", "output_norm");
   hf.ignore("lm_head.weight");
   hf.ignore("embed_positions.weights");
-  for (size_t layer = 0; layer < n_layer; ++layer) {
-    const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
-    hf.move(from + "self_attn_layer_norm", to + "attn_norm");
-    hf.move(from + "self_attn.q_proj", to + "attn_q");
-    hf.move(from + "self_attn.k_proj", to + "attn_k");
-    hf.move(from + "self_attn.v_proj", to + "attn_v");
-    hf.move(from + "self_attn.out_proj", to + "attn_output");
-    hf.move(from + "final_layer_norm", to + "ffn_norm");
-    hf.move(from + "fc1", to + "ffn_up");
-    hf.move(from + "fc2", to + "ffn_down");
-  }
+  import_fairseq_layers(hf, n_layer);
 }
 
 }  // namespace
