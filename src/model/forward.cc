@@ -47,9 +47,11 @@ MatView<const float> Forward::run(const ForwardInput& input) {
 
     if (c_.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
       attention_block(layer, resid_, branch_);
+      if (observer) observer->on_branch(layer, Branch::kAttention, resid_, branch_);
       add_rows(branch_, resid_);
       norm(resid_, w.attn_norm, resid_);
       mlp_block(layer, resid_, branch_);
+      if (observer) observer->on_branch(layer, Branch::kMlp, resid_, branch_);
       add_rows(branch_, resid_);
       norm(resid_, w.ffn_norm, resid_);
       continue;
@@ -60,13 +62,19 @@ MatView<const float> Forward::run(const ForwardInput& input) {
     if (c_.parallel_residual) {  // both branches read the same stream
       if (!w.ffn_norm.weight.empty()) norm(resid_, w.ffn_norm, normed_);
       mlp_block(layer, normed_, branch2_);
+      if (observer) {
+        observer->on_branch(layer, Branch::kAttention, resid_, branch_);
+        observer->on_branch(layer, Branch::kMlp, resid_, branch2_);
+      }
       add_rows(branch2_, branch_);
     } else {
       if (!w.post_attn_norm.weight.empty()) norm(branch_, w.post_attn_norm, branch_);
+      if (observer) observer->on_branch(layer, Branch::kAttention, resid_, branch_);
       add_rows(branch_, resid_);
       norm(resid_, w.ffn_norm, normed_);
       mlp_block(layer, normed_, branch_);
       if (!w.post_ffn_norm.weight.empty()) norm(branch_, w.post_ffn_norm, branch_);
+      if (observer) observer->on_branch(layer, Branch::kMlp, resid_, branch_);
     }
     add_rows(branch_, resid_);
   }
@@ -179,6 +187,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
     const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens) : spans_.back().kv.n_tokens;
     stats.kv_bytes += 2 * n_seen * n_kv * info(cache_.shape().dtype).block_bytes;
   }
+  if (observer) observer->on_attention(layer, q, k, v);
   const MatView<float> heads = buffer(s_heads_, n_tokens, c_.n_head * c_.d_head);
   attention(pool_, q, c_.n_head, spans_, {c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_}, heads, s_kernel_);
   if (observer) observer->on_heads(layer, heads);

@@ -43,16 +43,23 @@ struct ForwardStats {
   void add(const ForwardStats& other);
 };
 
+enum class Branch : uint8_t { kAttention, kMlp };
+
 // Sees intermediate values as they are made. Views live only during the call.
 class ForwardObserver {
  public:
   virtual ~ForwardObserver() = default;
   // The residual stream that enters the layer; layer == n_layer: the stream before the final norm.
   virtual void on_residual(size_t layer, MatView<const float> resid) {}
+  // What attention works with, normalised and rotated as the model wants it: q [n_tokens, n_head * d_head],
+  // k and v [n_tokens, n_kv_head * d_head] of the new tokens only.
+  virtual void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) {}
   // Head outputs before W_o, [n_tokens, n_head * d_head].
   virtual void on_heads(size_t layer, MatView<const float> attn_out) {}
   // Input of the MLP and its activations act(..) (times up, where gated), [n_tokens, n_ff]. Dense layers only.
   virtual void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) {}
+  // F(X) of a branch as it is about to be added, times config.residual_scale, to the stream X; both [n_tokens, n_embd].
+  virtual void on_branch(size_t layer, Branch branch, MatView<const float> resid, MatView<const float> out) {}
   // Router logits [n_tokens, n_expert].
   virtual void on_router(size_t layer, MatView<const float> logits) {}
   // Input of the output projection, [n_logit_rows, n_embd_word].

@@ -100,6 +100,32 @@ TEST_P(ForwardTest, BadInputIsRefusedAndLosesNothing) {
   expect_near(run(ids, {&r, 1}), golden_.array("s1.logits"), 1e-4f);
 }
 
+// What an observer is shown is what is computed: a layer's stream and its two branches make the next layer's stream.
+TEST_P(ForwardTest, TheBranchesMakeTheNextStream) {
+  struct Watch : ForwardObserver {
+    std::vector<std::vector<float>> resid, before, branch[2];
+    static std::vector<float> copy(MatView<const float> m) { return {m.data, m.data + m.rows * m.cols}; }
+    void on_residual(size_t, MatView<const float> x) override { resid.push_back(copy(x)); }
+    void on_branch(size_t layer, Branch b, MatView<const float> x, MatView<const float> out) override {
+      if (b == Branch::kAttention) before.push_back(copy(x));
+      branch[int(b)].push_back(copy(out));
+      EXPECT_EQ(branch[int(b)].size(), layer + 1);
+    }
+  } watch;
+  forward_.observer = &watch;
+  run_alone(golden_.sequences[1].ids);
+  const ModelConfig& c = model_.config();
+  ASSERT_EQ(watch.resid.size(), c.n_layer + 1);
+  for (size_t layer = 0; layer < c.n_layer; ++layer) {
+    EXPECT_EQ(watch.before[layer], watch.resid[layer]);
+    if (c.norm_place == NormPlace::kPost) continue;  // a norm stands between
+    for (size_t i = 0; i < watch.resid[layer].size(); ++i)
+      ASSERT_NEAR(watch.resid[layer + 1][i],
+                  watch.resid[layer][i] + c.residual_scale * (watch.branch[0][layer][i] + watch.branch[1][layer][i]),
+                  1e-5f);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardTest, ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe", "opt_350m_style"),
                          [](const auto& i) { return std::string(i.param); });
 
