@@ -1,4 +1,4 @@
-// Every option of every verb as plain structs. flags.cc is the only file that knows the parser.
+// Every option of every verb as plain structs. verbs_*.cc says how they are written on the command line.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -64,7 +64,8 @@ struct ChatFlags {
 
 struct TemplateFlags {
   ModelFlags model;
-  std::string messages_file, template_file, tools_file;
+  std::string messages_file, template_file, tools_file, variables_file;
+  std::string flavor = "huggingface";  // huggingface | llama.cpp
   bool no_generation_prompt = false;
 };
 

@@ -26,7 +26,8 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
 // "dense,exact,oracle:0.2": each mode on top of `base`.
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base);
 
-// The candidate that is most like `word` (edit distance at most a third of its length, at least 1),
+// The candidate that is most like `word` (at most one slip per three letters, at least one is
+// allowed; a swap of neighbours counts as one),
 // or "" when none is.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 

@@ -70,6 +70,8 @@ TEST(Parse, ModesCarryTheBaseContext) {
 TEST(Parse, NearestNameIsNearOrNotNamed) {
   const std::vector<std::string> names = {"run", "chat", "tokenize", "detokenize", "--temperature"};
   EXPECT_EQ(nearest("rum", names), "run");
+  EXPECT_EQ(nearest("rnu", names), "run");  // a swap is one slip
+  EXPECT_EQ(nearest("chta", names), "chat");
   EXPECT_EQ(nearest("tokenise", names), "tokenize");
   EXPECT_EQ(nearest("--temprature", names), "--temperature");
   EXPECT_EQ(nearest("serve", names), "");

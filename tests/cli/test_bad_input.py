@@ -24,7 +24,10 @@ class BadUsage(CliTest):
             self.assertLessEqual(max(map(len, text.splitlines())), 120)
 
     def test_misspelt_words_are_suggested(self):
-        self.refused(2, "rum", self.opt, says="did you mean 'run'?")
+        for typo, verb in {"rum": "run", "rnu": "run", "evla": "eval", "quantise": "quantize", "tokenise": "tokenize", "hlep": "help"}.items():
+            self.refused(2, typo, self.opt, says=f"did you mean '{verb}'?")
+        self.assertNotIn("did you mean", self.refused(2, "nonsense", self.opt, says="no verb 'nonsense'").err)
+        self.refused(2, "help", "evla", says="did you mean 'eval'?")
         self.refused(2, "run", self.opt, "--temprature", "1", says="did you mean '--temperature'?")
         self.refused(2, "run", self.opt, "-p", "a", "--mode", "exat", says="did you mean 'exact'?")
         self.refused(2, "convert", self.opt, "-o", self.path("x.gguf"), "--type", "q5_k", says="q4_k")
@@ -147,6 +150,9 @@ class BadFiles(CliTest):
         self.refused(1, "template", "--messages", messages, "--template-file", self.write("t.jinja", "a\n{% if x %}b"), says="line")
         self.refused(2, "template", "--messages", messages, "--template-file", self.write("r.jinja", "{{ raise_exception('no way') }}"), says="no way")
         self.refused(1, "template", "--messages", messages, "--template-file", self.path("none.jinja"), says="none.jinja")
+        self.refused(2, "template", self.opt, "--messages", messages, "--flavor", "llama", says=["--flavor", "llama.cpp"])
+        self.refused(2, "template", self.opt, "--messages", messages, "--variables", messages, says=["--variables", "array"])
+        self.refused(2, "template", self.opt, "--messages", messages, "--variables", self.write("v.json", '{"bos_token": 1}'), says="'bos_token'")
 
     def test_no_tokenizer(self):
         bare = self.path("no-tokenizer")

@@ -188,6 +188,34 @@ class LookInside(CliTest):
         with_tools = self.write("tools.jinja", "{{ tools[0].function.name }}")
         self.assertEqual(self.hunch("template", "--messages", messages, "--template-file", with_tools, "--tools", tools).text, "clock")
 
+    def test_template_flavors_and_variables(self):
+        messages = self.write("messages.json", json.dumps([{"role": "user", "content": "Hi"}]))
+        source = self.write("flavor.jinja", "{{ bos_token }}a\n  {{ messages[0].content }}{{ '!' if shout }}{{ eos_token }}")
+        render = lambda *more: self.hunch("template", self.opt, "--messages", messages, "--template-file", source, *more).text
+        self.assertEqual(render(), "<s>a\n  Hi</s>")
+        self.assertEqual(render("--flavor", "huggingface"), render())
+        self.assertEqual(render("--flavor", "llama.cpp"), "a\nHi")
+        variables = self.write("variables.json", '{"shout": true, "eos_token": "<end>"}')
+        self.assertEqual(render("--variables", variables), "<s>a\n  Hi!<end>")
+        self.assertEqual(render("--variables", variables, "--flavor", "llama.cpp"), "a\nHi!")
+
+    def test_published_templates_as_llama_cpp_renders_them(self):
+        if not shared():
+            self.skipTest("no shared data: templates/cases.json is not rendered through the command line")
+        with open(os.path.join(shared(), "templates", "cases.json"), encoding="utf-8") as f:
+            data = json.load(f)
+        self.assertTrue(data["add_generation_prompt"])
+        messages = self.write("messages.json", json.dumps(data["messages"]))
+        for case in data["cases"]:
+            variables = {"bos_token": case["bos_token"], "eos_token": case["eos_token"]}
+            template = case["template"]
+            if "additional_special_tokens" in template:  # the one model with tokens beyond BOS and EOS; the case keeps its BOS
+                variables["additional_special_tokens"] = ["<|role_sep|>", "<|message_sep|>", "[", "]"]
+                template = template.replace("bos_token", "'<s>'")
+            answer = self.hunch("template", "--messages", messages, "--template-file", self.write("case.jinja", template),
+                                "--variables", self.write("variables.json", json.dumps(variables)), "--flavor", "llama.cpp")
+            self.assertEqual(answer.text, case["expected_jinja"], case["name"])
+
 
 class Convert(CliTest):
     def test_every_type_is_written_and_read(self):

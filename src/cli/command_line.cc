@@ -1,0 +1,111 @@
+// From words to a verb's call, and the one catch that turns an Error into words and an exit code.
+#include "cli/flags.h"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/console.h"
+#include "cli/help.h"
+#include "cli/parse.h"
+#include "cli/verb.h"
+#include "hunch/version.h"
+#include "io/printable.h"
+
+namespace hunch::cli {
+
+std::vector<Verb> all_verbs() {
+  std::vector<Verb> all;
+  for (auto group : {generating_verbs, looking_verbs, measuring_verbs, changing_verbs})
+    for (Verb& verb : group()) all.push_back(std::move(verb));
+  return all;
+}
+
+namespace {
+
+// What the grammar did not understand.
+void refuse_extras(const std::vector<std::string>& extras, const Grammar& grammar, const Verb& verb) {
+  if (extras.empty()) return;
+  for (const std::string& extra : extras)
+    if (extra.size() > 1 && extra[0] == '-') {
+      const std::string name = extra.substr(0, extra.find('='));
+      fail(ErrorKind::kUsage, "{} has no option '{}'{} (hunch help {})", verb.name, printable(name),
+           suggestion(name, grammar.long_names()), verb.name);
+    }
+  fail(ErrorKind::kUsage, "'{}' was not expected after {}'s arguments; a text with spaces needs quotes",
+       printable(extras[0]), verb.name);
+}
+
+int run_verb(const Verb& verb, const std::vector<std::string>& words, bool& json) {
+  Grammar grammar;
+  const auto call = verb.add(grammar);
+  bool wants_help = false;
+  grammar.section("Output");
+  grammar.flag("-h,--help", wants_help, "this text");
+  const std::vector<std::string> extras = grammar.parse(words);
+  json = grammar.is_set("--json");
+  if (wants_help) {
+    print(help(verb, grammar));
+    return 0;
+  }
+  refuse_extras(extras, grammar, verb);
+  return call();
+}
+
+int dispatch(const std::vector<std::string>& words, bool& json) {
+  const std::vector<Verb> all = all_verbs();
+  const auto find = [&](const std::string& name) -> const Verb& {
+    std::vector<std::string> names;
+    for (const Verb& verb : all) {
+      if (name == verb.name) return verb;
+      names.push_back(verb.name);
+    }
+    names.push_back("help");
+    fail(ErrorKind::kUsage, "no verb '{}'{} (`hunch help` lists them)", printable(name), suggestion(name, names));
+  };
+  if (words.empty()) {
+    note(overview(all));
+    return 2;
+  }
+  const std::string& first = words[0];
+  if (first == "--version" || first == "version") {
+    print("hunch " HUNCH_VERSION "\n");
+    return 0;
+  }
+  if (first == "help" || first == "--help" || first == "-h") {
+    if (words.size() == 1) {
+      print(overview(all));
+      return 0;
+    }
+    return run_verb(find(words[1]), {"--help"}, json);
+  }
+  if (first.starts_with("-"))
+    fail(ErrorKind::kUsage, "the verb comes first: hunch VERB MODEL [options] (`hunch help` lists the verbs)");
+  return run_verb(find(first), {words.begin() + 1, words.end()}, json);
+}
+
+int report(ErrorKind kind, const std::string& message, bool json) {
+  note("hunch: " + message);
+  if (json) {
+    try {
+      print_json({{"error", {{"kind", name_of(kind)}, {"message", message}}}});
+    } catch (const Error&) {
+      // Standard output is gone; standard error has said it.
+    }
+  }
+  return kind == ErrorKind::kUsage ? 2 : kind == ErrorKind::kInterrupted ? 130 : 1;
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  bool json = std::ranges::find(words, "--json") != words.end();  // until the verb has parsed its own
+  try {
+    return dispatch(words, json);
+  } catch (const Error& e) {
+    return report(e.kind(), e.what(), json);
+  } catch (const std::bad_alloc&) {
+    return report(ErrorKind::kMemory, "not enough memory", json);
+  }
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,74 @@
+#include "cli/help.h"
+
+#include <fmt/format.h>
+
+#include "hunch/version.h"
+
+namespace hunch::cli {
+namespace {
+
+std::string wrapped(const std::string& text, size_t indent, size_t width) {
+  std::string out, line;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (!line.empty() && indent + line.size() + 1 + word.size() > width) {
+      out += line + "\n" + std::string(indent, ' ');
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + word;
+    begin = end + 1;
+  }
+  return out + line;
+}
+
+}  // namespace
+
+std::string overview(const std::vector<Verb>& all) {
+  std::string out = "hunch " HUNCH_VERSION
+                    ": runs large language models by reading only the weights that matter\n\n"
+                    "  hunch VERB MODEL [options]\n";
+  std::string group;
+  for (const Verb& verb : all) {
+    if (verb.group != group) out += fmt::format("\n{}\n", group = verb.group);
+    out += fmt::format("  {:<12} {}\n", verb.name, verb.summary);
+  }
+  out +=
+      "\nMODEL is a GGUF file, a Hugging Face folder, a llama2.c .bin, or a hub id such as facebook/opt-1.3b.\n"
+      "`hunch help VERB` shows a verb's options. `hunch --version` says which hunch this is.\n"
+      "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\n"
+      "Environment: HUNCH_HOME (cache), HF_ENDPOINT, HF_TOKEN, and twins of the engine's options such as "
+      "HUNCH_THREADS.\n";
+  return out;
+}
+
+std::string help(const Verb& verb, const Grammar& grammar) {
+  constexpr size_t kColumn = 30, kWidth = 118;
+  std::string out = fmt::format("hunch {}: {}\n\n  hunch {} {}\n", verb.name, verb.summary, verb.name, verb.arguments);
+  std::string section;
+  bool twins = false;
+  for (const OptionHelp& option : grammar.options()) {
+    if (option.section != section) out += fmt::format("\n{}\n", section = option.section);
+    const std::string left = "  " + option.name;
+    std::string right = option.help;
+    if (!option.shown_default.empty()) right += " (default: " + option.shown_default + ")";
+    twins = twins || option.has_twin;
+    out += left.size() < kColumn - 1 ? left + std::string(kColumn - left.size(), ' ')
+                                     : left + "\n" + std::string(kColumn, ' ');
+    out += wrapped(right, kColumn, kWidth) + "\n";
+  }
+  if (twins)
+    out +=
+        "\nEach option of the engine has a twin in the environment: --ctx is HUNCH_CTX, --threads HUNCH_THREADS, and "
+        "so on.\n";
+  if (*verb.examples) {
+    out += "\nExamples\n";
+    std::string_view rest = verb.examples;
+    for (size_t end; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1))
+      out += fmt::format("  {}\n", rest.substr(0, end));
+  }
+  return out;
+}
+
+}  // namespace hunch::cli

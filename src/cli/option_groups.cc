@@ -1,0 +1,51 @@
+#include "cli/option_groups.h"
+
+namespace hunch::cli {
+
+void add_model(Grammar& g, ModelFlags& model) { g.positional("MODEL", model.model); }
+
+void add_output(Grammar& g, bool& json, bool& quiet) {
+  g.section("Output");
+  g.flag("--json", json, "print one JSON object on standard output and nothing else there");
+  g.flag("--quiet", quiet, "print results and errors only");
+}
+
+void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_ctx) {
+  g.section("Engine");
+  if (context && has_ctx) g.count("--ctx", context->n_ctx, "N", "context length, tokens", "the model's, at most 4096");
+  if (context) {
+    g.choice("--mode", context->mode, {"dense", "exact"}, "dense reads every weight; exact skips what ReLU made zero");
+    g.real("--oracle-density", context->oracle_density, "D",
+           "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
+    g.real("--oracle-heads", context->oracle_head_density, "D",
+           "share of the heads, where it is another than that of the neurons; 0 = the same");
+    g.choice("--kv", context->kv, {"f32", "f16"}, "type of the KV cache; f16 halves it and rounds");
+  }
+  g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
+  g.flag("--pin", model.pin_threads, "bind each thread to one core");
+  if (context)
+    g.flag("--reblock-down", model.reblock_down,
+           "re-encode quantised down projections of ReLU models so that zeros can be skipped; prints what it costs");
+  if (context)
+    g.text("--force-target", model.force_target, "NAME", "use this SIMD target or a worse one (for bug reports)");
+  add_output(g, model.json, model.quiet);
+}
+
+void add_sampling(Grammar& g, SamplerFlags& sampler) {
+  SamplerOptions& o = sampler.options;
+  g.section("Sampling, in this order");
+  g.texts("--logit-bias", sampler.logit_bias, "ID=BIAS",
+          "add BIAS to a token's logit (-inf forbids it); may be repeated");
+  g.real("--repeat-penalty", o.repeat_penalty, "X", "divide the logits of recent tokens; 1 = off");
+  g.real("--frequency-penalty", o.frequency_penalty, "X", "subtract X for every earlier occurrence; 0 = off");
+  g.real("--presence-penalty", o.presence_penalty, "X", "subtract X from tokens that have occurred; 0 = off");
+  g.integer("--penalty-last-n", o.penalty_last_n, "N", "how far back the penalties look, tokens; -1 = the whole text");
+  g.real("--temperature", o.temperature, "T", "below 1 calmer, above 1 wilder; 0 = always the most probable token");
+  g.integer("--top-k", o.top_k, "K", "keep the K most probable tokens; 0 = all");
+  g.real("--typical-p", o.typical_p, "P", "keep the tokens nearest the entropy, up to P; 1 = off");
+  g.real("--top-p", o.top_p, "P", "keep the most probable tokens, up to P together; 1 = off");
+  g.real("--min-p", o.min_p, "P", "keep tokens at least P times as probable as the best; 0 = off");
+  g.count("--seed", sampler.seed, "N", "the same seed gives the same text; without it, each run has its own");
+}
+
+}  // namespace hunch::cli

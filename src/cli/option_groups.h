@@ -1,0 +1,18 @@
+// Options that several verbs share.
+#pragma once
+#include "cli/flags.h"
+#include "cli/grammar.h"
+
+namespace hunch::cli {
+
+// The argument MODEL.
+void add_model(Grammar& g, ModelFlags& model);
+// --json, --quiet.
+void add_output(Grammar& g, bool& json, bool& quiet);
+// What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its
+// contexts itself and has no --ctx.
+void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_ctx = true);
+// The sampling chain, in its order.
+void add_sampling(Grammar& g, SamplerFlags& sampler);
+
+}  // namespace hunch::cli

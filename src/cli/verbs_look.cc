@@ -1,0 +1,63 @@
+// The grammars of logits, tokenize, detokenize and inspect.
+#include "cli/option_groups.h"
+#include "cli/verb.h"
+
+namespace hunch::cli {
+
+std::vector<Verb> looking_verbs() {
+  std::vector<Verb> v;
+  v.push_back({"logits", "Look inside", "logits of every position", "MODEL (--ids LIST | -p TEXT) [options]",
+               "hunch logits model.gguf --ids 2,100,200 --json\n"
+               "hunch logits model.gguf -p \"Once upon a time\" --out logits.npy\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<LogitsFlags>();
+                 add_model(g, f->model);
+                 g.section("Input and output");
+                 g.text("--ids", f->ids, "LIST", "token ids: 1,2,3");
+                 g.text("-p,--prompt", f->prompt, "TEXT", "a text");
+                 g.text("-o,--out", f->out, "FILE.npy", "write float32 [n_tokens, n_vocab] for NumPy");
+                 add_engine(g, f->model, &f->context);
+                 return bind(f, logits);
+               }});
+  v.push_back(
+      {"tokenize", "Look inside", "text to token ids", "MODEL [TEXT] [options]",
+       "hunch tokenize model.gguf \"Once upon a time\"\n"
+       "hunch tokenize model.gguf --file book.txt --json\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<TokenizeFlags>();
+         add_model(g, f->model);
+         g.positional("TEXT", f->text);
+         g.section("Input and output");
+         g.text("--file", f->file, "FILE", "read the text from a file; - is standard input, as is no text at all");
+         g.flag("--special", f->special, "special tokens written in the text, such as <|endoftext|>, count as such");
+         g.flag("--no-bos", f->no_bos, "do not add the tokens that begin or end a text in this family");
+         g.flag("--pieces", f->pieces, "show what each id stands for");
+         add_output(g, f->model.json, f->model.quiet);
+         return bind(f, tokenize);
+       }});
+  v.push_back({"detokenize", "Look inside", "token ids to text", "MODEL [IDS] [options]",
+               "hunch detokenize model.gguf 2,100,200\n", [](Grammar& g) {
+                 auto f = std::make_shared<DetokenizeFlags>();
+                 add_model(g, f->model);
+                 g.positional("IDS", f->ids);
+                 g.section("Input and output");
+                 g.text("--file", f->file, "FILE",
+                        "read the ids from a file; - is standard input, as are no ids at all");
+                 g.flag("--skip-special", f->skip_special, "leave control tokens out of the text");
+                 add_output(g, f->model.json, f->model.quiet);
+                 return bind(f, detokenize);
+               }});
+  v.push_back({"inspect", "Look inside", "what is in a model file", "MODEL [options]",
+               "hunch inspect model.gguf --tensors\n", [](Grammar& g) {
+                 auto f = std::make_shared<InspectFlags>();
+                 add_model(g, f->model);
+                 g.section("What to list");
+                 g.flag("--tensors", f->tensors, "every tensor with its type, shape and size");
+                 g.flag("--metadata", f->metadata, "every key of the metadata");
+                 add_output(g, f->model.json, f->model.quiet);
+                 return bind(f, inspect);
+               }});
+  return v;
+}
+
+}  // namespace hunch::cli
