@@ -51,17 +51,18 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
 // Splits keys only as far as the threads need it: an item is to be at most 1 / kItemsPerThread of a
 // thread's share.
 void divide(Plan& plan, size_t n_threads) {
-  double cost = 0;
-  for (size_t i = 0; i < plan.spans.size(); ++i) {
-    Division& division = plan.divisions[i];
-    division.n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
-    cost += double(division.n_blocks * plan.spans[i].kv.n_kv_head) *
-            double(plan.spans[i].first_pos + plan.spans[i].n_tokens);
-  }
-  const double item_keys = std::max(cost / double(n_threads * kItemsPerThread), double(kMinKeysPerPart));
+  const auto cost_of = [&](size_t i) {
+    const size_t n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
+    return double(n_blocks * plan.spans[i].kv.n_kv_head) * double(plan.spans[i].first_pos + plan.spans[i].n_tokens);
+  };
+  double all = 0;
+  for (size_t i = 0; i < plan.spans.size(); ++i) all += cost_of(i);
   for (size_t i = 0; i < plan.spans.size(); ++i) {
     const AttentionSpan& span = plan.spans[i];
     Division& division = plan.divisions[i];
+    division.n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
+    const double cost = plan.params.spans_as_alone ? cost_of(i) : all;
+    const double item_keys = std::max(cost / double(n_threads * kItemsPerThread), double(kMinKeysPerPart));
     const size_t last = span.first_pos + span.n_tokens;
     const size_t window = plan.params.window, n_keys = window ? std::min(last, window + span.n_tokens) : last;
     division.n_parts = n_threads == 1 ? 1 : std::max<size_t>(1, size_t(std::ceil(double(n_keys) / item_keys)));

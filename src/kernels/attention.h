@@ -25,6 +25,7 @@ struct AttentionParams {
   float soft_cap = 0.0f;                // > 0: s = cap * tanh(s / cap) (Gemma-2)
   size_t window = 0;                    // > 0: a query sees only the last `window` keys, itself included
   std::span<const float> alibi_slopes;  // [n_head] or empty: adds slope * (key - query position), after the cap
+  bool spans_as_alone = false;          // every span gets the bits of a call with this span alone
 };
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.

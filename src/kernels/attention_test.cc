@@ -197,5 +197,32 @@ TEST(Attention, OfNoSpansDoesNothing) {
   attention(pool, {}, 4, {}, {}, {}, scratch);
 }
 
+// Long enough that a span alone is split into parts of its keys, which several spans together would not be.
+TEST(Attention, SpansAsAloneHaveTheBitsOfEachAlone) {
+  for_each_target([&] {
+    for (const DType dtype : {DType::kF32, DType::kF16})
+      for (const size_t window : {0, 300}) {
+        std::mt19937 rng(5);
+        const Shape shape{.n_head = 4, .n_kv_head = 2, .d_head = 20, .dtype = dtype};
+        Case c(shape, {{1500, 1, 3}, {1501, 1, 2}, {40, 1}, {1100, 1}}, /*alibi=*/window == 0, rng);
+        c.params.window = window;
+        const std::vector<AttentionSpan> all = c.spans;
+        for (const size_t n_threads : {1, 2, 3}) {
+          c.spans = all;
+          c.params.spans_as_alone = true;
+          const std::vector<float> together = c.run(n_threads);
+          c.params.spans_as_alone = false;
+          for (const AttentionSpan& span : all) {
+            c.spans = {span};
+            const std::vector<float> alone = c.run(n_threads);
+            const size_t at = span.first_token * c.stride, n = shape.n_head * shape.d_head;
+            ASSERT_EQ(std::memcmp(&alone[at], &together[at], n * sizeof(float)), 0)
+                << n_threads << " threads, window " << window << ", row " << span.first_token;
+          }
+        }
+      }
+  });
+}
+
 }  // namespace
 }  // namespace hunch

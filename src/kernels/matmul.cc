@@ -159,14 +159,16 @@ void matmul_many(ThreadPool& pool, MatView<const float> X, std::span<const Matmu
 
 }  // namespace
 
-void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch) {
+void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch,
+            TokenBits bits) {
   for (const MatmulTask& task : tasks) check_task(task, X);
   if (X.rows == 0) return;
   // From here on unpacking panels costs less than running through every row once per four tokens
   // (measured on Sapphire Rapids; transposing f32 costs more than unpacking int8).
   const bool any_plain = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return is_plain(t.W.dtype); });
   const size_t many_tokens = any_plain ? 32 : 12;
-  if (X.rows < many_tokens) {
+  // The few-token kernels sum each token's products in an order of their own, whatever stands beside it.
+  if (X.rows < many_tokens || bits == TokenBits::kAsAlone) {
     matmul_few(pool, X, tasks, scratch);
   } else {
     matmul_many(pool, X, tasks, scratch);
@@ -174,14 +176,14 @@ void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask
 }
 
 void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
-                       MatView<float> Y, MatmulScratch& scratch) {
+                       MatView<float> Y, MatmulScratch& scratch, TokenBits bits) {
   HUNCH_CHECK(info(Wt.dtype).computes, "no kernel for {}", name_of(Wt.dtype));
   HUNCH_CHECK(A.cols == Wt.rows && Y.cols == Wt.cols && Y.rows == A.rows,
               "A [{}, {}] times Wt [{}, {}] into Y [{}, {}]", A.rows, A.cols, Wt.rows, Wt.cols, Y.rows, Y.cols);
   HUNCH_CHECK(bias.empty() || bias.size() == Wt.cols, "bias of {} for {} columns", bias.size(), Wt.cols);
   if (A.rows == 0) return;
   constexpr size_t kManyTokens = 8;
-  if (A.rows < kManyTokens) {
+  if (A.rows < kManyTokens || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
       const std::span<float> y = Y.row(t);
       if (bias.empty()) {

@@ -21,6 +21,13 @@ struct MatmulScratch {
   Scratch panels;   // weight panels unpacked by each thread
 };
 
+// What the order of a token's sums may depend on. Many tokens are multiplied fastest in another order than
+// one; speculation needs results that do not tell how many tokens were computed together.
+enum class TokenBits : uint8_t {
+  kFastest,  // on how many tokens the call has
+  kAsAlone,  // not on the other tokens: every token gets the bits of a call with this token alone
+};
+
 // Y[t, r] = dot(W[r, :], X[t, :]) + bias[r]  for every task, token t and row r.
 //
 //   X      [n_tokens, n_in]  n_in == W.cols of every task; rows may be strided
@@ -32,7 +39,8 @@ struct MatmulScratch {
 // blocks of 32 (scale = absmax / 127) and multiplied in integers, as in Q8_0; k-quants in blocks of
 // 256 or 32 as suits the format. Summation order varies by target: do not expect equal bits.
 // One token streams W once (decode); many tokens unpack panels of W into cache and reuse them (prefill).
-void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch);
+void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch,
+            TokenBits bits = TokenBits::kFastest);
 
 // Y[t, :] = sum_k A[t, k] * Wt[k, :] + bias: the product with a matrix stored neuron-major, i.e.
 // transposed (W_down as [n_ff, n_embd]).
@@ -41,7 +49,7 @@ void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask
 //
 // All dtypes; weights are decoded to f32 and accumulated in f32.
 void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
-                       MatView<float> Y, MatmulScratch& scratch);
+                       MatView<float> Y, MatmulScratch& scratch, TokenBits bits = TokenBits::kFastest);
 
 namespace ref {  // Same contracts in double precision on decoded weights. The tests believe these.
 void matmul(MatView<const float> X, const MatmulTask& task);

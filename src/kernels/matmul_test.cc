@@ -204,5 +204,56 @@ TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   }
 }
 
+// Speculation verifies several tokens in one pass and decides as if each had come alone: bits, not closeness.
+TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
+  for_each_target([&] {
+    for (const size_t n_threads : {1, 3}) {
+      ThreadPool pool(n_threads);
+      for (const DType dtype : kAll) {
+        const size_t n_in = info(dtype).block_elems == 1 ? 131 : info(dtype).block_elems == 32 ? 352 : 512, n_out = 39;
+        const TestMatrix W = random_matrix(dtype, n_out, n_in, 0, 3);
+        const std::vector<float> bias = normal_values(n_out, 4);
+        for (const size_t n_tokens : {2, 5, 8, 35}) {
+          const Batch X(n_tokens, n_in, 1, uint32_t(n_tokens));
+          std::vector<float> together(n_tokens * n_out), alone(n_out);
+          MatmulScratch scratch;
+          const MatmulTask task{W.view, bias, MatView<float>(together.data(), n_tokens, n_out)};
+          matmul(pool, X.view, std::span(&task, 1), scratch, TokenBits::kAsAlone);
+          for (size_t t = 0; t < n_tokens; ++t) {
+            const MatmulTask one{W.view, bias, MatView<float>(alone.data(), 1, n_out)};
+            matmul(pool, X.view.row_range(t, 1), std::span(&one, 1), scratch);
+            ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)
+                << name_of(dtype) << " token " << t << " of " << n_tokens << ", " << n_threads << " threads";
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(MatmulAsAlone, EveryTokenOfATransposedProductHasTheBitsOfACallWithItAlone) {
+  for_each_target([&] {
+    for (const size_t n_threads : {1, 3}) {
+      ThreadPool pool(n_threads);
+      for (const DType dtype : kAll) {
+        const size_t n_in = 45, n_out = info(dtype).block_elems == 1 ? 67 : 256;
+        const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 0, 3);
+        for (const size_t n_tokens : {2, 5, 9}) {
+          const Batch A(n_tokens, n_in, 1, uint32_t(n_tokens));
+          std::vector<float> together(n_tokens * n_out), alone(n_out);
+          MatmulScratch scratch;
+          matmul_transposed(pool, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out), scratch,
+                            TokenBits::kAsAlone);
+          for (size_t t = 0; t < n_tokens; ++t) {
+            matmul_transposed(pool, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out), scratch);
+            ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)
+                << name_of(dtype) << " token " << t << " of " << n_tokens << ", " << n_threads << " threads";
+          }
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace hunch

@@ -107,6 +107,7 @@ void Forward::begin(const ForwardInput& input) {
   }
 
   input_ = &input;
+  bits_ = input.as_alone ? TokenBits::kAsAlone : TokenBits::kFastest;
   position_.clear();
   first_pos_.clear();
   first_token_.clear();
@@ -126,10 +127,15 @@ void Forward::begin(const ForwardInput& input) {
     cos_ = both.col_range(0, n_pairs);
     sin_ = both.col_range(n_pairs, n_pairs);
     for (size_t r = 0; r < input.runs.size(); ++r) {
-      const size_t n_ctx = first_pos_[r] + input.runs[r].n_tokens;
-      const std::span<const double> frequencies = model_.rope().frequencies(n_ctx, rope_frequencies_);
-      for (size_t t = first_token_[r]; t < first_token_[r] + input.runs[r].n_tokens; ++t)
-        model_.rope().at(position_[t], frequencies, cos_.row(t), sin_.row(t));
+      const size_t end = first_token_[r] + input.runs[r].n_tokens;
+      // Some scalings depend on the length of the text, which alone would end with each token.
+      const size_t n_together = input.as_alone ? 1 : input.runs[r].n_tokens;
+      for (size_t first = first_token_[r]; first < end; first += n_together) {
+        const size_t n_ctx = position_[first] + n_together;
+        const std::span<const double> frequencies = model_.rope().frequencies(n_ctx, rope_frequencies_);
+        for (size_t t = first; t < first + n_together; ++t)
+          model_.rope().at(position_[t], frequencies, cos_.row(t), sin_.row(t));
+      }
     }
   }
   stats.n_tokens += n_tokens;
@@ -163,7 +169,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
   const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
   tasks_ = {{w.q.W, w.q.bias, q}, {w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
-  matmul(pool_, normed, tasks_, s_matmul_);
+  matmul(pool_, normed, tasks_, s_matmul_, bits_);
   stats.weight_bytes += w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes();
 
   if (c_.clip_qkv > 0)
@@ -183,13 +189,16 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   for (size_t r = 0; r < input_->runs.size(); ++r) {
     const SequenceRun& run = input_->runs[r];
     cache_.store(run.sequence, layer, first_pos_[r], k.row_range(first_token_[r], run.n_tokens), v.row_range(first_token_[r], run.n_tokens));
-    spans_.push_back({cache_.view(run.sequence, layer), first_token_[r], run.n_tokens, first_pos_[r]});
+    const size_t n_together = input_->as_alone ? 1 : run.n_tokens;
+    for (size_t t = 0; t < run.n_tokens; t += n_together)
+      spans_.push_back({cache_.view(run.sequence, layer), first_token_[r] + t, n_together, first_pos_[r] + t});
     const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens) : spans_.back().kv.n_tokens;
     stats.kv_bytes += 2 * n_seen * n_kv * info(cache_.shape().dtype).block_bytes;
   }
   if (observer) observer->on_attention(layer, q, k, v);
   const MatView<float> heads = buffer(s_heads_, n_tokens, c_.n_head * c_.d_head);
-  attention(pool_, q, c_.n_head, spans_, {c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_}, heads, s_kernel_);
+  const AttentionParams params{c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_, input_->as_alone};
+  attention(pool_, q, c_.n_head, spans_, params, heads, s_kernel_);
   if (observer) observer->on_heads(layer, heads);
   keep_selected_heads(layer, heads);
   linear(heads, w.o, out);
@@ -242,7 +251,7 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
 
 void Forward::linear(MatView<const float> x, const Linear& l, MatView<float> y) {
   const MatmulTask task{l.W, l.bias, y};
-  matmul(pool_, x, {&task, 1}, s_matmul_);
+  matmul(pool_, x, {&task, 1}, s_matmul_, bits_);
   stats.weight_bytes += l.W.bytes();
 }
 

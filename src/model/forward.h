@@ -33,6 +33,10 @@ struct ForwardInput {
   std::span<const SequenceRun> runs;        // their n_tokens sum to ids.size()
   std::span<const uint32_t> logit_rows;     // tokens whose logits are wanted, strictly increasing
   std::span<const TokenSelection> selections;  // [n_tokens], or empty: nothing is restricted
+  // Every token gets the bits that a pass over it alone would give, so that a pass that verifies drafted
+  // tokens decides as decoding them one by one would. Weights are still read once for all tokens; meant for
+  // a few (docs/speculation.md).
+  bool as_alone = false;
 };
 
 // What a forward pass touched. Bytes are counted where the kernels are called, not estimated.
@@ -128,6 +132,7 @@ class Forward {
   Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
       s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_kernel_;
   MatmulScratch s_matmul_;
+  TokenBits bits_ = TokenBits::kFastest;
 };
 
 }  // namespace hunch

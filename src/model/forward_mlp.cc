@@ -56,7 +56,7 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
   const MatView<float> ff_gate = m.gate.W ? buffer(s_gate_, n_tokens, m.n_ff) : MatView<float>();
   tasks_ = {{m.up.W, m.up.bias, ff_act}};
   if (m.gate.W) tasks_.push_back({m.gate.W, m.gate.bias, ff_gate});
-  matmul(pool_, mlp_in, tasks_, s_matmul_);
+  matmul(pool_, mlp_in, tasks_, s_matmul_, bits_);
   stats.weight_bytes += m.up.W.bytes() + (m.gate.W ? m.gate.W.bytes() : 0);
   pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
@@ -76,7 +76,7 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
     }
   }
   if (m.W_down_t) {
-    matmul_transposed(pool_, ff_act, m.W_down_t, m.down.bias, out, s_matmul_);
+    matmul_transposed(pool_, ff_act, m.W_down_t, m.down.bias, out, s_matmul_, bits_);
     stats.weight_bytes += m.W_down_t.bytes();
   } else {
     linear(ff_act, m.down, out);
@@ -90,7 +90,8 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
 bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const bool selected = observed && !input_->selections.empty();
-  if (!m.W_down_t || n_tokens > kMaxGatheredTokens || (mode == Mode::kDense && !selected)) return false;
+  const bool few = n_tokens <= kMaxGatheredTokens || input_->as_alone;  // alone, a token is gathered
+  if (!m.W_down_t || !few || (mode == Mode::kDense && !selected)) return false;
   const Linear& first = m.gate.W ? m.gate : m.up;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   if (!selected) linear(mlp_in, first, ff_act);
@@ -183,7 +184,7 @@ void Forward::mixture(size_t layer, MatView<const float> mlp_in, MatView<float> 
     if (w.shared_gate.W) {
       const Linear& g = w.shared_gate;
       const MatmulTask task{g.W, g.bias, MatView<float>(&gate, 1, 1)};
-      matmul(pool_, mlp_in.row_range(t, 1), {&task, 1}, s_matmul_);
+      matmul(pool_, mlp_in.row_range(t, 1), {&task, 1}, s_matmul_, bits_);
       gate = sigmoid(gate);
     }
     axpy(gate, y.row(t), out.row(t));
