@@ -114,6 +114,13 @@ struct BenchFlags {
   bool machine = false;  // measure the machine and nothing else
 };
 
+struct SynthFlags {
+  ModelFlags model;  // threads and output; there is no model to open
+  std::string shape, out, type = "f16", layout = "auto", activation;
+  std::optional<uint64_t> n_layer, n_embd, n_ff, n_head, n_kv_head, n_vocab, n_ctx;  // none: the shape's
+  uint64_t seed = 1;
+};
+
 struct PullFlags {
   std::string id;
   std::optional<std::string> revision;
@@ -138,5 +145,6 @@ int quantize(const ConvertFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);
+int synth(const SynthFlags& flags);
 
 }  // namespace hunch::cli

@@ -1,8 +1,34 @@
-// The grammars of eval and bench.
+// The grammars of eval, bench and synth.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 
 namespace hunch::cli {
+namespace {
+
+void add_synth(Grammar& g, SynthFlags& f) {
+  g.section("Output file");
+  g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
+  g.choice("--type", f.type, {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
+           "type of the matrices; norms and biases stay f32");
+  g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
+           "down projections of ReLU models: by neuron, so that zeros can be skipped, or as rows; auto: by neuron");
+  g.count("--seed", f.seed, "N", "the same seed gives the same file");
+  g.section("Shape");
+  g.text("--shape", f.shape, "NAME",
+         "sizes of a published model: opt-125m, opt-1.3b, opt-2.7b, opt-6.7b, opt-13b, opt-30b, llama-1.1b, "
+         "llama-3b, reglu-3b, llama-7b, llama3-8b");
+  g.count("--n-layer", f.n_layer, "N", "layers, instead of the shape's");
+  g.count("--n-embd", f.n_embd, "N", "width of the residual stream");
+  g.count("--n-ff", f.n_ff, "N", "neurons of each MLP");
+  g.count("--n-head", f.n_head, "N", "heads");
+  g.count("--n-kv-head", f.n_kv_head, "N", "key and value heads");
+  g.count("--n-vocab", f.n_vocab, "N", "tokens of the vocabulary");
+  g.count("--n-ctx", f.n_ctx, "N", "longest context, tokens");
+  g.text("--activation", f.activation, "NAME",
+         "relu, relu2, silu, gelu, gelu_new or quick_gelu, instead of the shape's");
+}
+
+}  // namespace
 
 std::vector<Verb> measuring_verbs() {
   std::vector<Verb> v;
@@ -47,6 +73,16 @@ std::vector<Verb> measuring_verbs() {
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
        }});
+  v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks",
+               "--shape NAME -o FILE [options]",
+               "hunch synth --shape opt-1.3b --type q4_0 -o opt.gguf\n"
+               "hunch synth --shape llama-3b --n-layer 4 --type q8_0 -o llama.gguf\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<SynthFlags>();
+                 add_synth(g, *f);
+                 add_engine(g, f->model, nullptr);
+                 return [f] { return synth(*f); };
+               }});
   return v;
 }
 

@@ -7,35 +7,13 @@
 #include "base/aligned_buffer.h"
 #include "base/codec.h"
 #include "base/error.h"
+#include "compress/file_types.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
 
 namespace hunch {
 namespace fs = std::filesystem;
 namespace {
-
-// Tensors that stay f32: everything that is no product's matrix, and small ones whose rounding
-// would cost more quality than it saves bytes.
-bool stays_f32(const Tensor& t) {
-  if (t.shape.size() < 2 || t.rows() == 1) return true;
-  for (std::string_view part : {"norm", "position_embd", "ffn_gate_inp", "rope_f"})
-    if (t.name.find(part) != std::string::npos) return true;
-  return false;
-}
-
-// GGUF's general.file_type, llama.cpp's numbers.
-uint32_t file_type(DType dtype) {
-  switch (dtype) {
-    case DType::kF32: return 0;
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ8_0: return 7;
-    case DType::kQ4_K: return 14;
-    case DType::kQ6_K: return 18;
-    case DType::kBF16: return 32;
-    default: return 0;
-  }
-}
 
 class Converter {
  public:
@@ -67,7 +45,7 @@ class Converter {
       w.name = t.name.substr(0, t.name.size() - std::string_view(".weight").size()) + "_t.weight";
       std::swap(w.shape[0], w.shape[1]);
     }
-    w.dtype = stays_f32(t) ? DType::kF32 : fitting(t.name, w.shape.back());
+    w.dtype = stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [&t] { return t.data; };
     } else {
@@ -81,11 +59,7 @@ class Converter {
 
   // The asked-for type, or the nearest whose blocks divide the row.
   DType fitting(const std::string& name, size_t cols) {
-    DType dtype = options_.dtype;
-    for (DType next : {DType::kQ8_0, DType::kF16}) {
-      if (cols % info(dtype).block_elems == 0) break;
-      dtype = next;
-    }
+    const DType dtype = fitting_dtype(options_.dtype, cols);
     if (dtype != options_.dtype)
       report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols, name_of(options_.dtype),
                                          info(options_.dtype).block_elems, name_of(dtype)));
@@ -127,7 +101,7 @@ ConvertReport convert_model(const ModelFile& model, const fs::path& output, cons
   Converter converter(model, options, pool);
   const std::vector<TensorToWrite> tensors = converter.plan();
   Metadata meta = model.meta;
-  meta.set("general.file_type", file_type(options.dtype));
+  meta.set("general.file_type", gguf_file_type(options.dtype));
   meta.set("general.quantization_version", uint32_t(2));
   write_gguf(output, meta, tensors, progress);
   return converter.report;

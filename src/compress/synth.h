@@ -1,0 +1,31 @@
+// Random models of a chosen shape, written as GGUF: for measuring speed at real sizes without a download.
+#pragma once
+#include <filesystem>
+
+#include "base/progress.h"
+#include "base/thread_pool.h"
+#include "compress/convert.h"
+#include "compress/synth_shape.h"
+
+namespace hunch {
+
+struct SynthOptions {
+  SynthShape shape;
+  DType dtype = DType::kF16;
+  DownFile down = DownFile::kAuto;  // kAuto: neuron-major where the activation has exact zeros
+  uint64_t seed = 1;
+};
+
+struct SynthReport {
+  size_t n_tensors = 0;
+  uint64_t n_params = 0, bytes = 0;
+  std::vector<std::string> notes;  // tensors that could not be written in the asked dtype
+};
+
+// Writes the model, tensor by tensor: memory for one tensor is all it takes. The same options and seed give the
+// same file, whatever the number of threads. Throws Error{kUsage} for a shape that contradicts itself, Error{kIo}
+// before anything is written when the disk has no room for it.
+SynthReport write_synth(const std::filesystem::path& output, const SynthOptions& options, ThreadPool& pool,
+                        const Progress& progress = {});
+
+}  // namespace hunch

@@ -1,0 +1,23 @@
+// The tensors of a synthetic model as functions from a row's number to its values.
+#pragma once
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "compress/synth.h"
+
+namespace hunch {
+
+struct SynthTensor {
+  std::string name;
+  std::vector<uint64_t> shape;
+  // Writes one row; called from any thread.
+  std::function<void(size_t row, std::span<float> out)> fill;
+};
+
+// Weights scaled so that the residual stream keeps its norm (each branch adds little to it), pre-activations
+// have deviation 1, and logits deviation kLogitDeviation.
+std::vector<SynthTensor> synth_tensors(const SynthOptions& options);
+
+}  // namespace hunch
