@@ -8,7 +8,7 @@
 //   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
 //   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
-//   read/MiB:N                                 plain sequential read, what memory can give
+//   read/MiB:N                                 plain reading, what memory can give
 //
 // Counters, all of the fastest iteration, which other work on the machine disturbs least: GB/s of
 // weight bytes, GFLOP/s (2 per multiply-add), and `of_read`, the share of the bandwidth that the same
@@ -28,6 +28,7 @@
 #include "base/timer.h"
 #include "kernels/gather.h"
 #include "kernels/matmul.h"
+#include "kernels/read_stream.h"
 
 namespace hunch {
 namespace {
@@ -38,17 +39,14 @@ ThreadPool& pool() {
   return p;
 }
 
-// Sum of the 64-bit words of a buffer, each thread over its part.
-uint64_t read_all(std::span<const uint64_t> words) {
-  std::vector<uint64_t> sums(pool().n_threads() * 8);
-  pool().parallel_for(words.size(), 4096, [&](size_t begin, size_t end, size_t thread) {
-    uint64_t s[8] = {};
-    for (size_t i = begin; i + 8 <= end; i += 8)
-      for (size_t j = 0; j < 8; ++j) s[j] += words[i + j];
-    for (const uint64_t v : s) sums[thread * 8] += v;
+// All bytes of a buffer, each thread over its part.
+uint32_t read_all(std::span<const std::byte> bytes) {
+  std::vector<uint32_t> sums(pool().n_threads() * 16);
+  pool().parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
+    sums[thread * 16] += read_stream(bytes.subspan(begin, end - begin));
   });
-  uint64_t total = 0;
-  for (const uint64_t v : sums) total += v;
+  uint32_t total = 0;
+  for (const uint32_t v : sums) total += v;
   return total;
 }
 
@@ -62,7 +60,7 @@ double read_bandwidth() {
     double rate = 0;
     for (int i = 0; i < 7; ++i) {
       const Timer timer;
-      benchmark::DoNotOptimize(read_all(buffer.as<uint64_t>()));
+      benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}));
       rate = std::max(rate, double(kReadBytes) / timer.seconds());
     }
     return rate;
@@ -84,7 +82,7 @@ void bench_read(benchmark::State& state) {
   AlignedBuffer buffer(kReadBytes);
   std::memset(buffer.data(), 1, kReadBytes);
   Best best;
-  for (auto _ : state) best.time([&] { benchmark::DoNotOptimize(read_all(buffer.as<uint64_t>())); });
+  for (auto _ : state) best.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes})); });
   state.counters["GB/s"] = double(kReadBytes) / best.seconds * 1e-9;
 }
 

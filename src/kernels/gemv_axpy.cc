@@ -7,8 +7,11 @@
 #include "hwy/highway.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <type_traits>
 
+#include "base/codec_blocks.h"
 #include "base/error.h"
 #include "kernels/dot_unpack-inl.h"
 #include "kernels/gemv_load-inl.h"
@@ -155,8 +158,20 @@ void AxpyRange(const AxpyArgs& args, size_t begin, size_t end) {
   }
 }
 
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#include "kernels/gemv_axpy_avx512-inl.h"
+#endif
+
 void GemvAxpy(const AxpyArgs& args, size_t begin, size_t end) {
   if (begin >= end) return;
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  switch (args.W.dtype) {
+    case DType::kQ8_0: return wide::AxpyRange<wide::AddQ8_0, wide::kStreams>(args, begin, end);
+    case DType::kQ4_0: return wide::AxpyRange<wide::AddQ4_0, wide::kStreams>(args, begin, end);
+    case DType::kQ4_K: return wide::AxpyRange<wide::AddQ4_K, 4>(args, begin, end);
+    default: break;
+  }
+#endif
   switch (args.W.dtype) {
     case DType::kF32: return AxpyRange<PlainRows<PlainF32>>(args, begin, end);
     case DType::kF16: return AxpyRange<PlainRows<PlainF16>>(args, begin, end);

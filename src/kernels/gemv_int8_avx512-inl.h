@@ -227,8 +227,8 @@ struct RowQ6_K {
   }
 };
 
-// Bytes ahead of the reader that are asked for, per row.
-constexpr size_t kAheadBytes = 1024;
+// Bytes ahead of the reader that are asked for, per row, and rows read side by side for one token.
+constexpr size_t kAheadBytes = 1024, kStreams = 8;
 
 // out[r * T + t] = dot(w[r], x[t]) for R rows of n_bytes and T tokens; see gemv_float.cc for `ahead`.
 template <class Row, int R, int T>
@@ -288,6 +288,16 @@ void RowGroup(const GemvArgs& a, const QuantizedX& x, const std::byte* packed, s
   }
 }
 
+// One token: more rows at once, because more streams draw more from memory.
+template <class Row>
+void RowGroupOfOneToken(const GemvArgs& a, const QuantizedX& x, const std::byte* packed, size_t i,
+                        const std::byte* const* w, const std::byte* const* ahead) {
+  const auto* first = reinterpret_cast<const typename Row::Packed*>(packed);
+  float out[kStreams];
+  DotTile<Row, kStreams, 1>(w, ahead, &first, row_bytes(a.W.dtype, a.W.cols), out);
+  for (size_t r = 0; r < kStreams; ++r) a.y[i + r] = out[r] + (a.bias ? a.bias[i + r] : 0.0f);
+}
+
 template <class Row>
 void GemvRange(const GemvArgs& a, const QuantizedX& x, const std::byte* packed, size_t begin, size_t end) {
   const auto row = [&](size_t i) {
@@ -295,7 +305,13 @@ void GemvRange(const GemvArgs& a, const QuantizedX& x, const std::byte* packed, 
     return a.W.data + (a.ids ? a.ids[at] : at) * a.W.row_stride_bytes;
   };
   size_t i = begin;
-  const std::byte *w[4], *ahead[4];
+  const std::byte *w[kStreams], *ahead[kStreams];
+  if (x.n_tokens == 1) {
+    for (; i + kStreams <= end; i += kStreams) {
+      for (size_t r = 0; r < kStreams; ++r) w[r] = row(i + r), ahead[r] = row(i + kStreams + r);
+      RowGroupOfOneToken<Row>(a, x, packed, i, w, ahead);
+    }
+  }
   for (; i + 4 <= end; i += 4) {
     for (size_t r = 0; r < 4; ++r) w[r] = row(i + r), ahead[r] = row(i + 4 + r);
     RowGroup<Row, 4>(a, x, packed, i, w, ahead);

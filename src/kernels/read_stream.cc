@@ -1,0 +1,75 @@
+#include "kernels/read_stream.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/read_stream.cc"
+#include "hwy/cache_control.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include <cstring>
+
+#include "base/error.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+uint32_t ReadStream(const std::byte* bytes, size_t n_bytes) {
+  const hn::ScalableTag<uint32_t> d;
+  const size_t lanes = hn::Lanes(d);
+  constexpr size_t kStreams = 8, kLine = 64, kAheadBytes = 1024;
+  const size_t part = n_bytes / kStreams / kLine * kLine;
+  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
+  for (size_t at = 0; at < part; at += kLine) {
+    for (size_t s = 0; s < kStreams; s += 4) {
+      const auto* p0 = reinterpret_cast<const uint32_t*>(bytes + s * part + at);
+      const auto *p1 = p0 + part / 4, *p2 = p1 + part / 4, *p3 = p2 + part / 4;
+      hwy::Prefetch(p0 + kAheadBytes / 4);
+      hwy::Prefetch(p1 + kAheadBytes / 4);
+      hwy::Prefetch(p2 + kAheadBytes / 4);
+      hwy::Prefetch(p3 + kAheadBytes / 4);
+      for (size_t i = 0; i < kLine / 4; i += lanes) {
+        sum0 = hn::Add(sum0, hn::LoadU(d, p0 + i));
+        sum1 = hn::Add(sum1, hn::LoadU(d, p1 + i));
+        sum2 = hn::Add(sum2, hn::LoadU(d, p2 + i));
+        sum3 = hn::Add(sum3, hn::LoadU(d, p3 + i));
+      }
+    }
+  }
+  uint32_t sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
+  for (size_t i = kStreams * part; i < n_bytes; i += 4) {
+    uint32_t word;
+    std::memcpy(&word, bytes + i, 4);
+    sum += word;
+  }
+  return sum;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hunch {
+HWY_EXPORT(ReadStream);
+
+uint32_t read_stream(std::span<const std::byte> bytes) {
+  HUNCH_CHECK(bytes.size() % 4 == 0 && reinterpret_cast<uintptr_t>(bytes.data()) % 4 == 0,
+              "{} bytes: expected whole, aligned words", bytes.size());
+  return HWY_DYNAMIC_DISPATCH(ReadStream)(bytes.data(), bytes.size());
+}
+
+namespace ref {
+uint32_t read_stream(std::span<const std::byte> bytes) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < bytes.size(); i += 4) {
+    uint32_t word;
+    std::memcpy(&word, bytes.data() + i, 4);
+    sum += word;
+  }
+  return sum;
+}
+}  // namespace ref
+}  // namespace hunch
+#endif  // HWY_ONCE
