@@ -37,7 +37,11 @@ uint32_t ReadStream(const std::byte* bytes, size_t n_bytes) {
       }
     }
   }
-  uint32_t sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
+  // Not SumOfLanes, which on AVX-512 adds signed and may overflow.
+  HWY_ALIGN uint32_t lane[HWY_MAX_BYTES / 4];
+  hn::Store(hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)), d, lane);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < lanes; ++i) sum += lane[i];
   for (size_t i = kStreams * part; i < n_bytes; i += 4) {
     uint32_t word;
     std::memcpy(&word, bytes + i, 4);
