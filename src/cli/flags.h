@@ -91,6 +91,8 @@ struct DetokenizeFlags {
 struct InspectFlags {
   ModelFlags model;
   bool tensors = false, metadata = false;
+  std::string text, html, svg, heads;  // heads: "LAYER:HEAD,..."
+  size_t n_tokens = 2048, n_ctx = 0, oracle_tokens = 1024;
 };
 
 struct ConvertFlags {

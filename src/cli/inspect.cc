@@ -1,10 +1,11 @@
-// hunch inspect: what is in a model file.
+// hunch inspect: what is in a model file, and what it needs for a text.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/inspect_text.h"
 #include "cli/session_io.h"
 #include "io/printable.h"
 #include "model/architecture.h"
@@ -116,6 +117,15 @@ std::string shape_text(const Tensor& t) { return fmt::format("[{}]", fmt::join(t
 }  // namespace
 
 int inspect(const InspectFlags& flags) {
+  Json trace;
+  if (!flags.text.empty()) {
+    if (flags.tensors || flags.metadata)
+      fail(ErrorKind::kUsage, "--tensors and --metadata list the file, --text runs a text: give one or the other");
+    trace = inspect_text(flags);
+    if (!flags.model.json) return 0;
+  } else if (!flags.html.empty() || !flags.svg.empty() || !flags.heads.empty()) {
+    fail(ErrorKind::kUsage, "--html, --svg and --heads show what the model does with a text: give --text FILE too");
+  }
   const OpenedModel opened = open_named(flags.model);
   const ModelFile& file = opened.file;
   uint64_t n_params = 0, bytes = 0;
@@ -156,6 +166,7 @@ int inspect(const InspectFlags& flags) {
           {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
     json["sidecar"] = nullptr;
+    if (!trace.is_null()) json["trace"] = std::move(trace);
     print_json(json);
     return 0;
   }

@@ -47,16 +47,33 @@ std::vector<Verb> looking_verbs() {
                  add_output(g, f->model.json, f->model.quiet);
                  return bind(f, detokenize);
                }});
-  v.push_back({"inspect", "Look inside", "what is in a model file", "MODEL [options]",
-               "hunch inspect model.gguf --tensors\n", [](Grammar& g) {
-                 auto f = std::make_shared<InspectFlags>();
-                 add_model(g, f->model);
-                 g.section("What to list");
-                 g.flag("--tensors", f->tensors, "every tensor with its type, shape and size");
-                 g.flag("--metadata", f->metadata, "every key of the metadata");
-                 add_output(g, f->model.json, f->model.quiet);
-                 return bind(f, inspect);
-               }});
+  v.push_back(
+      {"inspect", "Look inside", "what is in a model file; what it needs for a text", "MODEL [options]",
+       "hunch inspect model.gguf --tensors\n"
+       "hunch inspect model.gguf --text story.txt --html report.html\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<InspectFlags>();
+         add_model(g, f->model);
+         g.section("What to list");
+         g.flag("--tensors", f->tensors, "every tensor with its type, shape and size");
+         g.flag("--metadata", f->metadata, "every key of the metadata");
+         g.section("Contextual sparsity on a text");
+         g.text("--text", f->text, "FILE",
+                "run this text through the model: which neurons and heads it needs, how alike the layers are; - is "
+                "standard "
+                "input");
+         g.text("--html", f->html, "FILE", "write that as a page with figures, readable without network and scripts");
+         g.text("--svg", f->svg, "FOLDER", "write each figure as an SVG file");
+         g.count("--tokens", f->n_tokens, "N", "at most N tokens of the text, in whole windows; 0 = all");
+         g.count("--ctx", f->n_ctx, "N", "tokens per window", "the model's, at most 512");
+         g.count("--oracle-tokens", f->oracle_tokens, "N",
+                 "perplexity with only the best neurons and heads, of at most N of these tokens (35 passes); 0 = none");
+         g.text("--heads", f->heads, "LIST",
+                "attention maps of these heads, as in 0:3,2:5 (LAYER:HEAD); six telling ones "
+                "without it");
+         add_engine(g, f->model, nullptr);
+         return bind(f, inspect);
+       }});
   return v;
 }
 

@@ -11,8 +11,9 @@ namespace {
 
 size_t kept(double density, size_t n) { return std::min(n, size_t(std::ceil(density * double(n) - 1e-9))); }
 
-// ||W_down[:, k]|| for every neuron k.
-std::vector<float> down_norms(const MlpWeights& m) {
+}  // namespace
+
+std::vector<float> neuron_norms(const MlpWeights& m) {
   std::vector<float> norms(m.n_ff, 0.0f);
   if (m.W_down_t) {
     std::vector<float> row(m.W_down_t.cols);
@@ -31,11 +32,9 @@ std::vector<float> down_norms(const MlpWeights& m) {
   return norms;
 }
 
-}  // namespace
-
 OracleRecorder::OracleRecorder(const Model& model, double density, double head_density)
     : c_(model.config()), density_(density), head_density_(head_density) {
-  for (const LayerWeights& l : model.weights().layers) down_norm_.push_back(l.experts.empty() ? down_norms(l.mlp) : std::vector<float>());
+  for (const LayerWeights& l : model.weights().layers) down_norm_.push_back(l.experts.empty() ? neuron_norms(l.mlp) : std::vector<float>());
 }
 
 void OracleRecorder::begin(size_t n_tokens) {

@@ -8,6 +8,9 @@
 
 namespace hunch {
 
+// ||W_down[:, k]|| for every neuron k, [n_ff]: times |activation|, the norm of what the neuron adds to the stream.
+std::vector<float> neuron_norms(const MlpWeights& mlp);
+
 // Watches a dense pass and chooses, per token and layer, ceil(density * n) neurons by
 // |activation| * ||row of W_down|| and ceil(head_density * n_head) heads by the norm of their output.
 class OracleRecorder : public ForwardObserver {
