@@ -82,7 +82,8 @@ Figure oracle_figure(const Trace& trace) {
                {}, {},       {"the whole model", "the whole model"},
                5,  true,     false};
   series.push_back(dense);
-  const bool helped = trace.oracle_both.back().perplexity < trace.oracle_heads.back().perplexity;
+  const double heads_alone = trace.oracle_heads.back().perplexity;
+  const bool helped = trace.oracle_both.back().perplexity < heads_alone && heads_alone > trace.dense_perplexity;
   if (helped)
     f.text +=
         " That both together can do better than the heads alone is no mistake: the neurons were chosen in the full "

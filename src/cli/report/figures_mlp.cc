@@ -37,7 +37,7 @@ Figure active_figure(const Trace& trace, const ReportInfo& info) {
   bool mixture = false;
   for (const LayerTrace& l : trace.layers) mixture = mixture || l.rule == ActiveRule::kRouted;
   if (mixture) {
-    f.title = fmt::format("The router reads {} of the experts for every token", percent(mean));
+    f.title = fmt::format("The router uses {} of the experts for every token", percent(mean));
     f.text =
         "This model is a mixture of experts: sparsity is built in, and the router is its predictor. The share is fixed "
         "by "
@@ -161,9 +161,12 @@ Figure hot_figure(const Trace& trace) {
     }
     n_all += double(sorted.size());
   }
+  const size_t n_units = trace.layers[0].n_units;
   if (total > 0) {
-    f.title = fmt::format("The busiest tenth of the {} does {} of the work; {} were never active", units,
-                          percent(hot / total), percent(never / n_all));
+    const std::string busiest = n_units >= 20 ? fmt::format("tenth of the {}", units)
+                                              : fmt::format("{} of {} {}", (n_units + 9) / 10, n_units, units);
+    f.title = fmt::format("The busiest {} does {} of the work; {}", busiest, percent(hot / total),
+                          never > 0 ? percent(never / n_all) + " were never active" : "all were active at some time");
   } else {
     f.title = fmt::format("None of the {} was ever active", units);
   }
@@ -182,14 +185,14 @@ Figure hot_figure(const Trace& trace) {
     Series s{fmt::format("layer {}", layer), {}, {}, {}, {}, {}, i};
     s.points = false;
     constexpr size_t kPoints = 60;
-    const size_t n_units = sorted.size(), n_points = std::min(kPoints, n_units);
+    const size_t n_sorted = sorted.size(), n_points = std::min(kPoints, n_sorted);
     for (size_t p = 0; p < n_points; ++p) {
-      const size_t rank = n_points == 1 ? 0 : p * (n_units - 1) / (n_points - 1);
+      const size_t rank = n_points == 1 ? 0 : p * (n_sorted - 1) / (n_points - 1);
       const double often = double(sorted[rank]) / double(std::max<size_t>(1, trace.layers[layer].n_counted));
-      s.x.push_back(100 * double(rank + 1) / double(n_units));
+      s.x.push_back(100 * double(rank + 1) / double(n_sorted));
       s.y.push_back(100 * often);
       s.hover.push_back(fmt::format("layer {}: number {} of {} is active for {} of the tokens", layer, rank + 1,
-                                    n_units, percent(often)));
+                                    n_sorted, percent(often)));
     }
     series.push_back(std::move(s));
   }
