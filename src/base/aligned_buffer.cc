@@ -8,6 +8,7 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/memory_info.h"
 
 namespace hunch {
 namespace {
@@ -16,6 +17,9 @@ constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 AlignedBuffer::AlignedBuffer(size_t n_bytes) : size_(n_bytes) {
   if (n_bytes == 0) return;
+  // The kernel promises memory that it does not have: what is large is asked for before, or the process is killed.
+  constexpr size_t kLarge = size_t{64} << 20;
+  if (n_bytes >= kLarge) require_memory(n_bytes, "a buffer");
   const bool huge = n_bytes >= 2 * kHugePageBytes;
   const size_t align = huge ? kHugePageBytes : kAlignBytes;
   const auto padded = checked_add(n_bytes, kPadBytes + align);

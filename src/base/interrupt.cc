@@ -1,5 +1,6 @@
 #include "base/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 
@@ -8,11 +9,12 @@
 namespace hunch {
 namespace {
 
-volatile std::sig_atomic_t g_pending = 0;  // the one global: a signal handler can reach nothing else
+// The one global: a signal handler can reach nothing else. Worker threads ask too, so it is atomic.
+std::atomic<bool> g_pending = false;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 void on_signal(int signal) {
-  if (g_pending && signal == SIGINT) std::_Exit(130);
-  g_pending = 1;
+  if (g_pending.exchange(true) && signal == SIGINT) std::_Exit(130);
 }
 
 }  // namespace
@@ -22,12 +24,13 @@ void install_interrupt_handler() {
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  struct sigaction hangup {};  // a closed terminal, unless nohup asked to ignore it
+  if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_DFL) sigaction(SIGHUP, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then fails the write, which says so and cleans up
 }
 
 bool take_interrupt() {
-  if (!g_pending) return false;
-  g_pending = 0;
-  return true;
+  return g_pending.load(std::memory_order_relaxed) && g_pending.exchange(false);
 }
 
 void throw_if_interrupted() {

@@ -1,5 +1,6 @@
 #include "base/memory_info.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <limits>
 #include <optional>
 #include <string>
+
+#include "base/error.h"
 
 namespace hunch {
 namespace {
@@ -71,8 +74,28 @@ uint64_t left_on_system() {
   return kUnknown;
 }
 
+// What `ulimit -v` leaves of the address space.
+uint64_t left_of_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnknown;
+  const uint64_t used = number_in("/proc/self/statm").value_or(0) * uint64_t(sysconf(_SC_PAGE_SIZE));
+  return limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, used);
+}
+
+std::string readable(uint64_t n_bytes) {
+  return n_bytes < 10'000'000'000 ? fmt::format("{:.1f} MB", double(n_bytes) / 1e6)
+                                  : fmt::format("{:.1f} GB", double(n_bytes) / 1e9);
+}
+
 }  // namespace
 
-uint64_t available_memory_bytes() { return std::min(left_on_system(), left_in_cgroups()); }
+uint64_t available_memory_bytes() { return std::min({left_on_system(), left_in_cgroups(), left_of_limit()}); }
+
+void require_memory(uint64_t n_bytes, std::string_view what, std::string_view advice) {
+  const uint64_t available = available_memory_bytes();
+  if (n_bytes > available)
+    fail(ErrorKind::kMemory, "not enough memory: {} takes {}, {} are available{}{}", what, readable(n_bytes),
+         readable(available), advice.empty() ? "" : "; ", advice);
+}
 
 }  // namespace hunch

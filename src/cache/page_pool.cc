@@ -12,10 +12,10 @@ namespace {
 AlignedBuffer reserve(size_t n_layer, size_t page_bytes, size_t n_pages) {
   const auto layer_bytes = checked_mul(page_bytes, n_pages);
   const auto bytes = layer_bytes ? checked_mul(*layer_bytes, n_layer) : layer_bytes;
-  const uint64_t available = available_memory_bytes();
-  if (!bytes || *bytes > available || n_pages > std::numeric_limits<PageId>::max())
-    fail(ErrorKind::kMemory, "the KV cache needs {:.1f} GB, {:.1f} GB of memory are available; lower --ctx or use f16",
-         double(page_bytes) * double(n_pages) * double(n_layer) / 1e9, double(available) / 1e9);
+  if (n_pages > std::numeric_limits<PageId>::max())
+    fail(ErrorKind::kMemory, "the KV cache would have {} pages; at most {} can be counted", n_pages,
+         std::numeric_limits<PageId>::max());
+  require_memory(bytes ? *bytes : UINT64_MAX, "the KV cache", "lower --ctx or use f16");
   return AlignedBuffer(*bytes);
 }
 

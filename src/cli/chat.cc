@@ -46,11 +46,14 @@ class Chat {
         if (!command(line)) return;
       } else if (line.find_first_not_of(" \t\r\n") != line.npos) {
         answer(line);
+        if (interrupted_) return;
       }
     }
   }
 
   const Speed& speed() const { return speed_; }
+  // Whether Ctrl-C ended the conversation.
+  bool interrupted() const { return interrupted_; }
   const nlohmann::ordered_json& messages() const { return conversation_.messages(); }
 
  private:
@@ -64,7 +67,10 @@ class Chat {
           if (editor_.interactive()) note("");
           return !message.empty();
         case LineEditor::Result::kInterrupted:
-          if (!editor_.interactive() || warned) return false;
+          if (!editor_.interactive() || warned) {
+            interrupted_ = true;
+            return false;
+          }
           warned = true;
           message.clear();
           note("(Ctrl-C again or Ctrl-D to leave)");
@@ -134,7 +140,10 @@ class Chat {
         note(fmt::format("(the context is full: the oldest {} forgotten)",
                          a.n_forgotten == 1 ? "turn was" : fmt::format("{} turns were", a.n_forgotten)));
       switch (a.generated.stop_reason) {
-        case StopReason::kInterrupted: note("(stopped)"); break;
+        case StopReason::kInterrupted:
+          note("(stopped)");
+          interrupted_ = !editor_.interactive();  // a person goes on talking; a script's Ctrl-C ends the program
+          break;
         case StopReason::kLength: note("(cut at the length of --tokens)"); break;
         case StopReason::kContextFull: note("(cut: the context is full)"); break;
         default: break;
@@ -150,6 +159,7 @@ class Chat {
   LineEditor editor_;
   Conversation conversation_;
   Speed speed_;
+  bool interrupted_ = false;
 };
 
 }  // namespace
@@ -171,7 +181,7 @@ int chat(const ChatFlags& flags) {
     print_json({{"messages", chat.messages()},
                 {"n_generated", chat.speed().n_generated},
                 {"tokens_per_s", chat.speed().tokens_per_s()}});
-  return 0;
+  return chat.interrupted() ? 130 : 0;
 }
 
 }  // namespace hunch::cli

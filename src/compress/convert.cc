@@ -7,6 +7,7 @@
 #include "base/aligned_buffer.h"
 #include "base/codec.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "compress/file_types.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
@@ -73,6 +74,7 @@ class Converter {
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
     pool_.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
       std::vector<float> values(cols);
+      throw_if_interrupted();
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
           for (size_t c = 0; c < cols; ++c) codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);

@@ -47,7 +47,10 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       if (job.prompt) {
         context.append(measured);
       } else {
-        for (size_t i = 0; i < measured.size(); ++i) context.append(measured.subspan(i, 1));
+        for (size_t i = 0; i < measured.size(); ++i) {
+          throw_if_interrupted();
+          context.append(measured.subspan(i, 1));
+        }
       }
       const double s = timer.seconds();
       if (progress) progress("bench", ++done, jobs.size() * (options.n_repeats + 1));

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/timer.h"
 #include "kernels/ops.h"
 
@@ -108,7 +109,10 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
       context.append(ids.first(n_prompt));
       context.forward().stats = {};
       const Timer timer;
-      for (size_t i = 0; i < n_decode; ++i) context.append(ids.subspan(n_prompt + i, 1));
+      for (size_t i = 0; i < n_decode; ++i) {
+        throw_if_interrupted();
+        context.append(ids.subspan(n_prompt + i, 1));
+      }
       speeds[m].push_back(double(n_decode) / timer.seconds());
       stats[m].add(context.stats());
       if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());

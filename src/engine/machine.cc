@@ -13,6 +13,7 @@
 #include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "base/timer.h"
 #include "io/hub.h"
@@ -57,6 +58,7 @@ MachineSpeed measure_machine(ThreadPool& pool) {
   std::vector<double> rates;
   const Timer total;
   while (rates.size() < 5 || (rates.size() < 25 && total.seconds() < 1.0)) {
+    throw_if_interrupted();
     const Timer timer;
     pool.parallel_for(n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t thread) { sums[thread * 16] += read_stream({buffer.data() + begin, end - begin}); });
     rates.push_back(double(n_bytes) / timer.seconds() / 1e9);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/checked_math.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/memory_info.h"
@@ -47,10 +48,9 @@ namespace {
 
 std::unique_ptr<KvCache> make_cache(const ModelConfig& config, const ContextOptions& options, size_t n_ctx) {
   const KvShape shape = Forward::kv_shape(config, options.kv_dtype);
-  const uint64_t needed = KvCache::bytes_per_token(shape) * n_ctx, available = available_memory_bytes();
-  if (available && needed > available)
-    fail(ErrorKind::kMemory, "not enough memory: a context of {} tokens needs a KV cache of {} MB, {} MB are available; try a smaller --ctx",
-         n_ctx, needed >> 20, available >> 20);
+  const auto needed = checked_mul(KvCache::bytes_per_token(shape), n_ctx);
+  require_memory(needed ? *needed : UINT64_MAX, fmt::format("the KV cache of a context of {} tokens", n_ctx),
+                 "try a smaller --ctx or --kv f16");
   return std::make_unique<KvCache>(shape, n_ctx);
 }
 
@@ -85,12 +85,21 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
     // First pass: dense, watched, then forgotten. Its cost is not counted: an oracle has none.
     const ForwardStats before = forward_->stats;
     const size_t n_before = n_tokens();
-    ForwardObserver* const observer = std::exchange(forward_->observer, oracle_.get());
-    const Mode mode = std::exchange(forward_->mode, Mode::kDense);
-    oracle_->begin(ids.size());
-    forward_->run({ids, {&sequence_run, 1}, {}, {}});
-    forward_->observer = observer;
-    forward_->mode = mode;
+    {
+      struct Restore {  // also when Ctrl-C ends the pass
+        Forward& forward;
+        ForwardObserver* observer = forward.observer;
+        Mode mode = forward.mode;
+        ~Restore() {
+          forward.observer = observer;
+          forward.mode = mode;
+        }
+      } const restore{*forward_};
+      forward_->observer = oracle_.get();
+      forward_->mode = Mode::kDense;
+      oracle_->begin(ids.size());
+      forward_->run({ids, {&sequence_run, 1}, {}, {}});
+    }
     forward_->stats = before;
     truncate(n_before);
     input.selections = oracle_->selections();

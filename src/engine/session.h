@@ -65,7 +65,7 @@ class Context {
   ~Context();
 
   // Appends ids and returns the logits after the last one, [n_vocab], valid until the next call.
-  // Prompts are computed in batches of kBatchTokens; Ctrl-C between them throws Error{kInterrupted}.
+  // Prompts are computed in batches of kBatchTokens; Ctrl-C in a long one throws Error{kInterrupted}.
   // Error{kLimit} when the context is full: nothing is then appended.
   std::span<const float> append(std::span<const int32_t> ids, const Progress& progress = {});
   // As append(), but hands out the logits of every position, a batch at a time:

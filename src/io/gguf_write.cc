@@ -118,8 +118,20 @@ std::string header_of(const Metadata& meta, std::span<const TensorToWrite> tenso
 // In slices, because AtomicFile copies what it is given into its buffer.
 void write_slices(AtomicFile& file, std::span<const std::byte> data) {
   constexpr size_t kSliceBytes = size_t{1} << 20;
-  for (size_t begin = 0; begin < data.size(); begin += kSliceBytes)
+  for (size_t begin = 0; begin < data.size(); begin += kSliceBytes) {
+    throw_if_interrupted();
     file.write(data.subspan(begin, std::min(kSliceBytes, data.size() - begin)));
+  }
+}
+
+// A full disk is better known before the work than after it.
+void require_space(const std::filesystem::path& path, uint64_t n_bytes) {
+  std::error_code ec;
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const auto space = std::filesystem::space(folder, ec);
+  if (!ec && space.available < n_bytes)
+    fail(ErrorKind::kIo, "cannot write '{}': it needs {:.1f} MB, its disk has {:.1f} MB free", path.string(),
+         double(n_bytes) / 1e6, double(space.available) / 1e6);
 }
 
 }  // namespace
@@ -137,8 +149,10 @@ void write_gguf(const std::filesystem::path& path, const Metadata& meta, std::sp
     total += tensor_bytes.back();
   }
 
+  const std::string header = header_of(meta, tensors, tensor_bytes, alignment);
+  require_space(path, header.size() + total);
   AtomicFile file(path);
-  file.write(header_of(meta, tensors, tensor_bytes, alignment));
+  file.write(header);
   const std::string padding(alignment, '\0');
   uint64_t done = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {

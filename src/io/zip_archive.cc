@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/checked_math.h"
+#include "base/interrupt.h"
 #include "io/byte_reader.h"
 #include "io/printable.h"
 
@@ -178,10 +179,14 @@ std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
     fail(ErrorKind::kFormat, "zip entry '{}' claims to unpack {} bytes to {}, which deflate cannot do", shown,
          entry.packed.size(), entry.n_bytes);
   auto out = std::make_shared<AlignedBuffer>(entry.n_bytes);
-  z_stream stream{};
+  struct Inflater {
+    z_stream stream{};
+    ~Inflater() { inflateEnd(&stream); }
+  } inflater;
+  z_stream& stream = inflater.stream;
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) fail(ErrorKind::kMemory, "zlib could not start to unpack '{}'", shown);
   // zlib counts in 32 bits: input and output are handed over in pieces.
-  constexpr size_t kPiece = size_t{1} << 30;
+  constexpr size_t kPiece = size_t{1} << 24;  // and Ctrl-C is heard between them
   auto* next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(entry.packed.data()));
   auto* next_out = reinterpret_cast<Bytef*>(out->data());
   size_t left_in = entry.packed.size(), left_out = entry.n_bytes;
@@ -190,6 +195,7 @@ std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
   stream.next_out = left_out ? next_out : &nowhere;
   int status = Z_OK;
   while (status == Z_OK) {
+    throw_if_interrupted();
     const uInt give_in = uInt(std::min(left_in, kPiece)), give_out = uInt(std::min(left_out, kPiece));
     stream.avail_in = give_in;
     stream.avail_out = give_out;
@@ -199,7 +205,6 @@ std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
     left_out -= used_out;
     if (status == Z_OK && used_in == 0 && used_out == 0) break;
   }
-  inflateEnd(&stream);
   if (status != Z_STREAM_END || left_out != 0)
     fail(ErrorKind::kFormat, "zip entry '{}' does not unpack to {} bytes; it is damaged", shown, entry.n_bytes);
   return out;

@@ -6,6 +6,7 @@
 
 #include "base/codec.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "kernels/attention.h"
 #include "kernels/gather.h"
 #include "kernels/ops.h"
@@ -40,9 +41,21 @@ KvShape Forward::kv_shape(const ModelConfig& config, DType dtype, size_t page_to
 
 MatView<const float> Forward::run(const ForwardInput& input) {
   begin(input);
+  try {
+    return compute(input);
+  } catch (...) {  // Ctrl-C, a failing observer: the tokens were not computed, so they are not in the cache
+    for (const SequenceRun& r : input.runs) cache_.truncate(r.sequence, cache_.n_tokens(r.sequence) - r.n_tokens);
+    throw;
+  }
+}
+
+MatView<const float> Forward::compute(const ForwardInput& input) {
+  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is whole.
+  constexpr size_t kManyTokens = 32;
   embed(input);
   for (size_t layer = 0; layer < c_.n_layer; ++layer) {
     const LayerWeights& w = model_.weights().layers[layer];
+    if (input.ids.size() >= kManyTokens) throw_if_interrupted();
     if (observer) observer->on_residual(layer, resid_);
 
     if (c_.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself

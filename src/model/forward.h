@@ -77,8 +77,8 @@ class Forward {
 
   // Appends the runs' tokens to their sequences and returns the logits of `logit_rows`,
   // [n_logit_rows, n_vocab], valid until the next call. Throws Error{kLimit} when the cache is full
-  // or a position lies beyond a learned table, Error{kUsage} for ids outside the vocabulary; the
-  // sequences are then unchanged.
+  // or a position lies beyond a learned table, Error{kUsage} for ids outside the vocabulary,
+  // Error{kInterrupted} on Ctrl-C among many tokens; the sequences are then unchanged.
   MatView<const float> run(const ForwardInput& input);
 
   Mode mode = Mode::kExact;
@@ -90,6 +90,7 @@ class Forward {
 
  private:
   void begin(const ForwardInput& input);
+  MatView<const float> compute(const ForwardInput& input);
   void embed(const ForwardInput& input);
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);

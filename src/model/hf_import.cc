@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.h"
 #include "base/codec.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace hunch {
 namespace {
@@ -186,6 +187,7 @@ void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t
 }
 
 Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data) {
+  throw_if_interrupted();  // every rearranged tensor begins here
   Tensor t{like.name, like.dtype, std::move(shape), {}};
   auto buffer = std::make_shared<AlignedBuffer>(t.n_elems() * info(t.dtype).block_bytes);
   t.data = buffer->bytes();

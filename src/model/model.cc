@@ -17,9 +17,7 @@ ModelConfig config_of(const ModelFile& file) {
 }
 
 void check_memory(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {
-  const uint64_t needed = extra_weight_bytes(file, config, options), available = available_memory_bytes();
-  if (available && needed > available)
-    fail(ErrorKind::kMemory, "not enough memory: arranging the weights takes {} MB, {} MB are available", needed >> 20, available >> 20);
+  require_memory(extra_weight_bytes(file, config, options), "storing the down projections by neuron");
 }
 
 size_t bytes_of(const Linear& l) { return l.W ? l.W.bytes() : 0; }

@@ -6,6 +6,7 @@
 
 #include "base/codec.h"
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace hunch {
 namespace {
@@ -89,6 +90,7 @@ class Loader {
   }
 
   void layer(size_t i) {
+    throw_if_interrupted();
     const std::string blk = fmt::format("blk.{}.", i);
     LayerWeights& l = w_.layers[i];
     l.attn_norm = norm(blk + "attn_norm", c_.n_embd, false);
@@ -178,6 +180,7 @@ class Loader {
     const DTypeInfo& from = info(W.dtype);
     const size_t tile = from.block_elems;
     pool_.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
+      throw_if_interrupted();
       std::vector<float> decoded(tile), turned(tile * W.rows);
       for (size_t block = begin; block < end; ++block) {
         for (size_t r = 0; r < W.rows; ++r) {

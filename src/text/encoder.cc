@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
 #include "text/normalizer.h"
@@ -132,6 +133,7 @@ struct Encoder::Impl {
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;  // word -> [begin, end) of out
     bool after_unknown = false;
     for (std::string_view word : words) {
+      throw_if_interrupted();
       if (word.size() > std::numeric_limits<uint32_t>::max()) {
         fail(ErrorKind::kLimit, "a text of {} bytes without a break is too long to encode", word.size());
       }

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -48,6 +49,57 @@ def write_tokenizer(folder, chat_template=None):
 def golden(name):
     with open(os.path.join(GOLDEN, name, "golden", "golden.json"), encoding="utf-8") as f:
         return json.load(f)
+
+
+def patch_tensor(source, target, name, dims, element_bytes):
+    """Copies a GGUF file, one tensor replaced by zeros of these dimensions (GGUF's order) at its end. The file is sparse."""
+    with open(source, "rb") as f:
+        content = bytearray(f.read())
+    key = struct.pack("<Q", len(name)) + name.encode()
+    at = content.index(key) + len(key)
+    (n_dims,) = struct.unpack_from("<I", content, at)
+    assert n_dims == len(dims), f"{name} has {n_dims} dimensions"
+    struct.pack_into(f"<{n_dims}Q", content, at + 4, *dims)
+    data = data_offset(content)
+    n_bytes = element_bytes
+    for d in dims:
+        n_bytes *= d
+    end = (len(content) - data + 31) // 32 * 32
+    struct.pack_into("<Q", content, at + 4 + 8 * n_dims + 4, end)
+    with open(target, "wb") as f:
+        f.write(content)
+        f.truncate(data + end + (n_bytes + 31) // 32 * 32)
+
+
+def data_offset(content):
+    """Where a GGUF file's data section begins: after the metadata and the table of tensors."""
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+    at = 24
+
+    def skip_text(at):
+        return at + 8 + struct.unpack_from("<Q", content, at)[0]
+
+    def skip_value(kind, at):
+        if kind == 8:
+            return skip_text(at)
+        if kind != 9:
+            return at + sizes[kind]
+        inner, n = struct.unpack_from("<IQ", content, at)
+        at += 12
+        if inner in sizes:
+            return at + n * sizes[inner]
+        for _ in range(n):
+            at = skip_value(inner, at)
+        return at
+
+    n_tensors, n_keys = struct.unpack_from("<QQ", content, 8)
+    for _ in range(n_keys):
+        at = skip_text(at)
+        at = skip_value(struct.unpack_from("<I", content, at)[0], at + 4)
+    for _ in range(n_tensors):
+        at = skip_text(at)
+        at += 4 + 8 * struct.unpack_from("<I", content, at)[0] + 12
+    return (at + 31) // 32 * 32
 
 
 class Result:
@@ -97,9 +149,9 @@ class CliTest(unittest.TestCase):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HUNCH_", "HF_"))}
         return {**env, "HUNCH_HOME": self.home, "HF_ENDPOINT": "http://127.0.0.1:9", **extra}
 
-    def hunch(self, *arguments, stdin=b"", env=None, code=0, stdout=subprocess.PIPE):
+    def hunch(self, *arguments, stdin=b"", env=None, code=0, stdout=subprocess.PIPE, preexec_fn=None):
         process = subprocess.run([BINARY, *arguments], input=stdin, stdout=stdout, stderr=subprocess.PIPE,
-                                 env=self.environment(**(env or {})), timeout=300, check=False)
+                                 env=self.environment(**(env or {})), timeout=300, check=False, preexec_fn=preexec_fn)
         result = Result(process)
         self.assertEqual(result.code, code, f"hunch {arguments}: exit code {result.code}\n{result.err}")
         self.assertNotIn("AddressSanitizer", result.err)

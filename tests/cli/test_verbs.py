@@ -2,12 +2,10 @@
 import json
 import os
 import shutil
-import signal
 import struct
-import subprocess
 import unittest
 
-from fixtures import BINARY, GOLDEN, CliTest, golden, shared
+from fixtures import GOLDEN, CliTest, golden, shared
 
 
 class Run(CliTest):
@@ -84,28 +82,6 @@ class Run(CliTest):
     def test_invalid_utf8_is_no_error(self):
         answer = self.hunch("run", self.opt, "-n", "2", "--json", stdin=b"ab\xff\xfe c").json
         self.assertEqual(len(answer["prompt_ids"]), 7)
-
-
-class Interrupt(CliTest):
-    def interrupted(self, *arguments, wait_for):
-        """Starts hunch, waits until it has written something there, presses Ctrl-C."""
-        process = subprocess.Popen([BINARY, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=self.environment())
-        getattr(process, wait_for).read(1)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
-        self.assertEqual(process.returncode, 130, err)
-        return err.decode()
-
-    def test_run_keeps_its_text_and_its_last_line(self):
-        model = os.path.join(GOLDEN, "llama_mha")
-        err = self.interrupted("run", model, "--ids", "5,6", "-n", "1000000", "--ctx", "20000", "--ignore-end", wait_for="stdout")
-        self.assertIn("; generated ", err)
-
-    def test_eval_says_interrupted(self):
-        path = self.write("long.txt", "the end of the thing is in the other one. " * 50000)
-        err = self.interrupted("eval", self.opt, "--text", path, wait_for="stderr")
-        self.assertEqual(err.splitlines()[-1], "hunch: interrupted")
 
 
 class PublishedText(CliTest):
