@@ -1,6 +1,7 @@
 #include "compress/convert.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 
@@ -72,9 +73,14 @@ class Converter {
     const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
+    std::atomic<bool> stopped = false;
     pool_.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
       std::vector<float> values(cols);
-      throw_if_interrupted();
+      if (stopped) return;  // one thread hears of a Ctrl-C, all of them stop
+      if (take_interrupt()) {
+        stopped = true;
+        throw Error(ErrorKind::kInterrupted, "interrupted");
+      }
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
           for (size_t c = 0; c < cols; ++c) codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
