@@ -1,14 +1,26 @@
 # Every dependency is looked for on the system first; a pinned source is the fallback elsewhere.
 include(FetchContent)
 set(FETCHCONTENT_TRY_FIND_PACKAGE_MODE NEVER)
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # the fetched projects' options obey the variables set here (Highway would fetch GoogleTest)
 find_package(Threads REQUIRED)
 find_package(CURL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 
-# hunch_fetch(name version-file GIT_REPOSITORY ... GIT_TAG ...): used only where find_package fails.
+# hunch_fetch(name GIT_REPOSITORY ... GIT_TAG ...): used only where the system has none, or one that is too old
+# (Ubuntu 22.04: fmt, nlohmann-json, Highway, GoogleTest, benchmark). Without a network, FETCHCONTENT_SOURCE_DIR_<NAME>
+# names a folder with the sources.
 function(hunch_fetch name)
-  message(STATUS "hunch: ${name} is not installed, fetching a pinned copy")
+  string(TOUPPER ${name} upper)
+  if(NOT FETCHCONTENT_SOURCE_DIR_${upper})
+    find_package(Git QUIET)
+    if(NOT GIT_FOUND)
+      message(FATAL_ERROR "hunch: ${name} is not installed in a version that hunch can use, and git, which would fetch "
+        "it, is missing. Install either, or give -DFETCHCONTENT_SOURCE_DIR_${upper}=<folder with its sources>.")
+    endif()
+  endif()
+  message(STATUS "hunch: no ${name} on this system that is new enough, fetching a pinned copy")
+  set_property(GLOBAL PROPERTY HUNCH_HAS_FETCHED TRUE)
   set(BUILD_TESTING OFF)
   FetchContent_Declare(${name} ${ARGN})
   FetchContent_MakeAvailable(${name})
@@ -30,7 +42,7 @@ if(NOT CLI11_FOUND)
 endif()
 
 find_package(hwy 1.0.3 QUIET)
-if(NOT hwy_FOUND)
+if(NOT hwy_FOUND AND NOT CMAKE_DISABLE_FIND_PACKAGE_hwy)  # an older Debian package has pkg-config's file only
   find_package(PkgConfig QUIET)
   if(PkgConfig_FOUND)
     pkg_check_modules(HWY QUIET IMPORTED_TARGET libhwy>=1.0.3)
@@ -43,6 +55,7 @@ if(NOT TARGET hwy::hwy)
   set(HWY_ENABLE_TESTS OFF)
   set(HWY_ENABLE_EXAMPLES OFF)
   set(HWY_ENABLE_CONTRIB OFF)
+  set(HWY_ENABLE_INSTALL OFF)
   hunch_fetch(hwy GIT_REPOSITORY https://github.com/google/highway.git GIT_TAG 1.0.7)
   if(NOT TARGET hwy::hwy)
     add_library(hwy::hwy ALIAS hwy)

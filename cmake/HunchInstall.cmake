@@ -14,13 +14,20 @@ set_target_properties(hunch_hunch PROPERTIES EXPORT_NAME hunch)
 target_link_libraries(hunch_hunch INTERFACE hunch_engine)
 add_library(hunch::hunch ALIAS hunch_hunch)
 
-# Dependencies that have no package of their own are named by their libraries.
-install(TARGETS ${libraries} hunch_hunch EXPORT hunchTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hunch)
-install(EXPORT hunchTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
 install(DIRECTORY include/hunch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET hunch)
   install(TARGETS hunch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+
+# A package can only name libraries that its users find as well, and not what was fetched for this build.
+get_property(fetched GLOBAL PROPERTY HUNCH_HAS_FETCHED)
+if(fetched)
+  message(STATUS "hunch: some libraries were fetched; `cmake --install` installs the program and headers, no CMake package")
+  return()
+endif()
+# Dependencies that have no package of their own are named by their libraries.
+install(TARGETS ${libraries} hunch_hunch EXPORT hunchTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hunch)
+install(EXPORT hunchTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES cmake/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)

@@ -35,10 +35,22 @@ install_clang_runtime() {
   install_missing "libclang-rt-${version}-dev"
 }
 
+# The presets need CMake 3.25: Debian 12 and Ubuntu 23.04 have it, Ubuntu 22.04 does not.
+require_cmake() {
+  local version
+  version=$(cmake --version | sed -n 's/^cmake version \([0-9.]*\).*/\1/p')
+  if [ "$(printf '%s\n' 3.25 "$version" | sort -V | head -1)" != 3.25 ]; then
+    echo "hunch needs CMake 3.25 or newer, this system's is $version."
+    echo "Newer ones: https://apt.kitware.com, 'pip install cmake', or 'snap install cmake --classic'."
+    exit 1
+  fi
+}
+
 # build PRESET [TARGET...]: configures once, then builds what changed.
 build() {
   local preset=$1
   shift
+  require_cmake
   [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset" >"build-$preset.log" 2>&1 || {
     cat "build-$preset.log"
     exit 1
