@@ -114,7 +114,7 @@ Activation activation_from_name(std::string_view name) {
        "unknown activation '{}'; known: relu, relu2, silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu", name);
 }
 
-ModelConfig base_config_from_gguf(const ModelFile& file) {
+ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   const Metadata& meta = file.meta;
   ModelConfig c;
   c.arch = meta.get_string("general.architecture");
@@ -149,7 +149,9 @@ ModelConfig base_config_from_gguf(const ModelFile& file) {
   c.logit_soft_cap = float(meta.get_float(key("final_logit_softcapping"), 0.0));
   c.logit_scale = float(meta.get_float(key("logit_scale"), 1.0));
   if (const size_t window = meta.get_uint(key("attention.sliding_window"), 0)) c.windows.assign(c.n_layer, window);
-  if (meta.has(key("activation"))) c.activation = activation_from_name(meta.get_string(key("activation")));
+  c.activation = usual;
+  for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
+    if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));
   c.moe = moe_config(file, c.arch);
   if (c.moe.n_expert > 0 && c.n_layer < 10000)
     for (size_t layer = 0; layer < c.n_layer; ++layer)

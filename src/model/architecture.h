@@ -31,8 +31,9 @@ const Architecture& architecture_by_hf_type(std::string_view model_type);
 // Reads the keys that all architectures share ("<arch>.block_count", ".embedding_length",
 // ".attention.head_count", ".attention.head_count_kv", ".attention.key_length",
 // ".feed_forward_length", ".context_length", norm epsilons, rope keys) into a config; the
-// architecture's own file sets the capabilities that have no key.
-ModelConfig base_config_from_gguf(const ModelFile& file);
+// architecture's own file sets the capabilities that have no key. The MLP's function is `usual` unless
+// "<arch>.activation" (hunch's key) or "<arch>.hidden_activation" (llama.cpp's) names another.
+ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual);
 
 // The function of this name, in HF's words ("relu", "gelu_new", ...). Throws Error{kUnsupported}.
 Activation activation_from_name(std::string_view name);

@@ -8,8 +8,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("bloom.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kAlibi;
   return c;
 }

@@ -10,8 +10,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("falcon.activation")) c.activation = Activation::kGeluErf;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kRope;
   if (file.meta.get_float("falcon.attention.max_alibi_bias", 0.0) > 0) {
     c.position = PositionKind::kAlibi;

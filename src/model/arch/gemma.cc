@@ -11,8 +11,7 @@ namespace {
 constexpr LlamaLikeTensors kTensors{.norm_plus_one = true, .tied_by_default = true};
 
 ModelConfig config_gemma(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has(c.arch + ".activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.norm = NormKind::kRms;
   c.gated = true;
   c.position = PositionKind::kRope;

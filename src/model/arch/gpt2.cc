@@ -11,8 +11,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("gpt2.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   return c;
 }

@@ -232,6 +232,33 @@ TEST(MptImport, ReadsScalesOfScoresAndLogits) {
   EXPECT_FLOAT_EQ(c.logit_scale, 1 / std::sqrt(8.0f));
 }
 
+TEST(MptImport, RefusesTheScalesThatAwqPutsOnTheActivation) {
+  const auto says = [](const std::string& message) {
+    EXPECT_NE(message.find("ffn.act.scales"), message.npos) << message;
+    EXPECT_NE(message.find("AWQ"), message.npos) << message;
+  };
+  TestFolder folder = mpt({});
+  folder.add("transformer.blocks.0.ffn.act.scales", {32});
+  says(message_of(ErrorKind::kUnsupported, [&] { folder.import("mpt"); }));
+  ModelFile file = mpt({}).import("mpt");  // as llama.cpp's converter writes them
+  Tensor scales = file.tensors[0];
+  scales.name = "blk.0.ffn.act.scales";
+  file.tensors.push_back(scales);
+  file.index();
+  says(message_of(ErrorKind::kUnsupported, [&] { config_of(file); }));
+}
+
+TEST(Activation, IsTheArchitecturesOwnUnlessAKeyNamesAnother) {
+  ModelFile file = mpt({}).import("mpt");
+  EXPECT_EQ(config_of(file).activation, Activation::kGeluErf);
+  file.meta.set("mpt.hidden_activation", std::string("relu"));  // llama.cpp's key
+  EXPECT_EQ(config_of(file).activation, Activation::kRelu);
+  file.meta.set("mpt.activation", std::string("silu"));  // hunch's own
+  EXPECT_EQ(config_of(file).activation, Activation::kSilu);
+  file.meta.set("mpt.activation", std::string("swoosh"));
+  EXPECT_NE(message_of(ErrorKind::kUnsupported, [&] { config_of(file); }).find("swoosh"), std::string::npos);
+}
+
 TEST(MptImport, RefusesWhatItWouldComputeWrongly) {
   for (const char* config : {R"(, "norm_type": "rmsnorm")", R"(, "logit_scale": "half")"})
     message_of(ErrorKind::kUnsupported, [&] { mpt({.config = config}).import("mpt"); });

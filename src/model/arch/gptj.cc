@@ -11,8 +11,7 @@ namespace {
 constexpr size_t kCodeGenPartitions = 4;
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("gptj.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kRope;
   c.rope.interleaved = true;
   c.parallel_residual = true;

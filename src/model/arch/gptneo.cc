@@ -12,8 +12,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("gptneo.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   c.attn_scale = float(file.meta.get_float("gptneo.attention.scale", 1.0));
   if (c.windows.empty()) return c;

@@ -8,8 +8,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("gptneox.activation")) c.activation = Activation::kGeluErf;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kRope;
   c.parallel_residual = file.meta.get_bool("gptneox.use_parallel_residual", true);
   return c;

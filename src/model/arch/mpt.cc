@@ -10,9 +10,19 @@
 namespace hunch {
 namespace {
 
+// AWQ (Lin et al. 2023) divides the activation of some published MPTs by a scale per neuron. Without it the output
+// would be nonsense.
+[[noreturn]] void refuse_scaled_activation(std::string_view tensor) {
+  fail(ErrorKind::kUnsupported,
+       "tensor '{}': this MPT was prepared by AWQ, which scales the MLP's activation; hunch runs MPT without such "
+       "scales: take the original model and `hunch quantize` it",
+       tensor);
+}
+
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("mpt.activation")) c.activation = Activation::kGeluErf;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
+  for (const Tensor& t : file.tensors)
+    if (t.name.ends_with(".ffn.act.scales")) refuse_scaled_activation(t.name);
   if (file.find("position_embd.weight")) {
     c.position = PositionKind::kLearned;
   } else {
@@ -93,6 +103,7 @@ void import(HfImport& hf) {
     hf.move_if_present(from + "attn.k_ln", to + "attn_k_norm");
     hf.move(from + "attn.out_proj", to + "attn_output");
     hf.move(from + "norm_2", to + "ffn_norm");
+    if (hf.has(from + "ffn.act.scales")) refuse_scaled_activation(from + "ffn.act.scales");
     hf.move(from + "ffn.up_proj", to + "ffn_up");
     hf.move(from + "ffn.down_proj", to + "ffn_down");
   }

@@ -9,8 +9,7 @@ namespace {
 constexpr LlamaLikeTensors kTensors{.norm_plus_one = true};
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("nemotron.activation")) c.activation = Activation::kReluSquared;
+  ModelConfig c = base_config_from_gguf(file, Activation::kReluSquared);
   c.position = PositionKind::kRope;
   return c;
 }

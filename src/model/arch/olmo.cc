@@ -7,8 +7,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("olmo.activation")) c.activation = Activation::kSilu;
+  ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.gated = true;
   c.position = PositionKind::kRope;
   c.rope.interleaved = true;

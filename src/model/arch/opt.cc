@@ -9,8 +9,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("opt.activation")) c.activation = Activation::kRelu;
+  ModelConfig c = base_config_from_gguf(file, Activation::kRelu);
   c.position = PositionKind::kLearned;
   const std::string place = file.meta.get_string("opt.norm_placement", "pre");
   if (place != "pre" && place != "post") fail(ErrorKind::kFormat, "opt.norm_placement is '{}', expected 'pre' or 'post'", place);

@@ -7,8 +7,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config_phi2(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("phi2.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kRope;
   c.parallel_residual = true;
   return c;
@@ -32,8 +31,7 @@ void import_phi2(HfImport& hf) {
 }
 
 ModelConfig config_phi3(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("phi3.activation")) c.activation = Activation::kSilu;
+  ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.norm = NormKind::kRms;
   c.gated = true;
   c.position = PositionKind::kRope;

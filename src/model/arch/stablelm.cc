@@ -6,8 +6,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("stablelm.activation")) c.activation = Activation::kSilu;
+  ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.gated = true;
   c.position = PositionKind::kRope;
   c.parallel_residual = file.meta.get_bool("stablelm.use_parallel_residual", false);

@@ -6,8 +6,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("starcoder2.activation")) c.activation = Activation::kGeluTanh;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kRope;
   return c;
 }

@@ -9,8 +9,7 @@ namespace hunch {
 namespace {
 
 ModelConfig config(const ModelFile& file) {
-  ModelConfig c = base_config_from_gguf(file);
-  if (!file.meta.has("xglm.activation")) c.activation = Activation::kGeluErf;
+  ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kSinusoidal;
   c.position_offset = 2;
   c.embedding_scale = float(file.meta.get_float("xglm.embedding_scale", 1.0));
