@@ -98,7 +98,8 @@ void decode_q6_k(const std::byte* blocks, float* out, size_t n) {
       const uint8_t pair = b.low[half * 64 + (quarter & 1) * 32 + l];
       const int low = quarter < 2 ? pair & 15 : pair >> 4;
       const int q = low | (b.high[half * 32 + l] >> 2 * quarter & 3) << 4;
-      out[i + at] = d * float(b.scales[at / kSub]) * float(q - 32);
+      const int sub_block = at / kSub;
+      out[i + at] = d * float(b.scales[sub_block]) * float(q - 32);
     }
   }
 }

@@ -99,8 +99,8 @@ void Grammar::flag(const std::string& name, bool& target, const char* help) {
 }
 
 void Grammar::add(const std::string& name, const std::string& value, const char* help, const std::string& shown_default,
-                  std::function<void(const std::string&)> set) {
-  auto* option = parser_->app.add_option_function<std::string>(name, std::move(set), help);
+                  const std::function<void(const std::string&)>& set) {
+  auto* option = parser_->app.add_option_function<std::string>(name, set, help);
   option->type_name(value)
       ->default_str(shown_default)
       ->group(section_)

@@ -63,7 +63,7 @@ class Grammar {
 
  private:
   void add(const std::string& name, const std::string& value, const char* help, const std::string& shown_default,
-           std::function<void(const std::string&)> set);
+           const std::function<void(const std::string&)>& set);
 
   struct Parser;
   std::unique_ptr<Parser> parser_;
