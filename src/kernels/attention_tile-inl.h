@@ -14,6 +14,7 @@
 #include "base/half.h"
 #include "hwy/highway.h"
 #include "kernels/attention_block.h"
+#include "kernels/promote_f16-inl.h"
 #include "kernels/vec_math-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -62,7 +63,7 @@ HWY_INLINE void for_each_tile(const KvView& kv, size_t kv_head, size_t begin, si
 HWY_INLINE VF load(DF d, const float* p) { return hn::LoadU(d, p); }
 HWY_INLINE VF load(DF d, const f16* p) {
   const hn::Rebind<hwy::float16_t, DF> dh;
-  return hn::PromoteTo(d, hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(p)));
+  return PromoteF16(d, hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(p)));
 }
 
 // s = cap * tanh(s / cap), then s += slope * (key - pos), as far as wanted.

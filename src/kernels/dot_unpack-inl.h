@@ -11,6 +11,7 @@
 
 #include "base/codec_blocks.h"
 #include "hwy/highway.h"
+#include "kernels/promote_f16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -67,8 +68,8 @@ HWY_INLINE void ScalesF16(const std::byte* from, size_t stride, size_t n, float*
 #else
   const hn::Full128<float> d;
   const hn::Half<decltype(d16)> d8;
-  hn::Store(hn::PromoteTo(d, hn::LowerHalf(d8, all)), d, out);
-  hn::Store(hn::PromoteTo(d, hn::UpperHalf(d8, all)), d, out + 4);
+  hn::Store(PromoteF16(d, hn::LowerHalf(d8, all)), d, out);
+  hn::Store(PromoteF16(d, hn::UpperHalf(d8, all)), d, out + 4);
 #endif
 #endif
 }

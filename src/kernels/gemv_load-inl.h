@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "hwy/highway.h"
+#include "kernels/promote_f16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -34,7 +35,7 @@ struct PlainF16 {
   template <class D>
   static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
     const hn::Rebind<hwy::float16_t, D> d16;
-    return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(row) + i));
+    return PromoteF16(d, hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(row) + i));
   }
   static float One(const std::byte* row, size_t i) {
     f16 h;
