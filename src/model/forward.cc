@@ -17,6 +17,7 @@ void ForwardStats::add(const ForwardStats& o) {
   n_tokens += o.n_tokens;
   weight_bytes += o.weight_bytes;
   kv_bytes += o.kv_bytes;
+  predictor_bytes += o.predictor_bytes;
   const auto sum = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
     if (a.size() < b.size()) a.resize(b.size());
     for (size_t i = 0; i < b.size(); ++i) a[i] += b[i];
@@ -102,6 +103,7 @@ void Forward::begin(const ForwardInput& input) {
   for (const SequenceRun& r : input.runs) n_in_runs += r.n_tokens;
   HUNCH_CHECK(n_in_runs == n_tokens, "{} tokens in runs, {} ids", n_in_runs, n_tokens);
   HUNCH_CHECK(input.selections.empty() || input.selections.size() == n_tokens);
+  HUNCH_CHECK(mode != Mode::kSparse || (plan && plan->layers.size() == c_.n_layer), "sparse mode without a plan");
   for (int32_t id : input.ids)
     if (id < 0 || size_t(id) >= c_.n_vocab)
       fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c_.n_vocab);
@@ -179,6 +181,9 @@ void Forward::embed(const ForwardInput& input) {
 void Forward::attention_block(size_t layer, MatView<const float> normed, MatView<float> out) {
   const LayerWeights& w = model_.weights().layers[layer];
   const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head;
+  is_predicted_ = false;
+  predict(layer, PredictorInput::kAttention, normed);
+  if (observer) observer->on_attention_input(layer, normed);
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
   const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
   tasks_ = {{w.q.W, w.q.bias, q}, {w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};

@@ -8,6 +8,7 @@
 #include "cache/kv_cache.h"
 #include "kernels/matmul.h"
 #include "model/model.h"
+#include "model/sparse_plan.h"
 #include "select/selection.h"
 
 namespace hunch {
@@ -15,6 +16,7 @@ namespace hunch {
 enum class Mode : uint8_t {
   kDense,  // every weight is read
   kExact,  // down-projection rows of neurons that ReLU set to zero are skipped; equal to rounding
+  kSparse,  // only the neurons that the plan's predictors choose are computed; approximate
 };
 
 // A run of consecutive new tokens of one sequence.
@@ -42,7 +44,9 @@ struct ForwardInput {
 // What a forward pass touched. Bytes are counted where the kernels are called, not estimated.
 struct ForwardStats {
   uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
-  std::vector<uint64_t> active_neurons, all_neurons;  // [n_layer], summed over tokens
+  uint64_t predictor_bytes = 0;  // part of weight_bytes
+  // [n_layer], summed over tokens. Active: not zero, and in sparse mode all that the predictor chose.
+  std::vector<uint64_t> active_neurons, all_neurons;
   std::vector<uint64_t> active_heads, all_heads;      // [n_layer]
   void add(const ForwardStats& other);
 };
@@ -55,6 +59,8 @@ class ForwardObserver {
   virtual ~ForwardObserver() = default;
   // The residual stream that enters the layer; layer == n_layer: the stream before the final norm.
   virtual void on_residual(size_t layer, MatView<const float> resid) {}
+  // What attention reads, [n_tokens, n_embd]: the stream before attention, normalised where the model does so.
+  virtual void on_attention_input(size_t layer, MatView<const float> attn_in) {}
   // What attention works with, normalised and rotated as the model wants it: q [n_tokens, n_head * d_head],
   // k and v [n_tokens, n_kv_head * d_head] of the new tokens only.
   virtual void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) {}
@@ -82,6 +88,11 @@ class Forward {
   MatView<const float> run(const ForwardInput& input);
 
   Mode mode = Mode::kExact;
+  const SparsePlan* plan = nullptr;  // Mode::kSparse needs one, of the model's layers; outlives the runs
+  // Sparse mode computes passes of more than a few tokens (prompts) densely. With this, every token is
+  // restricted to its predicted neurons whatever the size of the pass: what decoding would have computed, at
+  // a prompt's speed. For measuring quality.
+  bool predict_every_token = false;
   ForwardObserver* observer = nullptr;
   ForwardStats stats;  // accumulates until the caller clears it
 
@@ -96,7 +107,10 @@ class Forward {
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
-  void gather_linear(const Linear& l, const Selection& rows, std::span<const float> x, std::span<float> y);
+  void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
+  void finish_neurons(const MlpWeights& m, std::span<const float> x, std::span<float> act, std::span<float> ff_act, std::span<float> y);
+  void predict(size_t layer, PredictorInput input, MatView<const float> X);
+  const Selection* selection_of(size_t layer, size_t token) const;
   void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   MatView<const float> logits(const ForwardInput& input);
 
@@ -121,6 +135,9 @@ class Forward {
   std::vector<AttentionSpan> spans_;
   MatView<float> resid_, normed_, branch_, branch2_, cos_, sin_;
   Selection active_;
+  std::vector<Selection> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
+  bool is_predicted_ = false;
+  PredictorScratch s_predictor_;
   std::vector<MatmulTask> tasks_;
   std::vector<double> rope_frequencies_;
   struct Route {
@@ -131,7 +148,7 @@ class Forward {
   std::vector<uint32_t> order_;
 
   Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
-      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_kernel_;
+      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_;
   MatmulScratch s_matmul_;
   TokenBits bits_ = TokenBits::kFastest;
 };

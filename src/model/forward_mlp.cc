@@ -7,6 +7,7 @@
 #include "kernels/ops.h"
 #include "model/forward.h"
 #include "select/relu_zeros.h"
+#include "select/threshold.h"
 
 namespace hunch {
 namespace {
@@ -36,7 +37,31 @@ void keep_selected(const Selection& kept, std::span<float> x) {
 
 }  // namespace
 
+// Chooses the neurons that the layer's MLP will compute, if its predictor reads this input.
+void Forward::predict(size_t layer, PredictorInput input, MatView<const float> X) {
+  if (mode != Mode::kSparse || !input_->selections.empty()) return;
+  if (X.rows > kMaxGatheredTokens && !predict_every_token && !input_->as_alone) return;
+  const LayerPlan& p = plan->layers[layer];
+  if (!p.neurons || p.input != input) return;
+  const MatView<float> scores = buffer(s_score_, X.rows, p.neurons->n_ff());
+  p.neurons->score(pool_, X, scores, s_predictor_);
+  stats.weight_bytes += p.neurons->bytes();
+  stats.predictor_bytes += p.neurons->bytes();
+  if (predicted_.size() < X.rows) predicted_.resize(X.rows);
+  pool_.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) select_above(scores.row(t), p.threshold, predicted_[t]);
+  });
+  is_predicted_ = true;
+}
+
+// The neurons that a token is restricted to, from outside or predicted; nullptr: it is not.
+const Selection* Forward::selection_of(size_t layer, size_t token) const {
+  if (!input_->selections.empty()) return &input_->selections[token].neurons[layer];
+  return is_predicted_ ? &predicted_[token] : nullptr;
+}
+
 void Forward::mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out) {
+  predict(layer, PredictorInput::kMlp, mlp_in);
   if (c_.has_experts(layer)) {
     mixture(layer, mlp_in, out);
   } else {
@@ -70,9 +95,10 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   if (observed) {
     for (size_t t = 0; t < n_tokens; ++t) {
-      if (!input_->selections.empty()) keep_selected(input_->selections[t].neurons[layer], ff_act.row(t));
-      const bool sparse = is_relu_family(c_.activation) || !input_->selections.empty();
-      count_neurons(layer, sparse ? count_nonzero(ff_act.row(t)) : m.n_ff, m.n_ff);
+      const Selection* kept = selection_of(layer, t);
+      if (kept) keep_selected(*kept, ff_act.row(t));
+      const bool sparse = kept || is_relu_family(c_.activation);
+      count_neurons(layer, is_predicted_ ? kept->size() : sparse ? count_nonzero(ff_act.row(t)) : m.n_ff, m.n_ff);
     }
   }
   if (m.W_down_t) {
@@ -83,66 +109,75 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
   }
 }
 
-// A few tokens of a model whose activation has exact zeros: up (or gate) is dense, or gathered where the
-// token's neurons were selected beforehand; then only rows of neurons that are not zero are read. With a
-// gate, the zeros are known before `up` is needed, so its rows are skipped too. Returns false where
-// this does not apply.
+// A few tokens, neuron by neuron: those that were selected beforehand or, in a model whose activation has exact
+// zeros, those that are not zero after up (or gate) was computed densely. With a gate, the zeros are known
+// before `up` is needed, so its rows are skipped too. Returns false where this does not apply.
 bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
-  const bool selected = observed && !input_->selections.empty();
+  const bool selected = observed && selection_of(layer, 0);
   const bool few = n_tokens <= kMaxGatheredTokens || input_->as_alone;  // alone, a token is gathered
-  if (!m.W_down_t || !few || (mode == Mode::kDense && !selected)) return false;
+  if (!few || (!selected && (!m.W_down_t || mode == Mode::kDense))) return false;
   const Linear& first = m.gate.W ? m.gate : m.up;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   if (!selected) linear(mlp_in, first, ff_act);
   for (size_t t = 0; t < n_tokens; ++t) {
     const std::span<float> act = ff_act.row(t);
-    if (selected) gather_linear(first, input_->selections[t].neurons[layer], mlp_in.row(t), act);
+    if (const Selection* kept = selected ? selection_of(layer, t) : nullptr; kept && !kept->is_all()) {
+      mlp_selected(m, *kept, mlp_in.row(t), act, out.row(t));
+      count_neurons(layer, is_predicted_ ? kept->size() : active_.size(), m.n_ff);
+      continue;
+    }
+    if (selected) linear(mlp_in.row_range(t, 1), first, ff_act.row_range(t, 1));
     activate(c_.activation, act);
-    if (selected) keep_selected(input_->selections[t].neurons[layer], act);  // f(0) need not be 0
     select_nonzero(act, active_);
     const std::span<float> kept = s_gate_.get<float>(m.n_ff).first(active_.size());
-    if (m.gate.W) {
-      gather_dot(pool_, m.up.W, active_.rows(), mlp_in.row(t), kept, s_kernel_);
-      stats.weight_bytes += active_.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
-    }
-    for (size_t k = 0; k < active_.size(); ++k) {
-      const uint32_t neuron = active_.rows()[k];
-      if (!m.gate.W) {
-        kept[k] = act[neuron];
-      } else {
-        act[neuron] *= kept[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[neuron]);
-        kept[k] = act[neuron];
-      }
-    }
-    const std::span<float> y = out.row(t);
-    if (m.down.bias.empty()) {
-      std::ranges::fill(y, 0.0f);
-    } else {
-      std::ranges::copy(m.down.bias, y.begin());
-    }
-    gather_axpy(pool_, m.W_down_t, active_.rows(), kept, y, s_kernel_);
-    stats.weight_bytes += active_.size() * row_bytes(m.W_down_t.dtype, m.W_down_t.cols);
+    for (size_t k = 0; k < active_.size(); ++k) kept[k] = act[active_.rows()[k]];
+    finish_neurons(m, mlp_in.row(t), kept, act, out.row(t));
     if (observed) count_neurons(layer, active_.size(), m.n_ff);
   }
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   return true;
 }
 
-// y[r] = W[r, :] x + b[r] for the selected rows r, 0 for the others.
-void Forward::gather_linear(const Linear& l, const Selection& rows, std::span<const float> x, std::span<float> y) {
-  if (rows.is_all()) {
-    const MatView<float> view(y.data(), 1, y.size());
-    return linear(MatView<const float>(x.data(), 1, x.size()), l, view);
+// One token restricted to the neurons `kept`, computed on compact lists of them.
+void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y) {
+  const Linear& first = m.gate.W ? m.gate : m.up;
+  const std::span<float> act = s_gate_.get<float>(m.n_ff).first(kept.size());
+  gather_dot(pool_, first.W, kept.rows(), x, act, s_kernel_);
+  stats.weight_bytes += kept.size() * row_bytes(first.W.dtype, first.W.cols);
+  if (!first.bias.empty())
+    for (size_t k = 0; k < kept.size(); ++k) act[k] += first.bias[kept.rows()[k]];
+  activate(c_.activation, act);
+  std::vector<uint32_t>& active = active_.refill(m.n_ff);
+  for (size_t k = 0; k < kept.size(); ++k) {
+    if (act[k] == 0) continue;
+    act[active.size()] = act[k];
+    active.push_back(kept.rows()[k]);
   }
-  const std::span<float> gathered = s_gate_.get<float>(y.size()).first(rows.size());
-  gather_dot(pool_, l.W, rows.rows(), x, gathered, s_kernel_);
-  stats.weight_bytes += rows.size() * row_bytes(l.W.dtype, l.W.cols);
-  std::ranges::fill(y, 0.0f);
-  for (size_t k = 0; k < rows.size(); ++k) {
-    const uint32_t row = rows.rows()[k];
-    y[row] = gathered[k] + (l.bias.empty() ? 0.0f : l.bias[row]);
+  if (observer || !m.W_down_t) std::ranges::fill(ff_act, 0.0f);
+  finish_neurons(m, x, act.first(active.size()), ff_act, y);
+}
+
+// From the activations `act` of the neurons active_ to the MLP's output: times up where gated, then down.
+// `ff_act` [n_ff] gets the products where someone needs them there.
+void Forward::finish_neurons(const MlpWeights& m, std::span<const float> x, std::span<float> act, std::span<float> ff_act, std::span<float> y) {
+  const std::span<const uint32_t> active = active_.rows();
+  if (m.gate.W) {
+    const std::span<float> up = s_active_up_.get<float>(m.n_ff).first(active.size());
+    gather_dot(pool_, m.up.W, active, x, up, s_kernel_);
+    stats.weight_bytes += active.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
+    for (size_t k = 0; k < active.size(); ++k) act[k] *= up[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[active[k]]);
   }
+  if (observer || !m.W_down_t)
+    for (size_t k = 0; k < active.size(); ++k) ff_act[active[k]] = act[k];
+  if (!m.W_down_t) return linear({ff_act.data(), 1, m.n_ff}, m.down, {y.data(), 1, y.size()});
+  if (m.down.bias.empty()) {
+    std::ranges::fill(y, 0.0f);
+  } else {
+    std::ranges::copy(m.down.bias, y.begin());
+  }
+  gather_axpy(pool_, m.W_down_t, active, act, y, s_kernel_);
+  stats.weight_bytes += active.size() * row_bytes(m.W_down_t.dtype, m.W_down_t.cols);
 }
 
 // Each token goes to its n_expert_used most probable experts, whose outputs are weighted by the

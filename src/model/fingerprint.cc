@@ -1,0 +1,55 @@
+#include "model/fingerprint.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/interrupt.h"
+#include "io/sha256.h"
+
+namespace hunch {
+namespace {
+
+std::vector<const Tensor*> by_name(const ModelFile& file) {
+  std::vector<const Tensor*> tensors;
+  for (const Tensor& t : file.tensors) tensors.push_back(&t);
+  std::ranges::sort(tensors, {}, [](const Tensor* t) -> const std::string& { return t->name; });
+  return tensors;
+}
+
+std::string heading(const Tensor& t) {
+  return fmt::format("{} {} [{}] {}\n", t.name, uint32_t(t.dtype), fmt::join(t.shape, ","), t.data.size());
+}
+
+}  // namespace
+
+std::string tensor_sha256(const ModelFile& file, const Progress& progress) {
+  uint64_t total = 0, done = 0;
+  for (const Tensor& t : file.tensors) total += t.data.size();
+  constexpr size_t kPiece = size_t{64} << 20;
+  Sha256 hash;
+  for (const Tensor* t : by_name(file)) {
+    hash.update(heading(*t));
+    for (size_t i = 0; i < t->data.size(); i += kPiece) {
+      throw_if_interrupted();
+      const auto piece = t->data.subspan(i, std::min(kPiece, t->data.size() - i));
+      hash.update(piece);
+      if (progress) progress("hash", done += piece.size(), total);
+    }
+  }
+  return hash.finish_hex();
+}
+
+std::string tensor_fingerprint(const ModelFile& file) {
+  constexpr size_t kSamples = 8, kBytes = 256;
+  Sha256 hash;
+  for (const Tensor* t : by_name(file)) {
+    hash.update(heading(*t));
+    const size_t length = std::min(kBytes, t->data.size());
+    for (size_t i = 0; i < kSamples; ++i)
+      hash.update(t->data.subspan((t->data.size() - length) / (kSamples - 1) * i, length));
+  }
+  return hash.finish_hex();
+}
+
+}  // namespace hunch

@@ -1,0 +1,186 @@
+#include "model/sidecar.h"
+
+#include <cmath>
+#include <limits>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "io/gguf.h"
+#include "io/printable.h"
+#include "model/fingerprint.h"
+#include "select/hot_set.h"
+#include "select/low_rank.h"
+
+namespace hunch {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kMaxLayers = 4096, kMaxWidth = size_t{1} << 24;
+
+class Parser {
+ public:
+  explicit Parser(const ModelFile& file) : file_(file) {}
+
+  Sidecar parse() {
+    if (const std::string arch = file_.meta.get_string("general.architecture", ""); arch != "hunch-sidecar")
+      fail(ErrorKind::kFormat, "not a sidecar: general.architecture is '{}', expected 'hunch-sidecar'", printable(arch));
+    if (const uint64_t version = file_.meta.get_uint("hunch.version"); version != kSidecarVersion)
+      fail(ErrorKind::kUnsupported, "the sidecar has version {}, this hunch reads {}; make it anew with `hunch sparsify`",
+           version, kSidecarVersion);
+    SidecarBase& base = sidecar_.base;
+    base.sha256 = file_.meta.get_string("hunch.base.sha256");
+    base.fingerprint = file_.meta.get_string("hunch.base.fingerprint");
+    base.arch = file_.meta.get_string("hunch.base.architecture");
+    base.name = file_.meta.get_string("hunch.base.name", "");
+    base.n_layer = size("hunch.base.n_layer", kMaxLayers);
+    base.n_embd = size("hunch.base.n_embd", kMaxWidth);
+    base.n_ff = size("hunch.base.n_ff", kMaxWidth);
+    quality();
+    const auto kinds = strings("hunch.mlp.kind"), inputs = strings("hunch.mlp.input");
+    const std::vector<int64_t> points = file_.meta.get_ints("hunch.mlp.point");
+    if (points.size() != base.n_layer) fail_length("hunch.mlp.point", points.size());
+    sidecar_.layers.resize(base.n_layer);
+    for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i]);
+    return std::move(sidecar_);
+  }
+
+ private:
+  size_t size(const char* key, size_t most) {
+    const uint64_t n = file_.meta.get_uint(key);
+    if (n == 0 || n > most) fail(ErrorKind::kFormat, "'{}' is {}, expected 1 to {}", key, n, most);
+    return n;
+  }
+  [[noreturn]] void fail_length(const char* key, size_t n) {
+    fail(ErrorKind::kFormat, "'{}' has {} values, expected one for each of {} layers", key, n, sidecar_.base.n_layer);
+  }
+  std::vector<std::string> strings(const char* key) {
+    std::vector<std::string> values = file_.meta.get_strings(key);
+    if (values.size() != sidecar_.base.n_layer) fail_length(key, values.size());
+    return values;
+  }
+
+  void quality() {
+    const Metadata& m = file_.meta;
+    SidecarQuality& q = sidecar_.quality;
+    q.budget = m.get_float("hunch.quality.budget", 0);
+    q.perplexity_dense = m.get_float("hunch.quality.perplexity_dense", 0);
+    q.perplexity_sparse = m.get_float("hunch.quality.perplexity_sparse", 0);
+    q.kl = m.get_float("hunch.quality.kl", 0);
+    q.top1 = m.get_float("hunch.quality.top1", 0);
+    q.n_tokens = m.get_uint("hunch.quality.n_tokens", 0);
+  }
+
+  // A tensor of this shape whose type computes. `rows` 0: any number of them, at least 1.
+  const Tensor& tensor(const std::string& name, size_t rows, size_t cols) {
+    const Tensor& t = file_.get(name);
+    if (t.shape.size() != 2 || t.shape[0] == 0 || (rows && t.shape[0] != rows) || t.shape[1] != cols)
+      fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}, {}], the file has [{}]", name,
+           rows ? std::to_string(rows) : "any", cols, fmt::join(t.shape, ", "));
+    if (!info(t.dtype).computes)
+      fail(ErrorKind::kFormat, "tensor '{}' is {}, which hunch does not compute with", name, name_of(t.dtype));
+    return t;
+  }
+
+  std::vector<float> floats(const std::string& name, size_t n) {
+    const Tensor& t = file_.get(name);
+    if (t.dtype != DType::kF32 || t.n_elems() != n)
+      fail(ErrorKind::kFormat, "tensor '{}': expected {} values of f32, the file has {} of {}", name, n, t.n_elems(),
+           name_of(t.dtype));
+    std::vector<float> values(n);
+    codec(t.dtype).decode(t.data.data(), values.data(), n);
+    for (float v : values)
+      if (std::isnan(v)) fail(ErrorKind::kFormat, "tensor '{}' holds a value that is not a number", name);
+    return values;
+  }
+
+  void layer(size_t i, const std::string& kind, const std::string& input, int64_t point) {
+    SidecarLayer& l = sidecar_.layers[i];
+    if (kind == "none") return;
+    const SidecarBase& b = sidecar_.base;
+    const std::string blk = fmt::format("blk.{}.", i);
+    if (kind == "lowrank" || kind == "lowrank_relu") {
+      const Tensor& in = tensor(blk + "predictor_in.weight", 0, b.n_embd);
+      const Tensor& out = tensor(blk + "predictor_out.weight", b.n_ff, in.rows());
+      l.neurons = std::make_shared<LowRankPredictor>(
+          LowRankWeights{in.view(), out.view(), floats(blk + "predictor.bias", b.n_ff), kind == "lowrank_relu"});
+    } else if (kind == "hot") {
+      l.neurons = std::make_shared<HotSetPredictor>(floats(blk + "predictor.bias", b.n_ff), b.n_embd);
+    } else {
+      fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
+    }
+    if (input != "mlp" && input != "attention")
+      fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i, printable(input));
+    l.input = input == "mlp" ? PredictorInput::kMlp : PredictorInput::kAttention;
+    const size_t n_points = tensor(blk + "curve", 0, 4).rows();
+    const std::vector<float> values = floats(blk + "curve", n_points * 4);
+    for (size_t p = 0; p < n_points; ++p)
+      l.curve.push_back({values[p * 4], values[p * 4 + 1], values[p * 4 + 2], values[p * 4 + 3]});
+    for (size_t p = 1; p < n_points; ++p)
+      if (!(l.curve[p].density < l.curve[p - 1].density))
+        fail(ErrorKind::kFormat, "tensor '{}curve': densities must fall from row to row", blk);
+    if (point < 0 || uint64_t(point) >= n_points)
+      fail(ErrorKind::kFormat, "layer {}: point {} of a curve of {} points", i, point, n_points);
+    l.point = size_t(point);
+  }
+
+  const ModelFile& file_;
+  Sidecar sidecar_;
+};
+
+std::string describe(const std::string& name, const std::string& arch, size_t n_layer, size_t n_embd, size_t n_ff) {
+  return fmt::format("'{}' ({}, {} layers, width {}, MLP {})", printable(name.empty() ? "unnamed" : name), printable(arch),
+                     n_layer, n_embd, n_ff);
+}
+
+}  // namespace
+
+SparsePlan Sidecar::plan(double density) const {
+  SparsePlan plan;
+  plan.layers.resize(layers.size());
+  std::vector<size_t> points;
+  for (const SidecarLayer& l : layers) points.push_back(l.point);
+  if (density != 0) {
+    if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", density);
+    std::vector<DensityCurve> curves;
+    for (const SidecarLayer& l : layers) curves.push_back(l.neurons ? l.curve : DensityCurve(1));
+    points = choose_points(curves, density);
+  }
+  for (size_t i = 0; i < layers.size(); ++i)
+    if (layers[i].neurons) plan.layers[i] = {layers[i].neurons.get(), layers[i].input, layers[i].curve[points[i]].threshold};
+  return plan;
+}
+
+fs::path sidecar_path(const fs::path& model) {
+  fs::path path = model.lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // a folder named with a slash at the end
+  if (path == "." || path.filename() == "..") path = fs::absolute(path).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  path += ".hunch";
+  return path;
+}
+
+Sidecar parse_sidecar(ModelFile file) {
+  Sidecar sidecar = Parser(file).parse();
+  sidecar.owners = std::move(file.owners);
+  return sidecar;
+}
+
+Sidecar open_sidecar(const fs::path& path) {
+  try {
+    return parse_sidecar(open_gguf(path));
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kFormat && e.kind() != ErrorKind::kNotFound && e.kind() != ErrorKind::kUnsupported) throw;
+    const std::string what = e.what();
+    fail(e.kind(), "{}{}", what.find(path.string()) == what.npos ? fmt::format("'{}': ", path.string()) : "", what);
+  }
+}
+
+void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
+  const SidecarBase& b = sidecar.base;
+  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) return;
+  fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
+       describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),
+       b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights" : "");
+}
+
+}  // namespace hunch

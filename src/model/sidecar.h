@@ -1,0 +1,66 @@
+// MODEL.hunch: what hunch learned about a model, in a GGUF file of its own beside it. The format is described
+// in docs/sidecar.md.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/model_file.h"
+#include "model/config.h"
+#include "model/sparse_plan.h"
+#include "select/density_curve.h"
+
+namespace hunch {
+
+// The model that a sidecar belongs to.
+struct SidecarBase {
+  std::string sha256, fingerprint;  // tensor_sha256, tensor_fingerprint
+  std::string arch, name;
+  size_t n_layer = 0, n_embd = 0, n_ff = 0;
+};
+
+struct SidecarLayer {
+  std::shared_ptr<const NeuronPredictor> neurons;  // none: computed as in exact mode
+  PredictorInput input = PredictorInput::kMlp;
+  DensityCurve curve;  // what each threshold gives, in order of falling density; not empty where there is a predictor
+  size_t point = 0;    // of the curve: where the calibration set it
+};
+
+// What calibration measured on text that it had not been fitted to.
+struct SidecarQuality {
+  double budget = 0;  // largest increase of perplexity asked for, as a share; 0: a density was asked for
+  double perplexity_dense = 0, perplexity_sparse = 0, kl = 0, top1 = 0;
+  uint64_t n_tokens = 0;
+};
+
+struct Sidecar {
+  SidecarBase base;
+  std::vector<SidecarLayer> layers;  // [n_layer]
+  SidecarQuality quality;
+  std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
+
+  // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
+  // least at this mean density over all layers (one without a predictor counts as its exact density 1).
+  // Throws Error{kUsage} for a density outside (0, 1].
+  SparsePlan plan(double density = 0) const;
+};
+
+constexpr uint64_t kSidecarVersion = 1;
+
+// The name of MODEL's sidecar: MODEL.hunch, beside it.
+std::filesystem::path sidecar_path(const std::filesystem::path& model);
+
+// From a parsed GGUF file, whose owners move into it. Throws Error{kFormat} naming the key or tensor that is
+// missing, of a wrong shape or out of range; Error{kUnsupported} for another version.
+Sidecar parse_sidecar(ModelFile file);
+Sidecar open_sidecar(const std::filesystem::path& path);
+
+// Throws Error{kFormat}, naming both models, unless the sidecar was made for this one. Compares shapes and
+// fingerprints: milliseconds.
+void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& config);
+
+// Writes atomically.
+void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar);
+
+}  // namespace hunch

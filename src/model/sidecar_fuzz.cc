@@ -1,0 +1,19 @@
+#include "io/fuzz_touch.h"
+#include "io/gguf.h"
+#include "model/sidecar.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace hunch;
+  static ThreadPool pool(1);
+  expect_value_or_error([&] {
+    const Sidecar sidecar = parse_sidecar(parse_gguf(std::as_bytes(std::span(data, size))));
+    PredictorScratch scratch;
+    for (double density : {0.0, 0.3, 1.0}) sidecar.plan(density);
+    for (const SidecarLayer& l : sidecar.layers) {
+      if (!l.neurons || l.neurons->n_in() * 4 + l.neurons->n_ff() > size) continue;
+      std::vector<float> x(l.neurons->n_in(), 0.5f), scores(l.neurons->n_ff());
+      l.neurons->score(pool, {x.data(), 1, x.size()}, {scores.data(), 1, scores.size()}, scratch);
+    }
+  });
+  return 0;
+}

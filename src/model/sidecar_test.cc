@@ -1,0 +1,173 @@
+#include "model/sidecar.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "io/gguf.h"
+#include "model/fingerprint.h"
+#include "select/hot_set.h"
+#include "select/low_rank.h"
+
+namespace hunch {
+namespace {
+namespace fs = std::filesystem;
+
+class SidecarTest : public ::testing::Test {
+ protected:
+  SidecarTest() {
+    dir_ = fs::temp_directory_path() / ("hunch-sidecar-" + std::to_string(::getpid()));
+    fs::create_directories(dir_);
+    for (size_t i = 0; i < in_.size(); ++i) in_[i] = std::sin(float(i));
+    for (size_t i = 0; i < out_.size(); ++i) out_[i] = std::cos(float(i));
+    q_out_.resize(row_bytes(DType::kQ8_0, out_.size()));
+    codec(DType::kQ8_0).encode(out_.data(), q_out_.data(), out_.size());
+    sidecar_.base = {"a1", "b2", "opt", "tiny", 3, 32, 48};
+    sidecar_.layers.resize(3);
+    sidecar_.layers[0] = {std::make_shared<LowRankPredictor>(LowRankWeights{
+                              weight_view({in_.data(), 64, 32}), {DType::kQ8_0, q_out_.data(), 48, 64, row_bytes(DType::kQ8_0, 64)}, std::vector<float>(48, 0.25f), true}),
+                          PredictorInput::kAttention,
+                          {{-std::numeric_limits<float>::infinity(), 1, 0, 1}, {0.5f, 0.4f, 0.1f, 0.9f}, {1, 0.2f, 0.5f, 0.6f}},
+                          1};
+    std::vector<float> hot(48);
+    for (size_t i = 0; i < 48; ++i) hot[i] = float(i);
+    sidecar_.layers[2] = {std::make_shared<HotSetPredictor>(hot, 32), PredictorInput::kMlp, {{-1, 1, 0, 1}, {23, 0.5f, 0.01f, 0.9f}, {40, 0.1f, 9, 0.3f}}, 2};
+    sidecar_.quality = {0.01, 20, 20.1, 0.003, 0.98, 1000};
+  }
+  ~SidecarTest() override { fs::remove_all(dir_); }
+
+  fs::path write() {
+    write_sidecar(dir_ / "m.gguf.hunch", sidecar_);
+    return dir_ / "m.gguf.hunch";
+  }
+  // The message of the error that this change of the written file leads to.
+  std::string refused(const std::function<void(ModelFile&)>& change) {
+    ModelFile file = open_gguf(write());
+    change(file);
+    file.index();
+    try {
+      parse_sidecar(std::move(file));
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "accepted";
+  }
+
+  fs::path dir_;
+  std::vector<float> in_ = std::vector<float>(64 * 32), out_ = std::vector<float>(48 * 64);
+  std::vector<std::byte> q_out_;
+  Sidecar sidecar_;
+};
+
+TEST_F(SidecarTest, ComesBackAsItWasWritten) {
+  const Sidecar read = open_sidecar(write());
+  EXPECT_EQ(read.base.sha256, "a1");
+  EXPECT_EQ(read.base.name, "tiny");
+  EXPECT_EQ(read.quality.n_tokens, 1000u);
+  EXPECT_EQ(read.quality.perplexity_sparse, 20.1);
+  ASSERT_EQ(read.layers.size(), 3u);
+  EXPECT_FALSE(read.layers[1].neurons);
+  EXPECT_EQ(read.layers[0].input, PredictorInput::kAttention);
+  EXPECT_EQ(read.layers[0].point, 1u);
+  EXPECT_EQ(read.layers[0].curve[1].recall, 0.9f);
+  ThreadPool pool(1);
+  PredictorScratch scratch;
+  std::vector<float> x(32, 0.3f);
+  for (size_t l : {0, 2}) {
+    std::vector<float> want(48), got(48);
+    sidecar_.layers[l].neurons->score(pool, {x.data(), 1, 32}, {want.data(), 1, 48}, scratch);
+    read.layers[l].neurons->score(pool, {x.data(), 1, 32}, {got.data(), 1, 48}, scratch);
+    EXPECT_EQ(got, want);
+    EXPECT_EQ(read.layers[l].neurons->bytes(), sidecar_.layers[l].neurons->bytes());
+  }
+}
+
+TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {
+  const SparsePlan calibrated = sidecar_.plan();
+  EXPECT_EQ(calibrated.layers[0].threshold, 0.5f);
+  EXPECT_EQ(calibrated.layers[2].threshold, 40);
+  EXPECT_EQ(calibrated.layers[1].neurons, nullptr);
+  // (0.4 + 1 + 0.5) / 3: the two cheap steps.
+  const SparsePlan sparser = sidecar_.plan(0.64);
+  EXPECT_EQ(sparser.layers[0].threshold, 0.5f);
+  EXPECT_EQ(sparser.layers[2].threshold, 23);
+  EXPECT_EQ(sidecar_.plan(1).layers[2].threshold, -1);
+  EXPECT_THROW(sidecar_.plan(-1), Error);
+  EXPECT_THROW(sidecar_.plan(1.5), Error);
+  EXPECT_THROW(sidecar_.plan(std::nan("")), Error);
+}
+
+TEST_F(SidecarTest, RefusesWhatContradictsItself) {
+  const auto expect = [&](const char* says, const std::function<void(ModelFile&)>& change) {
+    const std::string message = refused(change);
+    EXPECT_NE(message.find(says), message.npos) << message;
+  };
+  expect("version 2", [](ModelFile& f) { f.meta.set("hunch.version", uint64_t{2}); });
+  expect("'llama'", [](ModelFile& f) { f.meta.set("general.architecture", std::string("llama")); });
+  expect("hunch.base.n_layer", [](ModelFile& f) { f.meta.set("hunch.base.n_layer", uint64_t{0}); });
+  expect("expected one for each of 4 layers", [](ModelFile& f) { f.meta.set("hunch.base.n_layer", uint64_t{4}); });
+  expect("expected shape", [](ModelFile& f) { f.meta.set("hunch.base.n_ff", uint64_t{47}); });
+  expect("unknown predictor 'magic'", [](ModelFile& f) { f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"magic", "none", "hot"})); });
+  expect("point 7", [](ModelFile& f) { f.meta.set("hunch.mlp.point", MetaArray(std::vector<uint32_t>{1, 0, 7})); });
+  expect("predictor_in", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.0.predictor_in.weight"; }); });
+  static const float kRising[] = {0, 0.5f, 0, 1, 1, 0.6f, 1, 1};
+  expect("densities must fall", [](ModelFile& f) {
+    for (Tensor& t : f.tensors)
+      if (t.name == "blk.2.curve") t.shape = {2, 4}, t.data = std::as_bytes(std::span(kRising));
+  });
+  expect("not a number", [](ModelFile& f) {
+    static const std::vector<float> bad(48, NAN);
+    for (Tensor& t : f.tensors)
+      if (t.name == "blk.2.predictor.bias") t.data = std::as_bytes(std::span(bad));
+  });
+}
+
+TEST_F(SidecarTest, ABrokenFileIsNamed) {
+  const fs::path path = write();
+  const std::string bytes = read_file(path);
+  std::ofstream(path, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  try {
+    open_sidecar(path);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find(path.string()), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(SidecarTest, BelongsToOneModelOnly) {
+  std::vector<float> weights(64, 1.0f);
+  ModelFile model;
+  model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
+  ModelConfig config;
+  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.arch = "opt", config.name = "other";
+  sidecar_.base.fingerprint = tensor_fingerprint(model);
+  const std::string full = tensor_sha256(model);
+  check_sidecar(sidecar_, model, config);
+  weights[63] = 2;
+  EXPECT_NE(tensor_sha256(model), full);
+  try {
+    check_sidecar(sidecar_, model, config);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("'tiny'"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("'other'"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("other weights"), std::string::npos) << e.what();
+  }
+  weights[63] = 1;
+  config.n_ff = 64;
+  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
+}
+
+TEST(SidecarPath, LiesBesideTheModel) {
+  EXPECT_EQ(sidecar_path("models/demo.gguf"), "models/demo.gguf.hunch");
+  EXPECT_EQ(sidecar_path("models/opt/"), "models/opt.hunch");
+  EXPECT_EQ(sidecar_path("models/./opt"), "models/opt.hunch");
+}
+
+}  // namespace
+}  // namespace hunch

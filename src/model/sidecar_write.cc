@@ -1,0 +1,95 @@
+#include <cstring>
+#include <optional>
+
+#include "base/error.h"
+#include "io/gguf.h"
+#include "model/sidecar.h"
+#include "select/hot_set.h"
+#include "select/low_rank.h"
+
+namespace hunch {
+namespace {
+
+// Tensors with their own bytes, in the order of the file.
+class Tensors {
+ public:
+  void add(std::string name, const WeightView& view) {
+    std::vector<std::byte> bytes;
+    const size_t n = row_bytes(view.dtype, view.cols);
+    for (size_t r = 0; r < view.rows; ++r) bytes.insert(bytes.end(), view.row(r), view.row(r) + n);
+    add(std::move(name), view.dtype, {view.rows, view.cols}, std::move(bytes));
+  }
+  void add(std::string name, std::span<const float> values, std::vector<uint64_t> shape) {
+    std::vector<std::byte> bytes(values.size_bytes());
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    add(std::move(name), DType::kF32, std::move(shape), std::move(bytes));
+  }
+  const std::vector<TensorToWrite>& list() const { return tensors_; }
+
+ private:
+  void add(std::string name, DType dtype, std::vector<uint64_t> shape, std::vector<std::byte> bytes) {
+    auto data = std::make_shared<std::vector<std::byte>>(std::move(bytes));
+    tensors_.push_back({std::move(name), dtype, std::move(shape), [data] { return std::span<const std::byte>(*data); }});
+  }
+  std::vector<TensorToWrite> tensors_;
+};
+
+std::string kind_of(const SidecarLayer& l) {
+  if (!l.neurons) return "none";
+  const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get());
+  return low_rank && low_rank->weights().relu ? "lowrank_relu" : std::string(l.neurons->kind());
+}
+
+}  // namespace
+
+void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
+  const SidecarBase& b = sidecar.base;
+  HUNCH_CHECK(sidecar.layers.size() == b.n_layer);
+  Metadata meta;
+  meta.set("general.architecture", std::string("hunch-sidecar"));
+  if (!b.name.empty()) meta.set("general.name", b.name + " sidecar");
+  meta.set("hunch.version", kSidecarVersion);
+  meta.set("hunch.base.sha256", b.sha256);
+  meta.set("hunch.base.fingerprint", b.fingerprint);
+  meta.set("hunch.base.architecture", b.arch);
+  meta.set("hunch.base.name", b.name);
+  meta.set("hunch.base.n_layer", uint64_t{b.n_layer});
+  meta.set("hunch.base.n_embd", uint64_t{b.n_embd});
+  meta.set("hunch.base.n_ff", uint64_t{b.n_ff});
+  const SidecarQuality& q = sidecar.quality;
+  meta.set("hunch.quality.budget", q.budget);
+  meta.set("hunch.quality.perplexity_dense", q.perplexity_dense);
+  meta.set("hunch.quality.perplexity_sparse", q.perplexity_sparse);
+  meta.set("hunch.quality.kl", q.kl);
+  meta.set("hunch.quality.top1", q.top1);
+  meta.set("hunch.quality.n_tokens", q.n_tokens);
+  std::vector<std::string> kinds, inputs;
+  std::vector<uint32_t> points;
+  Tensors tensors;
+  for (size_t i = 0; i < b.n_layer; ++i) {
+    const SidecarLayer& l = sidecar.layers[i];
+    kinds.push_back(kind_of(l));
+    inputs.push_back(l.input == PredictorInput::kMlp ? "mlp" : "attention");
+    points.push_back(uint32_t(l.point));
+    if (!l.neurons) continue;
+    const std::string blk = fmt::format("blk.{}.", i);
+    if (const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get())) {
+      tensors.add(blk + "predictor_in.weight", low_rank->weights().W_in);
+      tensors.add(blk + "predictor_out.weight", low_rank->weights().W_out);
+      tensors.add(blk + "predictor.bias", low_rank->weights().bias, {b.n_ff});
+    } else if (const auto* hot = dynamic_cast<const HotSetPredictor*>(l.neurons.get())) {
+      tensors.add(blk + "predictor.bias", hot->scores(), {b.n_ff});
+    } else {
+      HUNCH_CHECK(false, "no format for a predictor of kind {}", l.neurons->kind());
+    }
+    std::vector<float> curve;
+    for (const CurvePoint& p : l.curve) curve.insert(curve.end(), {p.threshold, p.density, p.loss, p.recall});
+    tensors.add(blk + "curve", curve, {l.curve.size(), 4});
+  }
+  meta.set("hunch.mlp.kind", MetaArray(kinds));
+  meta.set("hunch.mlp.input", MetaArray(inputs));
+  meta.set("hunch.mlp.point", MetaArray(points));
+  write_gguf(path, meta, tensors.list());
+}
+
+}  // namespace hunch

@@ -1,0 +1,31 @@
+#include "select/low_rank.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace hunch {
+
+LowRankPredictor::LowRankPredictor(LowRankWeights weights) : w_(std::move(weights)) {
+  HUNCH_CHECK(w_.W_in.rows == w_.W_out.cols && w_.bias.size() == w_.W_out.rows, "[{}, {}] and [{}, {}] with {} biases",
+              w_.W_in.rows, w_.W_in.cols, w_.W_out.rows, w_.W_out.cols, w_.bias.size());
+}
+
+size_t LowRankPredictor::bytes() const {
+  return w_.W_in.bytes() + w_.W_out.bytes() + w_.bias.size() * sizeof(float);
+}
+
+void LowRankPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
+                             PredictorScratch& scratch) const {
+  HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
+  const MatView<float> hidden(scratch.hidden.get<float>(X.rows * rank()).data(), X.rows, rank());
+  const MatmulTask in{w_.W_in, {}, hidden};
+  matmul(pool, X, {&in, 1}, scratch.matmul);
+  if (w_.relu)
+    for (size_t t = 0; t < X.rows; ++t)
+      for (float& h : hidden.row(t)) h = std::max(h, 0.0f);
+  const MatmulTask out{w_.W_out, w_.bias, scores};
+  matmul(pool, hidden, {&out, 1}, scratch.matmul);
+}
+
+}  // namespace hunch

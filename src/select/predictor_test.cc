@@ -1,0 +1,99 @@
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <random>
+
+#include "base/codec.h"
+#include "kernels/each_target.h"
+#include "select/hot_set.h"
+#include "select/low_rank.h"
+#include "select/threshold.h"
+
+namespace hunch {
+namespace {
+
+std::vector<uint32_t> rows_of(const Selection& s) { return {s.rows().begin(), s.rows().end()}; }
+
+TEST(SelectAbove, TakesWhatLiesAboveOnEveryTarget) {
+  for_each_target([] {
+    std::mt19937 rng(1);
+    std::normal_distribution<float> normal;
+    Selection out;
+    for (size_t n : {0, 1, 15, 16, 17, 1023, 1024, 1025, 3000}) {
+      std::vector<float> score(n);
+      for (float& s : score) s = std::round(normal(rng) * 4) / 4;
+      for (float threshold : {-10.0f, -0.25f, 0.0f, 0.5f, 10.0f}) {
+        std::vector<uint32_t> want;
+        for (uint32_t i = 0; i < n; ++i)
+          if (score[i] > threshold) want.push_back(i);
+        select_above(score, threshold, out);
+        EXPECT_EQ(rows_of(out), want);
+        EXPECT_EQ(out.n_total(), n);
+      }
+    }
+  });
+}
+
+TEST(SelectAbove, KeepsNaNAndNothingAboveInfinity) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  Selection out;
+  select_above(std::vector<float>{1, nan, -inf, inf}, -inf, out);
+  EXPECT_EQ(rows_of(out), (std::vector<uint32_t>{0, 1, 3}));
+  select_above(std::vector<float>{1, nan, -inf, inf}, inf, out);
+  EXPECT_EQ(rows_of(out), (std::vector<uint32_t>{1}));
+}
+
+// Scores of a two-layer classifier in double precision.
+TEST(LowRankPredictor, MatchesItsFormula) {
+  constexpr size_t kIn = 64, kRank = 32, kFf = 100;
+  std::mt19937 rng(2);
+  std::normal_distribution<float> normal;
+  const auto random = [&](size_t n) {
+    std::vector<float> v(n);
+    for (float& x : v) x = normal(rng);
+    return v;
+  };
+  const std::vector<float> in = random(kRank * kIn), out = random(kFf * kRank), bias = random(kFf), x = random(3 * kIn);
+  ThreadPool pool(2);
+  PredictorScratch scratch;
+  for (bool relu : {false, true}) {
+    const LowRankPredictor predictor({weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kFf, kRank}), bias, relu});
+    std::vector<float> scores(3 * kFf);
+    predictor.score(pool, {x.data(), 3, kIn}, {scores.data(), 3, kFf}, scratch);
+    for (size_t t = 0; t < 3; ++t)
+      for (size_t f = 0; f < kFf; ++f) {
+        double want = bias[f];
+        for (size_t r = 0; r < kRank; ++r) {
+          double h = 0;
+          for (size_t i = 0; i < kIn; ++i) h += double(in[r * kIn + i]) * x[t * kIn + i];
+          want += out[f * kRank + r] * (relu ? std::max(h, 0.0) : h);
+        }
+        EXPECT_NEAR(scores[t * kFf + f], want, 2e-3);
+      }
+    EXPECT_EQ(predictor.bytes(), (kRank * kIn + kFf * kRank + kFf) * sizeof(float));
+  }
+}
+
+TEST(LowRankPredictor, CountsTheBytesOfItsDtype) {
+  std::vector<float> in(32 * 64, 0.5f), out(96 * 32, 0.25f);
+  std::vector<std::byte> q_in(row_bytes(DType::kQ4_0, in.size())), q_out(row_bytes(DType::kQ8_0, out.size()));
+  codec(DType::kQ4_0).encode(in.data(), q_in.data(), in.size());
+  codec(DType::kQ8_0).encode(out.data(), q_out.data(), out.size());
+  const LowRankPredictor predictor({{DType::kQ4_0, q_in.data(), 32, 64, row_bytes(DType::kQ4_0, 64)},
+                                    {DType::kQ8_0, q_out.data(), 96, 32, row_bytes(DType::kQ8_0, 32)},
+                                    std::vector<float>(96),
+                                    false});
+  EXPECT_EQ(predictor.bytes(), q_in.size() + q_out.size() + 96 * sizeof(float));
+}
+
+TEST(HotSetPredictor, IsTheSameForEveryToken) {
+  const HotSetPredictor predictor({0.5f, -1, 2}, 4);
+  ThreadPool pool(1);
+  PredictorScratch scratch;
+  std::vector<float> x(8, 1.0f), scores(6);
+  predictor.score(pool, {x.data(), 2, 4}, {scores.data(), 2, 3}, scratch);
+  EXPECT_EQ(scores, (std::vector<float>{0.5f, -1, 2, 0.5f, -1, 2}));
+}
+
+}  // namespace
+}  // namespace hunch
