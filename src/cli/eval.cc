@@ -30,7 +30,9 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
   Perplexity result;
   {
     ProgressBar bar(!flags.model.quiet);
-    result = perplexity(engine, context_options(flags.context), ids, options, bar.progress());
+    ContextOptions context = context_options(flags.context);
+    context.predict_every_token = true;
+    result = perplexity(engine, context, ids, options, bar.progress());
   }
   const std::vector<double> density = density_per_layer(result.stats);
   const double tokens_per_s = result.seconds > 0 ? double(result.stats.n_tokens) / result.seconds : 0;
@@ -123,7 +125,8 @@ int eval_task(const EvalFlags& flags) {
   const std::vector<TaskItem> items = read_task(task, flags.task_file, flags.max_items);
   const Engine engine = open_engine(flags.model);
   engine.need_tokenizer();
-  const ContextOptions context = context_options(flags.context);
+  ContextOptions context = context_options(flags.context);
+  context.predict_every_token = true;
   print_first_line(engine, flags.model, flags.context, resolve_context(engine.config(), context.n_ctx), 0);
   TaskResult result;
   {

@@ -15,6 +15,7 @@ struct ModelFlags {
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
+  std::string sidecar;  // empty: MODEL.hunch beside it
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;  // no first and last line, no progress, no notes
@@ -23,7 +24,8 @@ struct ModelFlags {
 struct ContextFlags {
   size_t n_ctx = 0;
   std::string kv = "f32";      // f32 | f16
-  std::string mode = "exact";  // dense | exact
+  std::string mode = "exact";  // dense | exact | sparse
+  double density = 0;          // of sparse mode; 0: as calibrated
   double oracle_density = 1.0;
   double oracle_head_density = 0.0;  // 0: the same as oracle_density
 };
@@ -101,6 +103,13 @@ struct ConvertFlags {
   std::string name;                                // general.name; empty: as it is
 };
 
+struct SparsifyFlags {
+  ModelFlags model;
+  std::string text, out, predictor = "auto", look_ahead = "none";
+  std::optional<std::string> max_ppl_increase, density;
+  size_t max_tokens = 50000, rank = 0, n_epochs = 6;
+};
+
 struct EvalFlags {
   ModelFlags model;
   ContextFlags context;
@@ -144,6 +153,7 @@ int detokenize(const DetokenizeFlags& flags);
 int inspect(const InspectFlags& flags);
 int convert(const ConvertFlags& flags);
 int quantize(const ConvertFlags& flags);
+int sparsify(const SparsifyFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);

@@ -100,10 +100,17 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
   for (std::string_view word : split(text)) {
     CompareMode mode{std::string(word), base};
     mode.context.oracle_density = mode.context.oracle_head_density = 1;
+    mode.context.density = 0;
     if (word == "dense") {
       mode.context.mode = Mode::kDense;
     } else if (word == "exact") {
       mode.context.mode = Mode::kExact;
+    } else if (word == "sparse" || word.starts_with("sparse:")) {
+      mode.context.mode = Mode::kSparse;
+      mode.context.density = base.density;
+      if (word.size() > 6) mode.context.density = parse_real(word.substr(7), "--compare sparse:DENSITY");
+      if (word.size() > 6 && !(mode.context.density > 0 && mode.context.density <= 1))
+        fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
     } else if (word.starts_with("oracle:")) {
       mode.context.mode = Mode::kExact;
       const std::string_view densities = word.substr(7);
@@ -118,8 +125,8 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       mode.context.oracle_head_density = heads;
     } else {
       fail(ErrorKind::kUsage,
-           "--compare: unknown mode '{}'; possible: dense, exact, oracle:DENSITY (e.g. oracle:0.2), "
-           "oracle:NEURONS:HEADS",
+           "--compare: unknown mode '{}'; possible: dense, exact, sparse, sparse:DENSITY (e.g. sparse:0.2), "
+           "oracle:DENSITY, oracle:NEURONS:HEADS",
            printable(word));
     }
     for (const CompareMode& other : modes)

@@ -23,7 +23,7 @@ std::vector<size_t> parse_counts(std::string_view text, std::string_view what);
 // "ID=BIAS" each, where BIAS is a number, "inf" or "-inf".
 std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
 
-// "dense,exact,oracle:0.2": each mode on top of `base`.
+// "dense,exact,sparse,oracle:0.2": each mode on top of `base`.
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base);
 
 // The candidate that is most like `word` (at most one slip per three letters, at least one is

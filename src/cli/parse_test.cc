@@ -62,8 +62,11 @@ TEST(Parse, ModesCarryTheBaseContext) {
   EXPECT_EQ(modes[2].name, "oracle:0.2");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_head_density, 0.2);
   EXPECT_DOUBLE_EQ(parse_modes("oracle:0.2:1", base)[0].context.oracle_head_density, 1);
+  EXPECT_EQ(parse_modes("sparse", base)[0].context.mode, Mode::kSparse);
+  EXPECT_EQ(parse_modes("sparse", base)[0].context.density, 0);
+  EXPECT_DOUBLE_EQ(parse_modes("sparse:0.25", base)[0].context.density, 0.25);
   for (const char* bad :
-       {"", "sparse", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
+       {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
 }
 

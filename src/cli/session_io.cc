@@ -43,14 +43,15 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
 
 Engine open_engine(const ModelFlags& flags) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down});
+  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar});
 }
 
 ContextOptions context_options(const ContextFlags& flags) {
   ContextOptions options;
   options.n_ctx = flags.n_ctx;
   options.kv_dtype = flags.kv == "f16" ? DType::kF16 : DType::kF32;
-  options.mode = flags.mode == "dense" ? Mode::kDense : Mode::kExact;
+  options.mode = flags.mode == "dense" ? Mode::kDense : flags.mode == "sparse" ? Mode::kSparse : Mode::kExact;
+  options.density = flags.density;
   options.oracle_density = flags.oracle_density;
   options.oracle_head_density = flags.oracle_head_density != 0 ? flags.oracle_head_density : flags.oracle_density;
   return options;

@@ -35,7 +35,7 @@ std::vector<Verb> measuring_verbs() {
   v.push_back(
       {"eval", "Measure", "perplexity, comparisons, tasks", "MODEL (--text FILE | --task NAME --file FILE) [options]",
        "hunch eval model.gguf --text wiki.test.raw --ctx 2048 --stride 512\n"
-       "hunch eval model.gguf --text story.txt --compare dense,exact,oracle:0.2\n"
+       "hunch eval model.gguf --text story.txt --compare dense,exact,sparse,oracle:0.2:1\n"
        "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n",
        [](Grammar& g) {
          auto f = std::make_shared<EvalFlags>();
@@ -47,8 +47,8 @@ std::vector<Verb> measuring_verbs() {
                  "tokens from one window to the next; as long as the window: disjoint windows", "half the window");
          g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
          g.text("--compare", f->compare, "LIST",
-                "modes side by side, the first is the reference: dense,exact,oracle:0.2 (neurons and heads) or "
-                "oracle:0.2:1 (neurons only)");
+                "modes side by side, the first is the reference: dense,exact,sparse,sparse:0.1 (another density), "
+                "oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only)");
          g.section("On a task");
          g.text("--task", f->task, "NAME",
                 "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa or rte");

@@ -36,11 +36,12 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   for (const CompareMode& mode : modes) {
     ContextOptions sized = mode.context;
     sized.n_ctx = n_ctx;
+    sized.predict_every_token = true;
     contexts.push_back(std::make_unique<Context>(engine, sized));
   }
   const size_t n_vocab = engine.config().n_vocab;
   std::vector<float> reference(Context::kBatchTokens * n_vocab);
-  std::vector<double> nll(modes.size()), kl(modes.size());
+  std::vector<double> nll(modes.size()), kl(modes.size()), delta_squared(modes.size()), reference_nll(Context::kBatchTokens);
   std::vector<size_t> agree(modes.size());
   size_t n_scored = 0, scored_to = 1;
   for (size_t begin = 0; scored_to < ids.size(); begin += stride) {
@@ -56,7 +57,10 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
             const size_t predicted = b0 + i + 1;
             if (predicted < scored_to || predicted >= end) continue;
             const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
-            nll[m] -= log_prob(logits.row(i), ids[predicted]);
+            const double token_nll = -log_prob(logits.row(i), ids[predicted]);
+            if (m == 0) reference_nll[i] = token_nll;
+            nll[m] += token_nll;
+            delta_squared[m] += (token_nll - reference_nll[i]) * (token_nll - reference_nll[i]);
             kl[m] += m ? kl_divergence(ref, logits.row(i)) : 0.0;
             agree[m] += argmax(ref) == argmax(logits.row(i));
             if (m == 0) ++n_scored;
@@ -69,6 +73,9 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   for (size_t m = 0; m < modes.size(); ++m) {
     rows[m].perplexity = std::exp(nll[m] / double(n_scored));
     rows[m].kl = kl[m] / double(n_scored);
+    rows[m].nll_delta = (nll[m] - nll[0]) / double(n_scored);
+    const double variance = delta_squared[m] / double(n_scored) - rows[m].nll_delta * rows[m].nll_delta;
+    rows[m].nll_delta_stderr = std::sqrt(std::max(variance, 0.0) / double(n_scored));
     rows[m].top1 = double(agree[m]) / double(n_scored);
   }
 }

@@ -20,6 +20,7 @@ struct CompareRow {
   std::string name;
   double perplexity = 0;
   double kl = 0;             // mean over tokens of KL(dense || mode), nats
+  double nll_delta = 0, nll_delta_stderr = 0;  // mean over tokens of -log p less the reference's, and its standard error
   double top1 = 1;           // share of positions where both prefer the same token
   double density_mlp = 1, density_heads = 1;  // computed share of neurons and heads, mean over layers
   std::vector<double> density_per_layer;      // neurons

@@ -17,6 +17,34 @@ const Tokenizer& Engine::need_tokenizer() const {
   return *tokenizer;
 }
 
+const Sidecar& Engine::need_sidecar() const {
+  if (sidecar) return *sidecar;
+  if (!sidecar_problem.empty()) fail(ErrorKind::kFormat, "{}", sidecar_problem);
+  fail(ErrorKind::kNotFound, "sparse mode needs predictors: no '{}' (`hunch sparsify MODEL --text FILE` makes it)", sidecar_path.string());
+}
+
+namespace {
+
+void find_sidecar(Engine& engine, const std::filesystem::path& model, const std::filesystem::path& named) {
+  engine.sidecar_path = named.empty() ? sidecar_path(model) : named;
+  std::error_code ec;
+  if (named.empty() && !std::filesystem::exists(engine.sidecar_path, ec)) return;
+  try {
+    auto sidecar = std::make_shared<Sidecar>(open_sidecar(engine.sidecar_path));
+    try {
+      check_sidecar(*sidecar, engine.model->file(), engine.config());
+    } catch (const Error& e) {
+      fail(e.kind(), "'{}': {}", engine.sidecar_path.string(), e.what());
+    }
+    engine.sidecar = std::move(sidecar);
+  } catch (const Error& e) {
+    if (!named.empty()) throw;
+    engine.sidecar_problem = e.what();
+  }
+}
+
+}  // namespace
+
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
   const Timer timer;
   Engine engine;
@@ -32,6 +60,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
     engine.tokenizer.emplace(std::move(spec));
   }
+  find_sidecar(engine, path, options.sidecar);
   engine.load_ms = timer.ms();
   return engine;
 }
@@ -66,6 +95,14 @@ Context::Context(const Engine& engine, const ContextOptions& options)
     if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
   if (options.has_oracle() && engine.config().moe.n_expert > 0)
     fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts", engine.config().moe.n_expert);
+  if (options.density != 0 && options.mode != Mode::kSparse)
+    fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", options.density);
+  if (options.mode == Mode::kSparse) {
+    if (options.has_oracle()) fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
+    plan_ = options.plan ? *options.plan : engine.need_sidecar().plan(options.density);
+    forward_->plan = &plan_;
+  }
+  forward_->predict_every_token = options.predict_every_token;
   forward_->mode = options.mode;
   sequence_ = cache_->create();
   if (options.has_oracle())

@@ -13,6 +13,7 @@
 #include "engine/sampler.h"
 #include "model/forward.h"
 #include "model/model.h"
+#include "model/sidecar.h"
 #include "text/tokenizer.h"
 
 namespace hunch {
@@ -21,6 +22,7 @@ struct EngineOptions {
   size_t n_threads = 0;       // 0: default_n_threads()
   bool pin_threads = false;
   bool reblock_down = false;  // WeightOptions::reblock_down
+  std::filesystem::path sidecar;  // empty: MODEL.hunch beside the model, where there is one
 };
 
 // A model ready to run. Shared and immutable but for its thread pool, which one caller uses at a time.
@@ -31,8 +33,15 @@ struct Engine {
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;
+  // What `hunch sparsify` learned about the model. A sidecar found beside the model that is broken or another
+  // model's is not used: what is wrong with it is an error only when sparse mode asks for it.
+  std::shared_ptr<const Sidecar> sidecar;
+  std::filesystem::path sidecar_path;  // where it is, or is looked for
+  std::string sidecar_problem;
 
   const ModelConfig& config() const { return model->config(); }
+  // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.
+  const Sidecar& need_sidecar() const;
   // Throws Error{kNotFound} for a model without a tokenizer.
   const Tokenizer& need_tokenizer() const;
 };
@@ -47,6 +56,10 @@ struct ContextOptions {
   // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
   // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
   double oracle_density = 1.0, oracle_head_density = 1.0;
+  // Mode::kSparse: mean share of the neurons that the sidecar's predictors may choose; 0: as it was calibrated.
+  double density = 0;
+  const SparsePlan* plan = nullptr;  // instead of the sidecar's; outlives the context
+  bool predict_every_token = false;  // Forward::predict_every_token
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
 
@@ -86,6 +99,7 @@ class Context {
   const Engine& engine_;
   ContextOptions options_;
   size_t n_ctx_;
+  SparsePlan plan_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<Forward> forward_;
   std::vector<uint32_t> all_rows_;
