@@ -1,0 +1,130 @@
+// hunch sparsify: learn which neurons a text needs, and write it beside the model.
+#include "compress/sparsify.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/parse.h"
+#include "cli/session_io.h"
+
+namespace hunch::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// "1%" or "0.01".
+double parse_share(const std::string& text, const char* what) {
+  const bool percent = text.ends_with('%');
+  const double value = parse_real(percent ? text.substr(0, text.size() - 1) : text, what);
+  return percent ? value / 100 : value;
+}
+
+SparsifyOptions options_of(const SparsifyFlags& flags) {
+  if (flags.max_ppl_increase && flags.density)
+    fail(ErrorKind::kUsage, "give one budget only: --max-ppl-increase or --density");
+  SparsifyOptions options;
+  options.max_tokens = flags.max_tokens;
+  options.predictor = flags.predictor;
+  options.input = flags.look_ahead == "attention" ? PredictorInput::kAttention : PredictorInput::kMlp;
+  options.rank = flags.rank;
+  options.n_epochs = flags.n_epochs;
+  if (flags.max_ppl_increase) options.max_ppl_increase = parse_share(*flags.max_ppl_increase, "--max-ppl-increase");
+  if (flags.density) {
+    options.density = parse_share(*flags.density, "--density");
+    if (!(options.density > 0 && options.density <= 1))
+      fail(ErrorKind::kUsage, "--density: expected more than 0 and at most 1, found '{}'", *flags.density);
+  }
+  return options;
+}
+
+std::string percent(double share) { return fmt::format("{:.1f} %", share * 100); }
+std::string kilobytes(double bytes) { return fmt::format("{:.1f} kB", bytes / 1e3); }
+
+void print_layers(const SparsifyReport& report) {
+  std::vector<std::vector<std::string>> cells = {
+      {"layer", "predictor", "active", "density", "recall", "missed", "predictor reads", "MLP reads", "exact reads"}};
+  for (size_t l = 0; l < report.layers.size(); ++l) {
+    const SparsifyLayer& row = report.layers[l];
+    cells.push_back({std::to_string(l), row.predictor, percent(row.active), percent(row.density), percent(row.recall),
+                     fmt::format("{:.2f} %", row.missed * 100), kilobytes(double(row.predictor_bytes)),
+                     kilobytes(row.bytes), kilobytes(row.exact_bytes)});
+  }
+  print(table(cells, {1}));
+}
+
+void print_whole(const SparsifyReport& report) {
+  std::vector<std::vector<std::string>> cells = {
+      {"mode", "perplexity", "change", "KL", "same top token", "MLP density", "per token", "expected", "tokens/s", "measured"}};
+  const CompareRow& dense = report.rows[0];
+  for (const CompareRow& row : report.rows)
+    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity),
+                     fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100), fmt::format("{:.4f}", row.kl),
+                     percent(row.top1), percent(row.density_mlp), fmt::format("{:.2f} MB", row.bytes_per_token / 1e6),
+                     fmt::format("{:.2f}x", dense.bytes_per_token / row.bytes_per_token),
+                     fmt::format("{:.1f}", row.tokens_per_s), fmt::format("{:.2f}x", row.tokens_per_s / dense.tokens_per_s)});
+  print("\n" + table(cells));
+}
+
+Json report_json(const SparsifyReport& report, const std::string& out) {
+  Json layers = Json::array(), modes = Json::object();
+  for (const SparsifyLayer& l : report.layers)
+    layers.push_back({{"predictor", l.predictor},
+                      {"active", l.active},
+                      {"density", l.density},
+                      {"recall", l.recall},
+                      {"missed", l.missed},
+                      {"predictor_bytes", l.predictor_bytes},
+                      {"bytes", l.bytes},
+                      {"exact_bytes", l.exact_bytes}});
+  for (const CompareRow& r : report.rows)
+    modes[r.name] = {{"perplexity", r.perplexity},   {"kl", r.kl},
+                     {"top1", r.top1},               {"density_mlp", r.density_mlp},
+                     {"bytes_per_token", r.bytes_per_token}, {"tokens_per_s", r.tokens_per_s}};
+  return {{"out", out},
+          {"met", report.met},
+          {"n_train", report.n_train},
+          {"n_calibrate", report.n_calibrate},
+          {"n_check", report.n_check},
+          {"layers", layers},
+          {"modes", modes},
+          {"notes", report.notes}};
+}
+
+}  // namespace
+
+int sparsify(const SparsifyFlags& flags) {
+  if (flags.text.empty()) fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
+  const SparsifyOptions options = options_of(flags);
+  const std::string text = read_text(flags.text);
+  const Engine engine = open_engine(flags.model);
+  // Enough of the text for the tokens that will be used: tokenising megabytes for nothing takes longer than tracing.
+  const size_t n_bytes = std::min(text.size(), std::min<size_t>(options.max_tokens, 400000) * 16);
+  const std::vector<int32_t> ids = engine.need_tokenizer().encode(std::string_view(text).substr(0, n_bytes));
+  print_first_line(engine, flags.model, {}, 0, 0);
+  const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
+  SparsifyReport report;
+  {
+    ProgressBar bar(!flags.model.quiet);
+    report = sparsify(engine, ids, options, bar.progress());
+  }
+  write_sidecar(out, report.sidecar);
+  if (flags.model.json) {
+    print_json(report_json(report, out));
+  } else {
+    print_layers(report);
+    print_whole(report);
+  }
+  if (flags.model.quiet) return report.met ? 0 : 1;
+  for (const std::string& line : report.notes) note("note: " + line);
+  note(fmt::format(
+      "{} tokens fitted to, {} to calibrate, {} to check (the second table). active: neurons that are not zero; recall: share of them that "
+      "is predicted; missed: share of the squared contributions to the stream that is left out. expected: dense bytes / "
+      "bytes, measured: speed / dense speed, one token at a time.",
+      grouped(report.n_train), grouped(report.n_calibrate), grouped(report.n_check)));
+  note(fmt::format("wrote {}; --mode sparse uses it", out));
+  return report.met ? 0 : 1;
+}
+
+}  // namespace hunch::cli

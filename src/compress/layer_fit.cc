@@ -1,0 +1,73 @@
+#include "compress/layer_fit.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "compress/predictor_trainer.h"
+#include "engine/oracle.h"
+
+namespace hunch {
+namespace {
+
+std::vector<size_t> ranks_for(size_t n_embd, size_t asked) {
+  if (asked) return {std::min(asked, n_embd)};
+  if (n_embd < 64) return {std::max<size_t>(n_embd / 4, 1)};
+  if (n_embd <= 1024) return {32, 64, 128};
+  return {64, 128, 256};
+}
+
+double bytes_of(const WeightView& W) { return W ? double(W.bytes()) : 0.0; }
+
+}  // namespace
+
+double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& point) const {
+  return double(candidate.predictor->bytes()) + first_bytes * point.density + second_bytes * (skips_second ? active * point.recall : 1);
+}
+
+LayerFit fit_layer(const Engine& engine, const LayerTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress) {
+  ThreadPool& pool = *engine.pool;
+  const MlpWeights& mlp = engine.model->weights().layers[trace.layer].mlp;
+  const Linear& first = mlp.gate.W ? mlp.gate : mlp.up;
+  const std::string where = fmt::format("layer {}", trace.layer);
+  const auto tell = [&](std::string_view, uint64_t done, uint64_t total) {
+    if (progress) progress(where, done, total);
+  };
+  LayerFit fit;
+  fit.layer = trace.layer;
+  fit.skips_second = bool(mlp.W_down_t);
+  fit.first_bytes = bytes_of(first.W);
+  fit.second_bytes = (mlp.gate.W ? bytes_of(mlp.up.W) : 0) + bytes_of(mlp.W_down_t ? mlp.W_down_t : mlp.down.W);
+  const NeuronStatistics statistics = neuron_statistics(trace, n_train);
+  fit.active = statistics.density;
+  if (statistics.density == 0) {
+    fit.note = fmt::format("layer {}: no neuron was active on the text; it stays exact", trace.layer);
+    return fit;
+  }
+  const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
+    DensityCurve curve = measure_curve(pool, *predictor, trace, n_train, trace.n_tokens - n_train);
+    fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
+  };
+  const auto wanted = [&](const char* kind) { return options.predictor == "auto" || options.predictor == kind; };
+  if (wanted("hot")) add("hot", make_hot_set(statistics, trace.n_embd));
+  if (!wanted("lowrank") && !wanted("svd")) return fit;
+
+  const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
+  const LowRankBasis basis = fit_basis(pool, first, down_norms(mlp), trace, n_train, ranks.back());
+  const auto add_low_rank = [&](const char* kind, LowRankFit low_rank) {
+    add_value(statistics, low_rank.bias);
+    for (DType dtype : {DType::kQ8_0, DType::kQ4_0})
+      add(fmt::format("{} {} {}", kind, low_rank.rank(), name_of(dtype)), make_low_rank(low_rank, dtype, false));
+  };
+  for (size_t rank : ranks) {
+    LowRankFit low_rank = truncate(basis, rank);
+    if (wanted("svd")) add_low_rank("svd", low_rank);
+    if (!wanted("lowrank")) continue;
+    TrainOptions train;
+    train.n_epochs = options.n_epochs;
+    train_low_rank(pool, low_rank, trace, n_train, train, tell);
+    add_low_rank("lowrank", std::move(low_rank));
+  }
+  return fit;
+}
+
+}  // namespace hunch

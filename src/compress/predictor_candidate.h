@@ -1,0 +1,39 @@
+// Predictors of one layer to choose from, each with what it costs and what it gives.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compress/low_rank_fit.h"
+#include "select/density_curve.h"
+#include "select/predictor.h"
+
+namespace hunch {
+
+struct PredictorCandidate {
+  std::string name;  // "lowrank 64 q8_0"
+  std::shared_ptr<const NeuronPredictor> predictor;
+  DensityCurve curve;  // lower hull; loss: share of the summed squared contributions that is left out
+};
+
+// What a layer's neurons did on some tokens of a trace.
+struct NeuronStatistics {
+  std::vector<float> frequency;  // [n_ff] share of the tokens with a contribution
+  std::vector<float> value;      // [n_ff] mean squared contribution over all tokens
+  double density = 0;            // mean frequency
+};
+NeuronStatistics neuron_statistics(const LayerTrace& trace, size_t n_tokens);
+
+// Adds to each neuron's score the logarithm of what it contributes on average when it contributes (relative to the
+// layer): from "how probable" to "how much is it worth", so that one threshold weighs neurons against each other.
+void add_value(const NeuronStatistics& statistics, std::span<float> bias);
+
+// The fit with its matrices in `dtype`, in memory of its own. Where rows are not whole blocks: f16.
+std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu);
+// Scores by mean squared contribution.
+std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
+
+// What thresholds on the predictor's scores give on the trace's tokens [first, first + n).
+DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const LayerTrace& trace, size_t first, size_t n);
+
+}  // namespace hunch

@@ -1,0 +1,248 @@
+#include "compress/sparsify.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/memory_info.h"
+#include "compress/layer_fit.h"
+#include "model/fingerprint.h"
+
+namespace hunch {
+namespace {
+
+struct Choice {
+  const PredictorCandidate* candidate = nullptr;  // none: exact
+  size_t point = 0;
+};
+
+class Sparsifier {
+ public:
+  Sparsifier(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress)
+      : engine_(engine), c_(engine.config()), options_(options), progress_(progress) {
+    check();
+    ids = ids.first(std::min({ids.size(), options.max_tokens, size_t{400000}}));
+    if (ids.size() < kMinSparsifyTokens)
+      fail(ErrorKind::kUsage, "the text has {} tokens; fitting predictors needs at least {}, and is better with 50,000", ids.size(),
+           kMinSparsifyTokens);
+    // A tenth each for calibration and check, at most what makes their errors small.
+    const size_t part = std::min<size_t>(ids.size() / 6, 16384);
+    check_ids_ = ids.last(part);
+    calibrate_ids_ = ids.subspan(ids.size() - 2 * part, part);
+    traced_ids_ = ids.first(ids.size() - part);
+    n_train_ = traced_ids_.size() - part;
+    report_.n_train = n_train_, report_.n_calibrate = part, report_.n_check = part;
+  }
+
+  SparsifyReport run() {
+    fit();
+    measure_sensitivity();
+    calibrate();
+    check_result();
+    describe();
+    return std::move(report_);
+  }
+
+ private:
+  void check() {
+    if (c_.moe.n_expert > 0)
+      fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; predictors work on dense MLPs", c_.moe.n_expert);
+    if (!is_relu_family(c_.activation))
+      fail(ErrorKind::kUnsupported, "the model's activation is never exactly zero: a neuron predictor needs a ReLU model");
+    if (options_.density != 0 && !(options_.density > 0 && options_.density <= 1))
+      fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options_.density);
+    if (!(options_.max_ppl_increase >= 0) || !std::isfinite(options_.max_ppl_increase))
+      fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options_.max_ppl_increase);
+  }
+
+  // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds.
+  void fit() {
+    const uint64_t per_layer = trace_bytes_per_token(c_, options_.input) * traced_ids_.size();
+    const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
+    const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
+    for (size_t first = 0; first < c_.n_layer; first += at_once) {
+      TraceOptions trace_options;
+      trace_options.first_layer = first;
+      trace_options.n_layers = std::min(at_once, c_.n_layer - first);
+      trace_options.input = options_.input;
+      std::vector<LayerTrace> traces = trace_layers(engine_, traced_ids_, trace_options, progress_);
+      for (LayerTrace& trace : traces) {
+        fits_.push_back(fit_layer(engine_, trace, n_train_, options_, progress_));
+        if (!fits_.back().note.empty()) report_.notes.push_back(fits_.back().note);
+        trace = {};
+      }
+    }
+  }
+
+  SparsePlan plan_of(std::span<const Choice> choices) const {
+    SparsePlan plan;
+    for (const Choice& c : choices)
+      plan.layers.push_back(c.candidate ? LayerPlan{c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold} : LayerPlan{});
+    return plan;
+  }
+
+  std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode, bool exact = false) {
+    std::vector<CompareMode> modes(1, {"dense", {}});
+    modes[0].context.mode = Mode::kDense;
+    if (exact) modes.push_back({"exact", {}});
+    for (const SparsePlan& plan : plans) {
+      CompareMode mode{plans.size() == 1 ? "sparse" : fmt::format("sparse {}", modes.size()), {}};
+      mode.context.mode = Mode::kSparse;
+      mode.context.plan = &plan;
+      modes.push_back(mode);
+    }
+    CompareOptions options;
+    options.perplexity.n_ctx = options.perplexity.stride = std::min<size_t>(c_.n_ctx_train, 512);
+    options.n_decode = n_decode;
+    return compare_modes(engine_, modes, ids, options);
+  }
+
+  // What a share of a layer's contributions is worth in the end: KL to dense when that layer alone is restricted.
+  void measure_sensitivity() {
+    constexpr size_t kAtOnce = 8;
+    sensitivity_.assign(c_.n_layer, 0.0);
+    std::vector<std::pair<size_t, Choice>> probes;
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      if (fits_[l].candidates.empty()) continue;
+      const PredictorCandidate& candidate = fits_[l].candidates.back();
+      size_t point = 0;  // near a twentieth missed
+      for (size_t p = 0; p < candidate.curve.size(); ++p)
+        if (std::abs(candidate.curve[p].loss - 0.05f) < std::abs(candidate.curve[point].loss - 0.05f)) point = p;
+      probes.push_back({l, {&candidate, point}});
+    }
+    const auto ids = calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
+    for (size_t first = 0; first < probes.size(); first += kAtOnce) {
+      throw_if_interrupted();
+      std::vector<SparsePlan> plans;
+      for (size_t i = first; i < std::min(first + kAtOnce, probes.size()); ++i) {
+        std::vector<Choice> choices(c_.n_layer);
+        choices[probes[i].first] = probes[i].second;
+        plans.push_back(plan_of(choices));
+      }
+      const std::vector<CompareRow> rows = measure(plans, ids, 0);
+      for (size_t i = 0; i < plans.size(); ++i) {
+        const auto& [layer, choice] = probes[first + i];
+        const double loss = choice.candidate->curve[choice.point].loss;
+        sensitivity_[layer] = std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
+      }
+      if (progress_) progress_("sensitivity", std::min(first + kAtOnce, probes.size()), probes.size());
+    }
+  }
+
+  // Every layer's best predictor and point when a unit of the model's MLP bytes is worth `price` of KL.
+  std::vector<Choice> choose(double price) const {
+    double unit = 0;
+    for (const LayerFit& f : fits_) unit += f.first_bytes + f.second_bytes;
+    std::vector<Choice> choices(fits_.size());
+    for (size_t l = 0; l < fits_.size(); ++l) {
+      double best = price * fits_[l].exact_bytes() / unit;
+      for (const PredictorCandidate& candidate : fits_[l].candidates)
+        for (size_t p = 0; p < candidate.curve.size(); ++p) {
+          const double cost = sensitivity_[l] * candidate.curve[p].loss + price * fits_[l].bytes(candidate, candidate.curve[p]) / unit;
+          if (cost < best) best = cost, choices[l] = {&candidate, p};
+        }
+    }
+    return choices;
+  }
+
+  double density_of(std::span<const Choice> choices) const {
+    double sum = 0;
+    for (const Choice& c : choices) sum += c.candidate ? c.candidate->curve[c.point].density : 1.0;
+    return sum / double(choices.size());
+  }
+
+  // The highest price, and so the fewest bytes, within the budget.
+  void calibrate() {
+    double low = -7, high = 3;  // log10 of the price
+    const int n_steps = options_.density > 0 ? 24 : 9;
+    for (int step = 0; step < n_steps; ++step) {
+      throw_if_interrupted();
+      const double middle = (low + high) / 2;
+      const std::vector<Choice> choices = choose(std::pow(10.0, middle));
+      if (options_.density > 0) {
+        (density_of(choices) > options_.density ? low : high) = middle;
+      } else {
+        const SparsePlan plan = plan_of(choices);
+        const CompareRow row = measure({&plan, 1}, calibrate_ids_, 0).back();
+        // With its standard error: a budget is to hold on other text too.
+        (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? low : high) = middle;
+        if (progress_) progress_("calibrate", uint64_t(step + 1), uint64_t(n_steps));
+      }
+    }
+    price_ = std::pow(10.0, options_.density > 0 ? high : low);
+    choices_ = choose(price_);
+    if (options_.density > 0 && density_of(choices_) > options_.density + 0.005) {
+      report_.met = false;
+      report_.notes.push_back(fmt::format("a density of {:.3f} cannot be met: the sparsest that these predictors offer is {:.3f}", options_.density,
+                                          density_of(choices_)));
+    }
+  }
+
+  void check_result() {
+    const auto increase = [&] { return report_.rows[2].perplexity / report_.rows[0].perplexity - 1; };
+    for (int attempt = 0;; ++attempt) {
+      const SparsePlan plan = plan_of(choices_);
+      report_.rows = measure({&plan, 1}, check_ids_, 64, true);
+      if (!std::isfinite(report_.rows[0].perplexity))
+        fail(ErrorKind::kFormat, "the dense model's perplexity is not a number; is the model file damaged?");
+      if (options_.density > 0 || increase() <= options_.max_ppl_increase) break;
+      if (attempt == 3) {
+        report_.met = false;
+        report_.notes.push_back(fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
+                                            options_.max_ppl_increase * 100, increase() * 100));
+        break;
+      }
+      report_.notes.push_back(fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase() * 100,
+                                          options_.max_ppl_increase * 100));
+      choices_ = choose(price_ /= 2);
+    }
+    if (std::ranges::none_of(choices_, [](const Choice& c) { return c.candidate; }))
+      report_.notes.push_back("no predictor saves bytes within this budget: every layer stays exact");
+  }
+
+  void describe() {
+    Sidecar& s = report_.sidecar;
+    const ModelFile& file = engine_.model->file();
+    s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
+    const CompareRow &dense = report_.rows[0], &sparse = report_.rows[2];
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.layers.resize(c_.n_layer);
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      const LayerFit& f = fits_[l];
+      SparsifyLayer row{"none", f.active};
+      row.exact_bytes = row.bytes = f.exact_bytes();
+      row.note = f.note;
+      if (const PredictorCandidate* chosen = choices_[l].candidate) {
+        const CurvePoint& p = chosen->curve[choices_[l].point];
+        row.predictor = chosen->name;
+        row.density = p.density, row.recall = p.recall, row.missed = p.loss;
+        row.predictor_bytes = chosen->predictor->bytes();
+        row.bytes = f.bytes(*chosen, p);
+        s.layers[l] = {chosen->predictor, options_.input, chosen->curve, choices_[l].point};
+        for (CurvePoint& point : s.layers[l].curve) point.loss *= float(sensitivity_[l]);
+      }
+      report_.layers.push_back(std::move(row));
+    }
+  }
+
+  const Engine& engine_;
+  const ModelConfig& c_;
+  const SparsifyOptions& options_;
+  const Progress& progress_;
+  std::span<const int32_t> traced_ids_, calibrate_ids_, check_ids_;  // the calibration's are the end of the traced
+  size_t n_train_ = 0;
+  std::vector<LayerFit> fits_;       // [n_layer]
+  std::vector<double> sensitivity_;  // [n_layer] KL per share of the contributions missed
+  double price_ = 0;
+  std::vector<Choice> choices_;
+  SparsifyReport report_;
+};
+
+}  // namespace
+
+SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress) {
+  return Sparsifier(engine, ids, options, progress).run();
+}
+
+}  // namespace hunch

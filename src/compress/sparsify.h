@@ -1,0 +1,50 @@
+// From a model and a text to a sidecar: trace, fit predictors, choose among them, set their thresholds to a budget.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "engine/compare.h"
+#include "model/sidecar.h"
+
+namespace hunch {
+
+struct SparsifyOptions {
+  size_t max_tokens = 50000;    // of the text; at most 400,000
+  std::string predictor = "auto";  // auto | lowrank | svd | hot
+  PredictorInput input = PredictorInput::kMlp;
+  size_t rank = 0;              // of lowrank and svd; 0: several, chosen by what they give for their bytes
+  size_t n_epochs = 6;          // of training, at most
+  double max_ppl_increase = 0.01;  // share; used where density is 0
+  double density = 0;           // mean share of the neurons over all layers, instead of a limit on the perplexity
+};
+
+struct SparsifyLayer {
+  std::string predictor;        // "lowrank 64 q8_0", or "none"
+  double active = 1;            // share of the neurons that are not zero
+  double density = 1, recall = 1, missed = 0;  // predicted; share of the active ones among them; of the squared contributions not
+  size_t predictor_bytes = 0;
+  double exact_bytes = 0, bytes = 0;  // of the MLP, per decoded token; predictor included
+  std::string note;
+};
+
+struct SparsifyReport {
+  Sidecar sidecar;
+  size_t n_train = 0, n_calibrate = 0, n_check = 0;  // tokens
+  std::vector<SparsifyLayer> layers;
+  std::vector<CompareRow> rows;  // dense, exact, sparse on the tokens kept for the check
+  bool met = true;
+  std::vector<std::string> notes;
+};
+
+// Least tokens that a text must have.
+constexpr size_t kMinSparsifyTokens = 1200;
+
+// The text's tokens are split by position: the first part is traced and fitted to, the next sets thresholds and chooses
+// predictors, the last is only used to measure what came out. Throws Error{kUsage} for a text that is too short or a budget
+// that makes no sense, Error{kUnsupported} for models without exact zeros or with experts, Error{kFormat} for activations
+// that are not finite, Error{kInterrupted}.
+SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress = {});
+
+}  // namespace hunch
