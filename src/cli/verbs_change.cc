@@ -1,4 +1,4 @@
-// The grammars of convert, quantize and pull.
+// The grammars of convert, quantize, sparsify and pull.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 
@@ -37,6 +37,34 @@ std::vector<Verb> changing_verbs() {
                  add_convert(g, *f);
                  return bind(f, quantize);
                }});
+  v.push_back(
+      {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",
+       "hunch sparsify model.gguf --text book.txt --max-ppl-increase 1%\n"
+       "hunch sparsify model.gguf --text book.txt --density 0.1 --predictor svd -o sparse.hunch\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<SparsifyFlags>();
+         add_model(g, f->model);
+         g.section("Text");
+         g.text("--text", f->text, "FILE", "text like what the model will read; its end is kept for the check");
+         g.count("--tokens", f->max_tokens, "N", "use the text's first N tokens, at most 400000");
+         g.section("Budget (give one)");
+         g.text("--max-ppl-increase", f->max_ppl_increase, "SHARE",
+                "perplexity may rise by this much: 1% or 0.01 (default: 1%)");
+         g.text("--density", f->density, "SHARE", "compute this share of the neurons, as a mean over tokens and layers");
+         g.section("Predictors");
+         g.choice("--predictor", f->predictor, {"auto", "lowrank", "svd", "hot"},
+                  "lowrank: trained two-layer classifiers; svd: their closed form, untrained; hot: the same neurons for "
+                  "every token; auto: for each layer whichever loses least for its bytes");
+         g.count("--rank", f->rank, "N", "of lowrank and svd; 0: several, chosen likewise");
+         g.choice("--look-ahead", f->look_ahead, {"none", "attention"},
+                  "predict from the MLP's own input, or from attention's input of the same layer, which is known "
+                  "earlier");
+         g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");
+         g.section("Output file");
+         g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
+         add_engine(g, f->model, nullptr);
+         return bind(f, sparsify);
+       }});
   v.push_back({"pull", "Fetch", "bring a model from the hub", "ID [options]",
                "hunch pull facebook/opt-125m\n"
                "hunch pull Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0\n",

@@ -24,7 +24,7 @@ double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& po
   return double(candidate.predictor->bytes()) + first_bytes * point.density + second_bytes * (skips_second ? active * point.recall : 1);
 }
 
-LayerFit fit_layer(const Engine& engine, const LayerTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress) {
+LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress) {
   ThreadPool& pool = *engine.pool;
   const MlpWeights& mlp = engine.model->weights().layers[trace.layer].mlp;
   const Linear& first = mlp.gate.W ? mlp.gate : mlp.up;
@@ -52,7 +52,7 @@ LayerFit fit_layer(const Engine& engine, const LayerTrace& trace, size_t n_train
   if (!wanted("lowrank") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
-  const LowRankBasis basis = fit_basis(pool, first, down_norms(mlp), trace, n_train, ranks.back());
+  const LowRankBasis basis = fit_basis(pool, first, neuron_norms(mlp), trace, n_train, ranks.back());
   const auto add_low_rank = [&](const char* kind, LowRankFit low_rank) {
     add_value(statistics, low_rank.bias);
     for (DType dtype : {DType::kQ8_0, DType::kQ4_0})

@@ -19,6 +19,6 @@ struct LayerFit {
 };
 
 // Fits to the trace's first n_train tokens and measures on the others.
-LayerFit fit_layer(const Engine& engine, const LayerTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress);
+LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress);
 
 }  // namespace hunch

@@ -17,7 +17,7 @@ struct Moments {
   Matrix C, K;  // cov(x, x), cov(x_mlp, x); K empty where the two are one
 };
 
-std::vector<double> mean_of(const LayerTrace& trace, const std::vector<f16>& values, size_t n_tokens) {
+std::vector<double> mean_of(const MlpTrace& trace, const std::vector<f16>& values, size_t n_tokens) {
   std::vector<double> mean(trace.n_embd);
   for (size_t t = 0; t < n_tokens; ++t)
     for (size_t i = 0; i < trace.n_embd; ++i) mean[i] += to_f32(values[t * trace.n_embd + i]);
@@ -25,7 +25,7 @@ std::vector<double> mean_of(const LayerTrace& trace, const std::vector<f16>& val
   return mean;
 }
 
-Matrix centred(const LayerTrace& trace, const std::vector<f16>& values, const std::vector<double>& mean, size_t first, size_t n) {
+Matrix centred(const MlpTrace& trace, const std::vector<f16>& values, const std::vector<double>& mean, size_t first, size_t n) {
   Matrix X(n, trace.n_embd);
   trace.read(values, first, X.view());
   for (size_t r = 0; r < n; ++r)
@@ -33,7 +33,7 @@ Matrix centred(const LayerTrace& trace, const std::vector<f16>& values, const st
   return X;
 }
 
-Moments moments_of(ThreadPool& pool, const LayerTrace& trace, size_t n_tokens) {
+Moments moments_of(ThreadPool& pool, const MlpTrace& trace, size_t n_tokens) {
   const bool ahead = !trace.mlp_input.empty();
   Moments m;
   m.mean_x = mean_of(trace, trace.input, n_tokens);
@@ -75,7 +75,7 @@ void weigh(Matrix& Z, std::span<const float> norms, int power) {
 }
 
 // Variance of z by neuron, from evenly spread tokens.
-std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const LayerTrace& trace, const std::vector<double>& mean, size_t n_tokens) {
+std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpTrace& trace, const std::vector<double>& mean, size_t n_tokens) {
   const size_t n = std::min<size_t>(n_tokens, 2048), step = n_tokens / n;
   std::vector<double> sum(first.W.rows), squares(first.W.rows);
   for (size_t t0 = 0; t0 < n; t0 += 256) {
@@ -95,7 +95,7 @@ std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const Laye
 
 }  // namespace
 
-LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const LayerTrace& trace, size_t n_tokens, size_t rank) {
+LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace, size_t n_tokens, size_t rank) {
   const size_t n = trace.n_embd;
   const Moments m = moments_of(pool, trace, n_tokens);
   const Matrix L = cholesky(pool, m.C, 1e-4);

@@ -40,7 +40,7 @@ struct OwnedLowRank {
 
 }  // namespace
 
-NeuronStatistics neuron_statistics(const LayerTrace& trace, size_t n_tokens) {
+NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens) {
   NeuronStatistics s;
   s.frequency.resize(trace.n_ff);
   s.value.resize(trace.n_ff);
@@ -92,7 +92,7 @@ std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& s, s
   return std::make_shared<HotSetPredictor>(std::move(scores), n_in);
 }
 
-DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const LayerTrace& trace, size_t first, size_t n) {
+DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first, size_t n) {
   constexpr size_t kBatch = 256;
   std::vector<Histogram> histograms(pool.n_threads());
   PredictorScratch scratch;

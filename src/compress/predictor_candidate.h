@@ -22,7 +22,7 @@ struct NeuronStatistics {
   std::vector<float> value;      // [n_ff] mean squared contribution over all tokens
   double density = 0;            // mean frequency
 };
-NeuronStatistics neuron_statistics(const LayerTrace& trace, size_t n_tokens);
+NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens);
 
 // Adds to each neuron's score the logarithm of what it contributes on average when it contributes (relative to the
 // layer): from "how probable" to "how much is it worth", so that one threshold weighs neurons against each other.
@@ -34,6 +34,6 @@ std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DTyp
 std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
 
 // What thresholds on the predictor's scores give on the trace's tokens [first, first + n).
-DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const LayerTrace& trace, size_t first, size_t n);
+DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first, size_t n);
 
 }  // namespace hunch

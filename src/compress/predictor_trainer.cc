@@ -42,7 +42,7 @@ float root_mean_square(std::span<const float> x) {
 
 class Trainer {
  public:
-  Trainer(ThreadPool& pool, LowRankFit& fit, const LayerTrace& trace, size_t n_tokens, const TrainOptions& options)
+  Trainer(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options)
       : pool_(pool), fit_(fit), trace_(trace), options_(options), adam_in_(fit.in.values.size()), adam_out_(fit.out.values.size()),
         adam_bias_(fit.bias.size()) {
     n_held_ = std::max<size_t>(n_tokens / 20, 1);
@@ -163,7 +163,7 @@ class Trainer {
 
   ThreadPool& pool_;
   LowRankFit& fit_;
-  const LayerTrace& trace_;
+  const MlpTrace& trace_;
   TrainOptions options_;
   AdamW adam_in_, adam_out_, adam_bias_;
   size_t n_train_ = 0, n_held_ = 0;
@@ -174,7 +174,7 @@ class Trainer {
 
 }  // namespace
 
-TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const LayerTrace& trace, size_t n_tokens, const TrainOptions& options,
+TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options,
                            const Progress& progress) {
   if (n_tokens < 2) fail(ErrorKind::kUsage, "a predictor cannot be trained on {} tokens", n_tokens);
   return Trainer(pool, fit, trace, n_tokens, options).train(progress);

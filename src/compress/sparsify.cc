@@ -62,12 +62,12 @@ class Sparsifier {
     const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
     const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
     for (size_t first = 0; first < c_.n_layer; first += at_once) {
-      TraceOptions trace_options;
+      MlpTraceOptions trace_options;
       trace_options.first_layer = first;
       trace_options.n_layers = std::min(at_once, c_.n_layer - first);
       trace_options.input = options_.input;
-      std::vector<LayerTrace> traces = trace_layers(engine_, traced_ids_, trace_options, progress_);
-      for (LayerTrace& trace : traces) {
+      std::vector<MlpTrace> traces = trace_mlps(engine_, traced_ids_, trace_options, progress_);
+      for (MlpTrace& trace : traces) {
         fits_.push_back(fit_layer(engine_, trace, n_train_, options_, progress_));
         if (!fits_.back().note.empty()) report_.notes.push_back(fits_.back().note);
         trace = {};
@@ -172,9 +172,9 @@ class Sparsifier {
     }
     price_ = std::pow(10.0, options_.density > 0 ? high : low);
     choices_ = choose(price_);
-    if (options_.density > 0 && density_of(choices_) > options_.density + 0.005) {
+    if (options_.density > 0 && density_of(choices_) > options_.density * 1.02) {
       report_.met = false;
-      report_.notes.push_back(fmt::format("a density of {:.3f} cannot be met: the sparsest that these predictors offer is {:.3f}", options_.density,
+      report_.notes.push_back(fmt::format("a density of {:.2g} cannot be met: the sparsest that these predictors offer is {:.2g}", options_.density,
                                           density_of(choices_)));
     }
   }

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <deque>
+#include <functional>
+#include <random>
 
 #include "base/error.h"
 #include "base/test_paths.h"
@@ -189,6 +192,105 @@ TEST(ForwardSelection, ExactSkipsZeroNeuronsAndCountsThem) {
   EXPECT_LT(active, all);
   const uint64_t row_bytes = model.config().n_embd * sizeof(float);
   EXPECT_EQ(stats[0].weight_bytes - stats[1].weight_bytes, (all - active) * row_bytes);
+}
+
+// Sparse mode with a predictor that says what is known in advance.
+class ForwardSparse : public ::testing::Test {
+ protected:
+  // A static set of neurons per layer.
+  struct Fixed : NeuronPredictor {
+    std::vector<float> scores;
+    size_t width;
+    void score(ThreadPool&, MatView<const float> X, MatView<float> out, PredictorScratch&) const override {
+      for (size_t t = 0; t < X.rows; ++t) std::ranges::copy(scores, out.row(t).begin());
+    }
+    std::string_view kind() const override { return "fixed"; }
+    size_t n_in() const override { return width; }
+    size_t n_ff() const override { return scores.size(); }
+    size_t bytes() const override { return 1000; }
+  };
+
+  ForwardSparse() {
+    const ModelConfig& c = model_.config();
+    std::mt19937 rng(1);
+    for (size_t l = 0; l < c.n_layer; ++l) {
+      Fixed& f = predictors_.emplace_back();
+      f.width = c.n_embd;
+      for (size_t k = 0; k < c.n_ff; ++k) f.scores.push_back(float(rng() % 100));
+    }
+  }
+  SparsePlan plan(float threshold) {
+    SparsePlan p;
+    for (size_t l = 0; l < predictors_.size(); ++l)
+      p.layers.push_back({&predictors_[l], l % 2 ? PredictorInput::kAttention : PredictorInput::kMlp, threshold});
+    return p;
+  }
+  std::vector<float> run(const std::function<void(Forward&)>& set, size_t at_once, ForwardStats* stats = nullptr,
+                         std::span<const TokenSelection> selections = {}) {
+    KvCache cache(Forward::kv_shape(model_.config()), 128);
+    Forward forward(model_, cache, pool_);
+    set(forward);
+    const auto sequence = cache.create();
+    const auto& ids = golden_.sequences[1].ids;
+    std::vector<float> out;
+    for (size_t first = 0; first < ids.size(); first += at_once) {
+      const size_t n = std::min(at_once, ids.size() - first);
+      std::vector<uint32_t> rows(n);
+      for (uint32_t i = 0; i < n; ++i) rows[i] = i;
+      const SequenceRun r{sequence, n};
+      const auto l = forward.run({std::span(ids).subspan(first, n), {&r, 1}, rows, selections.empty() ? selections : selections.subspan(first, n)});
+      out.insert(out.end(), l.data, l.data + l.rows * l.cols);
+    }
+    if (stats) *stats = forward.stats;
+    return out;
+  }
+
+  ThreadPool pool_{2};
+  Model model_{open_model(fixture("opt_sparse")).file, {}, pool_};
+  GoldenData golden_{fixture("opt_sparse") / "golden"};
+  std::deque<Fixed> predictors_;
+};
+
+TEST_F(ForwardSparse, PredictingEverythingIsDense) {
+  const SparsePlan all = plan(-1);
+  const auto want = run([](Forward& f) { f.mode = Mode::kDense; }, 1);
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &all; }, 1), want, 1e-5f);
+}
+
+TEST_F(ForwardSparse, ComputesThePredictedNeuronsAndNoOthers) {
+  const SparsePlan some = plan(60);
+  TokenSelection kept;
+  for (const Fixed& f : predictors_) {
+    std::vector<uint32_t> rows;
+    for (uint32_t k = 0; k < f.scores.size(); ++k)
+      if (f.scores[k] > 60) rows.push_back(k);
+    kept.neurons.push_back(Selection::of(rows, f.scores.size()));
+    kept.heads.push_back(Selection::all(model_.config().n_head));
+  }
+  const size_t n_tokens = golden_.sequences[1].ids.size();
+  const std::vector<TokenSelection> selections(n_tokens, kept);
+  const auto want = run([](Forward& f) { f.mode = Mode::kDense; }, n_tokens, nullptr, selections);
+  ForwardStats sparse, exact;
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some; }, 1, &sparse), want, 1e-5f);
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some; }, 3), want, 1e-5f);
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some, f.predict_every_token = true; }, n_tokens), want, 1e-5f);
+  run([](Forward& f) { f.mode = Mode::kExact; }, 1, &exact);
+  EXPECT_EQ(sparse.predictor_bytes, 1000 * n_tokens * predictors_.size());
+  for (size_t l = 0; l < predictors_.size(); ++l) EXPECT_EQ(sparse.active_neurons[l], n_tokens * kept.neurons[l].size());
+  EXPECT_LT(sparse.weight_bytes - sparse.predictor_bytes, exact.weight_bytes);
+}
+
+TEST_F(ForwardSparse, LongPassesAreDenseUnlessAsked) {
+  const SparsePlan none = plan(1000);
+  const size_t n_tokens = golden_.sequences[1].ids.size();
+  const auto dense = run([](Forward& f) { f.mode = Mode::kDense; }, n_tokens);
+  ForwardStats stats;
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &none; }, n_tokens, &stats), dense, 1e-5f);
+  EXPECT_EQ(stats.predictor_bytes, 0u);
+  const auto sparse = run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &none, f.predict_every_token = true; }, n_tokens);
+  float difference = 0;
+  for (size_t i = 0; i < dense.size(); ++i) difference = std::max(difference, std::abs(sparse[i] - dense[i]));
+  EXPECT_GT(difference, 1e-3f) << "no neuron at all was computed";
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace hunch {
 
 // One layer. A token's contribution of neuron k is |activation| * ||row k of W_down_t||: how far it moves the
 // stream. It is kept as a code of one byte, 0 for none, else in steps of an eighth of an octave.
-struct LayerTrace {
+struct MlpTrace {
   size_t layer = 0, n_embd = 0, n_ff = 0, n_tokens = 0;
   std::vector<f16> input;      // [n_tokens, n_embd] what the predictor will read
   std::vector<f16> mlp_input;  // the same for what the MLP reads, where that is something else; else empty
@@ -28,7 +28,7 @@ struct LayerTrace {
 // contribution^2 of a code, in units of scale^2; 0 for code 0.
 float squared_contribution(uint8_t code);
 
-struct TraceOptions {
+struct MlpTraceOptions {
   size_t first_layer = 0, n_layers = 0;
   PredictorInput input = PredictorInput::kMlp;
   size_t n_window = 512;  // tokens that see each other; at most the model's context
@@ -39,7 +39,7 @@ size_t trace_bytes_per_token(const ModelConfig& config, PredictorInput input);
 
 // Runs the text densely in windows and watches the layers. Throws Error{kFormat} naming layer and token where
 // an activation is not finite, Error{kInterrupted} on Ctrl-C, Error{kMemory} before taking more than there is.
-std::vector<LayerTrace> trace_layers(const Engine& engine, std::span<const int32_t> ids, const TraceOptions& options,
+std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
                                      const Progress& progress = {});
 
 }  // namespace hunch

@@ -1,4 +1,4 @@
-#include "compress/trace.h"
+#include "compress/mlp_trace.h"
 
 #include <array>
 #include <bit>
@@ -18,28 +18,28 @@ constexpr int kStepsPerOctave = 8;
 // Watches a dense pass and appends what it sees.
 class Recorder : public ForwardObserver {
  public:
-  Recorder(const Engine& engine, const TraceOptions& options, size_t n_tokens) : pool_(*engine.pool), options_(options) {
+  Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens) : pool_(*engine.pool), options_(options) {
     const ModelConfig& c = engine.config();
     traces_.resize(options.n_layers);
     for (size_t i = 0; i < options.n_layers; ++i) {
-      LayerTrace& t = traces_[i];
+      MlpTrace& t = traces_[i];
       t.layer = options.first_layer + i;
       t.n_embd = c.n_embd;
       t.n_ff = c.n_ff;
       t.input.reserve(n_tokens * c.n_embd);
       if (options.input == PredictorInput::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
       t.code.reserve(n_tokens * c.n_ff);
-      norms_.push_back(down_norms(engine.model->weights().layers[t.layer].mlp));
+      norms_.push_back(neuron_norms(engine.model->weights().layers[t.layer].mlp));
     }
   }
 
   void on_attention_input(size_t layer, MatView<const float> x) override {
-    LayerTrace* t = trace_of(layer);
+    MlpTrace* t = trace_of(layer);
     if (t && options_.input == PredictorInput::kAttention) append(x, t->input);
   }
 
   void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override {
-    LayerTrace* t = trace_of(layer);
+    MlpTrace* t = trace_of(layer);
     if (!t) return;
     append(mlp_in, options_.input == PredictorInput::kMlp ? t->input : t->mlp_input);
     const std::vector<float>& norm = norms_[layer - options_.first_layer];
@@ -65,10 +65,10 @@ class Recorder : public ForwardObserver {
         fail(ErrorKind::kFormat, "layer {}, token {} of the text: an activation is not finite; is the model file damaged?", layer, token);
   }
 
-  std::vector<LayerTrace> take() { return std::move(traces_); }
+  std::vector<MlpTrace> take() { return std::move(traces_); }
 
  private:
-  LayerTrace* trace_of(size_t layer) {
+  MlpTrace* trace_of(size_t layer) {
     return layer >= options_.first_layer && layer < options_.first_layer + traces_.size() ? &traces_[layer - options_.first_layer]
                                                                                            : nullptr;
   }
@@ -78,7 +78,7 @@ class Recorder : public ForwardObserver {
     for (size_t r = 0; r < x.rows; ++r) to_f16(x.row(r), std::span(to).subspan(first + r * x.cols, x.cols));
   }
   // The root mean square of the first batch's contributions that are not zero.
-  static void set_scale(LayerTrace& t, MatView<const float> ff_act, const std::vector<float>& norm) {
+  static void set_scale(MlpTrace& t, MatView<const float> ff_act, const std::vector<float>& norm) {
     double sum = 0;
     size_t n = 0;
     for (size_t i = 0; i < ff_act.rows; ++i)
@@ -88,14 +88,14 @@ class Recorder : public ForwardObserver {
   }
 
   ThreadPool& pool_;
-  TraceOptions options_;
-  std::vector<LayerTrace> traces_;
+  MlpTraceOptions options_;
+  std::vector<MlpTrace> traces_;
   std::vector<std::vector<float>> norms_;
 };
 
 }  // namespace
 
-void LayerTrace::read(const std::vector<f16>& from, size_t first, MatView<float> out) const {
+void MlpTrace::read(const std::vector<f16>& from, size_t first, MatView<float> out) const {
   for (size_t r = 0; r < out.rows; ++r)
     for (size_t c = 0; c < n_embd; ++c) out.row(r)[c] = to_f32(from[(first + r) * n_embd + c]);
 }
@@ -113,7 +113,7 @@ size_t trace_bytes_per_token(const ModelConfig& c, PredictorInput input) {
   return c.n_ff + c.n_embd * sizeof(f16) * (input == PredictorInput::kAttention ? 2 : 1);
 }
 
-std::vector<LayerTrace> trace_layers(const Engine& engine, std::span<const int32_t> ids, const TraceOptions& options, const Progress& progress) {
+std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options, const Progress& progress) {
   const uint64_t needed = trace_bytes_per_token(engine.config(), options.input) * ids.size() * options.n_layers;
   if (const uint64_t available = available_memory_bytes(); available && needed > available)
     fail(ErrorKind::kMemory, "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),

@@ -1,0 +1,182 @@
+// Fitting, training and measuring predictors on activations whose law is known.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "base/codec.h"
+#include "compress/low_rank_fit.h"
+#include "compress/predictor_candidate.h"
+#include "compress/predictor_trainer.h"
+#include "select/threshold.h"
+
+namespace hunch {
+namespace {
+
+constexpr size_t kEmbd = 64, kFf = 96, kTokens = 3000, kTrue = 6;
+
+// An MLP whose W_up has rank kTrue, on correlated inputs with a mean. With `ahead`, the predictor sees the inputs
+// through a noisy mixing, as from before attention.
+struct Layer {
+  explicit Layer(bool ahead = false, uint32_t seed = 1) : W(kFf, kEmbd) {
+    std::mt19937 rng(seed);
+    std::normal_distribution<float> normal;
+    Matrix a(kFf, kTrue), b(kTrue, kEmbd), mix(kEmbd, kEmbd), unmix(kEmbd, kEmbd);
+    for (Matrix* m : {&a, &b, &mix, &unmix})
+      for (float& v : m->values) v = normal(rng);
+    ThreadPool pool(1);
+    W = multiply_nn(pool, a.view(), b.weights());
+    scale(0.1f, W.values);
+    first.W = W.weights();
+    for (size_t k = 0; k < kFf; ++k) first.bias.push_back(normal(rng) - 1);
+    norms.assign(kFf, 1.0f);
+    for (size_t k = 0; k < kFf; k += 3) norms[k] = 2;
+    trace.n_embd = kEmbd, trace.n_ff = kFf, trace.n_tokens = kTokens;
+    Matrix X(kTokens, kEmbd);
+    for (float& v : X.values) v = normal(rng);
+    X = multiply_nn(pool, X.view(), mix.weights());
+    scale(0.125f, X.values);
+    for (size_t t = 0; t < kTokens; ++t) X.row(t)[5] += 3;
+    Matrix seen = ahead ? multiply_nn(pool, X.view(), unmix.weights()) : X;
+    if (ahead)
+      for (float& v : seen.values) v += 0.05f * normal(rng);
+    for (float v : seen.values) trace.input.push_back(to_f16(v));
+    if (ahead)
+      for (float v : X.values) trace.mlp_input.push_back(to_f16(v));
+    const Matrix Z = multiply_nt(pool, X.view(), W.weights());
+    for (size_t t = 0; t < kTokens; ++t)
+      for (size_t k = 0; k < kFf; ++k) {
+        const float c = std::max(Z.row(t)[k] + first.bias[k], 0.0f) * norms[k];
+        trace.code.push_back(c > 0 ? uint8_t(std::clamp(std::lround(std::log2(c) * 8) + 128L, 1L, 255L)) : 0);
+      }
+  }
+  static void scale(float s, std::vector<float>& v) {
+    for (float& x : v) x *= s;
+  }
+
+  Matrix W;
+  Linear first;
+  std::vector<float> norms;
+  MlpTrace trace;
+};
+
+// Share of the (token, neuron) pairs on whose activity the sign of the score is right, and recall.
+std::pair<double, double> accuracy(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace) {
+  Matrix X(trace.n_tokens, trace.n_embd), S(trace.n_tokens, trace.n_ff);
+  trace.read(trace.input, 0, X.view());
+  PredictorScratch scratch;
+  predictor.score(pool, X.view(), S.view(), scratch);
+  size_t right = 0, active = 0, found = 0;
+  for (size_t i = 0; i < S.values.size(); ++i) {
+    const bool is = trace.code[i] != 0, says = S.values[i] > 0;
+    right += is == says;
+    active += is;
+    found += is && says;
+  }
+  return {double(right) / double(S.values.size()), double(found) / double(active)};
+}
+
+TEST(LowRankFit, FindsALowRankLawExactly) {
+  ThreadPool pool(2);
+  const Layer layer;
+  const LowRankBasis basis = fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32);
+  const auto full = accuracy(pool, *make_low_rank(truncate(basis, kTrue), DType::kF32, false), layer.trace);
+  EXPECT_GT(full.first, 0.995);
+  const auto half = accuracy(pool, *make_low_rank(truncate(basis, kTrue / 2), DType::kF32, false), layer.trace);
+  EXPECT_LT(half.first, full.first);
+  EXPECT_GT(half.first, 0.7) << "half of the directions, the leading ones, tell most";
+}
+
+TEST(LowRankFit, LooksAheadThroughALinearMap) {
+  ThreadPool pool(2);
+  const Layer layer(true);
+  const LowRankBasis basis = fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32);
+  EXPECT_GT(accuracy(pool, *make_low_rank(truncate(basis, 32), DType::kF32, false), layer.trace).first, 0.97);
+}
+
+TEST(LowRankFit, EightBitsCostLittle) {
+  ThreadPool pool(1);
+  const Layer layer;
+  const LowRankFit fit = truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), 32);
+  const auto q8 = make_low_rank(fit, DType::kQ8_0, false), q4 = make_low_rank(fit, DType::kQ4_0, false);
+  EXPECT_GT(accuracy(pool, *q8, layer.trace).first, 0.97);
+  EXPECT_LT(q4->bytes(), q8->bytes());
+}
+
+TEST(Trainer, LearnsFromNoiseAndFavoursRecall) {
+  ThreadPool pool(2);
+  const Layer layer;
+  std::mt19937 rng(3);
+  std::normal_distribution<float> normal;
+  LowRankFit fit;
+  fit.in = Matrix(8, kEmbd), fit.out = Matrix(kFf, 8), fit.bias.assign(kFf, 0.1f);
+  for (Matrix* m : {&fit.in, &fit.out})
+    for (float& v : m->values) v = 0.1f * normal(rng);
+  TrainOptions options;
+  options.n_epochs = 30;
+  options.batch = 128;
+  options.rate = 0.05;
+  const TrainReport report = train_low_rank(pool, fit, layer.trace, kTokens, options);
+  EXPECT_LT(report.loss, 0.4 * report.loss_before);
+  const auto [right, recall] = accuracy(pool, *make_low_rank(fit, DType::kF32, false), layer.trace);
+  EXPECT_GT(right, 0.9);
+  EXPECT_GT(recall, 0.95);
+}
+
+TEST(Trainer, NeverReturnsWorseThanItGot) {
+  ThreadPool pool(1);
+  const Layer layer;
+  LowRankFit fit = truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), kTrue);
+  const LowRankFit before = fit;
+  TrainOptions options;
+  options.rate = 50;  // destroys everything at once
+  const TrainReport report = train_low_rank(pool, fit, layer.trace, kTokens, options);
+  EXPECT_EQ(report.loss, report.loss_before);
+  EXPECT_EQ(fit.out.values, before.out.values);
+}
+
+TEST(Curve, SaysWhatItsThresholdsDo) {
+  ThreadPool pool(2);
+  const Layer layer;
+  const auto predictor = make_low_rank(truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), 3), DType::kF32, false);
+  const size_t first = kTokens - 500;
+  const DensityCurve curve = measure_curve(pool, *predictor, layer.trace, first, 500);
+  ASSERT_GT(curve.size(), 5u);
+  Matrix X(500, kEmbd), S(500, kFf);
+  layer.trace.read(layer.trace.input, first, X.view());
+  PredictorScratch scratch;
+  predictor->score(pool, X.view(), S.view(), scratch);
+  for (const CurvePoint& p : curve) {
+    double chosen = 0, active = 0, found = 0, value = 0, lost = 0;
+    Selection selection;
+    for (size_t t = 0; t < 500; ++t) {
+      select_above(S.row(t), p.threshold, selection);
+      chosen += double(selection.size());
+      for (size_t k = 0; k < kFf; ++k) {
+        const uint8_t code = layer.trace.codes(first + t)[k];
+        const bool in = std::ranges::binary_search(selection.rows(), uint32_t(k));
+        active += code != 0, found += code != 0 && in;
+        value += squared_contribution(code), lost += in ? 0 : squared_contribution(code);
+      }
+    }
+    EXPECT_NEAR(p.density, chosen / (500.0 * kFf), 2e-3);
+    EXPECT_NEAR(p.recall, found / active, 2e-3);
+    EXPECT_NEAR(p.loss, lost / value, 2e-3);
+  }
+}
+
+TEST(HotSet, RanksByMeanSquaredContribution) {
+  const Layer layer;
+  const NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
+  EXPECT_GT(s.density, 0.05);
+  EXPECT_LT(s.density, 0.6);
+  ThreadPool pool(1);
+  PredictorScratch scratch;
+  Matrix X(1, kEmbd), S(1, kFf);
+  make_hot_set(s, kEmbd)->score(pool, X.view(), S.view(), scratch);
+  for (size_t k = 1; k < kFf; ++k) EXPECT_EQ(s.value[k] > s.value[0], S.values[k] > S.values[0]) << k;
+}
+
+}  // namespace
+}  // namespace hunch

@@ -1,0 +1,75 @@
+"""sparsify writes what sparse mode reads, and says plainly what it cannot do."""
+import os
+import random
+import shutil
+import unittest
+
+from fixtures import GOLDEN, CliTest, write_tokenizer
+
+
+class Sparsify(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        rng = random.Random(1)
+        words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
+        cls.text = os.path.join(cls.dir, "text.txt")
+        with open(cls.text, "w", encoding="utf-8") as f:
+            f.write(" ".join(rng.choice(words) for _ in range(700)))
+
+    def sparsify(self, *arguments, **more):
+        return self.hunch("sparsify", self.opt, "--text", self.text, "--predictor", "svd", "--rank", "32", "--threads", "1", *arguments, **more)
+
+    def test_the_sidecar_is_found_and_used(self):
+        answer = self.sparsify("--density", "0.4", "--json").json
+        self.assertEqual(answer["out"], self.opt + ".hunch")
+        self.assertTrue(answer["met"])
+        self.assertEqual(list(answer["modes"]), ["dense", "exact", "sparse"])
+        self.assertEqual(len(answer["layers"]), 2)
+        for layer in answer["layers"]:
+            self.assertLessEqual(layer["density"], 1)
+            self.assertLessEqual(layer["missed"], 1)
+        self.assertLess(answer["modes"]["sparse"]["bytes_per_token"], answer["modes"]["dense"]["bytes_per_token"])
+        run = self.hunch("run", self.opt, "-p", "the end", "-n", "6", "--mode", "sparse", "--ignore-end", "--json").json
+        self.assertEqual(run["n_generated"], 6)
+        modes = self.hunch("eval", self.opt, "--text", self.text, "--max-tokens", "300", "--compare", "dense,exact,sparse,sparse:0.1", "--json").json["modes"]
+        self.assertLess(modes["sparse:0.1"]["density_mlp"], modes["sparse"]["density_mlp"])
+        self.assertGreater(modes["sparse:0.1"]["kl"], modes["sparse"]["kl"])
+        self.hunch("bench", self.opt, "--mode", "sparse", "--prompt", "8", "--generate", "4", "--repeats", "1")
+
+    def test_tables_for_people(self):
+        out = self.path("tables.hunch")
+        result = self.sparsify("--density", "40%", "--look-ahead", "attention", "-o", out)
+        self.assertIn("recall", result.text)
+        self.assertIn("perplexity", result.text)
+        self.assertIn(out, result.err)
+        self.hunch("run", self.opt, "-p", "a", "-n", "2", "--mode", "sparse", "--sidecar", out)
+
+    def test_a_budget_out_of_reach_is_said_and_exits_1(self):
+        result = self.sparsify("--density", "0.00001", "-o", self.path("unmet.hunch"), code=1)
+        self.assertIn("cannot be met", result.err)
+
+    def test_bad_input(self):
+        self.refused(2, "sparsify", self.opt, says="--text")
+        self.refused(2, "sparsify", self.opt, "--text", self.write("short.txt", "too short"), says="needs at least")
+        self.refused(2, "sparsify", self.opt, "--text", self.text, "--density", "0.1", "--max-ppl-increase", "1%", says="one budget")
+        self.refused(2, "sparsify", self.opt, "--text", self.text, "--density", "2", says="--density")
+        self.refused(2, "sparsify", self.opt, "--text", self.text, "--max-ppl-increase", "lots", says="--max-ppl-increase")
+        self.refused(2, "run", self.opt, "-p", "a", "--density", "0.2", says="--mode sparse")
+        self.refused(1, "run", self.opt, "-p", "a", "--mode", "sparse", "--sidecar", self.path("absent.hunch"), says="absent.hunch")
+
+    def test_a_missing_broken_or_foreign_sidecar_is_named(self):
+        other = self.path("other")
+        shutil.copytree(os.path.join(GOLDEN, "opt_350m_style"), other)
+        write_tokenizer(other)
+        self.refused(1, "run", other, "--ids", "1,2", "--mode", "sparse", says="hunch sparsify")
+        self.sparsify("--density", "0.5", "-o", other + ".hunch")
+        self.hunch("run", other, "--ids", "1,2", "-n", "1")
+        self.refused(1, "run", other, "--ids", "1,2", "--mode", "sparse", says=("other.hunch", "was made for"))
+        self.write("other.hunch", "GGUF but not really")
+        self.hunch("run", other, "--ids", "1,2", "-n", "1")
+        self.refused(1, "run", other, "--ids", "1,2", "--mode", "sparse", says="other.hunch")
+
+
+if __name__ == "__main__":
+    unittest.main()
