@@ -17,14 +17,14 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--text", required=True, help="text to fit to; its end is kept for the check")
     parser.add_argument("--budgets", default="0.2%,0.5%,1%,2%,5%,10%", help="comma-separated increases of perplexity")
-    parser.add_argument("rest", nargs="*", help="after --: options for hunch sparsify")
-    args = parser.parse_args()
+    parser.epilog = "Other options go to hunch sparsify."
+    args, rest = parser.parse_known_args()
     print("| budget | perplexity dense → sparse | change | KL, nats | same top token | MLP density | recall | MB per token dense / exact / sparse |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for budget in args.budgets.split(","):
             command = [args.hunch, "sparsify", args.model, "--text", args.text, "--max-ppl-increase", budget,
-                       "-o", os.path.join(folder, "sidecar.hunch"), "--json", *args.rest]
+                       "-o", os.path.join(folder, "sidecar.hunch"), "--json", *rest]
             run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
             answer = json.loads(run.stdout)
             if "error" in answer:
