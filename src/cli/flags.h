@@ -130,6 +130,14 @@ struct SynthFlags {
   std::string shape, out, type = "f16", layout = "auto", activation;
   std::optional<uint64_t> n_layer, n_embd, n_ff, n_head, n_kv_head, n_vocab, n_ctx;  // none: the shape's
   uint64_t seed = 1;
+  double density = 0;  // 0: nothing planted, or the profile's own
+  std::string density_profile;
+  double head_density = 1;
+  size_t n_contexts = 64;
+  double next_token_margin = 1.5;
+  std::string text;
+  size_t n_text_tokens = 100000;
+  uint64_t text_seed = 1;
 };
 
 struct PullFlags {

@@ -1,25 +1,22 @@
-// hunch synth: write a random model of a chosen shape.
+// hunch synth: write a random model of a chosen shape, and text for it.
 #include "compress/synth.h"
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/console.h"
 #include "cli/flags.h"
+#include "compress/synth_profile.h"
+#include "compress/synth_text.h"
 #include "model/architecture.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
 namespace {
 
-SynthOptions synth_options(const SynthFlags& flags) {
-  SynthOptions options;
-  options.shape = synth_shape(flags.shape);
-  options.dtype = *dtype_from_name(flags.type);  // the grammar let only names of the table pass
-  options.seed = flags.seed;
-  if (flags.layout == "rows") options.down = DownFile::kRows;
-  if (flags.layout == "neuron") options.down = DownFile::kNeuron;
-  SynthShape& s = options.shape;
+SynthShape shape_of(const SynthFlags& flags) {
+  SynthShape s = synth_shape(flags.shape);
   const auto change = [&](size_t& size, const std::optional<uint64_t>& value) {
     if (value) size = *value;
   };
@@ -33,10 +30,63 @@ SynthOptions synth_options(const SynthFlags& flags) {
   change(s.n_vocab, flags.n_vocab);
   change(s.n_ctx, flags.n_ctx);
   if (!flags.activation.empty()) s.activation = activation_from_name(flags.activation);
-  if (options.down == DownFile::kNeuron && !is_relu_family(s.activation))
+  validate(s);
+  return s;
+}
+
+SynthPlanting planting_of(const SynthFlags& flags, const SynthShape& shape) {
+  SynthPlanting p;
+  p.head_density = flags.head_density;
+  p.n_contexts = flags.n_contexts;
+  p.next_token_margin = flags.next_token_margin;
+  if (flags.density < 0) fail(ErrorKind::kUsage, "--density: expected more than 0, found {:g}", flags.density);
+  if (flags.density_profile == "opt") {
+    p.density = opt_density_profile(shape.n_layer, flags.density);
+  } else if (!flags.density_profile.empty()) {
+    fail(ErrorKind::kUsage, "--density-profile: expected opt, found '{}'", flags.density_profile);
+  } else if (flags.density > 0) {
+    p.density.assign(shape.n_layer, flags.density);
+  } else if (flags.head_density != 1 || !flags.text.empty()) {
+    fail(ErrorKind::kUsage, "{} needs a planted model; give --density or --density-profile too",
+         flags.text.empty() ? "--head-density" : "--text");
+  }
+  return p;
+}
+
+SynthOptions synth_options(const SynthFlags& flags) {
+  SynthOptions options;
+  options.shape = shape_of(flags);
+  options.dtype = *dtype_from_name(flags.type);  // the grammar let only names of the table pass
+  options.seed = flags.seed;
+  options.planting = planting_of(flags, options.shape);
+  if (flags.layout == "rows") options.down = DownFile::kRows;
+  if (flags.layout == "neuron") options.down = DownFile::kNeuron;
+  if (options.down == DownFile::kNeuron && !is_relu_family(options.shape.activation))
     fail(ErrorKind::kUsage, "--layout neuron: the activation of {} is never exactly zero; use --activation relu",
-         s.name);
+         flags.shape);
   return options;
+}
+
+void check_output(const std::string& path) {
+  std::error_code ec;
+  if (fs::is_directory(path, ec)) fail(ErrorKind::kUsage, "'{}' is a folder; expected the file to write", path);
+}
+
+void write_text(const SynthFlags& flags, const SynthOptions& options) {
+  const std::vector<int32_t> ids = synth_text_ids(options, flags.n_text_tokens, flags.text_seed);
+  AtomicFile file(flags.text);
+  file.write(synth_text(ids) + "\n");
+  file.commit();
+}
+
+void say(const SynthFlags& flags, const SynthReport& report, uint64_t file_bytes, double seconds) {
+  if (!report.notes.empty())
+    note(fmt::format("note: {}{}", report.notes[0],
+                     report.notes.size() > 1 ? fmt::format(" (and {} more like this)", report.notes.size() - 1) : ""));
+  if (!flags.out.empty())
+    note(fmt::format("wrote {}: {} parameters in {} tensors, {}, in {:.1f} s", flags.out,
+                     human_count(double(report.n_params)), report.n_tensors, human_bytes(double(file_bytes)), seconds));
+  if (!flags.text.empty()) note(fmt::format("wrote {}: {} tokens", flags.text, grouped(flags.n_text_tokens)));
 }
 
 }  // namespace
@@ -47,39 +97,38 @@ int synth(const SynthFlags& flags) {
     for (const SynthShape& s : synth_shapes()) names.push_back(s.name);
     fail(ErrorKind::kUsage, "which shape? give --shape {}", fmt::join(names, "|"));
   }
-  if (flags.out.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
-  std::error_code ec;
-  if (fs::is_directory(flags.out, ec))
-    fail(ErrorKind::kUsage, "'{}' is a folder; -o names the GGUF file to write", flags.out);
+  if (flags.out.empty() && flags.text.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
+  check_output(flags.out);
+  check_output(flags.text);
   const SynthOptions options = synth_options(flags);
-  ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
   const Timer timer;
+  if (!flags.text.empty()) write_text(flags, options);
   SynthReport report;
-  {
+  if (!flags.out.empty()) {
+    ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
     ProgressBar bar(!flags.model.quiet);
     report = write_synth(flags.out, options, pool, bar.progress());
   }
-  const uint64_t file_bytes = fs::file_size(flags.out, ec);
+  std::error_code ec;
+  const uint64_t file_bytes = flags.out.empty() ? 0 : fs::file_size(flags.out, ec);
   if (flags.model.json) {
     print_json({{"out", flags.out},
                 {"shape", flags.shape},
                 {"arch", options.shape.arch},
                 {"type", flags.type},
                 {"seed", flags.seed},
+                {"density", options.planting.density},
+                {"head_density", options.planting.head_density},
                 {"n_params", report.n_params},
                 {"n_tensors", report.n_tensors},
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},
+                {"text", flags.text},
+                {"n_text_tokens", flags.text.empty() ? 0 : flags.n_text_tokens},
                 {"notes", report.notes}});
     return 0;
   }
-  if (flags.model.quiet) return 0;
-  if (!report.notes.empty())
-    note(fmt::format("note: {}{}", report.notes[0],
-                     report.notes.size() > 1 ? fmt::format(" (and {} more like this)", report.notes.size() - 1) : ""));
-  note(fmt::format("wrote {}: {} parameters in {} tensors, {}, in {:.1f} s", flags.out,
-                   human_count(double(report.n_params)), report.n_tensors, human_bytes(double(file_bytes)),
-                   timer.seconds()));
+  if (!flags.model.quiet) say(flags, report, file_bytes, timer.seconds());
   return 0;
 }
 

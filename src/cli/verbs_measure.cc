@@ -26,6 +26,18 @@ void add_synth(Grammar& g, SynthFlags& f) {
   g.count("--n-ctx", f.n_ctx, "N", "longest context, tokens");
   g.text("--activation", f.activation, "NAME",
          "relu, relu2, silu, gelu, gelu_new or quick_gelu, instead of the shape's");
+  g.section("Contextual sparsity to plant (docs/synth.md; without a density, weights are plain noise)");
+  g.real("--density", f.density, "D", "share of the MLP's neurons that a token activates, 0.01 to 0.9", "none");
+  g.text("--density-profile", f.density_profile, "NAME",
+         "opt: a density per layer, as measured in OPT-6.7B; with --density, scaled to that mean");
+  g.real("--head-density", f.head_density, "D", "share of the heads whose output is not near zero");
+  g.count("--contexts", f.n_contexts, "N", "contexts that texts fall into");
+  g.real("--next-token-margin", f.next_token_margin, "M",
+         "how far the most probable next token stands above its rivals, in deviations of a logit");
+  g.section("Text of the planted language");
+  g.text("--text", f.text, "FILE", "write a text in stretches of single contexts; without -o, only that");
+  g.count("--text-tokens", f.n_text_tokens, "N", "its length, tokens");
+  g.count("--text-seed", f.text_seed, "N", "another seed gives another text of the same language");
 }
 
 }  // namespace
@@ -73,9 +85,9 @@ std::vector<Verb> measuring_verbs() {
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
        }});
-  v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks",
-               "--shape NAME -o FILE [options]",
+  v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks", "--shape NAME -o FILE [options]",
                "hunch synth --shape opt-1.3b --type q4_0 -o opt.gguf\n"
+               "hunch synth --shape opt-6.7b --density-profile opt --head-density 0.42 -o opt.gguf --text opt.txt\n"
                "hunch synth --shape llama-3b --n-layer 4 --type q8_0 -o llama.gguf\n",
                [](Grammar& g) {
                  auto f = std::make_shared<SynthFlags>();

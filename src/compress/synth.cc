@@ -49,6 +49,14 @@ Metadata metadata(const SynthOptions& options) {
   }
   if (s.activation != (s.gated() ? Activation::kSilu : Activation::kRelu))
     meta.set(s.arch + ".activation", std::string(activation_name(s.activation)));
+  if (!options.planting.density.empty()) {  // for whoever reads the file; hunch does not
+    const SynthPlanting& p = options.planting;
+    meta.set("hunch.synth.density", MetaArray(std::vector<float>(p.density.begin(), p.density.end())));
+    meta.set("hunch.synth.head_density", float(p.head_density));
+    meta.set("hunch.synth.contexts", uint32_t(p.n_contexts));
+    meta.set("hunch.synth.next_token_margin", float(p.next_token_margin));
+    meta.set("hunch.synth.seed", options.seed);
+  }
   write_tokenizer_to_gguf(synth_tokenizer(s.n_vocab), meta);
   return meta;
 }

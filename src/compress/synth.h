@@ -9,11 +9,20 @@
 
 namespace hunch {
 
+// Contextual sparsity to plant; without a density, weights are plain noise.
+struct SynthPlanting {
+  std::vector<double> density;  // [n_layer] share of the MLP's neurons that a token activates; or empty
+  double head_density = 1;      // share of the heads whose output is not near zero
+  size_t n_contexts = 64;
+  double next_token_margin = 1.5;  // of the most probable next token over its rivals, in logit deviations
+};
+
 struct SynthOptions {
   SynthShape shape;
   DType dtype = DType::kF16;
   DownFile down = DownFile::kAuto;  // kAuto: neuron-major where the activation has exact zeros
   uint64_t seed = 1;
+  SynthPlanting planting;
 };
 
 struct SynthReport {

@@ -17,7 +17,9 @@ struct SynthTensor {
 };
 
 // Weights scaled so that the residual stream keeps its norm (each branch adds little to it), pre-activations
-// have deviation 1, and logits deviation kLogitDeviation.
+// have deviation 1, and logits deviation 2. With options.planting, also the structure that docs/synth.md
+// describes. The functions share what they need; `options` need not outlive them. Throws Error{kUsage} for
+// planting that the shape has no room for.
 std::vector<SynthTensor> synth_tensors(const SynthOptions& options);
 
 }  // namespace hunch
