@@ -15,6 +15,15 @@ namespace hunch::cli {
 namespace fs = std::filesystem;
 namespace {
 
+// A name that nobody knows is bad usage here, not an unsupported model.
+Activation activation_of(const std::string& name) {
+  try {
+    return activation_from_name(name);
+  } catch (const Error& e) {
+    fail(ErrorKind::kUsage, "--activation: {}", e.what());
+  }
+}
+
 SynthShape shape_of(const SynthFlags& flags) {
   SynthShape s = synth_shape(flags.shape);
   const auto change = [&](size_t& size, const std::optional<uint64_t>& value) {
@@ -29,7 +38,7 @@ SynthShape shape_of(const SynthFlags& flags) {
   change(s.n_kv_head, flags.n_kv_head);
   change(s.n_vocab, flags.n_vocab);
   change(s.n_ctx, flags.n_ctx);
-  if (!flags.activation.empty()) s.activation = activation_from_name(flags.activation);
+  if (!flags.activation.empty()) s.activation = activation_of(flags.activation);
   validate(s);
   return s;
 }

@@ -15,7 +15,7 @@ class BadUsage(CliTest):
         self.assertTrue(self.hunch("--version").text.startswith("hunch "))
 
     def test_every_verb_has_help_with_an_example(self):
-        for verb in "run chat template logits tokenize detokenize inspect eval bench convert quantize pull".split():
+        for verb in "run chat template logits tokenize detokenize inspect eval bench convert quantize pull synth".split():
             text = self.hunch("help", verb).text
             self.assertEqual(self.hunch(verb, "--help").text, text)
             self.assertIn(f"hunch {verb}", text)
