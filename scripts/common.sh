@@ -27,6 +27,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev l
   libutf8proc-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libedit-dev)
 TEST_PACKAGES=(libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2)
 FUZZ_PACKAGES=(clang)
+TIDY_PACKAGES=(clang-tidy)
 
 # The fuzz preset needs clang's runtime of the same version, whose package has another name on each release.
 install_clang_runtime() {

@@ -167,7 +167,7 @@ class Sparsifier {
         const CompareRow row = measure({&plan, 1}, calibrate_ids_, 0).back();
         // With its standard error: a budget is to hold on other text too.
         (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? low : high) = middle;
-        if (progress_) progress_("calibrate", uint64_t(step + 1), uint64_t(n_steps));
+        if (progress_) progress_("calibrate", uint64_t(step) + 1, uint64_t(n_steps));
       }
     }
     price_ = std::pow(10.0, options_.density > 0 ? high : low);

@@ -70,7 +70,8 @@ void PlantedRows::key(size_t layer, const std::string& name, size_t row, size_t 
   SynthNoise pattern(o_.seed, fmt::format("blk.{}.keys", layer), head / n_sharing * d_head + i);
   const size_t n_contexts = tokens_.n_contexts(), n_known = std::min(n_contexts, kContextsPerKeyRow);
   // A row adds amplitude^2 to q . k where it knows the context.
-  const double n_rows = double(d_head - d_head / 2) * double(n_known) / double(n_contexts);
+  const size_t n_upper = d_head - d_head / 2;
+  const double n_rows = double(n_upper) * double(n_known) / double(n_contexts);
   const double amplitude = std::sqrt(kContextScore * std::sqrt(double(d_head)) / n_rows);
   const float weight = float(amplitude / (root * std::sqrt(kContextEnergy / stream)));
   const size_t first = pattern.below(n_contexts), step = n_contexts / n_known;

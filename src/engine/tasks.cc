@@ -35,7 +35,9 @@ class Scorer {
       : tokenizer_(engine.need_tokenizer()), context_(engine, sized(engine, options)) {}
 
   Score score(const std::string& before, const std::string& continuation) {
-    auto [ids, n_before] = encode_pair(tokenizer_, before, continuation);
+    auto pair = encode_pair(tokenizer_, before, continuation);
+    std::vector<int32_t> ids = std::move(pair.first);  // not a structured binding: clang 14 captures none in a lambda
+    size_t n_before = pair.second;
     if (n_before == 0) {  // nothing to predict the first token from: the harness puts end-of-text there
       const auto& spec = tokenizer_.spec();
       ids.insert(ids.begin(), spec.bos.value_or(spec.eos.value_or(0)));

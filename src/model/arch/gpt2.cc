@@ -29,7 +29,8 @@ void import(HfImport& hf) {
   hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_epsilon"}, 1e-5));
   import_activation(hf, hf.config_string({"activation_function"}, "gelu_new"), "gelu_new");
   const bool by_layer = hf.config_bool({"scale_attn_by_inverse_layer_idx"}, false);
-  const double q_scale = hf.config_bool({"scale_attn_weights"}, true) ? 1.0 : std::sqrt(double(n_embd / n_head));
+  const size_t d_head = n_embd / n_head;
+  const double q_scale = hf.config_bool({"scale_attn_weights"}, true) ? 1.0 : std::sqrt(double(d_head));
 
   hf.choose_prefix({"transformer.", ""}, "wte.weight");
   hf.move("wte", "token_embd");

@@ -22,7 +22,7 @@ void import(HfImport& hf) {
   if (n_head == 0 || n_embd % n_head != 0)
     fail(ErrorKind::kFormat, "config.json: n_embd {} is not a multiple of n_head {}", n_embd, n_head);
   const bool multi_query = hf.config_bool({"multi_query"}, true);
-  const size_t n_kv_head = multi_query ? 1 : n_head;
+  const size_t n_kv_head = multi_query ? 1 : n_head, d_head = n_embd / n_head;
   hf.set_uint("block_count", n_layer);
   hf.set_uint("context_length", hf.config_uint({"n_positions", "max_position_embeddings"}, 1024));
   hf.set_uint("embedding_length", n_embd);
@@ -43,8 +43,8 @@ void import(HfImport& hf) {
     hf.move(from + "ln_1", to + "attn_norm");
     for (const char* part : {"weight", "bias"}) {
       Tensor qkv = hf.take(fmt::format("{}attn.c_attn.{}", from, part));
-      if (!multi_query) qkv = hf.degrouped_qkv(qkv, n_head, 1, n_embd / n_head);
-      if (!scaled) qkv = hf.scaled_rows(qkv, n_embd, std::sqrt(float(n_embd / n_head)));
+      if (!multi_query) qkv = hf.degrouped_qkv(qkv, n_head, 1, d_head);
+      if (!scaled) qkv = hf.scaled_rows(qkv, n_embd, std::sqrt(float(d_head)));
       hf.put(fmt::format("{}attn_qkv.{}", to, part), qkv);
     }
     hf.move(from + "attn.c_proj", to + "attn_output");
