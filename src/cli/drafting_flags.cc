@@ -19,6 +19,11 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
       fail(ErrorKind::kUsage, "--draft-tokens says how much to draft, but not by whom; add --lossless, --ngram or --draft MODEL");
   }
   options.ngram = flags.ngram || flags.lossless;
+  options.sparse = flags.lossless && engine.sidecar;
+  if (flags.lossless && !options.sparse && flags.draft.empty() && !model.quiet)
+    note(engine.sidecar_problem.empty()
+             ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it): only n-grams draft", engine.sidecar_path.string())
+             : fmt::format("only n-grams draft: {}", engine.sidecar_problem));
   if (flags.draft.empty()) return options;
   ModelFlags draft = model;
   draft.model = flags.draft;

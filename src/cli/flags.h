@@ -133,6 +133,8 @@ struct BenchFlags {
   std::vector<size_t> prompt = {512}, generate = {128};
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
+  std::string text;      // what drafted rows continue
+  DraftFlags drafting;
 };
 
 struct SynthFlags {

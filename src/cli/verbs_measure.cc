@@ -83,6 +83,8 @@ std::vector<Verb> measuring_verbs() {
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
+         g.text("--text", f->text, "FILE", "with drafting: rows tg again, continuing this text's first 64 tokens greedily");
+         add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
        }});

@@ -9,22 +9,25 @@ namespace hunch {
 
 struct DraftingOptions {
   bool ngram = false;                    // look repeated endings up
+  bool sparse = false;                   // the model itself in sparse mode: needs its sidecar
   std::shared_ptr<const Engine> model;   // a draft model, or none; best with the target's thread pool
   size_t n_tokens = 0;                   // drafted at a time; 0: as many as pays
-  bool any() const { return ngram || model; }
+  bool any() const { return ngram || sparse || model; }
 };
 
-// Drafters for one context, asked in this order: n-grams, which cost nothing, then the model.
+// Drafters for one context, asked in this order: n-grams, which cost nothing, then the draft model, then the
+// model's own sparse mode on the context's KV cache.
 class Drafting {
  public:
-  // The references must outlive this. Throws as require_same_vocabulary, Speculation and Context.
+  // The references must outlive this. Throws as require_same_vocabulary, Speculation and Context; Error{kUsage} for a
+  // sparse draft of a context that is sparse itself.
   Drafting(const Engine& engine, const Context& context, const DraftingOptions& options);
 
   Speculation& speculation() { return speculation_; }
 
  private:
   DraftingOptions options_;
-  std::unique_ptr<Context> model_context_;
+  std::unique_ptr<Context> model_context_, sparse_context_;
   Speculation speculation_;
 };
 

@@ -15,6 +15,7 @@ ForwardStats difference(const ForwardStats& now, const ForwardStats& before) {
   d.n_tokens -= before.n_tokens;
   d.weight_bytes -= before.weight_bytes;
   d.kv_bytes -= before.kv_bytes;
+  d.predictor_bytes -= before.predictor_bytes;
   const auto subtract = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
     for (size_t i = 0; i < b.size(); ++i) a[i] -= b[i];
   };

@@ -95,6 +95,7 @@ class Context {
   size_t n_tokens() const { return sequence_->ids.size(); }
   std::span<const int32_t> ids() const { return sequence_->ids; }  // what was appended
   size_t n_vocab() const { return engine_.config().n_vocab; }
+  Mode mode() const { return options_.mode; }
   size_t n_ctx() const { return n_ctx_; }
   size_t kv_bytes() const;
 

@@ -62,7 +62,7 @@ class BadUsage(CliTest):
         self.refused(2, "run", self.opt, says="no prompt")
         self.refused(2, "run", says="which model")
         self.refused(2, "eval", self.opt, says="--text")
-        self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare", "dense,sparse", says="'sparse'")
+        self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare", "dense,sparser", says="'sparser'")
         self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--stride", "500", "--ctx", "20", says="stride")
         self.refused(2, "eval", self.opt, "--task", "trivia", "--file", self.write("q.jsonl", "{}"), says="trivia")
 
