@@ -1,11 +1,16 @@
 // hunch bench: speed of prompt processing and generation, and of the machine.
 #include "engine/bench.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/drafting_flags.h"
+#include "cli/parse.h"
 #include "cli/session_io.h"
+#include "engine/bench_drafts.h"
 #include "kernels/simd_target.h"
 
 namespace hunch::cli {
@@ -50,14 +55,28 @@ int bench(const BenchFlags& flags) {
   if (flags.prompt.empty() && flags.generate.empty())
     fail(ErrorKind::kUsage, "nothing to measure: --prompt and --generate are both empty");
   if (flags.n_repeats == 0) fail(ErrorKind::kUsage, "--repeats: expected at least 1, found 0");
+  if (flags.drafting.any() != !flags.text.empty())
+    fail(ErrorKind::kUsage, "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
+  const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   const Engine engine = open_engine(flags.model);
   print_first_line(engine, flags.model, flags.context, 0, 0);
+  std::vector<int32_t> text_ids;
+  if (!text.empty()) text_ids = encode_prompt(engine.need_tokenizer(), text, true, false);
+  text_ids.resize(std::min<size_t>(text_ids.size(), 64));
+  const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine);
   const MachineSpeed machine = machine_speed(*engine.pool, flags.model.quiet);
   std::vector<BenchRow> rows;
   {
     ProgressBar bar(!flags.model.quiet);
     rows = bench(engine, context_options(flags.context), {flags.prompt, flags.generate, flags.n_repeats, flags.depth},
                  bar.progress());
+  }
+  std::vector<DraftBenchRow> drafted;
+  if (drafting.any()) {
+    ProgressBar bar(!flags.model.quiet);
+    drafted = bench_drafts(engine, context_options(flags.context), {flags.prompt, flags.generate, flags.n_repeats, flags.depth},
+                           drafting, text_ids, bar.progress());
+    for (const DraftBenchRow& row : drafted) rows.push_back(row.row);
   }
   if (flags.model.json) {
     Json json = {
@@ -68,6 +87,11 @@ int bench(const BenchFlags& flags) {
                               {"tokens_per_s_stddev", row.tokens_per_s_stddev},
                               {"gb_per_s", row.gb_per_s},
                               {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}});
+    for (size_t i = 0; i < drafted.size(); ++i) {
+      Json& row = json["rows"][rows.size() - drafted.size() + i];
+      row["tokens_per_pass"] = drafted[i].tokens_per_pass;
+      row["acceptance"] = drafted[i].acceptance;
+    }
     print_json(json);
     return 0;
   }
@@ -77,6 +101,10 @@ int bench(const BenchFlags& flags) {
                      fmt::format("{:.2f}", row.gb_per_s),
                      fmt::format("{:.0f} %", 100 * row.gb_per_s / machine.read_gb_per_s)});
   print(table(cells));
+  for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
+    note(fmt::format("{}: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted, {:.2f} times as fast as plain",
+                     drafted[i].row.name, drafted[i].tokens_per_pass, drafted[i].acceptance * 100,
+                     drafted[i].row.tokens_per_s / drafted[i - 1].row.tokens_per_s));
   if (!flags.model.quiet)
     note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads,
                      machine.read_gb_per_s));

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/conversation.h"
+#include "cli/drafting_flags.h"
 #include "cli/line_editor.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -133,6 +134,7 @@ class Chat {
       speed_.n_prompt += a.generated.n_prompt;
       speed_.n_generated += a.generated.ids.size();
       speed_.prompt_seconds += a.generated.prompt_seconds;
+      speed_.n_decoded += a.generated.n_decoded;
       speed_.seconds += a.generated.seconds;
       speed_.prompt_stats.add(a.generated.prompt_stats);
       speed_.stats.add(a.generated.stats);
@@ -174,13 +176,24 @@ int chat(const ChatFlags& flags) {
   Context context(engine, context_options(flags.context));
   print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
   print_reblock_price(engine, flags.model, {});
+  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
+  std::optional<Drafting> drafting;
+  if (drafting_with.any()) drafting.emplace(engine, context, drafting_with);
+  if (drafting) options.speculation = &drafting->speculation();
   Chat chat(flags, engine, context, std::move(text), std::move(options));
   chat.talk();
-  if (chat.speed().n_prompt) print_last_line(engine, chat.speed(), flags.model);
-  if (flags.model.json)
-    print_json({{"messages", chat.messages()},
-                {"n_generated", chat.speed().n_generated},
-                {"tokens_per_s", chat.speed().tokens_per_s()}});
+  Speed speed = chat.speed();
+  if (drafting) speed.draft_bytes = tally_of(drafting->speculation(), speed.n_decoded).bytes;
+  if (speed.n_prompt) {
+    print_last_line(engine, speed, flags.model);
+    if (drafting && !flags.model.quiet) note(describe_drafts(drafting->speculation(), speed.n_decoded));
+  }
+  if (flags.model.json) {
+    nlohmann::ordered_json json = {
+        {"messages", chat.messages()}, {"n_generated", speed.n_generated}, {"tokens_per_s", speed.tokens_per_s()}};
+    if (drafting) json["drafts"] = drafts_json(drafting->speculation(), speed.n_decoded);
+    print_json(json);
+  }
   return chat.interrupted() ? 130 : 0;
 }
 

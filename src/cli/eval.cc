@@ -1,9 +1,11 @@
 // hunch eval: perplexity of a text, modes side by side, and tasks.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/console.h"
+#include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -86,6 +88,10 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
                     {"density_mlp_per_layer", row.density_per_layer},
                     {"bytes_per_token", row.bytes_per_token}};
       entry["tokens_per_s"] = row.speed_is_real ? Json(row.tokens_per_s) : Json();
+      if (row.lossless) {
+        entry["tokens_per_pass"] = row.tokens_per_pass;
+        entry["acceptance"] = row.acceptance;
+      }
       json["modes"][row.name] = entry;
     }
     json["model"] = model_json(engine, flags.model);
@@ -113,6 +119,10 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
     note(
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "
         "perfect predictor could save.");
+  for (const CompareRow& row : rows)
+    if (row.lossless)
+      note(fmt::format("{} continues the prompt in its own words: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted",
+                       row.name, row.tokens_per_pass, row.acceptance * 100));
   for (const CompareRow& row : rows)
     if (const std::string text = describe_density(row.density_per_layer); !text.empty())
       note(fmt::format("{}: {}", row.name, text));
@@ -161,6 +171,7 @@ int eval(const EvalFlags& flags) {
     fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
   if (!flags.task.empty()) {
     if (!flags.compare.empty()) fail(ErrorKind::kUsage, "--compare goes with --text, not with --task");
+    if (flags.drafting.any()) fail(ErrorKind::kUsage, "drafts go with --compare lossless, not with --task");
     if (flags.stride || flags.max_tokens)
       fail(ErrorKind::kUsage, "--stride and --max-tokens go with --text, not with --task");
     return eval_task(flags);
@@ -169,8 +180,18 @@ int eval(const EvalFlags& flags) {
     fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
+  const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
+  if (flags.drafting.any() && !lossless)
+    fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
+  if (lossless) {
+    DraftFlags drafting = flags.drafting;
+    drafting.lossless = !drafting.any();
+    const DraftingOptions with = drafting_options(drafting, flags.model, engine);
+    for (CompareMode& mode : modes)
+      if (mode.lossless) mode.drafting = with;
+  }
   const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
   const PerplexityOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
   print_first_line(engine, flags.model, flags.context,

@@ -43,6 +43,13 @@ struct SamplerFlags {
   std::optional<uint64_t> seed;         // none: a new one each time, printed
 };
 
+// Who drafts tokens that the model then verifies.
+struct DraftFlags {
+  bool lossless = false, ngram = false;
+  std::string draft, draft_tokens = "auto";
+  bool any() const { return lossless || ngram || !draft.empty(); }
+};
+
 struct RunFlags {
   ModelFlags model;
   ContextFlags context;
@@ -54,6 +61,7 @@ struct RunFlags {
   std::vector<std::string> stop;
   bool ignore_end = false;
   std::optional<uint64_t> top_log_probs;
+  DraftFlags drafting;
 };
 
 struct ChatFlags {
@@ -62,6 +70,7 @@ struct ChatFlags {
   SamplerFlags sampler;
   std::string system, template_file;
   size_t n_tokens = 1024;
+  DraftFlags drafting;
 };
 
 struct TemplateFlags {
@@ -115,6 +124,7 @@ struct EvalFlags {
   ContextFlags context;
   std::string text, task, task_file, compare;
   size_t stride = 0, max_tokens = 0, max_items = 0;
+  DraftFlags drafting;
 };
 
 struct BenchFlags {
@@ -123,6 +133,8 @@ struct BenchFlags {
   std::vector<size_t> prompt = {512}, generate = {128};
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
+  std::string text;      // what drafted rows continue
+  DraftFlags drafting;
 };
 
 struct SynthFlags {

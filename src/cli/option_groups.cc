@@ -35,6 +35,15 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
   add_output(g, model.json, model.quiet);
 }
 
+void add_drafting(Grammar& g, DraftFlags& drafting) {
+  g.section("Drafting (faster, the answer stays that of plain decoding)");
+  g.flag("--lossless", drafting.lossless, "draft several tokens, verify them in one pass: n-grams draft, and sparse mode where there is a sidecar");
+  g.text("--draft", drafting.draft, "MODEL", "let this small model draft; it must share MODEL's tokenizer");
+  g.flag("--ngram", drafting.ngram, "draft what followed the last time that the text ended like this");
+  g.text("--draft-tokens", drafting.draft_tokens, "N|auto",
+         "tokens drafted at a time, at most 16; auto: as many as pays, or none");
+}
+
 void add_sampling(Grammar& g, SamplerFlags& sampler) {
   SamplerOptions& o = sampler.options;
   g.section("Sampling, in this order");

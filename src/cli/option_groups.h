@@ -12,6 +12,8 @@ void add_output(Grammar& g, bool& json, bool& quiet);
 // What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its
 // contexts itself and has no --ctx.
 void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_ctx = true);
+// --lossless, --draft, --ngram, --draft-tokens.
+void add_drafting(Grammar& g, DraftFlags& drafting);
 // The sampling chain, in its order.
 void add_sampling(Grammar& g, SamplerFlags& sampler);
 

@@ -111,6 +111,9 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       if (word.size() > 6) mode.context.density = parse_real(word.substr(7), "--compare sparse:DENSITY");
       if (word.size() > 6 && !(mode.context.density > 0 && mode.context.density <= 1))
         fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
+    } else if (word == "lossless") {
+      mode.context.mode = Mode::kExact;
+      mode.lossless = true;
     } else if (word.starts_with("oracle:")) {
       mode.context.mode = Mode::kExact;
       const std::string_view densities = word.substr(7);
@@ -125,7 +128,7 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       mode.context.oracle_head_density = heads;
     } else {
       fail(ErrorKind::kUsage,
-           "--compare: unknown mode '{}'; possible: dense, exact, sparse, sparse:DENSITY (e.g. sparse:0.2), "
+           "--compare: unknown mode '{}'; possible: dense, exact, lossless, sparse, sparse:DENSITY (e.g. sparse:0.2), "
            "oracle:DENSITY, oracle:NEURONS:HEADS",
            printable(word));
     }

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -64,6 +65,10 @@ int run(const RunFlags& flags) {
   if (!flags.stop.empty()) engine.need_tokenizer();
   if (text) ids = encode_prompt(engine.need_tokenizer(), *text, !flags.no_bos, flags.special);
   Context context(engine, context_options(flags.context));
+  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
+  std::optional<Drafting> drafting;
+  if (drafting_with.any()) drafting.emplace(engine, context, drafting_with);
+  if (drafting) options.speculation = &drafting->speculation();
   print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
   print_reblock_price(engine, flags.model, ids);
 
@@ -87,8 +92,10 @@ int run(const RunFlags& flags) {
 
   if (generated.stop_reason == StopReason::kContextFull && !flags.model.quiet)
     note(fmt::format("stopped: the context of {} tokens is full; --ctx makes it larger", context.n_ctx()));
-  const Speed speed = speed_of(generated);
+  Speed speed = speed_of(generated);
+  if (drafting) speed.draft_bytes = tally_of(drafting->speculation(), generated.n_decoded).bytes;
   print_last_line(engine, speed, flags.model);
+  if (drafting && !flags.model.quiet) note(describe_drafts(drafting->speculation(), generated.n_decoded));
   if (!flags.model.quiet && !flags.sampler.seed && options.sampler.temperature > 0)
     note(fmt::format("seed {}", options.sampler.seed));
   if (flags.model.json) {
@@ -109,6 +116,7 @@ int run(const RunFlags& flags) {
                                    {"model", model_json(engine, flags.model)}};
     if (const auto machine = cached_machine_speed(engine.pool->n_threads()))
       json["bandwidth_share"] = speed.gb_per_s() / machine->read_gb_per_s;
+    if (drafting) json["drafts"] = drafts_json(drafting->speculation(), generated.n_decoded);
     if (flags.top_log_probs) json["log_probs"] = log_probs_json(engine, tokens);
     print_json(json);
   }

@@ -118,15 +118,16 @@ MachineSpeed machine_speed(ThreadPool& pool, bool quiet) {
 }
 
 double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }
-double Speed::tokens_per_s() const { return seconds > 0 ? double(stats.n_tokens) / seconds : 0; }
+double Speed::tokens_per_s() const { return seconds > 0 ? double(n_decoded) / seconds : 0; }
 double Speed::gb_per_s() const {
   const ForwardStats& s = main_stats();
   const double time = stats.n_tokens ? seconds : prompt_seconds;
-  return time > 0 ? double(s.weight_bytes + s.kv_bytes) / time / 1e9 : 0;
+  const uint64_t drafts = stats.n_tokens ? draft_bytes : 0;
+  return time > 0 ? double(s.weight_bytes + s.kv_bytes + drafts) / time / 1e9 : 0;
 }
 
 Speed speed_of(const Generated& g) {
-  return {g.n_prompt, g.ids.size(), g.prompt_seconds, g.seconds, g.prompt_stats, g.stats};
+  return {g.n_prompt, g.ids.size(), g.n_decoded, g.prompt_seconds, g.seconds, g.prompt_stats, g.stats};
 }
 
 void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags) {

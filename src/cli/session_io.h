@@ -43,9 +43,10 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
 MachineSpeed machine_speed(ThreadPool& pool, bool quiet);
 
 struct Speed {
-  size_t n_prompt = 0, n_generated = 0;
+  size_t n_prompt = 0, n_generated = 0, n_decoded = 0;
   double prompt_seconds = 0, seconds = 0;
   ForwardStats prompt_stats, stats;
+  uint64_t draft_bytes = 0;  // read for drafts, which `stats` leaves out
 
   double prompt_tokens_per_s() const;
   double tokens_per_s() const;  // decoded tokens; the first comes with the prompt

@@ -9,7 +9,8 @@ std::vector<Verb> generating_verbs() {
   v.push_back({"run", "Generate", "continue a text", "MODEL [-p TEXT] [options]",
                "hunch run model.gguf -p \"Once upon a time\" -n 100\n"
                "cat chapter.txt | hunch run model.gguf --temperature 0\n"
-               "hunch run model.gguf -p \"The old king\" --oracle-density 0.05\n",
+               "hunch run model.gguf -p \"The old king\" --oracle-density 0.05\n"
+               "hunch run model-f16.gguf -p \"The old king\" --draft model-q4_0.gguf --ngram\n",
                [](Grammar& g) {
                  auto f = std::make_shared<RunFlags>();
                  add_model(g, f->model);
@@ -28,6 +29,7 @@ std::vector<Verb> generating_verbs() {
                  g.count("--log-probs", f->top_log_probs, "K",
                          "with --json: log-probabilities of each token and of the K most probable ones");
                  add_sampling(g, f->sampler);
+                 add_drafting(g, f->drafting);
                  add_engine(g, f->model, &f->context);
                  return bind(f, run);
                }});
@@ -41,6 +43,7 @@ std::vector<Verb> generating_verbs() {
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
                  g.count("-n,--tokens", f->n_tokens, "N", "at most N tokens per answer");
                  add_sampling(g, f->sampler);
+                 add_drafting(g, f->drafting);
                  add_engine(g, f->model, &f->context);
                  return bind(f, chat);
                }});

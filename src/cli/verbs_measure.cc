@@ -59,13 +59,14 @@ std::vector<Verb> measuring_verbs() {
                  "tokens from one window to the next; as long as the window: disjoint windows", "half the window");
          g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
          g.text("--compare", f->compare, "LIST",
-                "modes side by side, the first is the reference: dense,exact,sparse,sparse:0.1 (another density), "
+                "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another density), "
                 "oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only)");
          g.section("On a task");
          g.text("--task", f->task, "NAME",
                 "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa or rte");
          g.text("--file", f->task_file, "FILE", "the task's questions");
          g.count("--max-items", f->max_items, "N", "only the first N questions", "all");
+         add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context);
          return bind(f, eval);
        }});
@@ -82,6 +83,8 @@ std::vector<Verb> measuring_verbs() {
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
+         g.text("--text", f->text, "FILE", "with drafting: rows tg again, continuing this text's first 64 tokens greedily");
+         add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
        }});

@@ -80,6 +80,31 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   }
 }
 
+struct DraftCounts {
+  uint64_t n_passes = 0, n_drafted = 0, n_accepted = 0, bytes = 0;
+};
+
+// Tokens per second of n_decode tokens that continue the prompt greedily.
+double decode_lossless(const Engine& engine, Context& context, const CompareMode& mode, std::span<const int32_t> prompt, size_t n_decode,
+                       ForwardStats& stats, DraftCounts& counts) {
+  Drafting drafting(engine, context, mode.drafting);
+  GenerateOptions options;
+  options.n_tokens = n_decode + 1;  // the prompt's pass gives the first
+  options.sampler.temperature = 0;
+  options.ignore_end = true;
+  options.speculation = &drafting.speculation();
+  const Generated generated = generate(engine, context, prompt, options);
+  if (generated.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
+  stats.add(generated.stats);
+  counts.n_passes += drafting.speculation().n_passes();
+  for (const auto& s : drafting.speculation().stats()) {
+    counts.n_drafted += s.n_drafted;
+    counts.n_accepted += s.n_accepted;
+    counts.bytes += s.bytes;
+  }
+  return double(generated.n_decoded) / generated.seconds;
+}
+
 }  // namespace
 
 double kl_divergence(std::span<const float> a, std::span<const float> b) {
@@ -99,6 +124,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   for (size_t m = 0; m < modes.size(); ++m) {
     rows[m].name = modes[m].name;
     rows[m].speed_is_real = !modes[m].context.has_oracle();
+    rows[m].lossless = modes[m].lossless;
   }
   compare_quality(engine, modes, ids, options.perplexity, rows, progress);
 
@@ -108,27 +134,37 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   if (n_decode == 0 || n_prompt == 0) return rows;
   std::vector<std::vector<double>> speeds(modes.size());
   std::vector<ForwardStats> stats(modes.size());
+  std::vector<DraftCounts> drafts(modes.size());
   for (size_t repeat = 0; repeat < options.n_repeats; ++repeat) {
     for (size_t m = 0; m < modes.size(); ++m) {
       ContextOptions sized = modes[m].context;
       sized.n_ctx = n_prompt + n_decode;
       Context context(engine, sized);
-      context.append(ids.first(n_prompt));
-      context.forward().stats = {};
-      const Timer timer;
-      for (size_t i = 0; i < n_decode; ++i) {
-        throw_if_interrupted();
-        context.append(ids.subspan(n_prompt + i, 1));
+      if (modes[m].lossless) {
+        speeds[m].push_back(decode_lossless(engine, context, modes[m], ids.first(n_prompt), n_decode, stats[m], drafts[m]));
+      } else {
+        context.append(ids.first(n_prompt));
+        context.forward().stats = {};
+        const Timer timer;
+        for (size_t i = 0; i < n_decode; ++i) {
+          throw_if_interrupted();
+          context.append(ids.subspan(n_prompt + i, 1));
+        }
+        speeds[m].push_back(double(n_decode) / timer.seconds());
+        stats[m].add(context.stats());
       }
-      speeds[m].push_back(double(n_decode) / timer.seconds());
-      stats[m].add(context.stats());
       if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());
     }
   }
   for (size_t m = 0; m < modes.size(); ++m) {
     std::ranges::sort(speeds[m]);
     rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
-    rows[m].bytes_per_token = double(stats[m].weight_bytes + stats[m].kv_bytes) / double(stats[m].n_tokens);
+    rows[m].bytes_per_token =
+        double(stats[m].weight_bytes + stats[m].kv_bytes + drafts[m].bytes) / double(options.n_repeats * n_decode);
+    if (modes[m].lossless) {
+      rows[m].tokens_per_pass = double(options.n_repeats * n_decode) / double(drafts[m].n_passes);
+      rows[m].acceptance = drafts[m].n_drafted ? double(drafts[m].n_accepted) / double(drafts[m].n_drafted) : 0;
+    }
     const double met = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
     // Dense meets zeros too, but computes with them.
     rows[m].density_mlp = modes[m].context.mode == Mode::kDense && modes[m].context.oracle_density >= 1 ? 1.0 : met;

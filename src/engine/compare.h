@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/drafting.h"
 #include "engine/perplexity.h"
 
 namespace hunch {
@@ -14,6 +15,8 @@ double kl_divergence(std::span<const float> a, std::span<const float> b);
 struct CompareMode {
   std::string name;        // "dense", "exact", "oracle 20%"
   ContextOptions context;
+  bool lossless = false;   // `drafting` speeds `context` up
+  DraftingOptions drafting;
 };
 
 struct CompareRow {
@@ -26,6 +29,8 @@ struct CompareRow {
   std::vector<double> density_per_layer;      // neurons
   double bytes_per_token = 0;  // weight and KV bytes that decoding one token touched (counted, not estimated)
   double tokens_per_s = 0;     // decoding, one token at a time
+  double tokens_per_pass = 1, acceptance = 0;  // of drafts; lossless only
+  bool lossless = false;
   bool speed_is_real = true;   // false for the oracle, whose first pass is not counted
 };
 
@@ -36,7 +41,8 @@ struct CompareOptions {
 };
 
 // The first mode is the reference (dense). Quality is measured on the text's windows, all modes on
-// the same tokens; speed by decoding the text's own tokens one at a time, modes alternating.
+// the same tokens; speed by decoding the text's own tokens one at a time, modes alternating. A lossless mode
+// has the quality of its context; for its speed it continues the same prompt greedily in its own words.
 std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
                                       const CompareOptions& options, const Progress& progress = {});
 

@@ -1,42 +1,21 @@
-// The generation loop: append, sample, decode, stop.
+// The generation loop: draft (or not), compute, sample, emit.
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/timer.h"
+#include "engine/emission.h"
 #include "engine/session.h"
+#include "engine/speculate.h"
 
 namespace hunch {
 namespace {
-
-// Where a stop string begins in `text`, or npos; and how much of the end might still become one.
-class StopStrings {
- public:
-  explicit StopStrings(const std::vector<std::string>& stops) : stops_(stops) {}
-
-  size_t find(const std::string& text) const {
-    size_t first = text.npos;
-    for (const std::string& s : stops_)
-      if (!s.empty()) first = std::min(first, text.find(s));
-    return first;
-  }
-  size_t held_back(const std::string& text) const {
-    size_t longest = 0;
-    for (const std::string& s : stops_)
-      for (size_t n = std::min(s.empty() ? 0 : s.size() - 1, text.size()); n > longest; --n)
-        if (text.ends_with(std::string_view(s).substr(0, n))) longest = n;
-    return longest;
-  }
-
- private:
-  const std::vector<std::string>& stops_;
-};
 
 ForwardStats difference(const ForwardStats& now, const ForwardStats& before) {
   ForwardStats d = now;
   d.n_tokens -= before.n_tokens;
   d.weight_bytes -= before.weight_bytes;
   d.kv_bytes -= before.kv_bytes;
+  d.predictor_bytes -= before.predictor_bytes;
   const auto subtract = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
     for (size_t i = 0; i < b.size(); ++i) a[i] -= b[i];
   };
@@ -62,77 +41,77 @@ const char* name_of(StopReason reason) {
 
 Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
                    const std::function<bool(const GeneratedToken&)>& on_token) {
-  Generated out;
-  out.n_prompt = prompt_ids.size();
   Sampler sampler(options.sampler);
-  std::vector<int32_t> history(prompt_ids.begin(), prompt_ids.end());
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
-  std::optional<StreamDecoder> decoder;
+  Emission emission(engine, options, on_token, context.n_tokens() + prompt_ids.size(), context.n_ctx());
+  Generated& out = emission.out;
+  out.n_prompt = prompt_ids.size();
   // After a prompt, the text goes on: its first token keeps the space that it begins with.
-  const bool begins_text = context.n_tokens() == 0 && tokenizer && std::ranges::all_of(prompt_ids, [&](int32_t id) {
+  emission.begin_text(context.n_tokens() == 0 && tokenizer && std::ranges::all_of(prompt_ids, [&](int32_t id) {
     return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
-  });
-  if (tokenizer) decoder.emplace(*tokenizer, true, begins_text);
-  const StopStrings stops(options.stop);
+  }));
 
   const ForwardStats at_start = context.stats();
   Timer timer;
-  std::span<const float> logits = context.append(prompt_ids);
+  const std::span<const float> prompt_logits = context.append(prompt_ids);
+  // All that the context holds, and the newest token, which it does not hold yet. Penalties look back on
+  // the last n_history of them: this prompt and answer.
+  std::vector<int32_t> text(context.ids().begin(), context.ids().end());
+  size_t n_history = prompt_ids.size();
+  Speculation* const speculation = options.speculation;
+  if (speculation) speculation->begin(options.sampler, text);
   out.prompt_seconds = timer.seconds();
   const ForwardStats after_prompt = context.stats();
   out.prompt_stats = difference(after_prompt, at_start);
 
   timer = Timer();
-  size_t n_shown = 0;  // bytes of out.text that were handed to on_token
-  bool stopped = false;
-  const auto show = [&](GeneratedToken token, size_t n_bytes) {
-    token.text = out.text.substr(n_shown, n_bytes - n_shown);
-    n_shown = n_bytes;
-    if (on_token && !on_token(token)) stopped = true;
+  const auto note = [&](int32_t id) {
+    text.push_back(id);
+    ++n_history;
   };
-  while (true) {
-    if (out.ids.size() >= options.n_tokens) {
-      out.stop_reason = StopReason::kLength;
-      break;
-    }
-    const int32_t id = sampler.sample(logits, history);
-    if (tokenizer && !options.ignore_end && tokenizer->is_end_of_generation(id)) {
-      out.stop_reason = StopReason::kEndOfText;
-      break;
-    }
-    GeneratedToken token{id, {}, log_prob(logits, id), {}};
-    if (options.n_top_log_probs) token.top = top_log_probs(logits, options.n_top_log_probs);
-    out.ids.push_back(id);
-    history.push_back(id);
-    if (decoder) out.text += decoder->push(id);
+  bool more = emission.n_left() > 0;
+  if (more) {
+    const int32_t id = sampler.sample(prompt_logits, prompt_ids);
+    note(id);
+    more = emission.take(id, prompt_logits);
+  }
+  const Draft none;
+  std::vector<int32_t> pass, kept;
+  while (more) {
+    const size_t n_before = context.n_tokens();
+    // The pass yields one token more than was drafted.
+    const size_t n_max = std::min(emission.n_left() - 1, context.n_ctx() - n_before - 1);
+    const Draft& draft = speculation ? speculation->draft(text, n_history, n_max) : none;
+    context.truncate(n_before);  // a drafter may have drafted into the context
+    pass.assign(1, text.back());
+    pass.insert(pass.end(), draft.ids.begin(), draft.ids.end());
+    const Timer pass_timer;
+    const MatView<const float> logits = context.append_as_alone(pass);
+    const double pass_seconds = pass_timer.seconds();
 
-    if (const size_t at = stops.find(out.text); at != out.text.npos) {
-      out.text.resize(std::max(at, n_shown));
-      show(std::move(token), out.text.size());
-      out.stop_reason = StopReason::kStopString;
-      break;
+    // Row i follows draft.ids[i - 1]: it counts if that one is what the model itself chose.
+    kept.clear();
+    for (size_t i = 0; i < pass.size(); ++i) {
+      const bool drafted = i < draft.ids.size();
+      const std::span<const int32_t> history = std::span<const int32_t>(text).last(n_history);
+      const int32_t id = drafted ? sampler.judge(logits.row(i), history, draft.ids[i], draft.q[i]) : sampler.sample(logits.row(i), history);
+      kept.push_back(id);
+      note(id);
+      if (!drafted || id != draft.ids[i]) break;
     }
-    show(std::move(token), std::max(n_shown, out.text.size() - stops.held_back(out.text)));
-    if (stopped || take_interrupt()) {
-      out.stop_reason = StopReason::kInterrupted;
-      break;
+    context.truncate(n_before + kept.size());
+    if (speculation) speculation->verified(kept.size() - 1, pass_seconds);
+    for (size_t i = 0; i < kept.size() && more; ++i) {
+      more = emission.take(kept[i], logits.row(i));
+      if (!more) context.truncate(n_before + i + 1);
     }
-    if (out.ids.size() >= options.n_tokens) continue;
-    if (context.n_tokens() >= context.n_ctx()) {
-      out.stop_reason = StopReason::kContextFull;
-      break;
-    }
-    logits = context.append({&id, 1});
   }
-  if (decoder) {
-    const size_t before = out.text.size();
-    const std::string rest = decoder->finish();
-    if (out.stop_reason != StopReason::kStopString) out.text += rest;
-    if ((out.text.size() > n_shown || before > n_shown) && on_token && !out.ids.empty()) show({out.ids.back(), {}, 0, {}}, out.text.size());
-  }
+  emission.finish();
+  const bool ended = out.stop_reason == StopReason::kEndOfText;
+  out.n_decoded = std::max<size_t>(out.ids.size() + ended, 1) - 1;
   out.seconds = timer.seconds();
   out.stats = difference(context.stats(), after_prompt);
-  return out;
+  return std::move(out);
 }
 
 }  // namespace hunch

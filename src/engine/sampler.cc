@@ -101,11 +101,13 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   }
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+// Nothing but the largest logit counts.
+bool Sampler::is_argmax() const {
   const SamplerOptions& o = options_;
-  if (o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f && o.presence_penalty == 0.0f)
-    return int32_t(argmax(logits));
-  prepare(logits, history);
+  return o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f && o.presence_penalty == 0.0f;
+}
+
+int32_t Sampler::draw_candidate() {
   if (candidates_.size() == 1) return candidates_[0].id;
   double left = uniform(rng_);
   for (const Candidate& c : candidates_) {
@@ -113,6 +115,41 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
     if (left < 0) return c.id;
   }
   return candidates_.back().id;
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+  if (is_argmax()) return int32_t(argmax(logits));
+  prepare(logits, history);
+  return draw_candidate();
+}
+
+int32_t Sampler::draw(std::span<const float> logits, std::span<const int32_t> history, std::vector<TokenShare>& q) {
+  q.clear();
+  if (is_argmax()) return int32_t(argmax(logits));
+  prepare(logits, history);
+  if (candidates_.size() > 1)
+    for (const Candidate& c : candidates_) q.push_back({c.id, c.p});
+  return draw_candidate();
+}
+
+int32_t Sampler::judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted, std::span<const TokenShare> q) {
+  if (q.empty()) return sample(logits, history);
+  prepare(logits, history);
+  drafted_.resize(std::max(drafted_.size(), logits.size()));
+  for (const TokenShare& s : q) drafted_[size_t(s.id)] = s.p;
+  const auto p = std::ranges::find(candidates_, drafted, &Candidate::id);
+  const float kept = p == candidates_.end() ? 0.0f : p->p;
+  const bool keep = uniform(rng_) * double(drafted_[size_t(drafted)]) < double(kept);
+  if (!keep) {
+    double rest = 0;
+    for (Candidate& c : candidates_) rest += std::max(0.0f, c.p - drafted_[size_t(c.id)]);
+    // Nothing is left where p and q are equal but for rounding; p itself is then as good.
+    if (rest > 0)
+      for (Candidate& c : candidates_) c.p = float(std::max(0.0f, c.p - drafted_[size_t(c.id)]) / rest);
+    std::erase_if(candidates_, [&](const Candidate& c) { return rest > 0 && !(c.p > 0); });
+  }
+  for (const TokenShare& s : q) drafted_[size_t(s.id)] = 0;
+  return keep ? drafted : draw_candidate();
 }
 
 std::vector<float> Sampler::distribution(std::span<const float> logits, std::span<const int32_t> history) {

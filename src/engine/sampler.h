@@ -36,6 +36,12 @@ struct TokenProbability {
   float log_prob;  // of the model's own distribution (temperature 1, no penalties)
 };
 
+// A token's share of a distribution.
+struct TokenShare {
+  int32_t id;
+  float p;
+};
+
 class Sampler {
  public:
   explicit Sampler(SamplerOptions options);
@@ -43,6 +49,15 @@ class Sampler {
   // The next token for these logits [n_vocab] after `history` (prompt and answer so far).
   // Equal seeds and inputs give equal tokens on every machine. At least one token always remains.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
+
+  // As sample(), and leaves in `q` the distribution that the token was drawn from; empty where it was certain.
+  int32_t draw(std::span<const float> logits, std::span<const int32_t> history, std::vector<TokenShare>& q);
+
+  // The next token, given that `drafted` was drawn from `q` (empty: chosen with certainty) independently of
+  // this sampler: distributed exactly as sample()'s, and `drafted` itself as often as that allows. Leviathan et
+  // al. 2023 (arXiv:2211.17192), section 2.3: kept with probability min(1, p / q), else the draw is from what p
+  // exceeds q by. Against a certain guess this is a plain draw, equal to sample()'s for the same seed.
+  int32_t judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted, std::span<const TokenShare> q);
 
   // Probabilities [n_vocab] that sample() draws from; 0 for tokens that were cut.
   std::vector<float> distribution(std::span<const float> logits, std::span<const int32_t> history);
@@ -54,12 +69,15 @@ class Sampler {
     int32_t id;
     float logit, p;
   };
+  bool is_argmax() const;
   void prepare(std::span<const float> logits, std::span<const int32_t> history);
+  int32_t draw_candidate();
 
   SamplerOptions options_;
   std::mt19937_64 rng_;
   std::vector<Candidate> candidates_;  // what is left, most probable first
   std::vector<float> adjusted_;
+  std::vector<float> drafted_;         // [n_vocab] q of judge(); all 0 between calls
 };
 
 // log p of one token, and the n most probable tokens in descending order, under softmax(logits).

@@ -48,7 +48,9 @@ void find_sidecar(Engine& engine, const std::filesystem::path& model, const std:
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
   const Timer timer;
   Engine engine;
-  engine.pool = std::make_unique<ThreadPool>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+  engine.pool = options.pool;
+  if (!engine.pool)
+    engine.pool = std::make_shared<ThreadPool>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   OpenedModel opened = open_model(path);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
@@ -89,35 +91,63 @@ Context::Context(const Engine& engine, const ContextOptions& options)
     : engine_(engine),
       options_(options),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
-      cache_(make_cache(engine.config(), options, n_ctx_)),
-      forward_(std::make_unique<Forward>(*engine.model, *cache_, *engine.pool)) {
-  for (double density : {options.oracle_density, options.oracle_head_density})
+      sequence_(std::make_shared<Sequence>(Sequence{make_cache(engine.config(), options, n_ctx_)})),
+      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.pool)) {
+  sequence_->id = sequence_->cache->create();
+  begin();
+}
+
+Context::Context(const Engine& engine, const ContextOptions& options, const Context& host)
+    : engine_(engine),
+      options_(options),
+      n_ctx_(host.n_ctx_),
+      sequence_(host.sequence_),
+      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.pool)) {
+  HUNCH_CHECK(&engine == &host.engine_, "a sequence is shared by contexts of one model");
+  begin();
+}
+
+void Context::begin() {
+  for (double density : {options_.oracle_density, options_.oracle_head_density})
     if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
-  if (options.has_oracle() && engine.config().moe.n_expert > 0)
-    fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts", engine.config().moe.n_expert);
-  if (options.density != 0 && options.mode != Mode::kSparse)
-    fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", options.density);
-  if (options.mode == Mode::kSparse) {
-    if (options.has_oracle()) fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
-    plan_ = options.plan ? *options.plan : engine.need_sidecar().plan(options.density);
+  if (options_.has_oracle() && engine_.config().moe.n_expert > 0)
+    fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts", engine_.config().moe.n_expert);
+  if (options_.density != 0 && options_.mode != Mode::kSparse)
+    fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", options_.density);
+  if (options_.mode == Mode::kSparse) {
+    if (options_.has_oracle()) fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
+    plan_ = options_.plan ? *options_.plan : engine_.need_sidecar().plan(options_.density);
     forward_->plan = &plan_;
   }
-  forward_->predict_every_token = options.predict_every_token;
-  forward_->mode = options.mode;
-  sequence_ = cache_->create();
-  if (options.has_oracle())
-    oracle_ = std::make_unique<OracleRecorder>(*engine.model, options.oracle_density, options.oracle_head_density);
+  forward_->predict_every_token = options_.predict_every_token;
+  forward_->mode = options_.mode;
+  if (options_.has_oracle())
+    oracle_ = std::make_unique<OracleRecorder>(*engine_.model, options_.oracle_density, options_.oracle_head_density);
 }
 
 Context::~Context() = default;
 
-size_t Context::n_tokens() const { return cache_->n_tokens(sequence_); }
-size_t Context::kv_bytes() const { return KvCache::bytes_per_token(cache_->shape()) * n_ctx_; }
-void Context::truncate(size_t n_tokens) { cache_->truncate(sequence_, n_tokens); }
+size_t Context::kv_bytes() const { return KvCache::bytes_per_token(sequence_->cache->shape()) * n_ctx_; }
 
-MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const uint32_t> rows) {
-  const SequenceRun sequence_run{sequence_, ids.size()};
-  ForwardInput input{ids, {&sequence_run, 1}, rows, {}};
+void Context::truncate(size_t n_tokens) {
+  sequence_->cache->truncate(sequence_->id, n_tokens);
+  sequence_->ids.resize(n_tokens);
+}
+
+void Context::check_room(size_t n) const {
+  if (n_tokens() + n > n_ctx_)
+    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(), n_ctx_);
+}
+
+std::span<const uint32_t> Context::all_rows(size_t n) {
+  all_rows_.resize(n);
+  for (uint32_t i = 0; i < n; ++i) all_rows_[i] = i;
+  return all_rows_;
+}
+
+MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const uint32_t> rows, bool as_alone) {
+  const SequenceRun sequence_run{sequence_->id, ids.size()};
+  ForwardInput input{ids, {&sequence_run, 1}, rows, {}, as_alone};
   if (oracle_) {
     // First pass: dense, watched, then forgotten. Its cost is not counted: an oracle has none.
     const ForwardStats before = forward_->stats;
@@ -135,31 +165,34 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
       forward_->observer = oracle_.get();
       forward_->mode = Mode::kDense;
       oracle_->begin(ids.size());
-      forward_->run({ids, {&sequence_run, 1}, {}, {}});
+      forward_->run({ids, {&sequence_run, 1}, {}, {}, as_alone});
     }
     forward_->stats = before;
-    truncate(n_before);
+    sequence_->cache->truncate(sequence_->id, n_before);  // its ids were not noted yet
     input.selections = oracle_->selections();
   }
-  return forward_->run(input);
+  const MatView<const float> logits = forward_->run(input);
+  sequence_->ids.insert(sequence_->ids.end(), ids.begin(), ids.end());
+  return logits;
 }
 
 void Context::append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each) {
-  if (n_tokens() + ids.size() > n_ctx_)
-    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", ids.size(), n_tokens(), n_ctx_);
+  check_room(ids.size());
   for (size_t begin = 0; begin < ids.size(); begin += kBatchTokens) {
     throw_if_interrupted();
     const auto batch = ids.subspan(begin, std::min(kBatchTokens, ids.size() - begin));
-    all_rows_.resize(batch.size());
-    for (uint32_t i = 0; i < batch.size(); ++i) all_rows_[i] = i;
-    each(begin, run(batch, all_rows_));
+    each(begin, run(batch, all_rows(batch.size())));
   }
+}
+
+MatView<const float> Context::append_as_alone(std::span<const int32_t> ids) {
+  check_room(ids.size());
+  return run(ids, all_rows(ids.size()), true);
 }
 
 std::span<const float> Context::append(std::span<const int32_t> ids, const Progress& progress) {
   if (ids.empty()) fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
-  if (n_tokens() + ids.size() > n_ctx_)
-    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", ids.size(), n_tokens(), n_ctx_);
+  check_room(ids.size());
   MatView<const float> logits;
   for (size_t begin = 0; begin < ids.size(); begin += kBatchTokens) {
     if (begin) throw_if_interrupted();

@@ -23,11 +23,12 @@ struct EngineOptions {
   bool pin_threads = false;
   bool reblock_down = false;  // WeightOptions::reblock_down
   std::filesystem::path sidecar;  // empty: MODEL.hunch beside the model, where there is one
+  std::shared_ptr<ThreadPool> pool;  // of another engine, with which this one takes turns; none: its own
 };
 
 // A model ready to run. Shared and immutable but for its thread pool, which one caller uses at a time.
 struct Engine {
-  std::unique_ptr<ThreadPool> pool;
+  std::shared_ptr<ThreadPool> pool;
   std::string source;                // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;   // tensors of an HF folder that no mapping asked for
   std::unique_ptr<Model> model;
@@ -75,6 +76,9 @@ class Context {
  public:
   // Memory is checked before it is reserved: Error{kMemory} names what is needed and available.
   Context(const Engine& engine, const ContextOptions& options);
+  // The sequence of `host`, which must outlive this, computed another way: what one appends or truncates, the
+  // other sees. Length and type of the cache are the host's.
+  Context(const Engine& engine, const ContextOptions& options, const Context& host);
   ~Context();
 
   // Appends ids and returns the logits after the last one, [n_vocab], valid until the next call.
@@ -84,8 +88,14 @@ class Context {
   // As append(), but hands out the logits of every position, a batch at a time:
   // each(first index, logits [n, n_vocab]).
   void append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each);
+  // Appends a few ids and returns the logits of each, [n, n_vocab], valid until the next call. Every row has the
+  // bits that append() of one id after the other would give. Error{kLimit} as append().
+  MatView<const float> append_as_alone(std::span<const int32_t> ids);
   void truncate(size_t n_tokens);
-  size_t n_tokens() const;
+  size_t n_tokens() const { return sequence_->ids.size(); }
+  std::span<const int32_t> ids() const { return sequence_->ids; }  // what was appended
+  size_t n_vocab() const { return engine_.config().n_vocab; }
+  Mode mode() const { return options_.mode; }
   size_t n_ctx() const { return n_ctx_; }
   size_t kv_bytes() const;
 
@@ -94,21 +104,30 @@ class Context {
   static constexpr size_t kBatchTokens = 512;
 
  private:
-  MatView<const float> run(std::span<const int32_t> ids, std::span<const uint32_t> rows);
+  struct Sequence {
+    std::unique_ptr<KvCache> cache;
+    KvCache::SequenceId id = 0;
+    std::vector<int32_t> ids;
+  };
+  void begin();
+  void check_room(size_t n_tokens) const;
+  std::span<const uint32_t> all_rows(size_t n);
+  MatView<const float> run(std::span<const int32_t> ids, std::span<const uint32_t> rows, bool as_alone = false);
 
   const Engine& engine_;
   ContextOptions options_;
   size_t n_ctx_;
   SparsePlan plan_;
-  std::unique_ptr<KvCache> cache_;
+  std::shared_ptr<Sequence> sequence_;
   std::unique_ptr<Forward> forward_;
   std::vector<uint32_t> all_rows_;
-  KvCache::SequenceId sequence_ = 0;
   std::unique_ptr<class OracleRecorder> oracle_;
 };
 
 enum class StopReason : uint8_t { kLength, kEndOfText, kStopString, kContextFull, kInterrupted };
 const char* name_of(StopReason reason);
+
+class Speculation;
 
 struct GenerateOptions {
   size_t n_tokens = 128;            // at most this many new tokens
@@ -116,6 +135,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;    // generation ends before the first of these; never shown
   bool ignore_end = false;          // go on past end-of-text tokens
   size_t n_top_log_probs = 0;       // how many alternatives to report per token
+  // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
+  Speculation* speculation = nullptr;
 };
 
 struct GeneratedToken {
@@ -129,6 +150,8 @@ struct Generated {
   std::string text;
   std::vector<int32_t> ids;         // new tokens, the end-of-text token not among them
   size_t n_prompt = 0;
+  // Tokens that passes after the prompt's decided; its own pass gives the first. An end-of-text token counts.
+  size_t n_decoded = 0;
   StopReason stop_reason = StopReason::kLength;
   double prompt_seconds = 0, seconds = 0;  // prompt processing; generation
   ForwardStats prompt_stats, stats;

@@ -45,6 +45,9 @@ class BadUsage(CliTest):
             (["--logit-bias", "5"], "ID=BIAS"),
             (["--force-target", "mmx"], "mmx"),
             (["--log-probs", "3"], "--json"),
+            (["--ngram", "--draft-tokens", "99"], ["--draft-tokens", "16", "99"]),
+            (["--ngram", "--draft-tokens", "few"], ["--draft-tokens", "'few'"]),
+            (["--draft-tokens", "4"], "by whom"),
             (["--tokens"], "--tokens"),
             (["stray"], "stray"),
         ]:
@@ -59,9 +62,21 @@ class BadUsage(CliTest):
         self.refused(2, "run", self.opt, says="no prompt")
         self.refused(2, "run", says="which model")
         self.refused(2, "eval", self.opt, says="--text")
-        self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare", "dense,sparse", says="'sparse'")
+        self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare", "dense,sparser", says="'sparser'")
         self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--stride", "500", "--ctx", "20", says="stride")
         self.refused(2, "eval", self.opt, "--task", "trivia", "--file", self.write("q.jsonl", "{}"), says="trivia")
+
+    def test_a_draft_model_with_another_vocabulary_is_refused(self):
+        other = self.path("other")
+        shutil.copytree(self.opt, other)
+        with open(os.path.join(other, "vocab.json"), encoding="utf-8") as f:
+            vocabulary = json.load(f)
+        vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+        with open(os.path.join(other, "vocab.json"), "w", encoding="utf-8") as f:
+            json.dump(vocabulary, f)
+        self.refused(1, "run", self.opt, "-p", "the", "--draft", "nowhere.gguf", says="nowhere.gguf")
+        self.refused(2, "run", self.opt, "-p", "the", "--draft", other, says=["draft model", "'a'", "'b'", "tokenizer"])
+        self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--ngram", says="--compare lossless")
 
     def test_environment_is_checked_like_a_flag(self):
         self.refused(2, "run", self.opt, "-p", "a", env={"HUNCH_CTX": "lots"}, says=["--ctx", "'lots'"])

@@ -46,6 +46,21 @@ class Run(CliTest):
         self.assertEqual(ids("1"), ids("1"))
         self.assertNotEqual(ids("1"), ids("2"))
 
+    def test_drafts_change_the_passes_and_not_the_answer(self):
+        common = "run", self.opt, "-p", "the end", "-n", "40", "--ignore-end", "--json"
+        greedy = self.hunch(*common, "--temperature", "0").json
+        for drafts in ("--lossless",), ("--ngram", "--draft-tokens", "3"), ("--draft", self.opt), ("--draft", self.opt, "--ngram", "--draft-tokens", "4"):
+            answer = self.hunch(*common, "--temperature", "0", *drafts).json
+            self.assertEqual(answer["ids"], greedy["ids"])
+            self.assertEqual(answer["text"], greedy["text"])
+            for key in "acceptance", "tokens_per_pass", "n_passes", "n_drafted", "n_accepted", "drafters":
+                self.assertIn(key, answer["drafts"])
+        self.assertGreater(answer["drafts"]["tokens_per_pass"], 3)  # its own model guesses right
+        self.assertNotIn("drafts", greedy)
+        seeded = self.hunch(*common, "--seed", "4").json
+        self.assertEqual(self.hunch(*common, "--seed", "4", "--lossless").json["ids"], seeded["ids"])
+        self.assertIn("tokens per pass", self.hunch("run", self.opt, "-p", "the end", "-n", "9", "--lossless").err)
+
     def test_prompt_from_file_and_standard_input(self):
         path = self.write("prompt.txt", "the end\n")
         reference = self.hunch("run", self.opt, "-p", "the end", "-n", "4", "--temperature", "0", "--json").json
@@ -250,12 +265,14 @@ class Measure(CliTest):
 
     def test_compare(self):
         path = self.write("text.txt", self.TEXT)
-        answer = self.hunch("eval", self.opt, "--text", path, "--compare", "dense,exact,oracle:0.2", "--max-tokens", "100", "--json").json
-        self.assertEqual(list(answer["modes"]), ["dense", "exact", "oracle:0.2"])
+        answer = self.hunch("eval", self.opt, "--text", path, "--compare", "dense,exact,oracle:0.2,lossless", "--max-tokens", "100", "--json").json
+        self.assertEqual(list(answer["modes"]), ["dense", "exact", "oracle:0.2", "lossless"])
         for row in answer["modes"].values():
             for key in "perplexity", "kl", "top1", "density_mlp", "density_heads", "bytes_per_token", "tokens_per_s":
                 self.assertIn(key, row)
-        dense, exact, oracle = answer["modes"].values()
+        dense, exact, oracle, lossless = answer["modes"].values()
+        self.assertEqual(lossless["perplexity"], exact["perplexity"])
+        self.assertGreaterEqual(lossless["tokens_per_pass"], 1)
         self.assertEqual(dense["density_mlp"], 1)
         self.assertLess(exact["kl"], 1e-6)
         self.assertEqual(exact["top1"], 1)

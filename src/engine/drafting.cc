@@ -1,0 +1,34 @@
+#include "engine/drafting.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/context_drafter.h"
+#include "engine/ngram_drafter.h"
+
+namespace hunch {
+
+Drafting::Drafting(const Engine& engine, const Context& context, const DraftingOptions& options)
+    : options_(options), speculation_(options.n_tokens) {
+  if (options.ngram) speculation_.add(std::make_unique<NgramDrafter>());
+  if (options.model) {
+    require_same_vocabulary(engine, *options.model);
+    // A learned table may be shorter than the target's context: beyond it nothing is drafted.
+    const ModelConfig& c = options.model->config();
+    const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
+    ContextOptions sized;
+    sized.n_ctx = table ? std::min(context.n_ctx(), c.n_ctx_train) : context.n_ctx();
+    model_context_ = std::make_unique<Context>(*options.model, sized);
+    speculation_.add(std::make_unique<ContextDrafter>("draft model", *model_context_, engine.config().n_vocab));
+  }
+  if (options.sparse) {
+    if (context.mode() == Mode::kSparse)
+      fail(ErrorKind::kUsage, "a sparse draft is verified by the whole model, not in sparse mode; leave --mode sparse out");
+    ContextOptions sparse;
+    sparse.mode = Mode::kSparse;
+    sparse_context_ = std::make_unique<Context>(engine, sparse, context);
+    speculation_.add(std::make_unique<ContextDrafter>("sparse", *sparse_context_, engine.config().n_vocab));
+  }
+}
+
+}  // namespace hunch

@@ -1,0 +1,34 @@
+// What a run drafts with, put together and owned: draft model, its context, and the drafters.
+#pragma once
+#include <memory>
+
+#include "engine/session.h"
+#include "engine/speculate.h"
+
+namespace hunch {
+
+struct DraftingOptions {
+  bool ngram = false;                    // look repeated endings up
+  bool sparse = false;                   // the model itself in sparse mode: needs its sidecar
+  std::shared_ptr<const Engine> model;   // a draft model, or none; best with the target's thread pool
+  size_t n_tokens = 0;                   // drafted at a time; 0: as many as pays
+  bool any() const { return ngram || sparse || model; }
+};
+
+// Drafters for one context, asked in this order: n-grams, which cost nothing, then the draft model, then the
+// model's own sparse mode on the context's KV cache.
+class Drafting {
+ public:
+  // The references must outlive this. Throws as require_same_vocabulary, Speculation and Context; Error{kUsage} for a
+  // sparse draft of a context that is sparse itself.
+  Drafting(const Engine& engine, const Context& context, const DraftingOptions& options);
+
+  Speculation& speculation() { return speculation_; }
+
+ private:
+  DraftingOptions options_;
+  std::unique_ptr<Context> model_context_, sparse_context_;
+  Speculation speculation_;
+};
+
+}  // namespace hunch
