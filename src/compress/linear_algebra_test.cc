@@ -61,7 +61,9 @@ TEST(LinearAlgebra, EigenvectorsDiagonaliseInFallingOrder) {
   const Matrix VA = multiply_nn(pool, V.view(), A.weights()), D = multiply_nt(pool, VA.view(), V.weights());
   for (size_t i = 0; i < 24; ++i)
     for (size_t j = 0; j < 24; ++j)
-      if (i != j) EXPECT_NEAR(at(D, i, j), 0, 2e-3);
+      if (i != j) {
+        EXPECT_NEAR(at(D, i, j), 0, 2e-3);
+      }
   for (size_t i = 1; i < 24; ++i) EXPECT_LE(at(D, i, i), at(D, i - 1, i - 1) + 1e-3f);
 }
 
