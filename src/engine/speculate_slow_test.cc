@@ -9,11 +9,11 @@
 namespace hunch {
 namespace {
 
-// Shifts every guess of another drafter to a neighbouring id: confident and always wrong.
+// Guesses words from anywhere in the text, and is sure of them.
 class Liar : public NgramDrafter {
  public:
   void draft(std::span<const int32_t> text, size_t, size_t n_max, const Pace&, Draft& draft) override {
-    for (size_t i = 0; i < n_max; ++i) {
+    for (size_t i = 0; i < std::min<size_t>(n_max, 3); ++i) {
       draft.ids.push_back(text[(text.size() * 7 + i) % text.size()]);
       draft.q.emplace_back();
       draft.evidence.push_back(9);
@@ -40,8 +40,8 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
   };
   std::vector<Way> ways = {{"n-gram, adaptive", 0, 0, true, false},
                            {"own sparse draft, adaptive, with n-grams", 0, 0.1, true, false},
-                           {"own sparse draft of 8", 8, 0.1, false, false},
-                           {"lies of 16", 16, 0, false, true}};
+                           {"own sparse draft of 4", 4, 0.1, false, false},
+                           {"lies of 3", 3, 0, false, true}};
   size_t n_tokens = 0;
   for (size_t p = 0; n_tokens < kTokens; ++p) {
     const std::vector<int32_t> ids = engine.need_tokenizer().encode(prompts[p % prompts.size()]);
