@@ -3,6 +3,7 @@
 # The checks are those of .clang-tidy; the static analyzer (clang-analyzer-*), which takes as long as all others
 # together, only runs with --full. Needs build/fuzz to be configured: clang's own flags, so that it understands them.
 source "$(dirname "$0")/common.sh"
+install_missing "${TIDY_PACKAGES[@]}"
 checks=--checks=-clang-analyzer-*
 if [ "${1:-}" = --full ]; then
   checks=
