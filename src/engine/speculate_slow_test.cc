@@ -25,7 +25,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
 #ifdef NDEBUG
   constexpr size_t kTokens = 10000;
 #else
-  constexpr size_t kTokens = 600;
+  constexpr size_t kTokens = 200;
   std::printf("an unoptimised build: %zu tokens instead of 10000\n", kTokens);
 #endif
   const Engine engine = load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {.n_threads = 2});
