@@ -9,6 +9,7 @@
 #include "cli/session_io.h"
 #include "io/printable.h"
 #include "model/architecture.h"
+#include "model/sidecar.h"
 
 namespace hunch::cli {
 namespace {
@@ -112,6 +113,34 @@ std::string shown(const Json& value) {
   return printable(text, 70);
 }
 
+// What `hunch sparsify` learned: null where there is nothing, `problem` where it cannot be used.
+Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelConfig& config) {
+  const std::filesystem::path path = flags.sidecar.empty() ? sidecar_path(resolve_model(flags)) : std::filesystem::path(flags.sidecar);
+  std::error_code ec;
+  if (flags.sidecar.empty() && !std::filesystem::exists(path, ec)) return nullptr;
+  Json json = {{"path", path.string()}};
+  try {
+    const Sidecar sidecar = open_sidecar(path);
+    check_sidecar(sidecar, file, config);
+    json["n_predicted_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
+    json["perplexity_dense"] = sidecar.quality.perplexity_dense;
+    json["perplexity_sparse"] = sidecar.quality.perplexity_sparse;
+    json["quality_tokens"] = sidecar.quality.n_tokens;
+  } catch (const Error& e) {
+    json["problem"] = e.what();
+  }
+  return json;
+}
+
+std::string sidecar_text(const Json& sidecar, size_t n_layer) {
+  if (sidecar.is_null()) return "none";
+  const std::string path = printable(sidecar["path"].get<std::string>(), 300);
+  if (sidecar.contains("problem")) return fmt::format("{}: {}", path, printable(sidecar["problem"].get<std::string>(), 300));
+  return fmt::format("{}: predicts {} of {} layers; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, sidecar["n_predicted_layers"].get<size_t>(),
+                     n_layer, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
+                     grouped(sidecar["quality_tokens"].get<uint64_t>()));
+}
+
 std::string shape_text(const Tensor& t) { return fmt::format("[{}]", fmt::join(t.shape, ", ")); }
 
 }  // namespace
@@ -140,12 +169,15 @@ int inspect(const InspectFlags& flags) {
   }
   const std::string arch = file.meta.get_string("general.architecture", "");
   // A file of an architecture that hunch does not run can still be looked into.
-  Json config;
+  Json config, sidecar;
+  size_t n_layer = 0;
   std::string why_not;
   try {
     const ModelConfig c = architecture_by_gguf_name(arch).config_from_gguf(file);
     validate(c);
     config = config_json(c);
+    n_layer = c.n_layer;
+    sidecar = sidecar_json(flags.model, file, c);
   } catch (const Error& e) {
     why_not = e.what();
   }
@@ -165,7 +197,7 @@ int inspect(const InspectFlags& flags) {
       json["tensors"].push_back(
           {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
-    json["sidecar"] = nullptr;
+    json["sidecar"] = sidecar;
     if (!trace.is_null()) json["trace"] = std::move(trace);
     print_json(json);
     return 0;
@@ -178,7 +210,7 @@ int inspect(const InspectFlags& flags) {
              {"architecture", printable(arch)},
              {"parameters", fmt::format("{} ({})", grouped(n_params), human_count(double(n_params)))},
              {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
-             {"sidecar", "none"}},
+             {"sidecar", sidecar_text(sidecar, n_layer)}},
             {1});
   if (config.is_null()) {
     out += "\nnot runnable: " + printable(why_not, 300) + "\n";

@@ -49,6 +49,18 @@ class Sparsify(CliTest):
         result = self.sparsify("--density", "0.00001", "-o", self.path("unmet.hunch"), code=1)
         self.assertIn("cannot be met", result.err)
 
+    def test_inspect_tells_what_lies_beside_the_model(self):
+        model = self.path("looked_at")
+        shutil.copytree(os.path.join(GOLDEN, "opt_350m_style"), model)
+        self.assertIsNone(self.hunch("inspect", model, "--json").json["sidecar"])
+        self.write("looked_at.hunch", "junk")
+        self.assertIn("GGUF", self.hunch("inspect", model, "--json").json["sidecar"]["problem"])
+        self.assertIn("looked_at.hunch", self.hunch("inspect", model).text)
+        self.sparsify("--density", "0.4", "-o", self.path("good.hunch"))
+        sidecar = self.hunch("inspect", self.opt, "--sidecar", self.path("good.hunch"), "--json").json["sidecar"]
+        self.assertEqual(sidecar["n_predicted_layers"], 2)
+        self.assertGreater(sidecar["perplexity_sparse"], 1)
+
     def test_bad_input(self):
         self.refused(2, "sparsify", self.opt, says="--text")
         self.refused(2, "sparsify", self.opt, "--text", self.write("short.txt", "too short"), says="needs at least")
