@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 
 namespace hunch {
 namespace {
@@ -90,12 +91,15 @@ AtomicFile::AtomicFile(std::filesystem::path path)
     : path_(std::move(path)), temporary_(path_.string() + ".tmp" + std::to_string(getpid())) {
   fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(ErrorKind::kIo, "cannot write '{}': {}", path_.string(), std::strerror(errno));
+  unlink_on_kill(temporary_.c_str());
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
-  close(fd_);
-  unlink(temporary_.c_str());
+  if (fd_ >= 0) {
+    close(fd_);
+    unlink(temporary_.c_str());
+  }
+  forget_on_kill(temporary_.c_str());
 }
 
 void AtomicFile::flush() {

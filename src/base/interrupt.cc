@@ -1,5 +1,7 @@
 #include "base/interrupt.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -9,12 +11,16 @@
 namespace hunch {
 namespace {
 
-// The one global: a signal handler can reach nothing else. Worker threads ask too, so it is atomic.
+// The only globals: a signal handler can reach nothing else. Worker threads ask too, so they are atomic.
 std::atomic<bool> g_pending = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
+std::atomic<const char*> g_unlinked[8] = {};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<const char*>::is_always_lock_free);
 
 void on_signal(int signal) {
-  if (g_pending.exchange(true) && signal == SIGINT) std::_Exit(130);
+  if (!g_pending.exchange(true) || signal != SIGINT) return;
+  for (const auto& path : g_unlinked)
+    if (const char* name = path.load()) unlink(name);
+  std::_Exit(130);
 }
 
 }  // namespace
@@ -27,6 +33,16 @@ void install_interrupt_handler() {
   struct sigaction hangup {};  // a closed terminal, unless nohup asked to ignore it
   if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_DFL) sigaction(SIGHUP, &action, nullptr);
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes then fails the write, which says so and cleans up
+}
+
+void unlink_on_kill(const char* path) {
+  for (auto& slot : g_unlinked)
+    if (const char* empty = nullptr; slot.compare_exchange_strong(empty, path)) return;
+}
+
+void forget_on_kill(const char* path) {
+  for (auto& slot : g_unlinked)
+    if (const char* kept = path; slot.compare_exchange_strong(kept, nullptr)) return;
 }
 
 bool take_interrupt() {

@@ -80,7 +80,7 @@ MatView<const float> Forward::compute(const ForwardInput& input) {
         observer->on_branch(layer, Branch::kAttention, resid_, branch_);
         observer->on_branch(layer, Branch::kMlp, resid_, branch2_);
       }
-      add_rows(branch2_, branch_);
+      for (size_t t = 0; t < branch_.rows; ++t) add(branch2_.row(t), branch_.row(t));  // residual_scale is applied to the sum
     } else {
       if (!w.post_attn_norm.weight.empty()) norm(branch_, w.post_attn_norm, branch_);
       if (observer) observer->on_branch(layer, Branch::kAttention, resid_, branch_);

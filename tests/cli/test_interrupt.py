@@ -105,6 +105,11 @@ class Interrupt(CliTest):
         for s in signal.SIGHUP, signal.SIGTERM:
             self.interrupted("convert", self.large, "-o", out, "--type", "q8_0", once=self.file_begun, signals=[s])
 
+    def test_an_impatient_second_press_leaves_nothing(self):
+        out = os.path.join(self.folder, "out.gguf")
+        for _ in range(5):
+            self.interrupted("convert", self.large, "-o", out, "--type", "q8_0", once=self.file_begun, signals=[signal.SIGINT] * 3)
+
     def test_eval(self):
         path = self.write("long.txt", "the end of the thing is in the other one. " * 50000)
         tasks = self.write("long.jsonl", (json.dumps({"query": "the thing", "choices": ["is in the", "zzz zzz"], "gold": 0}) + "\n") * 20000)
