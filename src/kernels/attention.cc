@@ -43,6 +43,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(kv.page_tokens && span.first_pos + span.n_tokens <= kv.n_tokens &&
                     kv.n_tokens <= kv.pages.size() * kv.page_tokens,
                 "queries end at {}, keys at {}", span.first_pos + span.n_tokens, kv.n_tokens);
+    HUNCH_CHECK(span.kv_heads.empty() || span.kv_heads.back() < kv.n_kv_head, "head {} of {}", span.kv_heads.back(), kv.n_kv_head);
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
   }
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
@@ -53,7 +54,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
 void divide(Plan& plan, size_t n_threads) {
   const auto cost_of = [&](size_t i) {
     const size_t n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
-    return double(n_blocks * plan.spans[i].kv.n_kv_head) * double(plan.spans[i].first_pos + plan.spans[i].n_tokens);
+    return double(n_blocks * plan.spans[i].n_kv_heads()) * double(plan.spans[i].first_pos + plan.spans[i].n_tokens);
   };
   double all = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) all += cost_of(i);
@@ -68,8 +69,8 @@ void divide(Plan& plan, size_t n_threads) {
     division.n_parts = n_threads == 1 ? 1 : std::max<size_t>(1, size_t(std::ceil(double(n_keys) / item_keys)));
     division.first_item = plan.n_items;
     division.first_block = plan.n_blocks;
-    plan.n_blocks += division.n_blocks * span.kv.n_kv_head;
-    plan.n_items += division.n_blocks * span.kv.n_kv_head * division.n_parts;
+    plan.n_blocks += division.n_blocks * span.n_kv_heads();
+    plan.n_items += division.n_blocks * span.n_kv_heads() * division.n_parts;
   }
 }
 
@@ -90,7 +91,7 @@ AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
   block.params = &plan.params;
   block.Q = plan.Q;
   block.group = plan.group;
-  block.kv_head = b / n_blocks;
+  block.kv_head = block.span->all_heads ? b / n_blocks : block.span->kv_heads[b / n_blocks];
   block.first_row = (n_blocks - 1 - b % n_blocks) * plan.block_rows;
   block.n_rows = std::min(plan.block_rows, plan.n_rows(s) - block.first_row);
   block.key_begin = block.first_key(0);

@@ -34,6 +34,12 @@ struct AttentionSpan {
   size_t first_token = 0;   // row of Q and out where the run begins
   size_t n_tokens = 0;
   size_t first_pos = 0;     // index of the run's first query among the sequence's keys
+  // KV heads to compute, strictly increasing, where not all: the columns of other heads in `out` are left alone, and
+  // neither their queries nor their keys are read. An empty list that is not all: nothing is computed.
+  std::span<const uint32_t> kv_heads;
+  bool all_heads = true;
+
+  size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };
 
 // out[t, head h] = softmax_j(scale * q.k_j ...) V over the keys j <= position of t (causal).

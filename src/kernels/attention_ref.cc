@@ -29,6 +29,7 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
       std::vector<double> p(pos + 1 - begin), mix(kv.d_head);
       for (size_t head = 0; head < n_head; ++head) {
         const size_t kv_head = head / (n_head / kv.n_kv_head);
+        if (!span.all_heads && std::ranges::find(span.kv_heads, kv_head) == span.kv_heads.end()) continue;
         const float* q = Q.row(span.first_token + t).data() + head * kv.d_head;
         double max = -std::numeric_limits<double>::infinity(), sum = 0;
         for (size_t j = begin; j <= pos; ++j) {

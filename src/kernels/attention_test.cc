@@ -197,6 +197,24 @@ TEST(Attention, OfNoSpansDoesNothing) {
   attention(pool, {}, 4, {}, {}, {}, scratch);
 }
 
+// Each span with heads of its own; what was not selected keeps what stood there, and may hold anything.
+TEST(Attention, OfSelectedHeadsLeavesTheOthersAlone) {
+  const std::vector<uint32_t> selected[] = {{1}, {}, {0, 3}, {0, 1, 2, 3}};
+  for_each_target([&] {
+    for (const size_t group : {1, 3})
+      for (const size_t n_threads : {1, 2, 3}) {
+        std::mt19937 rng(6);
+        Case c({.n_head = 4 * group, .n_kv_head = 4, .d_head = 24}, {{900, 1}, {5, 1}, {0, 3}, {30, 2}}, true, rng);
+        for (size_t i = 0; i < 4; ++i) {
+          c.spans[i].all_heads = false;
+          c.spans[i].kv_heads = selected[i];
+        }
+        for (size_t d = 0; d < group * 24; ++d) c.q[c.spans[0].first_token * c.stride + d] = NAN;  // head 0 is not among {1}
+        expect_close(c.run(n_threads), c.reference(), c.tolerance());
+      }
+  });
+}
+
 // Long enough that a span alone is split into parts of its keys, which several spans together would not be.
 TEST(Attention, SpansAsAloneHaveTheBitsOfEachAlone) {
   for_each_target([&] {

@@ -2,13 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "kernels/attention.h"
-#include "kernels/gather.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -153,6 +150,7 @@ void Forward::begin(const ForwardInput& input) {
       }
     }
   }
+  heads_layer_[0] = heads_layer_[1] = SIZE_MAX;
   stats.n_tokens += n_tokens;
   for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
     counts->resize(c_.n_layer);
@@ -176,70 +174,6 @@ void Forward::embed(const ForwardInput& input) {
     for (size_t t = 0; t < n_tokens; ++t)
       add(std::span(w.position_embd).subspan(position_[t] * c_.n_embd, c_.n_embd), resid_.row(t));
   if (!w.embd_norm.weight.empty()) norm(resid_, w.embd_norm, resid_);
-}
-
-void Forward::attention_block(size_t layer, MatView<const float> normed, MatView<float> out) {
-  const LayerWeights& w = model_.weights().layers[layer];
-  const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head;
-  is_predicted_ = false;
-  predict(layer, PredictorInput::kAttention, normed);
-  if (observer) observer->on_attention_input(layer, normed);
-  const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
-  const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
-  tasks_ = {{w.q.W, w.q.bias, q}, {w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
-  matmul(pool_, normed, tasks_, s_matmul_, bits_);
-  stats.weight_bytes += w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes();
-
-  if (c_.clip_qkv > 0)
-    for (const MatView<float>& m : {q, k, v})
-      for (size_t t = 0; t < n_tokens; ++t)
-        for (float& x : m.row(t)) x = std::clamp(x, -c_.clip_qkv, c_.clip_qkv);
-  if (c_.qk_norm != QkNorm::kNone) {
-    norm_heads(q, w.q_norm, c_.n_head);
-    norm_heads(k, w.k_norm, c_.n_kv_head);
-  }
-  if (c_.position == PositionKind::kRope) {
-    rotate(q, c_.n_head);
-    rotate(k, c_.n_kv_head);
-  }
-
-  spans_.clear();
-  for (size_t r = 0; r < input_->runs.size(); ++r) {
-    const SequenceRun& run = input_->runs[r];
-    cache_.store(run.sequence, layer, first_pos_[r], k.row_range(first_token_[r], run.n_tokens), v.row_range(first_token_[r], run.n_tokens));
-    const size_t n_together = input_->as_alone ? 1 : run.n_tokens;
-    for (size_t t = 0; t < run.n_tokens; t += n_together)
-      spans_.push_back({cache_.view(run.sequence, layer), first_token_[r] + t, n_together, first_pos_[r] + t});
-    const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens) : spans_.back().kv.n_tokens;
-    stats.kv_bytes += 2 * n_seen * n_kv * info(cache_.shape().dtype).block_bytes;
-  }
-  if (observer) observer->on_attention(layer, q, k, v);
-  const MatView<float> heads = buffer(s_heads_, n_tokens, c_.n_head * c_.d_head);
-  const AttentionParams params{c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_, input_->as_alone};
-  attention(pool_, q, c_.n_head, spans_, params, heads, s_kernel_);
-  if (observer) observer->on_heads(layer, heads);
-  keep_selected_heads(layer, heads);
-  linear(heads, w.o, out);
-}
-
-// Zeroes the outputs of heads that the token's selection leaves out.
-void Forward::keep_selected_heads(size_t layer, MatView<float> attn_out) {
-  stats.all_heads[layer] += attn_out.rows * c_.n_head;
-  if (input_->selections.empty()) {
-    stats.active_heads[layer] += attn_out.rows * c_.n_head;
-    return;
-  }
-  for (size_t t = 0; t < attn_out.rows; ++t) {
-    const Selection& kept = input_->selections[t].heads[layer];
-    stats.active_heads[layer] += kept.size();
-    if (kept.is_all()) continue;
-    size_t next = 0;
-    for (size_t h = 0; h < c_.n_head; ++h) {
-      const bool keep = next < kept.size() && kept.rows()[next] == h;
-      next += keep;
-      if (!keep) std::memset(&attn_out.row(t)[h * c_.d_head], 0, c_.d_head * sizeof(float));
-    }
-  }
 }
 
 MatView<const float> Forward::logits(const ForwardInput& input) {
@@ -282,33 +216,6 @@ void Forward::norm(MatView<const float> x, const NormWeights& n, MatView<float> 
         layer_norm(x.row(t), n.weight, n.bias, c_.norm_eps, y.row(t));
       }
     }
-  });
-}
-
-void Forward::norm_heads(MatView<float> x, const NormWeights& n, size_t n_head) {
-  // Normalised at once: a head, or all heads of a token.
-  const size_t width = c_.qk_norm == QkNorm::kAllHeads ? n_head * c_.d_head : c_.d_head;
-  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t)
-      for (size_t first = 0; first < n_head * c_.d_head; first += width) {
-        const std::span<float> part = x.row(t).subspan(first, width);
-        const size_t offset = c_.qk_norm == QkNorm::kShared ? 0 : first;
-        const std::span<const float> weight = std::span(n.weight).subspan(offset, width);
-        if (c_.qk_norm_kind == NormKind::kRms) {
-          rms_norm(part, weight, c_.norm_eps, part);
-        } else {
-          const auto bias = n.bias.empty() ? std::span<const float>() : std::span(n.bias).subspan(offset, width);
-          layer_norm(part, weight, bias, c_.norm_eps, part);
-        }
-      }
-  });
-}
-
-void Forward::rotate(MatView<float> x, size_t n_head) {
-  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t)
-      for (size_t h = 0; h < n_head; ++h)
-        rope(x.row(t).subspan(h * c_.d_head, c_.d_head), cos_.row(t), sin_.row(t), c_.rope.interleaved);
   });
 }
 

@@ -6,6 +6,7 @@
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "cache/kv_cache.h"
+#include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "model/model.h"
 #include "model/sparse_plan.h"
@@ -103,7 +104,16 @@ class Forward {
   void begin(const ForwardInput& input);
   MatView<const float> compute(const ForwardInput& input);
   void embed(const ForwardInput& input);
+  // Attention: forward_attention.cc.
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
+  void attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups, MatView<float> out);
+  void store_keys(size_t layer, MatView<float> k, MatView<float> v);
+  void select_heads(size_t layer, MatView<const float> attn_in);
+  void predict_heads(size_t layer, MatView<const float> X);
+  std::span<const Selection> selected_groups(size_t layer) const;
+  void finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos, MatView<const float> sin);
+  void keep_selected_heads(size_t layer, MatView<float> attn_out);
+  // The MLP: forward_mlp.cc.
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
@@ -116,10 +126,7 @@ class Forward {
 
   void linear(MatView<const float> x, const Linear& l, MatView<float> y);
   void norm(MatView<const float> x, const NormWeights& n, MatView<float> y);
-  void norm_heads(MatView<float> x, const NormWeights& n, size_t n_head);
-  void rotate(MatView<float> x, size_t n_head);
   void add_rows(MatView<const float> x, MatView<float> y);
-  void keep_selected_heads(size_t layer, MatView<float> attn_out);
   void count_neurons(size_t layer, uint64_t active, uint64_t all);
   MatView<float> buffer(Scratch& scratch, size_t rows, size_t cols);
 
@@ -137,6 +144,10 @@ class Forward {
   Selection active_;
   std::vector<Selection> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
   bool is_predicted_ = false;
+  // Groups of heads that the plan's predictors chose, [n_tokens], for this layer and for the next: layer l in
+  // heads_[l % 2] where heads_layer_[l % 2] == l.
+  std::vector<Selection> heads_[2];
+  size_t heads_layer_[2] = {SIZE_MAX, SIZE_MAX};
   PredictorScratch s_predictor_;
   std::vector<MatmulTask> tasks_;
   std::vector<double> rope_frequencies_;

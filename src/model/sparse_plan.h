@@ -2,6 +2,7 @@
 #pragma once
 #include <vector>
 
+#include "kernels/column_blocks.h"
 #include "select/predictor.h"
 
 namespace hunch {
@@ -12,10 +13,27 @@ enum class PredictorInput : uint8_t {
   kAttention,  // what attention of the same layer reads: known before attention is computed (look-ahead)
 };
 
+// What a head predictor reads.
+enum class HeadInput : uint8_t {
+  kAttention,          // what attention of the same layer reads
+  kPreviousAttention,  // what attention of the layer before reads: known a whole layer earlier (look-ahead)
+};
+
+// Which heads of attention are computed. Heads are chosen by groups: the n_head / n_kv_head query heads that share a
+// KV head come and go together.
+struct HeadPlan {
+  const NeuronPredictor* groups = nullptr;  // scores the n_kv_head groups; none: every head is computed
+  HeadInput input = HeadInput::kAttention;
+  float threshold = 0;  // groups that score above it are computed
+  // W_o with the columns of each group together, where someone made that copy; else W_o is cut where it lies.
+  ColumnBlocks W_o;
+};
+
 struct LayerPlan {
   const NeuronPredictor* neurons = nullptr;  // none: the layer is computed as in exact mode
   PredictorInput input = PredictorInput::kMlp;
   float threshold = 0;  // neurons that score above it are computed
+  HeadPlan heads;
 };
 
 // Points to predictors that someone else owns (a sidecar, or whoever is fitting them).
