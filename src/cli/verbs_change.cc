@@ -52,8 +52,8 @@ std::vector<Verb> changing_verbs() {
                 "perplexity may rise by this much: 1% or 0.01 (default: 1%)");
          g.text("--density", f->density, "SHARE", "compute this share of the neurons, as a mean over tokens and layers");
          g.section("Predictors");
-         g.choice("--predictor", f->predictor, {"auto", "lowrank", "svd", "hot"},
-                  "lowrank: trained two-layer classifiers; svd: their closed form, untrained; hot: the same neurons for "
+         g.choice("--predictor", f->predictor, {"auto", "lowrank", "svd", "signs", "hot"},
+                  "lowrank: trained two-layer classifiers; svd: their closed form, untrained; signs: one bit per weight; hot: the same neurons for "
                   "every token; auto: for each layer whichever loses least for its bytes");
          g.count("--rank", f->rank, "N", "of lowrank and svd; 0: several, chosen likewise");
          g.choice("--look-ahead", f->look_ahead, {"none", "attention"},

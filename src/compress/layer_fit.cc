@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compress/predictor_trainer.h"
+#include "compress/sign_fit.h"
 #include "engine/oracle.h"
 
 namespace hunch {
@@ -49,6 +50,7 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
   };
   const auto wanted = [&](const char* kind) { return options.predictor == "auto" || options.predictor == kind; };
   if (wanted("hot")) add("hot", make_hot_set(statistics, trace.n_embd));
+  if (wanted("signs")) add("signs", make_sign_predictor(pool, first, trace, n_train, statistics));
   if (!wanted("lowrank") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);

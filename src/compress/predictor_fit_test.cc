@@ -9,6 +9,7 @@
 #include "compress/low_rank_fit.h"
 #include "compress/predictor_candidate.h"
 #include "compress/predictor_trainer.h"
+#include "compress/sign_fit.h"
 #include "select/threshold.h"
 
 namespace hunch {
@@ -164,6 +165,19 @@ TEST(Curve, SaysWhatItsThresholdsDo) {
     EXPECT_NEAR(p.recall, found / active, 2e-3);
     EXPECT_NEAR(p.loss, lost / value, 2e-3);
   }
+}
+
+// A bit per weight knows less than a rank that suffices, and much more than nothing.
+TEST(SignFit, TellsActiveFromSilent) {
+  ThreadPool pool(2);
+  const Layer layer;
+  NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
+  std::ranges::fill(s.value, 1.0f), std::ranges::fill(s.frequency, 1.0f);  // scores are log-odds alone
+  const auto [right, recall] = accuracy(pool, *make_sign_predictor(pool, layer.first, layer.trace, kTokens, s), layer.trace);
+  double majority = 0;
+  for (float f : neuron_statistics(layer.trace, kTokens).frequency) majority += std::max(f, 1 - f) / double(kFf);
+  EXPECT_GT(right, majority + 0.15 * (1 - majority));
+  EXPECT_GT(recall, 0.4);
 }
 
 TEST(HotSet, RanksByMeanSquaredContribution) {

@@ -12,7 +12,7 @@ namespace hunch {
 
 struct SparsifyOptions {
   size_t max_tokens = 50000;    // of the text; at most 400,000
-  std::string predictor = "auto";  // auto | lowrank | svd | hot
+  std::string predictor = "auto";  // auto | lowrank | svd | signs | hot
   PredictorInput input = PredictorInput::kMlp;
   size_t rank = 0;              // of lowrank and svd; 0: several, chosen by what they give for their bytes
   size_t n_epochs = 6;          // of training, at most

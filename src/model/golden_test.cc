@@ -9,6 +9,7 @@
 
 #include "base/test_paths.h"
 #include "io/gguf.h"
+#include "kernels/each_target.h"
 #include "model/forward.h"
 #include "model/golden_data.h"
 #include "model/open_model.h"
@@ -104,6 +105,18 @@ TEST_P(Golden, LogitsAndGreedyTextFromTheGguf) {
   fs::remove(path);
   EXPECT_EQ(opened.source, "GGUF");
   expect_golden(std::move(opened.file), golden_, pool_);
+}
+
+// Whole models on every SIMD target that this machine has: the fixtures, of which there are few.
+TEST(GoldenTargets, FixturesAgreeOnEach) {
+  ThreadPool pool(2);
+  const fs::path fixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
+  for (const std::string& name : golden_names()) {
+    if (!fs::exists(fixtures / name / "config.json")) continue;
+    SCOPED_TRACE(name);
+    const GoldenData golden(fixtures / name / "golden");
+    for_each_target([&] { expect_golden(open_model(fixtures / name).file, golden, pool); });
+  }
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Golden);

@@ -7,9 +7,11 @@
 #include "base/error.h"
 #include "io/gguf.h"
 #include "io/printable.h"
+#include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
 #include "select/hot_set.h"
 #include "select/low_rank.h"
+#include "select/sign_predictor.h"
 
 namespace hunch {
 namespace fs = std::filesystem;
@@ -81,6 +83,15 @@ class Parser {
     return t;
   }
 
+  // [n_ff, sign_words(n_embd)] words of signs.
+  const uint64_t* sign_planes(const std::string& name) {
+    const Tensor& t = file_.get(name);
+    const std::vector<uint64_t> want = {sidecar_.base.n_ff, sign_words(sidecar_.base.n_embd)};
+    if (t.dtype != DType::kI64 || t.shape != want)
+      fail(ErrorKind::kFormat, "tensor '{}': expected i64 [{}], the file has {} [{}]", name, fmt::join(want, ", "), name_of(t.dtype), fmt::join(t.shape, ", "));
+    return reinterpret_cast<const uint64_t*>(t.data.data());
+  }
+
   std::vector<float> floats(const std::string& name, size_t n) {
     const Tensor& t = file_.get(name);
     if (t.dtype != DType::kF32 || t.n_elems() != n)
@@ -103,6 +114,9 @@ class Parser {
       const Tensor& out = tensor(blk + "predictor_out.weight", b.n_ff, in.rows());
       l.neurons = std::make_shared<LowRankPredictor>(
           LowRankWeights{in.view(), out.view(), floats(blk + "predictor.bias", b.n_ff), kind == "lowrank_relu"});
+    } else if (kind == "signs") {
+      l.neurons = std::make_shared<SignPredictor>(SignWeights{sign_planes(blk + "predictor_signs"), b.n_ff, b.n_embd,
+                                                              floats(blk + "predictor.slope", b.n_ff), floats(blk + "predictor.bias", b.n_ff)});
     } else if (kind == "hot") {
       l.neurons = std::make_shared<HotSetPredictor>(floats(blk + "predictor.bias", b.n_ff), b.n_embd);
     } else {

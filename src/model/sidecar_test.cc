@@ -10,9 +10,11 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "io/gguf.h"
+#include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
 #include "select/hot_set.h"
 #include "select/low_rank.h"
+#include "select/sign_predictor.h"
 
 namespace hunch {
 namespace {
@@ -85,6 +87,27 @@ TEST_F(SidecarTest, ComesBackAsItWasWritten) {
     EXPECT_EQ(got, want);
     EXPECT_EQ(read.layers[l].neurons->bytes(), sidecar_.layers[l].neurons->bytes());
   }
+}
+
+TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
+  std::vector<uint64_t> planes(48 * sign_words(32));
+  for (size_t i = 0; i < planes.size(); i += 8) planes[i] = uint32_t(i * 2654435761u);
+  sidecar_.layers[1] = {std::make_shared<SignPredictor>(SignWeights{planes.data(), 48, 32, std::vector<float>(48, 0.5f), std::vector<float>(48, 3)}),
+                        PredictorInput::kMlp, {{-1, 1, 0, 1}}, 0};
+  const Sidecar read = open_sidecar(write());
+  ASSERT_TRUE(read.layers[1].neurons);
+  EXPECT_EQ(read.layers[1].neurons->kind(), "signs");
+  ThreadPool pool(1);
+  PredictorScratch scratch;
+  std::vector<float> x(32, -0.3f), want(48), got(48);
+  sidecar_.layers[1].neurons->score(pool, {x.data(), 1, 32}, {want.data(), 1, 48}, scratch);
+  read.layers[1].neurons->score(pool, {x.data(), 1, 32}, {got.data(), 1, 48}, scratch);
+  EXPECT_EQ(got, want);
+  const std::string message = refused([](ModelFile& f) {
+    for (Tensor& t : f.tensors)
+      if (t.name == "blk.1.predictor_signs") t.shape = {24, 16};
+  });
+  EXPECT_NE(message.find("expected i64 [48, 8]"), message.npos) << message;
 }
 
 TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {

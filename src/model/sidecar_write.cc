@@ -3,9 +3,11 @@
 
 #include "base/error.h"
 #include "io/gguf.h"
+#include "kernels/sign_bits.h"
 #include "model/sidecar.h"
 #include "select/hot_set.h"
 #include "select/low_rank.h"
+#include "select/sign_predictor.h"
 
 namespace hunch {
 namespace {
@@ -23,6 +25,11 @@ class Tensors {
     std::vector<std::byte> bytes(values.size_bytes());
     std::memcpy(bytes.data(), values.data(), bytes.size());
     add(std::move(name), DType::kF32, std::move(shape), std::move(bytes));
+  }
+  void add(std::string name, const uint64_t* words, size_t rows, size_t cols) {
+    std::vector<std::byte> bytes(rows * cols * sizeof(uint64_t));
+    std::memcpy(bytes.data(), words, bytes.size());
+    add(std::move(name), DType::kI64, {rows, cols}, std::move(bytes));
   }
   const std::vector<TensorToWrite>& list() const { return tensors_; }
 
@@ -79,6 +86,11 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
       tensors.add(blk + "predictor.bias", low_rank->weights().bias, {b.n_ff});
     } else if (const auto* hot = dynamic_cast<const HotSetPredictor*>(l.neurons.get())) {
       tensors.add(blk + "predictor.bias", hot->scores(), {b.n_ff});
+    } else if (const auto* signs = dynamic_cast<const SignPredictor*>(l.neurons.get())) {
+      const SignWeights& w = signs->weights();
+      tensors.add(blk + "predictor_signs", w.planes, w.n_ff, sign_words(w.n_in));
+      tensors.add(blk + "predictor.slope", w.slope, {b.n_ff});
+      tensors.add(blk + "predictor.bias", w.bias, {b.n_ff});
     } else {
       HUNCH_CHECK(false, "no format for a predictor of kind {}", l.neurons->kind());
     }

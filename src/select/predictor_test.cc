@@ -6,7 +6,9 @@
 #include "base/codec.h"
 #include "kernels/each_target.h"
 #include "select/hot_set.h"
+#include "kernels/sign_bits.h"
 #include "select/low_rank.h"
+#include "select/sign_predictor.h"
 #include "select/threshold.h"
 
 namespace hunch {
@@ -84,6 +86,28 @@ TEST(LowRankPredictor, CountsTheBytesOfItsDtype) {
                                     std::vector<float>(96),
                                     false});
   EXPECT_EQ(predictor.bytes(), q_in.size() + q_out.size() + 96 * sizeof(float));
+}
+
+TEST(SignPredictor, CountsSignsThatDiffer) {
+  constexpr size_t kIn = 70, kFf = 200;
+  std::mt19937 rng(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> W(kFf * kIn), X(3 * kIn), slope(kFf), bias(kFf), scores(3 * kFf);
+  for (auto* v : {&W, &X, &slope, &bias})
+    for (float& x : *v) x = normal(rng);
+  std::vector<uint64_t> planes(kFf * sign_words(kIn));
+  for (size_t k = 0; k < kFf; ++k) pack_signs(std::span(W).subspan(k * kIn, kIn), std::span(planes).subspan(k * sign_words(kIn), sign_words(kIn)));
+  const SignPredictor predictor({planes.data(), kFf, kIn, slope, bias});
+  ThreadPool pool(2);
+  PredictorScratch scratch;
+  predictor.score(pool, {X.data(), 3, kIn}, {scores.data(), 3, kFf}, scratch);
+  for (size_t t = 0; t < 3; ++t)
+    for (size_t k = 0; k < kFf; ++k) {
+      int differ = 0;
+      for (size_t i = 0; i < kIn; ++i) differ += (W[k * kIn + i] < 0) != (X[t * kIn + i] < 0);
+      EXPECT_FLOAT_EQ(scores[t * kFf + k], bias[k] - slope[k] * float(differ));
+    }
+  EXPECT_EQ(predictor.bytes(), kFf * (64 + 8));
 }
 
 TEST(HotSetPredictor, IsTheSameForEveryToken) {
