@@ -60,16 +60,17 @@ HWY_INLINE void ScalesF16(const std::byte* from, size_t stride, size_t n, float*
     low |= uint64_t(half(i)) << 16 * i;
     high |= uint64_t(half(i + 4)) << 16 * i;
   }
+#if HWY_CAP_GE256
   const hn::Full128<uint64_t> d64;
   const hn::Full128<hwy::float16_t> d16;
   const auto all = hn::BitCast(d16, hn::InterleaveLower(d64, hn::Set(d64, low), hn::Set(d64, high)));
-#if HWY_CAP_GE256
   hn::Store(hn::PromoteTo(hn::Full256<float>(), all), hn::Full256<float>(), out);
 #else
   const hn::Full128<float> d;
-  const hn::Half<decltype(d16)> d8;
-  hn::Store(PromoteF16(d, hn::LowerHalf(d8, all)), d, out);
-  hn::Store(PromoteF16(d, hn::UpperHalf(d8, all)), d, out + 4);
+  const hn::Full64<uint64_t> one;
+  const hn::Full64<hwy::float16_t> d8;
+  hn::Store(PromoteF16(d, hn::BitCast(d8, hn::Set(one, low))), d, out);
+  hn::Store(PromoteF16(d, hn::BitCast(d8, hn::Set(one, high))), d, out + 4);
 #endif
 #endif
 }
