@@ -18,7 +18,8 @@ constexpr int kStepsPerOctave = 8;
 // Watches a dense pass and appends what it sees.
 class Recorder : public ForwardObserver {
  public:
-  Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens) : pool_(*engine.pool), options_(options) {
+  Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens, ForwardObserver* also)
+      : pool_(*engine.pool), options_(options), also_(also) {
     const ModelConfig& c = engine.config();
     traces_.resize(options.n_layers);
     for (size_t i = 0; i < options.n_layers; ++i) {
@@ -34,8 +35,13 @@ class Recorder : public ForwardObserver {
   }
 
   void on_attention_input(size_t layer, MatView<const float> x) override {
+    if (also_) also_->on_attention_input(layer, x);
     MlpTrace* t = trace_of(layer);
     if (t && options_.input == PredictorInput::kAttention) append(x, t->input);
+  }
+
+  void on_heads(size_t layer, MatView<const float> attn_out) override {
+    if (also_) also_->on_heads(layer, attn_out);
   }
 
   void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override {
@@ -89,6 +95,7 @@ class Recorder : public ForwardObserver {
 
   ThreadPool& pool_;
   MlpTraceOptions options_;
+  ForwardObserver* also_;
   std::vector<MlpTrace> traces_;
   std::vector<std::vector<float>> norms_;
 };
@@ -113,7 +120,8 @@ size_t trace_bytes_per_token(const ModelConfig& c, PredictorInput input) {
   return c.n_ff + c.n_embd * sizeof(f16) * (input == PredictorInput::kAttention ? 2 : 1);
 }
 
-std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options, const Progress& progress) {
+std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options, const Progress& progress,
+                                 ForwardObserver* also) {
   const uint64_t needed = trace_bytes_per_token(engine.config(), options.input) * ids.size() * options.n_layers;
   if (const uint64_t available = available_memory_bytes(); available && needed > available)
     fail(ErrorKind::kMemory, "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),
@@ -122,7 +130,7 @@ std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> 
   context_options.mode = Mode::kDense;
   context_options.n_ctx = std::min({options.n_window, engine.config().n_ctx_train, Context::kBatchTokens});
   Context context(engine, context_options);
-  Recorder recorder(engine, options, ids.size());
+  Recorder recorder(engine, options, ids.size(), also);
   context.forward().observer = &recorder;
   for (size_t begin = 0; begin < ids.size(); begin += context.n_ctx()) {
     throw_if_interrupted();

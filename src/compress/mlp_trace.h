@@ -39,7 +39,8 @@ size_t trace_bytes_per_token(const ModelConfig& config, PredictorInput input);
 
 // Runs the text densely in windows and watches the layers. Throws Error{kFormat} naming layer and token where
 // an activation is not finite, Error{kInterrupted} on Ctrl-C, Error{kMemory} before taking more than there is.
+// `also` watches the same passes.
 std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
-                                     const Progress& progress = {});
+                                     const Progress& progress = {}, ForwardObserver* also = nullptr);
 
 }  // namespace hunch

@@ -2,20 +2,33 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/memory_info.h"
+#include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "model/fingerprint.h"
 
 namespace hunch {
 namespace {
 
+// Of one layer. No candidate: exact, or every head.
 struct Choice {
-  const PredictorCandidate* candidate = nullptr;  // none: exact
+  const PredictorCandidate* candidate = nullptr;
   size_t point = 0;
+  const HeadCandidate* heads = nullptr;
+  size_t head_point = 0;
 };
+
+// The point of a curve that is nearest to a twentieth missed.
+size_t probe_point(const DensityCurve& curve) {
+  size_t point = 0;
+  for (size_t p = 0; p < curve.size(); ++p)
+    if (std::abs(curve[p].loss - 0.05f) < std::abs(curve[point].loss - 0.05f)) point = p;
+  return point;
+}
 
 class Sparsifier {
  public:
@@ -58,7 +71,9 @@ class Sparsifier {
 
   // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds.
   void fit() {
-    const uint64_t per_layer = trace_bytes_per_token(c_, options_.input) * traced_ids_.size();
+    const bool heads = selects_heads();
+    const uint64_t per_token = trace_bytes_per_token(c_, options_.input) + (heads ? head_trace_bytes_per_token(c_) : 0);
+    const uint64_t per_layer = per_token * traced_ids_.size();
     const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
     const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
     for (size_t first = 0; first < c_.n_layer; first += at_once) {
@@ -66,19 +81,33 @@ class Sparsifier {
       trace_options.first_layer = first;
       trace_options.n_layers = std::min(at_once, c_.n_layer - first);
       trace_options.input = options_.input;
-      std::vector<MlpTrace> traces = trace_mlps(engine_, traced_ids_, trace_options, progress_);
+      std::optional<HeadRecorder> recorder;
+      if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, traced_ids_.size());
+      std::vector<MlpTrace> traces = trace_mlps(engine_, traced_ids_, trace_options, progress_, recorder ? &*recorder : nullptr);
       for (MlpTrace& trace : traces) {
         fits_.push_back(fit_layer(engine_, trace, n_train_, options_, progress_));
         if (!fits_.back().note.empty()) report_.notes.push_back(fits_.back().note);
         trace = {};
       }
+      if (!heads) continue;
+      for (HeadTrace& trace : recorder->take()) {
+        head_fits_.push_back(fit_heads(engine_, trace, n_train_));
+        if (progress_) progress_("heads", head_fits_.size(), c_.n_layer);
+        trace = {};
+      }
     }
+    head_fits_.resize(c_.n_layer);
   }
+
+  bool selects_heads() const { return options_.heads != HeadMode::kOff && can_select_heads(c_) && c_.n_kv_head > 1; }
 
   SparsePlan plan_of(std::span<const Choice> choices) const {
     SparsePlan plan;
-    for (const Choice& c : choices)
-      plan.layers.push_back(c.candidate ? LayerPlan{c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold} : LayerPlan{});
+    for (const Choice& c : choices) {
+      LayerPlan& p = plan.layers.emplace_back();
+      if (c.candidate) p = {c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold, {}};
+      if (c.heads) p.heads = {c.heads->predictor.get(), options_.head_input, c.heads->curve[c.head_point].threshold, {}};
+    }
     return plan;
   }
 
@@ -93,23 +122,31 @@ class Sparsifier {
       modes.push_back(mode);
     }
     CompareOptions options;
-    options.perplexity.n_ctx = options.perplexity.stride = std::min<size_t>(c_.n_ctx_train, 512);
+    options.perplexity.n_ctx = options.perplexity.stride = std::min({c_.n_ctx_train, size_t{512}, ids.size()});
     options.n_decode = n_decode;
     return compare_modes(engine_, modes, ids, options);
   }
 
-  // What a share of a layer's contributions is worth in the end: KL to dense when that layer alone is restricted.
+  // What a share of a layer's contributions is worth in the end: KL to dense when that layer's MLP, or its attention,
+  // alone is restricted.
   void measure_sensitivity() {
     constexpr size_t kAtOnce = 8;
     sensitivity_.assign(c_.n_layer, 0.0);
-    std::vector<std::pair<size_t, Choice>> probes;
+    head_sensitivity_.assign(c_.n_layer, 0.0);
+    struct Probe {
+      size_t layer;
+      Choice choice;
+    };
+    std::vector<Probe> probes;
     for (size_t l = 0; l < c_.n_layer; ++l) {
-      if (fits_[l].candidates.empty()) continue;
-      const PredictorCandidate& candidate = fits_[l].candidates.back();
-      size_t point = 0;  // near a twentieth missed
-      for (size_t p = 0; p < candidate.curve.size(); ++p)
-        if (std::abs(candidate.curve[p].loss - 0.05f) < std::abs(candidate.curve[point].loss - 0.05f)) point = p;
-      probes.push_back({l, {&candidate, point}});
+      if (!fits_[l].candidates.empty()) {
+        const PredictorCandidate& candidate = fits_[l].candidates.back();
+        probes.push_back({l, {.candidate = &candidate, .point = probe_point(candidate.curve)}});
+      }
+      if (!head_fits_[l].candidates.empty()) {
+        const HeadCandidate& candidate = head_fits_[l].candidates.back();
+        probes.push_back({l, {.heads = &candidate, .head_point = probe_point(candidate.curve)}});
+      }
     }
     const auto ids = calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
     for (size_t first = 0; first < probes.size(); first += kAtOnce) {
@@ -117,20 +154,20 @@ class Sparsifier {
       std::vector<SparsePlan> plans;
       for (size_t i = first; i < std::min(first + kAtOnce, probes.size()); ++i) {
         std::vector<Choice> choices(c_.n_layer);
-        choices[probes[i].first] = probes[i].second;
+        choices[probes[i].layer] = probes[i].choice;
         plans.push_back(plan_of(choices));
       }
       const std::vector<CompareRow> rows = measure(plans, ids, 0);
       for (size_t i = 0; i < plans.size(); ++i) {
         const auto& [layer, choice] = probes[first + i];
-        const double loss = choice.candidate->curve[choice.point].loss;
-        sensitivity_[layer] = std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
+        const double loss = choice.heads ? choice.heads->curve[choice.head_point].loss : choice.candidate->curve[choice.point].loss;
+        (choice.heads ? head_sensitivity_ : sensitivity_)[layer] = std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
       }
       if (progress_) progress_("sensitivity", std::min(first + kAtOnce, probes.size()), probes.size());
     }
   }
 
-  // Every layer's best predictor and point when a unit of the model's MLP bytes is worth `price` of KL.
+  // Every layer's best predictors and points when a unit of the model's MLP bytes is worth `price` of KL.
   std::vector<Choice> choose(double price) const {
     double unit = 0;
     for (const LayerFit& f : fits_) unit += f.first_bytes + f.second_bytes;
@@ -140,7 +177,13 @@ class Sparsifier {
       for (const PredictorCandidate& candidate : fits_[l].candidates)
         for (size_t p = 0; p < candidate.curve.size(); ++p) {
           const double cost = sensitivity_[l] * candidate.curve[p].loss + price * fits_[l].bytes(candidate, candidate.curve[p]) / unit;
-          if (cost < best) best = cost, choices[l] = {&candidate, p};
+          if (cost < best) best = cost, choices[l].candidate = &candidate, choices[l].point = p;
+        }
+      best = price * head_fits_[l].all_bytes() / unit;
+      for (const HeadCandidate& candidate : head_fits_[l].candidates)
+        for (size_t p = 0; p < candidate.curve.size(); ++p) {
+          const double cost = head_sensitivity_[l] * candidate.curve[p].loss + price * head_fits_[l].bytes(candidate, candidate.curve[p]) / unit;
+          if (cost < best) best = cost, choices[l].heads = &candidate, choices[l].head_point = p;
         }
     }
     return choices;
@@ -197,7 +240,7 @@ class Sparsifier {
                                           options_.max_ppl_increase * 100));
       choices_ = choose(price_ /= 2);
     }
-    if (std::ranges::none_of(choices_, [](const Choice& c) { return c.candidate; }))
+    if (std::ranges::none_of(choices_, [](const Choice& c) { return c.candidate || c.heads; }))
       report_.notes.push_back("no predictor saves bytes within this budget: every layer stays exact");
   }
 
@@ -219,8 +262,18 @@ class Sparsifier {
         row.density = p.density, row.recall = p.recall, row.missed = p.loss;
         row.predictor_bytes = chosen->predictor->bytes();
         row.bytes = f.bytes(*chosen, p);
-        s.layers[l] = {chosen->predictor, options_.input, chosen->curve, choices_[l].point};
+        s.layers[l] = {chosen->predictor, options_.input, chosen->curve, choices_[l].point, {}};
         for (CurvePoint& point : s.layers[l].curve) point.loss *= float(sensitivity_[l]);
+      }
+      const HeadFit& h = head_fits_[l];
+      row.attention_exact_bytes = row.attention_bytes = h.all_bytes();
+      if (const HeadCandidate* chosen = choices_[l].heads) {
+        const CurvePoint& p = chosen->curve[choices_[l].head_point];
+        row.head_predictor = chosen->name;
+        row.head_density = p.density, row.head_recall = p.recall, row.head_missed = p.loss;
+        row.attention_bytes = h.bytes(*chosen, p);
+        s.layers[l].heads = {chosen->predictor, options_.head_input, chosen->curve, choices_[l].head_point};
+        for (CurvePoint& point : s.layers[l].heads.curve) point.loss *= float(head_sensitivity_[l]);
       }
       report_.layers.push_back(std::move(row));
     }
@@ -233,7 +286,8 @@ class Sparsifier {
   std::span<const int32_t> traced_ids_, calibrate_ids_, check_ids_;  // the calibration's are the end of the traced
   size_t n_train_ = 0;
   std::vector<LayerFit> fits_;       // [n_layer]
-  std::vector<double> sensitivity_;  // [n_layer] KL per share of the contributions missed
+  std::vector<HeadFit> head_fits_;   // [n_layer], without candidates where heads are not chosen
+  std::vector<double> sensitivity_, head_sensitivity_;  // [n_layer] KL per share of the contributions missed
   double price_ = 0;
   std::vector<Choice> choices_;
   SparsifyReport report_;

@@ -10,6 +10,11 @@
 
 namespace hunch {
 
+enum class HeadMode : uint8_t {
+  kOff,   // every head is computed
+  kAuto,  // heads are left out where it pays
+};
+
 struct SparsifyOptions {
   size_t max_tokens = 50000;    // of the text; at most 400,000
   std::string predictor = "auto";  // auto | lowrank | svd | signs | hot
@@ -17,6 +22,8 @@ struct SparsifyOptions {
   size_t rank = 0;              // of lowrank and svd; 0: several, chosen by what they give for their bytes
   size_t n_epochs = 6;          // of training, at most
   double max_ppl_increase = 0.01;  // share; used where density is 0
+  HeadMode heads = HeadMode::kAuto;
+  HeadInput head_input = HeadInput::kAttention;
   double density = 0;           // mean share of the neurons over all layers, instead of a limit on the perplexity
 };
 
@@ -27,6 +34,11 @@ struct SparsifyLayer {
   size_t predictor_bytes = 0;
   double exact_bytes = 0, bytes = 0;  // of the MLP, per decoded token; predictor included
   std::string note;
+  // Of attention, likewise; missed: mean share of a token's squared contributions; recall: of the groups of heads that
+  // carry 90 % of them. Bytes are those of W_q, W_k, W_v, W_o and of the keys and values of kTypicalContext tokens.
+  std::string head_predictor = "none";
+  double head_density = 1, head_recall = 1, head_missed = 0;
+  double attention_exact_bytes = 0, attention_bytes = 0;
 };
 
 struct SparsifyReport {

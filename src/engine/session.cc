@@ -117,6 +117,7 @@ void Context::begin() {
   if (options_.mode == Mode::kSparse) {
     if (options_.has_oracle()) fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
     plan_ = options_.plan ? *options_.plan : engine_.need_sidecar().plan(options_.density);
+    engine_.head_columns->attach(*engine_.model, *engine_.pool, plan_);
     forward_->plan = &plan_;
   }
   forward_->predict_every_token = options_.predict_every_token;

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
+#include "model/head_columns.h"
 #include "model/model.h"
 #include "model/sidecar.h"
 #include "text/tokenizer.h"
@@ -37,6 +38,7 @@ struct Engine {
   // What `hunch sparsify` learned about the model. A sidecar found beside the model that is broken or another
   // model's is not used: what is wrong with it is an error only when sparse mode asks for it.
   std::shared_ptr<const Sidecar> sidecar;
+  std::shared_ptr<HeadColumns> head_columns = std::make_shared<HeadColumns>();  // made when a sparse context needs them
   std::filesystem::path sidecar_path;  // where it is, or is looked for
   std::string sidecar_problem;
 

@@ -9,7 +9,9 @@
 #include "io/printable.h"
 #include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
+#include "model/head_columns.h"
 #include "select/hot_set.h"
+#include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
 
@@ -43,6 +45,7 @@ class Parser {
     if (points.size() != base.n_layer) fail_length("hunch.mlp.point", points.size());
     sidecar_.layers.resize(base.n_layer);
     for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i]);
+    heads();
     return std::move(sidecar_);
   }
 
@@ -125,16 +128,51 @@ class Parser {
     if (input != "mlp" && input != "attention")
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i, printable(input));
     l.input = input == "mlp" ? PredictorInput::kMlp : PredictorInput::kAttention;
-    const size_t n_points = tensor(blk + "curve", 0, 4).rows();
-    const std::vector<float> values = floats(blk + "curve", n_points * 4);
-    for (size_t p = 0; p < n_points; ++p)
-      l.curve.push_back({values[p * 4], values[p * 4 + 1], values[p * 4 + 2], values[p * 4 + 3]});
-    for (size_t p = 1; p < n_points; ++p)
-      if (!(l.curve[p].density < l.curve[p - 1].density))
-        fail(ErrorKind::kFormat, "tensor '{}curve': densities must fall from row to row", blk);
-    if (point < 0 || uint64_t(point) >= n_points)
-      fail(ErrorKind::kFormat, "layer {}: point {} of a curve of {} points", i, point, n_points);
+    l.curve = curve(blk + "curve", i, point);
     l.point = size_t(point);
+  }
+
+  DensityCurve curve(const std::string& name, size_t layer, int64_t point) {
+    const size_t n_points = tensor(name, 0, 4).rows();
+    const std::vector<float> values = floats(name, n_points * 4);
+    DensityCurve curve;
+    for (size_t p = 0; p < n_points; ++p)
+      curve.push_back({values[p * 4], values[p * 4 + 1], values[p * 4 + 2], values[p * 4 + 3]});
+    for (size_t p = 1; p < n_points; ++p)
+      if (!(curve[p].density < curve[p - 1].density))
+        fail(ErrorKind::kFormat, "tensor '{}': densities must fall from row to row", name);
+    if (point < 0 || uint64_t(point) >= n_points)
+      fail(ErrorKind::kFormat, "layer {}: point {} of a curve of {} points", layer, point, n_points);
+    return curve;
+  }
+
+  // Sidecars without these keys compute every head.
+  void heads() {
+    if (!file_.meta.has("hunch.heads.kind")) return;
+    const SidecarBase& b = sidecar_.base;
+    const size_t n_group = size("hunch.heads.n_group", kMaxWidth);
+    const auto kinds = strings("hunch.heads.kind"), inputs = strings("hunch.heads.input");
+    const std::vector<int64_t> points = file_.meta.get_ints("hunch.heads.point");
+    if (points.size() != b.n_layer) fail_length("hunch.heads.point", points.size());
+    for (size_t i = 0; i < b.n_layer; ++i) {
+      if (kinds[i] == "none") continue;
+      SidecarHeads& heads = sidecar_.layers[i].heads;
+      const std::string blk = fmt::format("blk.{}.", i);
+      if (kinds[i] == "linear") {
+        const Tensor& W = tensor(blk + "head_predictor.weight", n_group, b.n_embd);
+        heads.groups = std::make_shared<LinearPredictor>(W.view(), floats(blk + "head_predictor.bias", n_group));
+      } else if (kinds[i] == "hot") {
+        heads.groups = std::make_shared<HotSetPredictor>(floats(blk + "head_predictor.bias", n_group), b.n_embd);
+      } else {
+        fail(ErrorKind::kFormat, "layer {}: unknown head predictor '{}'", i, printable(kinds[i]));
+      }
+      if (inputs[i] != "attention" && (inputs[i] != "previous_attention" || i == 0))
+        fail(ErrorKind::kFormat, "layer {}: unknown input '{}' of a head predictor, expected attention{}", i, printable(inputs[i]),
+             i ? " or previous_attention" : "");
+      heads.input = inputs[i] == "attention" ? HeadInput::kAttention : HeadInput::kPreviousAttention;
+      heads.curve = curve(blk + "head_curve", i, points[i]);
+      heads.point = size_t(points[i]);
+    }
   }
 
   const ModelFile& file_;
@@ -159,8 +197,12 @@ SparsePlan Sidecar::plan(double density) const {
     for (const SidecarLayer& l : layers) curves.push_back(l.neurons ? l.curve : DensityCurve(1));
     points = choose_points(curves, density);
   }
-  for (size_t i = 0; i < layers.size(); ++i)
-    if (layers[i].neurons) plan.layers[i] = {layers[i].neurons.get(), layers[i].input, layers[i].curve[points[i]].threshold};
+  for (size_t i = 0; i < layers.size(); ++i) {
+    LayerPlan& p = plan.layers[i];
+    if (layers[i].neurons) p = {layers[i].neurons.get(), layers[i].input, layers[i].curve[points[i]].threshold, {}};
+    const SidecarHeads& heads = layers[i].heads;
+    if (heads.groups) p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
+  }
   return plan;
 }
 
@@ -189,9 +231,20 @@ Sidecar open_sidecar(const fs::path& path) {
   }
 }
 
+namespace {
+
+void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
+  for (const SidecarLayer& l : sidecar.layers)
+    if (l.heads.groups && (l.heads.groups->n_ff() != c.n_kv_head || !can_select_heads(c)))
+      fail(ErrorKind::kFormat, "the sidecar chooses among {} groups of heads, the model has {}{}; make one with `hunch sparsify`",
+           l.heads.groups->n_ff(), c.n_kv_head, can_select_heads(c) ? "" : " that are normalised together");
+}
+
+}  // namespace
+
 void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
   const SidecarBase& b = sidecar.base;
-  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) return;
+  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) return check_heads(sidecar, c);
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
        describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),
        b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights" : "");

@@ -20,11 +20,20 @@ struct SidecarBase {
   size_t n_layer = 0, n_embd = 0, n_ff = 0;
 };
 
+// Which heads of a layer's attention to compute.
+struct SidecarHeads {
+  std::shared_ptr<const NeuronPredictor> groups;  // scores the n_kv_head groups; none: every head is computed
+  HeadInput input = HeadInput::kAttention;
+  DensityCurve curve;  // as a layer's
+  size_t point = 0;
+};
+
 struct SidecarLayer {
   std::shared_ptr<const NeuronPredictor> neurons;  // none: computed as in exact mode
   PredictorInput input = PredictorInput::kMlp;
   DensityCurve curve;  // what each threshold gives, in order of falling density; not empty where there is a predictor
   size_t point = 0;    // of the curve: where the calibration set it
+  SidecarHeads heads;
 };
 
 // What calibration measured on text that it had not been fitted to.
@@ -41,7 +50,8 @@ struct Sidecar {
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
-  // least at this mean density over all layers (one without a predictor counts as its exact density 1).
+  // least at this mean density over all layers (one without a predictor counts as its exact density 1). Heads stay
+  // where calibration set them.
   // Throws Error{kUsage} for a density outside (0, 1].
   SparsePlan plan(double density = 0) const;
 };

@@ -9,11 +9,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Sidecar sidecar = parse_sidecar(parse_gguf(std::as_bytes(std::span(data, size))));
     PredictorScratch scratch;
     for (double density : {0.0, 0.3, 1.0}) sidecar.plan(density);
-    for (const SidecarLayer& l : sidecar.layers) {
-      if (!l.neurons || l.neurons->n_in() * 4 + l.neurons->n_ff() > size) continue;
-      std::vector<float> x(l.neurons->n_in(), 0.5f), scores(l.neurons->n_ff());
-      l.neurons->score(pool, {x.data(), 1, x.size()}, {scores.data(), 1, scores.size()}, scratch);
-    }
+    for (const SidecarLayer& l : sidecar.layers)
+      for (const NeuronPredictor* p : {l.neurons.get(), l.heads.groups.get()}) {
+        if (!p || p->n_in() * 4 + p->n_ff() > size) continue;
+        std::vector<float> x(p->n_in(), 0.5f), scores(p->n_ff());
+        p->score(pool, {x.data(), 1, x.size()}, {scores.data(), 1, scores.size()}, scratch);
+      }
   });
   return 0;
 }

@@ -13,6 +13,7 @@
 #include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
 #include "select/hot_set.h"
+#include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
 
@@ -39,6 +40,9 @@ class SidecarTest : public ::testing::Test {
     std::vector<float> hot(48);
     for (size_t i = 0; i < 48; ++i) hot[i] = float(i);
     sidecar_.layers[2] = {std::make_shared<HotSetPredictor>(hot, 32), PredictorInput::kMlp, {{-1, 1, 0, 1}, {23, 0.5f, 0.01f, 0.9f}, {40, 0.1f, 9, 0.3f}}, 2};
+    sidecar_.layers[1].heads = {std::make_shared<LinearPredictor>(weight_view({in_.data(), 4, 32}), std::vector<float>{1, 2, 3, 4}), HeadInput::kPreviousAttention,
+                                {{-1, 1, 0, 1}, {2, 0.5f, 0.01f, 0.9f}}, 1};
+    sidecar_.layers[2].heads = {std::make_shared<HotSetPredictor>(std::vector<float>{1, 2, 3, 4}, 32), HeadInput::kAttention, {{-1, 1, 0, 1}, {3, 0.25f, 0.5f, 0.3f}}, 0};
     sidecar_.quality = {0.01, 20, 20.1, 0.003, 0.98, 1000};
   }
   ~SidecarTest() override { fs::remove_all(dir_); }
@@ -110,6 +114,61 @@ TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
   EXPECT_NE(message.find("expected i64 [48, 8]"), message.npos) << message;
 }
 
+TEST_F(SidecarTest, HeadsComeBackAsTheyWereWritten) {
+  const Sidecar read = open_sidecar(write());
+  EXPECT_FALSE(read.layers[0].heads.groups);
+  EXPECT_EQ(read.layers[1].heads.input, HeadInput::kPreviousAttention);
+  EXPECT_EQ(read.layers[2].heads.input, HeadInput::kAttention);
+  EXPECT_EQ(read.layers[1].heads.curve[1].recall, 0.9f);
+  const SparsePlan plan = read.plan();
+  EXPECT_EQ(plan.layers[0].heads.groups, nullptr);
+  EXPECT_EQ(plan.layers[1].heads.threshold, 2);
+  EXPECT_EQ(plan.layers[2].heads.threshold, -1);
+  ThreadPool pool(1);
+  PredictorScratch scratch;
+  std::vector<float> x(32, 0.3f);
+  for (size_t l : {1, 2}) {
+    std::vector<float> want(4), got(4);
+    sidecar_.layers[l].heads.groups->score(pool, {x.data(), 1, 32}, {want.data(), 1, 4}, scratch);
+    read.layers[l].heads.groups->score(pool, {x.data(), 1, 32}, {got.data(), 1, 4}, scratch);
+    EXPECT_EQ(got, want);
+  }
+}
+
+// Files from before heads were chosen, and of models whose heads are all computed, have none of their keys.
+TEST_F(SidecarTest, WithoutHeadsThereIsNoTraceOfThem) {
+  for (SidecarLayer& l : sidecar_.layers) l.heads = {};
+  const ModelFile file = open_gguf(write());
+  EXPECT_FALSE(file.meta.has("hunch.heads.kind"));
+  EXPECT_FALSE(open_sidecar(dir_ / "m.gguf.hunch").layers[1].heads.groups);
+}
+
+TEST_F(SidecarTest, RefusesHeadsThatContradictThemselves) {
+  const auto expect = [&](const char* says, const std::function<void(ModelFile&)>& change) {
+    const std::string message = refused(change);
+    EXPECT_NE(message.find(says), message.npos) << message;
+  };
+  const auto set = [](const char* key, std::vector<std::string> values) { return [=](ModelFile& f) { f.meta.set(key, MetaArray(values)); }; };
+  expect("unknown head predictor 'magic'", set("hunch.heads.kind", {"none", "magic", "hot"}));
+  expect("expected one for each of 3 layers", set("hunch.heads.kind", {"none", "linear"}));
+  expect("unknown input 'mlp'", set("hunch.heads.input", {"attention", "mlp", "attention"}));
+  expect("'hunch.heads.n_group' is 0", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{0}); });
+  expect("head_predictor.weight': expected shape [5, 32]", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{5}); });
+  expect("point 9", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 9, 0})); });
+  expect("blk.1.head_curve", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.1.head_curve"; }); });
+  expect("hunch.heads.point", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 1})); });
+  // The first layer has none before it.
+  expect("unknown input 'previous_attention'", [&](ModelFile& f) {
+    f.meta.set("hunch.heads.kind", MetaArray(std::vector<std::string>{"hot", "linear", "hot"}));
+    f.meta.set("hunch.heads.input", MetaArray(std::vector<std::string>{"previous_attention", "attention", "attention"}));
+    for (const char* name : {"head_predictor.bias", "head_curve"}) {
+      Tensor copy = f.get(std::string("blk.2.") + name);
+      copy.name = std::string("blk.0.") + name;
+      f.tensors.push_back(copy);
+    }
+  });
+}
+
 TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {
   const SparsePlan calibrated = sidecar_.plan();
   EXPECT_EQ(calibrated.layers[0].threshold, 0.5f);
@@ -167,6 +226,7 @@ TEST_F(SidecarTest, BelongsToOneModelOnly) {
   ModelFile model;
   model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
   ModelConfig config;
+  config.n_kv_head = 4;
   config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.arch = "opt", config.name = "other";
   sidecar_.base.fingerprint = tensor_fingerprint(model);
   const std::string full = tensor_sha256(model);
@@ -182,6 +242,12 @@ TEST_F(SidecarTest, BelongsToOneModelOnly) {
     EXPECT_NE(std::string(e.what()).find("other weights"), std::string::npos) << e.what();
   }
   weights[63] = 1;
+  config.n_kv_head = 2;
+  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
+  config.n_kv_head = 4;
+  config.qk_norm = QkNorm::kAllHeads;
+  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
+  config.qk_norm = QkNorm::kNone;
   config.n_ff = 64;
   EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
 }

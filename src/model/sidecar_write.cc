@@ -6,6 +6,7 @@
 #include "kernels/sign_bits.h"
 #include "model/sidecar.h"
 #include "select/hot_set.h"
+#include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
 
@@ -45,6 +46,45 @@ std::string kind_of(const SidecarLayer& l) {
   if (!l.neurons) return "none";
   const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get());
   return low_rank && low_rank->weights().relu ? "lowrank_relu" : std::string(l.neurons->kind());
+}
+
+std::vector<float> flat(const DensityCurve& curve) {
+  std::vector<float> values;
+  for (const CurvePoint& p : curve) values.insert(values.end(), {p.threshold, p.density, p.loss, p.recall});
+  return values;
+}
+
+void add_heads(const std::string& blk, const SidecarHeads& heads, Tensors& tensors) {
+  if (!heads.groups) return;
+  if (const auto* linear = dynamic_cast<const LinearPredictor*>(heads.groups.get())) {
+    tensors.add(blk + "head_predictor.weight", linear->W());
+    tensors.add(blk + "head_predictor.bias", linear->bias(), {linear->bias().size()});
+  } else if (const auto* hot = dynamic_cast<const HotSetPredictor*>(heads.groups.get())) {
+    tensors.add(blk + "head_predictor.bias", hot->scores(), {hot->scores().size()});
+  } else {
+    HUNCH_CHECK(false, "no format for a head predictor of kind {}", heads.groups->kind());
+  }
+  tensors.add(blk + "head_curve", flat(heads.curve), {heads.curve.size(), 4});
+}
+
+// All layers' heads; nothing where every layer computes all of them, so that older readers miss nothing.
+void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
+  std::vector<std::string> kinds, inputs;
+  std::vector<uint32_t> points;
+  size_t n_groups = 0;
+  for (size_t i = 0; i < sidecar.layers.size(); ++i) {
+    const SidecarHeads& heads = sidecar.layers[i].heads;
+    kinds.push_back(heads.groups ? std::string(heads.groups->kind()) : "none");
+    inputs.push_back(heads.input == HeadInput::kAttention ? "attention" : "previous_attention");
+    points.push_back(uint32_t(heads.point));
+    if (heads.groups) n_groups = heads.groups->n_ff();
+    add_heads(fmt::format("blk.{}.", i), heads, tensors);
+  }
+  if (n_groups == 0) return;
+  meta.set("hunch.heads.n_group", uint64_t{n_groups});
+  meta.set("hunch.heads.kind", MetaArray(kinds));
+  meta.set("hunch.heads.input", MetaArray(inputs));
+  meta.set("hunch.heads.point", MetaArray(points));
 }
 
 }  // namespace
@@ -94,13 +134,12 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
     } else {
       HUNCH_CHECK(false, "no format for a predictor of kind {}", l.neurons->kind());
     }
-    std::vector<float> curve;
-    for (const CurvePoint& p : l.curve) curve.insert(curve.end(), {p.threshold, p.density, p.loss, p.recall});
-    tensors.add(blk + "curve", curve, {l.curve.size(), 4});
+    tensors.add(blk + "curve", flat(l.curve), {l.curve.size(), 4});
   }
   meta.set("hunch.mlp.kind", MetaArray(kinds));
   meta.set("hunch.mlp.input", MetaArray(inputs));
   meta.set("hunch.mlp.point", MetaArray(points));
+  add_heads(sidecar, meta, tensors);
   write_gguf(path, meta, tensors.list());
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/each_target.h"
 #include "select/hot_set.h"
 #include "kernels/sign_bits.h"
+#include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
 #include "select/threshold.h"
@@ -108,6 +109,19 @@ TEST(SignPredictor, CountsSignsThatDiffer) {
       EXPECT_FLOAT_EQ(scores[t * kFf + k], bias[k] - slope[k] * float(differ));
     }
   EXPECT_EQ(predictor.bytes(), kFf * (64 + 8));
+}
+
+TEST(LinearPredictor, MatchesItsFormula) {
+  const std::vector<float> W = {1, 2, 3, -1, 0, 0.5f}, bias = {10, -1}, x = {1, 1, 2, 0, -3, 4};
+  const LinearPredictor predictor(weight_view({W.data(), 2, 3}), bias);
+  EXPECT_EQ(predictor.n_in(), 3u);
+  EXPECT_EQ(predictor.n_ff(), 2u);
+  EXPECT_EQ(predictor.bytes(), 8u * sizeof(float));
+  ThreadPool pool(2);
+  PredictorScratch scratch;
+  std::vector<float> scores(4);
+  predictor.score(pool, {x.data(), 2, 3}, {scores.data(), 2, 2}, scratch);
+  EXPECT_EQ(scores, (std::vector<float>{19, -1, 16, 1}));
 }
 
 TEST(HotSetPredictor, IsTheSameForEveryToken) {
