@@ -98,24 +98,42 @@ struct RowQ8_0 {
       acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
     }
   }
+  // One block, n bytes.
+  template <int T>
+  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
+    alignas(64) std::byte rest[128] = {};
+    _mm512_store_si512(rest, _mm512_maskz_loadu_epi16((uint32_t{1} << n / 2) - 1, w));
+    Accumulate<T>(rest, x, acc);
+  }
 };
 
 struct RowQ4_0 {
   using Packed = PackedQ4_0;
   static constexpr size_t kBytes = 4 * sizeof(BlockQ4_0);  // of the weights of one group
+  // In words: the scales of a group stand at 0, 9, 18 and 27, each followed by 8 words of codes.
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const auto pairs = [&](size_t at) HWY_ATTR { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + at)); };
-    __m512i v = _mm512_castsi128_si512(pairs(2));
-    v = _mm512_inserti32x4(v, pairs(20), 1);
-    v = _mm512_inserti32x4(v, pairs(38), 2);
-    v = _mm512_inserti32x4(v, pairs(56), 3);
+    const __m512i words = Load512(w);  // all but the end of the last block
+    Add<T>(words, _mm512_inserti32x4(Codes(words), _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 56)), 3), x, acc);
+  }
+  static HWY_INLINE __m512i Codes(__m512i words) {
+    const __m512i which = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13, 12, 11, 10, 8,
+                                           7, 6, 5, 4, 3, 2, 1);
+    return _mm512_maskz_permutexvar_epi16(0x00ffffff, which, words);
+  }
+  // Up to three blocks, n bytes; the missing ones are zero.
+  template <int T>
+  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
+    const __m512i words = _mm512_maskz_loadu_epi16((uint32_t{1} << n / 2) - 1, w);
+    Add<T>(words, Codes(words), x, acc);
+  }
+  template <int T>
+  static HWY_INLINE void Add(__m512i words, __m512i v, const Packed* const* x, __m512* acc) {
     const __m512i nibble = _mm512_set1_epi8(15);
     const __m512i low = _mm512_and_si512(v, nibble), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
-    // The f16 scales are words 0, 9, 18 and 27 of the group.
     const __m512i which = _mm512_castsi256_si512(
         _mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
-    const __m512 scale = ScaleFromWords(Load512(w), which);
+    const __m512 scale = ScaleFromWords(words, which);
     for (int t = 0; t < T; ++t) {
       __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), low, Load512(x[t]->low));
       dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
@@ -227,6 +245,23 @@ struct RowQ6_K {
   }
 };
 
+// The sums of eight vectors' lanes, each in the order of _mm512_reduce_add_ps: halves are added until one lane is left.
+HWY_INLINE __m256 SumLanes(__m512 a, __m512 b, __m512 c, __m512 d, __m512 e, __m512 f, __m512 g, __m512 h) {
+  const auto halves = [](__m512 x, __m512 y) HWY_ATTR {  // 8 lanes of x, 8 of y
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+  };
+  const auto quarters = [](__m512 x, __m512 y) HWY_ATTR {  // of two results of halves: 4 lanes of each row
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+  };
+  const __m512 abcd = quarters(halves(a, b), halves(c, d)), efgh = quarters(halves(e, f), halves(g, h));
+  const __m512d lo = _mm512_castps_pd(abcd), hi = _mm512_castps_pd(efgh);
+  const __m512 pairs = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi)), _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi)));
+  // Each quarter now holds two lanes of one of a..d and two of one of e..h.
+  const __m512 sums = _mm512_add_ps(pairs, _mm512_permute_ps(pairs, 0xb1));
+  const __m512i order = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 14, 10, 6, 2, 12, 8, 4, 0);
+  return _mm512_castps512_ps256(_mm512_permutexvar_ps(order, sums));
+}
+
 // Bytes ahead of the reader that are asked for, per row, and rows read side by side for one token.
 constexpr size_t kAheadBytes = 1024, kStreams = 8;
 
@@ -236,30 +271,31 @@ HWY_NOINLINE void DotTile(const std::byte* const* w, const std::byte* const* ahe
                           const typename Row::Packed* const* x, size_t n_bytes, float* out) {
   using Packed = typename Row::Packed;
   __m512 acc[R][T];
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) acc[r][t] = _mm512_setzero_ps();
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) HWY_UNROLL(8) for (int t = 0; t < T; ++t) acc[r][t] = _mm512_setzero_ps();
   const Packed* xg[T];
   for (int t = 0; t < T; ++t) xg[t] = x[t];
   size_t at = 0;
   for (; at + Row::kBytes <= n_bytes; at += Row::kBytes) {
     const size_t offset = at + kAheadBytes;
-    for (int r = 0; r < R; ++r) {
-      const std::byte* next = offset < n_bytes ? w[r] + offset : ahead[r] + (offset - n_bytes);
-      for (size_t line = 0; line < Row::kBytes; line += 64) _mm_prefetch(next + line, _MM_HINT_T0);
+    const bool inside = offset < n_bytes;
+    const std::byte* const* next = inside ? w : ahead;
+    const size_t next_offset = inside ? offset : offset - n_bytes;
+    HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
+      for (size_t line = 0; line < Row::kBytes; line += 64) _mm_prefetch(next[r] + next_offset + line, _MM_HINT_T0);
       Row::template Accumulate<T>(w[r] + at, xg, acc[r]);
     }
     for (int t = 0; t < T; ++t) ++xg[t];
   }
-  if (Packed::kElems < 256 && at < n_bytes) {  // fewer blocks than a group: the missing ones are zero
-    alignas(64) std::byte rest[Row::kBytes];
-    for (int r = 0; r < R; ++r) {
-      std::memset(rest, 0, sizeof rest);
-      std::memcpy(rest, w[r] + at, n_bytes - at);
-      Row::template Accumulate<T>(rest, xg, acc[r]);
-    }
+  if constexpr (Packed::kElems < 256) {
+    if (at < n_bytes)  // fewer blocks than a group
+      HWY_UNROLL(8) for (int r = 0; r < R; ++r) Row::template AccumulateRest<T>(w[r] + at, n_bytes - at, xg, acc[r]);
   }
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < T; ++t) out[r * T + t] = _mm512_reduce_add_ps(acc[r][t]);
+  if constexpr (R == 8 && T == 1) {
+    _mm256_storeu_ps(out, SumLanes(acc[0][0], acc[1][0], acc[2][0], acc[3][0], acc[4][0], acc[5][0], acc[6][0], acc[7][0]));
+  } else {
+    for (int r = 0; r < R; ++r)
+      for (int t = 0; t < T; ++t) out[r * T + t] = _mm512_reduce_add_ps(acc[r][t]);
+  }
 }
 
 template <class Row, int R>
