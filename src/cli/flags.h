@@ -133,7 +133,8 @@ struct BenchFlags {
   std::vector<size_t> prompt = {512}, generate = {128};
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
-  std::string text;      // what drafted rows continue
+  std::string text;      // what is computed; what drafted rows continue
+  std::string compare;   // modes measured side by side
   DraftFlags drafting;
 };
 
@@ -147,6 +148,7 @@ struct SynthFlags {
   double head_density = 1;
   size_t n_contexts = 64;
   double next_token_margin = 1.5;
+  bool sidecar = false;
   std::string text;
   size_t n_text_tokens = 100000;
   uint64_t text_seed = 1;

@@ -8,7 +8,9 @@
 #include "cli/console.h"
 #include "cli/flags.h"
 #include "compress/synth_profile.h"
+#include "compress/synth_sidecar.h"
 #include "compress/synth_text.h"
+#include "io/gguf.h"
 #include "model/architecture.h"
 
 namespace hunch::cli {
@@ -95,6 +97,7 @@ void say(const SynthFlags& flags, const SynthReport& report, uint64_t file_bytes
   if (!flags.out.empty())
     note(fmt::format("wrote {}: {} parameters in {} tensors, {}, in {:.1f} s", flags.out,
                      human_count(double(report.n_params)), report.n_tensors, human_bytes(double(file_bytes)), seconds));
+  if (flags.sidecar) note(fmt::format("wrote {}", sidecar_path(flags.out).string()));
   if (!flags.text.empty()) note(fmt::format("wrote {}: {} tokens", flags.text, grouped(flags.n_text_tokens)));
 }
 
@@ -109,7 +112,11 @@ int synth(const SynthFlags& flags) {
   if (flags.out.empty() && flags.text.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
   check_output(flags.out);
   check_output(flags.text);
+  if (flags.sidecar && (flags.out.empty() || (flags.density == 0 && flags.density_profile.empty())))
+    fail(ErrorKind::kUsage, "--sidecar holds what was planted in a model; give -o and --density or --density-profile too");
   const SynthOptions options = synth_options(flags);
+  if (flags.sidecar && !is_relu_family(options.shape.activation))
+    fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu", flags.shape);
   const Timer timer;
   if (!flags.text.empty()) write_text(flags, options);
   SynthReport report;
@@ -117,6 +124,7 @@ int synth(const SynthFlags& flags) {
     ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
     ProgressBar bar(!flags.model.quiet);
     report = write_synth(flags.out, options, pool, bar.progress());
+    if (flags.sidecar) write_sidecar(sidecar_path(flags.out), synth_sidecar(options, open_gguf(flags.out), bar.progress()));
   }
   std::error_code ec;
   const uint64_t file_bytes = flags.out.empty() ? 0 : fs::file_size(flags.out, ec);
@@ -132,6 +140,7 @@ int synth(const SynthFlags& flags) {
                 {"n_tensors", report.n_tensors},
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},
+                {"sidecar", flags.sidecar ? sidecar_path(flags.out).string() : ""},
                 {"text", flags.text},
                 {"n_text_tokens", flags.text.empty() ? 0 : flags.n_text_tokens},
                 {"notes", report.notes}});

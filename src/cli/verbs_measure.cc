@@ -34,6 +34,7 @@ void add_synth(Grammar& g, SynthFlags& f) {
   g.count("--contexts", f.n_contexts, "N", "contexts that texts fall into");
   g.real("--next-token-margin", f.next_token_margin, "M",
          "how far the most probable next token stands above its rivals, in deviations of a logit");
+  g.flag("--sidecar", f.sidecar, "also write FILE.hunch: predictors made from what was planted, for --mode sparse");
   g.section("Text of the planted language");
   g.text("--text", f.text, "FILE", "write a text in stretches of single contexts; without -o, only that");
   g.count("--text-tokens", f.n_text_tokens, "N", "its length, tokens");
@@ -73,6 +74,7 @@ std::vector<Verb> measuring_verbs() {
   v.push_back(
       {"bench", "Measure", "speed of prompt and generation", "MODEL [options]   or   hunch bench --machine",
        "hunch bench model.gguf --prompt 128,512 --generate 64\n"
+       "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --depth 64 --generate 64\n"
        "hunch bench --machine\n",
        [](Grammar& g) {
          auto f = std::make_shared<BenchFlags>();
@@ -83,7 +85,11 @@ std::vector<Verb> measuring_verbs() {
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
-         g.text("--text", f->text, "FILE", "with drafting: rows tg again, continuing this text's first 64 tokens greedily");
+         g.text("--compare", f->compare, "LIST",
+                "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1");
+         g.text("--text", f->text, "FILE",
+                "compute this text's tokens instead of random ones; with drafting: rows tg again, continuing its first 64 "
+                "tokens greedily");
          add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };

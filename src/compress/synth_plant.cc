@@ -9,14 +9,18 @@
 namespace hunch {
 namespace {
 
-// A neuron's pre-activation lies this far above zero in the contexts that it serves, and below in others, in
-// deviations of its noise: 93 % and 0.1 % of the tokens activate it.
-constexpr double kActiveMargin = 1.5, kSilentMargin = 3.0;
 constexpr double kNeuronSkew = 0.8;
 
 double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 }  // namespace
+
+double branch_energy(const SynthShape& shape) { return kBranchEnergy / double(2 * shape.n_layer); }
+
+double stream_at_mlp(const SynthShape& shape, size_t layer) {
+  const double embedding = 1 + (shape.arch == "opt" ? kPositionDeviation * kPositionDeviation : 0);
+  return embedding + double(2 * layer + 1) * branch_energy(shape);
+}
 
 void validate_planting(const SynthOptions& options) {
   const SynthPlanting& p = options.planting;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "compress/synth_profile.h"
+#include "compress/synth_sidecar.h"
 #include "compress/synth_text.h"
 #include "compress/synth_vocab.h"
 #include "io/gguf.h"
@@ -121,6 +122,56 @@ TEST(SynthPlant, DenserModelsHaveDenserLayersAndMoreHeads) {
   SynthOptions o = planted("opt-125m", {0.6});
   o.planting.head_density = 0.8;
   expect_as_planted(o, "plant_dense");
+}
+
+// What the planted predictors choose, beside what is really active.
+TEST(SynthPlant, TheSidecarsPredictorsFindTheActiveNeurons) {
+  for (const char* shape : {"opt-125m", "reglu-3b"}) {
+    const SynthOptions o = planted(shape);
+    const fs::path path = fs::path(testing::TempDir()) / (std::string("plant_sidecar_") + shape);
+    ThreadPool pool(2);
+    write_synth(path, o, pool);
+    const ModelFile file = open_gguf(path);
+    const fs::path beside = sidecar_path(path);
+    write_sidecar(beside, synth_sidecar(o, file));
+    const Sidecar sidecar = open_sidecar(beside);
+    const Model model(open_gguf(path), {}, pool);
+    check_sidecar(sidecar, file, model.config());
+    fs::remove(path), fs::remove(beside);
+    const SparsePlan plan = sidecar.plan();
+
+    struct Chosen : ForwardObserver {
+      void on_mlp(size_t layer, MatView<const float> in, MatView<const float> act) override {
+        const MatView<float> scores(buffer.get<float>(act.rows * act.cols).data(), act.rows, act.cols);
+        plan->layers[layer].neurons->score(*pool, in, scores, scratch);
+        for (size_t t = 0; t < act.rows; ++t)
+          for (size_t k = 0; k < act.cols; ++k) {
+            const bool chosen = scores.row(t)[k] > plan->layers[layer].threshold, active = act.row(t)[k] != 0;
+            n_chosen += chosen, n_active += active, n_both += chosen && active;
+            ++n;
+          }
+      }
+      const SparsePlan* plan = nullptr;
+      ThreadPool* pool = nullptr;
+      PredictorScratch scratch;
+      Scratch buffer;
+      double n_chosen = 0, n_active = 0, n_both = 0, n = 0;
+    } chosen;
+    chosen.plan = &plan, chosen.pool = &pool;
+    KvCache cache(Forward::kv_shape(model.config()), 256);
+    Forward forward(model, cache, pool);
+    forward.observer = &chosen;
+    const std::vector<int32_t> ids = synth_text_ids(o, 200, 3);
+    const SequenceRun run{cache.create(), ids.size()};
+    forward.run({ids, {&run, 1}, {}, {}});
+    EXPECT_GT(chosen.n_both / chosen.n_active, 0.9) << shape;  // recall
+    EXPECT_LT(chosen.n_chosen / chosen.n_active, 1.3) << shape;
+    for (size_t l = 0; l < 3; ++l) EXPECT_NEAR(sidecar.layers[l].curve[0].density, o.planting.density[l], 0.2 * o.planting.density[l]);
+  }
+  SynthOptions plain = planted("opt-125m");
+  plain.planting.density.clear();
+  EXPECT_THROW(synth_sidecar(plain, {}), Error);
+  EXPECT_THROW(synth_sidecar(planted("llama-3b"), {}), Error);
 }
 
 TEST(SynthPlant, AMarginOfMinusThreeMakesTheSuccessorOneOfMany) {

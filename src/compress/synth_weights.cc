@@ -12,8 +12,6 @@
 namespace hunch {
 namespace {
 
-constexpr double kPositionDeviation = 0.1;
-
 class Weights {
  public:
   explicit Weights(const SynthOptions& options) : o_(options), s_(options.shape) {
@@ -47,8 +45,6 @@ class Weights {
 
  private:
   bool opt() const { return s_.arch == "opt"; }
-  // Of one branch, relative to the embedding's squared norm.
-  double branch_energy() const { return kBranchEnergy / double(2 * s_.n_layer); }
 
   void attention(size_t layer) {
     const std::string blk = fmt::format("blk.{}.", layer);
@@ -79,8 +75,8 @@ class Weights {
       linear(blk + "attn_k", n_kv, s_.n_embd, unit);
       linear(blk + "attn_v", n_kv, s_.n_embd, unit);
     }
-    linear(blk + "attn_output", s_.n_embd, s_.n_embd, std::sqrt(branch_energy() / active) * unit);
-    stream_ += branch_energy();
+    linear(blk + "attn_output", s_.n_embd, s_.n_embd, std::sqrt(branch_energy(s_) / active) * unit);
+    stream_ += branch_energy(s_);
   }
 
   void mlp(size_t layer) {
@@ -90,7 +86,7 @@ class Weights {
     double energy = double(s_.n_ff) * mean_square(s_.activation, 0, 1);
     norm(blk + "ffn_norm");
     if (planted_) {
-      const auto m = std::make_shared<const PlantedMlp>(planted_->mlp(layer, stream_));
+      const auto m = std::make_shared<const PlantedMlp>(planted_->mlp(layer, stream_at_mlp(s_, layer)));
       energy = m->energy;
       planted(blk + first, s_.n_ff, [=, name = blk + first](const PlantedRows& p, size_t row, std::span<float> out) {
         p.neuron(*m, name, row, out);
@@ -100,7 +96,7 @@ class Weights {
       linear(blk + first, s_.n_ff, s_.n_embd, unit);
     }
     if (s_.gated()) linear(blk + "ffn_up", s_.n_ff, s_.n_embd, unit);
-    const double down = std::sqrt(branch_energy() / energy);
+    const double down = std::sqrt(branch_energy(s_) / energy);
     const bool by_neuron =
         is_relu_family(s_.activation) && (o_.down == DownFile::kAuto || o_.down == DownFile::kNeuron);
     if (by_neuron) {
@@ -109,7 +105,7 @@ class Weights {
       matrix(blk + "ffn_down", s_.n_embd, s_.n_ff, down);
     }
     bias(blk + "ffn_down", s_.n_embd);
-    stream_ += branch_energy();
+    stream_ += branch_energy(s_);
   }
 
   template <class Fill>

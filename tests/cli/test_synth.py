@@ -26,6 +26,15 @@ class Synth(CliTest):
         self.assertEqual(answer["n_prompt"], 21)
         self.assertAlmostEqual(answer["density_mlp"], 0.1, delta=0.03)
 
+    def test_a_sidecar_of_what_was_planted_makes_sparse_mode_work(self):
+        out, text = self.path("aside.gguf"), self.path("aside.txt")
+        planting = ["--density", "0.1", "--contexts", "16", "--sidecar"]
+        report = self.hunch("synth", *TINY, *planting, "--type", "q8_0", "-o", out, "--text", text, "--text-tokens", "300", "--json").json
+        self.assertEqual(report["sidecar"], out + ".hunch")
+        modes = self.hunch("eval", out, "--text", text, "--compare", "dense,sparse", "--json").json["modes"]
+        self.assertAlmostEqual(modes["sparse"]["density_mlp"], 0.1, delta=0.04)
+        self.assertLess(modes["sparse"]["kl"], 0.05)
+
     def test_nonsense_is_refused(self):
         out = self.path("never.gguf")
         for arguments, says in [
@@ -36,6 +45,8 @@ class Synth(CliTest):
             ([*TINY, "--density-profile", "llama"], "expected opt"),
             ([*TINY, "--head-density", "0.5"], "--density"),
             ([*TINY, "--activation", "tanh"], "relu"),
+            ([*TINY, "--sidecar"], "--density"),
+            ([*TINY, "--sidecar", "--density", "0.1", "--activation", "gelu"], "never exactly zero"),
             ([*TINY, "--layout", "neuron", "--activation", "gelu"], "never exactly zero"),
         ]:
             process = self.hunch("synth", *arguments, "-o", out, code=2)
