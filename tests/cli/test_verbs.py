@@ -294,6 +294,15 @@ class Measure(CliTest):
         for key in "tokens_per_s", "tokens_per_s_stddev", "gb_per_s", "bandwidth_share":
             self.assertIn(key, answer["rows"][0])
         self.assertGreater(answer["machine"]["read_gb_per_s"], 0)
+        self.assertGreater(answer["rows"][2]["bytes_per_token"], 1000)
+        args = ("--compare", "dense,exact", "--text", self.write("some.txt", "the end is in the beginning " * 8), "--prompt", "")
+        rows = self.hunch("bench", self.opt, *args, "--generate", "4,6", "--depth", "3", "--repeats", "3", "--json").json["rows"]
+        self.assertEqual([row["name"] for row in rows], ["tg4@d3 dense", "tg4@d3 exact", "tg6@d3 dense", "tg6@d3 exact"])
+        self.assertLess(rows[1]["bytes_per_token"], rows[0]["bytes_per_token"])
+        self.assertEqual((rows[0]["speed_up"], rows[0]["efficiency"]), (1, 1))
+        self.assertAlmostEqual(rows[1]["efficiency"], rows[1]["speed_up"] * rows[1]["bytes_per_token"] / rows[0]["bytes_per_token"], places=3)
+        self.refused(2, "bench", self.opt, *args, "--generate", "1000", "--depth", "4", says="needs 1004")
+        self.refused(2, "bench", self.opt, "--compare", "dense,lossless", says="lossless")
         self.assertEqual(self.hunch("bench", "--machine", "--threads", "1", "--json").json["machine"]["n_threads"], 1)
 
 
