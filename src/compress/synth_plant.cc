@@ -17,10 +17,12 @@ double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 double branch_energy(const SynthShape& shape) { return kBranchEnergy / double(2 * shape.n_layer); }
 
-double stream_at_mlp(const SynthShape& shape, size_t layer) {
+double stream_at_attention(const SynthShape& shape, size_t layer) {
   const double embedding = 1 + (shape.arch == "opt" ? kPositionDeviation * kPositionDeviation : 0);
-  return embedding + double(2 * layer + 1) * branch_energy(shape);
+  return embedding + double(2 * layer) * branch_energy(shape);
 }
+
+double stream_at_mlp(const SynthShape& shape, size_t layer) { return stream_at_attention(shape, layer) + branch_energy(shape); }
 
 void validate_planting(const SynthOptions& options) {
   const SynthPlanting& p = options.planting;

@@ -23,9 +23,10 @@ constexpr double kActiveMargin = 1.5, kSilentMargin = 3.0;
 // Deviation of learned positions, where the embedding's is 1.
 constexpr double kPositionDeviation = 0.1;
 
-// Squared norm that one branch adds to the residual stream, and that of the stream entering a layer's MLP; relative to
-// the embedding's.
+// Squared norm that one branch adds to the residual stream, and those of the stream that enters a layer's attention and
+// its MLP; relative to the embedding's.
 double branch_energy(const SynthShape& shape);
+double stream_at_attention(const SynthShape& shape, size_t layer);
 double stream_at_mlp(const SynthShape& shape, size_t layer);
 
 // Throws Error{kUsage} naming what options.planting asks for and the shape has no room for.

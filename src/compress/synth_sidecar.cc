@@ -5,16 +5,18 @@
 #include "base/checked_math.h"
 #include "base/codec.h"
 #include "base/error.h"
+#include "compress/file_types.h"
 #include "compress/synth_plant.h"
 #include "compress/synth_planted_rows.h"
 #include "model/fingerprint.h"
+#include "select/linear.h"
 #include "select/low_rank.h"
 
 namespace hunch {
 namespace {
 
 // Lies in the middle between what planting gives a neuron in its contexts and in others.
-constexpr double kThreshold = (kActiveMargin - kSilentMargin) / 2;
+constexpr double kNeuronThreshold = (kActiveMargin - kSilentMargin) / 2;
 
 std::shared_ptr<std::vector<std::byte>> encode(DType dtype, size_t rows, size_t cols, std::span<const float> values) {
   const size_t stride = row_bytes(dtype, cols);
@@ -25,6 +27,13 @@ std::shared_ptr<std::vector<std::byte>> encode(DType dtype, size_t rows, size_t 
 
 WeightView view(DType dtype, const std::vector<std::byte>& bytes, size_t rows, size_t cols) {
   return {dtype, bytes.data(), rows, cols, row_bytes(dtype, cols)};
+}
+
+// The share of (member, context) pairs that are served.
+float density(const ContextSets& sets, size_t n, size_t n_contexts) {
+  size_t n_served = 0;
+  for (size_t k = 0; k < n; ++k) n_served += sets.of(k).size();
+  return float(double(n_served) / double(n * n_contexts));
 }
 
 }  // namespace
@@ -44,24 +53,34 @@ Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const
                   s.n_layer, s.n_embd, s.n_ff};
   std::vector<float> in(rank * s.n_embd, 0.0f);
   for (size_t c = 0; c < p.n_contexts; ++c) std::ranges::copy(directions.context(c), &in[c * s.n_embd]);
-  const DType in_dtype = s.n_embd % info(DType::kQ8_0).block_elems == 0 ? DType::kQ8_0 : DType::kF16;
+  const DType in_dtype = fitting_dtype(DType::kQ4_0, s.n_embd);
   const auto in_bytes = encode(in_dtype, rank, s.n_embd, in);
   sidecar.owners.push_back(in_bytes);
   for (size_t layer = 0; layer < s.n_layer; ++layer) {
+    SidecarLayer l;
     const PlantedMlp mlp = rows.mlp(layer, stream_at_mlp(s, layer));
     std::vector<float> out(s.n_ff * rank, 0.0f);
-    size_t n_served = 0;
-    for (size_t k = 0; k < s.n_ff; ++k) {
+    for (size_t k = 0; k < s.n_ff; ++k)
       for (uint16_t c : mlp.sets.of(k)) out[k * rank + c] = float(mlp.context);
-      n_served += mlp.sets.of(k).size();
-    }
     // Two values per row, 0 and the largest: four bits hold them exactly.
     const auto out_bytes = encode(DType::kQ4_0, s.n_ff, rank, out);
     sidecar.owners.push_back(out_bytes);
-    LowRankWeights w{view(in_dtype, *in_bytes, rank, s.n_embd), view(DType::kQ4_0, *out_bytes, s.n_ff, rank), {}, false};
-    w.bias.assign(s.n_ff, float(-kSilentMargin));
-    const CurvePoint point{float(kThreshold), float(double(n_served) / double(s.n_ff * p.n_contexts)), 0, 1};
-    sidecar.layers.push_back({std::make_shared<LowRankPredictor>(std::move(w)), PredictorInput::kMlp, {point}, 0});
+    l.neurons = std::make_shared<LowRankPredictor>(LowRankWeights{view(in_dtype, *in_bytes, rank, s.n_embd), view(DType::kQ4_0, *out_bytes, s.n_ff, rank),
+                                                                  std::vector<float>(s.n_ff, float(-kSilentMargin)), false});
+    l.curve = {{float(kNeuronThreshold), density(mlp.sets, s.n_ff, p.n_contexts)}};
+    if (p.head_density < 1) {
+      const ContextSets heads = rows.heads(layer);
+      const double along = std::sqrt(double(s.n_embd) * kContextEnergy / stream_at_attention(s, layer));
+      std::vector<float> W(s.n_kv_head * s.n_embd, 0.0f);
+      for (size_t h = 0; h < s.n_kv_head; ++h)
+        for (uint16_t c : heads.of(h)) axpy(float(1 / along), directions.context(c), std::span(W).subspan(h * s.n_embd, s.n_embd));
+      const DType dtype = fitting_dtype(DType::kQ8_0, s.n_embd);
+      const auto bytes = encode(dtype, s.n_kv_head, s.n_embd, W);
+      sidecar.owners.push_back(bytes);
+      l.heads.groups = std::make_shared<LinearPredictor>(view(dtype, *bytes, s.n_kv_head, s.n_embd), std::vector<float>(s.n_kv_head, 0.0f));
+      l.heads.curve = {{0.5f, density(heads, s.n_kv_head, p.n_contexts)}};
+    }
+    sidecar.layers.push_back(std::move(l));
   }
   return sidecar;
 }

@@ -7,9 +7,9 @@
 namespace hunch {
 
 // For every layer a low-rank predictor of rank n_contexts (rounded up to whole blocks): a neuron's score is the part of its
-// pre-activation that the context decides, and is chosen above the middle between served and other contexts. Training cannot
-// find much more, the rest being noise; it finds it in seconds where `sparsify` takes hours on a large model. Quality is not
-// measured: the curves have one point, whose loss is 0.
+// pre-activation that the context decides, and is chosen above the middle between served and other contexts. With a head density
+// below 1, a linear one for the heads: those that serve the context. Training cannot find much more, the rest being noise, and
+// takes hours on a large model. Quality is not measured: the curves have one point, whose loss is 0.
 //
 //   model  what write_synth wrote with these options; read once, for its identity
 //

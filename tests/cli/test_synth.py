@@ -28,11 +28,12 @@ class Synth(CliTest):
 
     def test_a_sidecar_of_what_was_planted_makes_sparse_mode_work(self):
         out, text = self.path("aside.gguf"), self.path("aside.txt")
-        planting = ["--density", "0.1", "--contexts", "16", "--sidecar"]
+        planting = ["--density", "0.1", "--head-density", "0.42", "--contexts", "16", "--sidecar"]
         report = self.hunch("synth", *TINY, *planting, "--type", "q8_0", "-o", out, "--text", text, "--text-tokens", "300", "--json").json
         self.assertEqual(report["sidecar"], out + ".hunch")
         modes = self.hunch("eval", out, "--text", text, "--compare", "dense,sparse", "--json").json["modes"]
         self.assertAlmostEqual(modes["sparse"]["density_mlp"], 0.1, delta=0.04)
+        self.assertAlmostEqual(modes["sparse"]["density_heads"], 0.42, delta=0.1)
         self.assertLess(modes["sparse"]["kl"], 0.05)
 
     def test_nonsense_is_refused(self):
