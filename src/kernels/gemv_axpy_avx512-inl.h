@@ -40,7 +40,7 @@ HWY_INLINE __m256 BlockScales(const std::byte* w, size_t n_blocks) {
 
 template <size_t kStride, int R, int T>
 HWY_INLINE void BlockFactors(const std::byte* const* w, const float* a, size_t n_blocks, Factors<R, T>& f) {
-  for (int r = 0; r < R; ++r) {
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
     const __m256 scales = BlockScales<kStride>(w[r], n_blocks);
     for (int t = 0; t < T; ++t) _mm256_store_ps(f.of[r][t], _mm256_mul_ps(scales, _mm256_set1_ps(a[r * T + t])));
   }
@@ -57,7 +57,7 @@ HWY_INLINE void AddBlock(const Factors<R, T>& f, size_t b, const float (*min)[8]
       sum[t][half] = _mm512_loadu_ps(y[t] + 32 * b + 16 * half);
       if (min) sum[t][half] = _mm512_sub_ps(sum[t][half], _mm512_set1_ps(min[t][b]));
     }
-  for (int r = 0; r < R; ++r) {
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
     __m512 value[2];
     codes(r, value);
     for (int t = 0; t < T; ++t) {
@@ -124,6 +124,8 @@ struct AddQ4_0 {
   }
 };
 
+#include "kernels/scales_k_avx512-inl.h"
+
 // Each 32 bytes hold sub-block 2j in their low and 2j + 1 in their high nibbles; w = scale q - min.
 // The minima of four rows are subtracted together, so R is 4 or 1.
 struct AddQ4_K {
@@ -135,23 +137,27 @@ struct AddQ4_K {
     Factors<R, T> f;
     alignas(64) float minima[T][8];
     for (int t = 0; t < T; ++t) std::memset(minima[t], 0, sizeof minima[t]);
-    for (int r = 0; r < R; ++r) {
-      Unpacked u;
-      ScalesK(w[r], u);
-      const __m256 scale = _mm256_load_ps(u.scale), min = _mm256_load_ps(u.min);
+    HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
+      const __m512 both = ScalesK(w[r]);  // 8 scales, 8 minima
+      const __m256 scale = _mm512_castps512_ps256(both);
+      const __m256 min = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(both), 1));
       for (int t = 0; t < T; ++t) {
         const __m256 factor = _mm256_set1_ps(a[r * T + t]);
         _mm256_store_ps(f.of[r][t], _mm256_mul_ps(scale, factor));
         _mm256_store_ps(minima[t], _mm256_fmadd_ps(min, factor, _mm256_load_ps(minima[t])));
       }
     }
-    for (size_t b = 0; b < 8; ++b) {
+    for (size_t b = 0; b < 8; b += 2) {
+      const auto pairs = [&](int r) HWY_ATTR { return w[r] + offsetof(BlockQ4_K, q) + b / 2 * 32; };
       prefetch(b);
-      const unsigned shift = b % 2 * 4;
       AddBlock(f, b, minima, y, [&](int r, __m512* value) HWY_ATTR {
-        const std::byte* pairs = w[r] + offsetof(BlockQ4_K, q) + b / 2 * 32;
-        value[0] = Nibbles(_mm512_srli_epi32(LoadPairs(pairs), shift), table);
-        value[1] = Nibbles(_mm512_srli_epi32(LoadPairs(pairs + 16), shift), table);
+        value[0] = Nibbles(LoadPairs(pairs(r)), table);
+        value[1] = Nibbles(LoadPairs(pairs(r) + 16), table);
+      });
+      prefetch(b + 1);
+      AddBlock(f, b + 1, minima, y, [&](int r, __m512* value) HWY_ATTR {
+        value[0] = Nibbles(_mm512_srli_epi32(LoadPairs(pairs(r)), 4), table);
+        value[1] = Nibbles(_mm512_srli_epi32(LoadPairs(pairs(r) + 16), 4), table);
       });
     }
   }
