@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -35,6 +36,7 @@ struct KvCache::Impl {
     size_t n_tokens = 0;
     std::vector<PageId> pages;
     std::vector<std::vector<const std::byte*>> tables;  // [n_layer][page], what attention reads
+    std::optional<DeferredInputs> deferred;
   };
 
   Impl(const KvShape& s, size_t max_tokens)
@@ -62,6 +64,28 @@ struct KvCache::Impl {
       auto& table = sequence.tables[layer];
       table.resize(sequence.pages.size());
       table[i] = pool.data(layer, page);
+    }
+  }
+
+  // A page of the sequence's own in place of `page`, with the same content.
+  void copy_page(Sequence& sequence, size_t i, PageId page) {
+    const PageId own = pool.take();
+    for (size_t layer = 0; layer < shape.n_layer; ++layer) std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes());
+    set_page(sequence, i, own);
+  }
+
+  void store(const Sequence& sequence, size_t layer, size_t head, size_t token, std::span<const float> K, std::span<const float> V) {
+    const PageId page = sequence.pages[token / shape.page_tokens];
+    HUNCH_CHECK(!pool.is_shared(page), "token {} lies in a page that another sequence reads", token);
+    const size_t head_bytes = row_bytes(shape.dtype, shape.d_head);
+    std::byte* k = pool.data(layer, page) + (head * shape.page_tokens + token % shape.page_tokens) * head_bytes;
+    std::byte* v = k + half_page_bytes(shape);
+    if (shape.dtype == DType::kF16) {
+      to_f16(K, {reinterpret_cast<f16*>(k), shape.d_head});
+      to_f16(V, {reinterpret_cast<f16*>(v), shape.d_head});
+    } else {
+      std::memcpy(k, K.data(), head_bytes);
+      std::memcpy(v, V.data(), head_bytes);
     }
   }
 
@@ -99,14 +123,27 @@ KvCache::SequenceId KvCache::create() {
 }
 
 KvCache::SequenceId KvCache::fork(SequenceId parent) {
-  impl_->at(parent);
+  const Impl::Sequence& source = impl_->at(parent);
+  // Both sides will yet write where keys are missing.
+  const size_t n_complete = source.deferred ? std::min(source.deferred->n_complete(), source.n_tokens) : source.n_tokens;
+  const size_t n_shared = n_complete < source.n_tokens ? n_complete / impl_->shape.page_tokens : source.pages.size();
+  if (source.pages.size() - n_shared > impl_->pool.n_free())
+    fail(ErrorKind::kLimit, "the KV cache is full: a copy of {} pages is needed, {} are free; raise --ctx or end other sequences",
+         source.pages.size() - n_shared, impl_->pool.n_free());
   const SequenceId id = create();
   const Impl::Sequence& from = impl_->at(parent);  // after create(), which may move the sequences
   Impl::Sequence& to = impl_->at(id);
   to.n_tokens = from.n_tokens;
   to.pages = from.pages;
   to.tables = from.tables;
-  for (PageId page : to.pages) impl_->pool.ref(page);
+  to.deferred = from.deferred;
+  for (size_t i = 0; i < to.pages.size(); ++i) {
+    if (i < n_shared) {
+      impl_->pool.ref(to.pages[i]);
+    } else {
+      impl_->copy_page(to, i, from.pages[i]);
+    }
+  }
   return id;
 }
 
@@ -114,6 +151,7 @@ void KvCache::release(SequenceId id) {
   Impl::Sequence& sequence = impl_->at(id);
   impl_->keep_pages(sequence, 0);
   sequence.alive = false;
+  sequence.deferred.reset();
   impl_->free_ids.push_back(id);
 }
 
@@ -131,10 +169,8 @@ void KvCache::append(SequenceId id, size_t n) {
          "other sequences",
          n, n_new + copies, page_tokens, pool.n_free(), pool.n_pages());
   if (copies) {
-    const PageId shared = sequence.pages.back(), own = pool.take();
-    for (size_t layer = 0; layer < impl_->shape.n_layer; ++layer)
-      std::memcpy(pool.data(layer, own), pool.data(layer, shared), pool.page_bytes());
-    impl_->set_page(sequence, n_old - 1, own);
+    const PageId shared = sequence.pages.back();
+    impl_->copy_page(sequence, n_old - 1, shared);
     pool.unref(shared);
   }
   for (size_t i = 0; i < n_new; ++i) impl_->set_page(sequence, n_old + i, pool.take());
@@ -146,33 +182,45 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
   HUNCH_CHECK(n_tokens <= sequence.n_tokens, "truncate to {} of {} tokens", n_tokens, sequence.n_tokens);
   impl_->keep_pages(sequence, pages_for(n_tokens, impl_->shape.page_tokens));
   sequence.n_tokens = n_tokens;
+  if (sequence.deferred) sequence.deferred->truncate(n_tokens);
 }
 
 void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const float> K, MatView<const float> V) {
   const KvShape& shape = impl_->shape;
-  const Impl::Sequence& sequence = impl_->at(id);
-  const size_t d_head = shape.d_head, head_bytes = row_bytes(shape.dtype, d_head);
+  Impl::Sequence& sequence = impl_->at(id);
+  const size_t d_head = shape.d_head;
   HUNCH_CHECK(layer < shape.n_layer && K.cols == shape.n_kv_head * d_head && V.cols == K.cols && V.rows == K.rows,
               "layer {}, K [{}, {}], V [{}, {}]", layer, K.rows, K.cols, V.rows, V.cols);
   HUNCH_CHECK(first + K.rows <= sequence.n_tokens, "store [{}, +{}) of {} tokens", first, K.rows, sequence.n_tokens);
-  for (size_t t = 0; t < K.rows; ++t) {
-    const size_t slot = (first + t) % shape.page_tokens;
-    const PageId page = sequence.pages[(first + t) / shape.page_tokens];
-    HUNCH_CHECK(!impl_->pool.is_shared(page), "token {} lies in a page that another sequence reads", first + t);
-    std::byte* k = impl_->pool.data(layer, page) + slot * head_bytes;
-    std::byte* v = k + half_page_bytes(shape);
-    for (size_t head = 0; head < shape.n_kv_head; ++head) {
-      const size_t offset = head * shape.page_tokens * head_bytes;
-      const auto k_head = K.row(t).subspan(head * d_head, d_head), v_head = V.row(t).subspan(head * d_head, d_head);
-      if (shape.dtype == DType::kF16) {
-        to_f16(k_head, {reinterpret_cast<f16*>(k + offset), d_head});
-        to_f16(v_head, {reinterpret_cast<f16*>(v + offset), d_head});
-      } else {
-        std::memcpy(k + offset, k_head.data(), head_bytes);
-        std::memcpy(v + offset, v_head.data(), head_bytes);
-      }
-    }
-  }
+  for (size_t t = 0; t < K.rows; ++t)
+    for (size_t head = 0; head < shape.n_kv_head; ++head)
+      impl_->store(sequence, layer, head, first + t, K.row(t).subspan(head * d_head, d_head), V.row(t).subspan(head * d_head, d_head));
+  for (size_t head = 0; sequence.deferred && head < shape.n_kv_head; ++head) sequence.deferred->complete(layer, head, first, first + K.rows);
+}
+
+void KvCache::store_head(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K, MatView<const float> V) {
+  Impl::Sequence& sequence = impl_->at(id);
+  HUNCH_CHECK(layer < impl_->shape.n_layer && head < impl_->shape.n_kv_head && K.cols == impl_->shape.d_head && V.cols == K.cols && V.rows == K.rows,
+              "layer {}, head {}, K [{}, {}], V [{}, {}]", layer, head, K.rows, K.cols, V.rows, V.cols);
+  HUNCH_CHECK(first + K.rows <= sequence.n_tokens, "store [{}, +{}) of {} tokens", first, K.rows, sequence.n_tokens);
+  for (size_t t = 0; t < K.rows; ++t) impl_->store(sequence, layer, head, first + t, K.row(t), V.row(t));
+  if (sequence.deferred) sequence.deferred->complete(layer, head, first, first + K.rows);
+}
+
+void KvCache::defer(SequenceId id, size_t layer, size_t token, std::span<const float> x) {
+  Impl::Sequence& sequence = impl_->at(id);
+  HUNCH_CHECK(layer < impl_->shape.n_layer && token < sequence.n_tokens, "token {} of {}", token, sequence.n_tokens);
+  if (!sequence.deferred) sequence.deferred.emplace(impl_->shape.n_layer, impl_->shape.n_kv_head);
+  sequence.deferred->keep(layer, token, x);
+}
+
+std::span<const float> KvCache::deferred_input(SequenceId id, size_t layer, size_t token) const {
+  return impl_->at(id).deferred->input(layer, token);
+}
+
+size_t KvCache::n_complete(SequenceId id, size_t layer, size_t head) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  return sequence.deferred ? std::min(sequence.deferred->n_complete(layer, head), sequence.n_tokens) : sequence.n_tokens;
 }
 
 KvView KvCache::view(SequenceId id, size_t layer) const {

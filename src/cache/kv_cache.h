@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "cache/deferred_inputs.h"
 #include "kernels/attention.h"
 
 namespace hunch {
@@ -32,7 +33,8 @@ class KvCache {
   const KvShape& shape() const;
 
   SequenceId create();                  // an empty sequence
-  SequenceId fork(SequenceId parent);   // shares all pages; written pages are copied first
+  SequenceId fork(SequenceId parent);   // shares all pages; written pages are copied first,
+                                        // and at once those in which keys are missing
   void release(SequenceId sequence);    // its pages return to the pool
   size_t n_tokens(SequenceId sequence) const;
   size_t n_free_tokens() const;         // tokens that still fit if appended to one sequence at a page boundary
@@ -47,6 +49,18 @@ class KvCache {
   //   K, V  [n, n_kv_head * d_head], rows may be strided
   // May be called for disjoint ranges from several threads at once.
   void store(SequenceId sequence, size_t layer, size_t first, MatView<const float> K, MatView<const float> V);
+
+  // The same for one KV head: K, V [n, d_head].
+  void store_head(SequenceId sequence, size_t layer, size_t head, size_t first, MatView<const float> K, MatView<const float> V);
+
+  // Keys and values may be computed later than their token, head by head: keeps `x`, from which those of `token` will
+  // be, for at most kMaxDeferred tokens that a head is behind. Until then store() and store_head() must continue where
+  // the head's own keys end, and are called from one thread.
+  static constexpr size_t kMaxDeferred = DeferredInputs::kCapacity;
+  void defer(SequenceId sequence, size_t layer, size_t token, std::span<const float> x);
+  std::span<const float> deferred_input(SequenceId sequence, size_t layer, size_t token) const;
+  // Leading tokens whose keys and values the head has; of a layer where nothing was deferred: at least all that were stored.
+  size_t n_complete(SequenceId sequence, size_t layer, size_t head) const;
 
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;

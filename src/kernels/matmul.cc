@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
+#include "kernels/matmul_ragged.h"
 #include "kernels/quantize.h"
 
 namespace hunch {
@@ -44,14 +45,15 @@ void for_rows(ThreadPool& pool, std::span<const MatmulTask> tasks, Range&& range
 // X in the form that each quantised dtype's kernel reads, made once for all tasks of a call.
 class SharedInput {
  public:
-  SharedInput(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, Scratch& scratch) {
+  template <class Task>
+  SharedInput(ThreadPool& pool, MatView<const float> X, std::span<const Task> tasks, Scratch& scratch) {
     const bool quantised = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return !is_plain(t.W.dtype); });
     if (!quantised) return;
     QuantizedX shape;
     shape.n_tokens = X.rows;
     shape.n_padded = round_up(X.cols, QuantizedX::kPad);
     size_t n_bytes = round_up(quantized_bytes(X.rows, X.cols), 64);
-    for (const MatmulTask& task : tasks) {
+    for (const Task& task : tasks) {
       if (is_plain(task.W.dtype)) continue;
       const int packing = gemv_int8_packing(task.W.dtype);
       Form* form = find_or_free(packing);
@@ -72,6 +74,21 @@ class SharedInput {
     for (const Form& form : forms_)
       if (form.seen && form.packing == packing) return form.end > form.begin ? memory_ + form.begin : nullptr;
     return nullptr;
+  }
+  // Tokens [first, first + n) of x(), and where they begin in packed(dtype).
+  QuantizedX x(size_t first, size_t n) const {
+    QuantizedX part = x_;
+    part.q = x_.q_row(first);
+    part.scale = x_.scale_row(first);
+    part.scaled_sum = x_.scaled_sum_row(first);
+    part.start16 = x_.start16_row(first);
+    part.start32 = x_.start32_row(first);
+    part.n_tokens = n;
+    return part;
+  }
+  const std::byte* packed(DType dtype, size_t first) const {
+    const std::byte* all = packed(dtype);
+    return all ? all + first * (gemv_int8_packed_bytes(dtype, x_) / x_.n_tokens) : nullptr;
   }
 
  private:
@@ -206,6 +223,35 @@ void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightVie
   const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
   pool.parallel_for_dynamic(Wt.cols, width, [&](size_t begin, size_t end, size_t thread) {
     gemm_transposed(args, packed, begin, end, panels + thread * panel_bytes);
+  });
+}
+
+void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks, MatmulScratch& scratch) {
+  constexpr size_t kPieceRows = 16;
+  size_t n_pieces = 0;
+  for (const RaggedTask& task : tasks) {
+    HUNCH_CHECK(task.first_token + task.Y.rows <= X.rows, "tokens {} to {} of {}", task.first_token, task.first_token + task.Y.rows, X.rows);
+    check_task({task.W, task.bias, task.Y}, X.row_range(task.first_token, task.Y.rows));
+    n_pieces += (task.W.rows + kPieceRows - 1) / kPieceRows;
+  }
+  if (X.rows == 0) return;
+  const SharedInput input(pool, X, tasks, scratch.input);
+  pool.parallel_for_dynamic(n_pieces, 4, [&](size_t begin, size_t end, size_t) {
+    size_t first = 0;  // the task's first piece
+    for (size_t i = 0; i < tasks.size() && first < end; ++i) {
+      const RaggedTask& task = tasks[i];
+      const size_t n = (task.W.rows + kPieceRows - 1) / kPieceRows, from = std::max(begin, first), to = std::min(end, first + n);
+      if (from < to && task.Y.rows > 0) {
+        const size_t row = (from - first) * kPieceRows, row_end = std::min((to - first) * kPieceRows, task.W.rows);
+        const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data, task.Y.row_stride};
+        if (is_plain(task.W.dtype)) {
+          gemv_float(args, X.row_range(task.first_token, task.Y.rows), row, row_end);
+        } else {
+          gemv_int8(args, input.x(task.first_token, task.Y.rows), input.packed(task.W.dtype, task.first_token), row, row_end);
+        }
+      }
+      first += n;
+    }
   });
 }
 

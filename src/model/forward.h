@@ -8,6 +8,7 @@
 #include "cache/kv_cache.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
+#include "kernels/matmul_ragged.h"
 #include "model/model.h"
 #include "model/sparse_plan.h"
 #include "select/selection.h"
@@ -101,6 +102,11 @@ class Forward {
   static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
 
  private:
+  // Keys and values of tokens [first, first + k.rows) of one KV head, computed later than the tokens.
+  struct LateKeys {
+    size_t head, first;
+    MatView<float> k, v;
+  };
   void begin(const ForwardInput& input);
   MatView<const float> compute(const ForwardInput& input);
   void embed(const ForwardInput& input);
@@ -108,9 +114,13 @@ class Forward {
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
   void attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups, MatView<float> out);
   void store_keys(size_t layer, MatView<float> k, MatView<float> v);
+  void complete_keys(size_t layer);
+  void project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen, MatView<float> q);
+  void finish_late_keys(size_t layer, KvCache::SequenceId sequence, const LateKeys& late);
   void select_heads(size_t layer, MatView<const float> attn_in);
   void predict_heads(size_t layer, MatView<const float> X);
   std::span<const Selection> selected_groups(size_t layer) const;
+  void finish_queries(size_t layer, size_t token, const Selection& chosen, MatView<float> q);
   void finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos, MatView<const float> sin);
   void keep_selected_heads(size_t layer, MatView<float> attn_out);
   // The MLP: forward_mlp.cc.
@@ -148,6 +158,11 @@ class Forward {
   // heads_[l % 2] where heads_layer_[l % 2] == l.
   std::vector<Selection> heads_[2];
   size_t heads_layer_[2] = {SIZE_MAX, SIZE_MAX};
+  std::vector<LateKeys> late_;
+  std::vector<RaggedTask> ragged_;
+  // Rotations of recent positions, by position % KvCache::kMaxDeferred: those whose keys may still be missing.
+  std::vector<float> late_rope_;
+  std::vector<size_t> late_rope_position_;
   PredictorScratch s_predictor_;
   std::vector<MatmulTask> tasks_;
   std::vector<double> rope_frequencies_;
@@ -159,7 +174,7 @@ class Forward {
   std::vector<uint32_t> order_;
 
   Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
-      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_;
+      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_, s_late_, s_late_in_;
   MatmulScratch s_matmul_;
   TokenBits bits_ = TokenBits::kFastest;
 };

@@ -15,6 +15,16 @@ namespace {
 // Up to this many tokens, each token's own heads are computed; more share the dense products.
 constexpr size_t kMaxSelectingTokens = 4;
 
+template <class With>
+void for_each(const Selection& chosen, const With& with) {
+  for (size_t i = 0; i < chosen.size(); ++i) with(chosen.is_all() ? i : size_t(chosen.rows()[i]));
+}
+
+// Of a bias, which may be empty.
+std::span<const float> part(const Vector& bias, size_t first, size_t n) {
+  return bias.empty() ? std::span<const float>() : std::span(bias).subspan(first, n);
+}
+
 }  // namespace
 
 void Forward::attention_block(size_t layer, MatView<const float> normed, MatView<float> out) {
@@ -27,6 +37,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   stats.all_heads[layer] += n_tokens * c_.n_head;
   const std::span<const Selection> groups = selected_groups(layer);
   if (!groups.empty() && (n_tokens <= kMaxSelectingTokens || input_->as_alone)) return attention_selected(layer, normed, groups, out);
+  complete_keys(layer);
 
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
   const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
@@ -54,43 +65,45 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
 }
 
 // A few tokens, each restricted to its own groups of heads: only their rows of W_q, their keys and values, and their
-// columns of W_o are read. Keys and values of the new tokens are computed for all heads.
+// columns of W_o are read. Keys and values of the new tokens are computed for all heads, or, lazily, for the chosen ones.
 void Forward::attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups, MatView<float> out) {
   const LayerWeights& w = model_.weights().layers[layer];
   const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head, width = c_.n_head / c_.n_kv_head * c_.d_head;
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head), heads = buffer(s_heads_, n_tokens, q.cols);
-  const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
   const AttentionParams params{c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_, false};
-  const bool cuts = can_cut_columns(w.o.W.dtype, width);
+  const bool cuts = can_cut_columns(w.o.W.dtype, width), lazy = plan->lazy_keys;
   ColumnBlocks W_o = plan->layers[layer].heads.W_o;
   if (!W_o && cuts) W_o = column_blocks(w.o.W, c_.n_kv_head);
 
   // All products of one token in one call; those of W_k and W_v once for all tokens.
-  tasks_ = {{w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
-  stats.weight_bytes += w.k.W.bytes() + w.v.W.bytes();
-  const bool one = n_tokens == 1;
-  if (!one) {
-    matmul(pool_, normed, tasks_, s_matmul_, bits_);
-    store_keys(layer, k, v);
+  const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
+  tasks_.clear();
+  if (!lazy) {
+    complete_keys(layer);
+    tasks_ = {{w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
+    stats.weight_bytes += w.k.W.bytes() + w.v.W.bytes();
+    if (n_tokens > 1) {
+      matmul(pool_, normed, tasks_, s_matmul_, bits_);
+      store_keys(layer, k, v);
+      tasks_.clear();
+    }
   }
   for (size_t r = 0, t = 0; r < input_->runs.size(); ++r) {
     const SequenceRun& run = input_->runs[r];
     for (size_t i = 0; i < run.n_tokens; ++i, ++t) {
       const Selection& chosen = groups[t];
-      if (!one) tasks_.clear();
-      const auto each_group = [&](const auto& with) {
-        for (size_t n = 0; n < chosen.size(); ++n) with(chosen.is_all() ? n : size_t(chosen.rows()[n]));
-      };
-      each_group([&](size_t g) {
-        const auto bias = w.q.bias.empty() ? std::span<const float>() : std::span(w.q.bias).subspan(g * width, width);
-        tasks_.push_back({w.q.W.row_range(g * width, width), bias, q.row_range(t, 1).col_range(g * width, width)});
-      });
-      matmul(pool_, normed.row_range(t, 1), tasks_, s_matmul_, bits_);
+      if (lazy) {
+        project_lazily(layer, r, first_pos_[r] + i, normed.row(t), chosen, q.row_range(t, 1));
+      } else {
+        for_each(chosen, [&](size_t g) {
+          tasks_.push_back({w.q.W.row_range(g * width, width), part(w.q.bias, g * width, width), q.row_range(t, 1).col_range(g * width, width)});
+        });
+        matmul(pool_, normed.row_range(t, 1), tasks_, s_matmul_, bits_);
+        if (n_tokens == 1) store_keys(layer, k, v);
+        tasks_.clear();
+      }
       stats.weight_bytes += chosen.size() * width * row_bytes(w.q.W.dtype, w.q.W.cols);
-      if (one) store_keys(layer, k, v);
-      const MatView<const float> cos = c_.position == PositionKind::kRope ? cos_.row_range(t, 1) : cos_;
-      const MatView<const float> sin = c_.position == PositionKind::kRope ? sin_.row_range(t, 1) : sin_;
-      each_group([&](size_t g) { finish_heads(q.row_range(t, 1).col_range(g * width, width), w.q_norm, g * (width / c_.d_head), cos, sin); });
+      finish_queries(layer, t, chosen, q.row_range(t, 1));
 
       AttentionSpan span{cache_.view(run.sequence, layer), t, 1, first_pos_[r] + i};
       span.all_heads = chosen.is_all();
@@ -109,6 +122,15 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
     }
   }
   if (observer) observer->on_heads(layer, heads);
+}
+
+void Forward::finish_queries(size_t layer, size_t token, const Selection& chosen, MatView<float> q) {
+  const size_t n_group = c_.n_head / c_.n_kv_head, width = n_group * c_.d_head;
+  const bool rotated = c_.position == PositionKind::kRope;
+  for_each(chosen, [&](size_t g) {
+    finish_heads(q.col_range(g * width, width), model_.weights().layers[layer].q_norm, g * n_group,
+                 rotated ? cos_.row_range(token, 1) : cos_, rotated ? sin_.row_range(token, 1) : sin_);
+  });
 }
 
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.

@@ -176,6 +176,81 @@ TEST_P(ForwardHeadsTest, PredictorsSeeTheInputThatTheirPlanNames) {
   for (size_t l = 0; l < c_.n_layer; ++l) EXPECT_EQ(predictors_[l].seen, watch.in[l % 2 ? l - 1 : l]) << l;
 }
 
+// More tokens than a head may be behind, so that heads catch up both when chosen and when nobody chooses them.
+std::vector<int32_t> long_text(const GoldenData& golden) {
+  std::vector<int32_t> ids;
+  while (ids.size() < 120)
+    for (const auto& s : golden.sequences) ids.insert(ids.end(), s.ids.begin(), s.ids.end());
+  ids.resize(120);
+  return ids;
+}
+
+TEST_P(ForwardHeadsTest, KeysComputedLateHaveTheBitsOfKeysComputedWithTheirToken) {
+  const std::vector<int32_t> ids = long_text(golden_);
+  for (const float threshold : {3.0f, 5.0f}) {
+    SparsePlan written = plan(threshold), lazy = written;
+    lazy.lazy_keys = true;
+    const Result want = run(&written, ids, {}), got = run(&lazy, ids, {});
+    EXPECT_EQ(got.logits, want.logits);
+    EXPECT_EQ(got.stats.active_heads, want.stats.active_heads);
+    EXPECT_EQ(got.stats.kv_bytes, want.stats.kv_bytes);
+    EXPECT_LT(got.stats.weight_bytes, want.stats.weight_bytes);
+    for (const size_t n_together : {3, 17}) EXPECT_EQ(run(&lazy, ids, {.n_together = n_together, .as_alone = true}).logits, want.logits) << n_together;
+  }
+}
+
+// Whoever takes over from a lazy pass finds the keys that it left out.
+TEST_P(ForwardHeadsTest, OtherPassesFindTheMissingKeys) {
+  const std::vector<int32_t> ids = long_text(golden_);
+  SparsePlan written = plan(5), lazy = written;
+  lazy.lazy_keys = true;
+  const auto life = [&](const SparsePlan& p) {
+    KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
+    Forward sparse(model_, cache, pool_), dense(model_, cache, pool_);
+    sparse.mode = Mode::kSparse;
+    sparse.plan = &p;
+    dense.mode = Mode::kExact;
+    auto sequence = cache.create();
+    std::vector<float> logits;
+    size_t at = 0;
+    const auto pass = [&](Forward& forward, size_t n, bool as_alone = false) {
+      const SequenceRun r{sequence, n};
+      std::vector<uint32_t> rows(n);
+      for (uint32_t i = 0; i < n; ++i) rows[i] = i;
+      const MatView<const float> l = forward.run({std::span(ids).subspan(at, n), {&r, 1}, rows, {}, as_alone});
+      logits.insert(logits.end(), l.data, l.data + l.rows * l.cols);
+      at += n;
+    };
+    const auto back = [&](size_t n) {
+      cache.truncate(sequence, cache.n_tokens(sequence) - n);
+      at -= n;
+    };
+    const auto decode = [&](size_t n) {
+      for (size_t i = 0; i < n; ++i) pass(sparse, 1);
+    };
+    pass(sparse, 9);  // a prompt: dense
+    decode(7);
+    pass(dense, 1);  // exact mode goes on
+    decode(20);
+    pass(sparse, 6);  // a second prompt
+    decode(5);
+    back(3);
+    decode(4);
+    back(2);
+    pass(dense, 5, true);  // a verifying pass
+    decode(11);
+    const auto parent = sequence;  // both sides of a fork go on
+    sequence = cache.fork(parent);
+    decode(6);
+    back(6);
+    sequence = parent;
+    pass(dense, 3);
+    decode(3);
+    return logits;
+  };
+  EXPECT_EQ(life(lazy), life(written));
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardHeadsTest, ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe", "opt_350m_style"),
                          [](const auto& i) { return std::string(i.param); });
 

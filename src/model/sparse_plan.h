@@ -39,6 +39,9 @@ struct LayerPlan {
 // Points to predictors that someone else owns (a sidecar, or whoever is fitting them).
 struct SparsePlan {
   std::vector<LayerPlan> layers;  // [n_layer]
+  // Keys and values of heads that a token leaves out are computed only when a later token chooses the head, all that
+  // are missing at once. Otherwise they are computed with their token.
+  bool lazy_keys = false;
 };
 
 }  // namespace hunch
