@@ -28,7 +28,10 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
   options.max_tokens = flags.max_tokens;
   options.predictor = flags.predictor;
   options.input = flags.look_ahead == "attention" ? PredictorInput::kAttention : PredictorInput::kMlp;
-  options.heads = flags.heads == "off" ? HeadMode::kOff : HeadMode::kAuto;
+  options.heads = flags.heads == "off"     ? HeadMode::kOff
+                  : flags.heads == "write" ? HeadMode::kWrite
+                  : flags.heads == "lazy"  ? HeadMode::kLazy
+                                           : HeadMode::kAuto;
   options.head_input = flags.head_look_ahead == "previous" ? HeadInput::kPreviousAttention : HeadInput::kAttention;
   options.rank = flags.rank;
   options.n_epochs = flags.n_epochs;

@@ -59,7 +59,9 @@ std::vector<Verb> changing_verbs() {
          g.choice("--look-ahead", f->look_ahead, {"none", "attention"},
                   "predict from the MLP's own input, or from attention's input of the same layer, which is known "
                   "earlier");
-         g.choice("--heads", f->heads, {"auto", "off"}, "leave heads of attention out where that pays, or compute all of them");
+         g.choice("--heads", f->heads, {"auto", "off", "write", "lazy"},
+                  "leave heads of attention out where that pays, or off; keys and values of heads that are left out: write them with "
+                  "their token, or compute them, lazy, when a token needs them; auto: whichever is faster here");
          g.choice("--head-look-ahead", f->head_look_ahead, {"none", "previous"},
                   "predict heads from attention's own input, or from that of the layer before, which is known a layer earlier");
          g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");

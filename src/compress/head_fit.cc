@@ -120,14 +120,14 @@ DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const H
 
 }  // namespace
 
-HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train) {
+HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, bool lazy_keys) {
   ThreadPool& pool = *engine.pool;
   const ModelConfig& c = engine.config();
   const LayerWeights& w = engine.model->weights().layers[trace.layer];
   HeadFit fit;
   const size_t kv_row = c.n_kv_head * c.d_head * sizeof(float);
   fit.selected_bytes = double(w.q.W.bytes() + w.o.W.bytes() + 2 * kTypicalContext * kv_row);
-  fit.always_bytes = double(w.k.W.bytes() + w.v.W.bytes());
+  (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k.W.bytes() + w.v.W.bytes());
   if (trace.input.empty() || trace.n_groups < 2) return fit;
   const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
     DensityCurve curve = measure(pool, *predictor, trace, n_train, trace.n_tokens - n_train);

@@ -39,7 +39,7 @@ class HeadFitTest : public ::testing::Test {
     const fs::path path = fs::path(testing::TempDir()) / "head_fit.gguf";
     ThreadPool pool(2);
     write_synth(path, planted(), pool);
-    engine_ = new Engine(load_engine(path, {2}));
+    engine_ = new Engine(load_engine(path, {1}));
     fs::remove(path);
     ids_ = synth_text_ids(planted(), 2700, 1);  // some twenty stretches: every context is met
   }
@@ -125,6 +125,7 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
   options.max_ppl_increase = 0.05;
   for (const HeadInput input : {HeadInput::kAttention, HeadInput::kPreviousAttention}) {
     options.head_input = input;
+    options.heads = input == HeadInput::kAttention ? HeadMode::kAuto : HeadMode::kLazy;
     const SparsifyReport report = sparsify(*engine_, std::span(ids_).first(1500), options);
     EXPECT_TRUE(report.met);
     EXPECT_LT(report.rows[2].density_heads, 0.85);
@@ -135,6 +136,12 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
     fs::remove(path);
     check_sidecar(again, engine_->model->file(), engine_->config());
     const SparsePlan want = report.sidecar.plan(), plan = again.plan();
+    EXPECT_EQ(plan.lazy_keys, want.lazy_keys);
+    if (options.heads == HeadMode::kLazy) {
+      EXPECT_TRUE(plan.lazy_keys);
+    } else {
+      EXPECT_TRUE(std::ranges::any_of(report.notes, [](const std::string& note) { return note.starts_with("keys of heads"); }));
+    }
     size_t n_layers = 0;
     for (size_t l = 0; l < 3; ++l) {
       ASSERT_EQ(bool(plan.layers[l].heads.groups), bool(want.layers[l].heads.groups));

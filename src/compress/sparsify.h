@@ -12,7 +12,10 @@ namespace hunch {
 
 enum class HeadMode : uint8_t {
   kOff,   // every head is computed
-  kAuto,  // heads are left out where it pays
+  // Heads are left out where it pays.
+  kWrite,  // keys and values of every head are computed with their token
+  kLazy,   // those of heads that are left out when they are next needed
+  kAuto,   // whichever of the two decodes faster here
 };
 
 struct SparsifyOptions {

@@ -9,9 +9,11 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "engine/context_drafter.h"
+#include "engine/drafting.h"
 #include "engine/ngram_drafter.h"
 #include "engine/session.h"
 #include "model/golden_data.h"
+#include "select/linear.h"
 #include "text/byte_alphabet.h"
 
 namespace hunch {
@@ -164,6 +166,34 @@ TEST_F(SpeculateTest, AnswersAreThoseOfPlainDecoding) {
       Speculation speculation(fixed);
       speculation.add(std::make_unique<NgramDrafter>());
       expect_same(answer(cases[c], &speculation), plain);
+    }
+  }
+}
+
+// Sparse mode drafts with some of the heads, whose keys are written with their token or computed late: the verifying pass
+// finds all of them, also where drafts were taken back.
+TEST_F(SpeculateTest, SparseHeadsDraftForGreedyAnswers) {
+  const ModelConfig& c = engine_.config();
+  const Answer plain = answer(greedy(70), nullptr);
+  std::vector<float> W(c.n_kv_head * c.n_embd);
+  std::mt19937 rng(1);
+  for (float& w : W) w = std::normal_distribution<float>()(rng);
+  auto sidecar = std::make_shared<Sidecar>();
+  sidecar->layers.resize(c.n_layer);
+  for (SidecarLayer& l : sidecar->layers)
+    l.heads = {std::make_shared<LinearPredictor>(weight_view({W.data(), c.n_kv_head, c.n_embd}), std::vector<float>(c.n_kv_head, 3.0f)),
+               HeadInput::kAttention, {{0, 0.6f, 0, 1}}, 0};
+  for (const bool lazy : {false, true}) {
+    sidecar->lazy_keys = lazy;
+    engine_.sidecar = sidecar;
+    for (const size_t fixed : {1, 5, 16}) {
+      SCOPED_TRACE(fmt::format("lazy {}, drafts of {}", lazy, fixed));
+      Context context(engine_, {});
+      Drafting drafting(engine_, context, {.sparse = true, .n_tokens = fixed});
+      expect_same(answer(context, greedy(70), &drafting.speculation()), plain);
+      const auto stats = drafting.speculation().stats();
+      EXPECT_GT(stats[0].n_drafted, 0u);
+      EXPECT_LT(stats[0].n_accepted, stats[0].n_drafted);
     }
   }
 }

@@ -187,7 +187,7 @@ std::vector<int32_t> long_text(const GoldenData& golden) {
 
 TEST_P(ForwardHeadsTest, KeysComputedLateHaveTheBitsOfKeysComputedWithTheirToken) {
   const std::vector<int32_t> ids = long_text(golden_);
-  for (const float threshold : {3.0f, 5.0f}) {
+  for (const float threshold : {3.0f, 5.0f, INFINITY}) {
     SparsePlan written = plan(threshold), lazy = written;
     lazy.lazy_keys = true;
     const Result want = run(&written, ids, {}), got = run(&lazy, ids, {});

@@ -151,6 +151,9 @@ class Parser {
     if (!file_.meta.has("hunch.heads.kind")) return;
     const SidecarBase& b = sidecar_.base;
     const size_t n_group = size("hunch.heads.n_group", kMaxWidth);
+    const std::string keys = file_.meta.get_string("hunch.heads.keys", "write");
+    if (keys != "write" && keys != "lazy") fail(ErrorKind::kFormat, "'hunch.heads.keys' is '{}', expected write or lazy", printable(keys));
+    sidecar_.lazy_keys = keys == "lazy";
     const auto kinds = strings("hunch.heads.kind"), inputs = strings("hunch.heads.input");
     const std::vector<int64_t> points = file_.meta.get_ints("hunch.heads.point");
     if (points.size() != b.n_layer) fail_length("hunch.heads.point", points.size());
@@ -188,6 +191,7 @@ std::string describe(const std::string& name, const std::string& arch, size_t n_
 
 SparsePlan Sidecar::plan(double density) const {
   SparsePlan plan;
+  plan.lazy_keys = lazy_keys;
   plan.layers.resize(layers.size());
   std::vector<size_t> points;
   for (const SidecarLayer& l : layers) points.push_back(l.point);

@@ -46,6 +46,7 @@ struct SidecarQuality {
 struct Sidecar {
   SidecarBase base;
   std::vector<SidecarLayer> layers;  // [n_layer]
+  bool lazy_keys = false;            // SparsePlan::lazy_keys
   SidecarQuality quality;
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 

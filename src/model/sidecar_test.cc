@@ -120,6 +120,9 @@ TEST_F(SidecarTest, HeadsComeBackAsTheyWereWritten) {
   EXPECT_EQ(read.layers[1].heads.input, HeadInput::kPreviousAttention);
   EXPECT_EQ(read.layers[2].heads.input, HeadInput::kAttention);
   EXPECT_EQ(read.layers[1].heads.curve[1].recall, 0.9f);
+  EXPECT_FALSE(read.plan().lazy_keys);
+  sidecar_.lazy_keys = true;
+  EXPECT_TRUE(open_sidecar(write()).plan().lazy_keys);
   const SparsePlan plan = read.plan();
   EXPECT_EQ(plan.layers[0].heads.groups, nullptr);
   EXPECT_EQ(plan.layers[1].heads.threshold, 2);
@@ -154,6 +157,7 @@ TEST_F(SidecarTest, RefusesHeadsThatContradictThemselves) {
   expect("unknown input 'mlp'", set("hunch.heads.input", {"attention", "mlp", "attention"}));
   expect("'hunch.heads.n_group' is 0", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{0}); });
   expect("head_predictor.weight': expected shape [5, 32]", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{5}); });
+  expect("'hunch.heads.keys' is 'magic'", [](ModelFile& f) { f.meta.set("hunch.heads.keys", std::string("magic")); });
   expect("point 9", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 9, 0})); });
   expect("blk.1.head_curve", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.1.head_curve"; }); });
   expect("hunch.heads.point", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 1})); });

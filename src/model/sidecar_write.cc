@@ -82,6 +82,7 @@ void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
   }
   if (n_groups == 0) return;
   meta.set("hunch.heads.n_group", uint64_t{n_groups});
+  meta.set("hunch.heads.keys", std::string(sidecar.lazy_keys ? "lazy" : "write"));
   meta.set("hunch.heads.kind", MetaArray(kinds));
   meta.set("hunch.heads.input", MetaArray(inputs));
   meta.set("hunch.heads.point", MetaArray(points));
