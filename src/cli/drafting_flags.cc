@@ -18,8 +18,11 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
     if (!flags.any())
       fail(ErrorKind::kUsage, "--draft-tokens says how much to draft, but not by whom; add --lossless, --ngram or --draft MODEL");
   }
-  options.ngram = flags.ngram || flags.lossless;
+  if (flags.no_ngram && (flags.ngram || !flags.lossless)) fail(ErrorKind::kUsage, "--no-ngram goes with --lossless, and not with --ngram");
+  options.ngram = flags.ngram || (flags.lossless && !flags.no_ngram);
   options.sparse = flags.lossless && engine.sidecar;
+  if (flags.no_ngram && !options.sparse)
+    fail(ErrorKind::kUsage, "--no-ngram leaves nobody to draft: {}", engine.sidecar_problem.empty() ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it)", engine.sidecar_path.string()) : engine.sidecar_problem);
   if (flags.lossless && !options.sparse && flags.draft.empty() && !model.quiet)
     note(engine.sidecar_problem.empty()
              ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it): only n-grams draft", engine.sidecar_path.string())

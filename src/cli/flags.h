@@ -45,7 +45,7 @@ struct SamplerFlags {
 
 // Who drafts tokens that the model then verifies.
 struct DraftFlags {
-  bool lossless = false, ngram = false;
+  bool lossless = false, ngram = false, no_ngram = false;
   std::string draft, draft_tokens = "auto";
   bool any() const { return lossless || ngram || !draft.empty(); }
 };

@@ -40,6 +40,7 @@ void add_drafting(Grammar& g, DraftFlags& drafting) {
   g.flag("--lossless", drafting.lossless, "draft several tokens, verify them in one pass: n-grams draft, and sparse mode where there is a sidecar");
   g.text("--draft", drafting.draft, "MODEL", "let this small model draft; it must share MODEL's tokenizer");
   g.flag("--ngram", drafting.ngram, "draft what followed the last time that the text ended like this");
+  g.flag("--no-ngram", drafting.no_ngram, "with --lossless: only sparse mode drafts");
   g.text("--draft-tokens", drafting.draft_tokens, "N|auto",
          "tokens drafted at a time, at most 16; auto: as many as pays, or none");
 }

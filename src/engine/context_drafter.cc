@@ -53,7 +53,8 @@ void ContextDrafter::read(std::span<const int32_t> text) {
 
 void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size_t n_max, const Pace& pace, Draft& draft) {
   n_max = std::min(n_max, context_.n_ctx() - std::min(context_.n_ctx(), text.size() - 1));
-  n_max = pace.n_worth_drafting(Pace::kUnknown, n_max);
+  const bool trial = pace.on_trial(n_max);
+  n_max = std::min(pace.n_worth_drafting(Pace::kUnknown, n_max), trial ? Pace::kTrialTokens : n_max);
   if (n_max == 0 || !knows(text)) return;
   const Timer timer;
   // The newest token is always computed: its logits are the first guess.
@@ -71,7 +72,7 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
     const auto evidence = uint8_t(sure > 0 ? std::min(sure * 10, 9.0) : 0.0);  // 0 for NaN too
     // Decided on the distribution, not on what is drawn from it: see Draft::q.
     reach *= pace.acceptance(evidence);
-    if (!pace.worth_verifying(reach, draft.ids.size())) break;
+    if (!trial && !pace.worth_verifying(reach, draft.ids.size())) break;
     std::vector<TokenShare> q;
     const int32_t id = sampler_->draw(logits, std::span(text_).last(n_history + draft.ids.size()), q);
     draft.ids.push_back(id);
@@ -79,7 +80,7 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
     draft.evidence.push_back(evidence);
     text_.push_back(id);
     unread = std::span(text_).last(1);
-    if (!pace.worth_another_step(reach, draft.ids.size())) break;
+    if (!trial && !pace.worth_another_step(reach, draft.ids.size())) break;
   }
   draft.seconds = timer.seconds();
 }

@@ -60,6 +60,17 @@ TEST(Pace, StopsWhenStepsCostTooMuchAndTriesAgainLater) {
   EXPECT_FALSE(pace.worth_verifying(0.01, 1));
 }
 
+TEST(Pace, ForgivesAColdFirstStep) {
+  const PassCosts c = costs(1.0, 0.05);
+  Pace pace(c, 0, [](size_t) { return 0.95; });
+  pace.turn(3, 6.0, 7.2, 4);  // pages that nothing had touched
+  for (int i = 0; i < 3; ++i) {
+    pace.judge(9, true);
+    pace.turn(3, 0.9, 2.1, 4);
+  }
+  EXPECT_GE(pace.n_worth_drafting(9, 16), 3u);
+}
+
 class NgramTest : public ::testing::Test {
  protected:
   std::vector<int32_t> draft(const std::vector<int32_t>& text, size_t n) {
