@@ -34,6 +34,9 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
     ContextOptions sized = context_options;
     sized.n_ctx = options.depth + job.n;
     Context context(engine, sized);
+    if (!job.prompt && context.chooses_by_prompt() && options.depth < PromptNeurons::kMinTokens)
+      fail(ErrorKind::kUsage, "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
+           PromptNeurons::kMinTokens);
     const std::vector<int32_t> ids = random_ids(options.depth + job.n, engine.config().n_vocab);
     const std::span<const int32_t> before = std::span(ids).first(options.depth), measured = std::span(ids).subspan(options.depth);
     std::vector<double> rates;
