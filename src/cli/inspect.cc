@@ -123,6 +123,7 @@ Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelCon
     const Sidecar sidecar = open_sidecar(path);
     check_sidecar(sidecar, file, config);
     json["n_predicted_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
+    json["method"] = sidecar.method() == SmoothMethod::kNone ? "predict" : name_of(sidecar.method());
     json["perplexity_dense"] = sidecar.quality.perplexity_dense;
     json["perplexity_sparse"] = sidecar.quality.perplexity_sparse;
     json["quality_tokens"] = sidecar.quality.n_tokens;
@@ -136,8 +137,9 @@ std::string sidecar_text(const Json& sidecar, size_t n_layer) {
   if (sidecar.is_null()) return "none";
   const std::string path = printable(sidecar["path"].get<std::string>(), 300);
   if (sidecar.contains("problem")) return fmt::format("{}: {}", path, printable(sidecar["problem"].get<std::string>(), 300));
-  return fmt::format("{}: predicts {} of {} layers; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, sidecar["n_predicted_layers"].get<size_t>(),
-                     n_layer, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
+  const std::string method = sidecar["method"];
+  const std::string what = method == "predict" ? fmt::format("predicts {} of {} layers", sidecar["n_predicted_layers"].get<size_t>(), n_layer) : method;
+  return fmt::format("{}: {}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
                      grouped(sidecar["quality_tokens"].get<uint64_t>()));
 }
 

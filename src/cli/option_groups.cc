@@ -15,9 +15,9 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
   if (context && has_ctx) g.count("--ctx", context->n_ctx, "N", "context length, tokens", "the model's, at most 4096");
   if (context) {
     g.choice("--mode", context->mode, {"dense", "exact", "sparse"},
-             "dense reads every weight; exact skips what ReLU made zero; sparse computes only the neurons that the "
-             "sidecar's predictors choose");
-    g.real("--density", context->density, "D", "sparse mode: mean share of the neurons to choose", "as calibrated");
+             "dense reads every weight; exact skips what ReLU made zero; sparse computes only what the sidecar's predictors "
+             "or its method choose");
+    g.real("--density", context->density, "D", "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
     g.text("--sidecar", model.sidecar, "FILE", "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
     g.real("--oracle-density", context->oracle_density, "D",
            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/method_note.h"
 #include "cli/parse.h"
 #include "io/hub.h"
 #include "io/printable.h"
@@ -95,6 +96,8 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
         name_of(engine.model->weights().layers[0].mlp.down.W.dtype)));
+  if (context.mode == "sparse" && engine.sidecar)
+    if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
       c.rope.freq_factors.empty())
     note(

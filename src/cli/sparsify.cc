@@ -26,6 +26,7 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
     fail(ErrorKind::kUsage, "give one budget only: --max-ppl-increase or --density");
   SparsifyOptions options;
   options.max_tokens = flags.max_tokens;
+  options.method = flags.method;
   options.predictor = flags.predictor;
   options.input = flags.look_ahead == "attention" ? PredictorInput::kAttention : PredictorInput::kMlp;
   options.heads = flags.heads == "off"     ? HeadMode::kOff
@@ -47,7 +48,18 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
 std::string percent(double share) { return fmt::format("{:.1f} %", share * 100); }
 std::string kilobytes(double bytes) { return fmt::format("{:.1f} kB", bytes / 1e3); }
 
+void print_method_layers(const SparsifyReport& report) {
+  std::vector<std::vector<std::string>> cells = {{"layer", "method", "density", "error", "reads", "dense reads"}};
+  for (size_t l = 0; l < report.layers.size(); ++l) {
+    const SparsifyLayer& row = report.layers[l];
+    cells.push_back({std::to_string(l), row.predictor, percent(row.density), fmt::format("{:.2f} %", row.missed * 100),
+                     kilobytes(row.bytes), kilobytes(row.exact_bytes)});
+  }
+  print(table(cells, {1}));
+}
+
 void print_layers(const SparsifyReport& report) {
+  if (report.method != "predict") return print_method_layers(report);
   std::vector<std::vector<std::string>> cells = {
       {"layer", "predictor", "active", "density", "recall", "missed", "predictor reads", "MLP reads", "exact reads"}};
   for (size_t l = 0; l < report.layers.size(); ++l) {
@@ -84,6 +96,20 @@ void print_whole(const SparsifyReport& report) {
   print("\n" + table(cells));
 }
 
+std::string legend(const SparsifyReport& report) {
+  const std::string tokens = fmt::format("{} tokens fitted to, {} to calibrate, {} to check (the second table). ", grouped(report.n_train),
+                                         grouped(report.n_calibrate), grouped(report.n_check));
+  constexpr std::string_view kSpeed = " expected: dense bytes / bytes, measured: speed / dense speed, one token at a time.";
+  if (report.method == "predict")
+    return fmt::format(
+        "{}active: neurons that are not zero; recall: share of them that is predicted; missed: share of the squared contributions to the "
+        "stream that is left out; heads: share that is computed, recall then of the heads that carry 90 % of a token's attention.{}",
+        tokens, kSpeed);
+  return fmt::format("{}density: share of the {}; error: squared, at the block's output, relative to what the block adds.{}{}", tokens,
+                     report.method == "teal" ? "layer's weights that are multiplied" : "neurons that are computed",
+                     report.method == "griffin" ? " The first half of each window of text is the prompt that chooses." : "", kSpeed);
+}
+
 Json report_json(const SparsifyReport& report, const std::string& out) {
   Json layers = Json::array(), modes = Json::object();
   for (const SparsifyLayer& l : report.layers)
@@ -106,6 +132,7 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
                      {"top1", r.top1},               {"density_mlp", r.density_mlp}, {"density_heads", r.density_heads},
                      {"bytes_per_token", r.bytes_per_token}, {"tokens_per_s", r.tokens_per_s}};
   return {{"out", out},
+          {"method", report.method},
           {"met", report.met},
           {"n_train", report.n_train},
           {"n_calibrate", report.n_calibrate},
@@ -142,11 +169,7 @@ int sparsify(const SparsifyFlags& flags) {
   }
   if (flags.model.quiet) return report.met ? 0 : 1;
   for (const std::string& line : report.notes) note("note: " + line);
-  note(fmt::format(
-      "{} tokens fitted to, {} to calibrate, {} to check (the second table). active: neurons that are not zero; recall: share of them that "
-      "is predicted; missed: share of the squared contributions to the stream that is left out; heads: share that is computed, recall then of the heads that carry 90 % of a token's attention. expected: dense bytes / "
-      "bytes, measured: speed / dense speed, one token at a time.",
-      grouped(report.n_train), grouped(report.n_calibrate), grouped(report.n_check)));
+  note(legend(report));
   note(fmt::format("wrote {}; --mode sparse uses it", out));
   return report.met ? 0 : 1;
 }

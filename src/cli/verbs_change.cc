@@ -13,8 +13,8 @@ void add_convert(Grammar& g, ConvertFlags& f) {
   g.choice("--type", f.type, {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
            "type of the matrices; norms and biases stay f32");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
-           "down projections of ReLU models: by neuron, so that zeros can be skipped, or as rows, which llama.cpp "
-           "reads; auto: by neuron where "
+           "down projections: by neuron, so that neurons can be skipped, or as rows, which llama.cpp "
+           "reads; auto: by neuron in ReLU models where "
            "the type is quantised and llama.cpp does not know the architecture");
   g.text("--name", f.name, "TEXT", "the model's name in the metadata (default: its own)");
   add_engine(g, f.model, nullptr);
@@ -40,7 +40,8 @@ std::vector<Verb> changing_verbs() {
   v.push_back(
       {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",
        "hunch sparsify model.gguf --text book.txt --max-ppl-increase 1%\n"
-       "hunch sparsify model.gguf --text book.txt --density 0.1 --predictor svd -o sparse.hunch\n",
+       "hunch sparsify model.gguf --text book.txt --density 0.1 --predictor svd -o sparse.hunch\n"
+       "hunch sparsify llama.gguf --text book.txt --method teal --density 0.6\n",
        [](Grammar& g) {
          auto f = std::make_shared<SparsifyFlags>();
          add_model(g, f->model);
@@ -51,6 +52,11 @@ std::vector<Verb> changing_verbs() {
          g.text("--max-ppl-increase", f->max_ppl_increase, "SHARE",
                 "perplexity may rise by this much: 1% or 0.01 (default: 1%)");
          g.text("--density", f->density, "SHARE", "compute this share of the neurons, as a mean over tokens and layers");
+         g.section("Method");
+         g.choice("--method", f->method, {"auto", "predict", "cats", "griffin", "teal"},
+                  "predict: trained predictors, for ReLU models; without training, for any activation: cats drops neurons whose "
+                  "gate is small, griffin keeps those that the prompt used most, teal drops small inputs of every product; "
+                  "auto: predict for ReLU models, cats for others");
          g.section("Predictors");
          g.choice("--predictor", f->predictor, {"auto", "lowrank", "svd", "signs", "hot"},
                   "lowrank: trained two-layer classifiers; svd: their closed form, untrained; signs: one bit per weight; hot: the same neurons for "

@@ -22,11 +22,9 @@ class Converter {
   Converter(const ModelFile& model, const ConvertOptions& options, ThreadPool& pool) : model_(model), options_(options), pool_(pool) {
     const std::string arch = model.meta.get_string("general.architecture");
     const Architecture& a = architecture_by_gguf_name(arch);
-    relu_ = is_relu_family(a.config_from_gguf(model).activation);
+    const bool relu = is_relu_family(a.config_from_gguf(model).activation);
     const bool quantised = info(options.dtype).block_elems > 1;
-    neuron_major_ = relu_ && (options.down == DownFile::kNeuron || (options.down == DownFile::kAuto && quantised && !a.known_to_llama_cpp));
-    if (options.down == DownFile::kNeuron && !relu_)
-      report.notes.push_back(fmt::format("--layout neuron: {}'s activation is never exactly zero, its down projections are written as rows", arch));
+    neuron_major_ = options.down == DownFile::kNeuron || (options.down == DownFile::kAuto && relu && quantised && !a.known_to_llama_cpp);
   }
 
   std::vector<TensorToWrite> plan() {
@@ -98,7 +96,7 @@ class Converter {
   const ModelFile& model_;
   const ConvertOptions& options_;
   ThreadPool& pool_;
-  bool relu_ = false, neuron_major_ = false;
+  bool neuron_major_ = false;
   Scratch buffer_;
 };
 

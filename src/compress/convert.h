@@ -10,11 +10,11 @@
 
 namespace hunch {
 
-// How down projections of ReLU models are written.
+// How down projections are written.
 enum class DownFile : uint8_t {
-  kAuto,    // neuron-major for quantised types of architectures that llama.cpp does not know (OPT), rows otherwise
+  kAuto,    // neuron-major for quantised types of ReLU models that llama.cpp does not know (OPT), rows otherwise
   kRows,    // ffn_down [n_embd, n_ff], blocks along n_ff: what llama.cpp reads
-  kNeuron,  // ffn_down_t [n_ff, n_embd], blocks along n_embd: rows of zero neurons can be skipped
+  kNeuron,  // ffn_down_t [n_ff, n_embd], blocks along n_embd: rows of neurons can be skipped
 };
 
 struct ConvertOptions {

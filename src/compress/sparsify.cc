@@ -9,6 +9,8 @@
 #include "base/memory_info.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
+#include "compress/sparsify_smooth.h"
+#include "io/printable.h"
 #include "model/fingerprint.h"
 
 namespace hunch {
@@ -49,6 +51,7 @@ class Sparsifier {
   }
 
   SparsifyReport run() {
+    report_.method = "predict";
     fit();
     measure_sensitivity();
     calibrate();
@@ -63,7 +66,8 @@ class Sparsifier {
     if (c_.moe.n_expert > 0)
       fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; predictors work on dense MLPs", c_.moe.n_expert);
     if (!is_relu_family(c_.activation))
-      fail(ErrorKind::kUnsupported, "the model's activation is never exactly zero: a neuron predictor needs a ReLU model");
+      fail(ErrorKind::kUnsupported,
+           "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; --method cats, griffin or teal need none");
     if (options_.density != 0 && !(options_.density > 0 && options_.density <= 1))
       fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options_.density);
     if (!(options_.max_ppl_increase >= 0) || !std::isfinite(options_.max_ppl_increase))
@@ -312,7 +316,13 @@ class Sparsifier {
 }  // namespace
 
 SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress) {
-  return Sparsifier(engine, ids, options, progress).run();
+  const bool zeros = is_relu_family(engine.config().activation);
+  const std::string method = options.method == "auto" ? (zeros ? "predict" : "cats") : options.method;
+  if (method == "predict") return Sparsifier(engine, ids, options, progress).run();
+  const auto smooth = smooth_method(method);
+  if (!smooth || *smooth == SmoothMethod::kNone)
+    fail(ErrorKind::kUsage, "unknown method '{}'; possible: auto, predict, cats, griffin, teal", printable(method));
+  return sparsify_smooth(engine, ids, *smooth, options, progress);
 }
 
 }  // namespace hunch

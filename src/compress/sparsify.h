@@ -20,6 +20,8 @@ enum class HeadMode : uint8_t {
 
 struct SparsifyOptions {
   size_t max_tokens = 50000;    // of the text; at most 400,000
+  // auto | predict | cats | griffin | teal; auto: predict where the activation has exact zeros, else cats
+  std::string method = "auto";
   std::string predictor = "auto";  // auto | lowrank | svd | signs | hot
   PredictorInput input = PredictorInput::kMlp;
   size_t rank = 0;              // of lowrank and svd; 0: several, chosen by what they give for their bytes
@@ -31,9 +33,11 @@ struct SparsifyOptions {
 };
 
 struct SparsifyLayer {
-  std::string predictor;        // "lowrank 64 q8_0", or "none"
+  std::string predictor;        // "lowrank 64 q8_0", "cats", "griffin", "teal", or "none"
   double active = 1;            // share of the neurons that are not zero
-  double density = 1, recall = 1, missed = 0;  // predicted; share of the active ones among them; of the squared contributions not
+  // Predicted; share of the active ones among them; of the squared contributions not. Without predictors: as
+  // SidecarLayer::curve has it; missed: the block's error (BlockProbe::error).
+  double density = 1, recall = 1, missed = 0;
   size_t predictor_bytes = 0;
   double exact_bytes = 0, bytes = 0;  // of the MLP, per decoded token; predictor included
   std::string note;
@@ -45,10 +49,11 @@ struct SparsifyLayer {
 };
 
 struct SparsifyReport {
+  std::string method;  // "predict", "cats", "griffin" or "teal"
   Sidecar sidecar;
   size_t n_train = 0, n_calibrate = 0, n_check = 0;  // tokens
   std::vector<SparsifyLayer> layers;
-  std::vector<CompareRow> rows;  // dense, exact, sparse on the tokens kept for the check
+  std::vector<CompareRow> rows;  // dense, exact (not where exact mode skips nothing), sparse on the tokens kept for the check
   bool met = true;
   std::vector<std::string> notes;
 };
@@ -58,8 +63,8 @@ constexpr size_t kMinSparsifyTokens = 1200;
 
 // The text's tokens are split by position: the first part is traced and fitted to, the next sets thresholds and chooses
 // predictors, the last is only used to measure what came out. Throws Error{kUsage} for a text that is too short or a budget
-// that makes no sense, Error{kUnsupported} for models without exact zeros or with experts, Error{kFormat} for activations
-// that are not finite, Error{kInterrupted}.
+// that makes no sense, Error{kUnsupported} for predictors of models without exact zeros and for models with experts,
+// Error{kFormat} for activations that are not finite, Error{kInterrupted}.
 SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress = {});
 
 }  // namespace hunch

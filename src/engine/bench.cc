@@ -88,6 +88,9 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       ContextOptions sized = mode.context;
       sized.n_ctx = n_ids;
       contexts.push_back(std::make_unique<Context>(engine, sized));
+      if (!job.prompt && contexts.back()->chooses_by_prompt() && options.depth < PromptNeurons::kMinTokens)
+        fail(ErrorKind::kUsage, "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
+             PromptNeurons::kMinTokens);
     }
     const std::vector<int32_t> ids = options.ids.empty() ? random_ids(n_ids, engine.config().n_vocab)
                                                          : std::vector<int32_t>(options.ids.begin(), options.ids.begin() + n_ids);

@@ -51,18 +51,18 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
     for (size_t b0 = begin; b0 < end; b0 += Context::kBatchTokens) {
       const auto batch = ids.subspan(b0, std::min(Context::kBatchTokens, end - b0));
       for (size_t m = 0; m < modes.size(); ++m)
-        contexts[m]->append_all(batch, [&](size_t, MatView<const float> logits) {
-          if (m == 0) std::copy_n(logits.data, logits.rows * n_vocab, reference.begin());
-          for (size_t i = 0; i < logits.rows; ++i) {
-            const size_t predicted = b0 + i + 1;
+        contexts[m]->append_all(batch, [&](size_t first, MatView<const float> logits) {
+          if (m == 0) std::copy_n(logits.data, logits.rows * n_vocab, &reference[first * n_vocab]);
+          for (size_t row = 0; row < logits.rows; ++row) {
+            const size_t i = first + row, predicted = b0 + i + 1;
             if (predicted < scored_to || predicted >= end) continue;
             const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
-            const double token_nll = -log_prob(logits.row(i), ids[predicted]);
+            const double token_nll = -log_prob(logits.row(row), ids[predicted]);
             if (m == 0) reference_nll[i] = token_nll;
             nll[m] += token_nll;
             delta_squared[m] += (token_nll - reference_nll[i]) * (token_nll - reference_nll[i]);
-            kl[m] += m ? kl_divergence(ref, logits.row(i)) : 0.0;
-            agree[m] += argmax(ref) == argmax(logits.row(i));
+            kl[m] += m ? kl_divergence(ref, logits.row(row)) : 0.0;
+            agree[m] += argmax(ref) == argmax(logits.row(row));
             if (m == 0) ++n_scored;
           }
         });

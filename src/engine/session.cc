@@ -20,7 +20,7 @@ const Tokenizer& Engine::need_tokenizer() const {
 const Sidecar& Engine::need_sidecar() const {
   if (sidecar) return *sidecar;
   if (!sidecar_problem.empty()) fail(ErrorKind::kFormat, "{}", sidecar_problem);
-  fail(ErrorKind::kNotFound, "sparse mode needs predictors: no '{}' (`hunch sparsify MODEL --text FILE` makes it)", sidecar_path.string());
+  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify MODEL --text FILE` makes it)", sidecar_path.string());
 }
 
 namespace {
@@ -62,6 +62,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
     engine.tokenizer.emplace(std::move(spec));
   }
+  engine.columns = std::make_shared<ColumnStore>();
   find_sidecar(engine, path, options.sidecar);
   engine.load_ms = timer.ms();
   return engine;
@@ -119,7 +120,14 @@ void Context::begin() {
     plan_ = options_.plan ? *options_.plan : engine_.need_sidecar().plan(options_.density);
     engine_.head_columns->attach(*engine_.model, *engine_.pool, plan_);
     forward_->plan = &plan_;
+    if (plan_.uses(SmoothMethod::kGriffin) && !sequence_->prompt_neurons)
+      sequence_->prompt_neurons = std::make_unique<PromptNeurons>(engine_.config().n_layer);
+    const bool teal = plan_.uses(SmoothMethod::kTeal);
+    if (teal || plan_.uses(SmoothMethod::kCats))
+      columns_ = engine_.columns->get(engine_.model->weights(), teal ? ColumnParts::kAll : ColumnParts::kDown, *engine_.pool);
+    forward_->columns = columns_.get();
   }
+  n_prompt_ = n_ctx_ / 2;
   forward_->predict_every_token = options_.predict_every_token;
   forward_->mode = options_.mode;
   if (options_.has_oracle())
@@ -133,6 +141,12 @@ size_t Context::kv_bytes() const { return KvCache::bytes_per_token(sequence_->ca
 void Context::truncate(size_t n_tokens) {
   sequence_->cache->truncate(sequence_->id, n_tokens);
   sequence_->ids.resize(n_tokens);
+  if (sequence_->prompt_neurons) sequence_->prompt_neurons->truncated(n_tokens);
+}
+
+// Prompts are what GRIFFIN chooses by: passes of more tokens than decoding computes, or what was declared to be one.
+bool Context::is_prompt(size_t n, bool as_alone) const {
+  return options_.predict_every_token ? n_tokens() < n_prompt_ : !as_alone && n > Forward::kMaxGatheredTokens;
 }
 
 void Context::check_room(size_t n) const {
@@ -147,7 +161,14 @@ std::span<const uint32_t> Context::all_rows(size_t n) {
 }
 
 MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const uint32_t> rows, bool as_alone) {
-  const SequenceRun sequence_run{sequence_->id, ids.size()};
+  SequenceRun sequence_run{sequence_->id, ids.size()};
+  PromptNeurons* const chosen = sequence_->prompt_neurons.get();
+  const bool observed = chosen && is_prompt(ids.size(), as_alone);
+  if (observed) {
+    sequence_run.observed = chosen->statistics();
+  } else if (chosen && chooses_by_prompt()) {
+    sequence_run.packed = chosen->packed(*engine_.model, plan_, *engine_.pool);
+  }
   ForwardInput input{ids, {&sequence_run, 1}, rows, {}, as_alone};
   if (oracle_) {
     // First pass: dense, watched, then forgotten. Its cost is not counted: an oracle has none.
@@ -172,17 +193,27 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
     sequence_->cache->truncate(sequence_->id, n_before);  // its ids were not noted yet
     input.selections = oracle_->selections();
   }
-  const MatView<const float> logits = forward_->run(input);
+  MatView<const float> logits;
+  try {
+    logits = forward_->run(input);
+  } catch (...) {  // some layers have seen the tokens, others not
+    if (observed) chosen->reset();
+    throw;
+  }
   sequence_->ids.insert(sequence_->ids.end(), ids.begin(), ids.end());
+  if (observed) chosen->observed(n_tokens());
   return logits;
 }
 
 void Context::append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each) {
   check_room(ids.size());
-  for (size_t begin = 0; begin < ids.size(); begin += kBatchTokens) {
+  for (size_t begin = 0; begin < ids.size();) {
     throw_if_interrupted();
-    const auto batch = ids.subspan(begin, std::min(kBatchTokens, ids.size() - begin));
+    size_t n = std::min(kBatchTokens, ids.size() - begin);
+    if (chooses_by_prompt() && n_tokens() < n_prompt_) n = std::min(n, n_prompt_ - n_tokens());
+    const auto batch = ids.subspan(begin, n);
     each(begin, run(batch, all_rows(batch.size())));
+    begin += n;
   }
 }
 
@@ -203,6 +234,8 @@ std::span<const float> Context::append(std::span<const int32_t> ids, const Progr
     logits = run(batch, wanted ? std::span(&last, 1) : std::span<const uint32_t>());
     if (progress) progress("prompt", begin + batch.size(), ids.size());
   }
+  // Packing is part of the prompt's time.
+  if (chooses_by_prompt()) sequence_->prompt_neurons->packed(*engine_.model, plan_, *engine_.pool);
   return logits.row(0);
 }
 

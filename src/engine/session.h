@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "engine/prompt_neurons.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
 #include "model/head_columns.h"
@@ -41,6 +42,7 @@ struct Engine {
   std::shared_ptr<HeadColumns> head_columns = std::make_shared<HeadColumns>();  // made when a sparse context needs them
   std::filesystem::path sidecar_path;  // where it is, or is looked for
   std::string sidecar_problem;
+  std::shared_ptr<ColumnStore> columns;  // copies of weights by input, made when a sparse mode first needs them
 
   const ModelConfig& config() const { return model->config(); }
   // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.
@@ -62,7 +64,9 @@ struct ContextOptions {
   // Mode::kSparse: mean share of the neurons that the sidecar's predictors may choose; 0: as it was calibrated.
   double density = 0;
   const SparsePlan* plan = nullptr;  // instead of the sidecar's; outlives the context
-  bool predict_every_token = false;  // Forward::predict_every_token
+  // Forward::predict_every_token. With GRIFFIN: the first half of a full context is the prompt, computed densely, and
+  // every token after it is restricted to what it chose (Context::set_prompt).
+  bool predict_every_token = false;
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
 
@@ -94,6 +98,10 @@ class Context {
   // bits that append() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> append_as_alone(std::span<const int32_t> ids);
   void truncate(size_t n_tokens);
+  // Whether sparse mode computes the neurons that the prompt chose (GRIFFIN).
+  bool chooses_by_prompt() const { return options_.mode == Mode::kSparse && plan_.uses(SmoothMethod::kGriffin); }
+  // With predict_every_token and GRIFFIN: the first n tokens of the sequence are its prompt.
+  void set_prompt(size_t n_tokens) { n_prompt_ = n_tokens; }
   size_t n_tokens() const { return sequence_->ids.size(); }
   std::span<const int32_t> ids() const { return sequence_->ids; }  // what was appended
   size_t n_vocab() const { return engine_.config().n_vocab; }
@@ -110,8 +118,10 @@ class Context {
     std::unique_ptr<KvCache> cache;
     KvCache::SequenceId id = 0;
     std::vector<int32_t> ids;
+    std::unique_ptr<PromptNeurons> prompt_neurons{};  // where a context on it uses GRIFFIN
   };
   void begin();
+  bool is_prompt(size_t n_tokens, bool as_alone) const;
   void check_room(size_t n_tokens) const;
   std::span<const uint32_t> all_rows(size_t n);
   MatView<const float> run(std::span<const int32_t> ids, std::span<const uint32_t> rows, bool as_alone = false);
@@ -120,6 +130,8 @@ class Context {
   ContextOptions options_;
   size_t n_ctx_;
   SparsePlan plan_;
+  size_t n_prompt_ = 0;
+  std::shared_ptr<const ColumnWeights> columns_;
   std::shared_ptr<Sequence> sequence_;
   std::unique_ptr<Forward> forward_;
   std::vector<uint32_t> all_rows_;

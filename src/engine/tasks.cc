@@ -51,6 +51,7 @@ class Scorer {
       n_before -= drop;
     }
     reuse_prefix(ids);
+    context_.set_prompt(n_before);
     Score s;
     const size_t first_new = context_.n_tokens();
     context_.append_all(std::span(ids).subspan(first_new, ids.size() - 1 - first_new), [&](size_t first, MatView<const float> logits) {
@@ -76,7 +77,8 @@ class Scorer {
   // token is computed again, because its logits are needed.
   void reuse_prefix(const std::vector<int32_t>& ids) {
     size_t same = 0;
-    while (same < std::min({held_.size(), limit_, ids.size() - 1}) && held_[same] == ids[same]) ++same;
+    // Where the prompt chooses neurons, it must be seen whole.
+    while (!context_.chooses_by_prompt() && same < std::min({held_.size(), limit_, ids.size() - 1}) && held_[same] == ids[same]) ++same;
     context_.truncate(same);
   }
 

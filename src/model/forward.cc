@@ -42,16 +42,43 @@ MatView<const float> Forward::run(const ForwardInput& input) {
   try {
     return compute(input);
   } catch (...) {  // Ctrl-C, a failing observer: the tokens were not computed, so they are not in the cache
-    for (const SequenceRun& r : input.runs) cache_.truncate(r.sequence, cache_.n_tokens(r.sequence) - r.n_tokens);
+    forget(input);
     throw;
   }
 }
 
+MatView<const float> Forward::run_blocks(const ForwardInput& input, size_t first, size_t end, MatView<const float> stream) {
+  HUNCH_CHECK(first <= end && end <= c_.n_layer && (!stream.data || (stream.rows == input.ids.size() && stream.cols == c_.n_embd)));
+  begin(input);
+  try {
+    if (stream.data) {
+      for (size_t t = 0; t < stream.rows; ++t) std::ranges::copy(stream.row(t), resid_.row(t).begin());
+    } else {
+      embed(input);
+    }
+    blocks(input, first, end);
+  } catch (...) {
+    forget(input);
+    throw;
+  }
+  return resid_;
+}
+
+void Forward::forget(const ForwardInput& input) {
+  for (const SequenceRun& r : input.runs) cache_.truncate(r.sequence, cache_.n_tokens(r.sequence) - r.n_tokens);
+}
+
 MatView<const float> Forward::compute(const ForwardInput& input) {
+  embed(input);
+  blocks(input, 0, c_.n_layer);
+  if (observer) observer->on_residual(c_.n_layer, resid_);
+  return logits(input);
+}
+
+void Forward::blocks(const ForwardInput& input, size_t first, size_t end) {
   // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is whole.
   constexpr size_t kManyTokens = 32;
-  embed(input);
-  for (size_t layer = 0; layer < c_.n_layer; ++layer) {
+  for (size_t layer = first; layer < end; ++layer) {
     const LayerWeights& w = model_.weights().layers[layer];
     if (input.ids.size() >= kManyTokens) throw_if_interrupted();
     if (observer) observer->on_residual(layer, resid_);
@@ -89,8 +116,6 @@ MatView<const float> Forward::compute(const ForwardInput& input) {
     }
     add_rows(branch_, resid_);
   }
-  if (observer) observer->on_residual(c_.n_layer, resid_);
-  return logits(input);
 }
 
 // Checks the input, makes room in the cache and lays out the call's buffers.

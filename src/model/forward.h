@@ -9,8 +9,11 @@
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
+#include "model/column_weights.h"
 #include "model/model.h"
+#include "model/packed_mlp.h"
 #include "model/sparse_plan.h"
+#include "select/prompt_statistic.h"
 #include "select/selection.h"
 
 namespace hunch {
@@ -25,6 +28,11 @@ enum class Mode : uint8_t {
 struct SequenceRun {
   KvCache::SequenceId sequence;
   size_t n_tokens;
+  // GRIFFIN: statistics [n_layer] that these tokens, a prompt, are added to (their MLPs are computed densely), or none;
+  std::span<PromptStatistic> observed = {};
+  // and in sparse mode the neurons that an earlier prompt chose for these tokens, in layers that the plan gives to
+  // GRIFFIN; none: dense.
+  const PackedMlps* packed = nullptr;
 };
 
 // What one token is restricted to, layer by layer: neurons of the MLP and heads of attention.
@@ -47,7 +55,8 @@ struct ForwardInput {
 struct ForwardStats {
   uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
   uint64_t predictor_bytes = 0;  // part of weight_bytes
-  // [n_layer], summed over tokens. Active: not zero, and in sparse mode all that the predictor chose.
+  // [n_layer], summed over tokens. Active: not zero, and in sparse mode all that the predictor chose. With TEAL, which
+  // leaves out inputs instead of neurons: the MLP's weights, and those that were multiplied.
   std::vector<uint64_t> active_neurons, all_neurons;
   std::vector<uint64_t> active_heads, all_heads;      // [n_layer]
   void add(const ForwardStats& other);
@@ -89,14 +98,25 @@ class Forward {
   // Error{kInterrupted} on Ctrl-C among many tokens; the sequences are then unchanged.
   MatView<const float> run(const ForwardInput& input);
 
+  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings), and
+  // without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a time;
+  // `stream` may not be what an earlier call returned.
+  MatView<const float> run_blocks(const ForwardInput& input, size_t first, size_t end, MatView<const float> stream);
+
   Mode mode = Mode::kExact;
   const SparsePlan* plan = nullptr;  // Mode::kSparse needs one, of the model's layers; outlives the runs
+  // Copies by input that CATS and TEAL gather from; without them small values become zeros and every weight is read.
+  const ColumnWeights* columns = nullptr;
   // Sparse mode computes passes of more than a few tokens (prompts) densely. With this, every token is
   // restricted to its predicted neurons whatever the size of the pass: what decoding would have computed, at
   // a prompt's speed. For measuring quality.
   bool predict_every_token = false;
   ForwardObserver* observer = nullptr;
   ForwardStats stats;  // accumulates until the caller clears it
+
+  // Up to this many tokens, each token's own neurons are gathered; beyond it the union of their active
+  // neurons is most of the layer and the dense product reads every row once for all tokens.
+  static constexpr size_t kMaxGatheredTokens = 4;
 
   // A cache shape that fits the model.
   static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
@@ -109,6 +129,8 @@ class Forward {
   };
   void begin(const ForwardInput& input);
   MatView<const float> compute(const ForwardInput& input);
+  void blocks(const ForwardInput& input, size_t first, size_t end);
+  void forget(const ForwardInput& input);
   void embed(const ForwardInput& input);
   // Attention: forward_attention.cc.
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
@@ -126,9 +148,24 @@ class Forward {
   // The MLP: forward_mlp.cc.
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  void mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic = nullptr);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
   void finish_neurons(const MlpWeights& m, std::span<const float> x, std::span<float> act, std::span<float> ff_act, std::span<float> y);
+  bool restricts(size_t n_tokens) const;
+  bool is_few(size_t n_tokens) const { return n_tokens <= kMaxGatheredTokens || input_->as_alone; }
+  // forward_smooth.cc
+  bool mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out);
+  void mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out);
+  void cats_token(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
+                  std::span<float> y);
+  void mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out);
+  void mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in, MatView<float> out);
+  void project(size_t layer, InputPart part, MatView<const float> X, std::span<const MatmulTask> tasks);
+  void project_gathered(size_t layer, InputPart part, const WeightView& by_input, float threshold, MatView<const float> X,
+                        std::span<const MatmulTask> tasks);
+  MatView<const float> without_small(size_t layer, InputPart part, size_t n_out, MatView<const float> X, float threshold);
+  void down(const MlpWeights& m, MatView<const float> ff_act, MatView<float> out);
   void predict(size_t layer, PredictorInput input, MatView<const float> X);
   const Selection* selection_of(size_t layer, size_t token) const;
   void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
@@ -174,7 +211,9 @@ class Forward {
   std::vector<uint32_t> order_;
 
   Scratch s_resid_, s_normed_, s_branch_, s_branch2_, s_q_, s_k_, s_v_, s_heads_, s_up_, s_gate_, s_rope_, s_logits_,
-      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_, s_late_, s_late_in_;
+      s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_, s_late_, s_late_in_,
+      s_masked_, s_values_, s_sums_;
+  std::vector<size_t> kept_;
   MatmulScratch s_matmul_;
   TokenBits bits_ = TokenBits::kFastest;
 };

@@ -42,8 +42,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
   const MatView<float> k = buffer(s_k_, n_tokens, n_kv), v = buffer(s_v_, n_tokens, n_kv);
   tasks_ = {{w.q.W, w.q.bias, q}, {w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
-  matmul(pool_, normed, tasks_, s_matmul_, bits_);
-  stats.weight_bytes += w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes();
+  project(layer, InputPart::kAttention, normed, tasks_);
   finish_heads(q, w.q_norm, 0, cos_, sin_);
   store_keys(layer, k, v);
   spans_.clear();
@@ -61,7 +60,8 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   attention(pool_, q, c_.n_head, spans_, params, heads, s_kernel_);
   if (observer) observer->on_heads(layer, heads);
   keep_selected_heads(layer, heads);
-  linear(heads, w.o, out);
+  tasks_ = {{w.o.W, w.o.bias, out}};
+  project(layer, InputPart::kHeads, heads, tasks_);
 }
 
 // A few tokens, each restricted to its own groups of heads: only their rows of W_q, their keys and values, and their

@@ -12,10 +12,6 @@
 namespace hunch {
 namespace {
 
-// Up to this many tokens, each token's own neurons are gathered; beyond it the union of their active
-// neurons is most of the layer and the dense product reads every row once for all tokens.
-constexpr size_t kMaxGatheredTokens = 4;
-
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 uint64_t count_nonzero(std::span<const float> x) {
@@ -37,10 +33,14 @@ void keep_selected(const Selection& kept, std::span<float> x) {
 
 }  // namespace
 
+// Whether a pass over so many tokens leaves things out: decoding, or all tokens where quality is measured.
+bool Forward::restricts(size_t n_tokens) const {
+  return mode == Mode::kSparse && input_->selections.empty() && (is_few(n_tokens) || predict_every_token);
+}
+
 // Chooses the neurons that the layer's MLP will compute, if its predictor reads this input.
 void Forward::predict(size_t layer, PredictorInput input, MatView<const float> X) {
-  if (mode != Mode::kSparse || !input_->selections.empty()) return;
-  if (X.rows > kMaxGatheredTokens && !predict_every_token && !input_->as_alone) return;
+  if (!restricts(X.rows)) return;
   const LayerPlan& p = plan->layers[layer];
   if (!p.neurons || p.input != input) return;
   const MatView<float> scores = buffer(s_score_, X.rows, p.neurons->n_ff());
@@ -64,7 +64,7 @@ void Forward::mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float
   predict(layer, PredictorInput::kMlp, mlp_in);
   if (c_.has_experts(layer)) {
     mixture(layer, mlp_in, out);
-  } else {
+  } else if (!mlp_smooth(layer, mlp_in, out)) {
     mlp(layer, model_.weights().layers[layer].mlp, mlp_in, out, true);
   }
 }
@@ -75,7 +75,10 @@ void Forward::count_neurons(size_t layer, uint64_t active, uint64_t all) {
 }
 
 void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
-  if (mlp_by_neuron(layer, m, mlp_in, out, observed)) return;
+  if (!mlp_by_neuron(layer, m, mlp_in, out, observed)) mlp_dense(layer, m, mlp_in, out, observed);
+}
+
+void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic) {
   const size_t n_tokens = mlp_in.rows;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   const MatView<float> ff_gate = m.gate.W ? buffer(s_gate_, n_tokens, m.n_ff) : MatView<float>();
@@ -93,6 +96,7 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
     }
   });
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
+  if (statistic) statistic->add(pool_, ff_act);
   if (observed) {
     for (size_t t = 0; t < n_tokens; ++t) {
       const Selection* kept = selection_of(layer, t);
@@ -101,12 +105,13 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
       count_neurons(layer, is_predicted_ ? kept->size() : sparse ? count_nonzero(ff_act.row(t)) : m.n_ff, m.n_ff);
     }
   }
-  if (m.W_down_t) {
-    matmul_transposed(pool_, ff_act, m.W_down_t, m.down.bias, out, s_matmul_, bits_);
-    stats.weight_bytes += m.W_down_t.bytes();
-  } else {
-    linear(ff_act, m.down, out);
-  }
+  down(m, ff_act, out);
+}
+
+void Forward::down(const MlpWeights& m, MatView<const float> ff_act, MatView<float> out) {
+  if (!m.W_down_t) return linear(ff_act, m.down, out);
+  matmul_transposed(pool_, ff_act, m.W_down_t, m.down.bias, out, s_matmul_, bits_);
+  stats.weight_bytes += m.W_down_t.bytes();
 }
 
 // A few tokens, neuron by neuron: those that were selected beforehand or, in a model whose activation has exact
@@ -115,8 +120,8 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
 bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const bool selected = observed && selection_of(layer, 0);
-  const bool few = n_tokens <= kMaxGatheredTokens || input_->as_alone;  // alone, a token is gathered
-  if (!few || (!selected && (!m.W_down_t || mode == Mode::kDense))) return false;
+  const bool has_zeros = is_relu_family(c_.activation);
+  if (!is_few(n_tokens) || (!selected && (!m.W_down_t || !has_zeros || mode == Mode::kDense))) return false;
   const Linear& first = m.gate.W ? m.gate : m.up;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   if (!selected) linear(mlp_in, first, ff_act);

@@ -1,5 +1,6 @@
 #include "model/sidecar.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -122,6 +123,8 @@ class Parser {
                                                               floats(blk + "predictor.slope", b.n_ff), floats(blk + "predictor.bias", b.n_ff)});
     } else if (kind == "hot") {
       l.neurons = std::make_shared<HotSetPredictor>(floats(blk + "predictor.bias", b.n_ff), b.n_embd);
+    } else if (const auto method = smooth_method(kind)) {
+      l.method = *method;
     } else {
       fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
     }
@@ -129,6 +132,11 @@ class Parser {
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i, printable(input));
     l.input = input == "mlp" ? PredictorInput::kMlp : PredictorInput::kAttention;
     l.curve = curve(blk + "curve", i, point);
+    if (l.method == SmoothMethod::kTeal) {
+      const std::vector<float> thresholds = floats(blk + "inputs", l.curve.size() * kNInputParts);
+      l.inputs.resize(l.curve.size());
+      for (size_t p = 0; p < l.curve.size(); ++p) std::copy_n(&thresholds[p * kNInputParts], kNInputParts, l.inputs[p].begin());
+    }
     l.point = size_t(point);
   }
 
@@ -198,16 +206,31 @@ SparsePlan Sidecar::plan(double density) const {
   if (density != 0) {
     if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", density);
     std::vector<DensityCurve> curves;
-    for (const SidecarLayer& l : layers) curves.push_back(l.neurons ? l.curve : DensityCurve(1));
+    for (const SidecarLayer& l : layers) curves.push_back(l.learned() ? l.curve : DensityCurve(1));
     points = choose_points(curves, density);
   }
   for (size_t i = 0; i < layers.size(); ++i) {
+    const SidecarLayer& l = layers[i];
     LayerPlan& p = plan.layers[i];
-    if (layers[i].neurons) p = {layers[i].neurons.get(), layers[i].input, layers[i].curve[points[i]].threshold, {}};
-    const SidecarHeads& heads = layers[i].heads;
-    if (heads.groups) p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
+    if (const SidecarHeads& heads = l.heads; heads.groups) p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
+    if (!l.learned()) continue;
+    const CurvePoint& point = l.curve[points[i]];
+    p.neurons = l.neurons.get();
+    p.input = l.input;
+    p.threshold = point.threshold;
+    if (l.method == SmoothMethod::kNone || point.density >= 1) continue;  // at density 1 a method is the dense layer
+    p.smooth.method = l.method;
+    p.smooth.threshold = point.threshold;
+    p.smooth.density = std::clamp(point.density, 0.0f, 1.0f);
+    if (l.method == SmoothMethod::kTeal) p.smooth.inputs = l.inputs[points[i]];
   }
   return plan;
+}
+
+SmoothMethod Sidecar::method() const {
+  for (const SidecarLayer& l : layers)
+    if (l.method != SmoothMethod::kNone) return l.method;
+  return SmoothMethod::kNone;
 }
 
 fs::path sidecar_path(const fs::path& model) {
@@ -244,11 +267,21 @@ void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
            l.heads.groups->n_ff(), c.n_kv_head, can_select_heads(c) ? "" : " that are normalised together");
 }
 
+void check_methods(const Sidecar& sidecar, const ModelConfig& c) {
+  for (size_t l = 0; l < c.n_layer; ++l)
+    if (sidecar.layers[l].method != SmoothMethod::kNone && c.has_experts(l))
+      fail(ErrorKind::kFormat, "the sidecar wants {} in layer {}, which has experts; make it anew with `hunch sparsify`",
+           name_of(sidecar.layers[l].method), l);
+}
+
 }  // namespace
 
 void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
   const SidecarBase& b = sidecar.base;
-  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) return check_heads(sidecar, c);
+  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) {
+    check_methods(sidecar, c);
+    return check_heads(sidecar, c);
+  }
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
        describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),
        b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights" : "");

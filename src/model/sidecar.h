@@ -31,9 +31,15 @@ struct SidecarHeads {
 struct SidecarLayer {
   std::shared_ptr<const NeuronPredictor> neurons;  // none: computed as in exact mode
   PredictorInput input = PredictorInput::kMlp;
-  DensityCurve curve;  // what each threshold gives, in order of falling density; not empty where there is a predictor
-  size_t point = 0;    // of the curve: where the calibration set it
-  SidecarHeads heads;
+  // What each threshold gives, in order of falling density; not empty where there is a predictor or a method. With
+  // kGriffin a point is its density, and its threshold unused; with kTeal density is the share of the layer's weights
+  // that is read, and the thresholds are in `inputs`.
+  DensityCurve curve;
+  size_t point = 0;  // of the curve: where the calibration set it
+  SidecarHeads heads{};
+  SmoothMethod method = SmoothMethod::kNone;              // instead of a predictor
+  std::vector<std::array<float, kNInputParts>> inputs{};  // of each point, by InputPart; kTeal only
+  bool learned() const { return neurons || method != SmoothMethod::kNone; }
 };
 
 // What calibration measured on text that it had not been fitted to.
@@ -51,10 +57,12 @@ struct Sidecar {
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
-  // least at this mean density over all layers (one without a predictor counts as its exact density 1). Heads stay
-  // where calibration set them.
+  // least at this mean density over all layers (one without a predictor or a method counts as its exact density 1). Heads
+  // stay where calibration set them.
   // Throws Error{kUsage} for a density outside (0, 1].
   SparsePlan plan(double density = 0) const;
+  // The method of its layers; kNone: predictors, or nothing.
+  SmoothMethod method() const;
 };
 
 constexpr uint64_t kSidecarVersion = 1;

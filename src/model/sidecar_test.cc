@@ -213,6 +213,56 @@ TEST_F(SidecarTest, RefusesWhatContradictsItself) {
   });
 }
 
+TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
+  const DensityCurve curve = {{-1, 1, 0, 1}, {0.25f, 0.6f, 0.1f, 1}, {0.5f, 0.3f, 0.4f, 1}};
+  sidecar_.layers[0] = {nullptr, PredictorInput::kMlp, curve, 1, {}, SmoothMethod::kCats};
+  sidecar_.layers[1] = {nullptr, PredictorInput::kMlp, curve, 0, {}, SmoothMethod::kGriffin};
+  sidecar_.layers[2] = {nullptr, PredictorInput::kMlp, curve, 2, {}, SmoothMethod::kTeal, {{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}}};
+  const Sidecar read = open_sidecar(write());
+  EXPECT_EQ(read.method(), SmoothMethod::kCats);
+  const SparsePlan plan = read.plan();
+  EXPECT_EQ(plan.layers[0].smooth.method, SmoothMethod::kCats);
+  EXPECT_EQ(plan.layers[0].smooth.threshold, 0.25f);
+  EXPECT_EQ(plan.layers[1].smooth.method, SmoothMethod::kNone);  // at density 1 it is dense
+  EXPECT_EQ(plan.layers[2].smooth.method, SmoothMethod::kTeal);
+  EXPECT_EQ(plan.layers[2].smooth.inputs, (std::array<float, 4>{0.4f, 0.5f, 0.6f, 0.7f}));
+  EXPECT_EQ(read.plan(0.3).layers[1].smooth.method, SmoothMethod::kGriffin);
+  EXPECT_EQ(read.plan(0.3).layers[1].smooth.density, 0.3f);
+  for (const LayerPlan& l : read.plan(1).layers) EXPECT_EQ(l.smooth.method, SmoothMethod::kNone);
+
+  const auto expect = [&](const char* says, const std::function<void(ModelFile&)>& change) {
+    const std::string message = refused(change);
+    EXPECT_NE(message.find(says), message.npos) << message;
+  };
+  expect("blk.2.inputs", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.2.inputs"; }); });
+  expect("expected 12 values of f32, the file has 8", [](ModelFile& f) {
+    for (Tensor& t : f.tensors)
+      if (t.name == "blk.2.inputs") t.shape = {2, 4}, t.data = t.data.first(32);
+  });
+  expect("not a number", [](ModelFile& f) {
+    static const std::vector<float> bad(12, NAN);
+    for (Tensor& t : f.tensors)
+      if (t.name == "blk.2.inputs") t.data = std::as_bytes(std::span(bad));
+  });
+  expect("unknown predictor 'dogs'", [](ModelFile& f) { f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"dogs", "griffin", "teal"})); });
+}
+
+TEST_F(SidecarTest, IsRefusedByLayersOfExperts) {
+  std::vector<float> weights(64, 1.0f);
+  ModelFile model;
+  model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
+  ModelConfig config;
+  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.moe.n_expert = 8;
+  sidecar_.base.fingerprint = tensor_fingerprint(model);
+  sidecar_.layers[1] = {nullptr, PredictorInput::kMlp, {{-1, 1, 0, 1}}, 0, {}, SmoothMethod::kCats};
+  try {
+    check_sidecar(sidecar_, model, config);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("cats in layer 1"), std::string::npos) << e.what();
+  }
+}
+
 TEST_F(SidecarTest, ABrokenFileIsNamed) {
   const fs::path path = write();
   const std::string bytes = read_file(path);

@@ -43,7 +43,7 @@ class Tensors {
 };
 
 std::string kind_of(const SidecarLayer& l) {
-  if (!l.neurons) return "none";
+  if (!l.neurons) return std::string(name_of(l.method));
   const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get());
   return low_rank && low_rank->weights().relu ? "lowrank_relu" : std::string(l.neurons->kind());
 }
@@ -119,9 +119,13 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
     kinds.push_back(kind_of(l));
     inputs.push_back(l.input == PredictorInput::kMlp ? "mlp" : "attention");
     points.push_back(uint32_t(l.point));
-    if (!l.neurons) continue;
+    if (!l.learned()) continue;
     const std::string blk = fmt::format("blk.{}.", i);
-    if (const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get())) {
+    if (!l.neurons) {
+      std::vector<float> thresholds;
+      for (const auto& point : l.inputs) thresholds.insert(thresholds.end(), point.begin(), point.end());
+      if (!thresholds.empty()) tensors.add(blk + "inputs", thresholds, {l.inputs.size(), kNInputParts});
+    } else if (const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get())) {
       tensors.add(blk + "predictor_in.weight", low_rank->weights().W_in);
       tensors.add(blk + "predictor_out.weight", low_rank->weights().W_out);
       tensors.add(blk + "predictor.bias", low_rank->weights().bias, {b.n_ff});

@@ -1,8 +1,10 @@
-// What sparse mode does in each layer: which predictor, on which input, above which threshold.
+// What sparse mode does in each layer: which predictor, on which input, above which threshold; or which method that
+// needs no predictor.
 #pragma once
 #include <vector>
 
 #include "kernels/column_blocks.h"
+#include "model/smooth_plan.h"
 #include "select/predictor.h"
 
 namespace hunch {
@@ -34,6 +36,7 @@ struct LayerPlan {
   PredictorInput input = PredictorInput::kMlp;
   float threshold = 0;  // neurons that score above it are computed
   HeadPlan heads;
+  SmoothLayerPlan smooth;  // instead of a predictor
 };
 
 // Points to predictors that someone else owns (a sidecar, or whoever is fitting them).
@@ -42,6 +45,12 @@ struct SparsePlan {
   // Keys and values of heads that a token leaves out are computed only when a later token chooses the head, all that
   // are missing at once. Otherwise they are computed with their token.
   bool lazy_keys = false;
+
+  bool uses(SmoothMethod method) const {
+    for (const LayerPlan& l : layers)
+      if (l.smooth.method == method) return true;
+    return false;
+  }
 };
 
 }  // namespace hunch

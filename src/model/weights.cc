@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "model/transpose.h"
 
 namespace hunch {
 namespace {
@@ -139,7 +140,7 @@ class Loader {
   void arrange_down(MlpWeights& m) {
     const WeightView stored = m.down.W;
     if (!is_relu_family(c_.activation)) return;
-    const bool plain = info(stored.dtype).block_elems == 1;
+    const bool plain = is_plain(stored.dtype);
     if (!plain && (!options_.reblock_down || c_.n_embd % info(DType::kQ8_0).block_elems != 0)) {
       w_.down_layout = DownLayout::kKept;
       return;
@@ -150,29 +151,12 @@ class Loader {
     AlignedBuffer arena(m.n_ff * stride);
     m.W_down_t = {dtype, arena.data(), m.n_ff, c_.n_embd, stride};
     if (plain) {
-      transpose_plain(stored, arena.data());
+      transpose_plain(pool_, stored, arena.data(), stride);
     } else {
       transpose_reblocked(stored, arena.data());
     }
     m.down.W = {};
     w_.arenas.push_back(std::move(arena));
-  }
-
-  void transpose_plain(const WeightView& W, std::byte* out) {
-    if (info(W.dtype).block_bytes == 4) return transpose_elements<uint32_t>(W, out);
-    transpose_elements<uint16_t>(W, out);
-  }
-
-  template <class T>
-  void transpose_elements(const WeightView& W, std::byte* out) {
-    constexpr size_t kTile = 64;
-    pool_.parallel_for((W.cols + kTile - 1) / kTile, 1, [&](size_t begin, size_t end, size_t) {
-      for (size_t c0 = begin * kTile; c0 < std::min(end * kTile, W.cols); c0 += kTile)
-        for (size_t r0 = 0; r0 < W.rows; r0 += kTile)
-          for (size_t r = r0; r < std::min(W.rows, r0 + kTile); ++r)
-            for (size_t c = c0; c < std::min(W.cols, c0 + kTile); ++c)
-              std::memcpy(out + (c * W.rows + r) * sizeof(T), W.row(r) + c * sizeof(T), sizeof(T));
-    });
   }
 
   // A block of neurons at a time: decoded from the file's rows, turned, encoded along n_embd.
@@ -267,7 +251,7 @@ size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, cons
   size_t bytes = 0;
   for (const Tensor& t : file.tensors) {
     if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") || t.name.ends_with("_down_t.weight")) continue;
-    const bool plain = info(t.dtype).block_elems == 1;
+    const bool plain = is_plain(t.dtype);
     if (plain) bytes += t.data.size();
     if (!plain && options.reblock_down) bytes += t.n_elems() / 32 * info(DType::kQ8_0).block_bytes;
   }

@@ -61,6 +61,34 @@ class Sparsify(CliTest):
         self.assertEqual(sidecar["n_predicted_layers"], 2)
         self.assertGreater(sidecar["perplexity_sparse"], 1)
 
+    def test_smooth_activations_have_methods_without_predictors(self):
+        llama, text = self.path("llama.gguf"), self.path("llama.txt")
+        self.hunch("synth", "--shape", "llama-1.1b", "--n-layer", "2", "--n-embd", "128", "--n-ff", "256", "--n-head", "4", "--n-kv-head", "2",
+                   "--n-vocab", "1024", "--n-ctx", "256", "--contexts", "8", "--density", "0.2", "-o", llama, "--text", text, "--text-tokens", "1300")
+        self.refused(1, "sparsify", llama, "--text", text, "--method", "predict", says="--method cats, griffin or teal")
+        self.refused(2, "sparsify", llama, "--text", text, "--method", "magic", says="'magic'")
+        answer = self.hunch("sparsify", llama, "--text", text, "--density", "0.5", "--json").json  # auto
+        self.assertEqual(answer["method"], "cats")
+        self.assertEqual(answer["out"], llama + ".hunch")
+        self.assertEqual(self.hunch("inspect", llama, "--json").json["sidecar"]["method"], "cats")
+        for method in "cats", "griffin", "teal":
+            out = self.path(method + ".hunch")
+            result = self.hunch("sparsify", llama, "--text", text, "--method", method, "--density", "0.5", "-o", out)
+            self.assertIn("error", result.text)
+            self.assertNotIn("recall", result.text)
+            modes = self.hunch("eval", llama, "--text", text, "--sidecar", out, "--compare", "dense,sparse,sparse:0.3", "--json").json["modes"]
+            self.assertLess(modes["sparse"]["bytes_per_token"], modes["dense"]["bytes_per_token"])
+            self.assertLess(modes["sparse:0.3"]["bytes_per_token"], modes["sparse"]["bytes_per_token"])
+            self.assertGreater(modes["sparse:0.3"]["kl"], 0)
+            prompt = ("run", llama, "--prompt-file", text, "-n", "20", "--ignore-end", "--temperature", "0", "--sidecar", out)
+            run = self.hunch(*prompt, "--mode", "sparse", "--ctx", "2048", "--json").json
+            self.assertLess(run["density_mlp"], 0.7)
+            plain, lossless = (self.hunch(*prompt, "--ctx", "2048", *more, "--json").json for more in ((), ("--lossless",)))
+            self.assertEqual(lossless["ids"], plain["ids"])
+        bench = ("bench", llama, "--mode", "sparse", "--sidecar", self.path("griffin.hunch"), "--prompt", "8", "--generate", "4", "--repeats", "1")
+        self.refused(2, *bench, says="--depth 16")
+        self.hunch(*bench, "--depth", "16")
+
     def test_bad_input(self):
         self.refused(2, "sparsify", self.opt, says="--text")
         self.refused(2, "sparsify", self.opt, "--text", self.write("short.txt", "too short"), says="needs at least")

@@ -1,0 +1,189 @@
+#include "compress/block_probe.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/matmul.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+constexpr size_t kMaxMagnitudes = 200000;
+
+std::vector<float> sorted_magnitudes(MatView<const float> X) {
+  std::vector<float> out;
+  const size_t n = X.rows * X.cols, step = std::max<size_t>(1, n / kMaxMagnitudes);
+  out.reserve(n / step + 1);
+  for (size_t i = 0; i < n; i += step) out.push_back(std::abs(X.row(i / X.cols)[i % X.cols]));
+  std::ranges::sort(out);
+  return out;
+}
+
+double squared_distance(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (double(a[i]) - double(b[i])) * (double(a[i]) - double(b[i]));
+  return sum;
+}
+
+}  // namespace
+
+struct BlockProbe::Impl : ForwardObserver {
+  Impl(const Engine& engine, std::span<const int32_t> ids, const BlockProbeOptions& options)
+      : engine(engine),
+        n_window(std::min({options.n_window, engine.config().n_ctx_train, ids.size()})),
+        n_windows(std::max<size_t>(1, std::min(options.n_tokens, ids.size()) / n_window)),
+        cache(Forward::kv_shape(engine.config()), n_window),
+        forward(*engine.model, cache, *engine.pool) {
+    if (n_window < 2) fail(ErrorKind::kUsage, "a sample of {} tokens is too short", ids.size());
+    for (size_t w = 0; w < n_windows; ++w) {
+      const size_t first = n_windows == 1 ? 0 : (ids.size() - n_window) * w / (n_windows - 1);
+      sample.insert(sample.end(), ids.begin() + ptrdiff_t(first), ids.begin() + ptrdiff_t(first + n_window));
+    }
+    stream.resize(sample.size() * engine.config().n_embd);
+    dense = stream;
+    plan.layers.resize(engine.config().n_layer);
+    forward.plan = &plan;
+    forward.predict_every_token = true;
+  }
+
+  MatView<float> rows_of(std::vector<float>& values, size_t window) {
+    return {&values[window * n_window * engine.config().n_embd], n_window, engine.config().n_embd};
+  }
+
+  // The layer on one window; the view lives until the next call.
+  MatView<const float> run(size_t window, const PackedMlps* packed) {
+    const auto sequence = cache.create();
+    const SequenceRun run{sequence, n_window, {}, packed};
+    const ForwardInput input{std::span(sample).subspan(window * n_window, n_window), {&run, 1}, {}, {}};
+    try {
+      const MatView<const float> out = forward.run_blocks(input, layer, layer + 1, rows_of(stream, window));
+      cache.release(sequence);
+      return out;
+    } catch (...) {
+      cache.release(sequence);
+      throw;
+    }
+  }
+
+  void embed(size_t window) {
+    const auto sequence = cache.create();
+    const SequenceRun run{sequence, n_window};
+    const ForwardInput input{std::span(sample).subspan(window * n_window, n_window), {&run, 1}, {}, {}};
+    const MatView<const float> out = forward.run_blocks(input, 0, 0, {});
+    for (size_t t = 0; t < n_window; ++t) std::ranges::copy(out.row(t), rows_of(stream, window).row(t).begin());
+    cache.release(sequence);
+  }
+
+  void on_attention_input(size_t, MatView<const float> x) override { keep(InputPart::kAttention, x); }
+  void on_heads(size_t, MatView<const float> x) override { keep(InputPart::kHeads, x); }
+  void on_mlp(size_t, MatView<const float> mlp_in, MatView<const float> ff_act) override {
+    keep(InputPart::kMlp, mlp_in);
+    keep(InputPart::kNeurons, ff_act);
+    prompts.emplace_back().add(*engine.pool, ff_act.row_range(0, std::max<size_t>(1, ff_act.rows / 2)));
+  }
+  void keep(InputPart part, MatView<const float> x) {
+    for (size_t t = 0; t < x.rows; ++t) inputs[size_t(part)].insert(inputs[size_t(part)].end(), x.row(t).begin(), x.row(t).end());
+  }
+
+  void next();
+  void find_gate_magnitudes();
+  double error(const SmoothLayerPlan& smooth);
+
+  const Engine& engine;
+  size_t n_window, n_windows, layer = 0;
+  bool begun = false;
+  std::vector<int32_t> sample;
+  KvCache cache;
+  SparsePlan plan;
+  Forward forward;
+  std::vector<float> stream, dense;  // [n_windows * n_window, n_embd] before and after the layer
+  std::vector<float> inputs[kNInputParts], magnitudes[kNInputParts], gate;
+  std::vector<PromptStatistic> prompts;  // [n_windows] of the first halves
+};
+
+void BlockProbe::Impl::next() {
+  if (begun) {
+    ++layer;
+    std::swap(stream, dense);
+  } else {
+    for (size_t w = 0; w < n_windows; ++w) embed(w);
+    begun = true;
+  }
+  HUNCH_CHECK(layer < engine.config().n_layer, "no layer {}", layer);
+  for (auto& values : inputs) values.clear();
+  prompts.clear();
+  forward.mode = Mode::kDense;
+  forward.observer = this;
+  for (size_t w = 0; w < n_windows; ++w) {
+    const MatView<const float> out = run(w, nullptr);
+    for (size_t t = 0; t < n_window; ++t) {
+      const auto finite = [](float v) { return std::isfinite(v); };
+      if (!std::ranges::all_of(out.row(t), finite))
+        fail(ErrorKind::kFormat, "layer {}, token {} of the sample: an activation is not finite; is the model file damaged?", layer, w * n_window + t);
+      std::ranges::copy(out.row(t), rows_of(dense, w).row(t).begin());
+    }
+  }
+  forward.observer = nullptr;
+  find_gate_magnitudes();
+  for (size_t p = 0; p < kNInputParts; ++p) {
+    magnitudes[p] = sorted_magnitudes({inputs[p].data(), sample.size(), inputs[p].size() / sample.size()});
+    inputs[p].clear();
+  }
+}
+
+void BlockProbe::Impl::find_gate_magnitudes() {
+  const MlpWeights& m = engine.model->weights().layers[layer].mlp;
+  const MatView<const float> ff_act(inputs[size_t(InputPart::kNeurons)].data(), sample.size(), m.n_ff);
+  if (!m.gate.W) {
+    gate = sorted_magnitudes(ff_act);
+    return;
+  }
+  std::vector<float> values(sample.size() * m.n_ff);
+  const MatView<float> act(values.data(), sample.size(), m.n_ff);
+  const MatmulTask task{m.gate.W, m.gate.bias, act};
+  MatmulScratch scratch;
+  matmul(*engine.pool, {inputs[size_t(InputPart::kMlp)].data(), sample.size(), engine.config().n_embd}, {&task, 1}, scratch);
+  for (size_t t = 0; t < act.rows; ++t) activate(engine.config().activation, act.row(t));
+  gate = sorted_magnitudes(act);
+}
+
+double BlockProbe::Impl::error(const SmoothLayerPlan& smooth) {
+  plan.layers[layer].smooth = smooth;
+  forward.mode = Mode::kSparse;
+  const bool griffin = smooth.method == SmoothMethod::kGriffin;
+  double missed = 0, whole = 0;
+  for (size_t w = 0; w < n_windows; ++w) {
+    PackedMlps packed;
+    if (griffin) {
+      const size_t n_ff = engine.model->weights().layers[layer].mlp.n_ff;
+      std::vector<Selection> kept(engine.config().n_layer);
+      prompts[w].select(std::max<size_t>(1, size_t(std::ceil(double(smooth.density) * double(n_ff) - 1e-6))), kept[layer]);
+      packed.pack(engine.model->weights(), kept, *engine.pool);
+    }
+    const MatView<const float> out = run(w, griffin ? &packed : nullptr);
+    for (size_t t = griffin ? n_window / 2 : 0; t < n_window; ++t) {
+      missed += squared_distance(out.row(t), rows_of(dense, w).row(t));
+      whole += squared_distance(rows_of(stream, w).row(t), rows_of(dense, w).row(t));
+    }
+  }
+  plan.layers[layer].smooth = {};
+  return missed / std::max(whole, 1e-30);
+}
+
+BlockProbe::BlockProbe(const Engine& engine, std::span<const int32_t> ids, const BlockProbeOptions& options)
+    : impl_(std::make_unique<Impl>(engine, ids, options)) {}
+BlockProbe::~BlockProbe() = default;
+void BlockProbe::next() { impl_->next(); }
+size_t BlockProbe::layer() const { return impl_->layer; }
+std::span<const float> BlockProbe::magnitudes(InputPart part) const { return impl_->magnitudes[size_t(part)]; }
+std::span<const float> BlockProbe::gate_magnitudes() const { return impl_->gate; }
+double BlockProbe::error(const SmoothLayerPlan& plan) { return impl_->error(plan); }
+
+float magnitude_quantile(std::span<const float> magnitudes, double below) {
+  const size_t n = std::min(magnitudes.size(), size_t(std::lround(below * double(magnitudes.size()))));
+  return n == 0 ? -1.0f : magnitudes[n - 1];
+}
+
+}  // namespace hunch

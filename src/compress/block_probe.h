@@ -1,0 +1,46 @@
+// One block of a model at a time, on sample text: what leaving things out of it costs, measured at its output.
+#pragma once
+#include <array>
+#include <span>
+#include <vector>
+
+#include "engine/session.h"
+#include "model/smooth_plan.h"
+
+namespace hunch {
+
+struct BlockProbeOptions {
+  size_t n_tokens = 512;   // of the sample, taken in windows spread evenly over the text
+  size_t n_window = 128;   // tokens that see each other; the first half is the prompt that GRIFFIN chooses by
+};
+
+// Walks through the layers: each is entered by what the dense layers before it made of the sample.
+class BlockProbe {
+ public:
+  // `engine` must outlive it. Throws Error{kMemory} as KvCache, Error{kUsage} for a text shorter than a window.
+  BlockProbe(const Engine& engine, std::span<const int32_t> ids, const BlockProbeOptions& options);
+  ~BlockProbe();
+
+  // Computes the next layer densely; the first call the first. Throws Error{kFormat} naming the layer and the token where
+  // a value is not finite.
+  void next();
+  size_t layer() const;
+
+  // |x| of every entry of a part's input, over the sample, ascending (at most some 200,000 of them, evenly taken).
+  std::span<const float> magnitudes(InputPart part) const;
+  // The same of |act(gate)|, or |act(up)| where there is no gate.
+  std::span<const float> gate_magnitudes() const;
+
+  // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted as `plan` says. With
+  // GRIFFIN over the second halves of the windows, each restricted to what its first half chose.
+  double error(const SmoothLayerPlan& plan);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The magnitude that a share `below` of ascending `magnitudes` does not exceed; -1 where that is none of them.
+float magnitude_quantile(std::span<const float> magnitudes, double below);
+
+}  // namespace hunch

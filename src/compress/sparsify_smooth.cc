@@ -1,0 +1,244 @@
+#include "compress/sparsify_smooth.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "compress/smooth_fit.h"
+#include "model/fingerprint.h"
+
+namespace hunch {
+namespace {
+
+using Points = std::vector<size_t>;  // [n_layer] of each layer's curve
+
+class SmoothSparsifier {
+ public:
+  SmoothSparsifier(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options, const Progress& progress)
+      : engine_(engine), c_(engine.config()), method_(method), options_(options), progress_(progress) {
+    check();
+    ids = ids.first(std::min({ids.size(), options.max_tokens, size_t{400000}}));
+    if (ids.size() < kMinSparsifyTokens)
+      fail(ErrorKind::kUsage, "the text has {} tokens; calibration needs at least {}", ids.size(), kMinSparsifyTokens);
+    const size_t part = std::min<size_t>(ids.size() / 6, 16384);
+    check_ids_ = ids.last(part);
+    calibrate_ids_ = ids.subspan(ids.size() - 2 * part, part);
+    fit_ids_ = ids.first(ids.size() - 2 * part);
+    report_.method = name_of(method);
+    report_.n_calibrate = part, report_.n_check = part;
+  }
+
+  SparsifyReport run() {
+    fit();
+    measure_sensitivity();
+    calibrate();
+    check_result();
+    describe();
+    return std::move(report_);
+  }
+
+ private:
+  void check() {
+    if (c_.moe.n_expert > 0)
+      fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert, name_of(method_));
+    if (options_.density != 0 && !(options_.density > 0 && options_.density <= 1))
+      fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options_.density);
+    if (!(options_.max_ppl_increase >= 0) || !std::isfinite(options_.max_ppl_increase))
+      fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options_.max_ppl_increase);
+  }
+
+  void fit() {
+    BlockProbeOptions probe_options;
+    // TEAL tries many settings; and a large model is slow.
+    probe_options.n_tokens = method_ == SmoothMethod::kTeal ? 256 : 512;
+    BlockProbe probe(engine_, fit_ids_, probe_options);
+    report_.n_train = std::min(probe_options.n_tokens, fit_ids_.size());
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      throw_if_interrupted();
+      probe.next();
+      fits_.push_back(fit_smooth(probe, c_, method_));
+      if (progress_) progress_(fmt::format("errors of {}", name_of(method_)), l + 1, c_.n_layer);
+    }
+  }
+
+  SmoothLayerPlan layer_plan(size_t l, size_t point) const {
+    const SmoothFit& f = fits_[l];
+    SmoothLayerPlan plan;
+    if (point == 0) return plan;
+    plan.method = method_;
+    plan.threshold = f.curve[point].threshold;
+    plan.density = f.curve[point].density;
+    if (method_ == SmoothMethod::kTeal) plan.inputs = f.inputs[point];
+    return plan;
+  }
+
+  SparsePlan plan_of(const Points& points) const {
+    SparsePlan plan;
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      plan.layers.emplace_back();
+      plan.layers.back().smooth = layer_plan(l, points[l]);
+    }
+    return plan;
+  }
+
+  std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode) {
+    std::vector<CompareMode> modes(1, {"dense", {}});
+    modes[0].context.mode = Mode::kDense;
+    if (n_decode && is_relu_family(c_.activation)) modes.push_back({"exact", {}});
+    for (const SparsePlan& plan : plans) {
+      CompareMode mode{plans.size() == 1 ? "sparse" : fmt::format("sparse {}", modes.size()), {}};
+      mode.context.mode = Mode::kSparse;
+      mode.context.plan = &plan;
+      modes.push_back(mode);
+    }
+    CompareOptions options;
+    options.perplexity.n_ctx = options.perplexity.stride = std::min({c_.n_ctx_train, size_t{512}, ids.size()});
+    // The first half of each window is GRIFFIN's prompt: with this stride, the second half is what counts.
+    if (method_ == SmoothMethod::kGriffin) options.perplexity.stride = std::max<size_t>(1, options.perplexity.n_ctx / 2);
+    options.n_decode = n_decode;
+    return compare_modes(engine_, modes, ids, options);
+  }
+
+  // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.
+  void measure_sensitivity() {
+    constexpr size_t kAtOnce = 8;
+    sensitivity_.assign(c_.n_layer, 1.0);
+    const auto ids = calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
+    for (size_t first = 0; first < c_.n_layer; first += kAtOnce) {
+      throw_if_interrupted();
+      const size_t end = std::min(first + kAtOnce, c_.n_layer);
+      std::vector<SparsePlan> plans;
+      std::vector<double> losses;
+      for (size_t l = first; l < end; ++l) {
+        Points points(c_.n_layer, 0);
+        const DensityCurve& curve = fits_[l].curve;
+        for (size_t p = 1; p < curve.size(); ++p)  // near a twentieth
+          if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f)) points[l] = p;
+        plans.push_back(plan_of(points));
+        losses.push_back(curve[points[l]].loss);
+      }
+      const std::vector<CompareRow> rows = measure(plans, ids, 0);
+      for (size_t l = first; l < end; ++l)
+        sensitivity_[l] = std::max(rows[rows.size() - plans.size() + l - first].kl, 1e-9) / std::max(losses[l - first], 1e-6);
+      if (progress_) progress_("sensitivity", end, c_.n_layer);
+    }
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      weighted_.push_back(fits_[l].curve);
+      for (CurvePoint& point : weighted_.back()) point.loss *= float(sensitivity_[l]);
+    }
+  }
+
+  double density_of(const Points& points) const {
+    double sum = 0;
+    for (size_t l = 0; l < points.size(); ++l) sum += fits_[l].curve[points[l]].density;
+    return sum / double(points.size());
+  }
+
+  void calibrate() {
+    if (options_.density > 0) {
+      points_ = choose_points(weighted_, options_.density);
+      if (density_of(points_) > options_.density * 1.02) {
+        report_.met = false;
+        report_.notes.push_back(fmt::format("a density of {:.2g} cannot be met: the sparsest that {} offers here is {:.2g}", options_.density,
+                                            name_of(method_), density_of(points_)));
+      }
+      return;
+    }
+    constexpr int kSteps = 8;
+    double low = 0, high = 1;  // `high` is within the budget
+    for (int step = 0; step < kSteps; ++step) {
+      throw_if_interrupted();
+      const double middle = (low + high) / 2;
+      const SparsePlan plan = plan_of(choose_points(weighted_, middle));
+      const CompareRow row = measure({&plan, 1}, calibrate_ids_, 0).back();
+      // With its standard error: a budget is to hold on other text too.
+      (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? high : low) = middle;
+      if (progress_) progress_("calibrate", uint64_t(step) + 1, kSteps);
+    }
+    density_ = high;
+    points_ = choose_points(weighted_, density_);
+  }
+
+  void check_result() {
+    const auto increase = [&] { return report_.rows.back().perplexity / report_.rows[0].perplexity - 1; };
+    for (int attempt = 0;; ++attempt) {
+      const SparsePlan plan = plan_of(points_);
+      report_.rows = measure({&plan, 1}, check_ids_, 64);
+      if (!std::isfinite(report_.rows[0].perplexity))
+        fail(ErrorKind::kFormat, "the dense model's perplexity is not a number; is the model file damaged?");
+      if (options_.density > 0 || increase() <= options_.max_ppl_increase) break;
+      if (attempt == 3) {
+        report_.met = false;
+        report_.notes.push_back(fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
+                                            options_.max_ppl_increase * 100, increase() * 100));
+        break;
+      }
+      report_.notes.push_back(fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase() * 100,
+                                          options_.max_ppl_increase * 100));
+      density_ += (1 - density_) / 4;
+      points_ = choose_points(weighted_, density_);
+    }
+    if (std::ranges::all_of(points_, [](size_t p) { return p == 0; }))
+      report_.notes.push_back(fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
+  }
+
+  // Bytes that the MLP, or with TEAL the layer, reads of a decoded token at a point.
+  double bytes(size_t l, size_t point) const {
+    const LayerWeights& w = engine_.model->weights().layers[l];
+    const MlpWeights& m = w.mlp;
+    const double density = fits_[l].curve[point].density;
+    const bool plain = m.W_down_t || info(m.down.W.dtype).block_elems == 1;
+    const double gate = m.gate.W ? double(m.gate.W.bytes()) : 0, up = double(m.up.W.bytes()), down = double((m.W_down_t ? m.W_down_t : m.down.W).bytes());
+    switch (method_) {
+      case SmoothMethod::kCats: return m.gate.W ? gate + up * density + down * (plain ? density : 1) : up + down * (plain ? density : 1);
+      case SmoothMethod::kGriffin: return (gate + up) * density + down * (plain ? density : 1);
+      default: break;
+    }
+    double all = gate + up + down + double(w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes() + w.o.W.bytes());
+    return info(m.up.W.dtype).block_elems == 1 ? all * density : all;
+  }
+
+  void describe() {
+    Sidecar& s = report_.sidecar;
+    const ModelFile& file = engine_.model->file();
+    s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
+    const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.layers.resize(c_.n_layer);
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      const CurvePoint& point = fits_[l].curve[points_[l]];
+      SidecarLayer& layer = s.layers[l];
+      layer.method = method_;
+      layer.curve = weighted_[l];
+      layer.point = points_[l];
+      layer.inputs = fits_[l].inputs;
+      SparsifyLayer row{points_[l] ? std::string(name_of(method_)) : "none"};
+      row.density = point.density, row.missed = point.loss;
+      row.exact_bytes = bytes(l, 0), row.bytes = bytes(l, points_[l]);
+      report_.layers.push_back(std::move(row));
+    }
+  }
+
+  const Engine& engine_;
+  const ModelConfig& c_;
+  SmoothMethod method_;
+  const SparsifyOptions& options_;
+  const Progress& progress_;
+  std::span<const int32_t> fit_ids_, calibrate_ids_, check_ids_;
+  std::vector<SmoothFit> fits_;         // [n_layer]
+  std::vector<double> sensitivity_;     // [n_layer] KL per error
+  std::vector<DensityCurve> weighted_;  // fits_' curves with losses in KL
+  double density_ = 1;
+  Points points_;
+  SparsifyReport report_;
+};
+
+}  // namespace
+
+SparsifyReport sparsify_smooth(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options,
+                               const Progress& progress) {
+  return SmoothSparsifier(engine, ids, method, options, progress).run();
+}
+
+}  // namespace hunch
