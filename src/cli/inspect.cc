@@ -123,6 +123,7 @@ Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelCon
     const Sidecar sidecar = open_sidecar(path);
     check_sidecar(sidecar, file, config);
     json["n_predicted_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
+    json["n_head_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
     json["method"] = sidecar.method() == SmoothMethod::kNone ? "predict" : name_of(sidecar.method());
     json["perplexity_dense"] = sidecar.quality.perplexity_dense;
     json["perplexity_sparse"] = sidecar.quality.perplexity_sparse;
@@ -138,7 +139,9 @@ std::string sidecar_text(const Json& sidecar, size_t n_layer) {
   const std::string path = printable(sidecar["path"].get<std::string>(), 300);
   if (sidecar.contains("problem")) return fmt::format("{}: {}", path, printable(sidecar["problem"].get<std::string>(), 300));
   const std::string method = sidecar["method"];
-  const std::string what = method == "predict" ? fmt::format("predicts {} of {} layers", sidecar["n_predicted_layers"].get<size_t>(), n_layer) : method;
+  const std::string what = method == "predict" ? fmt::format("predicts the neurons of {} and the heads of {} of {} layers", sidecar["n_predicted_layers"].get<size_t>(),
+                                                         sidecar["n_head_layers"].get<size_t>(), n_layer)
+                                           : method;
   return fmt::format("{}: {}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
                      grouped(sidecar["quality_tokens"].get<uint64_t>()));
 }
