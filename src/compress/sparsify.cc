@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/memory_info.h"
+#include "compress/budget_check.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "compress/sparsify_smooth.h"
@@ -241,23 +242,13 @@ class Sparsifier {
   }
 
   void check_result() {
-    const auto increase = [&] { return report_.rows[2].perplexity / report_.rows[0].perplexity - 1; };
-    for (int attempt = 0;; ++attempt) {
-      const SparsePlan plan = plan_of(choices_);
-      report_.rows = measure({&plan, 1}, check_ids_, 64, true);
-      if (!std::isfinite(report_.rows[0].perplexity))
-        fail(ErrorKind::kFormat, "the dense model's perplexity is not a number; is the model file damaged?");
-      if (options_.density > 0 || increase() <= options_.max_ppl_increase) break;
-      if (attempt == 3) {
-        report_.met = false;
-        report_.notes.push_back(fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
-                                            options_.max_ppl_increase * 100, increase() * 100));
-        break;
-      }
-      report_.notes.push_back(fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase() * 100,
-                                          options_.max_ppl_increase * 100));
-      choices_ = choose(price_ /= 2);
-    }
+    check_budget(
+        options_, report_,
+        [&] {
+          const SparsePlan plan = plan_of(choices_);
+          return measure({&plan, 1}, check_ids_, 64, true);
+        },
+        [&] { choices_ = choose(price_ /= 2); });
     if (std::ranges::none_of(choices_, [](const Choice& c) { return c.candidate || c.heads; }))
       report_.notes.push_back("no predictor saves bytes within this budget: every layer stays exact");
   }

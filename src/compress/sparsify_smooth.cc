@@ -1,4 +1,5 @@
 #include "compress/sparsify_smooth.h"
+#include "compress/budget_check.h"
 
 #include <algorithm>
 #include <cmath>
@@ -161,24 +162,16 @@ class SmoothSparsifier {
   }
 
   void check_result() {
-    const auto increase = [&] { return report_.rows.back().perplexity / report_.rows[0].perplexity - 1; };
-    for (int attempt = 0;; ++attempt) {
-      const SparsePlan plan = plan_of(points_);
-      report_.rows = measure({&plan, 1}, check_ids_, 64);
-      if (!std::isfinite(report_.rows[0].perplexity))
-        fail(ErrorKind::kFormat, "the dense model's perplexity is not a number; is the model file damaged?");
-      if (options_.density > 0 || increase() <= options_.max_ppl_increase) break;
-      if (attempt == 3) {
-        report_.met = false;
-        report_.notes.push_back(fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
-                                            options_.max_ppl_increase * 100, increase() * 100));
-        break;
-      }
-      report_.notes.push_back(fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase() * 100,
-                                          options_.max_ppl_increase * 100));
-      density_ += (1 - density_) / 4;
-      points_ = choose_points(weighted_, density_);
-    }
+    check_budget(
+        options_, report_,
+        [&] {
+          const SparsePlan plan = plan_of(points_);
+          return measure({&plan, 1}, check_ids_, 64);
+        },
+        [&] {
+          density_ += (1 - density_) / 4;
+          points_ = choose_points(weighted_, density_);
+        });
     if (std::ranges::all_of(points_, [](size_t p) { return p == 0; }))
       report_.notes.push_back(fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
   }

@@ -30,19 +30,7 @@ struct Tally {
   double bytes = 0, seconds = 0;
   uint64_t n_tokens = 0;
 
-  BenchRow row(std::string name) const {
-    BenchRow r;
-    r.name = std::move(name);
-    for (double rate : rates) r.tokens_per_s += rate / double(rates.size());
-    for (double rate : rates) r.tokens_per_s_stddev += (rate - r.tokens_per_s) * (rate - r.tokens_per_s);
-    r.tokens_per_s_stddev = rates.size() > 1 ? std::sqrt(r.tokens_per_s_stddev / double(rates.size() - 1)) : 0.0;
-    std::vector<double> sorted = rates;
-    std::ranges::sort(sorted);
-    r.tokens_per_s_median = (sorted[sorted.size() / 2] + sorted[(sorted.size() - 1) / 2]) / 2;
-    r.gb_per_s = bytes / seconds / 1e9;
-    r.bytes_per_token = bytes / double(n_tokens);
-    return r;
-  }
+  BenchRow row(std::string name) const { return bench_row(std::move(name), rates, bytes, seconds, n_tokens); }
 };
 
 // Computes the row's tokens once, after those before it.
@@ -69,6 +57,19 @@ void measure(Context& context, const Job& job, std::span<const int32_t> before, 
 }
 
 }  // namespace
+
+BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, double seconds, uint64_t n_tokens) {
+  BenchRow r;
+  r.name = std::move(name);
+  for (double rate : rates) r.tokens_per_s += rate / double(rates.size());
+  for (double rate : rates) r.tokens_per_s_stddev += (rate - r.tokens_per_s) * (rate - r.tokens_per_s);
+  r.tokens_per_s_stddev = rates.size() > 1 ? std::sqrt(r.tokens_per_s_stddev / double(rates.size() - 1)) : 0.0;
+  std::ranges::sort(rates);
+  r.tokens_per_s_median = (rates[rates.size() / 2] + rates[(rates.size() - 1) / 2]) / 2;
+  r.gb_per_s = bytes / seconds / 1e9;
+  r.bytes_per_token = bytes / double(n_tokens);
+  return r;
+}
 
 std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_options, const BenchOptions& options, const Progress& progress) {
   std::vector<Job> jobs;

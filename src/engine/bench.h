@@ -30,6 +30,9 @@ struct BenchRow {
   double speed_up = 0, efficiency = 0;
 };
 
+// The row of a measurement: `rates` [at least 1] in tokens/s, one of each repeat; bytes, seconds and tokens of all together.
+BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, double seconds, uint64_t n_tokens);
+
 // Repeats alternate between the modes, so that what the machine does besides falls on all alike. Without ids, tokens are
 // random (fixed seed): speed does not depend on the text in dense mode; in the others it does. Throws Error{kUsage} for
 // fewer ids than a row needs.

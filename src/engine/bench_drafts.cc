@@ -15,16 +15,7 @@ struct Tally {
 
   DraftBenchRow row(std::string name) const {
     DraftBenchRow out;
-    BenchRow& r = out.row;
-    r.name = std::move(name);
-    for (double rate : rates) r.tokens_per_s += rate / double(rates.size());
-    for (double rate : rates) r.tokens_per_s_stddev += (rate - r.tokens_per_s) * (rate - r.tokens_per_s);
-    r.tokens_per_s_stddev = rates.size() > 1 ? std::sqrt(r.tokens_per_s_stddev / double(rates.size() - 1)) : 0.0;
-    std::vector<double> sorted = rates;
-    std::ranges::sort(sorted);
-    r.tokens_per_s_median = (sorted[sorted.size() / 2] + sorted[(sorted.size() - 1) / 2]) / 2;
-    r.gb_per_s = bytes / seconds / 1e9;
-    r.bytes_per_token = bytes / double(n_decoded);
+    out.row = bench_row(std::move(name), rates, bytes, seconds, n_decoded);
     if (n_passes) out.tokens_per_pass = double(n_decoded) / double(n_passes);
     if (n_drafted) out.acceptance = double(n_accepted) / double(n_drafted);
     return out;

@@ -151,14 +151,13 @@ class Forward {
   void mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic = nullptr);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
-  void finish_neurons(const MlpWeights& m, std::span<const float> x, std::span<float> act, std::span<float> ff_act, std::span<float> y);
+  void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
+                      std::span<float> y);
   bool restricts(size_t n_tokens) const;
   bool is_few(size_t n_tokens) const { return n_tokens <= kMaxGatheredTokens || input_->as_alone; }
   // forward_smooth.cc
   bool mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out);
-  void cats_token(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
-                  std::span<float> y);
   void mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out);
   void mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in, MatView<float> out);
   void project(size_t layer, InputPart part, MatView<const float> X, std::span<const MatmulTask> tasks);

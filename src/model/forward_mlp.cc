@@ -137,7 +137,7 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
     select_nonzero(act, active_);
     const std::span<float> kept = s_gate_.get<float>(m.n_ff).first(active_.size());
     for (size_t k = 0; k < active_.size(); ++k) kept[k] = act[active_.rows()[k]];
-    finish_neurons(m, mlp_in.row(t), kept, act, out.row(t));
+    finish_neurons(m, m.W_down_t, mlp_in.row(t), kept, act, out.row(t));
     if (observed) count_neurons(layer, active_.size(), m.n_ff);
   }
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
@@ -160,12 +160,13 @@ void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span
     active.push_back(kept.rows()[k]);
   }
   if (observer || !m.W_down_t) std::ranges::fill(ff_act, 0.0f);
-  finish_neurons(m, x, act.first(active.size()), ff_act, y);
+  finish_neurons(m, m.W_down_t, x, act.first(active.size()), ff_act, y);
 }
 
 // From the activations `act` of the neurons active_ to the MLP's output: times up where gated, then down.
-// `ff_act` [n_ff] gets the products where someone needs them there.
-void Forward::finish_neurons(const MlpWeights& m, std::span<const float> x, std::span<float> act, std::span<float> ff_act, std::span<float> y) {
+// `ff_act` [n_ff], zero elsewhere, gets the products where someone needs them there. W_down_t: by neuron, or none: down is read whole.
+void Forward::finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
+                             std::span<float> y) {
   const std::span<const uint32_t> active = active_.rows();
   if (m.gate.W) {
     const std::span<float> up = s_active_up_.get<float>(m.n_ff).first(active.size());
@@ -173,16 +174,16 @@ void Forward::finish_neurons(const MlpWeights& m, std::span<const float> x, std:
     stats.weight_bytes += active.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
     for (size_t k = 0; k < active.size(); ++k) act[k] *= up[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[active[k]]);
   }
-  if (observer || !m.W_down_t)
+  if (observer || !W_down_t)
     for (size_t k = 0; k < active.size(); ++k) ff_act[active[k]] = act[k];
-  if (!m.W_down_t) return linear({ff_act.data(), 1, m.n_ff}, m.down, {y.data(), 1, y.size()});
+  if (!W_down_t) return linear({ff_act.data(), 1, m.n_ff}, m.down, {y.data(), 1, y.size()});
   if (m.down.bias.empty()) {
     std::ranges::fill(y, 0.0f);
   } else {
     std::ranges::copy(m.down.bias, y.begin());
   }
-  gather_axpy(pool_, m.W_down_t, active, act, y, s_kernel_);
-  stats.weight_bytes += active.size() * row_bytes(m.W_down_t.dtype, m.W_down_t.cols);
+  gather_axpy(pool_, W_down_t, active, act, y, s_kernel_);
+  stats.weight_bytes += active.size() * row_bytes(W_down_t.dtype, W_down_t.cols);
 }
 
 // Each token goes to its n_expert_used most probable experts, whose outputs are weighted by the

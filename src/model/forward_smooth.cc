@@ -64,7 +64,8 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
       activate(c_.activation, act.row(t));
       select_magnitude(act.row(t), threshold, active_);
       for (size_t k = 0; k < active_.size(); ++k) act.row(t)[k] = act.row(t)[active_.rows()[k]];  // never behind what is still to be read
-      cats_token(m, W_down_t, mlp_in.row(t), act.row(t).first(active_.size()), ff_act.row(t), out.row(t));
+      if (observer || !W_down_t) std::ranges::fill(ff_act.row(t), 0.0f);
+      finish_neurons(m, W_down_t, mlp_in.row(t), act.row(t).first(active_.size()), ff_act.row(t), out.row(t));
       count_neurons(layer, active_.size(), m.n_ff);
     }
     if (observer) observer->on_mlp(layer, mlp_in, ff_act);
@@ -87,26 +88,6 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
   for (size_t n : kept_) count_neurons(layer, n, m.n_ff);
   if (observer) observer->on_mlp(layer, mlp_in, ff_act);
   down(m, ff_act, out);
-}
-
-// One token: from the activations `act` of the neurons active_ to the output of the MLP.
-void Forward::cats_token(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
-                         std::span<float> y) {
-  const std::span<const uint32_t> active = active_.rows();
-  if (m.gate.W) {
-    const std::span<float> up = s_active_up_.get<float>(m.n_ff).first(active.size());
-    gather_dot(pool_, m.up.W, active, x, up, s_kernel_);
-    stats.weight_bytes += active.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
-    for (size_t k = 0; k < active.size(); ++k) act[k] *= up[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[active[k]]);
-  }
-  if (observer || !W_down_t) {
-    std::ranges::fill(ff_act, 0.0f);
-    for (size_t k = 0; k < active.size(); ++k) ff_act[active[k]] = act[k];
-  }
-  if (!W_down_t) return linear({ff_act.data(), 1, m.n_ff}, m.down, {y.data(), 1, y.size()});
-  start_sum(m.down.bias, y);
-  gather_axpy(pool_, W_down_t, active, act, y, s_kernel_);
-  stats.weight_bytes += active.size() * row_bytes(W_down_t.dtype, W_down_t.cols);
 }
 
 // Gate and up from the large entries of the input, down from the large activations (Liu et al. 2024, section 4.1).
