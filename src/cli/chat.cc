@@ -168,6 +168,7 @@ class Chat {
 
 int chat(const ChatFlags& flags) {
   GenerateOptions options;
+  options.log_probs = false;
   options.n_tokens = flags.n_tokens;
   options.sampler = sampler_options(flags.sampler);
   if (flags.template_file == "plain") options.stop = {"\nUser:", "\nAssistant:"};

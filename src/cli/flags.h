@@ -114,7 +114,7 @@ struct ConvertFlags {
 
 struct SparsifyFlags {
   ModelFlags model;
-  std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto", head_look_ahead = "none";
+  std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto", head_look_ahead = "none", screen = "auto";
   std::optional<std::string> max_ppl_increase, density;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
 };

@@ -56,6 +56,7 @@ int run(const RunFlags& flags) {
   options.sampler = sampler_options(flags.sampler);
   options.stop = flags.stop;
   options.ignore_end = flags.ignore_end;
+  options.log_probs = flags.top_log_probs.has_value();
   options.n_top_log_probs = flags.top_log_probs.value_or(0);
   const std::optional<std::string> text = prompt_text(flags);
   std::vector<int32_t> ids;

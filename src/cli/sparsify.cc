@@ -34,6 +34,7 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
                   : flags.heads == "lazy"  ? HeadMode::kLazy
                                            : HeadMode::kAuto;
   options.head_input = flags.head_look_ahead == "previous" ? HeadInput::kPreviousAttention : HeadInput::kAttention;
+  options.screen = flags.screen == "auto";
   options.rank = flags.rank;
   options.n_epochs = flags.n_epochs;
   if (flags.max_ppl_increase) options.max_ppl_increase = parse_share(*flags.max_ppl_increase, "--max-ppl-increase");
@@ -83,6 +84,14 @@ void print_heads(const SparsifyReport& report) {
   print("\n" + table(cells, {1}));
 }
 
+void print_screen(const ScreenFit& s) {
+  if (s.full_bytes == 0) return;
+  if (!s.screen) return print("\nvocabulary: every logit is computed; no screen would save a fifth of the bytes\n");
+  print(fmt::format("\nvocabulary, decoding greedily: a screen of rank {}, then {:.0f} exact rows, all of them for {} of the tokens: {} per token "
+                    "instead of {}; the best token was computed for {} of {} tokens\n",
+                    s.rank, s.shortlist, percent(s.all), kilobytes(s.bytes), kilobytes(s.full_bytes), grouped(s.n_same), grouped(s.n_checked)));
+}
+
 void print_whole(const SparsifyReport& report) {
   std::vector<std::vector<std::string>> cells = {
       {"mode", "perplexity", "change", "KL", "same top token", "MLP density", "heads", "per token", "expected", "tokens/s", "measured"}};
@@ -108,6 +117,18 @@ std::string legend(const SparsifyReport& report) {
   return fmt::format("{}density: share of the {}; error: squared, at the block's output, relative to what the block adds.{}{}", tokens,
                      report.method == "teal" ? "layer's weights that are multiplied" : "neurons that are computed",
                      report.method == "griffin" ? " The first half of each window of text is the prompt that chooses." : "", kSpeed);
+}
+
+// null: every logit is computed.
+Json screen_json(const ScreenFit& s) {
+  if (!s.screen) return {};
+  return {{"rank", s.rank},
+          {"shortlist", s.shortlist},
+          {"all", s.all},
+          {"bytes", s.bytes},
+          {"full_bytes", s.full_bytes},
+          {"n_checked", s.n_checked},
+          {"n_same", s.n_same}};
 }
 
 Json report_json(const SparsifyReport& report, const std::string& out) {
@@ -138,6 +159,7 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
           {"n_calibrate", report.n_calibrate},
           {"n_check", report.n_check},
           {"layers", layers},
+          {"screen", screen_json(report.screen)},
           {"modes", modes},
           {"notes", report.notes}};
 }
@@ -165,6 +187,7 @@ int sparsify(const SparsifyFlags& flags) {
   } else {
     print_layers(report);
     print_heads(report);
+    print_screen(report.screen);
     print_whole(report);
   }
   if (flags.model.quiet) return report.met ? 0 : 1;

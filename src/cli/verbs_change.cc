@@ -70,6 +70,8 @@ std::vector<Verb> changing_verbs() {
                   "their token, or compute them, lazy, when a token needs them; auto: whichever is faster here");
          g.choice("--head-look-ahead", f->head_look_ahead, {"none", "previous"},
                   "predict heads from attention's own input, or from that of the layer before, which is known a layer earlier");
+         g.choice("--vocab-screen", f->screen, {"auto", "off"},
+                  "decoding greedily, guess the logits by a low rank and compute those that may be the largest, where that pays, or compute all");
          g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");

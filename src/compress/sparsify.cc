@@ -55,6 +55,7 @@ class Sparsifier {
     report_.method = "predict";
     fit();
     measure_sensitivity();
+    if (options_.screen) report_.screen = fit_screen(engine_, traced_ids_.first(n_train_), calibrate_ids_, check_ids_, progress_);
     calibrate();
     choose_keys();
     check_result();
@@ -110,6 +111,7 @@ class Sparsifier {
   SparsePlan plan_of(std::span<const Choice> choices) const {
     SparsePlan plan;
     plan.lazy_keys = lazy_keys_;
+    plan.screen = report_.screen.screen.get();
     for (const Choice& c : choices) {
       LayerPlan& p = plan.layers.emplace_back();
       if (c.candidate) p = {c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold, {}};
@@ -259,6 +261,7 @@ class Sparsifier {
     s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows[0], &sparse = report_.rows[2];
     s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     s.lazy_keys = lazy_keys_ && std::ranges::any_of(choices_, [](const Choice& c) { return c.heads; });
     for (size_t l = 0; l < c_.n_layer; ++l) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/progress.h"
+#include "compress/screen_fit.h"
 #include "engine/compare.h"
 #include "model/sidecar.h"
 
@@ -29,6 +30,7 @@ struct SparsifyOptions {
   double max_ppl_increase = 0.01;  // share; used where density is 0
   HeadMode heads = HeadMode::kAuto;
   HeadInput head_input = HeadInput::kAttention;
+  bool screen = true;           // screen the vocabulary where that saves bytes
   double density = 0;           // mean share of the neurons over all layers, instead of a limit on the perplexity
 };
 
@@ -54,6 +56,7 @@ struct SparsifyReport {
   size_t n_train = 0, n_calibrate = 0, n_check = 0;  // tokens
   std::vector<SparsifyLayer> layers;
   std::vector<CompareRow> rows;  // dense, exact (not where exact mode skips nothing), sparse on the tokens kept for the check
+  ScreenFit screen;  // of the vocabulary
   bool met = true;
   std::vector<std::string> notes;
 };

@@ -33,6 +33,7 @@ class SmoothSparsifier {
   SparsifyReport run() {
     fit();
     measure_sensitivity();
+    if (options_.screen) report_.screen = fit_screen(engine_, fit_ids_, calibrate_ids_, check_ids_, progress_);
     calibrate();
     check_result();
     describe();
@@ -76,6 +77,7 @@ class SmoothSparsifier {
 
   SparsePlan plan_of(const Points& points) const {
     SparsePlan plan;
+    plan.screen = report_.screen.screen.get();
     for (size_t l = 0; l < c_.n_layer; ++l) {
       plan.layers.emplace_back();
       plan.layers.back().smooth = layer_plan(l, points[l]);
@@ -198,6 +200,7 @@ class SmoothSparsifier {
     s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
     s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     for (size_t l = 0; l < c_.n_layer; ++l) {
       const CurvePoint& point = fits_[l].curve[points_[l]];

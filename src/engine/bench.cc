@@ -89,6 +89,7 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       ContextOptions sized = mode.context;
       sized.n_ctx = n_ids;
       contexts.push_back(std::make_unique<Context>(engine, sized));
+      contexts.back()->set_only_best(true);  // as greedy decoding
       if (!job.prompt && contexts.back()->chooses_by_prompt() && options.depth < PromptNeurons::kMinTokens)
         fail(ErrorKind::kUsage, "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
              PromptNeurons::kMinTokens);

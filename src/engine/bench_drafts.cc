@@ -37,6 +37,7 @@ std::vector<DraftBenchRow> bench_drafts(const Engine& engine, const ContextOptio
     GenerateOptions generate_options;
     generate_options.n_tokens = n + 1;  // the prompt's pass gives the first
     generate_options.ignore_end = true;
+    generate_options.log_probs = false;
     generate_options.sampler.temperature = 0;
     Tally tallies[2];
     for (size_t repeat = 0; repeat <= options.n_repeats; ++repeat)

@@ -92,6 +92,7 @@ double decode_lossless(const Engine& engine, Context& context, const CompareMode
   options.n_tokens = n_decode + 1;  // the prompt's pass gives the first
   options.sampler.temperature = 0;
   options.ignore_end = true;
+  options.log_probs = false;
   options.speculation = &drafting.speculation();
   const Generated generated = generate(engine, context, prompt, options);
   if (generated.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
@@ -143,6 +144,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
       if (modes[m].lossless) {
         speeds[m].push_back(decode_lossless(engine, context, modes[m], ids.first(n_prompt), n_decode, stats[m], drafts[m]));
       } else {
+        context.set_only_best(true);  // as greedy decoding
         context.append(ids.first(n_prompt));
         context.forward().stats = {};
         const Timer timer;

@@ -38,6 +38,7 @@ void ContextDrafter::begin(const SamplerOptions& options) {
   SamplerOptions own = options;
   own.seed = options.seed * 6364136223846793005u + 1442695040888963407u;  // not the draws that judge the drafts
   sampler_.emplace(own);
+  context_.set_only_best(is_argmax(own));
 }
 
 bool ContextDrafter::knows(std::span<const int32_t> ids) const {

@@ -46,7 +46,7 @@ bool Emission::take(int32_t id, std::span<const float> logits) {
     out.stop_reason = StopReason::kEndOfText;
     return false;
   }
-  GeneratedToken token{id, {}, log_prob(logits, id), {}};
+  GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};
   if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);

@@ -26,6 +26,17 @@ ForwardStats difference(const ForwardStats& now, const ForwardStats& before) {
   return d;
 }
 
+// For the time of one answer.
+class OnlyBest {
+ public:
+  OnlyBest(Context& context, bool only_best) : context_(context) { context_.set_only_best(only_best); }
+  ~OnlyBest() { context_.set_only_best(false); }
+  OnlyBest(const OnlyBest&) = delete;
+
+ private:
+  Context& context_;
+};
+
 }  // namespace
 
 const char* name_of(StopReason reason) {
@@ -42,6 +53,8 @@ const char* name_of(StopReason reason) {
 Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
                    const std::function<bool(const GeneratedToken&)>& on_token) {
   Sampler sampler(options.sampler);
+  if (options.n_top_log_probs && !options.log_probs) fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
+  const OnlyBest only_best(context, is_argmax(options.sampler) && !options.log_probs);
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   Emission emission(engine, options, on_token, context.n_tokens() + prompt_ids.size(), context.n_ctx());
   Generated& out = emission.out;

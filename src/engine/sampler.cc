@@ -102,8 +102,7 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
 }
 
 // Nothing but the largest logit counts.
-bool Sampler::is_argmax() const {
-  const SamplerOptions& o = options_;
+bool is_argmax(const SamplerOptions& o) {
   return o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f && o.presence_penalty == 0.0f;
 }
 
@@ -118,14 +117,14 @@ int32_t Sampler::draw_candidate() {
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
-  if (is_argmax()) return int32_t(argmax(logits));
+  if (is_argmax(options_)) return int32_t(argmax(logits));
   prepare(logits, history);
   return draw_candidate();
 }
 
 int32_t Sampler::draw(std::span<const float> logits, std::span<const int32_t> history, std::vector<TokenShare>& q) {
   q.clear();
-  if (is_argmax()) return int32_t(argmax(logits));
+  if (is_argmax(options_)) return int32_t(argmax(logits));
   prepare(logits, history);
   if (candidates_.size() > 1)
     for (const Candidate& c : candidates_) q.push_back({c.id, c.p});

@@ -31,6 +31,9 @@ struct SamplerOptions {
 // Throws Error{kUsage} naming the field, its range and the value.
 void validate(const SamplerOptions& options);
 
+// Whether these choose the largest logit, whatever the others are.
+bool is_argmax(const SamplerOptions& options);
+
 struct TokenProbability {
   int32_t id;
   float log_prob;  // of the model's own distribution (temperature 1, no penalties)
@@ -69,7 +72,6 @@ class Sampler {
     int32_t id;
     float logit, p;
   };
-  bool is_argmax() const;
   void prepare(std::span<const float> logits, std::span<const int32_t> history);
   int32_t draw_candidate();
 

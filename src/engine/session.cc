@@ -169,7 +169,7 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
   } else if (chosen && chooses_by_prompt()) {
     sequence_run.packed = chosen->packed(*engine_.model, plan_, *engine_.pool);
   }
-  ForwardInput input{ids, {&sequence_run, 1}, rows, {}, as_alone};
+  ForwardInput input{ids, {&sequence_run, 1}, rows, {}, as_alone, only_best_};
   if (oracle_) {
     // First pass: dense, watched, then forgotten. Its cost is not counted: an oracle has none.
     const ForwardStats before = forward_->stats;

@@ -98,6 +98,8 @@ class Context {
   // bits that append() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> append_as_alone(std::span<const int32_t> ids);
   void truncate(size_t n_tokens);
+  // From now on only the largest logit of each position must be right (ForwardInput::only_best).
+  void set_only_best(bool only_best) { only_best_ = only_best; }
   // Whether sparse mode computes the neurons that the prompt chose (GRIFFIN).
   bool chooses_by_prompt() const { return options_.mode == Mode::kSparse && plan_.uses(SmoothMethod::kGriffin); }
   // With predict_every_token and GRIFFIN: the first n tokens of the sequence are its prompt.
@@ -131,6 +133,7 @@ class Context {
   size_t n_ctx_;
   SparsePlan plan_;
   size_t n_prompt_ = 0;
+  bool only_best_ = false;
   std::shared_ptr<const ColumnWeights> columns_;
   std::shared_ptr<Sequence> sequence_;
   std::unique_ptr<Forward> forward_;
@@ -148,7 +151,9 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;    // generation ends before the first of these; never shown
   bool ignore_end = false;          // go on past end-of-text tokens
-  size_t n_top_log_probs = 0;       // how many alternatives to report per token
+  // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most logits.
+  bool log_probs = true;
+  size_t n_top_log_probs = 0;       // how many alternatives to report per token; more than 0 wants log_probs
   // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
   Speculation* speculation = nullptr;
 };

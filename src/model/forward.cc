@@ -6,6 +6,7 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "kernels/gather.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -201,6 +202,9 @@ void Forward::embed(const ForwardInput& input) {
   if (!w.embd_norm.weight.empty()) norm(resid_, w.embd_norm, resid_);
 }
 
+// More rows of logits than this share one reading of the whole vocabulary.
+constexpr size_t kMaxScreenedRows = 4;
+
 MatView<const float> Forward::logits(const ForwardInput& input) {
   const ModelWeights& w = model_.weights();
   const size_t n_rows = input.logit_rows.size();
@@ -215,7 +219,11 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
     final = words;
   }
   if (observer) observer->on_final(final);
-  linear(final, w.output, out);
+  if (mode == Mode::kSparse && plan->screen && input.only_best && (n_rows <= kMaxScreenedRows || input.as_alone)) {
+    for (size_t i = 0; i < n_rows; ++i) screened_logits(final.row(i), out.row(i));
+  } else {
+    linear(final, w.output, out);
+  }
   if (c_.logit_scale != 1.0f || c_.logit_soft_cap > 0)
     pool_.parallel_for(n_rows, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t i = begin; i < end; ++i) {
@@ -224,6 +232,22 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
       }
     });
   return out;
+}
+
+// Guesses of all logits, and the exact ones of the rows that may be the largest.
+void Forward::screened_logits(std::span<const float> final, std::span<float> out) {
+  const Linear& output = model_.weights().output;
+  plan->screen->guess(pool_, final, output.bias, out, shortlist_, s_screen_);
+  stats.weight_bytes += plan->screen->bytes();
+  stats.predictor_bytes += plan->screen->bytes();
+  if (shortlist_.is_all()) return linear({final.data(), 1, final.size()}, output, {out.data(), 1, out.size()});
+  const std::span<float> exact = s_gate_.get<float>(shortlist_.size()).first(shortlist_.size());
+  gather_dot(pool_, output.W, shortlist_.rows(), final, exact, s_kernel_);
+  stats.weight_bytes += shortlist_.size() * row_bytes(output.W.dtype, output.W.cols);
+  for (size_t k = 0; k < exact.size(); ++k) {
+    const uint32_t row = shortlist_.rows()[k];
+    out[row] = exact[k] + (output.bias.empty() ? 0.0f : output.bias[row]);
+  }
 }
 
 void Forward::linear(MatView<const float> x, const Linear& l, MatView<float> y) {

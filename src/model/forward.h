@@ -49,6 +49,9 @@ struct ForwardInput {
   // tokens decides as decoding them one by one would. Weights are still read once for all tokens; meant for
   // a few (docs/speculation.md).
   bool as_alone = false;
+  // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
+  // of the plan's screen, none of which exceeds it.
+  bool only_best = false;
 };
 
 // What a forward pass touched. Bytes are counted where the kernels are called, not estimated.
@@ -169,6 +172,7 @@ class Forward {
   const Selection* selection_of(size_t layer, size_t token) const;
   void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   MatView<const float> logits(const ForwardInput& input);
+  void screened_logits(std::span<const float> final, std::span<float> out);
 
   void linear(MatView<const float> x, const Linear& l, MatView<float> y);
   void norm(MatView<const float> x, const NormWeights& n, MatView<float> y);
@@ -200,6 +204,8 @@ class Forward {
   std::vector<float> late_rope_;
   std::vector<size_t> late_rope_position_;
   PredictorScratch s_predictor_;
+  ScreenScratch s_screen_;
+  Selection shortlist_;
   std::vector<MatmulTask> tasks_;
   std::vector<double> rope_frequencies_;
   struct Route {

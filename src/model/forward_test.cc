@@ -7,8 +7,10 @@
 #include <functional>
 #include <random>
 
+#include "base/codec.h"
 #include "base/error.h"
 #include "base/test_paths.h"
+#include "kernels/ops.h"
 #include "model/golden_data.h"
 #include "model/open_model.h"
 
@@ -238,7 +240,7 @@ class ForwardSparse : public ::testing::Test {
       std::vector<uint32_t> rows(n);
       for (uint32_t i = 0; i < n; ++i) rows[i] = i;
       const SequenceRun r{sequence, n};
-      const auto l = forward.run({std::span(ids).subspan(first, n), {&r, 1}, rows, selections.empty() ? selections : selections.subspan(first, n)});
+      const auto l = forward.run({std::span(ids).subspan(first, n), {&r, 1}, rows, selections.empty() ? selections : selections.subspan(first, n), false, only_best_});
       out.insert(out.end(), l.data, l.data + l.rows * l.cols);
     }
     if (stats) *stats = forward.stats;
@@ -249,6 +251,7 @@ class ForwardSparse : public ::testing::Test {
   Model model_{open_model(fixture("opt_sparse")).file, {}, pool_};
   GoldenData golden_{fixture("opt_sparse") / "golden"};
   std::deque<Fixed> predictors_;
+  bool only_best_ = false;
 };
 
 TEST_F(ForwardSparse, PredictingEverythingIsDense) {
@@ -278,6 +281,44 @@ TEST_F(ForwardSparse, ComputesThePredictedNeuronsAndNoOthers) {
   EXPECT_EQ(sparse.predictor_bytes, 1000 * n_tokens * predictors_.size());
   for (size_t l = 0; l < predictors_.size(); ++l) EXPECT_EQ(sparse.active_neurons[l], n_tokens * kept.neurons[l].size());
   EXPECT_LT(sparse.weight_bytes - sparse.predictor_bytes, exact.weight_bytes);
+}
+
+// A screen that knows all but one value of each input, with Cauchy and Schwarz's bound for the rest: the largest logit stays
+// what and where it is, others are guessed lower. Without `only_best` nothing is guessed.
+TEST_F(ForwardSparse, TheScreenKeepsTheBestLogit) {
+  const WeightView& W = model_.weights().output.W;
+  const size_t rank = W.cols - 1;
+  std::vector<float> axes(rank * W.cols), known(W.rows * rank), row(W.cols), outside;
+  for (size_t i = 0; i < rank; ++i) axes[i * W.cols + i] = 1;
+  for (size_t r = 0; r < W.rows; ++r) {
+    codec(W.dtype).decode(W.row(r), row.data(), W.cols);
+    std::copy_n(row.begin(), rank, &known[r * rank]);
+    const std::span<const float> rest = std::span(row).subspan(rank);
+    outside.push_back(std::sqrt(dot(rest, rest)) + 1e-4f);
+  }
+  const VocabScreen screen({weight_view({axes.data(), rank, W.cols}), weight_view({known.data(), W.rows, rank}), outside,
+                            std::vector<float>(W.rows, 0.0f), 1});
+  SparsePlan listed = plan(-1);
+  for (LayerPlan& l : listed.layers) l = {};
+  listed.screen = &screen;
+  const auto with = [&](Forward& f) { f.mode = Mode::kSparse, f.plan = &listed; };
+  const auto want = run([](Forward& f) { f.mode = Mode::kExact; }, 1);
+  expect_near(run(with, 1), want, 1e-5f);
+  for (const size_t at_once : {1, 2}) {
+    ForwardStats stats;
+    only_best_ = true;
+    const auto got = run(with, at_once, &stats);
+    const size_t n_tokens = golden_.sequences[1].ids.size(), n_vocab = W.rows;
+    size_t guessed = 0;
+    for (size_t t = 0; t < n_tokens; ++t) {
+      const std::span<const float> a = std::span(got).subspan(t * n_vocab, n_vocab), b = std::span(want).subspan(t * n_vocab, n_vocab);
+      EXPECT_EQ(argmax(a), argmax(b));
+      EXPECT_NEAR(a[argmax(a)], b[argmax(b)], 1e-4f);
+      for (size_t i = 0; i < n_vocab; ++i) guessed += std::abs(a[i] - b[i]) > 1e-4f;
+    }
+    EXPECT_GT(guessed, 0u);
+    EXPECT_EQ(stats.predictor_bytes, screen.bytes() * n_tokens);
+  }
 }
 
 TEST_F(ForwardSparse, LongPassesAreDenseUnlessAsked) {

@@ -47,6 +47,7 @@ class Parser {
     sidecar_.layers.resize(base.n_layer);
     for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i]);
     heads();
+    screen();
     return std::move(sidecar_);
   }
 
@@ -76,12 +77,12 @@ class Parser {
     q.n_tokens = m.get_uint("hunch.quality.n_tokens", 0);
   }
 
-  // A tensor of this shape whose type computes. `rows` 0: any number of them, at least 1.
+  // A tensor of this shape whose type computes. `rows` or `cols` 0: any number of them, at least 1.
   const Tensor& tensor(const std::string& name, size_t rows, size_t cols) {
     const Tensor& t = file_.get(name);
-    if (t.shape.size() != 2 || t.shape[0] == 0 || (rows && t.shape[0] != rows) || t.shape[1] != cols)
+    if (t.shape.size() != 2 || t.shape[0] == 0 || t.shape[1] == 0 || (rows && t.shape[0] != rows) || (cols && t.shape[1] != cols))
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}, {}], the file has [{}]", name,
-           rows ? std::to_string(rows) : "any", cols, fmt::join(t.shape, ", "));
+           rows ? std::to_string(rows) : "any", cols ? std::to_string(cols) : "any", fmt::join(t.shape, ", "));
     if (!info(t.dtype).computes)
       fail(ErrorKind::kFormat, "tensor '{}' is {}, which hunch does not compute with", name, name_of(t.dtype));
     return t;
@@ -94,6 +95,16 @@ class Parser {
     if (t.dtype != DType::kI64 || t.shape != want)
       fail(ErrorKind::kFormat, "tensor '{}': expected i64 [{}], the file has {} [{}]", name, fmt::join(want, ", "), name_of(t.dtype), fmt::join(t.shape, ", "));
     return reinterpret_cast<const uint64_t*>(t.data.data());
+  }
+
+  void screen() {
+    if (!file_.find("screen_in.weight")) return;
+    const Tensor& in = tensor("screen_in.weight", 0, 0);
+    const Tensor& out = tensor("screen_out.weight", 0, in.rows());
+    ScreenWeights w{in.view(), out.view(), floats("screen.outside", out.rows()), floats("screen.inside", out.rows()), 0};
+    w.margin = float(file_.meta.get_float("hunch.screen.margin", -1));
+    if (!(w.margin >= 0 && std::isfinite(w.margin))) fail(ErrorKind::kFormat, "'hunch.screen.margin' is {}, expected 0 or more", w.margin);
+    sidecar_.screen = std::make_shared<VocabScreen>(std::move(w));
   }
 
   std::vector<float> floats(const std::string& name, size_t n) {
@@ -224,6 +235,7 @@ SparsePlan Sidecar::plan(double density) const {
     p.smooth.density = std::clamp(point.density, 0.0f, 1.0f);
     if (l.method == SmoothMethod::kTeal) p.smooth.inputs = l.inputs[points[i]];
   }
+  plan.screen = screen.get();
   return plan;
 }
 
@@ -274,13 +286,21 @@ void check_methods(const Sidecar& sidecar, const ModelConfig& c) {
            name_of(sidecar.layers[l].method), l);
 }
 
+void check_screen(const Sidecar& sidecar, const ModelConfig& c) {
+  const VocabScreen* screen = sidecar.screen.get();
+  const size_t n_in = c.n_embd_word ? c.n_embd_word : c.n_embd;
+  if (screen && (screen->n_vocab() != c.n_vocab || screen->n_in() != n_in))
+    fail(ErrorKind::kFormat, "the sidecar's screen is of {} tokens and width {}, the model has {} and {}", screen->n_vocab(), screen->n_in(), c.n_vocab, n_in);
+}
+
 }  // namespace
 
 void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
   const SidecarBase& b = sidecar.base;
   if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) {
     check_methods(sidecar, c);
-    return check_heads(sidecar, c);
+    check_heads(sidecar, c);
+    return check_screen(sidecar, c);
   }
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
        describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),

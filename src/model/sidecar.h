@@ -53,6 +53,7 @@ struct Sidecar {
   SidecarBase base;
   std::vector<SidecarLayer> layers;  // [n_layer]
   bool lazy_keys = false;            // SparsePlan::lazy_keys
+  std::shared_ptr<const VocabScreen> screen;  // none: every logit is computed
   SidecarQuality quality;
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 

@@ -173,6 +173,29 @@ TEST_F(SidecarTest, RefusesHeadsThatContradictThemselves) {
   });
 }
 
+TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
+  EXPECT_FALSE(open_sidecar(write()).screen);
+  std::vector<float> in(8 * 32, 0.5f), out(100 * 8, 0.25f);
+  sidecar_.screen = std::make_shared<VocabScreen>(
+      ScreenWeights{weight_view({in.data(), 8, 32}), weight_view({out.data(), 100, 8}), std::vector<float>(100, 0.1f), std::vector<float>(100, 0.2f), 5});
+  const Sidecar read = open_sidecar(write());
+  ASSERT_TRUE(read.screen);
+  EXPECT_EQ(read.plan().screen, read.screen.get());
+  EXPECT_EQ(read.screen->weights().margin, 5);
+  EXPECT_EQ(read.screen->weights().inside[99], 0.2f);
+  EXPECT_EQ(read.screen->bytes(), sidecar_.screen->bytes());
+  const auto expect = [&](const char* says, const std::function<void(ModelFile&)>& change) {
+    const std::string message = refused(change);
+    EXPECT_NE(message.find(says), message.npos) << message;
+  };
+  expect("margin", [](ModelFile& f) { f.meta.set("hunch.screen.margin", -1.0); });
+  expect("expected shape", [](ModelFile& f) {
+    for (Tensor& t : f.tensors)
+      if (t.name == "screen_out.weight") t.shape = {200, 4};
+  });
+  expect("screen.outside", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "screen.outside"; }); });
+}
+
 TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {
   const SparsePlan calibrated = sidecar_.plan();
   EXPECT_EQ(calibrated.layers[0].threshold, 0.5f);

@@ -145,6 +145,14 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
   meta.set("hunch.mlp.input", MetaArray(inputs));
   meta.set("hunch.mlp.point", MetaArray(points));
   add_heads(sidecar, meta, tensors);
+  if (sidecar.screen) {
+    const ScreenWeights& w = sidecar.screen->weights();
+    tensors.add("screen_in.weight", w.W_in);
+    tensors.add("screen_out.weight", w.W_out);
+    tensors.add("screen.outside", w.outside, {w.outside.size()});
+    tensors.add("screen.inside", w.inside, {w.inside.size()});
+    meta.set("hunch.screen.margin", double(w.margin));
+  }
   write_gguf(path, meta, tensors.list());
 }
 

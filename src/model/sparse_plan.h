@@ -6,6 +6,7 @@
 #include "kernels/column_blocks.h"
 #include "model/smooth_plan.h"
 #include "select/predictor.h"
+#include "select/vocab_screen.h"
 
 namespace hunch {
 
@@ -51,6 +52,7 @@ struct SparsePlan {
       if (l.smooth.method == method) return true;
     return false;
   }
+  const VocabScreen* screen = nullptr;  // guesses the logits, of which the likely best are then computed; none: all are
 };
 
 }  // namespace hunch

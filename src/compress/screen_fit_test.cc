@@ -1,0 +1,82 @@
+#include "compress/screen_fit.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+// Exact logits and final states of some tokens.
+struct Dense : ForwardObserver {
+  void on_final(MatView<const float> x) override { states.insert(states.end(), x.data, x.data + x.rows * x.cols); }
+  std::vector<float> states;
+};
+
+TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
+  const Engine engine = load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {2});
+  std::mt19937 rng(1);
+  std::vector<int32_t> ids(1800);  // noise: final states spread more widely than those of a text
+  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
+  const std::span<const int32_t> all(ids);
+  const ScreenFit fit = fit_screen(engine, all.first(1000), all.subspan(1000, 300), all.subspan(1300, 200));
+  EXPECT_LE(fit.bytes, fit.full_bytes);
+  if (!fit.screen) GTEST_SKIP() << "no screen saves a fifth on noise";
+  EXPECT_LT(fit.bytes, 0.8 * fit.full_bytes);
+  EXPECT_EQ(fit.n_checked, 200u);
+  EXPECT_EQ(fit.n_same, 200u);
+  ContextOptions options;
+  options.mode = Mode::kDense;
+  Context context(engine, options);
+  Dense watch;
+  context.forward().observer = &watch;
+  std::vector<size_t> best;
+  context.append_all(all.subspan(1500, 300), [&](size_t, MatView<const float> logits) {
+    for (size_t t = 0; t < logits.rows; ++t) best.push_back(argmax(logits.row(t)));
+  });
+  ThreadPool pool(1);
+  ScreenScratch scratch;
+  Selection shortlist;
+  std::vector<float> guess(engine.config().n_vocab);
+  size_t missed = 0;
+  for (size_t t = 0; t < best.size(); ++t) {
+    const std::span<const float> x = std::span(watch.states).subspan(t * fit.screen->n_in(), fit.screen->n_in());
+    fit.screen->guess(pool, x, engine.model->weights().output.bias, guess, shortlist, scratch);
+    missed += !shortlist.is_all() && !std::ranges::binary_search(shortlist.rows(), uint32_t(best[t]));
+  }
+  EXPECT_EQ(missed, 0u);
+
+  // Greedy answers are the same with it, for fewer bytes; who asks for log-probabilities gets the model's own.
+  SparsePlan plan;
+  plan.layers.resize(engine.config().n_layer);
+  const auto answer = [&](const VocabScreen* screen, bool log_probs, std::vector<float>& got) {
+    plan.screen = screen;
+    ContextOptions sparse;
+    sparse.mode = Mode::kSparse;
+    sparse.plan = &plan;
+    Context c(engine, sparse);
+    GenerateOptions greedy;
+    greedy.n_tokens = 40;
+    greedy.ignore_end = true;
+    greedy.sampler.temperature = 0;
+    greedy.log_probs = log_probs;
+    return generate(engine, c, all.first(20), greedy, [&](const GeneratedToken& token) {
+      got.push_back(token.log_prob);
+      return true;
+    });
+  };
+  std::vector<float> plain_log_probs, log_probs, none;
+  const Generated plain = answer(nullptr, true, plain_log_probs), screened = answer(fit.screen.get(), false, none),
+                  asked = answer(fit.screen.get(), true, log_probs);
+  EXPECT_EQ(screened.ids, plain.ids);
+  EXPECT_LT(screened.stats.weight_bytes, plain.stats.weight_bytes);
+  EXPECT_EQ(asked.stats.weight_bytes, plain.stats.weight_bytes);
+  EXPECT_EQ(log_probs, plain_log_probs);
+  EXPECT_EQ(none[0], 0.0f);
+}
+
+}  // namespace
+}  // namespace hunch

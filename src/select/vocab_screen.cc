@@ -1,0 +1,57 @@
+#include "select/vocab_screen.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+
+VocabScreen::VocabScreen(ScreenWeights weights) : w_(std::move(weights)) {
+  HUNCH_CHECK(w_.W_in.rows == w_.W_out.cols && w_.outside.size() == n_vocab() && w_.inside.size() == n_vocab(),
+              "[{}, {}] and [{}, {}] with {} and {} deviations", w_.W_in.rows, w_.W_in.cols, w_.W_out.rows, w_.W_out.cols, w_.outside.size(),
+              w_.inside.size());
+}
+
+size_t VocabScreen::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + 2 * n_vocab() * sizeof(float); }
+
+VocabScreen::Norms VocabScreen::project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
+                                        ScreenScratch& scratch) const {
+  HUNCH_CHECK(x.size() == n_in() && logits.size() == n_vocab(), "{} inputs, {} logits for [{}, {}]", x.size(), logits.size(), n_vocab(), n_in());
+  const MatView<float> hidden(scratch.hidden.get<float>(rank()).data(), 1, rank());
+  const MatmulTask in{w_.W_in, {}, hidden};
+  matmul(pool, {x.data(), 1, x.size()}, {&in, 1}, scratch.matmul);
+  const MatmulTask out{w_.W_out, bias, {logits.data(), 1, logits.size()}};
+  matmul(pool, hidden, {&out, 1}, scratch.matmul);
+  const float inside = dot(hidden.row(0), hidden.row(0));
+  return {std::sqrt(std::max(dot(x, x) - inside, 0.0f)), std::sqrt(inside)};
+}
+
+void VocabScreen::guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, Selection& shortlist,
+                        ScreenScratch& scratch) const {
+  const Norms norms = project(pool, x, bias, logits, scratch);
+  const Norms reach{w_.margin * norms.outside, w_.margin * norms.inside};
+  // Lanes of their own, so that the loop is a SIMD one.
+  constexpr size_t kLanes = 16;
+  float best[kLanes];
+  std::ranges::fill(best, -std::numeric_limits<float>::infinity());
+  const size_t n = n_vocab(), whole = n / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes)
+    for (size_t j = 0; j < kLanes; ++j) {
+      const float low = logits[i + j] - deviation(i + j, reach);
+      best[j] = best[j] < low ? low : best[j];
+    }
+  for (size_t i = whole; i < n; ++i) best[0] = std::max(best[0], logits[i] - deviation(i, reach));
+  const float least = *std::ranges::max_element(best);
+  std::vector<uint32_t>& rows = shortlist.refill(n);
+  for (size_t i = 0; i < n; ++i) {
+    if (logits[i] + deviation(i, reach) < least) continue;
+    if (rows.size() == std::max<size_t>(n / 8, 1)) return shortlist.refill_all(n);
+    rows.push_back(uint32_t(i));
+  }
+  if (rows.empty()) shortlist.refill_all(n);  // a NaN: nothing is above anything
+}
+
+}  // namespace hunch

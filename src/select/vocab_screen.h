@@ -1,0 +1,62 @@
+// Which rows of the vocabulary may hold the largest logit: a cheap guess of all, with a bound on its error.
+#pragma once
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "base/view.h"
+#include "kernels/matmul.h"
+#include "select/selection.h"
+
+namespace hunch {
+
+struct ScreenWeights {
+  WeightView W_in;   // [rank, n_in]    orthonormal directions, in which most of the inputs lies
+  WeightView W_out;  // [n_vocab, rank] the output rows' parts along them
+  // [n_vocab] deviation of a guess's error: for each unit of norm that the input has outside the directions, and inside
+  // (where only rounding errs).
+  std::vector<float> outside, inside;
+  float margin = 0;  // deviations that an error may reach: the largest that calibration met, and some more
+};
+
+struct ScreenScratch {
+  Scratch hidden;
+  MatmulScratch matmul;
+};
+
+// guess = W_out W_in x. Its error in row i is taken for at most b_i = margin * (outside_i * |x outside| + inside_i * |W_in x|).
+// Whatever row has the largest exact logit is then among those with guess_i + b_i >= max_j (guess_j - b_j): the shortlist.
+// Views only; immutable.
+class VocabScreen {
+ public:
+  // The matrices must outlive the screen. Shapes are checked: HUNCH_CHECK.
+  explicit VocabScreen(ScreenWeights weights);
+
+  // Guesses the logits of one input and lists the rows to compute exactly: all of them where an eighth of the
+  // vocabulary would not do.
+  //
+  //   x       [n_in]
+  //   bias    [n_vocab] of the output projection, or empty
+  //   logits  [n_vocab] written
+  void guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, Selection& shortlist,
+             ScreenScratch& scratch) const;
+
+  // The guesses alone, without bias, and the norms of the input's two parts.
+  struct Norms {
+    float outside, inside;
+  };
+  Norms project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, ScreenScratch& scratch) const;
+  // Deviation of row i's error for an input of these norms.
+  float deviation(size_t i, Norms norms) const { return w_.outside[i] * norms.outside + w_.inside[i] * norms.inside; }
+
+  size_t n_in() const { return w_.W_in.cols; }
+  size_t n_vocab() const { return w_.W_out.rows; }
+  size_t rank() const { return w_.W_in.rows; }
+  size_t bytes() const;
+  const ScreenWeights& weights() const { return w_; }
+
+ private:
+  ScreenWeights w_;
+};
+
+}  // namespace hunch
