@@ -48,23 +48,21 @@ int logits(const LogitsFlags& flags) {
     file.emplace(flags.out);
     file->write(npy_header(ids.size(), n_vocab));
   }
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  // A row is written as soon as it is there: all of them may be gigabytes.
+  const bool prints_rows = flags.model.json && !file;
   context.append_all(ids, [&](size_t first, MatView<const float> logits) {
+    if (prints_rows && first == 0) print(fmt::format("{{\"n_vocab\":{},\"ids\":{},\"logits\":[", n_vocab, nlohmann::json(ids).dump()));
     for (size_t i = 0; i < logits.rows; ++i) {
       if (file) file->write(std::as_bytes(logits.row(i)));
-      if (flags.model.json) rows.push_back(std::vector<float>(logits.row(i).begin(), logits.row(i).end()));
+      if (prints_rows) print((first + i ? "," : "") + nlohmann::json(logits.row(i)).dump());
     }
     if (!file && !flags.model.json) print_best(engine, ids, first, logits);
   });
   if (file) file->commit();
-  if (flags.model.json) {
-    nlohmann::ordered_json json = {{"n_vocab", n_vocab}, {"ids", ids}};
-    if (file) {
-      json["out"] = flags.out;
-    } else {
-      json["logits"] = std::move(rows);
-    }
-    print_json(json);
+  if (prints_rows) {
+    print("]}\n");
+  } else if (flags.model.json) {
+    print_json({{"n_vocab", n_vocab}, {"ids", ids}, {"out", flags.out}});
   } else if (file && !flags.model.quiet) {
     note(fmt::format("wrote {}: float32 [{}, {}]", flags.out, ids.size(), n_vocab));
   }

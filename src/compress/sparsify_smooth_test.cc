@@ -179,6 +179,21 @@ TEST_P(SmoothTest, RefusesWhatItCannotDo) {
   EXPECT_THROW(sparsify_smooth(engine, text(1400), GetParam(), at(-1)), Error);
 }
 
+// Random weights, from another implementation's checkpoint: nothing is planted here.
+TEST_P(SmoothTest, TheGoldenLlamaHasItsPrice) {
+  const Engine engine = load_engine(fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / "llama_mha", {2});
+  std::mt19937 rng(3);
+  std::vector<int32_t> ids(1300);
+  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
+  const SparsifyReport report = sparsify_smooth(engine, ids, GetParam(), at(0.6));
+  EXPECT_TRUE(report.met);
+  const CompareRow &dense = report.rows.front(), &sparse = report.rows.back();
+  EXPECT_LT(sparse.bytes_per_token, 0.95 * dense.bytes_per_token);
+  EXPECT_NEAR(sparse.density_mlp, 0.6, 0.1);
+  EXPECT_GT(sparse.kl, 0);
+  EXPECT_LT(sparse.kl, 0.5);
+}
+
 INSTANTIATE_TEST_SUITE_P(Methods, SmoothTest, ::testing::Values(SmoothMethod::kCats, SmoothMethod::kGriffin, SmoothMethod::kTeal),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 

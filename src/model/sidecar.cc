@@ -280,10 +280,13 @@ void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
 }
 
 void check_methods(const Sidecar& sidecar, const ModelConfig& c) {
-  for (size_t l = 0; l < c.n_layer; ++l)
+  for (size_t l = 0; l < c.n_layer; ++l) {
+    if (sidecar.layers[l].method == SmoothMethod::kTeal && sidecar.layers[l].heads.groups)
+      fail(ErrorKind::kFormat, "the sidecar wants both teal and chosen heads in layer {}, expected one of them; make it anew with `hunch sparsify`", l);
     if (sidecar.layers[l].method != SmoothMethod::kNone && c.has_experts(l))
       fail(ErrorKind::kFormat, "the sidecar wants {} in layer {}, which has experts; make it anew with `hunch sparsify`",
            name_of(sidecar.layers[l].method), l);
+  }
 }
 
 void check_screen(const Sidecar& sidecar, const ModelConfig& c) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -283,6 +284,25 @@ TEST_F(SidecarTest, IsRefusedByLayersOfExperts) {
     FAIL() << "accepted";
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("cats in layer 1"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(SidecarTest, TealAndChosenHeadsExcludeEachOther) {
+  std::vector<float> weights(64, 1.0f);
+  ModelFile model;
+  model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
+  ModelConfig config;
+  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.n_kv_head = 4;
+  sidecar_.base.fingerprint = tensor_fingerprint(model);
+  const auto layer = std::ranges::find_if(sidecar_.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
+  ASSERT_NE(layer, sidecar_.layers.end());
+  check_sidecar(sidecar_, model, config);
+  layer->method = SmoothMethod::kTeal;
+  try {
+    check_sidecar(sidecar_, model, config);
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("teal and chosen heads"), std::string::npos) << e.what();
   }
 }
 
