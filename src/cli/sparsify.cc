@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "compress/fit_store.h"
 
 namespace hunch::cli {
 namespace {
@@ -168,7 +169,7 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
 
 int sparsify(const SparsifyFlags& flags) {
   if (flags.text.empty()) fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
-  const SparsifyOptions options = options_of(flags);
+  SparsifyOptions options = options_of(flags);
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
   // Enough of the text for the tokens that will be used: tokenising megabytes for nothing takes longer than tracing.
@@ -176,12 +177,19 @@ int sparsify(const SparsifyFlags& flags) {
   const std::vector<int32_t> ids = engine.need_tokenizer().encode(std::string_view(text).substr(0, n_bytes));
   print_first_line(engine, flags.model, {}, 0, 0);
   const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
+  options.finished = out + ".partial";
   SparsifyReport report;
-  {
+  try {
     ProgressBar bar(!flags.model.quiet);
     report = sparsify(engine, ids, options, bar.progress());
+  } catch (const Error& e) {
+    std::error_code ec;
+    if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))
+      note(fmt::format("the layers that were finished are in {}: the same command goes on from there", options.finished.string()));
+    throw;
   }
   write_sidecar(out, report.sidecar);
+  FitStore::clear(options.finished);
   if (flags.model.json) {
     print_json(report_json(report, out));
   } else {

@@ -58,8 +58,8 @@ std::vector<Verb> changing_verbs() {
                   "gate is small, griffin keeps those that the prompt used most, teal drops small inputs of every product; "
                   "auto: predict for ReLU models, cats for others");
          g.section("Predictors");
-         g.choice("--predictor", f->predictor, {"auto", "lowrank", "svd", "signs", "hot"},
-                  "lowrank: trained two-layer classifiers; svd: their closed form, untrained; signs: one bit per weight; hot: the same neurons for "
+         g.choice("--predictor", f->predictor, {"auto", "lowrank", "lowrank_relu", "svd", "signs", "hot"},
+                  "lowrank: trained two-layer classifiers, lowrank_relu: with a ReLU between the layers; svd: their closed form, untrained; signs: one bit per weight; hot: the same neurons for "
                   "every token; auto: for each layer whichever loses least for its bytes");
          g.count("--rank", f->rank, "N", "of lowrank and svd; 0: several, chosen likewise");
          g.choice("--look-ahead", f->look_ahead, {"none", "attention"},

@@ -51,23 +51,34 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
   const auto wanted = [&](const char* kind) { return options.predictor == "auto" || options.predictor == kind; };
   if (wanted("hot")) add("hot", make_hot_set(statistics, trace.n_embd));
   if (wanted("signs")) add("signs", make_sign_predictor(pool, first, trace, n_train, statistics));
-  if (!wanted("lowrank") && !wanted("svd")) return fit;
+  if (!wanted("lowrank") && !wanted("lowrank_relu") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
   const LowRankBasis basis = fit_basis(pool, first, neuron_norms(mlp), trace, n_train, ranks.back());
-  const auto add_low_rank = [&](const char* kind, LowRankFit low_rank) {
+  const auto add_low_rank = [&](const char* kind, LowRankFit low_rank, bool relu = false) {
     add_value(statistics, low_rank.bias);
     for (DType dtype : {DType::kQ8_0, DType::kQ4_0})
-      add(fmt::format("{} {} {}", kind, low_rank.rank(), name_of(dtype)), make_low_rank(low_rank, dtype, false));
+      add(fmt::format("{} {} {}", kind, low_rank.rank(), name_of(dtype)), make_low_rank(low_rank, dtype, relu));
+  };
+  const auto train = [&](LowRankFit& low_rank, bool relu) {
+    TrainOptions train_options;
+    train_options.n_epochs = options.n_epochs;
+    train_options.relu = relu;
+    train_low_rank(pool, low_rank, trace, n_train, train_options, tell);
   };
   for (size_t rank : ranks) {
     LowRankFit low_rank = truncate(basis, rank);
     if (wanted("svd")) add_low_rank("svd", low_rank);
     if (!wanted("lowrank")) continue;
-    TrainOptions train;
-    train.n_epochs = options.n_epochs;
-    train_low_rank(pool, low_rank, trace, n_train, train, tell);
+    train(low_rank, false);
     add_low_rank("lowrank", std::move(low_rank));
+  }
+  // The hidden ReLU, whose training is as long again, is tried at the largest rank only, unless asked for.
+  if (!wanted("lowrank_relu") || ranks.back() < 2) return fit;
+  for (size_t rank : options.predictor == "auto" ? std::vector{ranks.back()} : ranks) {
+    LowRankFit low_rank = rectified(truncate(basis, rank / 2));
+    train(low_rank, true);
+    add_low_rank("lowrank_relu", std::move(low_rank), true);
   }
   return fit;
 }

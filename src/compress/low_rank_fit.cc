@@ -152,4 +152,20 @@ LowRankFit truncate(const LowRankBasis& basis, size_t rank) {
   return fit;
 }
 
+LowRankFit rectified(const LowRankFit& linear) {
+  const size_t rank = linear.rank();
+  LowRankFit fit{Matrix(2 * rank, linear.in.cols), Matrix(linear.out.rows, 2 * rank), linear.bias};
+  for (size_t r = 0; r < rank; ++r)
+    for (size_t i = 0; i < linear.in.cols; ++i) {
+      fit.in.row(r)[i] = linear.in.row(r)[i];
+      fit.in.row(rank + r)[i] = -linear.in.row(r)[i];
+    }
+  for (size_t k = 0; k < linear.out.rows; ++k)
+    for (size_t r = 0; r < rank; ++r) {
+      fit.out.row(k)[r] = linear.out.row(k)[r];
+      fit.out.row(k)[rank + r] = -linear.out.row(k)[r];
+    }
+  return fit;
+}
+
 }  // namespace hunch

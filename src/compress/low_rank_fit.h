@@ -40,4 +40,8 @@ LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const fl
 // over the standard deviation of its error, as the logistic function of slope 1.7 is close to the normal's.
 LowRankFit truncate(const LowRankBasis& basis, size_t rank);
 
+// The same scores with a ReLU between the matrices, for twice the rank: each hidden value and its negative. Where training
+// of the variant with a hidden ReLU begins.
+LowRankFit rectified(const LowRankFit& linear);
+
 }  // namespace hunch

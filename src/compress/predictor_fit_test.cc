@@ -125,6 +125,22 @@ TEST(Trainer, LearnsFromNoiseAndFavoursRecall) {
   EXPECT_GT(recall, 0.95);
 }
 
+TEST(Trainer, AHiddenReluBeginsAtTheClosedFormAndLearnsToo) {
+  ThreadPool pool(2);
+  const Layer layer;
+  const LowRankFit linear = truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), kTrue / 2);
+  LowRankFit fit = rectified(linear);
+  EXPECT_EQ(fit.rank(), 2 * linear.rank());
+  const auto before = accuracy(pool, *make_low_rank(fit, DType::kF32, true), layer.trace);
+  EXPECT_NEAR(before.first, accuracy(pool, *make_low_rank(linear, DType::kF32, false), layer.trace).first, 1e-4);
+  TrainOptions options;
+  options.n_epochs = 10;
+  options.batch = 128;
+  options.relu = true;
+  const TrainReport report = train_low_rank(pool, fit, layer.trace, kTokens, options);
+  EXPECT_LT(report.loss, report.loss_before);
+}
+
 TEST(Trainer, NeverReturnsWorseThanItGot) {
   ThreadPool pool(1);
   const Layer layer;

@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "compress/budget_check.h"
+#include "compress/fit_store.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "compress/sparsify_smooth.h"
@@ -76,34 +77,54 @@ class Sparsifier {
       fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options_.max_ppl_increase);
   }
 
-  // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds.
+  // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds; none that an earlier, interrupted run has
+  // finished.
   void fit() {
+    fits_.resize(c_.n_layer);
+    head_fits_.resize(c_.n_layer);
+    std::vector<bool> done(c_.n_layer);
+    std::optional<FitStore> store;
+    if (!options_.finished.empty()) {
+      store.emplace(options_.finished, fit_key(engine_.model->file(), traced_ids_, n_train_, options_));
+      for (size_t l = 0; l < c_.n_layer; ++l)
+        if (std::optional<StoredFit> found = store->load(l, c_)) {
+          fits_[l] = std::move(found->neurons);
+          head_fits_[l] = std::move(found->heads);
+          done[l] = true;
+        }
+      if (const auto n = std::ranges::count(done, true))
+        report_.notes.push_back(fmt::format("{} of {} layers were finished by an earlier run", n, c_.n_layer));
+    }
     const bool heads = selects_heads();
     const uint64_t per_token = trace_bytes_per_token(c_, options_.input) + (heads ? head_trace_bytes_per_token(c_) : 0);
     const uint64_t per_layer = per_token * traced_ids_.size();
     const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
     const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
-    for (size_t first = 0; first < c_.n_layer; first += at_once) {
+    for (size_t first = 0, end; first < c_.n_layer; first = end) {
+      for (end = first; end < c_.n_layer && done[end] == done[first] && (done[first] || end - first < at_once);) ++end;
+      if (done[first]) continue;
       MlpTraceOptions trace_options;
       trace_options.first_layer = first;
-      trace_options.n_layers = std::min(at_once, c_.n_layer - first);
+      trace_options.n_layers = end - first;
       trace_options.input = options_.input;
       std::optional<HeadRecorder> recorder;
       if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, traced_ids_.size());
       std::vector<MlpTrace> traces = trace_mlps(engine_, traced_ids_, trace_options, progress_, recorder ? &*recorder : nullptr);
-      for (MlpTrace& trace : traces) {
-        fits_.push_back(fit_layer(engine_, trace, n_train_, options_, progress_));
-        if (!fits_.back().note.empty()) report_.notes.push_back(fits_.back().note);
-        trace = {};
-      }
-      if (!heads) continue;
-      for (HeadTrace& trace : recorder->take()) {
-        head_fits_.push_back(fit_heads(engine_, trace, n_train_, options_.heads == HeadMode::kLazy));
-        if (progress_) progress_("heads", head_fits_.size(), c_.n_layer);
-        trace = {};
+      std::vector<HeadTrace> head_traces;
+      if (heads) head_traces = recorder->take();
+      for (size_t i = 0; i < traces.size(); ++i) {
+        const size_t l = first + i;
+        fits_[l] = fit_layer(engine_, traces[i], n_train_, options_, progress_);
+        traces[i] = {};
+        if (heads) {
+          head_fits_[l] = fit_heads(engine_, head_traces[i], n_train_, options_.heads == HeadMode::kLazy);
+          head_traces[i] = {};
+        }
+        if (store) store->save(l, {fits_[l], head_fits_[l]}, c_);
       }
     }
-    head_fits_.resize(c_.n_layer);
+    for (const LayerFit& f : fits_)
+      if (!f.note.empty()) report_.notes.push_back(f.note);
   }
 
   bool selects_heads() const { return options_.heads != HeadMode::kOff && can_select_heads(c_) && c_.n_kv_head > 1; }

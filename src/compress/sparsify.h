@@ -1,5 +1,6 @@
 // From a model and a text to a sidecar: trace, fit predictors, choose among them, set their thresholds to a budget.
 #pragma once
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct SparsifyOptions {
   size_t max_tokens = 50000;    // of the text; at most 400,000
   // auto | predict | cats | griffin | teal; auto: predict where the activation has exact zeros, else cats
   std::string method = "auto";
-  std::string predictor = "auto";  // auto | lowrank | svd | signs | hot
+  std::string predictor = "auto";  // auto | lowrank | lowrank_relu | svd | signs | hot
   PredictorInput input = PredictorInput::kMlp;
   size_t rank = 0;              // of lowrank and svd; 0: several, chosen by what they give for their bytes
   size_t n_epochs = 6;          // of training, at most
@@ -32,6 +33,9 @@ struct SparsifyOptions {
   HeadInput head_input = HeadInput::kAttention;
   bool screen = true;           // screen the vocabulary where that saves bytes
   double density = 0;           // mean share of the neurons over all layers, instead of a limit on the perplexity
+  // Of predict: a folder for layers that are finished, where an interrupted run is taken up again (FitStore). The caller
+  // clears it when the result is safe. Empty: none.
+  std::filesystem::path finished;
 };
 
 struct SparsifyLayer {

@@ -80,7 +80,7 @@ Sidecar open_sidecar(const std::filesystem::path& path);
 // fingerprints: milliseconds.
 void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& config);
 
-// Writes atomically.
-void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar);
+// Writes atomically. `more`: further keys, which readers of a sidecar do not look at.
+void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, const Metadata& more = {});
 
 }  // namespace hunch

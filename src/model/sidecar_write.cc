@@ -90,7 +90,7 @@ void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
 
 }  // namespace
 
-void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
+void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, const Metadata& more) {
   const SidecarBase& b = sidecar.base;
   HUNCH_CHECK(sidecar.layers.size() == b.n_layer);
   Metadata meta;
@@ -153,6 +153,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
     tensors.add("screen.inside", w.inside, {w.inside.size()});
     meta.set("hunch.screen.margin", double(w.margin));
   }
+  for (const std::string& key : more.keys()) meta.set(key, *more.find(key));
   write_gguf(path, meta, tensors.list());
 }
 
