@@ -9,21 +9,19 @@
 
 namespace hunch {
 
-void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x,
-                std::span<float> y, Scratch& scratch) {
-  HUNCH_CHECK(x.size() == W.cols && y.size() == rows.size(), "x of {} for {} columns, y of {} for {} rows", x.size(),
-              W.cols, y.size(), rows.size());
-  if (rows.empty()) return;
-  const GemvArgs args{W, rows.data(), nullptr, y.data(), 0};
-  const MatView<const float> X(x.data(), 1, x.size());
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y, Scratch& scratch) {
+  HUNCH_CHECK(X.cols == W.cols && Y.cols == rows.size() && Y.rows == X.rows, "X [{}, {}] for {} columns, Y [{}, {}] for {} rows", X.rows, X.cols,
+              W.cols, Y.rows, Y.cols, rows.size());
+  if (rows.empty() || X.rows == 0) return;
+  const GemvArgs args{W, rows.data(), nullptr, Y.data, Y.row_stride};
   if (info(W.dtype).block_elems == 1) {
     pool.parallel_for(rows.size(), 4, [&](size_t begin, size_t end, size_t) { gemv_float(args, X, begin, end); });
     return;
   }
   QuantizedX shape;
-  shape.n_tokens = 1;
-  shape.n_padded = round_up(x.size(), QuantizedX::kPad);
-  const size_t quantised = round_up(quantized_bytes(1, x.size()), 64);
+  shape.n_tokens = X.rows;
+  shape.n_padded = round_up(X.cols, QuantizedX::kPad);
+  const size_t quantised = round_up(quantized_bytes(X.rows, X.cols), 64);
   const size_t packed_bytes = gemv_int8_packed_bytes(W.dtype, shape);
   std::byte* memory = scratch.get<std::byte>(quantised + packed_bytes).data();
   const QuantizedX qx = quantize(pool, X, memory);
@@ -32,12 +30,20 @@ void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t>
   pool.parallel_for(rows.size(), 4, [&](size_t begin, size_t end, size_t) { gemv_int8(args, qx, packed, begin, end); });
 }
 
-void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a,
-                 std::span<float> y, Scratch& scratch) {
-  HUNCH_CHECK(a.size() == rows.size() && y.size() == W.cols, "a of {} for {} rows, y of {} for {} columns", a.size(),
-              rows.size(), y.size(), W.cols);
-  AxpyArgs args{W, rows.data(), MatView<const float>(a.data(), 1, a.size())};
-  add_rows(pool, args, rows.size(), MatView<float>(y.data(), 1, y.size()), scratch);
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y, Scratch& scratch) {
+  HUNCH_CHECK(A.cols == rows.size() && Y.cols == W.cols && A.rows == Y.rows, "A [{}, {}] for {} rows, Y [{}, {}] for {} columns", A.rows, A.cols,
+              rows.size(), Y.rows, Y.cols, W.cols);
+  AxpyArgs args{W, rows.data(), A};
+  args.skip_zeros = A.rows > 1;  // a single token's list leaves its zeros out
+  add_rows(pool, args, rows.size(), Y, scratch);
+}
+
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y, Scratch& scratch) {
+  gather_dot(pool, W, rows, MatView<const float>(x.data(), 1, x.size()), MatView<float>(y.data(), 1, y.size()), scratch);
+}
+
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a, std::span<float> y, Scratch& scratch) {
+  gather_axpy(pool, W, rows, MatView<const float>(a.data(), 1, a.size()), MatView<float>(y.data(), 1, y.size()), scratch);
 }
 
 }  // namespace hunch

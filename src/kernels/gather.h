@@ -29,8 +29,20 @@ void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t>
 void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a,
                  std::span<float> y, Scratch& scratch);
 
+// The same two for several tokens that share a list of rows; each row is read once for all of them.
+//
+//   Y[t, k] = dot(W[rows[k], :], X[t, :])        X [n_tokens, n_in]    Y [n_tokens, n_rows], written
+//   Y[t, :] += sum_k A[t, k] * W[rows[k], :]     A [n_tokens, n_rows]  Y [n_tokens, n_out], added to
+//
+// The matrices of f32 may be strided. Where A is zero for a few neighbouring rows and tokens the sum is not formed, so that
+// an infinite weight there adds nothing.
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y, Scratch& scratch);
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y, Scratch& scratch);
+
 namespace ref {
 void gather_dot(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y);
 void gather_axpy(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a, std::span<float> y);
+void gather_dot(const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y);
+void gather_axpy(const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y);
 }  // namespace ref
 }  // namespace hunch

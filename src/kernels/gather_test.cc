@@ -55,6 +55,75 @@ void expect_gathers(ThreadPool& pool, DType dtype, size_t n_cols, size_t padding
   }
 }
 
+// Several tokens share the list; every other row is zero for most of them, as in the union of what they activate.
+void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n_cols, size_t padding) {
+  constexpr uint32_t kRows = 41;
+  const TestMatrix W = random_matrix(dtype, kRows, n_cols, padding, uint32_t(n_cols));
+  const size_t x_stride = n_cols + 3;
+  const std::vector<float> x = normal_values(n_tokens * x_stride, 5);
+  const MatView<const float> X(x.data(), n_tokens, n_cols, x_stride);
+  Scratch scratch;
+  for (const std::vector<uint32_t>& ids : some_ids(kRows)) {
+    SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " + std::to_string(ids.size()) + " tokens " +
+                 std::to_string(n_tokens) + " threads " + std::to_string(pool.n_threads()));
+    const size_t k_stride = ids.size() + 5;
+    std::vector<float> got(n_tokens * k_stride, 777.0f);
+    gather_dot(pool, W.view, ids, X, MatView<float>(got.data(), n_tokens, ids.size(), k_stride), scratch);
+    for (size_t t = 0; t < n_tokens; ++t) {
+      const std::vector<float> seen = input_as_seen(dtype, X.row(t));
+      std::vector<float> want(ids.size());
+      ref::gather_dot(W.view, ids, seen, want);
+      for (size_t k = 0; k < ids.size(); ++k) ASSERT_NEAR(got[t * k_stride + k], want[k], tolerance(W, ids[k], seen)) << t << ", " << k;
+      for (size_t k = ids.size(); k < k_stride; ++k) ASSERT_EQ(got[t * k_stride + k], 777.0f) << "beyond the row " << t;
+    }
+
+    std::vector<float> a = normal_values(n_tokens * k_stride, 6);
+    for (size_t t = 0; t < n_tokens; ++t)
+      for (size_t k = 0; k < ids.size(); ++k)
+        if ((k / 8 + t / 4) % 2) a[t * k_stride + k] = 0;
+    const MatView<const float> A(a.data(), n_tokens, ids.size(), k_stride);
+    const std::vector<float> before = normal_values(n_tokens * x_stride, 7);
+    std::vector<float> y = before, sum = before;
+    gather_axpy(pool, W.view, ids, A, MatView<float>(y.data(), n_tokens, n_cols, x_stride), scratch);
+    ref::gather_axpy(W.view, ids, A, MatView<float>(sum.data(), n_tokens, n_cols, x_stride));
+    for (size_t t = 0; t < n_tokens; ++t)
+      for (size_t c = 0; c < x_stride; ++c) {
+        const size_t at = t * x_stride + c;
+        float bound = std::fabs(before[at]);
+        for (size_t k = 0; c < n_cols && k < ids.size(); ++k) bound += std::fabs(A.row(t)[k]) * W.magnitude[ids[k] * n_cols + c];
+        ASSERT_NEAR(y[at], sum[at], c < n_cols ? 1e-6f * bound : 0) << t << ", " << c;
+      }
+  }
+}
+
+TEST(Gather, SeveralTokensMatchReferenceOnEveryTarget) {
+  ThreadPool pool(2);
+  for_each_target([&] {
+    for (const DType dtype : kAll)
+      for (const size_t n_cols : some_columns(dtype))
+        for (const size_t n_tokens : {3, 6}) expect_gathers_for(n_tokens, pool, dtype, n_cols, 10);
+  });
+}
+
+TEST(Gather, SeveralTokensMatchReferenceForEveryNumberOfThreads) {
+  for (const size_t n_threads : {1, 3}) {
+    ThreadPool pool(n_threads);
+    for (const DType dtype : kAll) expect_gathers_for(13, pool, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+  }
+}
+
+TEST(Gather, NoTokensAndNoRowsChangeNothing) {
+  ThreadPool pool(2);
+  Scratch scratch;
+  const TestMatrix W = random_matrix(DType::kQ8_0, 8, 64, 0, 1);
+  std::vector<float> y(128, 3.0f);
+  gather_axpy(pool, W.view, {}, MatView<const float>(y.data(), 2, 0), MatView<float>(y.data(), 2, 64), scratch);
+  gather_dot(pool, W.view, {}, MatView<const float>(y.data(), 2, 64), MatView<float>(y.data(), 2, 0), scratch);
+  const std::vector<uint32_t> ids{1, 4};
+  gather_dot(pool, W.view, ids, MatView<const float>(y.data(), 0, 64), MatView<float>(y.data(), 0, 2), scratch);
+  EXPECT_EQ(y, std::vector<float>(128, 3.0f));
+}
+
 TEST(Gather, MatchesReferenceOnEveryTarget) {
   ThreadPool pool(2);
   for_each_target([&] {

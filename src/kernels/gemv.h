@@ -36,6 +36,7 @@ struct AxpyArgs {
   MatView<const float> A;         // [n_tokens, n_positions]
   float* y = nullptr;             // y[t * y_stride + column]
   size_t y_stride = 0;
+  bool skip_zeros = false;  // does nothing where A is zero for all rows and tokens that are added together
 };
 void gemv_axpy(const AxpyArgs& args, size_t begin, size_t end);
 

@@ -133,6 +133,10 @@ void AddGroup(const AxpyArgs& args, size_t i, size_t n, const std::byte* const* 
       for (size_t r = 0; r < 4; ++r) a[r * size_t(T) + size_t(k)] = r < n ? from[r] : 0.0f;
       y[k] = args.y + (t + size_t(k)) * args.y_stride;
     }
+    if (args.skip_zeros && std::all_of(a, a + 4 * T, [](float v) { return v == 0; })) {
+      t += size_t(T);
+      continue;
+    }
     if (T == 4) {
       Rows::template Add<4, 4>(w, ahead, a, args.W.cols, y);
     } else if (T == 2) {

@@ -201,6 +201,10 @@ void AddGroup(const AxpyArgs& args, size_t i, size_t end) {
       for (size_t r = 0; r < R; ++r) a[r * T + k] = args.A.data[(t + k) * args.A.row_stride + i + r];
       y[k] = args.y + (t + k) * args.y_stride;
     }
+    if (args.skip_zeros && std::all_of(a, a + T * R, [](float v) { return v == 0; })) {
+      t += T;
+      continue;
+    }
     if constexpr (R <= 4) {
       if (T == 4) AddRows<Format, R, 4>(w, ahead, a, args.W.cols, y);
     }

@@ -55,4 +55,12 @@ void gather_axpy(const WeightView& W, std::span<const uint32_t> rows, std::span<
   for (size_t c = 0; c < W.cols; ++c) y[c] = float(sum[c]);
 }
 
+void gather_dot(const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y) {
+  for (size_t t = 0; t < X.rows; ++t) gather_dot(W, rows, X.row(t), Y.row(t));
+}
+
+void gather_axpy(const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y) {
+  for (size_t t = 0; t < A.rows; ++t) gather_axpy(W, rows, A.row(t), Y.row(t));
+}
+
 }  // namespace hunch::ref
