@@ -16,6 +16,9 @@ void ForwardStats::add(const ForwardStats& o) {
   weight_bytes += o.weight_bytes;
   kv_bytes += o.kv_bytes;
   predictor_bytes += o.predictor_bytes;
+  for (size_t i = 0; i < kNumRowPaths; ++i) batch_products[i] += o.batch_products[i];
+  union_rows += o.union_rows;
+  union_of += o.union_of;
   const auto sum = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
     if (a.size() < b.size()) a.resize(b.size());
     for (size_t i = 0; i < b.size(); ++i) a[i] += b[i];
@@ -146,6 +149,7 @@ void Forward::begin(const ForwardInput& input) {
 
   input_ = &input;
   bits_ = input.as_alone ? TokenBits::kAsAlone : TokenBits::kFastest;
+  decodes_ = input.as_alone || std::ranges::all_of(input.runs, [](const SequenceRun& r) { return r.n_tokens <= kMaxGatheredTokens; });
   position_.clear();
   first_pos_.clear();
   first_token_.clear();

@@ -1,5 +1,6 @@
 // The forward pass: token ids in, logits out, for any number of sequences at once.
 #pragma once
+#include <array>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "kernels/matmul_ragged.h"
 #include "model/column_weights.h"
 #include "model/model.h"
+#include "model/batch_costs.h"
 #include "model/packed_mlp.h"
 #include "model/sparse_plan.h"
 #include "select/prompt_statistic.h"
@@ -58,6 +60,10 @@ struct ForwardInput {
 struct ForwardStats {
   uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
   uint64_t predictor_bytes = 0;  // part of weight_bytes
+  // Decode batches: products whose rows were chosen for several tokens, by how they were read (RowPath); and of each of
+  // these products the rows that any token needed, of all rows.
+  std::array<uint64_t, kNumRowPaths> batch_products{};
+  uint64_t union_rows = 0, union_of = 0;
   // [n_layer], summed over tokens. Active: not zero, and in sparse mode all that the predictor chose. With TEAL, which
   // leaves out inputs instead of neurons: the MLP's weights, and those that were multiplied.
   std::vector<uint64_t> active_neurons, all_neurons;
@@ -110,16 +116,21 @@ class Forward {
   const SparsePlan* plan = nullptr;  // Mode::kSparse needs one, of the model's layers; outlives the runs
   // Copies by input that CATS and TEAL gather from; without them small values become zeros and every weight is read.
   const ColumnWeights* columns = nullptr;
-  // Sparse mode computes passes of more than a few tokens (prompts) densely. With this, every token is
-  // restricted to its predicted neurons whatever the size of the pass: what decoding would have computed, at
-  // a prompt's speed. For measuring quality.
+  // Sparse mode computes passes with a prompt (a run of more than kMaxGatheredTokens tokens) densely. With this, every
+  // token is restricted to its predicted neurons whatever the size of the pass: what decoding would have computed, at a
+  // prompt's speed. For measuring quality.
   bool predict_every_token = false;
   ForwardObserver* observer = nullptr;
   ForwardStats stats;  // accumulates until the caller clears it
 
-  // Up to this many tokens, each token's own neurons are gathered; beyond it the union of their active
-  // neurons is most of the layer and the dense product reads every row once for all tokens.
+  // A run of up to this many tokens is decoding, a longer one is a prompt. A pass decodes where all its runs do: zeros
+  // are then skipped and, in sparse mode, every token is restricted to its own neurons and heads. Of one run, each
+  // token's own neurons are gathered; several runs are a decode batch, whose rows are read in the fastest of three ways
+  // (RowPath). A pass with a prompt in it is dense, for all its runs.
   static constexpr size_t kMaxGatheredTokens = 4;
+
+  // What decides between the three ways; none: what is measured on the model's own weights.
+  const BatchCosts* batch_costs = nullptr;
 
   // A cache shape that fits the model.
   static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
@@ -156,8 +167,15 @@ class Forward {
   void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
   void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
                       std::span<float> y);
-  bool restricts(size_t n_tokens) const;
-  bool is_few(size_t n_tokens) const { return n_tokens <= kMaxGatheredTokens || input_->as_alone; }
+  bool restricts() const;
+  // Whether each token's own rows are gathered, token after token.
+  bool is_few(size_t n_tokens) const { return input_->as_alone || (decodes_ && n_tokens <= kMaxGatheredTokens); }
+  // Decode batches: forward_batch.cc.
+  bool is_batch(size_t n_tokens) const { return decodes_ && !input_->as_alone && input_->runs.size() > 1 && n_tokens > 1; }
+  bool mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  void finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in, MatView<float> ff_act, MatView<float> out,
+                    bool observed);
+  ChosenRows choose_rows(RowProduct product, const WeightView& W, std::span<const Selection> own);
   // forward_smooth.cc
   bool mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out);
@@ -194,6 +212,9 @@ class Forward {
   Selection active_;
   std::vector<Selection> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
   bool is_predicted_ = false;
+  bool decodes_ = false;  // every run is short
+  std::vector<Selection> kept_rows_, active_rows_;  // [n_tokens] of this layer's MLP, in a batch
+  Selection any_row_;
   // Groups of heads that the plan's predictors chose, [n_tokens], for this layer and for the next: layer l in
   // heads_[l % 2] where heads_layer_[l % 2] == l.
   std::vector<Selection> heads_[2];
@@ -220,6 +241,7 @@ class Forward {
       s_masked_, s_values_, s_sums_;
   std::vector<size_t> kept_;
   MatmulScratch s_matmul_;
+  RowScratch s_rows_of_batch_;
   TokenBits bits_ = TokenBits::kFastest;
 };
 

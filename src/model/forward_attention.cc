@@ -12,7 +12,8 @@
 namespace hunch {
 namespace {
 
-// Up to this many tokens, each token's own heads are computed; more share the dense products.
+// Up to this many tokens, each token's own heads are computed; more share the dense products, and the outputs of heads
+// that a token leaves out become zeros.
 constexpr size_t kMaxSelectingTokens = 4;
 
 template <class With>
@@ -175,8 +176,7 @@ void Forward::finish_heads(MatView<float> x, const NormWeights& n, size_t first_
 
 // Chooses the groups of heads of this layer, if its predictor reads this input, and of the next if that one's does.
 void Forward::select_heads(size_t layer, MatView<const float> attn_in) {
-  if (mode != Mode::kSparse || !input_->selections.empty()) return;
-  if (attn_in.rows > kMaxSelectingTokens && !predict_every_token && !input_->as_alone) return;
+  if (!restricts()) return;
   const auto reads = [&](size_t l, HeadInput input) {
     return l < c_.n_layer && plan->layers[l].heads.groups && plan->layers[l].heads.input == input;
   };

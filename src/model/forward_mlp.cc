@@ -33,14 +33,14 @@ void keep_selected(const Selection& kept, std::span<float> x) {
 
 }  // namespace
 
-// Whether a pass over so many tokens leaves things out: decoding, or all tokens where quality is measured.
-bool Forward::restricts(size_t n_tokens) const {
-  return mode == Mode::kSparse && input_->selections.empty() && (is_few(n_tokens) || predict_every_token);
+// Whether the pass leaves things out: decoding, or all tokens where quality is measured.
+bool Forward::restricts() const {
+  return mode == Mode::kSparse && input_->selections.empty() && (decodes_ || predict_every_token);
 }
 
 // Chooses the neurons that the layer's MLP will compute, if its predictor reads this input.
 void Forward::predict(size_t layer, PredictorInput input, MatView<const float> X) {
-  if (!restricts(X.rows)) return;
+  if (!restricts()) return;
   const LayerPlan& p = plan->layers[layer];
   if (!p.neurons || p.input != input) return;
   const MatView<float> scores = buffer(s_score_, X.rows, p.neurons->n_ff());
@@ -75,7 +75,8 @@ void Forward::count_neurons(size_t layer, uint64_t active, uint64_t all) {
 }
 
 void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
-  if (!mlp_by_neuron(layer, m, mlp_in, out, observed)) mlp_dense(layer, m, mlp_in, out, observed);
+  if (is_batch(mlp_in.rows) ? mlp_batch(layer, m, mlp_in, out, observed) : mlp_by_neuron(layer, m, mlp_in, out, observed)) return;
+  mlp_dense(layer, m, mlp_in, out, observed);
 }
 
 void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic) {

@@ -27,7 +27,7 @@ bool Forward::mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<floa
   const bool sparse = mode == Mode::kSparse && input_->selections.empty();
   const SmoothLayerPlan none, &p = sparse ? plan->layers[layer].smooth : none;
   if (p.method == SmoothMethod::kCats || p.method == SmoothMethod::kTeal) {
-    if (!restricts(mlp_in.rows)) return false;
+    if (!restricts()) return false;
     if (p.method == SmoothMethod::kCats) {
       mlp_cats(layer, m, p.threshold, mlp_in, out);
     } else {
@@ -58,8 +58,20 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
   const size_t n_tokens = mlp_in.rows;
   const MatView<float> act = buffer(s_gate_, n_tokens, m.n_ff), ff_act = buffer(s_up_, n_tokens, m.n_ff);
   linear(mlp_in, m.gate.W ? m.gate : m.up, act);
+  const WeightView W_down_t = m.W_down_t ? m.W_down_t : columns ? columns->layers[layer][InputPart::kNeurons] : WeightView();
+  if (is_batch(n_tokens)) {
+    active_rows_.resize(std::max(active_rows_.size(), n_tokens));
+    pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+      for (size_t t = begin; t < end; ++t) {
+        activate(c_.activation, act.row(t));
+        select_magnitude(act.row(t), threshold, active_rows_[t]);
+        keep_magnitude(act.row(t), threshold);
+      }
+    });
+    for (size_t t = 0; t < n_tokens; ++t) count_neurons(layer, active_rows_[t].size(), m.n_ff);
+    return finish_batch(layer, m, W_down_t, mlp_in, act, out, true);
+  }
   if (is_few(n_tokens)) {
-    const WeightView W_down_t = m.W_down_t ? m.W_down_t : columns ? columns->layers[layer][InputPart::kNeurons] : WeightView();
     for (size_t t = 0; t < n_tokens; ++t) {
       activate(c_.activation, act.row(t));
       select_magnitude(act.row(t), threshold, active_);
@@ -124,7 +136,7 @@ void Forward::mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> m
 // Products that share the input X. Where the layer's plan is TEAL's, only the entries of X above a threshold count: their
 // columns are gathered for a few tokens that have copies by input, else the others become zeros.
 void Forward::project(size_t layer, InputPart part, MatView<const float> X, std::span<const MatmulTask> tasks) {
-  const bool teal = restricts(X.rows) && plan->layers[layer].smooth.method == SmoothMethod::kTeal;
+  const bool teal = restricts() && plan->layers[layer].smooth.method == SmoothMethod::kTeal;
   const float threshold = teal ? plan->layers[layer].smooth.inputs[size_t(part)] : -1.0f;
   if (threshold >= 0 && is_few(X.rows) && columns && columns->layers[layer][part])
     return project_gathered(layer, part, columns->layers[layer][part], threshold, X, tasks);

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/thread_pool.h"
 #include "io/model_file.h"
+#include "model/batch_costs.h"
 #include "model/config.h"
 #include "model/rope_table.h"
 #include "model/weights.h"
@@ -21,6 +22,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
   const RopeTable& rope() const { return rope_; }
+  // What reading a decode batch's rows costs; measured when first asked for, by one thread at a time.
+  const BatchCosts& batch_costs() const { return batch_costs_; }
 
   // The dtype that holds most of the weight bytes, for display.
   DType main_dtype() const;
@@ -32,6 +35,7 @@ class Model {
   ModelConfig config_;
   ModelWeights weights_;
   RopeTable rope_;
+  BatchCosts batch_costs_{weights_};
 };
 
 }  // namespace hunch
