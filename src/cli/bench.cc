@@ -10,6 +10,7 @@
 #include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "engine/bench_batch.h"
 #include "engine/bench_drafts.h"
 #include "kernels/simd_target.h"
 
@@ -26,6 +27,54 @@ Json machine_json(const MachineSpeed& speed) {
           {"memory_bytes", info.memory_bytes},
           {"n_threads", speed.n_threads},
           {"read_gb_per_s", speed.read_gb_per_s}};
+}
+
+Json json_of(const BenchRow& row, const MachineSpeed& machine) {
+  Json json = {{"name", row.name},
+               {"tokens_per_s", row.tokens_per_s},
+               {"tokens_per_s_stddev", row.tokens_per_s_stddev},
+               {"tokens_per_s_median", row.tokens_per_s_median},
+               {"bytes_per_token", row.bytes_per_token},
+               {"gb_per_s", row.gb_per_s},
+               {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}};
+  if (row.speed_up == 0) return json;
+  json["speed_up"] = row.speed_up;
+  json["efficiency"] = row.efficiency;
+  return json;
+}
+
+Json json_of(const BatchCosts::Measured& m) {
+  return {{"product", name_of(m.product)},
+          {"dtype", name_of(m.dtype)},
+          {"n_rows", m.rows},
+          {"n_cols", m.cols},
+          {"n_sequences", m.n_tokens},
+          {"union_share", m.costs.union_break_even(m.rows)},
+          {"own_share", m.costs.own_break_even(m.rows, m.n_tokens)},
+          {"all_us", m.costs.all * 1e6},
+          {"measuring_ms", m.ms}};
+}
+
+// "own 12 %, union 88 %"; empty where no rows were chosen.
+std::string paths_text(const BatchBenchRow& row) {
+  std::string text;
+  for (size_t i = 0; i < kNumRowPaths; ++i)
+    if (row.paths[i] > 0) text += fmt::format("{}{} {:.0f} %", text.empty() ? "" : ", ", name_of(RowPath(i)), 100 * row.paths[i]);
+  return text;
+}
+
+// Where reading the union, or each sequence's own rows, stops being faster than reading all.
+void note_break_evens(const BatchCosts& costs) {
+  const auto measured = costs.measured();
+  if (measured.empty()) return;
+  std::vector<std::vector<std::string>> cells = {{"break-even", "sequences", "union", "own rows", "all rows, us", "measured in, ms"}};
+  for (const BatchCosts::Measured& m : measured)
+    cells.push_back({fmt::format("{} {} x {} {}", name_of(m.product), m.rows, m.cols, name_of(m.dtype)), std::to_string(m.n_tokens),
+                     fmt::format("{:.0f} %", 100 * m.costs.union_break_even(m.rows)), fmt::format("{:.1f} %", 100 * m.costs.own_break_even(m.rows, m.n_tokens)),
+                     fmt::format("{:.0f}", m.costs.all * 1e6), fmt::format("{:.1f}", m.ms)});
+  std::string text = table(cells);
+  text.pop_back();  // note() ends the line
+  note(text);
 }
 
 // Measures afresh, and keeps it.
@@ -57,6 +106,7 @@ int bench(const BenchFlags& flags) {
   if (flags.n_repeats == 0) fail(ErrorKind::kUsage, "--repeats: expected at least 1, found 0");
   if (flags.drafting.any() && flags.text.empty())
     fail(ErrorKind::kUsage, "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
+  if (!flags.batch.empty() && flags.drafting.any()) fail(ErrorKind::kUsage, "--batch: sequences that decode together do not draft; leave out one of the two");
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
@@ -71,12 +121,20 @@ int bench(const BenchFlags& flags) {
   const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine);
   const MachineSpeed machine = machine_speed(*engine.pool, flags.model.quiet);
   std::vector<BenchRow> rows;
-  {
+  const auto generate = flags.batch.empty() ? flags.generate : std::vector<size_t>();
+  if (!flags.prompt.empty() || !generate.empty()) {
     ProgressBar bar(!flags.model.quiet);
     rows = bench(engine, context_options(flags.context),
-                 {flags.prompt, flags.generate, flags.n_repeats, flags.depth, modes,
+                 {flags.prompt, generate, flags.n_repeats, flags.depth, modes,
                   flags.drafting.any() ? std::span<const int32_t>() : text_ids},
                  bar.progress());
+  }
+  std::vector<BatchBenchRow> batched;
+  if (!flags.batch.empty()) {
+    ProgressBar bar(!flags.model.quiet);
+    batched = bench_batch(engine, context_options(flags.context),
+                          {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids}, flags.batch}, bar.progress());
+    for (const BatchBenchRow& row : batched) rows.push_back(row.row);
   }
   std::vector<DraftBenchRow> drafted;
   if (drafting.any()) {
@@ -89,17 +147,16 @@ int bench(const BenchFlags& flags) {
   if (flags.model.json) {
     Json json = {
         {"machine", machine_json(machine)}, {"model", model_json(engine, flags.model)}, {"rows", Json::array()}};
-    for (const BenchRow& row : rows) {
-      json["rows"].push_back({{"name", row.name},
-                              {"tokens_per_s", row.tokens_per_s},
-                              {"tokens_per_s_stddev", row.tokens_per_s_stddev},
-                              {"tokens_per_s_median", row.tokens_per_s_median},
-                              {"bytes_per_token", row.bytes_per_token},
-                              {"gb_per_s", row.gb_per_s},
-                              {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}});
-      if (row.speed_up == 0) continue;
-      json["rows"].back()["speed_up"] = row.speed_up;
-      json["rows"].back()["efficiency"] = row.efficiency;
+    for (const BenchRow& row : rows) json["rows"].push_back(json_of(row, machine));
+    for (size_t i = 0; i < batched.size(); ++i) {
+      Json& row = json["rows"][rows.size() - batched.size() + i];
+      row["n_sequences"] = batched[i].n_sequences;
+      row["union_share"] = batched[i].union_share;
+      for (size_t path = 0; path < kNumRowPaths; ++path) row["paths"][name_of(RowPath(path))] = batched[i].paths[path];
+    }
+    if (!batched.empty()) {
+      json["break_even"] = Json::array();
+      for (const BatchCosts::Measured& m : engine.model->batch_costs().measured()) json["break_even"].push_back(json_of(m));
     }
     for (size_t i = 0; i < drafted.size(); ++i) {
       Json& row = json["rows"][rows.size() - drafted.size() + i];
@@ -111,6 +168,7 @@ int bench(const BenchFlags& flags) {
   }
   std::vector<std::vector<std::string>> cells = {{"row", "tokens/s", "+-", "GB/s", "of bandwidth", "MB/token"}};
   if (modes.size() > 1) cells[0].insert(cells[0].end(), {"speed-up", "efficiency"});
+  if (!batched.empty()) cells[0].insert(cells[0].end(), {"union", "rows read"});
   for (const BenchRow& row : rows) {
     cells.push_back({row.name, fmt::format("{:.2f}", row.tokens_per_s), fmt::format("{:.2f}", row.tokens_per_s_stddev),
                      fmt::format("{:.2f}", row.gb_per_s),
@@ -119,8 +177,13 @@ int bench(const BenchFlags& flags) {
     if (modes.size() > 1)
       cells.back().insert(cells.back().end(), {row.speed_up ? fmt::format("{:.2f}", row.speed_up) : "",
                                                row.speed_up ? fmt::format("{:.2f}", row.efficiency) : ""});
+    if (batched.empty()) continue;
+    const size_t at = cells.size() - 2, first = rows.size() - batched.size();  // batched rows are the last
+    const std::string how = at < first ? "" : paths_text(batched[at - first]);
+    cells.back().insert(cells.back().end(), {how.empty() ? "" : fmt::format("{:.0f} %", 100 * batched[at - first].union_share), how});
   }
-  print(table(cells));
+  print(table(cells, batched.empty() ? std::vector<size_t>() : std::vector<size_t>{cells[0].size() - 1}));
+  if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->batch_costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
     note(fmt::format("{}: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted, {:.2f} times as fast as plain",
                      drafted[i].row.name, drafted[i].tokens_per_pass, drafted[i].acceptance * 100,

@@ -131,6 +131,7 @@ struct BenchFlags {
   ModelFlags model;
   ContextFlags context;
   std::vector<size_t> prompt = {512}, generate = {128};
+  std::vector<size_t> batch;  // sequences that decode together; empty: one, by itself
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
   std::string text;      // what is computed; what drafted rows continue

@@ -75,6 +75,7 @@ std::vector<Verb> measuring_verbs() {
       {"bench", "Measure", "speed of prompt and generation", "MODEL [options]   or   hunch bench --machine",
        "hunch bench model.gguf --prompt 128,512 --generate 64\n"
        "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --depth 64 --generate 64\n"
+       "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --prompt \"\" --generate 32 --batch 1,4,16\n"
        "hunch bench --machine\n",
        [](Grammar& g) {
          auto f = std::make_shared<BenchFlags>();
@@ -82,6 +83,9 @@ std::vector<Verb> measuring_verbs() {
          g.section("What to measure");
          g.counts("--prompt", f->prompt, "LIST", "rows pp: prompts of this many tokens");
          g.counts("--generate", f->generate, "LIST", "rows tg: this many tokens, one by one");
+         g.counts("--batch", f->batch, "LIST",
+                  "rows tg for this many sequences that decode together, each a stretch of the text of its own; with the share "
+                  "of the rows that any of them needs and how they were read");
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");

@@ -12,13 +12,6 @@
 namespace hunch {
 namespace {
 
-std::vector<int32_t> random_ids(size_t n, size_t n_vocab) {
-  std::mt19937_64 rng(1);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % n_vocab);
-  return ids;
-}
-
 struct Job {
   bool prompt;
   size_t n;
@@ -71,6 +64,18 @@ BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, do
   return r;
 }
 
+void compare_with(const BenchRow& reference, BenchRow& row) {
+  row.speed_up = row.tokens_per_s_median / reference.tokens_per_s_median;
+  row.efficiency = row.speed_up / (reference.bytes_per_token / row.bytes_per_token);
+}
+
+std::vector<int32_t> random_ids(size_t n, size_t n_vocab) {
+  std::mt19937_64 rng(1);
+  std::vector<int32_t> ids(n);
+  for (int32_t& id : ids) id = int32_t(rng() % n_vocab);
+  return ids;
+}
+
 std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_options, const BenchOptions& options, const Progress& progress) {
   std::vector<Job> jobs;
   for (size_t n : options.prompt) jobs.push_back({true, n});
@@ -108,13 +113,8 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       std::string name = fmt::format("{}{}", job.prompt ? "pp" : "tg", job.n);
       if (options.depth) name += fmt::format("@d{}", options.depth);
       if (!modes[m].name.empty()) name += " " + modes[m].name;
-      BenchRow row = tallies[m].row(std::move(name));
-      if (modes.size() > 1) {
-        const BenchRow& reference = m == 0 ? row : rows[first];
-        row.speed_up = row.tokens_per_s_median / reference.tokens_per_s_median;
-        row.efficiency = row.speed_up / (reference.bytes_per_token / row.bytes_per_token);
-      }
-      rows.push_back(std::move(row));
+      rows.push_back(tallies[m].row(std::move(name)));
+      if (modes.size() > 1) compare_with(rows[first], rows.back());
     }
   }
   return rows;

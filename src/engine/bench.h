@@ -33,6 +33,11 @@ struct BenchRow {
 // The row of a measurement: `rates` [at least 1] in tokens/s, one of each repeat; bytes, seconds and tokens of all together.
 BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, double seconds, uint64_t n_tokens);
 
+// Sets `row`'s speed-up and efficiency against `reference`, which may be the same.
+void compare_with(const BenchRow& reference, BenchRow& row);
+// So many ids, the same every time.
+std::vector<int32_t> random_ids(size_t n, size_t n_vocab);
+
 // Repeats alternate between the modes, so that what the machine does besides falls on all alike. Without ids, tokens are
 // random (fixed seed): speed does not depend on the text in dense mode; in the others it does. Throws Error{kUsage} for
 // fewer ids than a row needs.

@@ -303,6 +303,23 @@ class Measure(CliTest):
         self.assertAlmostEqual(rows[1]["efficiency"], rows[1]["speed_up"] * rows[1]["bytes_per_token"] / rows[0]["bytes_per_token"], places=3)
         self.refused(2, "bench", self.opt, *args, "--generate", "1000", "--depth", "4", says="needs 1004")
         self.refused(2, "bench", self.opt, "--compare", "dense,lossless", says="lossless")
+        answer = self.hunch("bench", self.opt, *args, "--generate", "2", "--depth", "3", "--repeats", "1", "--batch", "1,3", "--json").json
+        rows = answer["rows"]
+        self.assertEqual([row["name"] for row in rows], ["tg2@d3 x1 dense", "tg2@d3 x1 exact", "tg2@d3 x3 dense", "tg2@d3 x3 exact"])
+        self.assertEqual([row["n_sequences"] for row in rows], [1, 1, 3, 3])
+        for row in rows[:3]:  # nothing to choose
+            self.assertEqual((row["union_share"], sum(row["paths"].values())), (1, 0))
+        self.assertTrue(0 < rows[3]["union_share"] < 1)
+        self.assertAlmostEqual(sum(rows[3]["paths"].values()), 1)
+        self.assertLess(rows[2]["bytes_per_token"], rows[0]["bytes_per_token"])
+        self.assertEqual({(b["product"], b["n_sequences"]) for b in answer["break_even"]}, {("add", 3)})
+        self.assertTrue(0 <= answer["break_even"][0]["union_share"] <= 1)
+        table = self.hunch("bench", self.opt, *args, "--generate", "2", "--repeats", "1", "--batch", "3")
+        self.assertIn("rows read", table.text.splitlines()[0])
+        self.assertIn("break-even", table.err)
+        self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "9", says="9 sequences of 20 after 0 need 180")
+        self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "0", says="--batch")
+        self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "2", "--ngram", says="--batch")
         self.assertEqual(self.hunch("bench", "--machine", "--threads", "1", "--json").json["machine"]["n_threads"], 1)
 
 
