@@ -38,12 +38,13 @@ struct GenerationOptions {
   std::uint64_t seed = 0;
   std::vector<std::string> stop;  // generation ends before the first of these
   bool ignore_end = false;        // go on past end-of-text tokens
+  bool log_probs = true;          // fill Generation::log_probs; without, a greedy answer in sparse mode computes fewer logits
 };
 
 struct Generation {
   std::string text;
   std::vector<std::int32_t> ids;
-  std::vector<float> log_probs;   // of the generated tokens, under the model's own distribution
+  std::vector<float> log_probs;   // of the generated tokens, under the model's own distribution; empty where not wanted
   std::size_t n_prompt = 0;
   std::string stop_reason;        // "length", "end_of_text", "stop_string", "context_full", "interrupted"
   double prompt_tokens_per_s = 0, tokens_per_s = 0;

@@ -125,6 +125,7 @@ Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelCon
     json["n_predicted_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
     json["n_head_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
     json["method"] = sidecar.method() == SmoothMethod::kNone ? "predict" : name_of(sidecar.method());
+    json["screen_rank"] = sidecar.screen ? Json(sidecar.screen->rank()) : Json();
     json["perplexity_dense"] = sidecar.quality.perplexity_dense;
     json["perplexity_sparse"] = sidecar.quality.perplexity_sparse;
     json["quality_tokens"] = sidecar.quality.n_tokens;
@@ -142,7 +143,8 @@ std::string sidecar_text(const Json& sidecar, size_t n_layer) {
   const std::string what = method == "predict" ? fmt::format("predicts the neurons of {} and the heads of {} of {} layers", sidecar["n_predicted_layers"].get<size_t>(),
                                                          sidecar["n_head_layers"].get<size_t>(), n_layer)
                                            : method;
-  return fmt::format("{}: {}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
+  const std::string screen = sidecar["screen_rank"].is_null() ? "" : fmt::format(", screens the vocabulary by rank {}", sidecar["screen_rank"].get<size_t>());
+  return fmt::format("{}: {}{}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, screen, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
                      grouped(sidecar["quality_tokens"].get<uint64_t>()));
 }
 

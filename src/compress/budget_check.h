@@ -1,4 +1,4 @@
-// The last word on a calibration: measured on text that nothing was chosen by, and tightened where it is too dear.
+// A budget, and the last word on a calibration to it: measured on text that nothing was chosen by, and tightened where it is too dear.
 #pragma once
 #include <cmath>
 
@@ -6,6 +6,14 @@
 #include "compress/sparsify.h"
 
 namespace hunch {
+
+// Throws Error{kUsage} for a density or an increase of perplexity that makes no sense.
+inline void check_budget_options(const SparsifyOptions& options) {
+  if (options.density != 0 && !(options.density > 0 && options.density <= 1))
+    fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options.density);
+  if (!(options.max_ppl_increase >= 0) || !std::isfinite(options.max_ppl_increase))
+    fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options.max_ppl_increase);
+}
 
 // Fills report.rows by measure() -> rows, the first dense, the last sparse. Where the perplexity rises by more than options.max_ppl_increase
 // (no density was asked for), tighten() makes the next measurement denser, at most three times; then report.met is false and a

@@ -12,6 +12,7 @@
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "compress/sparsify_smooth.h"
+#include "compress/text_parts.h"
 #include "io/printable.h"
 #include "model/fingerprint.h"
 
@@ -39,24 +40,15 @@ class Sparsifier {
   Sparsifier(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress)
       : engine_(engine), c_(engine.config()), options_(options), progress_(progress) {
     check();
-    ids = ids.first(std::min({ids.size(), options.max_tokens, size_t{400000}}));
-    if (ids.size() < kMinSparsifyTokens)
-      fail(ErrorKind::kUsage, "the text has {} tokens; fitting predictors needs at least {}, and is better with 50,000", ids.size(),
-           kMinSparsifyTokens);
-    // A tenth each for calibration and check, at most what makes their errors small.
-    const size_t part = std::min<size_t>(ids.size() / 6, 16384);
-    check_ids_ = ids.last(part);
-    calibrate_ids_ = ids.subspan(ids.size() - 2 * part, part);
-    traced_ids_ = ids.first(ids.size() - part);
-    n_train_ = traced_ids_.size() - part;
-    report_.n_train = n_train_, report_.n_calibrate = part, report_.n_check = part;
+    text_ = parts_of(ids, options);
+    report_.n_train = text_.fit.size(), report_.n_calibrate = text_.calibrate.size(), report_.n_check = text_.check.size();
   }
 
   SparsifyReport run() {
     report_.method = "predict";
     fit();
     measure_sensitivity();
-    if (options_.screen) report_.screen = fit_screen(engine_, traced_ids_.first(n_train_), calibrate_ids_, check_ids_, progress_);
+    if (options_.screen) report_.screen = fit_screen(engine_, text_.fit, text_.calibrate, text_.check, progress_);
     calibrate();
     choose_keys();
     check_result();
@@ -71,10 +63,7 @@ class Sparsifier {
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,
            "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; --method cats, griffin or teal need none");
-    if (options_.density != 0 && !(options_.density > 0 && options_.density <= 1))
-      fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options_.density);
-    if (!(options_.max_ppl_increase >= 0) || !std::isfinite(options_.max_ppl_increase))
-      fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options_.max_ppl_increase);
+    check_budget_options(options_);
   }
 
   // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds; none that an earlier, interrupted run has
@@ -85,7 +74,7 @@ class Sparsifier {
     std::vector<bool> done(c_.n_layer);
     std::optional<FitStore> store;
     if (!options_.finished.empty()) {
-      store.emplace(options_.finished, fit_key(engine_.model->file(), traced_ids_, n_train_, options_));
+      store.emplace(options_.finished, fit_key(engine_.model->file(), text_.traced(), text_.fit.size(), options_));
       for (size_t l = 0; l < c_.n_layer; ++l)
         if (std::optional<StoredFit> found = store->load(l, c_)) {
           fits_[l] = std::move(found->neurons);
@@ -97,7 +86,7 @@ class Sparsifier {
     }
     const bool heads = selects_heads();
     const uint64_t per_token = trace_bytes_per_token(c_, options_.input) + (heads ? head_trace_bytes_per_token(c_) : 0);
-    const uint64_t per_layer = per_token * traced_ids_.size();
+    const uint64_t per_layer = per_token * text_.traced().size();
     const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
     const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
     for (size_t first = 0, end; first < c_.n_layer; first = end) {
@@ -108,16 +97,16 @@ class Sparsifier {
       trace_options.n_layers = end - first;
       trace_options.input = options_.input;
       std::optional<HeadRecorder> recorder;
-      if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, traced_ids_.size());
-      std::vector<MlpTrace> traces = trace_mlps(engine_, traced_ids_, trace_options, progress_, recorder ? &*recorder : nullptr);
+      if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, text_.traced().size());
+      std::vector<MlpTrace> traces = trace_mlps(engine_, text_.traced(), trace_options, progress_, recorder ? &*recorder : nullptr);
       std::vector<HeadTrace> head_traces;
       if (heads) head_traces = recorder->take();
       for (size_t i = 0; i < traces.size(); ++i) {
         const size_t l = first + i;
-        fits_[l] = fit_layer(engine_, traces[i], n_train_, options_, progress_);
+        fits_[l] = fit_layer(engine_, traces[i], text_.fit.size(), options_, progress_);
         traces[i] = {};
         if (heads) {
-          head_fits_[l] = fit_heads(engine_, head_traces[i], n_train_, options_.heads == HeadMode::kLazy);
+          head_fits_[l] = fit_heads(engine_, head_traces[i], text_.fit.size(), options_.heads == HeadMode::kLazy);
           head_traces[i] = {};
         }
         if (store) store->save(l, {fits_[l], head_fits_[l]}, c_);
@@ -178,7 +167,7 @@ class Sparsifier {
         probes.push_back({l, {.heads = &candidate, .head_point = probe_point(candidate.curve)}});
       }
     }
-    const auto ids = calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
+    const auto ids = text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
     for (size_t first = 0; first < probes.size(); first += kAtOnce) {
       throw_if_interrupted();
       std::vector<SparsePlan> plans;
@@ -237,7 +226,7 @@ class Sparsifier {
         (density_of(choices) > options_.density ? low : high) = middle;
       } else {
         const SparsePlan plan = plan_of(choices);
-        const CompareRow row = measure({&plan, 1}, calibrate_ids_, 0).back();
+        const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
         // With its standard error: a budget is to hold on other text too.
         (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? low : high) = middle;
         if (progress_) progress_("calibrate", uint64_t(step) + 1, uint64_t(n_steps));
@@ -258,7 +247,7 @@ class Sparsifier {
     if (options_.heads != HeadMode::kAuto || std::ranges::none_of(choices_, [](const Choice& c) { return c.heads; })) return;
     std::vector<SparsePlan> plans(2, plan_of(choices_));
     plans[1].lazy_keys = true;
-    const std::vector<CompareRow> rows = measure(plans, calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), 256)), 64);
+    const std::vector<CompareRow> rows = measure(plans, text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), 256)), 64);
     lazy_keys_ = rows[2].tokens_per_s > 1.02 * rows[1].tokens_per_s;
     report_.notes.insert(report_.notes.begin(), fmt::format("keys of heads that are left out: {:.1f} tokens/s when written with their token, {:.1f} when computed late; {}",
                                         rows[1].tokens_per_s, rows[2].tokens_per_s, lazy_keys_ ? "late" : "with their token"));
@@ -269,7 +258,7 @@ class Sparsifier {
         options_, report_,
         [&] {
           const SparsePlan plan = plan_of(choices_);
-          return measure({&plan, 1}, check_ids_, 64, true);
+          return measure({&plan, 1}, text_.check, 64, true);
         },
         [&] { choices_ = choose(price_ /= 2); });
     if (std::ranges::none_of(choices_, [](const Choice& c) { return c.candidate || c.heads; }))
@@ -281,7 +270,7 @@ class Sparsifier {
     const ModelFile& file = engine_.model->file();
     s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows[0], &sparse = report_.rows[2];
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, text_.check.size()};
     s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     s.lazy_keys = lazy_keys_ && std::ranges::any_of(choices_, [](const Choice& c) { return c.heads; });
@@ -317,8 +306,7 @@ class Sparsifier {
   const ModelConfig& c_;
   const SparsifyOptions& options_;
   const Progress& progress_;
-  std::span<const int32_t> traced_ids_, calibrate_ids_, check_ids_;  // the calibration's are the end of the traced
-  size_t n_train_ = 0;
+  TextParts text_;
   std::vector<LayerFit> fits_;       // [n_layer]
   std::vector<HeadFit> head_fits_;   // [n_layer], without candidates where heads are not chosen
   std::vector<double> sensitivity_, head_sensitivity_;  // [n_layer] KL per share of the contributions missed

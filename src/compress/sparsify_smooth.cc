@@ -1,12 +1,13 @@
 #include "compress/sparsify_smooth.h"
-#include "compress/budget_check.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "compress/budget_check.h"
 #include "compress/smooth_fit.h"
+#include "compress/text_parts.h"
 #include "model/fingerprint.h"
 
 namespace hunch {
@@ -19,21 +20,15 @@ class SmoothSparsifier {
   SmoothSparsifier(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options, const Progress& progress)
       : engine_(engine), c_(engine.config()), method_(method), options_(options), progress_(progress) {
     check();
-    ids = ids.first(std::min({ids.size(), options.max_tokens, size_t{400000}}));
-    if (ids.size() < kMinSparsifyTokens)
-      fail(ErrorKind::kUsage, "the text has {} tokens; calibration needs at least {}", ids.size(), kMinSparsifyTokens);
-    const size_t part = std::min<size_t>(ids.size() / 6, 16384);
-    check_ids_ = ids.last(part);
-    calibrate_ids_ = ids.subspan(ids.size() - 2 * part, part);
-    fit_ids_ = ids.first(ids.size() - 2 * part);
+    text_ = parts_of(ids, options);
     report_.method = name_of(method);
-    report_.n_calibrate = part, report_.n_check = part;
+    report_.n_calibrate = text_.calibrate.size(), report_.n_check = text_.check.size();
   }
 
   SparsifyReport run() {
     fit();
     measure_sensitivity();
-    if (options_.screen) report_.screen = fit_screen(engine_, fit_ids_, calibrate_ids_, check_ids_, progress_);
+    if (options_.screen) report_.screen = fit_screen(engine_, text_.fit, text_.calibrate, text_.check, progress_);
     calibrate();
     check_result();
     describe();
@@ -44,18 +39,15 @@ class SmoothSparsifier {
   void check() {
     if (c_.moe.n_expert > 0)
       fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert, name_of(method_));
-    if (options_.density != 0 && !(options_.density > 0 && options_.density <= 1))
-      fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", options_.density);
-    if (!(options_.max_ppl_increase >= 0) || !std::isfinite(options_.max_ppl_increase))
-      fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options_.max_ppl_increase);
+    check_budget_options(options_);
   }
 
   void fit() {
     BlockProbeOptions probe_options;
     // TEAL tries many settings; and a large model is slow.
     probe_options.n_tokens = method_ == SmoothMethod::kTeal ? 256 : 512;
-    BlockProbe probe(engine_, fit_ids_, probe_options);
-    report_.n_train = std::min(probe_options.n_tokens, fit_ids_.size());
+    BlockProbe probe(engine_, text_.fit, probe_options);
+    report_.n_train = std::min(probe_options.n_tokens, text_.fit.size());
     for (size_t l = 0; l < c_.n_layer; ++l) {
       throw_if_interrupted();
       probe.next();
@@ -107,7 +99,7 @@ class SmoothSparsifier {
   void measure_sensitivity() {
     constexpr size_t kAtOnce = 8;
     sensitivity_.assign(c_.n_layer, 1.0);
-    const auto ids = calibrate_ids_.first(std::min<size_t>(calibrate_ids_.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
+    const auto ids = text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
     for (size_t first = 0; first < c_.n_layer; first += kAtOnce) {
       throw_if_interrupted();
       const size_t end = std::min(first + kAtOnce, c_.n_layer);
@@ -154,7 +146,7 @@ class SmoothSparsifier {
       throw_if_interrupted();
       const double middle = (low + high) / 2;
       const SparsePlan plan = plan_of(choose_points(weighted_, middle));
-      const CompareRow row = measure({&plan, 1}, calibrate_ids_, 0).back();
+      const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
       // With its standard error: a budget is to hold on other text too.
       (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? high : low) = middle;
       if (progress_) progress_("calibrate", uint64_t(step) + 1, kSteps);
@@ -168,7 +160,7 @@ class SmoothSparsifier {
         options_, report_,
         [&] {
           const SparsePlan plan = plan_of(points_);
-          return measure({&plan, 1}, check_ids_, 64);
+          return measure({&plan, 1}, text_.check, 64);
         },
         [&] {
           density_ += (1 - density_) / 4;
@@ -199,7 +191,7 @@ class SmoothSparsifier {
     const ModelFile& file = engine_.model->file();
     s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, check_ids_.size()};
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, text_.check.size()};
     s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     for (size_t l = 0; l < c_.n_layer; ++l) {
@@ -221,7 +213,7 @@ class SmoothSparsifier {
   SmoothMethod method_;
   const SparsifyOptions& options_;
   const Progress& progress_;
-  std::span<const int32_t> fit_ids_, calibrate_ids_, check_ids_;
+  TextParts text_;
   std::vector<SmoothFit> fits_;         // [n_layer]
   std::vector<double> sensitivity_;     // [n_layer] KL per error
   std::vector<DensityCurve> weighted_;  // fits_' curves with losses in KL

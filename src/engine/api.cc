@@ -91,6 +91,7 @@ Generation generate(LanguageModel& model, std::span<const int32_t> prompt_ids, c
   options.n_tokens = o.n_tokens;
   options.stop = o.stop;
   options.ignore_end = o.ignore_end;
+  options.log_probs = o.log_probs;
   options.sampler = {o.logit_bias, o.repeat_penalty, o.frequency_penalty, o.presence_penalty, o.penalty_last_n,
                      o.temperature, o.top_k, o.typical_p, o.top_p, o.min_p, o.seed};
   std::vector<float> log_probs;
@@ -99,7 +100,7 @@ Generation generate(LanguageModel& model, std::span<const int32_t> prompt_ids, c
     if (log_probs.size() < o.n_tokens) log_probs.push_back(token.log_prob);
     return token.text.empty() || !on_text || on_text(token.text);
   });
-  log_probs.resize(g.ids.size());
+  log_probs.resize(o.log_probs ? g.ids.size() : 0);
   return summary(g, std::move(log_probs));
 }
 

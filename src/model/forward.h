@@ -10,9 +10,9 @@
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
+#include "model/batch_costs.h"
 #include "model/column_weights.h"
 #include "model/model.h"
-#include "model/batch_costs.h"
 #include "model/packed_mlp.h"
 #include "model/sparse_plan.h"
 #include "select/prompt_statistic.h"
@@ -164,6 +164,7 @@ class Forward {
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic = nullptr);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
+  void activate_rows(MatView<float> gate, MatView<float> up);
   void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
   void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
                       std::span<float> y);

@@ -79,6 +79,19 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
   mlp_dense(layer, m, mlp_in, out, observed);
 }
 
+// act(gate) times up where there is a gate, else act(up); `up` is overwritten.
+void Forward::activate_rows(MatView<float> gate, MatView<float> up) {
+  pool_.parallel_for(up.rows, 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) {
+      if (gate.rows) {
+        activate_gated(c_.activation, gate.row(t), up.row(t));
+      } else {
+        activate(c_.activation, up.row(t));
+      }
+    }
+  });
+}
+
 void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic) {
   const size_t n_tokens = mlp_in.rows;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
@@ -87,15 +100,7 @@ void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> 
   if (m.gate.W) tasks_.push_back({m.gate.W, m.gate.bias, ff_gate});
   matmul(pool_, mlp_in, tasks_, s_matmul_, bits_);
   stats.weight_bytes += m.up.W.bytes() + (m.gate.W ? m.gate.W.bytes() : 0);
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t) {
-      if (m.gate.W) {
-        activate_gated(c_.activation, ff_gate.row(t), ff_act.row(t));
-      } else {
-        activate(c_.activation, ff_act.row(t));
-      }
-    }
-  });
+  activate_rows(ff_gate, ff_act);
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   if (statistic) statistic->add(pool_, ff_act);
   if (observed) {

@@ -111,15 +111,7 @@ void Forward::mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> m
   if (m.gate.W) tasks_.push_back({m.gate.W, m.gate.bias, ff_gate});
   tasks_.push_back({m.up.W, m.up.bias, ff_act});
   project(layer, InputPart::kMlp, mlp_in, tasks_);
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t) {
-      if (m.gate.W) {
-        activate_gated(c_.activation, ff_gate.row(t), ff_act.row(t));
-      } else {
-        activate(c_.activation, ff_act.row(t));
-      }
-    }
-  });
+  activate_rows(ff_gate, ff_act);
   if (observer) observer->on_mlp(layer, mlp_in, ff_act);
   if (m.W_down_t) {
     const float threshold = plan->layers[layer].smooth.inputs[size_t(InputPart::kNeurons)];
@@ -200,15 +192,7 @@ void Forward::mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& pac
   if (packed.gate.W) tasks_.push_back({packed.gate.W, packed.gate.bias, gate});
   matmul(pool_, mlp_in, tasks_, s_matmul_, bits_);
   for (const MatmulTask& task : tasks_) stats.weight_bytes += task.W.bytes();
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t) {
-      if (packed.gate.W) {
-        activate_gated(c_.activation, gate.row(t), act.row(t));
-      } else {
-        activate(c_.activation, act.row(t));
-      }
-    }
-  });
+  activate_rows(gate, act);
   count_neurons(layer, n_tokens * k, n_tokens * m.n_ff);
   MatView<float> ff_act;
   if (observer || (!packed.down && !packed.W_down_t)) {
