@@ -19,6 +19,8 @@ void in_range(const char* name, double value, double low, double high) {
 // libraries, this does not.
 double uniform(std::mt19937_64& rng) { return double(rng() >> 11) * 0x1p-53; }
 
+constexpr size_t kSortAtLeast = 64;
+
 }  // namespace
 
 void validate(const SamplerOptions& o) {
@@ -35,7 +37,23 @@ void validate(const SamplerOptions& o) {
 
 Sampler::Sampler(SamplerOptions options) : options_(std::move(options)), rng_(options_.seed) { validate(options_); }
 
-// Leaves the candidates with their probabilities, most probable first; ties by the smaller id.
+// A whole vocabulary is rarely needed in order: the first n candidates at least become the most probable ones, ties by the
+// smaller id.
+void Sampler::sort_first(size_t n) {
+  n = std::min(n, candidates_.size());
+  if (n <= n_sorted_) return;
+  const auto better = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
+  const auto first = candidates_.begin() + ptrdiff_t(n_sorted_);
+  n = std::min(std::max({n, 8 * n_sorted_, kSortAtLeast}), candidates_.size());
+  if (n == candidates_.size()) {
+    std::sort(first, candidates_.end(), better);
+  } else {
+    std::partial_sort(first, candidates_.begin() + ptrdiff_t(n), candidates_.end(), better);
+  }
+  n_sorted_ = n;
+}
+
+// Leaves the candidates with their probabilities.
 void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history) {
   const SamplerOptions& o = options_;
   adjusted_.assign(logits.begin(), logits.end());
@@ -59,16 +77,22 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   for (size_t i = 0; i < adjusted_.size(); ++i)
     if (adjusted_[i] > -INFINITY) candidates_.push_back({int32_t(i), adjusted_[i] / temperature, 0});  // false for NaN
   if (candidates_.empty()) candidates_.push_back({int32_t(argmax(logits)), 0, 0});
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
-  const size_t keep = o.temperature == 0 ? 1 : o.top_k > 0 ? std::min(size_t(o.top_k), candidates_.size()) : candidates_.size();
-  std::partial_sort(candidates_.begin(), candidates_.begin() + long(keep), candidates_.end(), better);
-  candidates_.resize(keep);
+  n_sorted_ = 0;
+  const auto keep_first = [&](size_t n) {
+    candidates_.resize(std::min(n, candidates_.size()));
+    n_sorted_ = std::min(n_sorted_, candidates_.size());
+  };
+  if (const size_t n = o.temperature == 0 ? 1 : size_t(std::max(o.top_k, 0)); n > 0) {
+    sort_first(n);
+    keep_first(n);
+  }
 
   const auto normalise = [&] {
     double sum = 0;
     for (const Candidate& c : candidates_) sum += c.p;
     for (Candidate& c : candidates_) c.p = float(c.p / sum);
   };
+  sort_first(1);
   const float best = candidates_[0].logit;
   for (Candidate& c : candidates_) c.p = c.logit == best ? 1.0f : std::exp(c.logit - best);  // inf - inf is no number
   normalise();
@@ -77,17 +101,22 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   const auto cut_at = [&](float p) {
     double sum = 0;
     size_t n = 0;
-    while (n < candidates_.size() && sum < p) sum += candidates_[n++].p;
-    candidates_.resize(std::max<size_t>(n, 1));
+    while (n < candidates_.size() && sum < p) {
+      sort_first(n + 1);
+      sum += candidates_[n++].p;
+    }
+    keep_first(std::max<size_t>(n, 1));
   };
   if (o.typical_p < 1.0f) {
     double entropy = 0;
     for (const Candidate& c : candidates_)
       if (c.p > 0) entropy -= c.p * std::log(double(c.p));
     const auto distance = [&](const Candidate& c) { return c.p > 0 ? std::abs(-std::log(double(c.p)) - entropy) : INFINITY; };
+    sort_first(candidates_.size());
     std::ranges::stable_sort(candidates_, {}, distance);
     cut_at(o.typical_p);
-    std::ranges::sort(candidates_, better);
+    n_sorted_ = 0;
+    sort_first(1);
     normalise();
   }
   if (o.top_p < 1.0f) {
@@ -96,7 +125,8 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   }
   if (o.min_p > 0.0f) {
     const float least = o.min_p * candidates_[0].p;
-    while (candidates_.size() > 1 && candidates_.back().p < least) candidates_.pop_back();
+    std::erase_if(candidates_, [&](const Candidate& c) { return c.p < least; });  // never the best one
+    n_sorted_ = std::min(n_sorted_, candidates_.size());
     normalise();
   }
 }
@@ -109,9 +139,10 @@ bool is_argmax(const SamplerOptions& o) {
 int32_t Sampler::draw_candidate() {
   if (candidates_.size() == 1) return candidates_[0].id;
   double left = uniform(rng_);
-  for (const Candidate& c : candidates_) {
-    left -= c.p;
-    if (left < 0) return c.id;
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    sort_first(i + 1);
+    left -= candidates_[i].p;
+    if (left < 0) return candidates_[i].id;
   }
   return candidates_.back().id;
 }
@@ -146,6 +177,7 @@ int32_t Sampler::judge(std::span<const float> logits, std::span<const int32_t> h
     if (rest > 0)
       for (Candidate& c : candidates_) c.p = float(std::max(0.0f, c.p - drafted_[size_t(c.id)]) / rest);
     std::erase_if(candidates_, [&](const Candidate& c) { return rest > 0 && !(c.p > 0); });
+    n_sorted_ = 0;
   }
   for (const TokenShare& s : q) drafted_[size_t(s.id)] = 0;
   return keep ? drafted : draw_candidate();

@@ -75,9 +75,12 @@ class Sampler {
   void prepare(std::span<const float> logits, std::span<const int32_t> history);
   int32_t draw_candidate();
 
+  void sort_first(size_t n);
+
   SamplerOptions options_;
   std::mt19937_64 rng_;
-  std::vector<Candidate> candidates_;  // what is left, most probable first
+  std::vector<Candidate> candidates_;  // what is left
+  size_t n_sorted_ = 0;                // so many of them are the most probable ones, the best first; the others follow as they are
   std::vector<float> adjusted_;
   std::vector<float> drafted_;         // [n_vocab] q of judge(); all 0 between calls
 };

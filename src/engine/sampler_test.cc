@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <random>
 
 #include "base/error.h"
 
@@ -102,6 +105,72 @@ TEST(Sampler, PenaltiesFollowTheirDefinitions) {
   std::tie(a, b) = odds({.presence_penalty = 0.5f, .penalty_last_n = 1});  // only the last token, 1
   EXPECT_NEAR(a, 2.0f - 1.0f, 1e-5);
   EXPECT_NEAR(b, -2.5f - 1.0f, 1e-5);
+}
+
+// Only as many candidates are sorted as a draw needs: the same as sorting all of them.
+TEST(Sampler, ALargeVocabularyIsCutAndDrawnAsIfItWereSorted) {
+  constexpr size_t kVocab = 3000;
+  std::mt19937_64 rng(5);
+  for (const double spread : {0.2, 1.0, 4.0})
+    for (const SamplerOptions& o : {SamplerOptions{}, {.top_p = 0.95f}, {.top_k = 300, .top_p = 0.9f}, {.typical_p = 0.8f, .top_p = 0.9f}, {.top_p = 0.99f, .min_p = 0.02f}, {.min_p = 0.05f}}) {
+      std::vector<float> logits(kVocab);
+      for (float& l : logits) l = float(std::floor(spread * double(rng() % 1000) / 10) / 10);  // with ties
+      std::vector<size_t> order(kVocab);
+      std::iota(order.begin(), order.end(), size_t{0});
+      std::ranges::stable_sort(order, std::greater<>(), [&](size_t i) { return logits[i]; });
+      std::vector<double> p;
+      const auto normalise = [&] {
+        const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+        for (double& v : p) v /= sum;
+      };
+      const auto cut_at = [&](double most) {
+        double sum = 0;
+        size_t n = 0;
+        while (n < p.size() && sum < most) sum += p[n++];
+        p.resize(n), order.resize(n);
+      };
+      if (o.top_k) order.resize(size_t(o.top_k));
+      for (size_t i : order) p.push_back(std::exp(double(logits[i]) - logits[order[0]]));
+      normalise();
+      if (o.typical_p < 1) {
+        double entropy = 0;
+        for (double v : p) entropy -= v * std::log(v);
+        std::vector<size_t> at(p.size());
+        std::iota(at.begin(), at.end(), size_t{0});
+        std::ranges::stable_sort(at, {}, [&](size_t i) { return float(std::abs(-std::log(p[i]) - entropy)); });
+        double sum = 0;
+        size_t n = 0;
+        while (n < at.size() && sum < o.typical_p) sum += p[at[n++]];
+        at.resize(n);
+        std::ranges::sort(at);
+        std::vector<double> kept;
+        std::vector<size_t> ids;
+        for (size_t i : at) kept.push_back(p[i]), ids.push_back(order[i]);
+        p = kept, order = ids;
+        normalise();
+      }
+      if (o.top_p < 1) cut_at(o.top_p), normalise();
+      while (p.back() < o.min_p * p[0]) p.pop_back(), order.pop_back();
+      normalise();
+      SamplerOptions seeded = o;
+      seeded.seed = 9;
+      Sampler sampler(seeded);
+      const std::vector<float> got = sampler.distribution(logits, {});
+      size_t differ = 0;
+      std::vector<double> want(kVocab);
+      for (size_t i = 0; i < order.size(); ++i) want[order[i]] = p[i];
+      for (size_t i = 0; i < kVocab; ++i) differ += std::abs(got[i] - want[i]) > 1e-5 * want[i] + 1e-9;
+      EXPECT_LE(differ, o.typical_p < 1 || o.top_p < 1 ? 2u : 0u);  // a sum that meets its limit to rounding may take one more
+      std::mt19937_64 same(9);
+      size_t other = 0;
+      for (int draw = 0; draw < 50; ++draw) {
+        double left = double(same() >> 11) * 0x1p-53;
+        size_t i = 0;
+        while (i + 1 < p.size() && (left -= p[i]) >= 0) ++i;
+        other += sampler.sample(logits, {}) != int32_t(order[i]);
+      }
+      EXPECT_LE(other, 1u) << spread;
+    }
 }
 
 TEST(Sampler, EqualSeedsGiveEqualTokens) {
