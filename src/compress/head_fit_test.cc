@@ -122,6 +122,7 @@ TEST_F(HeadFitTest, FindsThePlantedHeads) {
 TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
   SparsifyOptions options;
   options.predictor = "hot";
+  options.screen = false;
   options.max_ppl_increase = 0.05;
   for (const HeadInput input : {HeadInput::kAttention, HeadInput::kPreviousAttention}) {
     options.head_input = input;

@@ -74,6 +74,7 @@ class SmoothTest : public ::testing::TestWithParam<SmoothMethod> {
   static SparsifyOptions at(double density) {
     SparsifyOptions o;
     o.density = density;
+    o.screen = false;
     return o;
   }
   static fs::path *f16_, *q8_0_;
