@@ -11,6 +11,7 @@
 #include "compress/fit_store.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
+#include "compress/plan_compare.h"
 #include "compress/sparsify_smooth.h"
 #include "compress/text_parts.h"
 #include "io/printable.h"
@@ -131,19 +132,7 @@ class Sparsifier {
   }
 
   std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode, bool exact = false) {
-    std::vector<CompareMode> modes(1, {"dense", {}});
-    modes[0].context.mode = Mode::kDense;
-    if (exact) modes.push_back({"exact", {}});
-    for (const SparsePlan& plan : plans) {
-      CompareMode mode{plans.size() == 1 ? "sparse" : fmt::format("sparse {}", modes.size()), {}};
-      mode.context.mode = Mode::kSparse;
-      mode.context.plan = &plan;
-      modes.push_back(mode);
-    }
-    CompareOptions options;
-    options.perplexity.n_ctx = options.perplexity.stride = std::min({c_.n_ctx_train, size_t{512}, ids.size()});
-    options.n_decode = n_decode;
-    return compare_modes(engine_, modes, ids, options);
+    return compare_plans(engine_, plans, ids, n_decode, exact);
   }
 
   // What a share of a layer's contributions is worth in the end: KL to dense when that layer's MLP, or its attention,

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "compress/budget_check.h"
+#include "compress/plan_compare.h"
 #include "compress/smooth_fit.h"
 #include "compress/text_parts.h"
 #include "model/fingerprint.h"
@@ -78,21 +79,8 @@ class SmoothSparsifier {
   }
 
   std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode) {
-    std::vector<CompareMode> modes(1, {"dense", {}});
-    modes[0].context.mode = Mode::kDense;
-    if (n_decode && is_relu_family(c_.activation)) modes.push_back({"exact", {}});
-    for (const SparsePlan& plan : plans) {
-      CompareMode mode{plans.size() == 1 ? "sparse" : fmt::format("sparse {}", modes.size()), {}};
-      mode.context.mode = Mode::kSparse;
-      mode.context.plan = &plan;
-      modes.push_back(mode);
-    }
-    CompareOptions options;
-    options.perplexity.n_ctx = options.perplexity.stride = std::min({c_.n_ctx_train, size_t{512}, ids.size()});
-    // The first half of each window is GRIFFIN's prompt: with this stride, the second half is what counts.
-    if (method_ == SmoothMethod::kGriffin) options.perplexity.stride = std::max<size_t>(1, options.perplexity.n_ctx / 2);
-    options.n_decode = n_decode;
-    return compare_modes(engine_, modes, ids, options);
+    // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
+    return compare_plans(engine_, plans, ids, n_decode, n_decode && is_relu_family(c_.activation), method_ == SmoothMethod::kGriffin);
   }
 
   // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.

@@ -206,9 +206,6 @@ void Forward::embed(const ForwardInput& input) {
   if (!w.embd_norm.weight.empty()) norm(resid_, w.embd_norm, resid_);
 }
 
-// More rows of logits than this share one reading of the whole vocabulary.
-constexpr size_t kMaxScreenedRows = 4;
-
 MatView<const float> Forward::logits(const ForwardInput& input) {
   const ModelWeights& w = model_.weights();
   const size_t n_rows = input.logit_rows.size();
@@ -223,7 +220,8 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
     final = words;
   }
   if (observer) observer->on_final(final);
-  if (mode == Mode::kSparse && plan->screen && input.only_best && (n_rows <= kMaxScreenedRows || input.as_alone)) {
+  // Two rows that share one reading of the whole vocabulary cost less than two screens.
+  if (mode == Mode::kSparse && plan->screen && input.only_best && (n_rows == 1 || input.as_alone)) {
     for (size_t i = 0; i < n_rows; ++i) screened_logits(final.row(i), out.row(i));
   } else {
     linear(final, w.output, out);

@@ -58,20 +58,26 @@ TEST(VocabScreen, TheBestRowIsOnTheList) {
   Selection shortlist;
   std::vector<float> logits(kVocab), bias(kVocab);
   for (size_t i = 0; i < kVocab; ++i) bias[i] = float(i % 7) * 0.1f;
-  size_t listed = 0;
+  size_t listed = 0, misled = 0, given_up = 0;
   for (uint32_t seed = 1; seed <= 200; ++seed) {
-    const std::vector<float> x = vocabulary.input(seed, 0.1f);
+    const std::vector<float> x = vocabulary.input(seed, 0.3f);
     screen.guess(pool, x, bias, logits, shortlist, scratch);
-    ASSERT_FALSE(shortlist.is_all());
+    if (shortlist.is_all()) {
+      ++given_up;
+      continue;
+    }
     size_t best = 0;
     for (size_t i = 0; i < kVocab; ++i) {
       if (vocabulary.exact(i, x) + bias[i] > vocabulary.exact(best, x) + bias[best]) best = i;
-      ASSERT_NEAR(logits[i], vocabulary.exact(i, x) + bias[i], vocabulary.weights.outside[i] * 1.5);
+      ASSERT_NEAR(logits[i], vocabulary.exact(i, x) + bias[i], vocabulary.weights.outside[i] * 10);
     }
     ASSERT_TRUE(std::ranges::binary_search(shortlist.rows(), uint32_t(best)));
     listed += shortlist.size();
+    misled += size_t(std::ranges::max_element(logits) - logits.begin()) != best;
   }
-  EXPECT_LT(listed, 200 * 40u);
+  EXPECT_LT(given_up, 20u);
+  EXPECT_LT(listed, 200 * 60u);
+  EXPECT_GT(misled, 0u) << "without its bound the guess alone would have done";
 }
 
 TEST(VocabScreen, GivesUpWhereItKnowsTooLittle) {
