@@ -3,9 +3,11 @@ include(FetchContent)
 set(FETCHCONTENT_TRY_FIND_PACKAGE_MODE NEVER)
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # the fetched projects' options obey the variables set here (Highway would fetch GoogleTest)
 find_package(Threads REQUIRED)
-find_package(CURL REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+if(HUNCH_HUB)  # the hub client and quick checksums; nothing else needs these two
+  find_package(CURL REQUIRED)
+  find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+endif()
 
 # hunch_fetch(name GIT_REPOSITORY ... GIT_TAG ...): used only where the system has none, or one that is too old
 # (Ubuntu 22.04: fmt, nlohmann-json, Highway, GoogleTest, benchmark). Without a network, FETCHCONTENT_SOURCE_DIR_<NAME>

@@ -3,9 +3,10 @@
 # One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` becomes a test
 # program of its own, `x_fuzz.cc` a libFuzzer program. A folder sees the headers of a folder below
 # it as "folder/header.h", and only if it DEPENDS on it: every folder has an include root of its
-# own, which holds one link with the folder's name. An include that points upwards does not compile.
+# own, which holds one link with the folder's name. An include that points upwards does not compile. TESTS_USE: folders
+# that only its tests may see.
 function(hunch_folder name)
-  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK;TESTS_USE" ${ARGN})
   set(dir ${CMAKE_CURRENT_SOURCE_DIR}/${name})
   set(root ${CMAKE_BINARY_DIR}/include_roots/${name})
   file(MAKE_DIRECTORY ${root})
@@ -48,7 +49,7 @@ function(hunch_folder name)
   endif()
   if(HUNCH_TESTS)
     foreach(test IN LISTS tests)
-      hunch_test(${name} ${test})
+      hunch_test(${name} ${test} ${ARG_TESTS_USE})
     endforeach()
   endif()
   if(HUNCH_FUZZ)
@@ -71,7 +72,8 @@ function(hunch_test folder source)
   string(REGEX REPLACE "_test$" "" stem ${stem})
   set(target test_${folder}_${stem})
   add_executable(${target} ${source})
-  target_link_libraries(${target} PRIVATE hunch_${folder} GTest::gtest GTest::gtest_main)
+  list(TRANSFORM ARGN PREPEND hunch_ OUTPUT_VARIABLE others)
+  target_link_libraries(${target} PRIVATE hunch_${folder} ${others} GTest::gtest GTest::gtest_main)
   if(NOT folder STREQUAL "kernels")
     hunch_build_quickly(${target})
   endif()

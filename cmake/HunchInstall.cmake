@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(folders base io text kernels cache select model engine compress)
+set(folders base io jinja text kernels state select model engine synth measure compress api)
 set(libraries hunch_compiler)
 foreach(folder IN LISTS folders)
   if(TARGET hunch_${folder})
@@ -11,7 +11,7 @@ foreach(folder IN LISTS folders)
 endforeach()
 add_library(hunch_hunch INTERFACE)
 set_target_properties(hunch_hunch PROPERTIES EXPORT_NAME hunch)
-target_link_libraries(hunch_hunch INTERFACE hunch_engine)
+target_link_libraries(hunch_hunch INTERFACE hunch_api)
 add_library(hunch::hunch ALIAS hunch_hunch)
 
 install(DIRECTORY include/hunch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

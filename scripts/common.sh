@@ -29,6 +29,12 @@ TEST_PACKAGES=(libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2)
 FUZZ_PACKAGES=(clang)
 TIDY_PACKAGES=(clang-tidy)
 
+# The ctest names of the tests whose sources look for shared data, as alternatives of a regular expression.
+tests_with_shared_data() {
+  grep -rl 'shared_path(' src --include='*_test.cc' | sed -E 's|^src/([^/]*)/(.*/)?([^/]*)_test\.cc$|\1.\3|' | tr '\n' '|'
+  echo cli.verbs
+}
+
 # The fuzz preset needs clang's runtime of the same version, whose package has another name on each release.
 install_clang_runtime() {
   local version

@@ -63,8 +63,8 @@ typedef int (*hunch_on_text)(const char* piece, void* user);
 
 void hunch_generation_options_init(hunch_generation_options* options);
 /* The generated text, to be freed with hunch_free_string(). `options`, `on_text` may be NULL. NULL on failure. */
-char* hunch_generate(hunch_model* model, const char* prompt, const hunch_generation_options* options, hunch_on_text on_text,
-                     void* user);
+char* hunch_generate(hunch_model* model, const char* prompt, const hunch_generation_options* options,
+                     hunch_on_text on_text, void* user);
 void hunch_free_string(char* text);
 
 /* Logits of every position into logits[n_ids * n_vocab]. 0 on success, -1 on failure. */

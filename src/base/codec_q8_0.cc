@@ -26,8 +26,7 @@ void encode_q8_0(const float* values, std::byte* blocks, size_t n) {
     b.d = finite_f16(absmax / 127);
     // Rounding against the scale that will be read back, not against the one before its rounding.
     const float inverse = inverse_or_zero(to_f32(b.d));
-    for (int j = 0; j < 32; ++j)
-      b.q[j] = int8_t(round_small(std::clamp(values[i + j] * inverse, -127.0f, 127.0f)));
+    for (int j = 0; j < 32; ++j) b.q[j] = int8_t(round_small(std::clamp(values[i + j] * inverse, -127.0f, 127.0f)));
     std::memcpy(blocks, &b, sizeof b);
   }
 }

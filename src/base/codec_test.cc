@@ -99,15 +99,15 @@ TEST(Codec, DecodesKQuantsByHand) {
   BlockQ4_K q4{to_f16(0.25f), to_f16(0.125f), {}, {}};
   BlockQ5_K q5{to_f16(0.25f), to_f16(0.125f), {}, {}, {}};
   // ggml's packing written out: bytes 0..3 and 4..7 carry the top bits of entries 4..7.
-  const uint8_t packed[12] = {5, 6, 7, 8 | 3 << 6, 40 | 3 << 6, 42 | 3 << 6, 44 | 3 << 6, 46 | 3 << 6,
-                              9 | 0 << 4, 10 | 2 << 4, 11 | 4 << 4, 15 | 6 << 4};
+  const uint8_t packed[12] = {5,           6,           7,          8 | 3 << 6,  40 | 3 << 6, 42 | 3 << 6,
+                              44 | 3 << 6, 46 | 3 << 6, 9 | 0 << 4, 10 | 2 << 4, 11 | 4 << 4, 15 | 6 << 4};
   std::memcpy(q4.scales, packed, 12);
   std::memcpy(q5.scales, packed, 12);
-  q4.q[0] = 0x3c;            // element 0 of sub-block 0: 12, of sub-block 1: 3
-  q4.q[127] = 0xf1;          // element 31 of sub-block 6: 1, of sub-block 7: 15
+  q4.q[0] = 0x3c;    // element 0 of sub-block 0: 12, of sub-block 1: 3
+  q4.q[127] = 0xf1;  // element 31 of sub-block 6: 1, of sub-block 7: 15
   std::memcpy(q5.q, q4.q, 128);
-  q5.high[0] = 1;            // element 0 of sub-block 0
-  q5.high[31] = 0x80;        // element 31 of sub-block 7
+  q5.high[0] = 1;      // element 0 of sub-block 0
+  q5.high[31] = 0x80;  // element 31 of sub-block 7
   float out[256];
   codec(DType::kQ4_K).decode(reinterpret_cast<std::byte*>(&q4), out, 256);
   EXPECT_EQ(out[0], 0.25f * 5 * 12 - 0.125f * 40);
@@ -125,8 +125,8 @@ TEST(Codec, DecodesQ6_KByHand) {
   BlockQ6_K b{};
   b.d = to_f16(0.5f);
   for (int j = 0; j < 16; ++j) b.scales[j] = int8_t(j - 8);
-  b.low[64 + 3] = 0xa7;      // second half, l = 3: quarter 0 low 7, quarter 2 low 10
-  b.low[64 + 32 + 3] = 0x5b; // quarter 1 low 11, quarter 3 low 5
+  b.low[64 + 3] = 0xa7;       // second half, l = 3: quarter 0 low 7, quarter 2 low 10
+  b.low[64 + 32 + 3] = 0x5b;  // quarter 1 low 11, quarter 3 low 5
   b.high[32 + 3] = 0b10'01'11'00;
   float out[256];
   codec(DType::kQ6_K).decode(reinterpret_cast<std::byte*>(&b), out, 256);
@@ -171,12 +171,12 @@ TEST(Codec, EncodingIsIdempotentForSimpleFormats) {
 
 TEST(Codec, DegenerateBlocksStayFiniteAndNear) {
   std::vector<std::vector<float>> cases(8, std::vector<float>(256, 0.0f));
-  cases[1].assign(256, 3.5f);          // constant
+  cases[1].assign(256, 3.5f);  // constant
   cases[2].assign(256, -3.5f);
-  cases[3][77] = -1.0f;                // one spike
+  cases[3][77] = -1.0f;  // one spike
   cases[4][77] = 1.0f;
-  cases[5].assign(256, 1e-39f);        // subnormal: may become zero
-  cases[6].assign(256, 3e38f);         // beyond every f16 scale: saturates
+  cases[5].assign(256, 1e-39f);  // subnormal: may become zero
+  cases[6].assign(256, 3e38f);   // beyond every f16 scale: saturates
   for (size_t i = 0; i < 256; ++i) cases[7][i] = (i / 32 % 2 ? 1e-3f : 1e3f) * float(int(i % 32) - 16);
   for (const DType dtype : kQuantised)
     for (size_t c = 0; c < cases.size(); ++c) {

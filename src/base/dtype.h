@@ -34,11 +34,11 @@ enum class DType : uint32_t {
 // A row of `n` elements is n / block_elems blocks of block_bytes each; n is a multiple of block_elems.
 struct DTypeInfo {
   DType dtype;
-  const char* name;       // lower case, as the command line and `inspect` write it: "q4_k"
-  uint32_t block_elems;   // 1 for plain types
+  const char* name;      // lower case, as the command line and `inspect` write it: "q4_k"
+  uint32_t block_elems;  // 1 for plain types
   uint32_t block_bytes;
-  bool computes;          // a codec and kernels exist
-  bool writes;            // `convert --type` can write it
+  bool computes;  // a codec and kernels exist
+  bool writes;    // `convert --type` can write it
 };
 
 // Geometry of `dtype`, or nullptr when the id is not in the table.

@@ -22,8 +22,8 @@ template <class... Args>
 
 // Aborts with a message when `condition` is false. For our own bugs only, never for data from
 // outside. On in release builds: keep it out of inner loops.
-#define HUNCH_CHECK(condition, ...)                                                           \
-  do {                                                                                        \
-    if (!(condition)) [[unlikely]]                                                            \
+#define HUNCH_CHECK(condition, ...)                                                         \
+  do {                                                                                      \
+    if (!(condition)) [[unlikely]]                                                          \
       ::hunch::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

@@ -22,7 +22,8 @@ int open_for_reading(const std::filesystem::path& path, size_t& size) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     const int code = errno;
-    fail(code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kIo, "cannot open '{}': {}", path.string(), std::strerror(code));
+    fail(code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kIo, "cannot open '{}': {}", path.string(),
+         std::strerror(code));
   }
   struct stat st {};
   if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
@@ -79,7 +80,8 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       close(fd);
-      fail(ErrorKind::kIo, "cannot read '{}': {}", path.string(), n < 0 ? std::strerror(errno) : "it became shorter while being read");
+      fail(ErrorKind::kIo, "cannot read '{}': {}", path.string(),
+           n < 0 ? std::strerror(errno) : "it became shorter while being read");
     }
     done += size_t(n);
   }
@@ -125,7 +127,8 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 
 void AtomicFile::commit() {
   flush();
-  if (fsync(fd_) != 0 && errno != EINVAL) fail(ErrorKind::kIo, "cannot write '{}': {}", path_.string(), std::strerror(errno));
+  if (fsync(fd_) != 0 && errno != EINVAL)
+    fail(ErrorKind::kIo, "cannot write '{}': {}", path_.string(), std::strerror(errno));
   const int fd = std::exchange(fd_, -1);
   if (close(fd) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int code = errno;

@@ -5,8 +5,12 @@
 
 namespace hunch {
 
-struct f16 { uint16_t bits; };
-struct bf16 { uint16_t bits; };
+struct f16 {
+  uint16_t bits;
+};
+struct bf16 {
+  uint16_t bits;
+};
 
 inline float to_f32(f16 h) {
   const uint32_t sign = uint32_t(h.bits & 0x8000) << 16;

@@ -33,11 +33,11 @@ TEST(Half, EveryBf16SurvivesTheRoundTrip) {
 }
 
 TEST(Half, RoundsToNearestEven) {
-  EXPECT_EQ(to_f16(1.0f + 0x1p-11f).bits, 0x3c00);           // half-way, even below
-  EXPECT_EQ(to_f16(1.0f + 3 * 0x1p-11f).bits, 0x3c02);       // half-way, even above
+  EXPECT_EQ(to_f16(1.0f + 0x1p-11f).bits, 0x3c00);      // half-way, even below
+  EXPECT_EQ(to_f16(1.0f + 3 * 0x1p-11f).bits, 0x3c02);  // half-way, even above
   EXPECT_EQ(to_f16(65519.0f).bits, 0x7bff);
   EXPECT_EQ(to_f16(65520.0f).bits, 0x7c00);
-  EXPECT_EQ(to_f16(0x1p-25f).bits, 0);                       // half of the smallest, to even
+  EXPECT_EQ(to_f16(0x1p-25f).bits, 0);  // half of the smallest, to even
   EXPECT_EQ(to_f16(0x1.8p-25f).bits, 1);
   EXPECT_EQ(to_bf16(1.0f + 0x1p-8f).bits, 0x3f80);
   EXPECT_EQ(to_bf16(1.0f + 3 * 0x1p-8f).bits, 0x3f82);

@@ -45,9 +45,7 @@ void forget_on_kill(const char* path) {
     if (const char* kept = path; slot.compare_exchange_strong(kept, nullptr)) return;
 }
 
-bool take_interrupt() {
-  return g_pending.load(std::memory_order_relaxed) && g_pending.exchange(false);
-}
+bool take_interrupt() { return g_pending.load(std::memory_order_relaxed) && g_pending.exchange(false); }
 
 void throw_if_interrupted() {
   if (take_interrupt()) throw Error(ErrorKind::kInterrupted, "interrupted");

@@ -13,7 +13,6 @@ bool take_interrupt();
 // thread; it costs a load.
 void throw_if_interrupted();
 
-
 // A second Ctrl-C that kills the process unlinks these files first: at most eight at a time, more are
 // not remembered. `path` is not copied and must stay until forget_on_kill(path), compared by address.
 void unlink_on_kill(const char* path);

@@ -56,9 +56,9 @@ uint64_t left_in_cgroups() {
     const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
       const std::string dir = root + (path == "/" ? "" : path);
-      left = std::min(left, v2 ? left_in_cgroup(dir, "memory.max", "memory.current", "inactive_file")
-                               : left_in_cgroup(dir, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                                "total_inactive_file"));
+      left = std::min(
+          left, v2 ? left_in_cgroup(dir, "memory.max", "memory.current", "inactive_file")
+                   : left_in_cgroup(dir, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
       if (path.find('/') == std::string::npos) break;
     }
   }

@@ -75,7 +75,7 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   Erased call_ = nullptr;
   void* task_ = nullptr;
-  alignas(64) std::atomic<uint32_t> epoch_{0};     // bumped once per loop; workers wait on it
+  alignas(64) std::atomic<uint32_t> epoch_{0};      // bumped once per loop; workers wait on it
   alignas(64) std::atomic<uint32_t> n_running_{0};  // workers that have not finished this loop
   std::atomic<bool> stop_{false};
   std::mutex error_mutex_;

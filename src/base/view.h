@@ -21,8 +21,8 @@ struct MatView {
       : data(data), rows(rows), cols(cols), row_stride(row_stride) {}
   // A view to mutable elements converts to a view to const ones.
   template <class U>
-    requires(!std::is_same_v<U, T> && std::is_same_v<const U, T>)
-  MatView(MatView<U> m) : data(m.data), rows(m.rows), cols(m.cols), row_stride(m.row_stride) {}
+  requires(!std::is_same_v<U, T> && std::is_same_v<const U, T>) MatView(MatView<U> m)
+      : data(m.data), rows(m.rows), cols(m.cols), row_stride(m.row_stride) {}
 
   std::span<T> row(size_t r) const {
     assert(r < rows);

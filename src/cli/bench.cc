@@ -1,5 +1,5 @@
 // hunch bench: speed of prompt processing and generation, and of the machine.
-#include "engine/bench.h"
+#include "measure/bench.h"
 
 #include <algorithm>
 
@@ -10,9 +10,9 @@
 #include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
-#include "engine/bench_batch.h"
-#include "engine/bench_drafts.h"
 #include "kernels/simd_target.h"
+#include "measure/bench_batch.h"
+#include "measure/bench_drafts.h"
 
 namespace hunch::cli {
 namespace {
@@ -59,7 +59,8 @@ Json json_of(const BatchCosts::Measured& m) {
 std::string paths_text(const BatchBenchRow& row) {
   std::string text;
   for (size_t i = 0; i < kNumRowPaths; ++i)
-    if (row.paths[i] > 0) text += fmt::format("{}{} {:.0f} %", text.empty() ? "" : ", ", name_of(RowPath(i)), 100 * row.paths[i]);
+    if (row.paths[i] > 0)
+      text += fmt::format("{}{} {:.0f} %", text.empty() ? "" : ", ", name_of(RowPath(i)), 100 * row.paths[i]);
   return text;
 }
 
@@ -67,10 +68,12 @@ std::string paths_text(const BatchBenchRow& row) {
 void note_break_evens(const BatchCosts& costs) {
   const auto measured = costs.measured();
   if (measured.empty()) return;
-  std::vector<std::vector<std::string>> cells = {{"break-even", "sequences", "union", "own rows", "all rows, us", "measured in, ms"}};
+  std::vector<std::vector<std::string>> cells = {
+      {"break-even", "sequences", "union", "own rows", "all rows, us", "measured in, ms"}};
   for (const BatchCosts::Measured& m : measured)
-    cells.push_back({fmt::format("{} {} x {} {}", name_of(m.product), m.rows, m.cols, name_of(m.dtype)), std::to_string(m.n_tokens),
-                     fmt::format("{:.0f} %", 100 * m.costs.union_break_even(m.rows)), fmt::format("{:.1f} %", 100 * m.costs.own_break_even(m.rows, m.n_tokens)),
+    cells.push_back({fmt::format("{} {} x {} {}", name_of(m.product), m.rows, m.cols, name_of(m.dtype)),
+                     std::to_string(m.n_tokens), fmt::format("{:.0f} %", 100 * m.costs.union_break_even(m.rows)),
+                     fmt::format("{:.1f} %", 100 * m.costs.own_break_even(m.rows, m.n_tokens)),
                      fmt::format("{:.0f}", m.costs.all * 1e6), fmt::format("{:.1f}", m.ms)});
   std::string text = table(cells);
   text.pop_back();  // note() ends the line
@@ -105,8 +108,10 @@ int bench(const BenchFlags& flags) {
     fail(ErrorKind::kUsage, "nothing to measure: --prompt and --generate are both empty");
   if (flags.n_repeats == 0) fail(ErrorKind::kUsage, "--repeats: expected at least 1, found 0");
   if (flags.drafting.any() && flags.text.empty())
-    fail(ErrorKind::kUsage, "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
-  if (!flags.batch.empty() && flags.drafting.any()) fail(ErrorKind::kUsage, "--batch: sequences that decode together do not draft; leave out one of the two");
+    fail(ErrorKind::kUsage,
+         "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
+  if (!flags.batch.empty() && flags.drafting.any())
+    fail(ErrorKind::kUsage, "--batch: sequences that decode together do not draft; leave out one of the two");
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
@@ -132,8 +137,9 @@ int bench(const BenchFlags& flags) {
   std::vector<BatchBenchRow> batched;
   if (!flags.batch.empty()) {
     ProgressBar bar(!flags.model.quiet);
-    batched = bench_batch(engine, context_options(flags.context),
-                          {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids}, flags.batch}, bar.progress());
+    batched =
+        bench_batch(engine, context_options(flags.context),
+                    {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids}, flags.batch}, bar.progress());
     for (const BatchBenchRow& row : batched) rows.push_back(row.row);
   }
   std::vector<DraftBenchRow> drafted;
@@ -156,7 +162,8 @@ int bench(const BenchFlags& flags) {
     }
     if (!batched.empty()) {
       json["break_even"] = Json::array();
-      for (const BatchCosts::Measured& m : engine.model->batch_costs().measured()) json["break_even"].push_back(json_of(m));
+      for (const BatchCosts::Measured& m : engine.model->batch_costs().measured())
+        json["break_even"].push_back(json_of(m));
     }
     for (size_t i = 0; i < drafted.size(); ++i) {
       Json& row = json["rows"][rows.size() - drafted.size() + i];
@@ -180,14 +187,16 @@ int bench(const BenchFlags& flags) {
     if (batched.empty()) continue;
     const size_t at = cells.size() - 2, first = rows.size() - batched.size();  // batched rows are the last
     const std::string how = at < first ? "" : paths_text(batched[at - first]);
-    cells.back().insert(cells.back().end(), {how.empty() ? "" : fmt::format("{:.0f} %", 100 * batched[at - first].union_share), how});
+    cells.back().insert(cells.back().end(),
+                        {how.empty() ? "" : fmt::format("{:.0f} %", 100 * batched[at - first].union_share), how});
   }
   print(table(cells, batched.empty() ? std::vector<size_t>() : std::vector<size_t>{cells[0].size() - 1}));
   if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->batch_costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
-    note(fmt::format("{}: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted, {:.2f} times as fast as plain",
-                     drafted[i].row.name, drafted[i].tokens_per_pass, drafted[i].acceptance * 100,
-                     drafted[i].row.tokens_per_s / drafted[i - 1].row.tokens_per_s));
+    note(fmt::format(
+        "{}: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted, {:.2f} times as fast as plain",
+        drafted[i].row.name, drafted[i].tokens_per_pass, drafted[i].acceptance * 100,
+        drafted[i].row.tokens_per_s / drafted[i - 1].row.tokens_per_s));
   if (!flags.model.quiet)
     note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads,
                      machine.read_gb_per_s));

@@ -3,13 +3,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/home_folder.h"
 #include "cli/console.h"
 #include "cli/conversation.h"
 #include "cli/drafting_flags.h"
 #include "cli/line_editor.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
-#include "io/hub.h"
 
 namespace hunch::cli {
 namespace {
@@ -24,7 +24,7 @@ constexpr const char* kHelp =
 
 std::filesystem::path history_file() {
   try {
-    return pull_options_from_environment().home / "chat_history";
+    return hunch_home() / "chat_history";
   } catch (const Error&) {
     return {};  // no home folder: no history
   }

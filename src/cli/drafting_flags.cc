@@ -16,17 +16,22 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
     if (options.n_tokens < 1 || options.n_tokens > kMaxDraftTokens)
       fail(ErrorKind::kUsage, "--draft-tokens: expected auto or 1 to {}, found {}", kMaxDraftTokens, options.n_tokens);
     if (!flags.any())
-      fail(ErrorKind::kUsage, "--draft-tokens says how much to draft, but not by whom; add --lossless, --ngram or --draft MODEL");
+      fail(ErrorKind::kUsage,
+           "--draft-tokens says how much to draft, but not by whom; add --lossless, --ngram or --draft MODEL");
   }
-  if (flags.no_ngram && (flags.ngram || !flags.lossless)) fail(ErrorKind::kUsage, "--no-ngram goes with --lossless, and not with --ngram");
+  if (flags.no_ngram && (flags.ngram || !flags.lossless))
+    fail(ErrorKind::kUsage, "--no-ngram goes with --lossless, and not with --ngram");
   options.ngram = flags.ngram || (flags.lossless && !flags.no_ngram);
   options.sparse = flags.lossless && engine.sidecar;
   if (flags.no_ngram && !options.sparse)
-    fail(ErrorKind::kUsage, "--no-ngram leaves nobody to draft: {}", engine.sidecar_problem.empty() ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it)", engine.sidecar_path.string()) : engine.sidecar_problem);
+    fail(ErrorKind::kUsage, "--no-ngram leaves nobody to draft: {}",
+         engine.sidecar_problem.empty()
+             ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it)", engine.sidecar_path.string())
+             : engine.sidecar_problem);
   if (flags.lossless && !options.sparse && flags.draft.empty() && !model.quiet)
-    note(engine.sidecar_problem.empty()
-             ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it): only n-grams draft", engine.sidecar_path.string())
-             : fmt::format("only n-grams draft: {}", engine.sidecar_problem));
+    note(engine.sidecar_problem.empty() ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it): only n-grams draft",
+                                                      engine.sidecar_path.string())
+                                        : fmt::format("only n-grams draft: {}", engine.sidecar_problem));
   if (flags.draft.empty()) return options;
   ModelFlags draft = model;
   draft.model = flags.draft;
@@ -34,7 +39,8 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
   engine_options.pool = engine.pool;
   options.model = std::make_shared<const Engine>(load_engine(resolve_model(draft), engine_options));
   if (!model.quiet)
-    note(fmt::format("drafts: {}, {}", display_name(*options.model, draft), name_of(options.model->model->main_dtype())));
+    note(fmt::format("drafts: {}, {}", display_name(*options.model, draft),
+                     name_of(options.model->model->main_dtype())));
   return options;
 }
 
@@ -56,7 +62,8 @@ std::string describe_drafts(const Speculation& speculation, size_t n_decoded) {
   const auto stats = speculation.stats();
   if (stats.size() < 2) return line;
   std::string each;
-  for (const auto& s : stats) each += fmt::format("{}{} {} of {}", each.empty() ? "" : ", ", s.name, s.n_accepted, s.n_drafted);
+  for (const auto& s : stats)
+    each += fmt::format("{}{} {} of {}", each.empty() ? "" : ", ", s.name, s.n_accepted, s.n_drafted);
   return line + " (" + each + ")";
 }
 

@@ -9,9 +9,9 @@
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
-#include "engine/compare.h"
-#include "engine/perplexity.h"
-#include "engine/tasks.h"
+#include "measure/compare.h"
+#include "measure/perplexity.h"
+#include "measure/tasks.h"
 
 namespace hunch::cli {
 namespace {
@@ -121,8 +121,9 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
         "perfect predictor could save.");
   for (const CompareRow& row : rows)
     if (row.lossless)
-      note(fmt::format("{} continues the prompt in its own words: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted",
-                       row.name, row.tokens_per_pass, row.acceptance * 100));
+      note(fmt::format(
+          "{} continues the prompt in its own words: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted",
+          row.name, row.tokens_per_pass, row.acceptance * 100));
   for (const CompareRow& row : rows)
     if (const std::string text = describe_density(row.density_per_layer); !text.empty())
       note(fmt::format("{}: {}", row.name, text));

@@ -15,7 +15,7 @@ struct ModelFlags {
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
-  std::string sidecar;  // empty: MODEL.hunch beside it
+  std::string sidecar;       // empty: MODEL.hunch beside it
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;  // no first and last line, no progress, no notes
@@ -114,7 +114,8 @@ struct ConvertFlags {
 
 struct SparsifyFlags {
   ModelFlags model;
-  std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto", head_look_ahead = "none", screen = "auto";
+  std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
+                         head_look_ahead = "none", screen = "auto";
   std::optional<std::string> max_ppl_increase, density;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
 };

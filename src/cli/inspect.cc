@@ -115,15 +115,18 @@ std::string shown(const Json& value) {
 
 // What `hunch sparsify` learned: null where there is nothing, `problem` where it cannot be used.
 Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelConfig& config) {
-  const std::filesystem::path path = flags.sidecar.empty() ? sidecar_path(resolve_model(flags)) : std::filesystem::path(flags.sidecar);
+  const std::filesystem::path path =
+      flags.sidecar.empty() ? sidecar_path(resolve_model(flags)) : std::filesystem::path(flags.sidecar);
   std::error_code ec;
   if (flags.sidecar.empty() && !std::filesystem::exists(path, ec)) return nullptr;
   Json json = {{"path", path.string()}};
   try {
     const Sidecar sidecar = open_sidecar(path);
     check_sidecar(sidecar, file, config);
-    json["n_predicted_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
-    json["n_head_layers"] = std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
+    json["n_predicted_layers"] =
+        std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
+    json["n_head_layers"] =
+        std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
     json["method"] = sidecar.method() == SmoothMethod::kNone ? "predict" : name_of(sidecar.method());
     json["screen_rank"] = sidecar.screen ? Json(sidecar.screen->rank()) : Json();
     json["perplexity_dense"] = sidecar.quality.perplexity_dense;
@@ -138,13 +141,19 @@ Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelCon
 std::string sidecar_text(const Json& sidecar, size_t n_layer) {
   if (sidecar.is_null()) return "none";
   const std::string path = printable(sidecar["path"].get<std::string>(), 300);
-  if (sidecar.contains("problem")) return fmt::format("{}: {}", path, printable(sidecar["problem"].get<std::string>(), 300));
+  if (sidecar.contains("problem"))
+    return fmt::format("{}: {}", path, printable(sidecar["problem"].get<std::string>(), 300));
   const std::string method = sidecar["method"];
-  const std::string what = method == "predict" ? fmt::format("predicts the neurons of {} and the heads of {} of {} layers", sidecar["n_predicted_layers"].get<size_t>(),
-                                                         sidecar["n_head_layers"].get<size_t>(), n_layer)
-                                           : method;
-  const std::string screen = sidecar["screen_rank"].is_null() ? "" : fmt::format(", screens the vocabulary by rank {}", sidecar["screen_rank"].get<size_t>());
-  return fmt::format("{}: {}{}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, screen, sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
+  const std::string what =
+      method == "predict"
+          ? fmt::format("predicts the neurons of {} and the heads of {} of {} layers",
+                        sidecar["n_predicted_layers"].get<size_t>(), sidecar["n_head_layers"].get<size_t>(), n_layer)
+          : method;
+  const std::string screen = sidecar["screen_rank"].is_null() ? ""
+                                                              : fmt::format(", screens the vocabulary by rank {}",
+                                                                            sidecar["screen_rank"].get<size_t>());
+  return fmt::format("{}: {}{}; perplexity {:.3f}, dense {:.3f}, on {} tokens", path, what, screen,
+                     sidecar["perplexity_sparse"].get<double>(), sidecar["perplexity_dense"].get<double>(),
                      grouped(sidecar["quality_tokens"].get<uint64_t>()));
 }
 

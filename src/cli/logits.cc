@@ -51,7 +51,8 @@ int logits(const LogitsFlags& flags) {
   // A row is written as soon as it is there: all of them may be gigabytes.
   const bool prints_rows = flags.model.json && !file;
   context.append_all(ids, [&](size_t first, MatView<const float> logits) {
-    if (prints_rows && first == 0) print(fmt::format("{{\"n_vocab\":{},\"ids\":{},\"logits\":[", n_vocab, nlohmann::json(ids).dump()));
+    if (prints_rows && first == 0)
+      print(fmt::format("{{\"n_vocab\":{},\"ids\":{},\"logits\":[", n_vocab, nlohmann::json(ids).dump()));
     for (size_t i = 0; i < logits.rows; ++i) {
       if (file) file->write(std::as_bytes(logits.row(i)));
       if (prints_rows) print((first + i ? "," : "") + nlohmann::json(logits.row(i)).dump());

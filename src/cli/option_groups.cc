@@ -14,10 +14,12 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
   g.section("Engine");
   if (context && has_ctx) g.count("--ctx", context->n_ctx, "N", "context length, tokens", "the model's, at most 4096");
   if (context) {
-    g.choice("--mode", context->mode, {"dense", "exact", "sparse"},
-             "dense reads every weight; exact skips what ReLU made zero; sparse computes only what the sidecar's predictors "
-             "or its method choose");
-    g.real("--density", context->density, "D", "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
+    g.choice(
+        "--mode", context->mode, {"dense", "exact", "sparse"},
+        "dense reads every weight; exact skips what ReLU made zero; sparse computes only what the sidecar's predictors "
+        "or its method choose");
+    g.real("--density", context->density, "D",
+           "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
     g.text("--sidecar", model.sidecar, "FILE", "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
     g.real("--oracle-density", context->oracle_density, "D",
            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
@@ -37,7 +39,8 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
 
 void add_drafting(Grammar& g, DraftFlags& drafting) {
   g.section("Drafting (faster, the answer stays that of plain decoding)");
-  g.flag("--lossless", drafting.lossless, "draft several tokens, verify them in one pass: n-grams draft, and sparse mode where there is a sidecar");
+  g.flag("--lossless", drafting.lossless,
+         "draft several tokens, verify them in one pass: n-grams draft, and sparse mode where there is a sidecar");
   g.text("--draft", drafting.draft, "MODEL", "let this small model draft; it must share MODEL's tokenizer");
   g.flag("--ngram", drafting.ngram, "draft what followed the last time that the text ended like this");
   g.flag("--no-ngram", drafting.no_ngram, "with --lossless: only sparse mode drafts");

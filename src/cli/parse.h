@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/compare.h"
+#include "measure/compare.h"
 
 namespace hunch::cli {
 

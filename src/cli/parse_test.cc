@@ -65,8 +65,8 @@ TEST(Parse, ModesCarryTheBaseContext) {
   EXPECT_EQ(parse_modes("sparse", base)[0].context.mode, Mode::kSparse);
   EXPECT_EQ(parse_modes("sparse", base)[0].context.density, 0);
   EXPECT_DOUBLE_EQ(parse_modes("sparse:0.25", base)[0].context.density, 0.25);
-  for (const char* bad :
-       {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0", "oracle:0.2:x", "dense,dense"})
+  for (const char* bad : {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0",
+                          "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
 }
 

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/session_io.h"
-#include "engine/compare.h"
+#include "measure/compare.h"
 
 namespace hunch::cli {
 namespace {

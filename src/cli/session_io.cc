@@ -8,7 +8,6 @@
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
-#include "io/hub.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
 
@@ -18,20 +17,7 @@ namespace fs = std::filesystem;
 fs::path resolve_model(const ModelFlags& flags) {
   std::error_code ec;
   const fs::path path = flags.model;
-  if (fs::exists(path, ec)) return path;
-  if (!looks_like_hub_id(flags.model))
-    fail(ErrorKind::kNotFound, "no file or folder '{}'", printable(flags.model, 300));
-  PullOptions options = pull_options_from_environment();
-  if (const auto cached = cached_model(flags.model, options)) return cached->path;
-  if (!flags.quiet)
-    note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
-  ProgressBar bar(!flags.quiet);
-  options.progress = bar.progress();
-  options.note = [&](std::string_view line) {
-    bar.clear();
-    if (!flags.quiet) note(line);
-  };
-  return pull_model(flags.model, options).path;
+  return fs::exists(path, ec) ? path : fetch_model(flags);
 }
 
 OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags)); }

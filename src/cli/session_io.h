@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cli/flags.h"
-#include "engine/machine.h"
 #include "engine/session.h"
+#include "measure/machine.h"
 #include "model/open_model.h"
 
 namespace hunch::cli {
@@ -17,6 +17,8 @@ namespace hunch::cli {
 // The file or folder of this name, else the model of this hub id, pulled into the cache. Says on stderr
 // what it fetches. Throws as pull_model; Error{kNotFound} for a name that is neither.
 std::filesystem::path resolve_model(const ModelFlags& flags);
+// The second half of it.
+std::filesystem::path fetch_model(const ModelFlags& flags);
 
 // Metadata and tensor views only: nothing is computed or arranged. Applies no thread options.
 OpenedModel open_named(const ModelFlags& flags);

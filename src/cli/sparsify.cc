@@ -75,12 +75,14 @@ void print_layers(const SparsifyReport& report) {
 
 // Nothing where heads were not asked for, or cannot be chosen.
 void print_heads(const SparsifyReport& report) {
-  std::vector<std::vector<std::string>> cells = {{"layer", "head predictor", "heads", "recall", "missed", "attention reads", "with all heads"}};
+  std::vector<std::vector<std::string>> cells = {
+      {"layer", "head predictor", "heads", "recall", "missed", "attention reads", "with all heads"}};
   for (size_t l = 0; l < report.layers.size(); ++l) {
     const SparsifyLayer& row = report.layers[l];
     if (row.attention_exact_bytes == 0) return;
     cells.push_back({std::to_string(l), row.head_predictor, percent(row.head_density), percent(row.head_recall),
-                     fmt::format("{:.2f} %", row.head_missed * 100), kilobytes(row.attention_bytes), kilobytes(row.attention_exact_bytes)});
+                     fmt::format("{:.2f} %", row.head_missed * 100), kilobytes(row.attention_bytes),
+                     kilobytes(row.attention_exact_bytes)});
   }
   print("\n" + table(cells, {1}));
 }
@@ -88,47 +90,52 @@ void print_heads(const SparsifyReport& report) {
 void print_screen(const ScreenFit& s) {
   if (s.full_bytes == 0) return;
   if (!s.screen) return print("\nvocabulary: every logit is computed; no screen would save a fifth of the bytes\n");
-  print(fmt::format("\nvocabulary, decoding greedily: a screen of rank {}, then {:.0f} exact rows, all of them for {} of the tokens: {} per token "
-                    "instead of {}; the best token was computed for {} of {} tokens\n",
-                    s.rank, s.shortlist, percent(s.all), kilobytes(s.bytes), kilobytes(s.full_bytes), grouped(s.n_same), grouped(s.n_checked)));
+  print(
+      fmt::format("\nvocabulary, decoding greedily: a screen of rank {}, then {:.0f} exact rows, all of them for {} of "
+                  "the tokens: {} per token "
+                  "instead of {}; the best token was computed for {} of {} tokens\n",
+                  s.rank, s.shortlist, percent(s.all), kilobytes(s.bytes), kilobytes(s.full_bytes), grouped(s.n_same),
+                  grouped(s.n_checked)));
 }
 
 void print_whole(const SparsifyReport& report) {
-  std::vector<std::vector<std::string>> cells = {
-      {"mode", "perplexity", "change", "KL", "same top token", "MLP density", "heads", "per token", "expected", "tokens/s", "measured"}};
+  std::vector<std::vector<std::string>> cells = {{"mode", "perplexity", "change", "KL", "same top token", "MLP density",
+                                                  "heads", "per token", "expected", "tokens/s", "measured"}};
   const CompareRow& dense = report.rows[0];
   for (const CompareRow& row : report.rows)
     cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity),
-                     fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100), fmt::format("{:.4f}", row.kl),
-                     percent(row.top1), percent(row.density_mlp), percent(row.density_heads), fmt::format("{:.2f} MB", row.bytes_per_token / 1e6),
+                     fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100),
+                     fmt::format("{:.4f}", row.kl), percent(row.top1), percent(row.density_mlp),
+                     percent(row.density_heads), fmt::format("{:.2f} MB", row.bytes_per_token / 1e6),
                      fmt::format("{:.2f}x", dense.bytes_per_token / row.bytes_per_token),
-                     fmt::format("{:.1f}", row.tokens_per_s), fmt::format("{:.2f}x", row.tokens_per_s / dense.tokens_per_s)});
+                     fmt::format("{:.1f}", row.tokens_per_s),
+                     fmt::format("{:.2f}x", row.tokens_per_s / dense.tokens_per_s)});
   print("\n" + table(cells));
 }
 
 std::string legend(const SparsifyReport& report) {
-  const std::string tokens = fmt::format("{} tokens fitted to, {} to calibrate, {} to check (the second table). ", grouped(report.n_train),
-                                         grouped(report.n_calibrate), grouped(report.n_check));
-  constexpr std::string_view kSpeed = " expected: dense bytes / bytes, measured: speed / dense speed, one token at a time.";
+  const std::string tokens = fmt::format("{} tokens fitted to, {} to calibrate, {} to check (the second table). ",
+                                         grouped(report.n_train), grouped(report.n_calibrate), grouped(report.n_check));
+  constexpr std::string_view kSpeed =
+      " expected: dense bytes / bytes, measured: speed / dense speed, one token at a time.";
   if (report.method == "predict")
     return fmt::format(
-        "{}active: neurons that are not zero; recall: share of them that is predicted; missed: share of the squared contributions to the "
-        "stream that is left out; heads: share that is computed, recall then of the heads that carry 90 % of a token's attention.{}",
+        "{}active: neurons that are not zero; recall: share of them that is predicted; missed: share of the squared "
+        "contributions to the "
+        "stream that is left out; heads: share that is computed, recall then of the heads that carry 90 % of a token's "
+        "attention.{}",
         tokens, kSpeed);
-  return fmt::format("{}density: share of the {}; error: squared, at the block's output, relative to what the block adds.{}{}", tokens,
-                     report.method == "teal" ? "layer's weights that are multiplied" : "neurons that are computed",
-                     report.method == "griffin" ? " The first half of each window of text is the prompt that chooses." : "", kSpeed);
+  return fmt::format(
+      "{}density: share of the {}; error: squared, at the block's output, relative to what the block adds.{}{}", tokens,
+      report.method == "teal" ? "layer's weights that are multiplied" : "neurons that are computed",
+      report.method == "griffin" ? " The first half of each window of text is the prompt that chooses." : "", kSpeed);
 }
 
 // null: every logit is computed.
 Json screen_json(const ScreenFit& s) {
   if (!s.screen) return {};
-  return {{"rank", s.rank},
-          {"shortlist", s.shortlist},
-          {"all", s.all},
-          {"bytes", s.bytes},
-          {"full_bytes", s.full_bytes},
-          {"n_checked", s.n_checked},
+  return {{"rank", s.rank},    {"shortlist", s.shortlist},   {"all", s.all},
+          {"bytes", s.bytes},  {"full_bytes", s.full_bytes}, {"n_checked", s.n_checked},
           {"n_same", s.n_same}};
 }
 
@@ -150,9 +157,13 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
                       {"attention_bytes", l.attention_bytes},
                       {"attention_exact_bytes", l.attention_exact_bytes}});
   for (const CompareRow& r : report.rows)
-    modes[r.name] = {{"perplexity", r.perplexity},   {"kl", r.kl},
-                     {"top1", r.top1},               {"density_mlp", r.density_mlp}, {"density_heads", r.density_heads},
-                     {"bytes_per_token", r.bytes_per_token}, {"tokens_per_s", r.tokens_per_s}};
+    modes[r.name] = {{"perplexity", r.perplexity},
+                     {"kl", r.kl},
+                     {"top1", r.top1},
+                     {"density_mlp", r.density_mlp},
+                     {"density_heads", r.density_heads},
+                     {"bytes_per_token", r.bytes_per_token},
+                     {"tokens_per_s", r.tokens_per_s}};
   return {{"out", out},
           {"method", report.method},
           {"met", report.met},
@@ -168,7 +179,8 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
 }  // namespace
 
 int sparsify(const SparsifyFlags& flags) {
-  if (flags.text.empty()) fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
+  if (flags.text.empty())
+    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
   SparsifyOptions options = options_of(flags);
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
@@ -185,7 +197,8 @@ int sparsify(const SparsifyFlags& flags) {
   } catch (const Error& e) {
     std::error_code ec;
     if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))
-      note(fmt::format("the layers that were finished are in {}: the same command goes on from there", options.finished.string()));
+      note(fmt::format("the layers that were finished are in {}: the same command goes on from there",
+                       options.finished.string()));
     throw;
   }
   write_sidecar(out, report.sidecar);

@@ -1,5 +1,5 @@
 // hunch synth: write a random model of a chosen shape, and text for it.
-#include "compress/synth.h"
+#include "synth/synth.h"
 
 #include <nlohmann/json.hpp>
 
@@ -7,11 +7,11 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/flags.h"
-#include "compress/synth_profile.h"
-#include "compress/synth_sidecar.h"
-#include "compress/synth_text.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
+#include "synth/profile.h"
+#include "synth/sidecar.h"
+#include "synth/text.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
@@ -113,10 +113,12 @@ int synth(const SynthFlags& flags) {
   check_output(flags.out);
   check_output(flags.text);
   if (flags.sidecar && (flags.out.empty() || (flags.density == 0 && flags.density_profile.empty())))
-    fail(ErrorKind::kUsage, "--sidecar holds what was planted in a model; give -o and --density or --density-profile too");
+    fail(ErrorKind::kUsage,
+         "--sidecar holds what was planted in a model; give -o and --density or --density-profile too");
   const SynthOptions options = synth_options(flags);
   if (flags.sidecar && !is_relu_family(options.shape.activation))
-    fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu", flags.shape);
+    fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu",
+         flags.shape);
   const Timer timer;
   if (!flags.text.empty()) write_text(flags, options);
   SynthReport report;
@@ -124,7 +126,8 @@ int synth(const SynthFlags& flags) {
     ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
     ProgressBar bar(!flags.model.quiet);
     report = write_synth(flags.out, options, pool, bar.progress());
-    if (flags.sidecar) write_sidecar(sidecar_path(flags.out), synth_sidecar(options, open_gguf(flags.out), bar.progress()));
+    if (flags.sidecar)
+      write_sidecar(sidecar_path(flags.out), synth_sidecar(options, open_gguf(flags.out), bar.progress()));
   }
   std::error_code ec;
   const uint64_t file_bytes = flags.out.empty() ? 0 : fs::file_size(flags.out, ec);

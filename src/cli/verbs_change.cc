@@ -51,27 +51,34 @@ std::vector<Verb> changing_verbs() {
          g.section("Budget (give one)");
          g.text("--max-ppl-increase", f->max_ppl_increase, "SHARE",
                 "perplexity may rise by this much: 1% or 0.01 (default: 1%)");
-         g.text("--density", f->density, "SHARE", "compute this share of the neurons, as a mean over tokens and layers");
+         g.text("--density", f->density, "SHARE",
+                "compute this share of the neurons, as a mean over tokens and layers");
          g.section("Method");
-         g.choice("--method", f->method, {"auto", "predict", "cats", "griffin", "teal"},
-                  "predict: trained predictors, for ReLU models; without training, for any activation: cats drops neurons whose "
-                  "gate is small, griffin keeps those that the prompt used most, teal drops small inputs of every product; "
-                  "auto: predict for ReLU models, cats for others");
+         g.choice(
+             "--method", f->method, {"auto", "predict", "cats", "griffin", "teal"},
+             "predict: trained predictors, for ReLU models; without training, for any activation: cats drops neurons "
+             "whose "
+             "gate is small, griffin keeps those that the prompt used most, teal drops small inputs of every product; "
+             "auto: predict for ReLU models, cats for others");
          g.section("Predictors");
          g.choice("--predictor", f->predictor, {"auto", "lowrank", "lowrank_relu", "svd", "signs", "hot"},
-                  "lowrank: trained two-layer classifiers, lowrank_relu: with a ReLU between the layers; svd: their closed form, untrained; signs: one bit per weight; hot: the same neurons for "
+                  "lowrank: trained two-layer classifiers, lowrank_relu: with a ReLU between the layers; svd: their "
+                  "closed form, untrained; signs: one bit per weight; hot: the same neurons for "
                   "every token; auto: for each layer whichever loses least for its bytes");
          g.count("--rank", f->rank, "N", "of lowrank and svd; 0: several, chosen likewise");
          g.choice("--look-ahead", f->look_ahead, {"none", "attention"},
                   "predict from the MLP's own input, or from attention's input of the same layer, which is known "
                   "earlier");
          g.choice("--heads", f->heads, {"auto", "off", "write", "lazy"},
-                  "leave heads of attention out where that pays, or off; keys and values of heads that are left out: write them with "
+                  "leave heads of attention out where that pays, or off; keys and values of heads that are left out: "
+                  "write them with "
                   "their token, or compute them, lazy, when a token needs them; auto: whichever is faster here");
          g.choice("--head-look-ahead", f->head_look_ahead, {"none", "previous"},
-                  "predict heads from attention's own input, or from that of the layer before, which is known a layer earlier");
+                  "predict heads from attention's own input, or from that of the layer before, which is known a layer "
+                  "earlier");
          g.choice("--vocab-screen", f->screen, {"auto", "off"},
-                  "decoding greedily, guess the logits by a low rank and compute those that may be the largest, where that pays, or compute all");
+                  "decoding greedily, guess the logits by a low rank and compute those that may be the largest, where "
+                  "that pays, or compute all");
          g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");

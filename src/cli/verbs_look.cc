@@ -57,7 +57,8 @@ std::vector<Verb> looking_verbs() {
          g.section("What to list");
          g.flag("--tensors", f->tensors, "every tensor with its type, shape and size");
          g.flag("--metadata", f->metadata, "every key of the metadata");
-         g.text("--sidecar", f->model.sidecar, "FILE", "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
+         g.text("--sidecar", f->model.sidecar, "FILE",
+                "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
          g.section("Contextual sparsity on a text");
          g.text("--text", f->text, "FILE",
                 "run this text through the model: which neurons and heads it needs, how alike the layers are; - is "

@@ -60,7 +60,8 @@ std::vector<Verb> measuring_verbs() {
                  "tokens from one window to the next; as long as the window: disjoint windows", "half the window");
          g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
          g.text("--compare", f->compare, "LIST",
-                "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another density), "
+                "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another "
+                "density), "
                 "oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only)");
          g.section("On a task");
          g.text("--task", f->task, "NAME",
@@ -75,7 +76,8 @@ std::vector<Verb> measuring_verbs() {
       {"bench", "Measure", "speed of prompt and generation", "MODEL [options]   or   hunch bench --machine",
        "hunch bench model.gguf --prompt 128,512 --generate 64\n"
        "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --depth 64 --generate 64\n"
-       "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --prompt \"\" --generate 32 --batch 1,4,16\n"
+       "hunch bench model.gguf --compare dense,exact,sparse --text story.txt --prompt \"\" --generate 32 --batch "
+       "1,4,16\n"
        "hunch bench --machine\n",
        [](Grammar& g) {
          auto f = std::make_shared<BenchFlags>();
@@ -84,16 +86,19 @@ std::vector<Verb> measuring_verbs() {
          g.counts("--prompt", f->prompt, "LIST", "rows pp: prompts of this many tokens");
          g.counts("--generate", f->generate, "LIST", "rows tg: this many tokens, one by one");
          g.counts("--batch", f->batch, "LIST",
-                  "rows tg for this many sequences that decode together, each a stretch of the text of its own; with the share "
+                  "rows tg for this many sequences that decode together, each a stretch of the text of its own; with "
+                  "the share "
                   "of the rows that any of them needs and how they were read");
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
-         g.text("--compare", f->compare, "LIST",
-                "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1");
-         g.text("--text", f->text, "FILE",
-                "compute this text's tokens instead of random ones; with drafting: rows tg again, continuing its first 64 "
-                "tokens greedily");
+         g.text(
+             "--compare", f->compare, "LIST",
+             "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1");
+         g.text(
+             "--text", f->text, "FILE",
+             "compute this text's tokens instead of random ones; with drafting: rows tg again, continuing its first 64 "
+             "tokens greedily");
          add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context, false);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };

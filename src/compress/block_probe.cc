@@ -84,7 +84,8 @@ struct BlockProbe::Impl : ForwardObserver {
     prompts.emplace_back().add(*engine.pool, ff_act.row_range(0, std::max<size_t>(1, ff_act.rows / 2)));
   }
   void keep(InputPart part, MatView<const float> x) {
-    for (size_t t = 0; t < x.rows; ++t) inputs[size_t(part)].insert(inputs[size_t(part)].end(), x.row(t).begin(), x.row(t).end());
+    for (size_t t = 0; t < x.rows; ++t)
+      inputs[size_t(part)].insert(inputs[size_t(part)].end(), x.row(t).begin(), x.row(t).end());
   }
 
   void next();
@@ -121,7 +122,9 @@ void BlockProbe::Impl::next() {
     for (size_t t = 0; t < n_window; ++t) {
       const auto finite = [](float v) { return std::isfinite(v); };
       if (!std::ranges::all_of(out.row(t), finite))
-        fail(ErrorKind::kFormat, "layer {}, token {} of the sample: an activation is not finite; is the model file damaged?", layer, w * n_window + t);
+        fail(ErrorKind::kFormat,
+             "layer {}, token {} of the sample: an activation is not finite; is the model file damaged?", layer,
+             w * n_window + t);
       std::ranges::copy(out.row(t), rows_of(dense, w).row(t).begin());
     }
   }
@@ -144,7 +147,8 @@ void BlockProbe::Impl::find_gate_magnitudes() {
   const MatView<float> act(values.data(), sample.size(), m.n_ff);
   const MatmulTask task{m.gate.W, m.gate.bias, act};
   MatmulScratch scratch;
-  matmul(*engine.pool, {inputs[size_t(InputPart::kMlp)].data(), sample.size(), engine.config().n_embd}, {&task, 1}, scratch);
+  matmul(*engine.pool, {inputs[size_t(InputPart::kMlp)].data(), sample.size(), engine.config().n_embd}, {&task, 1},
+         scratch);
   for (size_t t = 0; t < act.rows; ++t) activate(engine.config().activation, act.row(t));
   gate = sorted_magnitudes(act);
 }
@@ -159,7 +163,8 @@ double BlockProbe::Impl::error(const SmoothLayerPlan& smooth) {
     if (griffin) {
       const size_t n_ff = engine.model->weights().layers[layer].mlp.n_ff;
       std::vector<Selection> kept(engine.config().n_layer);
-      prompts[w].select(std::max<size_t>(1, size_t(std::ceil(double(smooth.density) * double(n_ff) - 1e-6))), kept[layer]);
+      prompts[w].select(std::max<size_t>(1, size_t(std::ceil(double(smooth.density) * double(n_ff) - 1e-6))),
+                        kept[layer]);
       packed.pack(engine.model->weights(), kept, *engine.pool);
     }
     const MatView<const float> out = run(w, griffin ? &packed : nullptr);

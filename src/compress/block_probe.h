@@ -10,8 +10,8 @@
 namespace hunch {
 
 struct BlockProbeOptions {
-  size_t n_tokens = 512;   // of the sample, taken in windows spread evenly over the text
-  size_t n_window = 128;   // tokens that see each other; the first half is the prompt that GRIFFIN chooses by
+  size_t n_tokens = 512;  // of the sample, taken in windows spread evenly over the text
+  size_t n_window = 128;  // tokens that see each other; the first half is the prompt that GRIFFIN chooses by
 };
 
 // Walks through the layers: each is entered by what the dense layers before it made of the sample.
@@ -21,8 +21,8 @@ class BlockProbe {
   BlockProbe(const Engine& engine, std::span<const int32_t> ids, const BlockProbeOptions& options);
   ~BlockProbe();
 
-  // Computes the next layer densely; the first call the first. Throws Error{kFormat} naming the layer and the token where
-  // a value is not finite.
+  // Computes the next layer densely; the first call the first. Throws Error{kFormat} naming the layer and the token
+  // where a value is not finite.
   void next();
   size_t layer() const;
 

@@ -1,4 +1,5 @@
-// A budget, and the last word on a calibration to it: measured on text that nothing was chosen by, and tightened where it is too dear.
+// A budget, and the last word on a calibration to it: measured on text that nothing was chosen by, and tightened where
+// it is too dear.
 #pragma once
 #include <cmath>
 
@@ -15,11 +16,13 @@ inline void check_budget_options(const SparsifyOptions& options) {
     fail(ErrorKind::kUsage, "an increase of perplexity by {} makes no sense", options.max_ppl_increase);
 }
 
-// Fills report.rows by measure() -> rows, the first dense, the last sparse. Where the perplexity rises by more than options.max_ppl_increase
-// (no density was asked for), tighten() makes the next measurement denser, at most three times; then report.met is false and a
-// note tells the nearest. Throws Error{kFormat} where the dense perplexity is not finite.
+// Fills report.rows by measure() -> rows, the first dense, the last sparse. Where the perplexity rises by more than
+// options.max_ppl_increase (no density was asked for), tighten() makes the next measurement denser, at most three
+// times; then report.met is false and a note tells the nearest. Throws Error{kFormat} where the dense perplexity is not
+// finite.
 template <class Measure, class Tighten>
-void check_budget(const SparsifyOptions& options, SparsifyReport& report, const Measure& measure, const Tighten& tighten) {
+void check_budget(const SparsifyOptions& options, SparsifyReport& report, const Measure& measure,
+                  const Tighten& tighten) {
   constexpr int kMostAttempts = 3;
   for (int attempt = 0;; ++attempt) {
     report.rows = measure();
@@ -29,12 +32,14 @@ void check_budget(const SparsifyOptions& options, SparsifyReport& report, const 
     if (options.density > 0 || increase <= options.max_ppl_increase) return;
     if (attempt == kMostAttempts) {
       report.met = false;
-      report.notes.push_back(fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
-                                         options.max_ppl_increase * 100, increase * 100));
+      report.notes.push_back(
+          fmt::format("the budget of +{:.2f} % is not met on the text kept for the check: the nearest is +{:.2f} %",
+                      options.max_ppl_increase * 100, increase * 100));
       return;
     }
-    report.notes.push_back(fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase * 100,
-                                       options.max_ppl_increase * 100));
+    report.notes.push_back(
+        fmt::format("+{:.2f} % on the text kept for the check, where +{:.2f} % is allowed: tightened", increase * 100,
+                    options.max_ppl_increase * 100));
     tighten();
   }
 }

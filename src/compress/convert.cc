@@ -9,7 +9,7 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
-#include "compress/file_types.h"
+#include "io/file_types.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
 
@@ -19,12 +19,14 @@ namespace {
 
 class Converter {
  public:
-  Converter(const ModelFile& model, const ConvertOptions& options, ThreadPool& pool) : model_(model), options_(options), pool_(pool) {
+  Converter(const ModelFile& model, const ConvertOptions& options, ThreadPool& pool)
+      : model_(model), options_(options), pool_(pool) {
     const std::string arch = model.meta.get_string("general.architecture");
     const Architecture& a = architecture_by_gguf_name(arch);
     const bool relu = is_relu_family(a.config_from_gguf(model).activation);
     const bool quantised = info(options.dtype).block_elems > 1;
-    neuron_major_ = options.down == DownFile::kNeuron || (options.down == DownFile::kAuto && relu && quantised && !a.known_to_llama_cpp);
+    neuron_major_ = options.down == DownFile::kNeuron ||
+                    (options.down == DownFile::kAuto && relu && quantised && !a.known_to_llama_cpp);
   }
 
   std::vector<TensorToWrite> plan() {
@@ -38,7 +40,8 @@ class Converter {
 
  private:
   TensorToWrite plan(const Tensor& t) {
-    if (!info(t.dtype).computes) fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
+    if (!info(t.dtype).computes)
+      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const bool transpose = neuron_major_ && t.shape.size() == 2 && t.name.ends_with(".ffn_down.weight");
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
@@ -50,7 +53,9 @@ class Converter {
       w.produce = [&t] { return t.data; };
     } else {
       if (info(t.dtype).block_elems > 1)
-        fail(ErrorKind::kUnsupported, "tensor '{}' is already {}; quantising it again would lose quality twice: start from f32, f16 or bf16", t.name, name_of(t.dtype));
+        fail(ErrorKind::kUnsupported,
+             "tensor '{}' is already {}; quantising it again would lose quality twice: start from f32, f16 or bf16",
+             t.name, name_of(t.dtype));
       w.produce = [this, &t, dtype = w.dtype, transpose] { return encode(t, dtype, transpose); };
     }
     report.bytes += w.shape.empty() ? 0 : (t.n_elems() / w.shape.back()) * row_bytes(w.dtype, w.shape.back());
@@ -61,8 +66,8 @@ class Converter {
   DType fitting(const std::string& name, size_t cols) {
     const DType dtype = fitting_dtype(options_.dtype, cols);
     if (dtype != options_.dtype)
-      report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols, name_of(options_.dtype),
-                                         info(options_.dtype).block_elems, name_of(dtype)));
+      report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols,
+                                         name_of(options_.dtype), info(options_.dtype).block_elems, name_of(dtype)));
     return dtype;
   }
 
@@ -81,12 +86,14 @@ class Converter {
       }
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
-          for (size_t c = 0; c < cols; ++c) codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
+          for (size_t c = 0; c < cols; ++c)
+            codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
         } else {
           codec(t.dtype).decode(t.data.data() + r * cols * element, values.data(), cols);
         }
         for (float v : values)
-          if (!(std::abs(v) < INFINITY)) fail(ErrorKind::kFormat, "tensor '{}' holds a value that is not finite (row {})", t.name, r);
+          if (!(std::abs(v) < INFINITY))
+            fail(ErrorKind::kFormat, "tensor '{}' holds a value that is not finite (row {})", t.name, r);
         codec(dtype).encode(values.data(), out.data() + r * stride, cols);
       }
     });
@@ -102,8 +109,11 @@ class Converter {
 
 }  // namespace
 
-ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options, ThreadPool& pool, const Progress& progress) {
-  if (!info(options.dtype).writes) fail(ErrorKind::kUsage, "cannot write {}; possible: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k", name_of(options.dtype));
+ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options,
+                            ThreadPool& pool, const Progress& progress) {
+  if (!info(options.dtype).writes)
+    fail(ErrorKind::kUsage, "cannot write {}; possible: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k",
+         name_of(options.dtype));
   Converter converter(model, options, pool);
   const std::vector<TensorToWrite> tensors = converter.plan();
   Metadata meta = model.meta;

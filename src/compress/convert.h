@@ -6,16 +6,10 @@
 
 #include "base/progress.h"
 #include "base/thread_pool.h"
+#include "io/file_types.h"
 #include "io/model_file.h"
 
 namespace hunch {
-
-// How down projections are written.
-enum class DownFile : uint8_t {
-  kAuto,    // neuron-major for quantised types of ReLU models that llama.cpp does not know (OPT), rows otherwise
-  kRows,    // ffn_down [n_embd, n_ff], blocks along n_ff: what llama.cpp reads
-  kNeuron,  // ffn_down_t [n_ff, n_embd], blocks along n_embd: rows of neurons can be skipped
-};
 
 struct ConvertOptions {
   DType dtype = DType::kF16;
@@ -33,7 +27,7 @@ struct ConvertReport {
 // whose rows are not whole blocks falls back (q4_k, q6_k -> q8_0 -> f16), noted. Already quantised
 // input is refused with Error{kUnsupported} unless the dtype stays (requantising loses quality twice).
 // The output is written atomically, so it may even replace the file that is being read.
-ConvertReport convert_model(const ModelFile& model, const std::filesystem::path& output, const ConvertOptions& options, ThreadPool& pool,
-                            const Progress& progress = {});
+ConvertReport convert_model(const ModelFile& model, const std::filesystem::path& output, const ConvertOptions& options,
+                            ThreadPool& pool, const Progress& progress = {});
 
 }  // namespace hunch

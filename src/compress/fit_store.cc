@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "io/gguf.h"
-#include "io/sha256.h"
 #include "model/fingerprint.h"
 
 namespace hunch {
@@ -14,7 +14,8 @@ namespace {
 constexpr const char* kSuffix = ".fit";
 
 // What the predictor's matrices point into lives as long as the predictor.
-std::shared_ptr<const NeuronPredictor> keep(const std::shared_ptr<const Sidecar>& owner, const std::shared_ptr<const NeuronPredictor>& predictor) {
+std::shared_ptr<const NeuronPredictor> keep(const std::shared_ptr<const Sidecar>& owner,
+                                            const std::shared_ptr<const NeuronPredictor>& predictor) {
   return {owner, predictor.get()};
 }
 
@@ -29,8 +30,10 @@ std::optional<StoredFit> FitStore::load(size_t layer, const ModelConfig& config)
     ModelFile file = open_gguf(path_of(layer));
     const Metadata meta = file.meta;
     const auto sidecar = std::make_shared<const Sidecar>(parse_sidecar(std::move(file)));
-    if (sidecar->base.sha256 != key_ || sidecar->base.n_embd != config.n_embd || sidecar->base.n_ff != config.n_ff) return std::nullopt;
-    const std::vector<std::string>&names = meta.get_strings("hunch.fit.names"), &head_names = meta.get_strings("hunch.fit.head_names");
+    if (sidecar->base.sha256 != key_ || sidecar->base.n_embd != config.n_embd || sidecar->base.n_ff != config.n_ff)
+      return std::nullopt;
+    const std::vector<std::string>&names = meta.get_strings("hunch.fit.names"),
+          &head_names = meta.get_strings("hunch.fit.head_names");
     if (names.size() != sidecar->layers.size() || head_names.size() != names.size()) return std::nullopt;
     StoredFit fit;
     LayerFit& n = fit.neurons;
@@ -88,14 +91,16 @@ void FitStore::save(size_t layer, const StoredFit& fit, const ModelConfig& confi
 void FitStore::clear(const fs::path& folder) {
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(folder, ec))
-    if (const std::string name = entry.path().filename().string(); name.starts_with("layer-") && name.ends_with(kSuffix)) fs::remove(entry.path(), ec);
+    if (const std::string name = entry.path().filename().string();
+        name.starts_with("layer-") && name.ends_with(kSuffix))
+      fs::remove(entry.path(), ec);
   fs::remove(folder, ec);  // fails where something else is left in it
 }
 
 std::string fit_key(const ModelFile& model, std::span<const int32_t> ids, size_t n_train, const SparsifyOptions& o) {
   Sha256 sha;
-  sha.update(fmt::format("1 {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(), n_train, o.predictor, int(o.input), o.rank, o.n_epochs,
-                         int(o.heads), int(o.head_input)));
+  sha.update(fmt::format("1 {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(), n_train, o.predictor,
+                         int(o.input), o.rank, o.n_epochs, int(o.heads), int(o.head_input)));
   sha.update(std::as_bytes(ids));
   return sha.finish_hex();
 }

@@ -38,6 +38,7 @@ class FitStore {
 };
 
 // Digest of what a layer's fits depend on: the model, the tokens, how many are fitted to, and the options of fitting.
-std::string fit_key(const ModelFile& model, std::span<const int32_t> ids, size_t n_train, const SparsifyOptions& options);
+std::string fit_key(const ModelFile& model, std::span<const int32_t> ids, size_t n_train,
+                    const SparsifyOptions& options);
 
 }  // namespace hunch

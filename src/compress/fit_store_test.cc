@@ -32,9 +32,11 @@ class FitStoreTest : public ::testing::Test {
   }
   // Stopped while it fits the second layer.
   void interrupted() {
-    EXPECT_THROW(sparsify(engine_, ids_, options_, [](std::string_view stage, uint64_t, uint64_t) {
-      if (stage == "layer 1") fail(ErrorKind::kInterrupted, "interrupted");
-    }), Error);
+    EXPECT_THROW(sparsify(engine_, ids_, options_,
+                          [](std::string_view stage, uint64_t, uint64_t) {
+                            if (stage == "layer 1") fail(ErrorKind::kInterrupted, "interrupted");
+                          }),
+                 Error);
   }
   static bool says_found(const SparsifyReport& report) {
     for (const std::string& note : report.notes)

@@ -29,7 +29,8 @@ std::shared_ptr<const NeuronPredictor> make_linear(const Matrix& W, std::vector<
   const size_t n = row_bytes(dtype, W.cols);
   owned->weights.resize(W.rows * n);
   for (size_t r = 0; r < W.rows; ++r) codec(dtype).encode(W.row(r).data(), &owned->weights[r * n], W.cols);
-  owned->predictor = std::make_unique<LinearPredictor>(WeightView{dtype, owned->weights.data(), W.rows, W.cols, n}, std::move(bias));
+  owned->predictor =
+      std::make_unique<LinearPredictor>(WeightView{dtype, owned->weights.data(), W.rows, W.cols, n}, std::move(bias));
   const NeuronPredictor* predictor = owned->predictor.get();
   return {std::move(owned), predictor};
 }
@@ -49,7 +50,8 @@ Moments moments_of(ThreadPool& pool, const HeadTrace& trace, size_t n_tokens) {
     X = Matrix(b, n), Y = Matrix(b, 2 * g);
     trace.read(first, X.view());
     for (size_t r = 0; r < b; ++r)
-      for (size_t k = 0; k < g; ++k) Y.row(r)[k] = trace.shares(first + r)[k], Y.row(r)[g + k] = log_share(trace.shares(first + r)[k]);
+      for (size_t k = 0; k < g; ++k)
+        Y.row(r)[k] = trace.shares(first + r)[k], Y.row(r)[g + k] = log_share(trace.shares(first + r)[k]);
   };
   Matrix X, Y;
   for (size_t first = 0; first < n_tokens; first += kBatch) {
@@ -74,7 +76,8 @@ Moments moments_of(ThreadPool& pool, const HeadTrace& trace, size_t n_tokens) {
   return m;
 }
 
-DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const HeadTrace& trace, size_t first, size_t n) {
+DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const HeadTrace& trace, size_t first,
+                     size_t n) {
   struct Scored {
     float score, share;
     bool needed;
@@ -113,7 +116,8 @@ DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const H
     if (!(all[i].score < all[i + 1].score)) continue;
     const double density = 1 - double(i + 1) / double(all.size());
     if (density < 0.96 * curve.back().density)
-      curve.push_back({all[i].score, float(density), float(lost / double(n)), float(1 - double(missed) / double(std::max<size_t>(n_needed, 1)))});
+      curve.push_back({all[i].score, float(density), float(lost / double(n)),
+                       float(1 - double(missed) / double(std::max<size_t>(n_needed, 1)))});
   }
   return lower_hull(std::move(curve));
 }
@@ -134,7 +138,8 @@ HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, 
     fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
   };
   const Moments m = moments_of(pool, trace, n_train);
-  add("hot", std::make_shared<HotSetPredictor>(std::vector<float>(m.mean_y.begin(), m.mean_y.begin() + ptrdiff_t(trace.n_groups)), trace.n_embd));
+  add("hot", std::make_shared<HotSetPredictor>(
+                 std::vector<float>(m.mean_y.begin(), m.mean_y.begin() + ptrdiff_t(trace.n_groups)), trace.n_embd));
   const Matrix L = cholesky(pool, m.xx, 0.01);
   Matrix W = m.yx;
   solve_lower(pool, L, W.view());

@@ -33,7 +33,8 @@ constexpr size_t kTypicalContext = 256;
 
 // Fits to the trace's first n_train tokens and measures on the others. Candidates: the linear least-squares (ridge)
 // estimate of each group's share of the token's squared contributions, and of the logarithm of that share, in closed
-// form; and the same groups for every token. With lazy_keys W_k and W_v count among what is read for chosen groups only.
+// form; and the same groups for every token. With lazy_keys W_k and W_v count among what is read for chosen groups
+// only.
 HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, bool lazy_keys = false);
 
 }  // namespace hunch

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "compress/mlp_trace.h"
 #include "compress/sparsify.h"
-#include "compress/synth_text.h"
+#include "synth/text.h"
 
 namespace hunch {
 namespace {
@@ -82,7 +82,9 @@ TEST_F(HeadFitTest, SharesSumToOneAndInputsAreThoseOfTheLayerThatIsNamed) {
   EXPECT_TRUE(before[0].input.empty());
   EXPECT_FALSE(same[0].input.empty());
   for (size_t l = 1; l < 3; ++l)
-    EXPECT_TRUE(std::ranges::equal(before[l].input, same[l - 1].input, [](f16 a, f16 b) { return to_f32(a) == to_f32(b); })) << l;
+    EXPECT_TRUE(std::ranges::equal(before[l].input, same[l - 1].input, [](f16 a, f16 b) {
+      return to_f32(a) == to_f32(b);
+    })) << l;
   for (const HeadTrace& t : same) {
     ASSERT_EQ(t.n_tokens, ids_.size());
     for (size_t i = 0; i < t.n_tokens; ++i) {
@@ -141,7 +143,8 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
     if (options.heads == HeadMode::kLazy) {
       EXPECT_TRUE(plan.lazy_keys);
     } else {
-      EXPECT_TRUE(std::ranges::any_of(report.notes, [](const std::string& note) { return note.starts_with("keys of heads"); }));
+      EXPECT_TRUE(
+          std::ranges::any_of(report.notes, [](const std::string& note) { return note.starts_with("keys of heads"); }));
     }
     size_t n_layers = 0;
     for (size_t l = 0; l < 3; ++l) {

@@ -73,7 +73,9 @@ void HeadRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
     double sum = 0;
     for (float& s : share.row(r)) sum += s = s < 0 ? 0.0f : s;  // rounding; NaN stays
     if (!std::isfinite(sum))
-      fail(ErrorKind::kFormat, "layer {}, token {} of the text: a head's output is not finite; is the model file damaged?", layer, first + r);
+      fail(ErrorKind::kFormat,
+           "layer {}, token {} of the text: a head's output is not finite; is the model file damaged?", layer,
+           first + r);
     if (sum > 0) scale(float(1 / sum), share.row(r));
   }
 }

@@ -24,8 +24,9 @@ class GroupNorms {
 // One layer.
 struct HeadTrace {
   size_t layer = 0, n_embd = 0, n_groups = 0, n_tokens = 0;
-  std::vector<f16> input;     // [n_tokens, n_embd] what the predictor will read
-  std::vector<float> share;   // [n_tokens, n_groups] of the token's sum of squared contributions; they sum to 1 (or are 0)
+  std::vector<f16> input;  // [n_tokens, n_embd] what the predictor will read
+  std::vector<float>
+      share;  // [n_tokens, n_groups] of the token's sum of squared contributions; they sum to 1 (or are 0)
 
   std::span<const float> shares(size_t token) const { return std::span(share).subspan(token * n_groups, n_groups); }
   // Tokens [first, first + out.rows) of the input as f32.

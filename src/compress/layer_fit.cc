@@ -22,10 +22,12 @@ double bytes_of(const WeightView& W) { return W ? double(W.bytes()) : 0.0; }
 }  // namespace
 
 double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& point) const {
-  return double(candidate.predictor->bytes()) + first_bytes * point.density + second_bytes * (skips_second ? active * point.recall : 1);
+  return double(candidate.predictor->bytes()) + first_bytes * point.density +
+         second_bytes * (skips_second ? active * point.recall : 1);
 }
 
-LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress) {
+LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options,
+                   const Progress& progress) {
   ThreadPool& pool = *engine.pool;
   const MlpWeights& mlp = engine.model->weights().layers[trace.layer].mlp;
   const Linear& first = mlp.gate.W ? mlp.gate : mlp.up;

@@ -7,7 +7,7 @@ namespace hunch {
 
 struct LayerFit {
   size_t layer = 0;
-  double active = 0;  // share of the neurons that are not zero, on the calibration tokens
+  double active = 0;                           // share of the neurons that are not zero, on the calibration tokens
   std::vector<PredictorCandidate> candidates;  // none: the layer stays exact, `note` says why
   std::string note;
   // Bytes of the MLP per token: of all rows that are read before the zeros are known, and of those after.
@@ -19,6 +19,7 @@ struct LayerFit {
 };
 
 // Fits to the trace's first n_train tokens and measures on the others.
-LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options, const Progress& progress);
+LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options,
+                   const Progress& progress);
 
 }  // namespace hunch

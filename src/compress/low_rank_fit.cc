@@ -25,7 +25,8 @@ std::vector<double> mean_of(const MlpTrace& trace, const std::vector<f16>& value
   return mean;
 }
 
-Matrix centred(const MlpTrace& trace, const std::vector<f16>& values, const std::vector<double>& mean, size_t first, size_t n) {
+Matrix centred(const MlpTrace& trace, const std::vector<f16>& values, const std::vector<double>& mean, size_t first,
+               size_t n) {
   Matrix X(n, trace.n_embd);
   trace.read(values, first, X.view());
   for (size_t r = 0; r < n; ++r)
@@ -75,7 +76,8 @@ void weigh(Matrix& Z, std::span<const float> norms, int power) {
 }
 
 // Variance of z by neuron, from evenly spread tokens.
-std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpTrace& trace, const std::vector<double>& mean, size_t n_tokens) {
+std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpTrace& trace,
+                               const std::vector<double>& mean, size_t n_tokens) {
   const size_t n = std::min<size_t>(n_tokens, 2048), step = n_tokens / n;
   std::vector<double> sum(first.W.rows), squares(first.W.rows);
   for (size_t t0 = 0; t0 < n; t0 += 256) {
@@ -89,13 +91,15 @@ std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpT
       for (size_t k = 0; k < Z.cols; ++k) sum[k] += Z.row(r)[k], squares[k] += double(Z.row(r)[k]) * Z.row(r)[k];
   }
   std::vector<float> variance(first.W.rows);
-  for (size_t k = 0; k < variance.size(); ++k) variance[k] = float(std::max(squares[k] / double(n) - sum[k] / double(n) * sum[k] / double(n), 1e-12));
+  for (size_t k = 0; k < variance.size(); ++k)
+    variance[k] = float(std::max(squares[k] / double(n) - sum[k] / double(n) * sum[k] / double(n), 1e-12));
   return variance;
 }
 
 }  // namespace
 
-LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace, size_t n_tokens, size_t rank) {
+LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
+                       size_t n_tokens, size_t rank) {
   const size_t n = trace.n_embd;
   const Moments m = moments_of(pool, trace, n_tokens);
   const Matrix L = cholesky(pool, m.C, 1e-4);
@@ -125,7 +129,8 @@ LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const fl
   basis.in = std::move(leading);
   Matrix mean(2, n);
   for (size_t i = 0; i < n; ++i) mean.row(0)[i] = float(m.mean_mlp[i]), mean.row(1)[i] = float(m.mean_x[i]);
-  const Matrix z_mean = multiply_nt(pool, mean.view(), first.W), h_mean = multiply_nt(pool, mean.view(), basis.in.weights());
+  const Matrix z_mean = multiply_nt(pool, mean.view(), first.W),
+               h_mean = multiply_nt(pool, mean.view(), basis.in.weights());
   basis.hidden_mean.assign(h_mean.row(1).begin(), h_mean.row(1).end());
   basis.bias.resize(trace.n_ff);
   for (size_t k = 0; k < trace.n_ff; ++k)

@@ -18,8 +18,8 @@ struct LowRankFit {
 
 // The best linear guess of every neuron's pre-activation z, of some rank and of every lower one.
 struct LowRankBasis {
-  Matrix in;                    // [rank, n_embd] hidden values of unit variance, the most telling first
-  Matrix out;                   // [n_ff, rank]
+  Matrix in;                       // [rank, n_embd] hidden values of unit variance, the most telling first
+  Matrix out;                      // [n_ff, rank]
   std::vector<float> bias;         // [n_ff] mean of z
   std::vector<float> hidden_mean;  // [rank] of the hidden values
   std::vector<float> variance;     // [n_ff] of z
@@ -33,15 +33,15 @@ struct LowRankBasis {
 //
 //   first  the MLP's first product: gate where gated, else up
 //   norms  [n_ff] ||row of W_down_t||
-LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace, size_t n_tokens,
-                       size_t rank);
+LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
+                       size_t n_tokens, size_t rank);
 
 // The predictor of the first `rank` hidden values, with scores scaled to log-odds of z > 0: 1.7 times the guess
 // over the standard deviation of its error, as the logistic function of slope 1.7 is close to the normal's.
 LowRankFit truncate(const LowRankBasis& basis, size_t rank);
 
-// The same scores with a ReLU between the matrices, for twice the rank: each hidden value and its negative. Where training
-// of the variant with a hidden ReLU begins.
+// The same scores with a ReLU between the matrices, for twice the rank: each hidden value and its negative. Where
+// training of the variant with a hidden ReLU begins.
 LowRankFit rectified(const LowRankFit& linear);
 
 }  // namespace hunch

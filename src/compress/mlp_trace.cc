@@ -68,15 +68,17 @@ class Recorder : public ForwardObserver {
     });
     for (size_t token : bad)
       if (token != SIZE_MAX)
-        fail(ErrorKind::kFormat, "layer {}, token {} of the text: an activation is not finite; is the model file damaged?", layer, token);
+        fail(ErrorKind::kFormat,
+             "layer {}, token {} of the text: an activation is not finite; is the model file damaged?", layer, token);
   }
 
   std::vector<MlpTrace> take() { return std::move(traces_); }
 
  private:
   MlpTrace* trace_of(size_t layer) {
-    return layer >= options_.first_layer && layer < options_.first_layer + traces_.size() ? &traces_[layer - options_.first_layer]
-                                                                                           : nullptr;
+    return layer >= options_.first_layer && layer < options_.first_layer + traces_.size()
+               ? &traces_[layer - options_.first_layer]
+               : nullptr;
   }
   static void append(MatView<const float> x, std::vector<f16>& to) {
     const size_t first = to.size();
@@ -120,11 +122,12 @@ size_t trace_bytes_per_token(const ModelConfig& c, PredictorInput input) {
   return c.n_ff + c.n_embd * sizeof(f16) * (input == PredictorInput::kAttention ? 2 : 1);
 }
 
-std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options, const Progress& progress,
-                                 ForwardObserver* also) {
+std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
+                                 const Progress& progress, ForwardObserver* also) {
   const uint64_t needed = trace_bytes_per_token(engine.config(), options.input) * ids.size() * options.n_layers;
   if (const uint64_t available = available_memory_bytes(); available && needed > available)
-    fail(ErrorKind::kMemory, "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),
+    fail(ErrorKind::kMemory,
+         "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),
          options.n_layers, needed >> 20, available >> 20);
   ContextOptions context_options;
   context_options.mode = Mode::kDense;

@@ -41,6 +41,6 @@ size_t trace_bytes_per_token(const ModelConfig& config, PredictorInput input);
 // an activation is not finite, Error{kInterrupted} on Ctrl-C, Error{kMemory} before taking more than there is.
 // `also` watches the same passes.
 std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
-                                     const Progress& progress = {}, ForwardObserver* also = nullptr);
+                                 const Progress& progress = {}, ForwardObserver* also = nullptr);
 
 }  // namespace hunch

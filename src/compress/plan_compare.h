@@ -4,14 +4,15 @@
 #include <span>
 #include <vector>
 
-#include "engine/compare.h"
+#include "measure/compare.h"
 
 namespace hunch {
 
-// Rows of compare_modes: dense, exact where asked for, then each plan in sparse mode. Windows of at most 512 tokens, each begun
-// anew or, with `half_strides`, overlapping by half; n_decode tokens are decoded to measure speed, 0: none.
-inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode,
-                                             bool exact, bool half_strides = false) {
+// Rows of compare_modes: dense, exact where asked for, then each plan in sparse mode. Windows of at most 512 tokens,
+// each begun anew or, with `half_strides`, overlapping by half; n_decode tokens are decoded to measure speed, 0: none.
+inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<const SparsePlan> plans,
+                                             std::span<const int32_t> ids, size_t n_decode, bool exact,
+                                             bool half_strides = false) {
   std::vector<CompareMode> modes(1, {"dense", {}});
   modes[0].context.mode = Mode::kDense;
   if (exact) modes.push_back({"exact", {}});
@@ -22,7 +23,8 @@ inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<con
     modes.push_back(mode);
   }
   CompareOptions options;
-  options.perplexity.n_ctx = options.perplexity.stride = std::min({engine.config().n_ctx_train, size_t{512}, ids.size()});
+  options.perplexity.n_ctx = options.perplexity.stride =
+      std::min({engine.config().n_ctx_train, size_t{512}, ids.size()});
   if (half_strides) options.perplexity.stride = std::max<size_t>(1, options.perplexity.n_ctx / 2);
   options.n_decode = n_decode;
   return compare_modes(engine, modes, ids, options);

@@ -62,7 +62,8 @@ NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens) {
 
 void add_value(const NeuronStatistics& s, std::span<float> bias) {
   double mean = 0;
-  for (size_t k = 0; k < bias.size(); ++k) mean += s.frequency[k] > 0 ? s.value[k] / s.frequency[k] / double(bias.size()) : 0.0;
+  for (size_t k = 0; k < bias.size(); ++k)
+    mean += s.frequency[k] > 0 ? s.value[k] / s.frequency[k] / double(bias.size()) : 0.0;
   for (size_t k = 0; k < bias.size(); ++k) {
     const double when_active = s.frequency[k] > 0 ? s.value[k] / s.frequency[k] : 0.0;
     bias[k] += float(std::log(std::max(when_active / std::max(mean, 1e-30), 1e-4)));
@@ -88,11 +89,13 @@ std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& s, s
   double mean = 0;
   for (float v : s.value) mean += v / double(s.value.size());
   std::vector<float> scores(s.value.size());
-  for (size_t k = 0; k < scores.size(); ++k) scores[k] = float(std::log(std::max(s.value[k] / std::max(mean, 1e-30), 1e-12)));
+  for (size_t k = 0; k < scores.size(); ++k)
+    scores[k] = float(std::log(std::max(s.value[k] / std::max(mean, 1e-30), 1e-12)));
   return std::make_shared<HotSetPredictor>(std::move(scores), n_in);
 }
 
-DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first, size_t n) {
+DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
+                           size_t n) {
   constexpr size_t kBatch = 256;
   std::vector<Histogram> histograms(pool.n_threads());
   PredictorScratch scratch;
@@ -133,7 +136,8 @@ DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, c
     const double density = 1 - left_out / all;
     // A few points per halving of the density are enough.
     if (density > 0 && density < 0.96 * curve.back().density)
-      curve.push_back({lower_end(b + 1), float(density), float(lost / std::max(value, 1e-30)), float(1 - missed / std::max(active, 1.0))});
+      curve.push_back({lower_end(b + 1), float(density), float(lost / std::max(value, 1e-30)),
+                       float(1 - missed / std::max(active, 1.0))});
   }
   return lower_hull(std::move(curve));
 }

@@ -156,7 +156,8 @@ TEST(Trainer, NeverReturnsWorseThanItGot) {
 TEST(Curve, SaysWhatItsThresholdsDo) {
   ThreadPool pool(2);
   const Layer layer;
-  const auto predictor = make_low_rank(truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), 3), DType::kF32, false);
+  const auto predictor = make_low_rank(truncate(fit_basis(pool, layer.first, layer.norms, layer.trace, kTokens, 32), 3),
+                                       DType::kF32, false);
   const size_t first = kTokens - 500;
   const DensityCurve curve = measure_curve(pool, *predictor, layer.trace, first, 500);
   ASSERT_GT(curve.size(), 5u);
@@ -189,7 +190,8 @@ TEST(SignFit, TellsActiveFromSilent) {
   const Layer layer;
   NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
   std::ranges::fill(s.value, 1.0f), std::ranges::fill(s.frequency, 1.0f);  // scores are log-odds alone
-  const auto [right, recall] = accuracy(pool, *make_sign_predictor(pool, layer.first, layer.trace, kTokens, s), layer.trace);
+  const auto [right, recall] =
+      accuracy(pool, *make_sign_predictor(pool, layer.first, layer.trace, kTokens, s), layer.trace);
   double majority = 0;
   for (float f : neuron_statistics(layer.trace, kTokens).frequency) majority += std::max(f, 1 - f) / double(kFf);
   EXPECT_GT(right, majority + 0.15 * (1 - majority));

@@ -43,7 +43,12 @@ float root_mean_square(std::span<const float> x) {
 class Trainer {
  public:
   Trainer(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options)
-      : pool_(pool), fit_(fit), trace_(trace), options_(options), adam_in_(fit.in.values.size()), adam_out_(fit.out.values.size()),
+      : pool_(pool),
+        fit_(fit),
+        trace_(trace),
+        options_(options),
+        adam_in_(fit.in.values.size()),
+        adam_out_(fit.out.values.size()),
         adam_bias_(fit.bias.size()) {
     n_held_ = std::max<size_t>(n_tokens / 20, 1);
     n_train_ = n_tokens - n_held_;
@@ -68,7 +73,8 @@ class Trainer {
       std::ranges::shuffle(order, rng);
       for (size_t b = 0; b < n_batches; ++b, ++step) {
         throw_if_interrupted();
-        const auto tokens = std::span(order).subspan(b * options_.batch, std::min(options_.batch, n_train_ - b * options_.batch));
+        const auto tokens =
+            std::span(order).subspan(b * options_.batch, std::min(options_.batch, n_train_ - b * options_.batch));
         const float warm_up = std::min(1.0f, float(step + 1) / 20.0f), decay = 1 - 0.95f * float(step) / float(n_steps);
         gradient_step(tokens, float(options_.rate) * warm_up * decay);
         if (progress) progress("train", step + 1, n_steps);
@@ -174,8 +180,8 @@ class Trainer {
 
 }  // namespace
 
-TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options,
-                           const Progress& progress) {
+TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
+                           const TrainOptions& options, const Progress& progress) {
   if (n_tokens < 2) fail(ErrorKind::kUsage, "a predictor cannot be trained on {} tokens", n_tokens);
   return Trainer(pool, fit, trace, n_tokens, options).train(progress);
 }

@@ -6,11 +6,11 @@
 namespace hunch {
 
 struct TrainOptions {
-  size_t n_epochs = 6;        // at most
-  size_t batch = 512;         // tokens
-  double rate = 0.02;         // step of a matrix, relative to its root mean square
+  size_t n_epochs = 6;  // at most
+  size_t batch = 512;   // tokens
+  double rate = 0.02;   // step of a matrix, relative to its root mean square
   double weight_decay = 0.01;
-  bool relu = false;          // between the two matrices
+  bool relu = false;  // between the two matrices
   uint64_t seed = 1;
 };
 
@@ -19,11 +19,11 @@ struct TrainReport {
   double loss_before = 0, loss = 0;  // on the tokens that are not trained on
 };
 
-// Trains `fit` in place on the trace's first n_tokens tokens, the last twentieth of which is only watched: stops when its
-// loss has not improved for one epoch, and keeps the best state. The loss is binary cross-entropy on "contributes",
-// negatives weighted by mean(label) + 0.005, which favours recall (Liu et al. 2023, the authors' code); AdamW with steps
-// relative to each matrix's size. Multi-threaded; Ctrl-C throws Error{kInterrupted}.
-TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options,
-                           const Progress& progress = {});
+// Trains `fit` in place on the trace's first n_tokens tokens, the last twentieth of which is only watched: stops when
+// its loss has not improved for one epoch, and keeps the best state. The loss is binary cross-entropy on "contributes",
+// negatives weighted by mean(label) + 0.005, which favours recall (Liu et al. 2023, the authors' code); AdamW with
+// steps relative to each matrix's size. Multi-threaded; Ctrl-C throws Error{kInterrupted}.
+TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
+                           const TrainOptions& options, const Progress& progress = {});
 
 }  // namespace hunch

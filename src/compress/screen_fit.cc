@@ -14,7 +14,8 @@ namespace {
 
 constexpr size_t kTrainTokens = 4096, kCalibrateTokens = 1024, kBatch = 64;
 constexpr double kSpareMargin = 1.1, kWorthwhile = 0.8;
-// Rounding of products of 8-bit numbers, relative to the norms of both sides; only its order matters, the margin scales it.
+// Rounding of products of 8-bit numbers, relative to the norms of both sides; only its order matters, the margin scales
+// it.
 constexpr float kRounding = 0.005f;
 
 // What enters the output projection, a row per token.
@@ -22,7 +23,8 @@ class FinalStates : public ForwardObserver {
  public:
   explicit FinalStates(size_t n_in) { states.cols = n_in; }
   void on_final(MatView<const float> final) override {
-    for (size_t r = 0; r < final.rows; ++r) states.values.insert(states.values.end(), final.row(r).begin(), final.row(r).end());
+    for (size_t r = 0; r < final.rows; ++r)
+      states.values.insert(states.values.end(), final.row(r).begin(), final.row(r).end());
     states.rows += final.rows;
   }
   Matrix states;
@@ -39,7 +41,8 @@ Matrix final_states(const Engine& engine, std::span<const int32_t> ids, size_t m
   for (size_t begin = 0; begin < ids.size(); begin += context.n_ctx()) {
     throw_if_interrupted();
     context.truncate(0);
-    context.append_all(ids.subspan(begin, std::min(context.n_ctx(), ids.size() - begin)), [](size_t, MatView<const float>) {});
+    context.append_all(ids.subspan(begin, std::min(context.n_ctx(), ids.size() - begin)),
+                       [](size_t, MatView<const float>) {});
   }
   return std::move(watch.states);
 }
@@ -77,18 +80,24 @@ std::vector<std::byte> encode(const Matrix& m, size_t rows, size_t cols, DType d
 }
 
 // The first `rank` directions; `along` [n_vocab, most] the rows' parts, `squares` [n_vocab] the rows' squared norms.
-std::shared_ptr<const VocabScreen> make_screen(const Matrix& directions, const Matrix& along, std::span<const double> squares, size_t rank, float margin) {
+std::shared_ptr<const VocabScreen> make_screen(const Matrix& directions, const Matrix& along,
+                                               std::span<const double> squares, size_t rank, float margin) {
   const size_t n_in = directions.cols, n_vocab = along.rows;
   const auto fitting = [](size_t n) { return n % info(DType::kQ8_0).block_elems ? DType::kF16 : DType::kQ8_0; };
   const DType in = fitting(n_in), out = fitting(rank);
   auto owned = std::make_shared<OwnedScreen>();
   owned->in = encode(directions, rank, n_in, in);
   owned->out = encode(along, n_vocab, rank, out);
-  ScreenWeights w{{in, owned->in.data(), rank, n_in, row_bytes(in, n_in)}, {out, owned->out.data(), n_vocab, rank, row_bytes(out, rank)}, {}, {}, margin};
+  ScreenWeights w{{in, owned->in.data(), rank, n_in, row_bytes(in, n_in)},
+                  {out, owned->out.data(), n_vocab, rank, row_bytes(out, rank)},
+                  {},
+                  {},
+                  margin};
   const double free = std::max<double>(double(n_in) - double(rank), 1);
   for (size_t i = 0; i < n_vocab; ++i) {
     const double inside = dot(along.row(i).first(rank), along.row(i).first(rank));
-    w.outside.push_back(float(std::sqrt(std::max(squares[i] - inside, 0.0) / free) + kRounding * std::sqrt(squares[i] / double(n_in))));
+    w.outside.push_back(
+        float(std::sqrt(std::max(squares[i] - inside, 0.0) / free) + kRounding * std::sqrt(squares[i] / double(n_in))));
     w.inside.push_back(kRounding * float(std::sqrt(inside / double(rank))));
   }
   owned->screen = std::make_unique<VocabScreen>(std::move(w));
@@ -135,7 +144,8 @@ ScreenFit measure(ThreadPool& pool, std::shared_ptr<const VocabScreen> owned, co
   const double n = double(X.rows), n_listed = std::max(n - fit.all, 1.0);
   fit.rank = screen.rank();
   fit.full_bytes = double(output.W.bytes());
-  fit.bytes = double(screen.bytes()) + fit.shortlist / n * double(row_bytes(output.W.dtype, output.W.cols)) + fit.all / n * fit.full_bytes;
+  fit.bytes = double(screen.bytes()) + fit.shortlist / n * double(row_bytes(output.W.dtype, output.W.cols)) +
+              fit.all / n * fit.full_bytes;
   fit.shortlist /= n_listed;
   fit.all /= n;
   fit.screen = std::move(owned);
@@ -144,8 +154,8 @@ ScreenFit measure(ThreadPool& pool, std::shared_ptr<const VocabScreen> owned, co
 
 }  // namespace
 
-ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::span<const int32_t> calibrate, std::span<const int32_t> check,
-                     const Progress& progress) {
+ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::span<const int32_t> calibrate,
+                     std::span<const int32_t> check, const Progress& progress) {
   ThreadPool& pool = *engine.pool;
   const Linear& output = engine.model->weights().output;
   const size_t n_in = output.W.cols, n_vocab = output.W.rows;
@@ -166,7 +176,8 @@ ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::
     }
   });
   std::vector<size_t> ranks;
-  for (size_t rank = most >= 64 ? most / 32 * 32 : most; rank >= 8; rank = rank > 64 ? rank / 2 / 32 * 32 : rank / 2) ranks.push_back(rank);
+  for (size_t rank = most >= 64 ? most / 32 * 32 : most; rank >= 8; rank = rank > 64 ? rank / 2 / 32 * 32 : rank / 2)
+    ranks.push_back(rank);
   for (size_t i = 0; i < ranks.size(); ++i) {
     if (progress) progress("lm_head", i, ranks.size());
     const auto trial = make_screen(directions, along, squares, ranks[i], 0);

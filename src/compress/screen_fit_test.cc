@@ -17,8 +17,10 @@ struct Dense : ForwardObserver {
 };
 
 TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
-  const Engine engine = load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {2});
-  const std::vector<int32_t> ids = engine.need_tokenizer().encode(read_file(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "eval.txt"));
+  const Engine engine =
+      load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {2});
+  const std::vector<int32_t> ids = engine.need_tokenizer().encode(
+      read_file(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "eval.txt"));
   ASSERT_GE(ids.size(), 2600u);
   const std::span<const int32_t> all(ids);
   const ScreenFit fit = fit_screen(engine, all.first(1000), all.subspan(1500, 300), all.subspan(2100, 100));

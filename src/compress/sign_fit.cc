@@ -65,11 +65,12 @@ Sums sums_of(ThreadPool& pool, const SignPredictor& counter, const MlpTrace& tra
 
 }  // namespace
 
-std::shared_ptr<const NeuronPredictor> make_sign_predictor(ThreadPool& pool, const Linear& first, const MlpTrace& trace, size_t n_tokens,
-                                                           const NeuronStatistics& statistics) {
+std::shared_ptr<const NeuronPredictor> make_sign_predictor(ThreadPool& pool, const Linear& first, const MlpTrace& trace,
+                                                           size_t n_tokens, const NeuronStatistics& statistics) {
   auto owned = std::make_shared<OwnedSigns>();
   owned->planes = planes_of(pool, first.W);
-  SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f), std::vector<float>(trace.n_ff)};
+  SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
+                      std::vector<float>(trace.n_ff)};
   const size_t n_used = std::min(n_tokens, kMostTokens);
   const Sums s = sums_of(pool, SignPredictor(weights), trace, n_tokens, n_used);  // slope -1: the scores are the counts
 

@@ -24,8 +24,8 @@ DensityCurve hull_with_dense(DensityCurve curve) {
   return curve;
 }
 
-// Points between those of the hull, as near as kSpacing: a budget is then met closely. Along an edge the loss is taken to be
-// linear, which overstates it.
+// Points between those of the hull, as near as kSpacing: a budget is then met closely. Along an edge the loss is taken
+// to be linear, which overstates it.
 DensityCurve with_steps_between(const DensityCurve& hull) {
   constexpr float kSpacing = 0.02f;
   DensityCurve out;
@@ -46,7 +46,8 @@ DensityCurve with_steps_between(const DensityCurve& hull) {
 }  // namespace
 
 std::array<double, kNInputParts> part_sizes(const ModelConfig& c) {
-  const double n_q = double(c.n_head * c.d_head), n_kv = double(c.n_kv_head * c.d_head), d = double(c.n_embd), ff = double(c.n_ff);
+  const double n_q = double(c.n_head * c.d_head), n_kv = double(c.n_kv_head * c.d_head), d = double(c.n_embd),
+               ff = double(c.n_ff);
   return {d * (n_q + 2 * n_kv), n_q * d, d * ff * (c.gated ? 2 : 1), ff * d};
 }
 

@@ -21,9 +21,9 @@ SmoothFit fit_smooth(BlockProbe& probe, const ModelConfig& config, SmoothMethod 
 // Numbers of weights behind each part's input.
 std::array<double, kNInputParts> part_sizes(const ModelConfig& config);
 
-// TEAL's block-wise greedy allocation (Liu et al. 2024, algorithm 1): step by step, the part whose next 5 % of sparsity,
-// scaled by the size of the largest part over its own, raises the block's error least; no part beyond 90 %. An error
-// measured at an earlier step ranks the candidates, and is measured anew before a candidate is taken.
+// TEAL's block-wise greedy allocation (Liu et al. 2024, algorithm 1): step by step, the part whose next 5 % of
+// sparsity, scaled by the size of the largest part over its own, raises the block's error least; no part beyond 90 %.
+// An error measured at an earlier step ranks the candidates, and is measured anew before a candidate is taken.
 SmoothFit fit_teal(BlockProbe& probe, const ModelConfig& config);
 
 }  // namespace hunch

@@ -38,11 +38,13 @@ size_t probe_point(const DensityCurve& curve) {
 
 class Sparsifier {
  public:
-  Sparsifier(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress)
+  Sparsifier(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options,
+             const Progress& progress)
       : engine_(engine), c_(engine.config()), options_(options), progress_(progress) {
     check();
     text_ = parts_of(ids, options);
-    report_.n_train = text_.fit.size(), report_.n_calibrate = text_.calibrate.size(), report_.n_check = text_.check.size();
+    report_.n_train = text_.fit.size(), report_.n_calibrate = text_.calibrate.size(),
+    report_.n_check = text_.check.size();
   }
 
   SparsifyReport run() {
@@ -60,15 +62,18 @@ class Sparsifier {
  private:
   void check() {
     if (c_.moe.n_expert > 0)
-      fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; predictors work on dense MLPs", c_.moe.n_expert);
+      fail(ErrorKind::kUnsupported,
+           "the model has {} experts, which its router already selects; predictors work on dense MLPs",
+           c_.moe.n_expert);
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,
-           "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; --method cats, griffin or teal need none");
+           "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; --method cats, "
+           "griffin or teal need none");
     check_budget_options(options_);
   }
 
-  // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds; none that an earlier, interrupted run has
-  // finished.
+  // Traces as many layers at a time as a quarter of the memory, at most 2 GB, holds; none that an earlier, interrupted
+  // run has finished.
   void fit() {
     fits_.resize(c_.n_layer);
     head_fits_.resize(c_.n_layer);
@@ -88,7 +93,8 @@ class Sparsifier {
     const bool heads = selects_heads();
     const uint64_t per_token = trace_bytes_per_token(c_, options_.input) + (heads ? head_trace_bytes_per_token(c_) : 0);
     const uint64_t per_layer = per_token * text_.traced().size();
-    const uint64_t available = available_memory_bytes(), most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
+    const uint64_t available = available_memory_bytes(),
+                   most = std::min<uint64_t>(available ? available / 4 : UINT64_MAX, uint64_t{2} << 30);
     const size_t at_once = std::clamp<size_t>(size_t(most / per_layer), 1, c_.n_layer);
     for (size_t first = 0, end; first < c_.n_layer; first = end) {
       for (end = first; end < c_.n_layer && done[end] == done[first] && (done[first] || end - first < at_once);) ++end;
@@ -99,7 +105,8 @@ class Sparsifier {
       trace_options.input = options_.input;
       std::optional<HeadRecorder> recorder;
       if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, text_.traced().size());
-      std::vector<MlpTrace> traces = trace_mlps(engine_, text_.traced(), trace_options, progress_, recorder ? &*recorder : nullptr);
+      std::vector<MlpTrace> traces =
+          trace_mlps(engine_, text_.traced(), trace_options, progress_, recorder ? &*recorder : nullptr);
       std::vector<HeadTrace> head_traces;
       if (heads) head_traces = recorder->take();
       for (size_t i = 0; i < traces.size(); ++i) {
@@ -126,12 +133,14 @@ class Sparsifier {
     for (const Choice& c : choices) {
       LayerPlan& p = plan.layers.emplace_back();
       if (c.candidate) p = {c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold, {}};
-      if (c.heads) p.heads = {c.heads->predictor.get(), options_.head_input, c.heads->curve[c.head_point].threshold, {}};
+      if (c.heads)
+        p.heads = {c.heads->predictor.get(), options_.head_input, c.heads->curve[c.head_point].threshold, {}};
     }
     return plan;
   }
 
-  std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode, bool exact = false) {
+  std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode,
+                                  bool exact = false) {
     return compare_plans(engine_, plans, ids, n_decode, exact);
   }
 
@@ -156,7 +165,8 @@ class Sparsifier {
         probes.push_back({l, {.heads = &candidate, .head_point = probe_point(candidate.curve)}});
       }
     }
-    const auto ids = text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
+    const auto ids = text_.calibrate.first(
+        std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
     for (size_t first = 0; first < probes.size(); first += kAtOnce) {
       throw_if_interrupted();
       std::vector<SparsePlan> plans;
@@ -168,8 +178,10 @@ class Sparsifier {
       const std::vector<CompareRow> rows = measure(plans, ids, 0);
       for (size_t i = 0; i < plans.size(); ++i) {
         const auto& [layer, choice] = probes[first + i];
-        const double loss = choice.heads ? choice.heads->curve[choice.head_point].loss : choice.candidate->curve[choice.point].loss;
-        (choice.heads ? head_sensitivity_ : sensitivity_)[layer] = std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
+        const double loss =
+            choice.heads ? choice.heads->curve[choice.head_point].loss : choice.candidate->curve[choice.point].loss;
+        (choice.heads ? head_sensitivity_ : sensitivity_)[layer] =
+            std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
       }
       if (progress_) progress_("sensitivity", std::min(first + kAtOnce, probes.size()), probes.size());
     }
@@ -184,13 +196,15 @@ class Sparsifier {
       double best = price * fits_[l].exact_bytes() / unit;
       for (const PredictorCandidate& candidate : fits_[l].candidates)
         for (size_t p = 0; p < candidate.curve.size(); ++p) {
-          const double cost = sensitivity_[l] * candidate.curve[p].loss + price * fits_[l].bytes(candidate, candidate.curve[p]) / unit;
+          const double cost =
+              sensitivity_[l] * candidate.curve[p].loss + price * fits_[l].bytes(candidate, candidate.curve[p]) / unit;
           if (cost < best) best = cost, choices[l].candidate = &candidate, choices[l].point = p;
         }
       best = price * head_fits_[l].all_bytes() / unit;
       for (const HeadCandidate& candidate : head_fits_[l].candidates)
         for (size_t p = 0; p < candidate.curve.size(); ++p) {
-          const double cost = head_sensitivity_[l] * candidate.curve[p].loss + price * head_fits_[l].bytes(candidate, candidate.curve[p]) / unit;
+          const double cost = head_sensitivity_[l] * candidate.curve[p].loss +
+                              price * head_fits_[l].bytes(candidate, candidate.curve[p]) / unit;
           if (cost < best) best = cost, choices[l].heads = &candidate, choices[l].head_point = p;
         }
     }
@@ -225,21 +239,26 @@ class Sparsifier {
     choices_ = choose(price_);
     if (options_.density > 0 && density_of(choices_) > options_.density * 1.02) {
       report_.met = false;
-      report_.notes.push_back(fmt::format("a density of {:.2g} cannot be met: the sparsest that these predictors offer is {:.2g}", options_.density,
-                                          density_of(choices_)));
+      report_.notes.push_back(
+          fmt::format("a density of {:.2g} cannot be met: the sparsest that these predictors offer is {:.2g}",
+                      options_.density, density_of(choices_)));
     }
   }
 
   // Late keys spare bytes, and cost products of many tokens with few rows: what is faster depends on the machine.
   void choose_keys() {
     lazy_keys_ = options_.heads == HeadMode::kLazy;
-    if (options_.heads != HeadMode::kAuto || std::ranges::none_of(choices_, [](const Choice& c) { return c.heads; })) return;
+    if (options_.heads != HeadMode::kAuto || std::ranges::none_of(choices_, [](const Choice& c) { return c.heads; }))
+      return;
     std::vector<SparsePlan> plans(2, plan_of(choices_));
     plans[1].lazy_keys = true;
-    const std::vector<CompareRow> rows = measure(plans, text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), 256)), 64);
+    const std::vector<CompareRow> rows =
+        measure(plans, text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), 256)), 64);
     lazy_keys_ = rows[2].tokens_per_s > 1.02 * rows[1].tokens_per_s;
-    report_.notes.insert(report_.notes.begin(), fmt::format("keys of heads that are left out: {:.1f} tokens/s when written with their token, {:.1f} when computed late; {}",
-                                        rows[1].tokens_per_s, rows[2].tokens_per_s, lazy_keys_ ? "late" : "with their token"));
+    report_.notes.insert(report_.notes.begin(), fmt::format("keys of heads that are left out: {:.1f} tokens/s when "
+                                                            "written with their token, {:.1f} when computed late; {}",
+                                                            rows[1].tokens_per_s, rows[2].tokens_per_s,
+                                                            lazy_keys_ ? "late" : "with their token"));
   }
 
   void check_result() {
@@ -257,9 +276,15 @@ class Sparsifier {
   void describe() {
     Sidecar& s = report_.sidecar;
     const ModelFile& file = engine_.model->file();
-    s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
+    s.base = {
+        tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows[0], &sparse = report_.rows[2];
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, text_.check.size()};
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase,
+                 dense.perplexity,
+                 sparse.perplexity,
+                 sparse.kl,
+                 sparse.top1,
+                 text_.check.size()};
     s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     s.lazy_keys = lazy_keys_ && std::ranges::any_of(choices_, [](const Choice& c) { return c.heads; });
@@ -296,8 +321,8 @@ class Sparsifier {
   const SparsifyOptions& options_;
   const Progress& progress_;
   TextParts text_;
-  std::vector<LayerFit> fits_;       // [n_layer]
-  std::vector<HeadFit> head_fits_;   // [n_layer], without candidates where heads are not chosen
+  std::vector<LayerFit> fits_;                          // [n_layer]
+  std::vector<HeadFit> head_fits_;                      // [n_layer], without candidates where heads are not chosen
   std::vector<double> sensitivity_, head_sensitivity_;  // [n_layer] KL per share of the contributions missed
   double price_ = 0;
   bool lazy_keys_ = false;
@@ -307,7 +332,8 @@ class Sparsifier {
 
 }  // namespace
 
-SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options, const Progress& progress) {
+SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, const SparsifyOptions& options,
+                        const Progress& progress) {
   const bool zeros = is_relu_family(engine.config().activation);
   const std::string method = options.method == "auto" ? (zeros ? "predict" : "cats") : options.method;
   if (method == "predict") return Sparsifier(engine, ids, options, progress).run();

@@ -18,7 +18,8 @@ using Points = std::vector<size_t>;  // [n_layer] of each layer's curve
 
 class SmoothSparsifier {
  public:
-  SmoothSparsifier(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options, const Progress& progress)
+  SmoothSparsifier(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method,
+                   const SparsifyOptions& options, const Progress& progress)
       : engine_(engine), c_(engine.config()), method_(method), options_(options), progress_(progress) {
     check();
     text_ = parts_of(ids, options);
@@ -39,7 +40,9 @@ class SmoothSparsifier {
  private:
   void check() {
     if (c_.moe.n_expert > 0)
-      fail(ErrorKind::kUnsupported, "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert, name_of(method_));
+      fail(ErrorKind::kUnsupported,
+           "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert,
+           name_of(method_));
     check_budget_options(options_);
   }
 
@@ -80,14 +83,16 @@ class SmoothSparsifier {
 
   std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode) {
     // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
-    return compare_plans(engine_, plans, ids, n_decode, n_decode && is_relu_family(c_.activation), method_ == SmoothMethod::kGriffin);
+    return compare_plans(engine_, plans, ids, n_decode, n_decode && is_relu_family(c_.activation),
+                         method_ == SmoothMethod::kGriffin);
   }
 
   // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.
   void measure_sensitivity() {
     constexpr size_t kAtOnce = 8;
     sensitivity_.assign(c_.n_layer, 1.0);
-    const auto ids = text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
+    const auto ids = text_.calibrate.first(
+        std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
     for (size_t first = 0; first < c_.n_layer; first += kAtOnce) {
       throw_if_interrupted();
       const size_t end = std::min(first + kAtOnce, c_.n_layer);
@@ -97,13 +102,15 @@ class SmoothSparsifier {
         Points points(c_.n_layer, 0);
         const DensityCurve& curve = fits_[l].curve;
         for (size_t p = 1; p < curve.size(); ++p)  // near a twentieth
-          if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f)) points[l] = p;
+          if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f))
+            points[l] = p;
         plans.push_back(plan_of(points));
         losses.push_back(curve[points[l]].loss);
       }
       const std::vector<CompareRow> rows = measure(plans, ids, 0);
       for (size_t l = first; l < end; ++l)
-        sensitivity_[l] = std::max(rows[rows.size() - plans.size() + l - first].kl, 1e-9) / std::max(losses[l - first], 1e-6);
+        sensitivity_[l] =
+            std::max(rows[rows.size() - plans.size() + l - first].kl, 1e-9) / std::max(losses[l - first], 1e-6);
       if (progress_) progress_("sensitivity", end, c_.n_layer);
     }
     for (size_t l = 0; l < c_.n_layer; ++l) {
@@ -123,8 +130,9 @@ class SmoothSparsifier {
       points_ = choose_points(weighted_, options_.density);
       if (density_of(points_) > options_.density * 1.02) {
         report_.met = false;
-        report_.notes.push_back(fmt::format("a density of {:.2g} cannot be met: the sparsest that {} offers here is {:.2g}", options_.density,
-                                            name_of(method_), density_of(points_)));
+        report_.notes.push_back(
+            fmt::format("a density of {:.2g} cannot be met: the sparsest that {} offers here is {:.2g}",
+                        options_.density, name_of(method_), density_of(points_)));
       }
       return;
     }
@@ -155,7 +163,8 @@ class SmoothSparsifier {
           points_ = choose_points(weighted_, density_);
         });
     if (std::ranges::all_of(points_, [](size_t p) { return p == 0; }))
-      report_.notes.push_back(fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
+      report_.notes.push_back(
+          fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
   }
 
   // Bytes that the MLP, or with TEAL the layer, reads of a decoded token at a point.
@@ -164,9 +173,11 @@ class SmoothSparsifier {
     const MlpWeights& m = w.mlp;
     const double density = fits_[l].curve[point].density;
     const bool plain = m.W_down_t || info(m.down.W.dtype).block_elems == 1;
-    const double gate = m.gate.W ? double(m.gate.W.bytes()) : 0, up = double(m.up.W.bytes()), down = double((m.W_down_t ? m.W_down_t : m.down.W).bytes());
+    const double gate = m.gate.W ? double(m.gate.W.bytes()) : 0, up = double(m.up.W.bytes()),
+                 down = double((m.W_down_t ? m.W_down_t : m.down.W).bytes());
     switch (method_) {
-      case SmoothMethod::kCats: return m.gate.W ? gate + up * density + down * (plain ? density : 1) : up + down * (plain ? density : 1);
+      case SmoothMethod::kCats:
+        return m.gate.W ? gate + up * density + down * (plain ? density : 1) : up + down * (plain ? density : 1);
       case SmoothMethod::kGriffin: return (gate + up) * density + down * (plain ? density : 1);
       default: break;
     }
@@ -177,9 +188,15 @@ class SmoothSparsifier {
   void describe() {
     Sidecar& s = report_.sidecar;
     const ModelFile& file = engine_.model->file();
-    s.base = {tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
+    s.base = {
+        tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
     const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase, dense.perplexity, sparse.perplexity, sparse.kl, sparse.top1, text_.check.size()};
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase,
+                 dense.perplexity,
+                 sparse.perplexity,
+                 sparse.kl,
+                 sparse.top1,
+                 text_.check.size()};
     s.screen = report_.screen.screen;
     s.layers.resize(c_.n_layer);
     for (size_t l = 0; l < c_.n_layer; ++l) {
@@ -212,8 +229,8 @@ class SmoothSparsifier {
 
 }  // namespace
 
-SparsifyReport sparsify_smooth(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options,
-                               const Progress& progress) {
+SparsifyReport sparsify_smooth(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method,
+                               const SparsifyOptions& options, const Progress& progress) {
   return SmoothSparsifier(engine, ids, method, options, progress).run();
 }
 

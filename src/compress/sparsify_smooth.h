@@ -4,10 +4,10 @@
 
 namespace hunch {
 
-// As sparsify(), for any activation. Every layer's settings and their errors are measured on a sample of the text's first
-// part (fit_smooth), what an error is worth in each layer, and the density that a budget of perplexity allows, on the
-// part for calibration; the result on the last part. Errors as sparsify().
-SparsifyReport sparsify_smooth(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method, const SparsifyOptions& options,
-                               const Progress& progress = {});
+// As sparsify(), for any activation. Every layer's settings and their errors are measured on a sample of the text's
+// first part (fit_smooth), what an error is worth in each layer, and the density that a budget of perplexity allows, on
+// the part for calibration; the result on the last part. Errors as sparsify().
+SparsifyReport sparsify_smooth(const Engine& engine, std::span<const int32_t> ids, SmoothMethod method,
+                               const SparsifyOptions& options, const Progress& progress = {});
 
 }  // namespace hunch

@@ -9,9 +9,9 @@
 
 #include "base/error.h"
 #include "compress/smooth_fit.h"
-#include "compress/synth.h"
-#include "compress/synth_plant.h"
 #include "engine/drafting.h"
+#include "synth/plant.h"
+#include "synth/synth.h"
 
 namespace hunch {
 namespace {
@@ -68,7 +68,8 @@ class SmoothTest : public ::testing::TestWithParam<SmoothMethod> {
   // Of the f16 model at half density; made once.
   static const SparsifyReport& half(SmoothMethod method) {
     auto& report = reports_[method];
-    if (!report) report = std::make_unique<SparsifyReport>(sparsify_smooth(load_engine(*f16_, {2}), text(1300), method, at(0.5)));
+    if (!report)
+      report = std::make_unique<SparsifyReport>(sparsify_smooth(load_engine(*f16_, {2}), text(1300), method, at(0.5)));
     return *report;
   }
   static SparsifyOptions at(double density) {
@@ -134,13 +135,17 @@ TEST_P(SmoothTest, DecodingComputesWhatWasMeasured) {
     o.predict_every_token = true;
     Context all(engine, o);
     std::vector<float> measured;
-    all.append_all(ids, [&](size_t, MatView<const float> l) { measured.insert(measured.end(), l.data, l.data + l.rows * l.cols); });
-    // GRIFFIN's prompt is the first half of the context where quality is measured; the others restrict every token there.
+    all.append_all(ids, [&](size_t, MatView<const float> l) {
+      measured.insert(measured.end(), l.data, l.data + l.rows * l.cols);
+    });
+    // GRIFFIN's prompt is the first half of the context where quality is measured; the others restrict every token
+    // there.
     const size_t n_prompt = one.chooses_by_prompt() ? 30 : 0;
     if (n_prompt) one.append(std::span(ids).first(n_prompt));
     for (size_t i = n_prompt; i < ids.size(); ++i) {
       const auto logits = one.append(std::span(ids).subspan(i, 1));
-      for (size_t v = 0; v < logits.size(); ++v) ASSERT_NEAR(logits[v], measured[i * logits.size() + v], 0.08) << path->string() << " token " << i;
+      for (size_t v = 0; v < logits.size(); ++v)
+        ASSERT_NEAR(logits[v], measured[i * logits.size() + v], 0.08) << path->string() << " token " << i;
     }
     EXPECT_LT(one.stats().active_neurons[0], one.stats().all_neurons[0]);
   }
@@ -195,7 +200,8 @@ TEST_P(SmoothTest, TheGoldenLlamaHasItsPrice) {
   EXPECT_LT(sparse.kl, 0.5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, SmoothTest, ::testing::Values(SmoothMethod::kCats, SmoothMethod::kGriffin, SmoothMethod::kTeal),
+INSTANTIATE_TEST_SUITE_P(Methods, SmoothTest,
+                         ::testing::Values(SmoothMethod::kCats, SmoothMethod::kGriffin, SmoothMethod::kTeal),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 
 using Smooth = SmoothTest;
@@ -248,7 +254,8 @@ TEST_F(Smooth, GriffinFindsThePlantedNeuronsOfAContext) {
     Context dense(engine, {});
     dense.forward().observer = &gates;
     std::vector<int32_t> others;
-    for (size_t i = 0; i < 32; ++i) others.push_back(int32_t(tokens.words(context)[(48 + i) % tokens.words(context).size()]));
+    for (size_t i = 0; i < 32; ++i)
+      others.push_back(int32_t(tokens.words(context)[(48 + i) % tokens.words(context).size()]));
     dense.append(others);
     double kept = 0, all = 0;
     for (double s : gates.sum) all += s;
@@ -306,7 +313,8 @@ TEST_F(Smooth, TealSpendsItsSparsityWhereItCostsLeast) {
     double density = 0;
     for (size_t part = 0; part < kNInputParts; ++part) {
       const auto m = probe.magnitudes(InputPart(part));
-      density += sizes[part] / total * double(m.end() - std::ranges::upper_bound(m, fit.inputs[p][part])) / double(m.size());
+      density +=
+          sizes[part] / total * double(m.end() - std::ranges::upper_bound(m, fit.inputs[p][part])) / double(m.size());
     }
     EXPECT_NEAR(fit.curve[p].density, density, 0.01);
   }

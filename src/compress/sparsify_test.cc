@@ -90,16 +90,19 @@ TEST_F(SparsifyTest, SaysWhenADensityIsOutOfReach) {
 }
 
 TEST_F(SparsifyTest, RefusesWhatItCannotDo) {
-  EXPECT_NE(message_of([&] { sparsify(engine_, std::span(ids_).first(500), quick()); }).find("500 tokens"), std::string::npos);
+  EXPECT_NE(message_of([&] { sparsify(engine_, std::span(ids_).first(500), quick()); }).find("500 tokens"),
+            std::string::npos);
   SparsifyOptions bad = quick();
   bad.max_ppl_increase = -1;
   EXPECT_NE(message_of([&] { sparsify(engine_, ids_, bad); }).find("perplexity"), std::string::npos);
   const Engine smooth = load_engine(fixture("bloom_h6"), {1});
   SparsifyOptions predict = quick();
   predict.method = "predict";
-  EXPECT_NE(message_of([&] { sparsify(smooth, random_ids(smooth, 1500), predict); }).find("never exactly zero"), std::string::npos);
+  EXPECT_NE(message_of([&] { sparsify(smooth, random_ids(smooth, 1500), predict); }).find("never exactly zero"),
+            std::string::npos);
   const Engine mixture = load_engine(fixture("qwen2_moe"), {1});
-  EXPECT_NE(message_of([&] { sparsify(mixture, random_ids(mixture, 1500), quick()); }).find("experts"), std::string::npos);
+  EXPECT_NE(message_of([&] { sparsify(mixture, random_ids(mixture, 1500), quick()); }).find("experts"),
+            std::string::npos);
 }
 
 // A model with another first layer, written beside the test's other files.

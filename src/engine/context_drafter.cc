@@ -27,8 +27,9 @@ void require_same_vocabulary(const Engine& target, const Engine& draft) {
   for (const TokenizerSpec* spec : {&a, &b})
     for (size_t id = n; id < spec->pieces.size(); ++id)
       if (spec->types[id] != TokenType::kUnused)
-        fail(ErrorKind::kUsage, "the draft model has {} tokens, expected the target's {}: '{}' is in one of them only{}",
-             b.pieces.size(), a.pieces.size(), printable(spec->pieces[id]), kNext);
+        fail(ErrorKind::kUsage,
+             "the draft model has {} tokens, expected the target's {}: '{}' is in one of them only{}", b.pieces.size(),
+             a.pieces.size(), printable(spec->pieces[id]), kNext);
 }
 
 ContextDrafter::ContextDrafter(const char* name, Context& context, size_t n_vocab)
@@ -52,7 +53,8 @@ void ContextDrafter::read(std::span<const int32_t> text) {
   context_.append(text.subspan(n_same));
 }
 
-void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size_t n_max, const Pace& pace, Draft& draft) {
+void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size_t n_max, const Pace& pace,
+                           Draft& draft) {
   n_max = std::min(n_max, context_.n_ctx() - std::min(context_.n_ctx(), text.size() - 1));
   const bool trial = pace.on_trial(n_max);
   n_max = std::min(pace.n_worth_drafting(Pace::kUnknown, n_max), trial ? Pace::kTrialTokens : n_max);

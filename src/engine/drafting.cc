@@ -23,7 +23,8 @@ Drafting::Drafting(const Engine& engine, const Context& context, const DraftingO
   }
   if (options.sparse) {
     if (context.mode() == Mode::kSparse)
-      fail(ErrorKind::kUsage, "a sparse draft is verified by the whole model, not in sparse mode; leave --mode sparse out");
+      fail(ErrorKind::kUsage,
+           "a sparse draft is verified by the whole model, not in sparse mode; leave --mode sparse out");
     ContextOptions sparse;
     sparse.mode = Mode::kSparse;
     sparse_context_ = std::make_unique<Context>(engine, sparse, context);

@@ -30,7 +30,8 @@ class Emission {
   using OnToken = std::function<bool(const GeneratedToken&)>;
 
   // `n_before`: tokens that the context will hold before the answer. All references must outlive this.
-  Emission(const Engine& engine, const GenerateOptions& options, const OnToken& on_token, size_t n_before, size_t n_ctx);
+  Emission(const Engine& engine, const GenerateOptions& options, const OnToken& on_token, size_t n_before,
+           size_t n_ctx);
   // The text begins with the answer (after nothing but control tokens): its first word loses its space.
   void begin_text(bool begins);
 

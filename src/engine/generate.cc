@@ -50,10 +50,11 @@ const char* name_of(StopReason reason) {
   return "unknown";
 }
 
-Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
-                   const std::function<bool(const GeneratedToken&)>& on_token) {
+Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids,
+                   const GenerateOptions& options, const std::function<bool(const GeneratedToken&)>& on_token) {
   Sampler sampler(options.sampler);
-  if (options.n_top_log_probs && !options.log_probs) fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
+  if (options.n_top_log_probs && !options.log_probs)
+    fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
   const OnlyBest only_best(context, is_argmax(options.sampler) && !options.log_probs);
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   Emission emission(engine, options, on_token, context.n_tokens() + prompt_ids.size(), context.n_ctx());
@@ -61,8 +62,8 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
   out.n_prompt = prompt_ids.size();
   // After a prompt, the text goes on: its first token keeps the space that it begins with.
   emission.begin_text(context.n_tokens() == 0 && tokenizer && std::ranges::all_of(prompt_ids, [&](int32_t id) {
-    return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
-  }));
+                        return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
+                      }));
 
   const ForwardStats at_start = context.stats();
   Timer timer;
@@ -107,7 +108,8 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
     for (size_t i = 0; i < pass.size(); ++i) {
       const bool drafted = i < draft.ids.size();
       const std::span<const int32_t> history = std::span<const int32_t>(text).last(n_history);
-      const int32_t id = drafted ? sampler.judge(logits.row(i), history, draft.ids[i], draft.q[i]) : sampler.sample(logits.row(i), history);
+      const int32_t id = drafted ? sampler.judge(logits.row(i), history, draft.ids[i], draft.q[i])
+                                 : sampler.sample(logits.row(i), history);
       kept.push_back(id);
       note(id);
       if (!drafted || id != draft.ids[i]) break;

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "engine/oracle.h"
-#include "engine/perplexity.h"
 #include "engine/session.h"
+#include "measure/perplexity.h"
 #include "model/golden_data.h"
 
 namespace hunch {
@@ -45,7 +45,8 @@ TEST_F(GenerateTest, GreedyContinuationIsTheGoldenOne) {
 
 TEST_F(GenerateTest, TheCallbackStopsAndAFullContextStops) {
   Context context(engine_, {.n_ctx = 20});
-  const Generated stopped = generate(engine_, context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
+  const Generated stopped =
+      generate(engine_, context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
   EXPECT_EQ(stopped.ids.size(), 1u);
   EXPECT_EQ(stopped.stop_reason, StopReason::kInterrupted);
   context.truncate(0);
@@ -94,7 +95,9 @@ TEST_F(GenerateTest, PerplexityScoresEveryTokenOnce) {
 
 TEST_F(GenerateTest, TheOracleAtFullDensityIsDenseAndBelowItIsNot) {
   const std::vector<int32_t>& ids = golden_.sequences[2].ids;
-  const auto nll = [&](double density) { return perplexity(engine_, {.oracle_density = density, .oracle_head_density = density}, ids, {.n_ctx = 64}).nll; };
+  const auto nll = [&](double density) {
+    return perplexity(engine_, {.oracle_density = density, .oracle_head_density = density}, ids, {.n_ctx = 64}).nll;
+  };
   const double dense = nll(1.0);
   EXPECT_NEAR(nll(0.999), dense, 1e-3);  // rounds up to every neuron and head
   EXPECT_GT(std::abs(nll(0.02) - dense), 1e-3);

@@ -31,7 +31,8 @@ void NgramDrafter::index(std::span<const int32_t> text) {
   }
   for (size_t i = n_same; i < text.size(); ++i) {
     text_.push_back(text[i]);
-    if (text_.size() >= kShortest) after_[pair_key(text_[text_.size() - 2], text_.back())].push_back(uint32_t(text_.size()));
+    if (text_.size() >= kShortest)
+      after_[pair_key(text_[text_.size() - 2], text_.back())].push_back(uint32_t(text_.size()));
   }
 }
 
@@ -41,7 +42,8 @@ void NgramDrafter::draft(std::span<const int32_t> text, size_t, size_t n_max, co
   const auto found = after_.find(pair_key(text[text.size() - 2], text.back()));
   size_t best_length = 0, best = 0, n_compared = 0;
   // The last entry is the end of the text itself.
-  for (size_t i = found->second.size() - 1; i-- > 0 && n_compared < kMaxCompared && best_length < kLongest; ++n_compared) {
+  for (size_t i = found->second.size() - 1; i-- > 0 && n_compared < kMaxCompared && best_length < kLongest;
+       ++n_compared) {
     const size_t position = found->second[i];
     const size_t length = common_ending(text.first(position), text, kLongest);
     if (length > best_length) best_length = length, best = position;

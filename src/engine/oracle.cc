@@ -34,7 +34,8 @@ std::vector<float> neuron_norms(const MlpWeights& m) {
 
 OracleRecorder::OracleRecorder(const Model& model, double density, double head_density)
     : c_(model.config()), density_(density), head_density_(head_density) {
-  for (const LayerWeights& l : model.weights().layers) down_norm_.push_back(l.experts.empty() ? neuron_norms(l.mlp) : std::vector<float>());
+  for (const LayerWeights& l : model.weights().layers)
+    down_norm_.push_back(l.experts.empty() ? neuron_norms(l.mlp) : std::vector<float>());
 }
 
 void OracleRecorder::begin(size_t n_tokens) {

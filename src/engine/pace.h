@@ -30,7 +30,7 @@ class PassCosts {
 // ending is, how probable its best token): tokens of equal evidence share an acceptance rate.
 class Pace {
  public:
-  static constexpr size_t kLevels = 10;       // levels of evidence: 0 .. 9
+  static constexpr size_t kLevels = 10;  // levels of evidence: 0 .. 9
   static constexpr size_t kTrialTokens = 3;
   static constexpr uint8_t kUnknown = kLevels;  // none: the mean of all
 
@@ -47,8 +47,8 @@ class Pace {
   // The number of tokens, at most n_max, that gives the most tokens per second; 0 where plain decoding does.
   // Now and then a few although it says 0, since texts change.
   size_t n_worth_drafting(uint8_t evidence, size_t n_max) const;
-  // Whether the next draft is to find out what a drafter that takes steps is worth, as the first few and those after a rest
-  // are: of kTrialTokens, whatever the two below think of them.
+  // Whether the next draft is to find out what a drafter that takes steps is worth, as the first few and those after a
+  // rest are: of kTrialTokens, whatever the two below think of them.
   bool on_trial(size_t n_max) const;
   // Is a token worth its place in the pass behind n_drafted others, when it and all of them are accepted
   // with probability `reach`? And is it worth one more draft step to look for another?
@@ -71,12 +71,12 @@ class Pace {
 
   const PassCosts& costs_;
   size_t fixed_;
-  static constexpr double kBelief = 4;  // judgements that a belief counts for
+  static constexpr double kBelief = 4;   // judgements that a belief counts for
   std::array<Rate, kLevels + 1> rates_;  // of kUnknown: with its belief
   std::array<double, kLevels> prior_;
-  double step_seconds_ = 0;                       // of one draft step
-  double turn_seconds_ = 0, turn_tokens_ = 0;     // of turns with this drafter, old ones fading
-  size_t n_draft_turns_ = 0;                      // with at least one draft step
+  double step_seconds_ = 0;                        // of one draft step
+  double turn_seconds_ = 0, turn_tokens_ = 0;      // of turns with this drafter, old ones fading
+  size_t n_draft_turns_ = 0;                       // with at least one draft step
   size_t n_turns_ = 0, n_resting_ = 0, rest_ = 8;  // after `rest_` turns without it, it is tried again
 };
 

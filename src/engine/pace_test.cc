@@ -30,7 +30,9 @@ TEST(PassCosts, InterpolatesAndFollows) {
 // Free guesses that are mostly right are worth many tokens; wrong ones none; in between, a few.
 TEST(Pace, DraftsAsManyAsPay) {
   const PassCosts c = costs(1.0, 0.05);
-  const auto n_for = [&](double acceptance) { return Pace(c, 0, [&](size_t) { return acceptance; }).n_worth_drafting(3, 16); };
+  const auto n_for = [&](double acceptance) {
+    return Pace(c, 0, [&](size_t) { return acceptance; }).n_worth_drafting(3, 16);
+  };
   EXPECT_GE(n_for(0.97), 12u);
   EXPECT_GE(n_for(0.6), 2u);
   EXPECT_LE(n_for(0.6), 8u);

@@ -24,7 +24,9 @@ const PackedMlps* PromptNeurons::packed(const Model& model, const SparsePlan& pl
     const bool chosen = p.method == SmoothMethod::kGriffin && statistics_[l].n_tokens() >= kMinTokens;
     any = any || chosen;
     wanted.push_back(statistics_[l].n_tokens());
-    wanted.push_back(chosen ? std::min(n_ff, std::max<size_t>(1, size_t(std::ceil(double(p.density) * double(n_ff) - 1e-6)))) : n_ff);
+    wanted.push_back(
+        chosen ? std::min(n_ff, std::max<size_t>(1, size_t(std::ceil(double(p.density) * double(n_ff) - 1e-6))))
+               : n_ff);
   }
   if (!any) return nullptr;
   if (wanted == packed_for_) return &packed_;

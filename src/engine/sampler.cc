@@ -11,8 +11,7 @@ namespace hunch {
 namespace {
 
 void in_range(const char* name, double value, double low, double high) {
-  if (!(value >= low && value <= high))
-    fail(ErrorKind::kUsage, "{} is {}, expected {} to {}", name, value, low, high);
+  if (!(value >= low && value <= high)) fail(ErrorKind::kUsage, "{} is {}, expected {} to {}", name, value, low, high);
 }
 
 // Uniform in [0, 1) from the generator's upper 53 bits: the standard distributions differ between
@@ -37,12 +36,14 @@ void validate(const SamplerOptions& o) {
 
 Sampler::Sampler(SamplerOptions options) : options_(std::move(options)), rng_(options_.seed) { validate(options_); }
 
-// A whole vocabulary is rarely needed in order: the first n candidates at least become the most probable ones, ties by the
-// smaller id.
+// A whole vocabulary is rarely needed in order: the first n candidates at least become the most probable ones, ties by
+// the smaller id.
 void Sampler::sort_first(size_t n) {
   n = std::min(n, candidates_.size());
   if (n <= n_sorted_) return;
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
   const auto first = candidates_.begin() + ptrdiff_t(n_sorted_);
   n = std::min(std::max({n, 8 * n_sorted_, kSortAtLeast}), candidates_.size());
   if (n == candidates_.size()) {
@@ -61,7 +62,8 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
     if (id >= 0 && size_t(id) < adjusted_.size()) adjusted_[size_t(id)] += bias;
 
   if (o.repeat_penalty != 1.0f || o.frequency_penalty != 0.0f || o.presence_penalty != 0.0f) {
-    if (o.penalty_last_n >= 0 && history.size() > size_t(o.penalty_last_n)) history = history.last(size_t(o.penalty_last_n));
+    if (o.penalty_last_n >= 0 && history.size() > size_t(o.penalty_last_n))
+      history = history.last(size_t(o.penalty_last_n));
     std::unordered_map<int32_t, int> counts;
     for (int32_t id : history) ++counts[id];
     for (const auto& [id, count] : counts) {
@@ -111,7 +113,9 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
     double entropy = 0;
     for (const Candidate& c : candidates_)
       if (c.p > 0) entropy -= c.p * std::log(double(c.p));
-    const auto distance = [&](const Candidate& c) { return c.p > 0 ? std::abs(-std::log(double(c.p)) - entropy) : INFINITY; };
+    const auto distance = [&](const Candidate& c) {
+      return c.p > 0 ? std::abs(-std::log(double(c.p)) - entropy) : INFINITY;
+    };
     sort_first(candidates_.size());
     std::ranges::stable_sort(candidates_, {}, distance);
     cut_at(o.typical_p);
@@ -133,7 +137,8 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
 
 // Nothing but the largest logit counts.
 bool is_argmax(const SamplerOptions& o) {
-  return o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f && o.presence_penalty == 0.0f;
+  return o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f &&
+         o.presence_penalty == 0.0f;
 }
 
 int32_t Sampler::draw_candidate() {
@@ -162,7 +167,8 @@ int32_t Sampler::draw(std::span<const float> logits, std::span<const int32_t> hi
   return draw_candidate();
 }
 
-int32_t Sampler::judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted, std::span<const TokenShare> q) {
+int32_t Sampler::judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted,
+                       std::span<const TokenShare> q) {
   if (q.empty()) return sample(logits, history);
   prepare(logits, history);
   drafted_.resize(std::max(drafted_.size(), logits.size()));

@@ -17,14 +17,14 @@ struct SamplerOptions {
   // Keskar et al. 2019 (CTRL), section 4.1: logits of tokens among the last `penalty_last_n` are
   // divided (if positive) or multiplied by this. 1 = off.
   float repeat_penalty = 1.0f;
-  float frequency_penalty = 0.0f;       // subtracted once per earlier occurrence (OpenAI's definition)
-  float presence_penalty = 0.0f;        // subtracted once if the token has occurred
-  int32_t penalty_last_n = 64;          // how far back penalties look, tokens; -1 = the whole text
+  float frequency_penalty = 0.0f;  // subtracted once per earlier occurrence (OpenAI's definition)
+  float presence_penalty = 0.0f;   // subtracted once if the token has occurred
+  int32_t penalty_last_n = 64;     // how far back penalties look, tokens; -1 = the whole text
   float temperature = 1.0f;
-  int32_t top_k = 0;                    // keep the k most probable; 0 = all
-  float typical_p = 1.0f;               // Meister et al. 2022: keep the tokens nearest the entropy; 1 = off
-  float top_p = 1.0f;                   // Holtzman et al. 2020: smallest set with this much probability; 1 = off
-  float min_p = 0.0f;                   // keep tokens with at least this share of the best one's probability
+  int32_t top_k = 0;       // keep the k most probable; 0 = all
+  float typical_p = 1.0f;  // Meister et al. 2022: keep the tokens nearest the entropy; 1 = off
+  float top_p = 1.0f;      // Holtzman et al. 2020: smallest set with this much probability; 1 = off
+  float min_p = 0.0f;      // keep tokens with at least this share of the best one's probability
   uint64_t seed = 0;
 };
 
@@ -60,7 +60,8 @@ class Sampler {
   // this sampler: distributed exactly as sample()'s, and `drafted` itself as often as that allows. Leviathan et
   // al. 2023 (arXiv:2211.17192), section 2.3: kept with probability min(1, p / q), else the draw is from what p
   // exceeds q by. Against a certain guess this is a plain draw, equal to sample()'s for the same seed.
-  int32_t judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted, std::span<const TokenShare> q);
+  int32_t judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted,
+                std::span<const TokenShare> q);
 
   // Probabilities [n_vocab] that sample() draws from; 0 for tokens that were cut.
   std::vector<float> distribution(std::span<const float> logits, std::span<const int32_t> history);
@@ -80,9 +81,9 @@ class Sampler {
   SamplerOptions options_;
   std::mt19937_64 rng_;
   std::vector<Candidate> candidates_;  // what is left
-  size_t n_sorted_ = 0;                // so many of them are the most probable ones, the best first; the others follow as they are
+  size_t n_sorted_ = 0;  // so many of them are the most probable ones, the best first; the others follow as they are
   std::vector<float> adjusted_;
-  std::vector<float> drafted_;         // [n_vocab] q of judge(); all 0 between calls
+  std::vector<float> drafted_;  // [n_vocab] q of judge(); all 0 between calls
 };
 
 // log p of one token, and the n most probable tokens in descending order, under softmax(logits).

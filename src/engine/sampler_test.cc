@@ -112,7 +112,12 @@ TEST(Sampler, ALargeVocabularyIsCutAndDrawnAsIfItWereSorted) {
   constexpr size_t kVocab = 3000;
   std::mt19937_64 rng(5);
   for (const double spread : {0.2, 1.0, 4.0})
-    for (const SamplerOptions& o : {SamplerOptions{}, {.top_p = 0.95f}, {.top_k = 300, .top_p = 0.9f}, {.typical_p = 0.8f, .top_p = 0.9f}, {.top_p = 0.99f, .min_p = 0.02f}, {.min_p = 0.05f}}) {
+    for (const SamplerOptions& o : {SamplerOptions{},
+                                    {.top_p = 0.95f},
+                                    {.top_k = 300, .top_p = 0.9f},
+                                    {.typical_p = 0.8f, .top_p = 0.9f},
+                                    {.top_p = 0.99f, .min_p = 0.02f},
+                                    {.min_p = 0.05f}}) {
       std::vector<float> logits(kVocab);
       for (float& l : logits) l = float(std::floor(spread * double(rng() % 1000) / 10) / 10);  // with ties
       std::vector<size_t> order(kVocab);
@@ -160,7 +165,8 @@ TEST(Sampler, ALargeVocabularyIsCutAndDrawnAsIfItWereSorted) {
       std::vector<double> want(kVocab);
       for (size_t i = 0; i < order.size(); ++i) want[order[i]] = p[i];
       for (size_t i = 0; i < kVocab; ++i) differ += std::abs(got[i] - want[i]) > 1e-5 * want[i] + 1e-9;
-      EXPECT_LE(differ, o.typical_p < 1 || o.top_p < 1 ? 2u : 0u);  // a sum that meets its limit to rounding may take one more
+      EXPECT_LE(differ,
+                o.typical_p < 1 || o.top_p < 1 ? 2u : 0u);  // a sum that meets its limit to rounding may take one more
       std::mt19937_64 same(9);
       size_t other = 0;
       for (int draw = 0; draw < 50; ++draw) {
@@ -187,7 +193,8 @@ TEST(Sampler, EqualSeedsGiveEqualTokens) {
 }
 
 TEST(Sampler, SurvivesExtremeLogits) {
-  for (const std::vector<float>& logits : {std::vector<float>{-kInf, -kInf, -kInf}, {kInf, 0, kInf}, {NAN, 1, NAN}, {1e38f, -1e38f, 0}}) {
+  for (const std::vector<float>& logits :
+       {std::vector<float>{-kInf, -kInf, -kInf}, {kInf, 0, kInf}, {NAN, 1, NAN}, {1e38f, -1e38f, 0}}) {
     for (float temperature : {0.0f, 0.01f, 1.0f}) {
       Sampler sampler({.temperature = temperature, .top_p = 0.9f, .min_p = 0.1f, .seed = 1});
       const int32_t id = sampler.sample(logits, {});
@@ -200,8 +207,9 @@ TEST(Sampler, SurvivesExtremeLogits) {
 }
 
 TEST(Sampler, RefusesOptionsOutOfRange) {
-  for (SamplerOptions bad : {SamplerOptions{.temperature = -1}, SamplerOptions{.top_k = -1}, SamplerOptions{.top_p = 1.5f},
-                             SamplerOptions{.min_p = -0.1f}, SamplerOptions{.typical_p = NAN}, SamplerOptions{.repeat_penalty = 0}})
+  for (SamplerOptions bad :
+       {SamplerOptions{.temperature = -1}, SamplerOptions{.top_k = -1}, SamplerOptions{.top_p = 1.5f},
+        SamplerOptions{.min_p = -0.1f}, SamplerOptions{.typical_p = NAN}, SamplerOptions{.repeat_penalty = 0}})
     EXPECT_THROW(Sampler{bad}, Error);
 }
 

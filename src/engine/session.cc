@@ -20,7 +20,8 @@ const Tokenizer& Engine::need_tokenizer() const {
 const Sidecar& Engine::need_sidecar() const {
   if (sidecar) return *sidecar;
   if (!sidecar_problem.empty()) fail(ErrorKind::kFormat, "{}", sidecar_problem);
-  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify MODEL --text FILE` makes it)", sidecar_path.string());
+  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify MODEL --text FILE` makes it)",
+       sidecar_path.string());
 }
 
 namespace {
@@ -50,7 +51,8 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   Engine engine;
   engine.pool = options.pool;
   if (!engine.pool)
-    engine.pool = std::make_shared<ThreadPool>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+    engine.pool =
+        std::make_shared<ThreadPool>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   OpenedModel opened = open_model(path);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
@@ -58,7 +60,8 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
     if (spec.pieces.size() > engine.config().n_vocab)
-      fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", spec.pieces.size(), engine.config().n_vocab);
+      fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", spec.pieces.size(),
+           engine.config().n_vocab);
     pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
     engine.tokenizer.emplace(std::move(spec));
   }
@@ -72,7 +75,8 @@ size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
   if (n_ctx == 0) return std::min(config.n_ctx_train, kDefaultMaxContext);
   const bool table = config.position == PositionKind::kLearned || config.position == PositionKind::kSinusoidal;
   if (table && n_ctx > config.n_ctx_train)
-    fail(ErrorKind::kLimit, "--ctx {} is more than the {} positions that this model has learned", n_ctx, config.n_ctx_train);
+    fail(ErrorKind::kLimit, "--ctx {} is more than the {} positions that this model has learned", n_ctx,
+         config.n_ctx_train);
   return n_ctx;
 }
 
@@ -110,9 +114,11 @@ Context::Context(const Engine& engine, const ContextOptions& options, const Cont
 
 void Context::begin() {
   for (double density : {options_.oracle_density, options_.oracle_head_density})
-    if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
+    if (!(density > 0 && density <= 1))
+      fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
   if (options_.has_oracle() && engine_.config().moe.n_expert > 0)
-    fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts", engine_.config().moe.n_expert);
+    fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts",
+         engine_.config().moe.n_expert);
   if (options_.density != 0 && options_.mode != Mode::kSparse)
     fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", options_.density);
   if (options_.mode == Mode::kSparse) {
@@ -124,7 +130,8 @@ void Context::begin() {
       sequence_->prompt_neurons = std::make_unique<PromptNeurons>(engine_.config().n_layer);
     const bool teal = plan_.uses(SmoothMethod::kTeal);
     if (teal || plan_.uses(SmoothMethod::kCats))
-      columns_ = engine_.columns->get(engine_.model->weights(), teal ? ColumnParts::kAll : ColumnParts::kDown, *engine_.pool);
+      columns_ =
+          engine_.columns->get(engine_.model->weights(), teal ? ColumnParts::kAll : ColumnParts::kDown, *engine_.pool);
     forward_->columns = columns_.get();
   }
   n_prompt_ = n_ctx_ / 2;
@@ -151,7 +158,8 @@ bool Context::is_prompt(size_t n, bool as_alone) const {
 
 void Context::check_room(size_t n) const {
   if (n_tokens() + n > n_ctx_)
-    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(), n_ctx_);
+    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(),
+         n_ctx_);
 }
 
 std::span<const uint32_t> Context::all_rows(size_t n) {

@@ -21,18 +21,18 @@
 namespace hunch {
 
 struct EngineOptions {
-  size_t n_threads = 0;       // 0: default_n_threads()
+  size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
-  bool reblock_down = false;  // WeightOptions::reblock_down
-  std::filesystem::path sidecar;  // empty: MODEL.hunch beside the model, where there is one
+  bool reblock_down = false;         // WeightOptions::reblock_down
+  std::filesystem::path sidecar;     // empty: MODEL.hunch beside the model, where there is one
   std::shared_ptr<ThreadPool> pool;  // of another engine, with which this one takes turns; none: its own
 };
 
 // A model ready to run. Shared and immutable but for its thread pool, which one caller uses at a time.
 struct Engine {
   std::shared_ptr<ThreadPool> pool;
-  std::string source;                // "GGUF", "HF folder", "llama2.c"
-  std::vector<std::string> unused;   // tensors of an HF folder that no mapping asked for
+  std::string source;               // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;
@@ -40,7 +40,7 @@ struct Engine {
   // model's is not used: what is wrong with it is an error only when sparse mode asks for it.
   std::shared_ptr<const Sidecar> sidecar;
   std::shared_ptr<HeadColumns> head_columns = std::make_shared<HeadColumns>();  // made when a sparse context needs them
-  std::filesystem::path sidecar_path;  // where it is, or is looked for
+  std::filesystem::path sidecar_path;                                           // where it is, or is looked for
   std::string sidecar_problem;
   std::shared_ptr<ColumnStore> columns;  // copies of weights by input, made when a sparse mode first needs them
 
@@ -147,27 +147,28 @@ const char* name_of(StopReason reason);
 class Speculation;
 
 struct GenerateOptions {
-  size_t n_tokens = 128;            // at most this many new tokens
+  size_t n_tokens = 128;  // at most this many new tokens
   SamplerOptions sampler;
-  std::vector<std::string> stop;    // generation ends before the first of these; never shown
-  bool ignore_end = false;          // go on past end-of-text tokens
-  // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most logits.
+  std::vector<std::string> stop;  // generation ends before the first of these; never shown
+  bool ignore_end = false;        // go on past end-of-text tokens
+  // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most
+  // logits.
   bool log_probs = true;
-  size_t n_top_log_probs = 0;       // how many alternatives to report per token; more than 0 wants log_probs
+  size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
   // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
   Speculation* speculation = nullptr;
 };
 
 struct GeneratedToken {
   int32_t id;
-  std::string text;                 // text that became complete with this token (whole characters)
+  std::string text;  // text that became complete with this token (whole characters)
   float log_prob;
   std::vector<TokenProbability> top;
 };
 
 struct Generated {
   std::string text;
-  std::vector<int32_t> ids;         // new tokens, the end-of-text token not among them
+  std::vector<int32_t> ids;  // new tokens, the end-of-text token not among them
   size_t n_prompt = 0;
   // Tokens that passes after the prompt's decided; its own pass gives the first. An end-of-text token counts.
   size_t n_decoded = 0;
@@ -179,7 +180,7 @@ struct Generated {
 // Generates after `prompt_ids` (appended to what the context holds). `on_token` sees each token as
 // it is made; returning false stops. Text that might be the beginning of a stop string is held back
 // until it is decided. Ctrl-C stops with StopReason::kInterrupted and keeps what is there.
-Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
-                   const std::function<bool(const GeneratedToken&)>& on_token = {});
+Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids,
+                   const GenerateOptions& options, const std::function<bool(const GeneratedToken&)>& on_token = {});
 
 }  // namespace hunch

@@ -28,9 +28,11 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
   constexpr size_t kTokens = 200;
   std::printf("an unoptimised build: %zu tokens instead of 10000\n", kTokens);
 #endif
-  const Engine engine = load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {.n_threads = 2});
-  const std::vector<std::string> prompts = {"Once upon a time there was a little", "The old king", "\"Where are you going?\" said",
-                                            "In the middle of the forest", "Chapter I", "She took the key and"};
+  const Engine engine =
+      load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "models" / "demo" / "hunch-demo.gguf", {.n_threads = 2});
+  const std::vector<std::string> prompts = {
+      "Once upon a time there was a little", "The old king", "\"Where are you going?\" said",
+      "In the middle of the forest",         "Chapter I",    "She took the key and"};
   struct Way {
     const char* name;
     size_t fixed;

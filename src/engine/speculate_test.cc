@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <csignal>
 #include <cmath>
+#include <csignal>
 #include <random>
 
 #include "base/error.h"
@@ -170,8 +170,8 @@ TEST_F(SpeculateTest, AnswersAreThoseOfPlainDecoding) {
   }
 }
 
-// Sparse mode drafts with some of the heads, whose keys are written with their token or computed late: the verifying pass
-// finds all of them, also where drafts were taken back.
+// Sparse mode drafts with some of the heads, whose keys are written with their token or computed late: the verifying
+// pass finds all of them, also where drafts were taken back.
 TEST_F(SpeculateTest, SparseHeadsDraftForGreedyAnswers) {
   const ModelConfig& c = engine_.config();
   const Answer plain = answer(greedy(70), nullptr);
@@ -181,8 +181,11 @@ TEST_F(SpeculateTest, SparseHeadsDraftForGreedyAnswers) {
   auto sidecar = std::make_shared<Sidecar>();
   sidecar->layers.resize(c.n_layer);
   for (SidecarLayer& l : sidecar->layers)
-    l.heads = {std::make_shared<LinearPredictor>(weight_view({W.data(), c.n_kv_head, c.n_embd}), std::vector<float>(c.n_kv_head, 3.0f)),
-               HeadInput::kAttention, {{0, 0.6f, 0, 1}}, 0};
+    l.heads = {std::make_shared<LinearPredictor>(weight_view({W.data(), c.n_kv_head, c.n_embd}),
+                                                 std::vector<float>(c.n_kv_head, 3.0f)),
+               HeadInput::kAttention,
+               {{0, 0.6f, 0, 1}},
+               0};
   for (const bool lazy : {false, true}) {
     sidecar->lazy_keys = lazy;
     engine_.sidecar = sidecar;
@@ -364,7 +367,8 @@ TEST(SamplerJudge, KeepsTheDistributionWhateverTheDraft) {
   std::normal_distribution<float> normal;
   for (size_t c = 0; c < 12; ++c) {
     std::vector<float> target(kVocab), draft(kVocab);
-    for (size_t i = 0; i < kVocab; ++i) target[i] = 1.5f * normal(rng), draft[i] = c == 0 ? target[i] : 1.5f * normal(rng);
+    for (size_t i = 0; i < kVocab; ++i)
+      target[i] = 1.5f * normal(rng), draft[i] = c == 0 ? target[i] : 1.5f * normal(rng);
     SamplerOptions options;
     options.seed = c;
     const std::vector<int32_t> history = {1, 2, 2, 5};

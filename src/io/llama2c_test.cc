@@ -138,9 +138,9 @@ TEST(Llama2c, RefusesATokenizerOfAnotherModel) {
 // The same model, published in both formats. The GGUF stores the tied head a second time, and a
 // shorter context than the model was trained at.
 TEST(Llama2c, SharedStoriesModelEqualsItsGguf) {
-  const auto shared = shared_dir();
+  const auto shared = shared_path("models/stories260K");
   if (!shared) GTEST_SKIP() << "no shared data: stories260K.bin was not read";
-  const auto dir = *shared / "models/stories260K";
+  const auto dir = *shared;
   const MappedFile bin(dir / "stories260K.bin"), tokens(dir / "tok512.bin");
   const ModelFile got = parse_llama2c(bin.bytes(), tokens.bytes());
   const ModelFile want = open_gguf(dir / "stories260K.gguf");

@@ -97,11 +97,10 @@ TEST(Safetensors, RefusesAHeaderLargerThanTheFileOrTheLimit) {
 }
 
 TEST(Safetensors, EverySharedCheckpointParses) {
-  const auto shared = shared_dir();
-  if (!shared || !fs::is_directory(*shared / "golden/models"))
-    GTEST_SKIP() << "golden/models is not here: no real checkpoints were read";
+  const auto shared = shared_path("golden/models");
+  if (!shared) GTEST_SKIP() << "golden/models is not here: no real checkpoints were read";
   size_t n_read = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(*shared / "golden/models")) {
+  for (const auto& entry : fs::recursive_directory_iterator(*shared)) {
     if (entry.path().extension() != ".safetensors") continue;
     SCOPED_TRACE(entry.path().string());
     const MappedFile file(entry.path());

@@ -344,11 +344,10 @@ void expect_same(const TorchCheckpoint& checkpoint, const std::vector<Tensor>& r
 }
 
 TEST(TorchCheckpoint, SharedCheckpointsAgreeBitwiseWithTheirSafetensors) {
-  const auto shared = shared_dir();
-  if (!shared || !fs::is_directory(*shared / "golden/models"))
-    GTEST_SKIP() << "golden/models is not here: no real checkpoints were read";
+  const auto shared = shared_path("golden/models");
+  if (!shared) GTEST_SKIP() << "golden/models is not here: no real checkpoints were read";
   size_t n_read = 0;
-  for (const auto& entry : fs::directory_iterator(*shared / "golden/models")) {
+  for (const auto& entry : fs::directory_iterator(*shared)) {
     if (!fs::exists(entry.path() / "pytorch_model.bin")) continue;
     SCOPED_TRACE(entry.path().string());
     const MappedFile bin(entry.path() / "pytorch_model.bin"), safe(entry.path() / "model.safetensors");

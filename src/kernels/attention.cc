@@ -10,7 +10,7 @@
 namespace hunch {
 namespace {
 
-constexpr size_t kItemsPerThread = 4;   // enough that unequal items even out
+constexpr size_t kItemsPerThread = 4;    // enough that unequal items even out
 constexpr size_t kMinKeysPerPart = 256;  // fewer keys are not worth a merge
 
 // How the work of one span divides: KV heads x blocks of rows x parts of the keys.
@@ -43,7 +43,8 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(kv.page_tokens && span.first_pos + span.n_tokens <= kv.n_tokens &&
                     kv.n_tokens <= kv.pages.size() * kv.page_tokens,
                 "queries end at {}, keys at {}", span.first_pos + span.n_tokens, kv.n_tokens);
-    HUNCH_CHECK(span.kv_heads.empty() || span.kv_heads.back() < kv.n_kv_head, "head {} of {}", span.kv_heads.back(), kv.n_kv_head);
+    HUNCH_CHECK(span.kv_heads.empty() || span.kv_heads.back() < kv.n_kv_head, "head {} of {}", span.kv_heads.back(),
+                kv.n_kv_head);
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
   }
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
@@ -166,7 +167,8 @@ void attention(ThreadPool& pool, MatView<const float> Q, size_t n_head, std::spa
       const Division& division = plan.divisions[s];
       if (division.n_parts == 1) continue;
       const size_t local = b - division.first_block, first = division.first_item + local * division.n_parts;
-      merge(block_of(plan, s, local), division.n_parts, [&](size_t p) { return partial_of(first + p); }, out);
+      merge(
+          block_of(plan, s, local), division.n_parts, [&](size_t p) { return partial_of(first + p); }, out);
     }
   });
 }

@@ -17,7 +17,7 @@ struct KvView {
   size_t n_kv_head = 0, d_head = 0;
   DType dtype = DType::kF32;  // kF32 or kF16
   size_t v_offset_bytes = 0;
-  size_t n_tokens = 0;        // tokens held; key j sits in page j / page_tokens at slot j % page_tokens
+  size_t n_tokens = 0;  // tokens held; key j sits in page j / page_tokens at slot j % page_tokens
 };
 
 struct AttentionParams {
@@ -30,10 +30,10 @@ struct AttentionParams {
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.
 struct AttentionSpan {
-  KvView kv;                // already holds the keys and values of these queries
-  size_t first_token = 0;   // row of Q and out where the run begins
+  KvView kv;               // already holds the keys and values of these queries
+  size_t first_token = 0;  // row of Q and out where the run begins
   size_t n_tokens = 0;
-  size_t first_pos = 0;     // index of the run's first query among the sequence's keys
+  size_t first_pos = 0;  // index of the run's first query among the sequence's keys
   // KV heads to compute, strictly increasing, where not all: the columns of other heads in `out` are left alone, and
   // neither their queries nor their keys are read. An empty list that is not all: nothing is computed.
   std::span<const uint32_t> kv_heads;

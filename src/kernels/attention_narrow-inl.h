@@ -145,13 +145,13 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   const KvView& kv = block.span->kv;
   const size_t lanes = hn::Lanes(d), d_head = kv.d_head, n_vectors = (d_head + lanes - 1) / lanes;
   const size_t padded = n_vectors * lanes, n_rows = block.n_rows;
-  float* const queries = scratch;                   // [n_rows, padded]
-  float* const mixes = queries + n_rows * padded;   // [n_rows, padded]
-  float* const scores = mixes + n_rows * padded;    // [kTileKeys + lanes]
-  float* const maxima = scores + kTileKeys + lanes; // [n_rows]
-  float* const sums = maxima + n_rows;              // [n_rows]
-  float* const k32 = sums + n_rows;                 // [kTileKeys, d_head]
-  float* const v32 = k32 + kTileKeys * d_head;      // [kTileKeys, d_head]
+  float* const queries = scratch;                    // [n_rows, padded]
+  float* const mixes = queries + n_rows * padded;    // [n_rows, padded]
+  float* const scores = mixes + n_rows * padded;     // [kTileKeys + lanes]
+  float* const maxima = scores + kTileKeys + lanes;  // [n_rows]
+  float* const sums = maxima + n_rows;               // [n_rows]
+  float* const k32 = sums + n_rows;                  // [kTileKeys, d_head]
+  float* const v32 = k32 + kTileKeys * d_head;       // [kTileKeys, d_head]
   std::fill_n(queries, 2 * n_rows * padded, 0.0f);
   std::fill_n(maxima, n_rows, kLowest);
   std::fill_n(sums, n_rows, 0.0f);
@@ -171,8 +171,8 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
     const size_t skip = (begin - tile.begin) * d_head;
     const float slope = block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
     dot_keys(queries + r * padded, tile.k + skip, end - begin, d_head, scores);
-    const float alpha = weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin, maxima[r],
-                                     sums[r]);
+    const float alpha =
+        weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin, maxima[r], sums[r]);
     mix_values(scores, tile.v + skip, end - begin, d_head, alpha, mixes + r * padded);
   };
   for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {

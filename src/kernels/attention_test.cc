@@ -209,7 +209,8 @@ TEST(Attention, OfSelectedHeadsLeavesTheOthersAlone) {
           c.spans[i].all_heads = false;
           c.spans[i].kv_heads = selected[i];
         }
-        for (size_t d = 0; d < group * 24; ++d) c.q[c.spans[0].first_token * c.stride + d] = NAN;  // head 0 is not among {1}
+        for (size_t d = 0; d < group * 24; ++d)
+          c.q[c.spans[0].first_token * c.stride + d] = NAN;  // head 0 is not among {1}
         expect_close(c.run(n_threads), c.reference(), c.tolerance());
       }
   });

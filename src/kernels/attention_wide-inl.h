@@ -20,32 +20,32 @@ namespace HWY_NAMESPACE {
 // c[m, :] = alpha * c[m, :] + sum_k a[m * m_step + k * k_step] * b[k, :] for M rows of c, each two vectors
 // wide; without alpha, c is overwritten.
 #define HUNCH_DECLARE(i) VF lo##i, hi##i;
-#define HUNCH_LOAD(i)                                                                        \
-  lo##i = kRescale ? hn::Mul(hn::LoadU(d, c + i * 2 * lanes), hn::LoadU(d, alpha)) : zero;   \
+#define HUNCH_LOAD(i)                                                                      \
+  lo##i = kRescale ? hn::Mul(hn::LoadU(d, c + i * 2 * lanes), hn::LoadU(d, alpha)) : zero; \
   hi##i = kRescale ? hn::Mul(hn::LoadU(d, c + i * 2 * lanes + lanes), hn::LoadU(d, alpha + lanes)) : zero;
-#define HUNCH_STEP(i)                                  \
-  {                                                    \
-    const VF factor = hn::Set(d, a[i * m_step]);       \
-    lo##i = hn::MulAdd(factor, b_lo, lo##i);           \
-    hi##i = hn::MulAdd(factor, b_hi, hi##i);           \
+#define HUNCH_STEP(i)                            \
+  {                                              \
+    const VF factor = hn::Set(d, a[i * m_step]); \
+    lo##i = hn::MulAdd(factor, b_lo, lo##i);     \
+    hi##i = hn::MulAdd(factor, b_hi, hi##i);     \
   }
-#define HUNCH_STORE(i)                      \
-  hn::StoreU(lo##i, d, c + i * 2 * lanes);  \
+#define HUNCH_STORE(i)                     \
+  hn::StoreU(lo##i, d, c + i * 2 * lanes); \
   hn::StoreU(hi##i, d, c + i * 2 * lanes + lanes);
-#define HUNCH_DEFINE_PRODUCT(M, FOR_ROWS)                                                                          \
-  template <bool kRescale>                                                                                         \
-  HWY_INLINE void product##M(const float* a, size_t m_step, size_t k_step, size_t n_k, const float* b, float* c,   \
-                             const float* alpha) {                                                                 \
-    const DF d;                                                                                                    \
-    const size_t lanes = hn::Lanes(d);                                                                             \
-    const VF zero = hn::Zero(d);                                                                                   \
-    FOR_ROWS(HUNCH_DECLARE)                                                                                        \
-    FOR_ROWS(HUNCH_LOAD)                                                                                           \
-    for (size_t k = 0; k < n_k; ++k, a += k_step, b += 2 * lanes) {                                                \
-      const VF b_lo = hn::LoadU(d, b), b_hi = hn::LoadU(d, b + lanes);                                             \
-      FOR_ROWS(HUNCH_STEP)                                                                                         \
-    }                                                                                                              \
-    FOR_ROWS(HUNCH_STORE)                                                                                          \
+#define HUNCH_DEFINE_PRODUCT(M, FOR_ROWS)                                                                        \
+  template <bool kRescale>                                                                                       \
+  HWY_INLINE void product##M(const float* a, size_t m_step, size_t k_step, size_t n_k, const float* b, float* c, \
+                             const float* alpha) {                                                               \
+    const DF d;                                                                                                  \
+    const size_t lanes = hn::Lanes(d);                                                                           \
+    const VF zero = hn::Zero(d);                                                                                 \
+    FOR_ROWS(HUNCH_DECLARE)                                                                                      \
+    FOR_ROWS(HUNCH_LOAD)                                                                                         \
+    for (size_t k = 0; k < n_k; ++k, a += k_step, b += 2 * lanes) {                                              \
+      const VF b_lo = hn::LoadU(d, b), b_hi = hn::LoadU(d, b + lanes);                                           \
+      FOR_ROWS(HUNCH_STEP)                                                                                       \
+    }                                                                                                            \
+    FOR_ROWS(HUNCH_STORE)                                                                                        \
   }
 #define HUNCH_1_ROW(DO) DO(0)
 #define HUNCH_4_ROWS(DO) DO(0) DO(1) DO(2) DO(3)

@@ -24,8 +24,8 @@ size_t copy_stride(const ColumnBlocks& W) { return round_up(W.block_bytes(), 64)
 
 // Copies the parts of rows [begin, begin + n) side by side and asks for those of the next n rows.
 template <class Copy>
-void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, size_t begin, size_t n, size_t part_bytes, std::byte* to,
-                    const Copy& copy) {
+void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, size_t begin, size_t n, size_t part_bytes,
+                    std::byte* to, const Copy& copy) {
   const size_t to_stride = blocks.size() * part_bytes, n_next = std::min(n, W.rows - begin - n);
   for (size_t k = 0; k < blocks.size(); ++k) {
     const std::byte* from = W.at(begin, blocks[k]);
@@ -39,7 +39,8 @@ void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, siz
 }
 
 // A copy whose length is known when it is compiled is a few instructions.
-void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, size_t begin, size_t n, size_t part_bytes, std::byte* to) {
+void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, size_t begin, size_t n, size_t part_bytes,
+                    std::byte* to) {
   const auto fixed = [&]<size_t N>() {
     bring_together(W, blocks, begin, n, N, to, [](std::byte* a, const std::byte* b) { std::memcpy(a, b, N); });
   };
@@ -49,17 +50,20 @@ void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, siz
     case 72: return fixed.operator()<72>();
     case 136: return fixed.operator()<136>();
     default:
-      bring_together(W, blocks, begin, n, part_bytes, to, [&](std::byte* a, const std::byte* b) { std::memcpy(a, b, part_bytes); });
+      bring_together(W, blocks, begin, n, part_bytes, to,
+                     [&](std::byte* a, const std::byte* b) { std::memcpy(a, b, part_bytes); });
   }
 }
 
 }  // namespace
 
-bool can_cut_columns(DType dtype, size_t width) { return info(dtype).computes && width > 0 && width % info(dtype).block_elems == 0; }
+bool can_cut_columns(DType dtype, size_t width) {
+  return info(dtype).computes && width > 0 && width % info(dtype).block_elems == 0;
+}
 
 ColumnBlocks column_blocks(const WeightView& W, size_t n_blocks) {
-  HUNCH_CHECK(n_blocks && W.cols % n_blocks == 0 && can_cut_columns(W.dtype, W.cols / n_blocks), "{} columns of {} in {} blocks", W.cols,
-              name_of(W.dtype), n_blocks);
+  HUNCH_CHECK(n_blocks && W.cols % n_blocks == 0 && can_cut_columns(W.dtype, W.cols / n_blocks),
+              "{} columns of {} in {} blocks", W.cols, name_of(W.dtype), n_blocks);
   const size_t width = W.cols / n_blocks;
   return {W.dtype, W.data, W.rows, n_blocks, width, W.row_stride_bytes, row_bytes(W.dtype, width)};
 }
@@ -89,8 +93,8 @@ struct Together {
   std::byte* rest = nullptr;  // memory after it
 };
 
-Together together(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x, size_t repeats,
-                  size_t rest_bytes, Scratch& scratch) {
+Together together(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                  size_t repeats, size_t rest_bytes, Scratch& scratch) {
   const bool plain = info(W.dtype).block_elems == 1;
   const size_t n = blocks.size() * repeats * W.width;
   QuantizedX shape;
@@ -112,8 +116,10 @@ Together together(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint3
 // Where no kernel reads the blocks as they lie: their parts are copied side by side, a tile of rows at a time.
 void dot_copied(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                 std::span<const float> bias, std::span<float> y, Scratch& scratch) {
-  const size_t n_cols = blocks.size() * W.width, part_bytes = row_bytes(W.dtype, W.width), tile_row_bytes = blocks.size() * part_bytes;
-  const size_t tile_rows = std::min(std::max(kTileBytes / tile_row_bytes / kRowGroup, size_t{1}) * kRowGroup, round_up(W.rows, kRowGroup));
+  const size_t n_cols = blocks.size() * W.width, part_bytes = row_bytes(W.dtype, W.width),
+               tile_row_bytes = blocks.size() * part_bytes;
+  const size_t tile_rows =
+      std::min(std::max(kTileBytes / tile_row_bytes / kRowGroup, size_t{1}) * kRowGroup, round_up(W.rows, kRowGroup));
   const size_t tile_bytes = round_up(tile_rows * tile_row_bytes + AlignedBuffer::kPadBytes, 64);
   const Together in = together(pool, W, blocks, x, 1, pool.n_threads() * tile_bytes, scratch);
   const size_t n_groups = (W.rows + kRowGroup - 1) / kRowGroup;
@@ -123,7 +129,8 @@ void dot_copied(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_
     for (size_t begin = group_begin * kRowGroup; begin < end; begin += tile_rows) {
       const size_t n = std::min(tile_rows, end - begin);
       bring_together(W, blocks, begin, n, part_bytes, tile);
-      const GemvArgs args{{W.dtype, tile, n, n_cols, tile_row_bytes}, nullptr, bias.empty() ? nullptr : &bias[begin], &y[begin], 0};
+      const GemvArgs args{
+          {W.dtype, tile, n, n_cols, tile_row_bytes}, nullptr, bias.empty() ? nullptr : &bias[begin], &y[begin], 0};
       gemv_int8(args, in.quantised, in.packed, 0, n);
     }
   });
@@ -132,7 +139,8 @@ void dot_copied(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_
 void dot_in_place(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   std::span<const float> bias, std::span<float> y, Scratch& scratch) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
-  if (info(W.dtype).block_elems > 1) args.packed = together(pool, W, blocks, x, column_dot_repeats(W), 0, scratch).packed;
+  if (info(W.dtype).block_elems > 1)
+    args.packed = together(pool, W, blocks, x, column_dot_repeats(W), 0, scratch).packed;
   pool.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end, size_t) {
     column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
   });
@@ -140,10 +148,11 @@ void dot_in_place(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint3
 
 }  // namespace
 
-void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
-                       std::span<const float> bias, std::span<float> y, Scratch& scratch) {
+void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks,
+                       std::span<const float> x, std::span<const float> bias, std::span<float> y, Scratch& scratch) {
   HUNCH_CHECK(x.size() == W.n_blocks * W.width && y.size() == W.rows && (bias.empty() || bias.size() == W.rows),
-              "x of {}, y of {}, bias of {} for [{}, {} x {}]", x.size(), y.size(), bias.size(), W.rows, W.n_blocks, W.width);
+              "x of {}, y of {}, bias of {} for [{}, {} x {}]", x.size(), y.size(), bias.size(), W.rows, W.n_blocks,
+              W.width);
   HUNCH_CHECK(can_cut_columns(W.dtype, W.width));
   if (blocks.empty()) {
     if (bias.empty()) {

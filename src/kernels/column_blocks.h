@@ -18,7 +18,9 @@ struct ColumnBlocks {
   size_t row_stride_bytes = 0, block_stride_bytes = 0;
 
   explicit operator bool() const { return data != nullptr; }
-  const std::byte* at(size_t row, size_t block) const { return data + row * row_stride_bytes + block * block_stride_bytes; }
+  const std::byte* at(size_t row, size_t block) const {
+    return data + row * row_stride_bytes + block * block_stride_bytes;
+  }
   // Bytes that one block of all rows takes.
   size_t block_bytes() const { return rows * row_bytes(dtype, width); }
 };
@@ -40,13 +42,13 @@ ColumnBlocks to_block_major(ThreadPool& pool, const ColumnBlocks& W, std::byte* 
 //   bias    [rows] or empty    y [rows], written; may not overlap x
 //
 // Numerics as matmul() of one token. Fastest where the matrix is block-major: the kernels then read each selected
-// block as a stream (plain dtypes; q8_0 and q4_0 with AVX-512); elsewhere the selected parts of a few rows at a time are
-// copied side by side in cache and multiplied there.
-void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
-                       std::span<const float> bias, std::span<float> y, Scratch& scratch);
+// block as a stream (plain dtypes; q8_0 and q4_0 with AVX-512); elsewhere the selected parts of a few rows at a time
+// are copied side by side in cache and multiplied there.
+void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks,
+                       std::span<const float> x, std::span<const float> bias, std::span<float> y, Scratch& scratch);
 
 namespace ref {
-void dot_column_blocks(const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x, std::span<const float> bias,
-                       std::span<float> y);
+void dot_column_blocks(const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                       std::span<const float> bias, std::span<float> y);
 }  // namespace ref
 }  // namespace hunch

@@ -6,8 +6,8 @@
 namespace hunch {
 namespace ref {
 
-void dot_column_blocks(const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x, std::span<const float> bias,
-                       std::span<float> y) {
+void dot_column_blocks(const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                       std::span<const float> bias, std::span<float> y) {
   std::vector<float> w(W.width);
   for (size_t r = 0; r < W.rows; ++r) {
     double sum = bias.empty() ? 0.0 : bias[r];

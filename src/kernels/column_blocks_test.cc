@@ -23,20 +23,22 @@ constexpr size_t kBlocks = 5;
 
 void expect_product(ThreadPool& pool, DType dtype, size_t n_rows, size_t width, size_t padding, bool block_major) {
   const TestMatrix W = random_matrix(dtype, n_rows, kBlocks * width, padding, uint32_t(width));
-  const std::vector<float> x = normal_values(kBlocks * width, 5), bias = normal_values(n_rows, 6), seen = input_as_seen(dtype, x);
+  const std::vector<float> x = normal_values(kBlocks * width, 5), bias = normal_values(n_rows, 6),
+                           seen = input_as_seen(dtype, x);
   ColumnBlocks blocks = column_blocks(W.view, kBlocks);
   std::vector<std::byte> memory(block_major_bytes(blocks));
   if (block_major) blocks = to_block_major(pool, blocks, memory.data());
   Scratch scratch;
   for (const std::vector<uint32_t>& ids : kSelections) {
     for (const bool with_bias : {true, false}) {
-      SCOPED_TRACE(std::string(name_of(dtype)) + " rows " + std::to_string(n_rows) + " width " + std::to_string(width) + " blocks " +
-                   std::to_string(ids.size()) + (block_major ? " block-major" : ""));
+      SCOPED_TRACE(std::string(name_of(dtype)) + " rows " + std::to_string(n_rows) + " width " + std::to_string(width) +
+                   " blocks " + std::to_string(ids.size()) + (block_major ? " block-major" : ""));
       const std::span<const float> b = with_bias ? std::span<const float>(bias) : std::span<const float>();
       std::vector<float> got(n_rows, 777.0f), want(n_rows);
       dot_column_blocks(pool, blocks, ids, x, b, got, scratch);
       ref::dot_column_blocks(blocks, ids, seen, b, want);
-      for (size_t r = 0; r < n_rows; ++r) ASSERT_NEAR(got[r], want[r], tolerance(W, r, seen) + 1e-6f * std::fabs(bias[r])) << r;
+      for (size_t r = 0; r < n_rows; ++r)
+        ASSERT_NEAR(got[r], want[r], tolerance(W, r, seen) + 1e-6f * std::fabs(bias[r])) << r;
     }
   }
 }
@@ -46,7 +48,8 @@ TEST(ColumnBlocks, MatchesReferenceOnEveryTarget) {
   for_each_target([&] {
     for (const DType dtype : kAll)
       for (const size_t width : some_widths(dtype))
-        for (const bool block_major : {false, true}) expect_product(pool, dtype, 37, width, info(dtype).block_elems == 1 ? 12 : 10, block_major);
+        for (const bool block_major : {false, true})
+          expect_product(pool, dtype, 37, width, info(dtype).block_elems == 1 ? 12 : 10, block_major);
   });
 }
 

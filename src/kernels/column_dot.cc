@@ -1,10 +1,10 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/column_dot.cc"
 #include "kernels/column_dot.h"
-#include "kernels/dot_targets.h"  // before foreach_target
 #include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/dot_targets.h"  // before foreach_target
 
 #include <algorithm>
 #include <cstring>
@@ -38,7 +38,8 @@ HWY_NOINLINE void PlainTile(const ColumnDotArgs& a, size_t row) {
         hwy::Prefetch(w + (size_t(r) + kRowsAhead) * a.W.row_stride_bytes + line);
     for (size_t i = 0; i < whole; i += N) {
       const V xv = hn::LoadU(d, x + i);
-      for (int r = 0; r < R; ++r) acc[r] = hn::MulAdd(Weight::Load(d, w + size_t(r) * a.W.row_stride_bytes, i), xv, acc[r]);
+      for (int r = 0; r < R; ++r)
+        acc[r] = hn::MulAdd(Weight::Load(d, w + size_t(r) * a.W.row_stride_bytes, i), xv, acc[r]);
     }
     for (size_t i = whole; i < width; ++i)
       for (int r = 0; r < R; ++r) rest[r] += Weight::One(w + size_t(r) * a.W.row_stride_bytes, i) * x[i];
@@ -200,8 +201,14 @@ HWY_EXPORT(ColumnDot);
 
 bool column_dot_applies(const ColumnBlocks& W) { return HWY_DYNAMIC_DISPATCH(ColumnDotApplies)(W); }
 size_t column_dot_repeats(const ColumnBlocks& W) { return HWY_DYNAMIC_DISPATCH(ColumnDotRepeats)(W); }
-size_t column_dot_packed_bytes(const ColumnBlocks& W, const QuantizedX& x) { return gemv_int8_packed_bytes(W.dtype, x); }
-void column_dot_pack(const ColumnBlocks& W, const QuantizedX& x, std::byte* packed) { gemv_int8_pack(W.dtype, x, packed); }
-void column_dot(const ColumnDotArgs& args, size_t begin, size_t end) { HWY_DYNAMIC_DISPATCH(ColumnDot)(args, begin, end); }
+size_t column_dot_packed_bytes(const ColumnBlocks& W, const QuantizedX& x) {
+  return gemv_int8_packed_bytes(W.dtype, x);
+}
+void column_dot_pack(const ColumnBlocks& W, const QuantizedX& x, std::byte* packed) {
+  gemv_int8_pack(W.dtype, x, packed);
+}
+void column_dot(const ColumnDotArgs& args, size_t begin, size_t end) {
+  HWY_DYNAMIC_DISPATCH(ColumnDot)(args, begin, end);
+}
 }  // namespace hunch
 #endif

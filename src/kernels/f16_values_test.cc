@@ -56,7 +56,8 @@ TEST(F16Values, AreTheSameInSumsOfRowsOnEveryTarget) {
   for_each_target([&] {
     MatmulScratch scratch;
     matmul_transposed(pool, {&one, 1, 1, 1}, Wt, {}, {got.data(), 1, kRowCols, kRowCols}, scratch);
-    // Rows are taken several at a time, absent ones with the factor 0: infinity may come out as NaN, but not as a number.
+    // Rows are taken several at a time, absent ones with the factor 0: infinity may come out as NaN, but not as a
+    // number.
     for (size_t i = 0; i < kRowCols; ++i)
       if (!std::isfinite(want[i]) && !std::isfinite(got[i])) got[i] = want[i];
     expect_same(got, want);

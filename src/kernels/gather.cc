@@ -9,9 +9,10 @@
 
 namespace hunch {
 
-void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y, Scratch& scratch) {
-  HUNCH_CHECK(X.cols == W.cols && Y.cols == rows.size() && Y.rows == X.rows, "X [{}, {}] for {} columns, Y [{}, {}] for {} rows", X.rows, X.cols,
-              W.cols, Y.rows, Y.cols, rows.size());
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X,
+                MatView<float> Y, Scratch& scratch) {
+  HUNCH_CHECK(X.cols == W.cols && Y.cols == rows.size() && Y.rows == X.rows,
+              "X [{}, {}] for {} columns, Y [{}, {}] for {} rows", X.rows, X.cols, W.cols, Y.rows, Y.cols, rows.size());
   if (rows.empty() || X.rows == 0) return;
   const GemvArgs args{W, rows.data(), nullptr, Y.data, Y.row_stride};
   if (info(W.dtype).block_elems == 1) {
@@ -30,20 +31,25 @@ void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t>
   pool.parallel_for(rows.size(), 4, [&](size_t begin, size_t end, size_t) { gemv_int8(args, qx, packed, begin, end); });
 }
 
-void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y, Scratch& scratch) {
-  HUNCH_CHECK(A.cols == rows.size() && Y.cols == W.cols && A.rows == Y.rows, "A [{}, {}] for {} rows, Y [{}, {}] for {} columns", A.rows, A.cols,
-              rows.size(), Y.rows, Y.cols, W.cols);
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A,
+                 MatView<float> Y, Scratch& scratch) {
+  HUNCH_CHECK(A.cols == rows.size() && Y.cols == W.cols && A.rows == Y.rows,
+              "A [{}, {}] for {} rows, Y [{}, {}] for {} columns", A.rows, A.cols, rows.size(), Y.rows, Y.cols, W.cols);
   AxpyArgs args{W, rows.data(), A};
   args.skip_zeros = A.rows > 1;  // a single token's list leaves its zeros out
   add_rows(pool, args, rows.size(), Y, scratch);
 }
 
-void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y, Scratch& scratch) {
-  gather_dot(pool, W, rows, MatView<const float>(x.data(), 1, x.size()), MatView<float>(y.data(), 1, y.size()), scratch);
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x,
+                std::span<float> y, Scratch& scratch) {
+  gather_dot(pool, W, rows, MatView<const float>(x.data(), 1, x.size()), MatView<float>(y.data(), 1, y.size()),
+             scratch);
 }
 
-void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a, std::span<float> y, Scratch& scratch) {
-  gather_axpy(pool, W, rows, MatView<const float>(a.data(), 1, a.size()), MatView<float>(y.data(), 1, y.size()), scratch);
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, std::span<const float> a,
+                 std::span<float> y, Scratch& scratch) {
+  gather_axpy(pool, W, rows, MatView<const float>(a.data(), 1, a.size()), MatView<float>(y.data(), 1, y.size()),
+              scratch);
 }
 
 }  // namespace hunch

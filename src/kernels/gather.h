@@ -34,10 +34,12 @@ void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t
 //   Y[t, k] = dot(W[rows[k], :], X[t, :])        X [n_tokens, n_in]    Y [n_tokens, n_rows], written
 //   Y[t, :] += sum_k A[t, k] * W[rows[k], :]     A [n_tokens, n_rows]  Y [n_tokens, n_out], added to
 //
-// The matrices of f32 may be strided. Where A is zero for a few neighbouring rows and tokens the sum is not formed, so that
-// an infinite weight there adds nothing.
-void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X, MatView<float> Y, Scratch& scratch);
-void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A, MatView<float> Y, Scratch& scratch);
+// The matrices of f32 may be strided. Where A is zero for a few neighbouring rows and tokens the sum is not formed, so
+// that an infinite weight there adds nothing.
+void gather_dot(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> X,
+                MatView<float> Y, Scratch& scratch);
+void gather_axpy(ThreadPool& pool, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A,
+                 MatView<float> Y, Scratch& scratch);
 
 namespace ref {
 void gather_dot(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y);

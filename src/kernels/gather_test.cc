@@ -64,8 +64,9 @@ void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n
   const MatView<const float> X(x.data(), n_tokens, n_cols, x_stride);
   Scratch scratch;
   for (const std::vector<uint32_t>& ids : some_ids(kRows)) {
-    SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " + std::to_string(ids.size()) + " tokens " +
-                 std::to_string(n_tokens) + " threads " + std::to_string(pool.n_threads()));
+    SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " +
+                 std::to_string(ids.size()) + " tokens " + std::to_string(n_tokens) + " threads " +
+                 std::to_string(pool.n_threads()));
     const size_t k_stride = ids.size() + 5;
     std::vector<float> got(n_tokens * k_stride, 777.0f);
     gather_dot(pool, W.view, ids, X, MatView<float>(got.data(), n_tokens, ids.size(), k_stride), scratch);
@@ -73,7 +74,8 @@ void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n
       const std::vector<float> seen = input_as_seen(dtype, X.row(t));
       std::vector<float> want(ids.size());
       ref::gather_dot(W.view, ids, seen, want);
-      for (size_t k = 0; k < ids.size(); ++k) ASSERT_NEAR(got[t * k_stride + k], want[k], tolerance(W, ids[k], seen)) << t << ", " << k;
+      for (size_t k = 0; k < ids.size(); ++k)
+        ASSERT_NEAR(got[t * k_stride + k], want[k], tolerance(W, ids[k], seen)) << t << ", " << k;
       for (size_t k = ids.size(); k < k_stride; ++k) ASSERT_EQ(got[t * k_stride + k], 777.0f) << "beyond the row " << t;
     }
 
@@ -90,7 +92,8 @@ void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n
       for (size_t c = 0; c < x_stride; ++c) {
         const size_t at = t * x_stride + c;
         float bound = std::fabs(before[at]);
-        for (size_t k = 0; c < n_cols && k < ids.size(); ++k) bound += std::fabs(A.row(t)[k]) * W.magnitude[ids[k] * n_cols + c];
+        for (size_t k = 0; c < n_cols && k < ids.size(); ++k)
+          bound += std::fabs(A.row(t)[k]) * W.magnitude[ids[k] * n_cols + c];
         ASSERT_NEAR(y[at], sum[at], c < n_cols ? 1e-6f * bound : 0) << t << ", " << c;
       }
   }

@@ -82,8 +82,7 @@ void FillPanel(const WeightView& W, size_t row, size_t n_rows, size_t from, size
         } else {
           std::memset(&u[i], 0, sizeof u[i]);
         }
-        for (size_t j = 0; j < n / Format::kSub; ++j)
-          panel.scale[(at / Format::kSub + j) * R + r + i] = u[i].scale[j];
+        for (size_t j = 0; j < n / Format::kSub; ++j) panel.scale[(at / Format::kSub + j) * R + r + i] = u[i].scale[j];
         if (Format::kHasMin)
           for (size_t j = 0; j < n / 32; ++j) panel.min[(at / 32 + j) * R + r + i] = u[i].min[j];
       }
@@ -220,7 +219,7 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
         if (n > 4) {
           MultiplyTile<Format, kTokens>(panel, tile, depth / 32);
         } else if (n > 2) {
-          MultiplyTile<Format, kTokens < 4 ? kTokens : 4>(panel, tile, depth / 32);
+          MultiplyTile < Format, kTokens<4 ? kTokens : 4>(panel, tile, depth / 32);
         } else {
           MultiplyTile<Format, 2>(panel, tile, depth / 32);
         }

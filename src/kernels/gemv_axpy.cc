@@ -1,10 +1,10 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemv_axpy.cc"
-#include "kernels/gemv.h"
-#include "kernels/dot_targets.h"  // before foreach_target
 #include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/dot_targets.h"  // before foreach_target
+#include "kernels/gemv.h"
 
 #include <algorithm>
 #include <cstddef>

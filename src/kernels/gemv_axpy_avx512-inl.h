@@ -49,8 +49,7 @@ HWY_INLINE void BlockFactors(const std::byte* const* w, const float* a, size_t n
 // y[t][32b .. 32b + 32) += the R rows' block b, whose two halves codes(r, value) returns, less min[t][b]
 // where a format has minima.
 template <int R, int T, class Codes>
-HWY_INLINE void AddBlock(const Factors<R, T>& f, size_t b, const float (*min)[8], float* const* y,
-                         const Codes& codes) {
+HWY_INLINE void AddBlock(const Factors<R, T>& f, size_t b, const float (*min)[8], float* const* y, const Codes& codes) {
   __m512 sum[T][2];
   for (int t = 0; t < T; ++t)
     for (int half = 0; half < 2; ++half) {

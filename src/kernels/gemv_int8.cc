@@ -1,9 +1,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemv_int8.cc"
-#include "kernels/gemv.h"
-#include "kernels/dot_targets.h"  // before foreach_target
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/dot_targets.h"  // before foreach_target
+#include "kernels/gemv.h"
 
 #include <algorithm>
 #include <cstring>

@@ -90,8 +90,8 @@ struct RowQ8_0 {
                            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 36)), 1);
     const __m512i u = _mm512_xor_si512(codes, flip);
     // The f16 scales are words 0 and 17 of the group.
-    const __m512i which = _mm512_castsi256_si512(
-        _mm256_set_epi16(17, 17, 17, 17, 17, 17, 17, 17, 0, 0, 0, 0, 0, 0, 0, 0));
+    const __m512i which =
+        _mm512_castsi256_si512(_mm256_set_epi16(17, 17, 17, 17, 17, 17, 17, 17, 0, 0, 0, 0, 0, 0, 0, 0));
     const __m512 scale = ScaleFromWords(Load512(w), which);
     for (int t = 0; t < T; ++t) {
       const __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), u, Load512(x[t]->x));
@@ -114,11 +114,12 @@ struct RowQ4_0 {
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
     const __m512i words = Load512(w);  // all but the end of the last block
-    Add<T>(words, _mm512_inserti32x4(Codes(words), _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 56)), 3), x, acc);
+    Add<T>(words, _mm512_inserti32x4(Codes(words), _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 56)), 3), x,
+           acc);
   }
   static HWY_INLINE __m512i Codes(__m512i words) {
-    const __m512i which = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13, 12, 11, 10, 8,
-                                           7, 6, 5, 4, 3, 2, 1);
+    const __m512i which = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13,
+                                           12, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1);
     return _mm512_maskz_permutexvar_epi16(0x00ffffff, which, words);
   }
   // Up to three blocks, n bytes; the missing ones are zero.
@@ -131,8 +132,8 @@ struct RowQ4_0 {
   static HWY_INLINE void Add(__m512i words, __m512i v, const Packed* const* x, __m512* acc) {
     const __m512i nibble = _mm512_set1_epi8(15);
     const __m512i low = _mm512_and_si512(v, nibble), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
-    const __m512i which = _mm512_castsi256_si512(
-        _mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
+    const __m512i which =
+        _mm512_castsi256_si512(_mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
     const __m512 scale = ScaleFromWords(words, which);
     for (int t = 0; t < T; ++t) {
       __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), low, Load512(x[t]->low));
@@ -180,17 +181,15 @@ struct RowQ5_K {
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
     const __m512i nibble = _mm512_set1_epi8(15), bit4 = _mm512_set1_epi8(16);
     const __m512i v0 = Load512(w + 48), v1 = Load512(w + 112);
-    const __m512i fifth =
-        _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 16)));
+    const __m512i fifth = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 16)));
     // Bit j of `fifth` belongs to sub-block j; the halves of a code vector are sub-blocks s and s + 2.
     const auto add_bit = [&](__m512i u, int s) HWY_ATTR {
       const __m512i bits = _mm512_inserti64x4(_mm512_set1_epi8(char(1 << s)), _mm256_set1_epi8(char(4 << s)), 1);
       return _mm512_mask_or_epi64(u, 0xff, u, _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(fifth, bits), bit4));
     };
-    const __m512i u[4] = {add_bit(_mm512_and_si512(v0, nibble), 0),
-                          add_bit(_mm512_and_si512(_mm512_srli_epi16(v0, 4), nibble), 1),
-                          add_bit(_mm512_and_si512(v1, nibble), 4),
-                          add_bit(_mm512_and_si512(_mm512_srli_epi16(v1, 4), nibble), 5)};
+    const __m512i u[4] = {
+        add_bit(_mm512_and_si512(v0, nibble), 0), add_bit(_mm512_and_si512(_mm512_srli_epi16(v0, 4), nibble), 1),
+        add_bit(_mm512_and_si512(v1, nibble), 4), add_bit(_mm512_and_si512(_mm512_srli_epi16(v1, 4), nibble), 5)};
     AccumulateK<T>(u, ScalesK(w), x, acc);
   }
 };
@@ -204,8 +203,8 @@ struct RowQ6_K {
     __m512i u[4];
     for (int half = 0; half < 2; ++half) {
       const __m512i low = Load512(w + 64 * half);
-      const __m512i high = _mm512_broadcast_i64x4(
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 128 + 32 * half)));
+      const __m512i high =
+          _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 128 + 32 * half)));
       // Bits 2k, 2k + 1 of `high` belong to quarter k; the lower half of u[0] is quarter 0, and so on.
       const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
       const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
@@ -216,10 +215,9 @@ struct RowQ6_K {
     }
     uint16_t d;
     std::memcpy(&d, w + 208, 2);
-    const __m512 weight_scale =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
-                          _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 192)))),
-                      _mm512_cvtph_ps(_mm256_set1_epi16(int16_t(d))));
+    const __m512 weight_scale = _mm512_mul_ps(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 192)))),
+        _mm512_cvtph_ps(_mm256_set1_epi16(int16_t(d))));
     const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
     for (int t = 0; t < T; ++t) {
       const __m512 scale = _mm512_mul_ps(weight_scale, _mm512_load_ps(x[t]->scale));
@@ -242,7 +240,8 @@ HWY_INLINE __m256 SumLanes(__m512 a, __m512 b, __m512 c, __m512 d, __m512 e, __m
   };
   const __m512 abcd = quarters(halves(a, b), halves(c, d)), efgh = quarters(halves(e, f), halves(g, h));
   const __m512d lo = _mm512_castps_pd(abcd), hi = _mm512_castps_pd(efgh);
-  const __m512 pairs = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi)), _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi)));
+  const __m512 pairs =
+      _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi)), _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi)));
   // Each quarter now holds two lanes of one of a..d and two of one of e..h.
   const __m512 sums = _mm512_add_ps(pairs, _mm512_permute_ps(pairs, 0xb1));
   const __m512i order = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 14, 10, 6, 2, 12, 8, 4, 0);
@@ -278,7 +277,8 @@ HWY_NOINLINE void DotTile(const std::byte* const* w, const std::byte* const* ahe
       HWY_UNROLL(8) for (int r = 0; r < R; ++r) Row::template AccumulateRest<T>(w[r] + at, n_bytes - at, xg, acc[r]);
   }
   if constexpr (R == 8 && T == 1) {
-    _mm256_storeu_ps(out, SumLanes(acc[0][0], acc[1][0], acc[2][0], acc[3][0], acc[4][0], acc[5][0], acc[6][0], acc[7][0]));
+    _mm256_storeu_ps(out,
+                     SumLanes(acc[0][0], acc[1][0], acc[2][0], acc[3][0], acc[4][0], acc[5][0], acc[6][0], acc[7][0]));
   } else {
     for (int r = 0; r < R; ++r)
       for (int t = 0; t < T; ++t) out[r * T + t] = _mm512_reduce_add_ps(acc[r][t]);

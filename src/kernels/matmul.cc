@@ -199,8 +199,8 @@ void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightVie
               "A [{}, {}] times Wt [{}, {}] into Y [{}, {}]", A.rows, A.cols, Wt.rows, Wt.cols, Y.rows, Y.cols);
   HUNCH_CHECK(bias.empty() || bias.size() == Wt.cols, "bias of {} for {} columns", bias.size(), Wt.cols);
   if (A.rows == 0) return;
-  // From here on unpacking panels costs less than adding every row once per four tokens (8192 x 2048 on Sapphire Rapids;
-  // the kernels of these two formats unpack in registers).
+  // From here on unpacking panels costs less than adding every row once per four tokens (8192 x 2048 on Sapphire
+  // Rapids; the kernels of these two formats unpack in registers).
   const size_t many_tokens = Wt.dtype == DType::kQ8_0 || Wt.dtype == DType::kQ4_0 ? 28 : 16;
   if (A.rows < many_tokens || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
@@ -228,11 +228,13 @@ void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightVie
   });
 }
 
-void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks, MatmulScratch& scratch) {
+void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks,
+                   MatmulScratch& scratch) {
   constexpr size_t kPieceRows = 16;
   size_t n_pieces = 0;
   for (const RaggedTask& task : tasks) {
-    HUNCH_CHECK(task.first_token + task.Y.rows <= X.rows, "tokens {} to {} of {}", task.first_token, task.first_token + task.Y.rows, X.rows);
+    HUNCH_CHECK(task.first_token + task.Y.rows <= X.rows, "tokens {} to {} of {}", task.first_token,
+                task.first_token + task.Y.rows, X.rows);
     check_task({task.W, task.bias, task.Y}, X.row_range(task.first_token, task.Y.rows));
     n_pieces += (task.W.rows + kPieceRows - 1) / kPieceRows;
   }
@@ -242,14 +244,17 @@ void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const Rag
     size_t first = 0;  // the task's first piece
     for (size_t i = 0; i < tasks.size() && first < end; ++i) {
       const RaggedTask& task = tasks[i];
-      const size_t n = (task.W.rows + kPieceRows - 1) / kPieceRows, from = std::max(begin, first), to = std::min(end, first + n);
+      const size_t n = (task.W.rows + kPieceRows - 1) / kPieceRows, from = std::max(begin, first),
+                   to = std::min(end, first + n);
       if (from < to && task.Y.rows > 0) {
         const size_t row = (from - first) * kPieceRows, row_end = std::min((to - first) * kPieceRows, task.W.rows);
-        const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data, task.Y.row_stride};
+        const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
+                            task.Y.row_stride};
         if (is_plain(task.W.dtype)) {
           gemv_float(args, X.row_range(task.first_token, task.Y.rows), row, row_end);
         } else {
-          gemv_int8(args, input.x(task.first_token, task.Y.rows), input.packed(task.W.dtype, task.first_token), row, row_end);
+          gemv_int8(args, input.x(task.first_token, task.Y.rows), input.packed(task.W.dtype, task.first_token), row,
+                    row_end);
         }
       }
       first += n;

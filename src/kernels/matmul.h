@@ -10,15 +10,15 @@ namespace hunch {
 
 // One product among several that share the input X.
 struct MatmulTask {
-  WeightView W;                  // [n_out, n_in]
-  std::span<const float> bias;   // [n_out], or empty
-  MatView<float> Y;              // [n_tokens, n_out], written
+  WeightView W;                 // [n_out, n_in]
+  std::span<const float> bias;  // [n_out], or empty
+  MatView<float> Y;             // [n_tokens, n_out], written
 };
 
 // Buffers that a product needs; kept by the caller so that a forward pass does not allocate.
 struct MatmulScratch {
-  Scratch input;    // X quantised or repacked
-  Scratch panels;   // weight panels unpacked by each thread
+  Scratch input;   // X quantised or repacked
+  Scratch panels;  // weight panels unpacked by each thread
 };
 
 // What the order of a token's sums may depend on. Many tokens are multiplied fastest in another order than

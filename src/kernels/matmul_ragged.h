@@ -17,9 +17,9 @@ struct RaggedTask {
   size_t first_token = 0;
 };
 
-// Y[t, r] = dot(W[r, :], X[first_token + t, :]) + bias[r]  for every task. Every token has the bits of matmul() with this
-// token alone. Rows are read once for all tokens of a task; shared out among the threads as they come free, since tasks
-// differ in tokens.
+// Y[t, r] = dot(W[r, :], X[first_token + t, :]) + bias[r]  for every task. Every token has the bits of matmul() with
+// this token alone. Rows are read once for all tokens of a task; shared out among the threads as they come free, since
+// tasks differ in tokens.
 void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks, MatmulScratch& scratch);
 
 }  // namespace hunch

@@ -10,7 +10,8 @@ namespace {
 constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
                           DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 
-// Tasks over some rows of matrices of two dtypes, with token ranges of every kind: against matmul() of each token alone.
+// Tasks over some rows of matrices of two dtypes, with token ranges of every kind: against matmul() of each token
+// alone.
 void expect_ragged(ThreadPool& pool, DType a, DType b) {
   constexpr size_t kTokens = 21, kIn = 512, kRows = 45;
   const TestMatrix W[] = {random_matrix(a, kRows, kIn, 10, 1), random_matrix(b, kRows, kIn, 0, 2)};
@@ -20,15 +21,17 @@ void expect_ragged(ThreadPool& pool, DType a, DType b) {
     size_t w, row, n_rows, token, n_tokens;
     bool with_bias;
   };
-  const Range ranges[] = {{0, 0, 45, 20, 1, true}, {1, 16, 16, 0, 21, false}, {0, 3, 1, 4, 13, true},
-                          {1, 44, 1, 20, 1, false}, {0, 5, 33, 7, 0, false}, {1, 0, 20, 19, 2, true}};
+  const Range ranges[] = {{0, 0, 45, 20, 1, true},  {1, 16, 16, 0, 21, false}, {0, 3, 1, 4, 13, true},
+                          {1, 44, 1, 20, 1, false}, {0, 5, 33, 7, 0, false},   {1, 0, 20, 19, 2, true}};
   std::vector<std::vector<float>> got;
   std::vector<RaggedTask> tasks;
   for (const Range& r : ranges) got.emplace_back((r.n_tokens + 1) * (r.n_rows + 2), 777.0f);
   for (size_t i = 0; i < std::size(ranges); ++i) {
     const Range& r = ranges[i];
-    tasks.push_back({W[r.w].view.row_range(r.row, r.n_rows), r.with_bias ? std::span(bias).subspan(r.row, r.n_rows) : std::span<const float>(),
-                     {got[i].data(), r.n_tokens, r.n_rows, r.n_rows + 2}, r.token});
+    tasks.push_back({W[r.w].view.row_range(r.row, r.n_rows),
+                     r.with_bias ? std::span(bias).subspan(r.row, r.n_rows) : std::span<const float>(),
+                     {got[i].data(), r.n_tokens, r.n_rows, r.n_rows + 2},
+                     r.token});
   }
   MatmulScratch scratch;
   matmul_ragged(pool, X, tasks, scratch);
@@ -38,7 +41,8 @@ void expect_ragged(ThreadPool& pool, DType a, DType b) {
       std::vector<float> want(r.n_rows);
       const MatmulTask task{tasks[i].W, tasks[i].bias, {want.data(), 1, r.n_rows}};
       matmul(pool, X.row_range(r.token + t, 1), {&task, 1}, scratch);
-      for (size_t k = 0; k < r.n_rows; ++k) ASSERT_EQ(got[i][t * (r.n_rows + 2) + k], want[k]) << "task " << i << " token " << t << " row " << k;
+      for (size_t k = 0; k < r.n_rows; ++k)
+        ASSERT_EQ(got[i][t * (r.n_rows + 2) + k], want[k]) << "task " << i << " token " << t << " row " << k;
       EXPECT_EQ(got[i][t * (r.n_rows + 2) + r.n_rows], 777.0f);
     }
   }

@@ -25,8 +25,7 @@ float dot(std::span<const float> w, std::span<const float> x) {
 void matmul(MatView<const float> X, const MatmulTask& task) {
   for (size_t r = 0; r < task.W.rows; ++r) {
     const std::vector<float> w = decoded_row(task.W, r);
-    for (size_t t = 0; t < X.rows; ++t)
-      task.Y.row(t)[r] = dot(w, X.row(t)) + (task.bias.empty() ? 0.0f : task.bias[r]);
+    for (size_t t = 0; t < X.rows; ++t) task.Y.row(t)[r] = dot(w, X.row(t)) + (task.bias.empty() ? 0.0f : task.bias[r]);
   }
 }
 
@@ -38,8 +37,7 @@ void matmul_transposed(MatView<const float> A, const WeightView& Wt, std::span<c
       for (size_t c = 0; c < Wt.cols; ++c) sum[t * Wt.cols + c] += double(A.row(t)[k]) * w[c];
   }
   for (size_t t = 0; t < A.rows; ++t)
-    for (size_t c = 0; c < Wt.cols; ++c)
-      Y.row(t)[c] = float(sum[t * Wt.cols + c]) + (bias.empty() ? 0.0f : bias[c]);
+    for (size_t c = 0; c < Wt.cols; ++c) Y.row(t)[c] = float(sum[t * Wt.cols + c]) + (bias.empty() ? 0.0f : bias[c]);
 }
 
 void gather_dot(const WeightView& W, std::span<const uint32_t> rows, std::span<const float> x, std::span<float> y) {

@@ -82,7 +82,8 @@ void expect_transposed(ThreadPool& pool, DType dtype, size_t n_in, size_t n_out,
         continue;
       }
       float sum = bias.empty() ? 0 : std::fabs(bias[c]);
-      for (size_t k = 0; k < n_in; ++k) sum += std::fabs(A.view.data[t * A.view.row_stride + k]) * Wt.magnitude[k * n_out + c];
+      for (size_t k = 0; k < n_in; ++k)
+        sum += std::fabs(A.view.data[t * A.view.row_stride + k]) * Wt.magnitude[k * n_out + c];
       ASSERT_NEAR(got[at], want[at], 1e-6f * sum + 1e-30f) << "token " << t << " column " << c;
     }
 }
@@ -245,7 +246,8 @@ TEST(MatmulAsAlone, EveryTokenOfATransposedProductHasTheBitsOfACallWithItAlone) 
           matmul_transposed(pool, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out), scratch,
                             TokenBits::kAsAlone);
           for (size_t t = 0; t < n_tokens; ++t) {
-            matmul_transposed(pool, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out), scratch);
+            matmul_transposed(pool, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out),
+                              scratch);
             ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)
                 << name_of(dtype) << " token " << t << " of " << n_tokens << ", " << n_threads << " threads";
           }

@@ -72,13 +72,9 @@ struct TestMatrix {
         std::byte* b = bytes.data() + r * view.row_stride_bytes + at;
         std::byte scales[4];
         switch (view.dtype) {
-          case DType::kQ6_K:
-            std::memset(b, int(value), 208);
-            break;
+          case DType::kQ6_K: std::memset(b, int(value), 208); break;
           case DType::kQ4_K:
-          case DType::kQ5_K:
-            std::memset(b + 4, int(value), info(view.dtype).block_bytes - 4);
-            break;
+          case DType::kQ5_K: std::memset(b + 4, int(value), info(view.dtype).block_bytes - 4); break;
           default:
             std::memcpy(scales, b, 2);
             std::memset(b, int(value), info(view.dtype).block_bytes);

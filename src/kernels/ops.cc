@@ -183,9 +183,7 @@ struct Times {
 };
 struct Capped {
   float cap;
-  HWY_INLINE VF operator()(DF d, VF x) const {
-    return hn::Mul(hn::Set(d, cap), tanh(d, hn::Div(x, hn::Set(d, cap))));
-  }
+  HWY_INLINE VF operator()(DF d, VF x) const { return hn::Mul(hn::Set(d, cap), tanh(d, hn::Div(x, hn::Set(d, cap)))); }
 };
 void Add(const float* x, float* y, size_t n) { zip(x, y, n, Sum()); }
 void Scale(float s, float* x, size_t n) { map(x, x, n, Times{s}); }
@@ -359,9 +357,7 @@ void rope(std::span<float> head, std::span<const float> cos, std::span<const flo
 float dot(std::span<const float> a, std::span<const float> b) {
   return HWY_DYNAMIC_DISPATCH(Dot)(a.data(), b.data(), a.size());
 }
-void to_f16(std::span<const float> x, std::span<f16> y) {
-  HWY_DYNAMIC_DISPATCH(ToF16)(x.data(), y.data(), x.size());
-}
+void to_f16(std::span<const float> x, std::span<f16> y) { HWY_DYNAMIC_DISPATCH(ToF16)(x.data(), y.data(), x.size()); }
 
 }  // namespace hunch
 #endif  // HWY_ONCE

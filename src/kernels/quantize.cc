@@ -1,9 +1,9 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/quantize.cc"
 #include "kernels/quantize.h"
-#include "kernels/dot_targets.h"  // before foreach_target
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/dot_targets.h"  // before foreach_target
 
 #include "base/checked_math.h"
 

@@ -35,7 +35,8 @@ TEST(Quantize, RoundsToNearestInBlocksOf32OnEveryTarget) {
           for (size_t j = 0; j < 32; ++j) {
             const size_t i = 32 * b + j;
             const float value = i < n_in ? x[t * stride + i] : 0.0f;
-            ASSERT_NEAR(q.scale_row(t)[b] * float(q.q_row(t)[i]), value, absmax / 254 * 1.00001f + 1e-30f) << t << " " << i;
+            ASSERT_NEAR(q.scale_row(t)[b] * float(q.q_row(t)[i]), value, absmax / 254 * 1.00001f + 1e-30f)
+                << t << " " << i;
           }
           ASSERT_EQ(q.start16_row(t)[2 * b], -128 * sums[0]);
           ASSERT_EQ(q.start16_row(t)[2 * b + 1], -128 * sums[1]);

@@ -1,5 +1,5 @@
-// The scales and minima of a k-quant's block on a 512-bit vector. No include guard: included once per AVX-512 target by each
-// kernel that reads them, inside its namespace.
+// The scales and minima of a k-quant's block on a 512-bit vector. No include guard: included once per AVX-512 target by
+// each kernel that reads them, inside its namespace.
 
 // [d * scale[0..7], d_min * min[0..7]] of a Q4_K or Q5_K block.
 HWY_INLINE __m512 ScalesK(const std::byte* w) {

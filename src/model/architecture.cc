@@ -8,11 +8,11 @@
 namespace hunch {
 namespace {
 
-const Architecture* const kAll[] = {&kArchOpt,       &kArchLlama, &kArchGpt2,  &kArchGptNeo, &kArchStarcoder,
-                                   &kArchGptNeoX,   &kArchGptJ,  &kArchBloom, &kArchMpt,    &kArchFalcon,
-                                   &kArchQwen2,     &kArchQwen3, &kArchQwen2Moe, &kArchPhi2,  &kArchPhi3,
-                                   &kArchGemma,     &kArchGemma2, &kArchStableLm, &kArchNemotron, &kArchStarCoder2,
-                                   &kArchCohere,    &kArchOlmo,  &kArchXglm};
+const Architecture* const kAll[] = {&kArchOpt,     &kArchLlama,  &kArchGpt2,     &kArchGptNeo,   &kArchStarcoder,
+                                    &kArchGptNeoX, &kArchGptJ,   &kArchBloom,    &kArchMpt,      &kArchFalcon,
+                                    &kArchQwen2,   &kArchQwen3,  &kArchQwen2Moe, &kArchPhi2,     &kArchPhi3,
+                                    &kArchGemma,   &kArchGemma2, &kArchStableLm, &kArchNemotron, &kArchStarCoder2,
+                                    &kArchCohere,  &kArchOlmo,   &kArchXglm};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -29,7 +29,9 @@ size_t uniform(const Metadata& meta, const std::string& key) {
   if (!value || !std::holds_alternative<MetaArray>(*value)) return size_t(meta.get_uint(key));
   const std::vector<int64_t> list = meta.get_ints(key);
   for (int64_t v : list)
-    if (v != list[0]) fail(ErrorKind::kUnsupported, "'{}' differs between layers ({} and {}); hunch wants equal layers", key, list[0], v);
+    if (v != list[0])
+      fail(ErrorKind::kUnsupported, "'{}' differs between layers ({} and {}); hunch wants equal layers", key, list[0],
+           v);
   if (list.empty() || list[0] < 0) fail(ErrorKind::kFormat, "'{}' is an empty or negative list", key);
   return size_t(list[0]);
 }
@@ -60,7 +62,8 @@ RopeConfig rope_config(const ModelFile& file, const std::string& arch, size_t d_
     rope.beta_slow = meta.get_float(arch + ".rope.scaling.yarn_beta_slow", 1.0);
     if (rope.n_ctx_original == 0) rope.n_ctx_original = meta.get_uint(arch + ".context_length");
   } else if (kind != "none" && kind != "longrope") {
-    fail(ErrorKind::kUnsupported, "'{}.rope.scaling.type' is '{}'; known: none, linear, dynamic, yarn, longrope", arch, kind);
+    fail(ErrorKind::kUnsupported, "'{}.rope.scaling.type' is '{}'; known: none, linear, dynamic, yarn, longrope", arch,
+         kind);
   }
   if (const Tensor* t = file.find("rope_freqs.weight")) rope.freq_factors = floats_of(*t);
   if (const Tensor* t = file.find("rope_factors_long.weight")) {
@@ -76,7 +79,8 @@ MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
   moe.n_expert = file.meta.get_uint(arch + ".expert_count", 0);
   if (moe.n_expert == 0) return moe;
   moe.n_expert_used = file.meta.get_uint(arch + ".expert_used_count");
-  moe.n_ff = file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
+  moe.n_ff =
+      file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
   moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length", 0);
   return moe;
 }
@@ -100,7 +104,8 @@ const Architecture& architecture_by_hf_type(std::string_view model_type) {
     if (in_list(a->hf_model_types, model_type)) return *a;
     known.push_back(a->hf_model_types);
   }
-  fail(ErrorKind::kUnsupported, "config.json: unknown model_type '{}'; hunch runs {}", model_type, fmt::join(known, ", "));
+  fail(ErrorKind::kUnsupported, "config.json: unknown model_type '{}'; hunch runs {}", model_type,
+       fmt::join(known, ", "));
 }
 
 Activation activation_from_name(std::string_view name) {
@@ -108,7 +113,8 @@ Activation activation_from_name(std::string_view name) {
   if (name == "relu2" || name == "squared_relu") return Activation::kReluSquared;
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "gelu") return Activation::kGeluErf;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast" || name == "gelu_tanh") return Activation::kGeluTanh;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast" || name == "gelu_tanh")
+    return Activation::kGeluTanh;
   if (name == "quick_gelu") return Activation::kGeluQuick;
   fail(ErrorKind::kUnsupported,
        "unknown activation '{}'; known: relu, relu2, silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu", name);
@@ -130,7 +136,8 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   if (c.n_head == 0) fail(ErrorKind::kFormat, "'{}' is 0", key("attention.head_count"));
   c.d_head = meta.get_uint(key("attention.key_length"), c.n_embd / c.n_head);
   if (meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)
-    fail(ErrorKind::kUnsupported, "keys of {} and values of {} dimensions; hunch wants equal ones", c.d_head, meta.get_uint(key("attention.value_length")));
+    fail(ErrorKind::kUnsupported, "keys of {} and values of {} dimensions; hunch wants equal ones", c.d_head,
+         meta.get_uint(key("attention.value_length")));
   const Tensor& embedding = file.get("token_embd.weight");
   c.n_vocab = embedding.rows();
   c.n_embd_word = embedding.cols();

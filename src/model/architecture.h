@@ -41,7 +41,7 @@ Activation activation_from_name(std::string_view name);
 // arch/*.cc
 extern const Architecture kArchOpt, kArchLlama, kArchGpt2, kArchGptNeo, kArchStarcoder, kArchGptNeoX, kArchGptJ,
     kArchBloom, kArchMpt, kArchFalcon;
-extern const Architecture kArchQwen2, kArchQwen3, kArchQwen2Moe, kArchPhi2, kArchPhi3, kArchGemma, kArchGemma2, kArchStableLm,
-    kArchNemotron, kArchStarCoder2, kArchCohere, kArchOlmo, kArchXglm;
+extern const Architecture kArchQwen2, kArchQwen3, kArchQwen2Moe, kArchPhi2, kArchPhi3, kArchGemma, kArchGemma2,
+    kArchStableLm, kArchNemotron, kArchStarCoder2, kArchCohere, kArchOlmo, kArchXglm;
 
 }  // namespace hunch

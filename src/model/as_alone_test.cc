@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 std::vector<fs::path> golden_models() {
   std::vector<fs::path> folders = {fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden"}, models;
-  if (const auto shared = shared_dir()) folders.push_back(*shared / "golden" / "models");
+  if (const auto shared = shared_path("golden/models")) folders.push_back(*shared);
   for (const fs::path& folder : folders)
     for (const auto& entry : fs::directory_iterator(folder))
       if (fs::exists(entry.path() / "golden" / "golden.json")) models.push_back(entry.path());
@@ -51,7 +51,8 @@ class AsAlone {
 };
 
 TEST(ForwardAsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
-  if (!shared_dir()) std::puts("no shared data: only the architectures of the repository's fixtures are tested");
+  if (!shared_path("golden/models"))
+    std::puts("no shared data: only the architectures of the repository's fixtures are tested");
   size_t n_that_need_it = 0;
   for (const fs::path& folder : golden_models()) {
     SCOPED_TRACE(folder.string());

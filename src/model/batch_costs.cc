@@ -14,7 +14,9 @@ size_t batch_size_class(size_t n) {
 std::vector<WeightView> BatchCosts::like(RowProduct product, const WeightView& W) const {
   std::vector<WeightView> out;
   const auto take = [&](const WeightView& other) {
-    if (other && other.dtype == W.dtype && other.rows == W.rows && other.cols == W.cols && other.row_stride_bytes == W.row_stride_bytes) out.push_back(other);
+    if (other && other.dtype == W.dtype && other.rows == W.rows && other.cols == W.cols &&
+        other.row_stride_bytes == W.row_stride_bytes)
+      out.push_back(other);
   };
   const auto take_mlp = [&](const MlpWeights& m) {
     if (product == RowProduct::kAdd) return take(m.W_down_t);

@@ -1,4 +1,5 @@
-// The break-even of a decode batch: measured on a model's own weights when a batch first asks, then kept with the model.
+// The break-even of a decode batch: measured on a model's own weights when a batch first asks, then kept with the
+// model.
 #pragma once
 #include <map>
 #include <mutex>
@@ -21,7 +22,8 @@ class BatchCosts {
   // The same costs for every product, for tests: nothing is measured.
   explicit BatchCosts(const RowCosts& fixed) : fixed_(fixed) {}
 
-  // Of a product of `n_tokens` tokens (their size class) with W, or a matrix like it. Measures some 10 ms the first time.
+  // Of a product of `n_tokens` tokens (their size class) with W, or a matrix like it. Measures some 10 ms the first
+  // time.
   RowCosts of(RowProduct product, const WeightView& W, size_t n_tokens, ThreadPool& pool) const;
 
   struct Measured {

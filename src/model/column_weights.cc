@@ -24,7 +24,8 @@ std::vector<WeightView> sources(const LayerWeights& l, InputPart part) {
       if (l.mlp.down.W) from.push_back(l.mlp.down.W);
       break;
   }
-  const bool fits = std::ranges::all_of(from, [&](const WeightView& W) { return is_plain(W.dtype) && W.dtype == from[0].dtype; });
+  const bool fits =
+      std::ranges::all_of(from, [&](const WeightView& W) { return is_plain(W.dtype) && W.dtype == from[0].dtype; });
   return fits ? from : std::vector<WeightView>();
 }
 
@@ -46,12 +47,15 @@ uint64_t ColumnWeights::bytes_needed(const ModelWeights& weights, ColumnParts pa
   for (const LayerWeights& l : weights.layers)
     for (InputPart part : kEveryPart)
       if (wanted(parts, part))
-        if (const std::vector<WeightView> from = sources(l, part); !from.empty()) bytes += from[0].cols * stride_of(from);
+        if (const std::vector<WeightView> from = sources(l, part); !from.empty())
+          bytes += from[0].cols * stride_of(from);
   return bytes;
 }
 
 ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts, ThreadPool& pool) {
-  require_memory(bytes_needed(weights, parts), parts == ColumnParts::kAll ? "storing every projection by input, for TEAL," : "storing the down projections by neuron",
+  require_memory(bytes_needed(weights, parts),
+                 parts == ColumnParts::kAll ? "storing every projection by input, for TEAL,"
+                                            : "storing the down projections by neuron",
                  "`hunch sparsify --method griffin` needs no copies of the whole model");
   ColumnWeights out;
   for (const LayerWeights& l : weights.layers) {
@@ -77,7 +81,8 @@ ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts
   return out;
 }
 
-std::shared_ptr<const ColumnWeights> ColumnStore::get(const ModelWeights& weights, ColumnParts parts, ThreadPool& pool) {
+std::shared_ptr<const ColumnWeights> ColumnStore::get(const ModelWeights& weights, ColumnParts parts,
+                                                      ThreadPool& pool) {
   const std::lock_guard lock(mutex_);
   if (!weights_ || (parts == ColumnParts::kAll && made_ != ColumnParts::kAll)) {
     weights_.reset();

@@ -20,15 +20,15 @@ enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope
 enum class QkNorm : uint8_t { kNone, kShared, kPerHead, kAllHeads };
 
 struct RopeConfig {
-  size_t n_rot = 0;           // values of each head that are rotated; the rest passes through
-  double base = 10000.0;      // theta
-  bool interleaved = false;   // pairs (2i, 2i+1) instead of (i, i + n_rot/2)
+  size_t n_rot = 0;          // values of each head that are rotated; the rest passes through
+  double base = 10000.0;     // theta
+  bool interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + n_rot/2)
   RopeScaling scaling = RopeScaling::kNone;
   double factor = 1.0;
-  size_t n_ctx_original = 0;  // context the model was first trained with (YaRN, LongRope, dynamic NTK)
-  double attn_factor = 1.0;   // multiplies cos and sin
+  size_t n_ctx_original = 0;                 // context the model was first trained with (YaRN, LongRope, dynamic NTK)
+  double attn_factor = 1.0;                  // multiplies cos and sin
   double beta_fast = 32.0, beta_slow = 1.0;  // YaRN
-  std::vector<float> freq_factors;  // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
+  std::vector<float> freq_factors;           // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
   std::vector<float> long_factors, short_factors;  // LongRope, [n_rot / 2]
 };
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/interrupt.h"
-#include "io/sha256.h"
+#include "base/sha256.h"
 
 namespace hunch {
 namespace {

@@ -51,8 +51,10 @@ MatView<const float> Forward::run(const ForwardInput& input) {
   }
 }
 
-MatView<const float> Forward::run_blocks(const ForwardInput& input, size_t first, size_t end, MatView<const float> stream) {
-  HUNCH_CHECK(first <= end && end <= c_.n_layer && (!stream.data || (stream.rows == input.ids.size() && stream.cols == c_.n_embd)));
+MatView<const float> Forward::run_blocks(const ForwardInput& input, size_t first, size_t end,
+                                         MatView<const float> stream) {
+  HUNCH_CHECK(first <= end && end <= c_.n_layer &&
+              (!stream.data || (stream.rows == input.ids.size() && stream.cols == c_.n_embd)));
   begin(input);
   try {
     if (stream.data) {
@@ -80,7 +82,8 @@ MatView<const float> Forward::compute(const ForwardInput& input) {
 }
 
 void Forward::blocks(const ForwardInput& input, size_t first, size_t end) {
-  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is whole.
+  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is
+  // whole.
   constexpr size_t kManyTokens = 32;
   for (size_t layer = first; layer < end; ++layer) {
     const LayerWeights& w = model_.weights().layers[layer];
@@ -108,7 +111,8 @@ void Forward::blocks(const ForwardInput& input, size_t first, size_t end) {
         observer->on_branch(layer, Branch::kAttention, resid_, branch_);
         observer->on_branch(layer, Branch::kMlp, resid_, branch2_);
       }
-      for (size_t t = 0; t < branch_.rows; ++t) add(branch2_.row(t), branch_.row(t));  // residual_scale is applied to the sum
+      for (size_t t = 0; t < branch_.rows; ++t)
+        add(branch2_.row(t), branch_.row(t));  // residual_scale is applied to the sum
     } else {
       if (!w.post_attn_norm.weight.empty()) norm(branch_, w.post_attn_norm, branch_);
       if (observer) observer->on_branch(layer, Branch::kAttention, resid_, branch_);
@@ -136,7 +140,8 @@ void Forward::begin(const ForwardInput& input) {
   const bool table = c_.position == PositionKind::kLearned || c_.position == PositionKind::kSinusoidal;
   for (const SequenceRun& r : input.runs)
     if (table && cache_.n_tokens(r.sequence) + r.n_tokens > c_.n_ctx_train)
-      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions", cache_.n_tokens(r.sequence) + r.n_tokens, c_.n_ctx_train);
+      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions",
+           cache_.n_tokens(r.sequence) + r.n_tokens, c_.n_ctx_train);
   for (size_t i = 0; i < input.runs.size(); ++i) {
     try {
       cache_.append(input.runs[i].sequence, input.runs[i].n_tokens);
@@ -149,7 +154,8 @@ void Forward::begin(const ForwardInput& input) {
 
   input_ = &input;
   bits_ = input.as_alone ? TokenBits::kAsAlone : TokenBits::kFastest;
-  decodes_ = input.as_alone || std::ranges::all_of(input.runs, [](const SequenceRun& r) { return r.n_tokens <= kMaxGatheredTokens; });
+  decodes_ = input.as_alone ||
+             std::ranges::all_of(input.runs, [](const SequenceRun& r) { return r.n_tokens <= kMaxGatheredTokens; });
   position_.clear();
   first_pos_.clear();
   first_token_.clear();

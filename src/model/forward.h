@@ -6,7 +6,6 @@
 
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
-#include "cache/kv_cache.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
@@ -17,12 +16,13 @@
 #include "model/sparse_plan.h"
 #include "select/prompt_statistic.h"
 #include "select/selection.h"
+#include "state/kv_cache.h"
 
 namespace hunch {
 
 enum class Mode : uint8_t {
-  kDense,  // every weight is read
-  kExact,  // down-projection rows of neurons that ReLU set to zero are skipped; equal to rounding
+  kDense,   // every weight is read
+  kExact,   // down-projection rows of neurons that ReLU set to zero are skipped; equal to rounding
   kSparse,  // only the neurons that the plan's predictors choose are computed; approximate
 };
 
@@ -43,9 +43,9 @@ struct TokenSelection {
 };
 
 struct ForwardInput {
-  std::span<const int32_t> ids;             // [n_tokens] all runs one after the other
-  std::span<const SequenceRun> runs;        // their n_tokens sum to ids.size()
-  std::span<const uint32_t> logit_rows;     // tokens whose logits are wanted, strictly increasing
+  std::span<const int32_t> ids;                // [n_tokens] all runs one after the other
+  std::span<const SequenceRun> runs;           // their n_tokens sum to ids.size()
+  std::span<const uint32_t> logit_rows;        // tokens whose logits are wanted, strictly increasing
   std::span<const TokenSelection> selections;  // [n_tokens], or empty: nothing is restricted
   // Every token gets the bits that a pass over it alone would give, so that a pass that verifies drafted
   // tokens decides as decoding them one by one would. Weights are still read once for all tokens; meant for
@@ -67,7 +67,7 @@ struct ForwardStats {
   // [n_layer], summed over tokens. Active: not zero, and in sparse mode all that the predictor chose. With TEAL, which
   // leaves out inputs instead of neurons: the MLP's weights, and those that were multiplied.
   std::vector<uint64_t> active_neurons, all_neurons;
-  std::vector<uint64_t> active_heads, all_heads;      // [n_layer]
+  std::vector<uint64_t> active_heads, all_heads;  // [n_layer]
   void add(const ForwardStats& other);
 };
 
@@ -107,9 +107,9 @@ class Forward {
   // Error{kInterrupted} on Ctrl-C among many tokens; the sequences are then unchanged.
   MatView<const float> run(const ForwardInput& input);
 
-  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings), and
-  // without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a time;
-  // `stream` may not be what an earlier call returned.
+  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings),
+  // and without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a
+  // time; `stream` may not be what an earlier call returned.
   MatView<const float> run_blocks(const ForwardInput& input, size_t first, size_t end, MatView<const float> stream);
 
   Mode mode = Mode::kExact;
@@ -148,44 +148,53 @@ class Forward {
   void embed(const ForwardInput& input);
   // Attention: forward_attention.cc.
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
-  void attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups, MatView<float> out);
+  void attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups,
+                          MatView<float> out);
   void store_keys(size_t layer, MatView<float> k, MatView<float> v);
   void complete_keys(size_t layer);
-  void project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen, MatView<float> q);
+  void project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen,
+                      MatView<float> q);
   void finish_late_keys(size_t layer, KvCache::SequenceId sequence, const LateKeys& late);
   void select_heads(size_t layer, MatView<const float> attn_in);
   void predict_heads(size_t layer, MatView<const float> X);
   std::span<const Selection> selected_groups(size_t layer) const;
   void finish_queries(size_t layer, size_t token, const Selection& chosen, MatView<float> q);
-  void finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos, MatView<const float> sin);
+  void finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos,
+                    MatView<const float> sin);
   void keep_selected_heads(size_t layer, MatView<float> attn_out);
   // The MLP: forward_mlp.cc.
   void mlp_block(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
-  void mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic = nullptr);
+  void mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed,
+                 PromptStatistic* statistic = nullptr);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void activate_rows(MatView<float> gate, MatView<float> up);
-  void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y);
-  void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
-                      std::span<float> y);
+  void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act,
+                    std::span<float> y);
+  void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act,
+                      std::span<float> ff_act, std::span<float> y);
   bool restricts() const;
   // Whether each token's own rows are gathered, token after token.
   bool is_few(size_t n_tokens) const { return input_->as_alone || (decodes_ && n_tokens <= kMaxGatheredTokens); }
   // Decode batches: forward_batch.cc.
-  bool is_batch(size_t n_tokens) const { return decodes_ && !input_->as_alone && input_->runs.size() > 1 && n_tokens > 1; }
+  bool is_batch(size_t n_tokens) const {
+    return decodes_ && !input_->as_alone && input_->runs.size() > 1 && n_tokens > 1;
+  }
   bool mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
-  void finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in, MatView<float> ff_act, MatView<float> out,
-                    bool observed);
+  void finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in,
+                    MatView<float> ff_act, MatView<float> out, bool observed);
   ChosenRows choose_rows(RowProduct product, const WeightView& W, std::span<const Selection> own);
   // forward_smooth.cc
   bool mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out);
   void mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out);
-  void mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in, MatView<float> out);
+  void mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in,
+                  MatView<float> out);
   void project(size_t layer, InputPart part, MatView<const float> X, std::span<const MatmulTask> tasks);
-  void project_gathered(size_t layer, InputPart part, const WeightView& by_input, float threshold, MatView<const float> X,
-                        std::span<const MatmulTask> tasks);
-  MatView<const float> without_small(size_t layer, InputPart part, size_t n_out, MatView<const float> X, float threshold);
+  void project_gathered(size_t layer, InputPart part, const WeightView& by_input, float threshold,
+                        MatView<const float> X, std::span<const MatmulTask> tasks);
+  MatView<const float> without_small(size_t layer, InputPart part, size_t n_out, MatView<const float> X,
+                                     float threshold);
   void down(const MlpWeights& m, MatView<const float> ff_act, MatView<float> out);
   void predict(size_t layer, PredictorInput input, MatView<const float> X);
   const Selection* selection_of(size_t layer, size_t token) const;
@@ -213,7 +222,7 @@ class Forward {
   Selection active_;
   std::vector<Selection> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
   bool is_predicted_ = false;
-  bool decodes_ = false;  // every run is short
+  bool decodes_ = false;                            // every run is short
   std::vector<Selection> kept_rows_, active_rows_;  // [n_tokens] of this layer's MLP, in a batch
   Selection any_row_;
   // Groups of heads that the plan's predictors chose, [n_tokens], for this layer and for the next: layer l in

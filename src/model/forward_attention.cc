@@ -37,7 +37,8 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   if (observer) observer->on_attention_input(layer, normed);
   stats.all_heads[layer] += n_tokens * c_.n_head;
   const std::span<const Selection> groups = selected_groups(layer);
-  if (!groups.empty() && (n_tokens <= kMaxSelectingTokens || input_->as_alone)) return attention_selected(layer, normed, groups, out);
+  if (!groups.empty() && (n_tokens <= kMaxSelectingTokens || input_->as_alone))
+    return attention_selected(layer, normed, groups, out);
   complete_keys(layer);
 
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head);
@@ -52,7 +53,8 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
     const size_t n_together = input_->as_alone ? 1 : run.n_tokens;
     for (size_t t = 0; t < run.n_tokens; t += n_together)
       spans_.push_back({cache_.view(run.sequence, layer), first_token_[r] + t, n_together, first_pos_[r] + t});
-    const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens) : spans_.back().kv.n_tokens;
+    const size_t n_seen = c_.window(layer) ? std::min(spans_.back().kv.n_tokens, c_.window(layer) + run.n_tokens)
+                                           : spans_.back().kv.n_tokens;
     stats.kv_bytes += 2 * n_seen * n_kv * info(cache_.shape().dtype).block_bytes;
   }
   if (observer) observer->on_attention(layer, q, k, v);
@@ -66,8 +68,10 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
 }
 
 // A few tokens, each restricted to its own groups of heads: only their rows of W_q, their keys and values, and their
-// columns of W_o are read. Keys and values of the new tokens are computed for all heads, or, lazily, for the chosen ones.
-void Forward::attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups, MatView<float> out) {
+// columns of W_o are read. Keys and values of the new tokens are computed for all heads, or, lazily, for the chosen
+// ones.
+void Forward::attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups,
+                                 MatView<float> out) {
   const LayerWeights& w = model_.weights().layers[layer];
   const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head, width = c_.n_head / c_.n_kv_head * c_.d_head;
   const MatView<float> q = buffer(s_q_, n_tokens, c_.n_head * c_.d_head), heads = buffer(s_heads_, n_tokens, q.cols);
@@ -97,7 +101,8 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
         project_lazily(layer, r, first_pos_[r] + i, normed.row(t), chosen, q.row_range(t, 1));
       } else {
         for_each(chosen, [&](size_t g) {
-          tasks_.push_back({w.q.W.row_range(g * width, width), part(w.q.bias, g * width, width), q.row_range(t, 1).col_range(g * width, width)});
+          tasks_.push_back({w.q.W.row_range(g * width, width), part(w.q.bias, g * width, width),
+                            q.row_range(t, 1).col_range(g * width, width)});
         });
         matmul(pool_, normed.row_range(t, 1), tasks_, s_matmul_, bits_);
         if (n_tokens == 1) store_keys(layer, k, v);
@@ -142,13 +147,15 @@ void Forward::store_keys(size_t layer, MatView<float> k, MatView<float> v) {
       for (float& x : v.row(t)) x = std::clamp(x, -c_.clip_qkv, c_.clip_qkv);
   for (size_t r = 0; r < input_->runs.size(); ++r) {
     const SequenceRun& run = input_->runs[r];
-    cache_.store(run.sequence, layer, first_pos_[r], k.row_range(first_token_[r], run.n_tokens), v.row_range(first_token_[r], run.n_tokens));
+    cache_.store(run.sequence, layer, first_pos_[r], k.row_range(first_token_[r], run.n_tokens),
+                 v.row_range(first_token_[r], run.n_tokens));
   }
 }
 
 // What stands between the product and attention, for heads first_head, ... of queries or keys: clipped, normalised,
 // rotated as the model wants it. cos and sin are those of x's rows.
-void Forward::finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos, MatView<const float> sin) {
+void Forward::finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos,
+                           MatView<const float> sin) {
   const bool rotated = c_.position == PositionKind::kRope, normed = c_.qk_norm != QkNorm::kNone;
   if (c_.clip_qkv <= 0 && !rotated && !normed) return;
   // Normalised at once: a head, or all heads of a token.
@@ -212,7 +219,9 @@ void Forward::keep_selected_heads(size_t layer, MatView<float> attn_out) {
   const std::span<const Selection> groups = selected_groups(layer);
   const size_t n_group = c_.n_head / c_.n_kv_head;
   for (size_t t = 0; t < attn_out.rows; ++t) {
-    const Selection* kept = !input_->selections.empty() ? &input_->selections[t].heads[layer] : !groups.empty() ? &groups[t] : nullptr;
+    const Selection* kept = !input_->selections.empty() ? &input_->selections[t].heads[layer]
+                            : !groups.empty()           ? &groups[t]
+                                                        : nullptr;
     const size_t unit = input_->selections.empty() ? n_group : 1;  // heads that a row of the selection stands for
     stats.active_heads[layer] += kept ? kept->size() * unit : c_.n_head;
     if (!kept || kept->is_all()) continue;

@@ -12,7 +12,8 @@ namespace hunch {
 ChosenRows Forward::choose_rows(RowProduct product, const WeightView& W, std::span<const Selection> own) {
   select_union(own, any_row_);
   const BatchCosts& costs = batch_costs ? *batch_costs : model_.batch_costs();
-  const RowPath path = any_row_.is_all() ? RowPath::kAll : fastest(costs.of(product, W, own.size(), pool_), own, any_row_);
+  const RowPath path =
+      any_row_.is_all() ? RowPath::kAll : fastest(costs.of(product, W, own.size(), pool_), own, any_row_);
   const ChosenRows rows{own, &any_row_, path};
   ++stats.batch_products[size_t(path)];
   stats.union_rows += any_row_.size();
@@ -21,9 +22,10 @@ ChosenRows Forward::choose_rows(RowProduct product, const WeightView& W, std::sp
   return rows;
 }
 
-// What mlp_by_neuron() does for each token, for several at once: neurons that were selected beforehand, or those that are
-// not zero after up (or gate). Returns false where this does not apply.
-bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
+// What mlp_by_neuron() does for each token, for several at once: neurons that were selected beforehand, or those that
+// are not zero after up (or gate). Returns false where this does not apply.
+bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out,
+                        bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const bool selected = observed && selection_of(layer, 0);
   if (!selected && (!m.W_down_t || !is_relu_family(c_.activation) || mode == Mode::kDense)) return false;
@@ -36,7 +38,8 @@ bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> 
       for (size_t t = 0; t < n_tokens; ++t) kept_rows_[t] = *selection_of(layer, t);
       own = kept_rows_;
     }
-    dot_chosen(pool_, first.W, first.bias, choose_rows(RowProduct::kDot, first.W, own), mlp_in, ff_act, s_rows_of_batch_);
+    dot_chosen(pool_, first.W, first.bias, choose_rows(RowProduct::kDot, first.W, own), mlp_in, ff_act,
+               s_rows_of_batch_);
   } else {
     linear(mlp_in, first, ff_act);
   }
@@ -54,10 +57,10 @@ bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> 
   return true;
 }
 
-// From the activations of the neurons active_rows_ [n_tokens], zero elsewhere, to the MLP's output: times up where gated,
-// then down. W_down_t: by neuron, or none: down is read whole.
-void Forward::finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in, MatView<float> ff_act,
-                           MatView<float> out, bool observed) {
+// From the activations of the neurons active_rows_ [n_tokens], zero elsewhere, to the MLP's output: times up where
+// gated, then down. W_down_t: by neuron, or none: down is read whole.
+void Forward::finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in,
+                           MatView<float> ff_act, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const std::span<const Selection> active = std::span(active_rows_).first(n_tokens);
   if (m.gate.W) {
@@ -70,7 +73,8 @@ void Forward::finish_batch(size_t layer, const MlpWeights& m, const WeightView& 
   }
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   if (!W_down_t) return linear(ff_act, m.down, out);
-  add_chosen(pool_, W_down_t, m.down.bias, choose_rows(RowProduct::kAdd, W_down_t, active), ff_act, out, s_rows_of_batch_);
+  add_chosen(pool_, W_down_t, m.down.bias, choose_rows(RowProduct::kAdd, W_down_t, active), ff_act, out,
+             s_rows_of_batch_);
 }
 
 }  // namespace hunch

@@ -28,7 +28,8 @@ class OfInput : public NeuronPredictor {
   void score(ThreadPool&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
     for (size_t t = 0; t < X.rows; ++t) {
       // Coarse, so that rounding does not change it.
-      const long hash = std::lround(X.row(t)[salt_ % n_in_] * 2) * 7 + std::lround(X.row(t)[(salt_ + 5) % n_in_] * 2) * 13 + salt_;
+      const long hash =
+          std::lround(X.row(t)[salt_ % n_in_] * 2) * 7 + std::lround(X.row(t)[(salt_ + 5) % n_in_] * 2) * 13 + salt_;
       for (size_t k = 0; k < n_out_; ++k) scores.row(t)[k] = float((unsigned(hash) + k * 5) % 7);
     }
   }
@@ -41,7 +42,6 @@ class OfInput : public NeuronPredictor {
   size_t n_in_, n_out_;
   uint32_t salt_;
 };
-
 
 class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
  protected:
@@ -68,7 +68,8 @@ class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
   };
 
   // The steps of n sequences: each by itself, or all in one pass per step.
-  Result decode(Mode mode, const SparsePlan* plan, size_t n_sequences, bool together, const BatchCosts* costs = nullptr, ForwardObserver* observer = nullptr) {
+  Result decode(Mode mode, const SparsePlan* plan, size_t n_sequences, bool together, const BatchCosts* costs = nullptr,
+                ForwardObserver* observer = nullptr) {
     KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
     Forward forward(model_, cache, pool_);
     forward.mode = mode;
@@ -97,7 +98,8 @@ class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
           rows.push_back(uint32_t(s - first));
         }
         const MatView<const float> logits = forward.run({next, std::span(runs).subspan(first, n), rows, {}});
-        for (size_t i = 0; i < n; ++i) out.logits[first + i].insert(out.logits[first + i].end(), logits.row(i).begin(), logits.row(i).end());
+        for (size_t i = 0; i < n; ++i)
+          out.logits[first + i].insert(out.logits[first + i].end(), logits.row(i).begin(), logits.row(i).end());
       }
     out.stats = forward.stats;
     return out;
@@ -109,7 +111,8 @@ class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
       ASSERT_EQ(got.logits[s].size(), want.logits[s].size());
       float worst = 0;
       for (size_t i = 0; i < got.logits[s].size(); ++i)
-        worst = std::max(worst, std::isfinite(got.logits[s][i]) ? std::abs(got.logits[s][i] - want.logits[s][i]) : INFINITY);
+        worst = std::max(worst,
+                         std::isfinite(got.logits[s][i]) ? std::abs(got.logits[s][i] - want.logits[s][i]) : INFINITY);
       EXPECT_LE(worst, 3e-5f) << "sequence " << s;
     }
   }
@@ -141,8 +144,7 @@ TEST_P(ForwardBatchTest, ExactEqualsEachSequenceAloneOnEveryPath) {
       const BatchCosts costs(only(path));
       const Result got = decode(Mode::kExact, nullptr, n, true, &costs);
       expect_near(got, want);
-      for (size_t i = 0; i < kNumRowPaths; ++i)
-        EXPECT_TRUE(RowPath(i) == path || got.stats.batch_products[i] == 0);
+      for (size_t i = 0; i < kNumRowPaths; ++i) EXPECT_TRUE(RowPath(i) == path || got.stats.batch_products[i] == 0);
       EXPECT_EQ(got.stats.active_neurons, want.stats.active_neurons);
     }
     expect_near(decode(Mode::kExact, nullptr, n, true), want);
@@ -168,7 +170,8 @@ TEST_P(ForwardBatchTest, SparseEqualsEachSequenceAloneOnEveryPath) {
   // The restriction is felt at all.
   const Result dense = decode(Mode::kDense, nullptr, 6, true), sparse = decode(Mode::kSparse, &some, 6, true);
   float difference = 0;
-  for (size_t i = 0; i < dense.logits[0].size(); ++i) difference = std::max(difference, std::abs(dense.logits[0][i] - sparse.logits[0][i]));
+  for (size_t i = 0; i < dense.logits[0].size(); ++i)
+    difference = std::max(difference, std::abs(dense.logits[0][i] - sparse.logits[0][i]));
   EXPECT_GT(difference, 1e-3f);
 }
 
@@ -280,7 +283,9 @@ TEST_P(ForwardBatchTest, BreakEvensAreMeasuredOnceAndForBatchesOnly) {
   EXPECT_EQ(model_.batch_costs().measured().size(), 2 * once.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardBatchTest, ::testing::Values("opt_sparse", "llama_mha", "qwen2_moe", "opt_350m_style", "gemma2", "bloom_h6"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardBatchTest,
+                         ::testing::Values("opt_sparse", "llama_mha", "qwen2_moe", "opt_350m_style", "gemma2",
+                                           "bloom_h6"),
                          [](const auto& i) { return std::string(i.param); });
 
 TEST(BatchSizeClass, GrowsByHalvesAndThirds) {

@@ -1,4 +1,5 @@
-// Sparse mode restricted to groups of heads: against the masked dense pass, token by token, together, and looking ahead.
+// Sparse mode restricted to groups of heads: against the masked dense pass, token by token, together, and looking
+// ahead.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -21,7 +22,8 @@ class ErraticPredictor : public NeuronPredictor {
     for (size_t t = 0; t < X.rows; ++t) {
       seen.insert(seen.end(), X.row(t).begin(), X.row(t).end());
       // Coarse, so that rounding does not change it.
-      const long hash = std::lround(X.row(t)[salt_ % n_in_] * 4) * 7 + std::lround(X.row(t)[(salt_ + 5) % n_in_] * 4) * 13 + salt_;
+      const long hash =
+          std::lround(X.row(t)[salt_ % n_in_] * 4) * 7 + std::lround(X.row(t)[(salt_ + 5) % n_in_] * 4) * 13 + salt_;
       for (size_t g = 0; g < n_groups_; ++g) scores.row(t)[g] = float((unsigned(hash) + g * 5) % 7);
     }
   }
@@ -73,7 +75,8 @@ class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
     size_t n_together = 1;
     bool as_alone = false, every_token = false;
   };
-  Result run(const SparsePlan* plan, const std::vector<int32_t>& ids, const Pass& pass, ForwardObserver* observer = nullptr) {
+  Result run(const SparsePlan* plan, const std::vector<int32_t>& ids, const Pass& pass,
+             ForwardObserver* observer = nullptr) {
     KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
     Forward forward(model_, cache, pool_);
     forward.mode = pass.mode;
@@ -86,7 +89,8 @@ class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
       const SequenceRun r{sequence, std::min(pass.n_together, ids.size() - at)};
       std::vector<uint32_t> rows(r.n_tokens);
       for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
-      const MatView<const float> l = forward.run({std::span(ids).subspan(at, r.n_tokens), {&r, 1}, rows, {}, pass.as_alone});
+      const MatView<const float> l =
+          forward.run({std::span(ids).subspan(at, r.n_tokens), {&r, 1}, rows, {}, pass.as_alone});
       result.logits.insert(result.logits.end(), l.data, l.data + l.rows * l.cols);
     }
     result.stats = forward.stats;
@@ -97,7 +101,8 @@ class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
 void expect_near(std::span<const float> got, std::span<const float> want, float tolerance) {
   ASSERT_EQ(got.size(), want.size());
   float worst = 0;
-  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
+  for (size_t i = 0; i < got.size(); ++i)
+    worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
   EXPECT_LE(worst, tolerance);
 }
 
@@ -140,12 +145,14 @@ TEST_P(ForwardHeadsTest, EveryTokenAsAloneHasTheBitsOfAPassWithItAlone) {
   const SparsePlan some = plan(3);
   const std::vector<int32_t>& ids = golden_.sequences[1].ids;
   const Result one_by_one = run(&some, ids, {});
-  for (const size_t n_together : {3, 17}) EXPECT_EQ(run(&some, ids, {.n_together = n_together, .as_alone = true}).logits, one_by_one.logits) << n_together;
+  for (const size_t n_together : {3, 17})
+    EXPECT_EQ(run(&some, ids, {.n_together = n_together, .as_alone = true}).logits, one_by_one.logits) << n_together;
 }
 
 TEST_P(ForwardHeadsTest, SequencesOfABatchDoNotSeeEachOther) {
   const SparsePlan some = plan(3);
-  const std::vector<int32_t> all = golden_.sequences[2].ids, a(all.begin(), all.begin() + 12), b(all.begin() + 20, all.begin() + 32);
+  const std::vector<int32_t> all = golden_.sequences[2].ids, a(all.begin(), all.begin() + 12),
+                             b(all.begin() + 20, all.begin() + 32);
   const std::vector<float> want_a = run(&some, a, {}).logits, want_b = run(&some, b, {}).logits;
   KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
   Forward forward(model_, cache, pool_);
@@ -195,7 +202,8 @@ TEST_P(ForwardHeadsTest, KeysComputedLateHaveTheBitsOfKeysComputedWithTheirToken
     EXPECT_EQ(got.stats.active_heads, want.stats.active_heads);
     EXPECT_EQ(got.stats.kv_bytes, want.stats.kv_bytes);
     EXPECT_LT(got.stats.weight_bytes, want.stats.weight_bytes);
-    for (const size_t n_together : {3, 17}) EXPECT_EQ(run(&lazy, ids, {.n_together = n_together, .as_alone = true}).logits, want.logits) << n_together;
+    for (const size_t n_together : {3, 17})
+      EXPECT_EQ(run(&lazy, ids, {.n_together = n_together, .as_alone = true}).logits, want.logits) << n_together;
   }
 }
 
@@ -251,7 +259,9 @@ TEST_P(ForwardHeadsTest, OtherPassesFindTheMissingKeys) {
   EXPECT_EQ(life(lazy), life(written));
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardHeadsTest, ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe", "opt_350m_style"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardHeadsTest,
+                         ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe",
+                                           "opt_350m_style"),
                          [](const auto& i) { return std::string(i.param); });
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Keys and values that are computed later than their tokens: for a head that sparse mode leaves out, when a later token
-// chooses it (Liu et al. 2023, "Deja Vu", section 4.3). Their code computes all heads of 16 tokens at every sixteenth token;
-// here a head that nobody chooses is caught up on its own, each at another number of tokens, so that no token waits
-// for all.
+// chooses it (Liu et al. 2023, "Deja Vu", section 4.3). Their code computes all heads of 16 tokens at every sixteenth
+// token; here a head that nobody chooses is caught up on its own, each at another number of tokens, so that no token
+// waits for all.
 #include <algorithm>
 
 #include "model/forward.h"
@@ -9,8 +9,8 @@
 namespace hunch {
 namespace {
 
-// Tokens that a head may be behind after a token's pass. Spread over the heads: those that began to wait together do not
-// end together.
+// Tokens that a head may be behind after a token's pass. Spread over the heads: those that began to wait together do
+// not end together.
 size_t most_missing(size_t head, size_t n_heads) {
   constexpr size_t kHalf = KvCache::kMaxDeferred / 2;
   return kHalf + head * (kHalf - 1) / n_heads;
@@ -20,7 +20,8 @@ size_t most_missing(size_t head, size_t n_heads) {
 
 // W_q of the chosen groups for this token, and W_k, W_v of the heads that now get their missing keys and values: those
 // chosen, and those that are too far behind. One call, in which each head takes tokens of its own.
-void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen, MatView<float> q) {
+void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen,
+                             MatView<float> q) {
   const LayerWeights& w = model_.weights().layers[layer];
   const KvCache::SequenceId sequence = input_->runs[run].sequence;
   const size_t d_head = c_.d_head, width = c_.n_head / c_.n_kv_head * d_head;
@@ -40,12 +41,14 @@ void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<c
   MatView<const float> X(x.data(), 1, x.size());
   if (first < token) {
     const MatView<float> inputs = buffer(s_late_in_, token + 1 - first, x.size());
-    for (size_t t = first; t <= token; ++t) std::ranges::copy(cache_.deferred_input(sequence, layer, t), inputs.row(t - first).begin());
+    for (size_t t = first; t <= token; ++t)
+      std::ranges::copy(cache_.deferred_input(sequence, layer, t), inputs.row(t - first).begin());
     X = inputs;
   }
   float* values = s_late_.get<float>(n_values).data();
   const auto rows = [](const Linear& l, size_t begin, size_t n, MatView<float> Y, size_t first_token) {
-    return RaggedTask{l.W.row_range(begin, n), l.bias.empty() ? std::span<const float>() : std::span(l.bias).subspan(begin, n), Y, first_token};
+    return RaggedTask{l.W.row_range(begin, n),
+                      l.bias.empty() ? std::span<const float>() : std::span(l.bias).subspan(begin, n), Y, first_token};
   };
   ragged_.clear();
   for (LateKeys& late : late_)
@@ -70,11 +73,13 @@ void Forward::complete_keys(size_t layer) {
   for (size_t r = 0; r < input_->runs.size(); ++r) {
     const KvCache::SequenceId sequence = input_->runs[r].sequence;
     size_t first = first_pos_[r];
-    for (size_t head = 0; head < c_.n_kv_head; ++head) first = std::min(first, cache_.n_complete(sequence, layer, head));
+    for (size_t head = 0; head < c_.n_kv_head; ++head)
+      first = std::min(first, cache_.n_complete(sequence, layer, head));
     const size_t n = first_pos_[r] - first;
     if (n == 0) continue;
     const MatView<float> inputs = buffer(s_late_in_, n, c_.n_embd), kv = buffer(s_late_, n, 2 * n_kv);
-    for (size_t t = 0; t < n; ++t) std::ranges::copy(cache_.deferred_input(sequence, layer, first + t), inputs.row(t).begin());
+    for (size_t t = 0; t < n; ++t)
+      std::ranges::copy(cache_.deferred_input(sequence, layer, first + t), inputs.row(t).begin());
     // As alone: heads that have some of these keys keep the bits that they have.
     const MatView<float> k = kv.col_range(0, n_kv), v = kv.col_range(n_kv, n_kv);
     tasks_ = {{w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};

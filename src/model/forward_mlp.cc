@@ -75,7 +75,9 @@ void Forward::count_neurons(size_t layer, uint64_t active, uint64_t all) {
 }
 
 void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
-  if (is_batch(mlp_in.rows) ? mlp_batch(layer, m, mlp_in, out, observed) : mlp_by_neuron(layer, m, mlp_in, out, observed)) return;
+  if (is_batch(mlp_in.rows) ? mlp_batch(layer, m, mlp_in, out, observed)
+                            : mlp_by_neuron(layer, m, mlp_in, out, observed))
+    return;
   mlp_dense(layer, m, mlp_in, out, observed);
 }
 
@@ -92,7 +94,8 @@ void Forward::activate_rows(MatView<float> gate, MatView<float> up) {
   });
 }
 
-void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed, PromptStatistic* statistic) {
+void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out,
+                        bool observed, PromptStatistic* statistic) {
   const size_t n_tokens = mlp_in.rows;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   const MatView<float> ff_gate = m.gate.W ? buffer(s_gate_, n_tokens, m.n_ff) : MatView<float>();
@@ -123,7 +126,8 @@ void Forward::down(const MlpWeights& m, MatView<const float> ff_act, MatView<flo
 // A few tokens, neuron by neuron: those that were selected beforehand or, in a model whose activation has exact
 // zeros, those that are not zero after up (or gate) was computed densely. With a gate, the zeros are known
 // before `up` is needed, so its rows are skipped too. Returns false where this does not apply.
-bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed) {
+bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out,
+                            bool observed) {
   const size_t n_tokens = mlp_in.rows;
   const bool selected = observed && selection_of(layer, 0);
   const bool has_zeros = is_relu_family(c_.activation);
@@ -151,7 +155,8 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
 }
 
 // One token restricted to the neurons `kept`, computed on compact lists of them.
-void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act, std::span<float> y) {
+void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x,
+                           std::span<float> ff_act, std::span<float> y) {
   const Linear& first = m.gate.W ? m.gate : m.up;
   const std::span<float> act = s_gate_.get<float>(m.n_ff).first(kept.size());
   gather_dot(pool_, first.W, kept.rows(), x, act, s_kernel_);
@@ -170,9 +175,10 @@ void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span
 }
 
 // From the activations `act` of the neurons active_ to the MLP's output: times up where gated, then down.
-// `ff_act` [n_ff], zero elsewhere, gets the products where someone needs them there. W_down_t: by neuron, or none: down is read whole.
-void Forward::finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act, std::span<float> ff_act,
-                             std::span<float> y) {
+// `ff_act` [n_ff], zero elsewhere, gets the products where someone needs them there. W_down_t: by neuron, or none: down
+// is read whole.
+void Forward::finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x,
+                             std::span<float> act, std::span<float> ff_act, std::span<float> y) {
   const std::span<const uint32_t> active = active_.rows();
   if (m.gate.W) {
     const std::span<float> up = s_active_up_.get<float>(m.n_ff).first(active.size());

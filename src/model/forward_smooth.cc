@@ -21,7 +21,8 @@ void start_sum(std::span<const float> bias, std::span<float> y) {
 
 }  // namespace
 
-// The MLP of a layer whose plan names a method, or of prompts that are observed for one. Returns false where neither is.
+// The MLP of a layer whose plan names a method, or of prompts that are observed for one. Returns false where neither
+// is.
 bool Forward::mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out) {
   const MlpWeights& m = model_.weights().layers[layer].mlp;
   const bool sparse = mode == Mode::kSparse && input_->selections.empty();
@@ -38,7 +39,8 @@ bool Forward::mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<floa
   const auto packed = [&](const SequenceRun& run) {
     return p.method == SmoothMethod::kGriffin && run.packed && !run.packed->empty() && !(*run.packed)[layer].is_all();
   };
-  if (std::ranges::none_of(input_->runs, [&](const SequenceRun& run) { return !run.observed.empty() || packed(run); })) return false;
+  if (std::ranges::none_of(input_->runs, [&](const SequenceRun& run) { return !run.observed.empty() || packed(run); }))
+    return false;
   for (size_t r = 0; r < input_->runs.size(); ++r) {
     const SequenceRun& run = input_->runs[r];
     const MatView<const float> in = mlp_in.row_range(first_token_[r], run.n_tokens);
@@ -52,13 +54,16 @@ bool Forward::mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<floa
   return true;
 }
 
-// Gate densely, then up and down only where |act(gate)| is above the threshold (Lee et al. 2024, section 3.2). Without a
-// gate: up densely, then down.
-void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out) {
+// Gate densely, then up and down only where |act(gate)| is above the threshold (Lee et al. 2024, section 3.2). Without
+// a gate: up densely, then down.
+void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in,
+                       MatView<float> out) {
   const size_t n_tokens = mlp_in.rows;
   const MatView<float> act = buffer(s_gate_, n_tokens, m.n_ff), ff_act = buffer(s_up_, n_tokens, m.n_ff);
   linear(mlp_in, m.gate.W ? m.gate : m.up, act);
-  const WeightView W_down_t = m.W_down_t ? m.W_down_t : columns ? columns->layers[layer][InputPart::kNeurons] : WeightView();
+  const WeightView W_down_t = m.W_down_t ? m.W_down_t
+                              : columns  ? columns->layers[layer][InputPart::kNeurons]
+                                         : WeightView();
   if (is_batch(n_tokens)) {
     active_rows_.resize(std::max(active_rows_.size(), n_tokens));
     pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
@@ -75,7 +80,8 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
     for (size_t t = 0; t < n_tokens; ++t) {
       activate(c_.activation, act.row(t));
       select_magnitude(act.row(t), threshold, active_);
-      for (size_t k = 0; k < active_.size(); ++k) act.row(t)[k] = act.row(t)[active_.rows()[k]];  // never behind what is still to be read
+      for (size_t k = 0; k < active_.size(); ++k)
+        act.row(t)[k] = act.row(t)[active_.rows()[k]];  // never behind what is still to be read
       if (observer || !W_down_t) std::ranges::fill(ff_act.row(t), 0.0f);
       finish_neurons(m, W_down_t, mlp_in.row(t), act.row(t).first(active_.size()), ff_act.row(t), out.row(t));
       count_neurons(layer, active_.size(), m.n_ff);
@@ -119,14 +125,17 @@ void Forward::mlp_teal(size_t layer, const MlpWeights& m, MatView<const float> m
       const MatmulTask task{{}, m.down.bias, out};
       return project_gathered(layer, InputPart::kNeurons, m.W_down_t, threshold, ff_act, {&task, 1});
     }
-    return down(m, threshold < 0 ? MatView<const float>(ff_act) : without_small(layer, InputPart::kNeurons, m.W_down_t.cols, ff_act, threshold), out);
+    return down(m,
+                threshold < 0 ? MatView<const float>(ff_act)
+                              : without_small(layer, InputPart::kNeurons, m.W_down_t.cols, ff_act, threshold),
+                out);
   }
   tasks_ = {{m.down.W, m.down.bias, out}};
   project(layer, InputPart::kNeurons, ff_act, tasks_);
 }
 
-// Products that share the input X. Where the layer's plan is TEAL's, only the entries of X above a threshold count: their
-// columns are gathered for a few tokens that have copies by input, else the others become zeros.
+// Products that share the input X. Where the layer's plan is TEAL's, only the entries of X above a threshold count:
+// their columns are gathered for a few tokens that have copies by input, else the others become zeros.
 void Forward::project(size_t layer, InputPart part, MatView<const float> X, std::span<const MatmulTask> tasks) {
   const bool teal = restricts() && plan->layers[layer].smooth.method == SmoothMethod::kTeal;
   const float threshold = teal ? plan->layers[layer].smooth.inputs[size_t(part)] : -1.0f;
@@ -141,8 +150,8 @@ void Forward::project(size_t layer, InputPart part, MatView<const float> X, std:
 }
 
 // `by_input` [n_in, n_out of all tasks]; the tasks' own W are not read.
-void Forward::project_gathered(size_t layer, InputPart part, const WeightView& by_input, float threshold, MatView<const float> X,
-                               std::span<const MatmulTask> tasks) {
+void Forward::project_gathered(size_t layer, InputPart part, const WeightView& by_input, float threshold,
+                               MatView<const float> X, std::span<const MatmulTask> tasks) {
   const bool in_mlp = part == InputPart::kMlp || part == InputPart::kNeurons;
   for (size_t t = 0; t < X.rows; ++t) {
     const std::span<const float> x = X.row(t);
@@ -169,7 +178,8 @@ void Forward::project_gathered(size_t layer, InputPart part, const WeightView& b
 }
 
 // X with its small entries zeroed, until the next call.
-MatView<const float> Forward::without_small(size_t layer, InputPart part, size_t n_out, MatView<const float> X, float threshold) {
+MatView<const float> Forward::without_small(size_t layer, InputPart part, size_t n_out, MatView<const float> X,
+                                            float threshold) {
   const MatView<float> masked = buffer(s_masked_, X.rows, X.cols);
   kept_.resize(X.rows);
   pool_.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
@@ -184,7 +194,8 @@ MatView<const float> Forward::without_small(size_t layer, InputPart part, size_t
 }
 
 // The MLP of the neurons that a prompt chose (Dong et al. 2024, section 4): a dense one, smaller.
-void Forward::mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in, MatView<float> out) {
+void Forward::mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& packed, MatView<const float> mlp_in,
+                         MatView<float> out) {
   const size_t n_tokens = mlp_in.rows, k = packed.neurons.size();
   const MatView<float> act = buffer(s_up_, n_tokens, k);
   const MatView<float> gate = packed.gate.W ? buffer(s_gate_, n_tokens, k) : MatView<float>();

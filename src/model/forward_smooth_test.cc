@@ -59,10 +59,18 @@ std::vector<double> down(const MlpWeights& m, const std::vector<double>& a) {
 struct Seen : ForwardObserver {
   size_t layer = 1;
   Rows attn_in, v, heads, attn_out, mlp_in, mlp_out;
-  void on_attention_input(size_t l, MatView<const float> x) override { if (l == layer) attn_in = copy(x); }
-  void on_attention(size_t l, MatView<const float>, MatView<const float>, MatView<const float> x) override { if (l == layer) v = copy(x); }
-  void on_heads(size_t l, MatView<const float> x) override { if (l == layer) heads = copy(x); }
-  void on_mlp(size_t l, MatView<const float> in, MatView<const float>) override { if (l == layer) mlp_in = copy(in); }
+  void on_attention_input(size_t l, MatView<const float> x) override {
+    if (l == layer) attn_in = copy(x);
+  }
+  void on_attention(size_t l, MatView<const float>, MatView<const float>, MatView<const float> x) override {
+    if (l == layer) v = copy(x);
+  }
+  void on_heads(size_t l, MatView<const float> x) override {
+    if (l == layer) heads = copy(x);
+  }
+  void on_mlp(size_t l, MatView<const float> in, MatView<const float>) override {
+    if (l == layer) mlp_in = copy(in);
+  }
   void on_branch(size_t l, Branch branch, MatView<const float>, MatView<const float> out) override {
     if (l == layer) (branch == Branch::kMlp ? mlp_out : attn_out) = copy(out);
   }
@@ -74,7 +82,8 @@ void expect_near(const Rows& got, const Rows& want, const char* what) {
     ASSERT_EQ(got[t].size(), want[t].size());
     double scale = 1e-6;
     for (double v : want[t]) scale = std::max(scale, std::abs(v));
-    for (size_t i = 0; i < got[t].size(); ++i) ASSERT_NEAR(got[t][i], want[t][i], 2e-5 * scale) << what << ", token " << t << ", value " << i;
+    for (size_t i = 0; i < got[t].size(); ++i)
+      ASSERT_NEAR(got[t][i], want[t][i], 2e-5 * scale) << what << ", token " << t << ", value " << i;
   }
 }
 
@@ -106,7 +115,8 @@ class ForwardSmoothTest : public ::testing::TestWithParam<const char*> {
     std::vector<uint32_t> rows(n);
     for (uint32_t i = 0; i < n; ++i) rows[i] = i;
     forward_.stats = {};
-    const MatView<const float> logits = forward_.run({std::span(ids_).subspan(n_prompt, n), {&r, 1}, rows, {}, as_alone});
+    const MatView<const float> logits =
+        forward_.run({std::span(ids_).subspan(n_prompt, n), {&r, 1}, rows, {}, as_alone});
     std::vector<float> out(logits.data, logits.data + logits.rows * logits.cols);
     cache_.release(sequence);
     return out;

@@ -28,7 +28,8 @@ class ForwardTest : public ::testing::TestWithParam<const char*> {
   KvCache cache_{Forward::kv_shape(model_.config(), DType::kF32, 8), 512};
   Forward forward_{model_, cache_, pool_};
 
-  std::vector<float> run(const std::vector<int32_t>& ids, std::span<const SequenceRun> runs, std::span<const TokenSelection> selections = {}) {
+  std::vector<float> run(const std::vector<int32_t>& ids, std::span<const SequenceRun> runs,
+                         std::span<const TokenSelection> selections = {}) {
     std::vector<uint32_t> rows(ids.size());
     for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
     const MatView<const float> logits = forward_.run({ids, runs, rows, selections});
@@ -43,14 +44,16 @@ class ForwardTest : public ::testing::TestWithParam<const char*> {
 void expect_near(std::span<const float> got, std::span<const float> want, float tolerance) {
   ASSERT_EQ(got.size(), want.size());
   float worst = 0;
-  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
+  for (size_t i = 0; i < got.size(); ++i)
+    worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
   EXPECT_LE(worst, tolerance);
 }
 
 // Three sequences in one batch, two of them with a past, give what each gives alone.
 TEST_P(ForwardTest, ABatchOfSequencesEqualsEachAlone) {
   const std::vector<int32_t> all = golden_.sequences[2].ids;
-  const std::vector<int32_t> a(all.begin(), all.begin() + 20), b(all.begin() + 20, all.begin() + 37), c(all.begin() + 40, all.begin() + 45);
+  const std::vector<int32_t> a(all.begin(), all.begin() + 20), b(all.begin() + 20, all.begin() + 37),
+      c(all.begin() + 40, all.begin() + 45);
   const std::vector<float> want_a = run_alone(a), want_b = run_alone(b), want_c = run_alone(c);
   const size_t n_vocab = model_.config().n_vocab;
 
@@ -131,14 +134,17 @@ TEST_P(ForwardTest, TheBranchesMakeTheNextStream) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardTest, ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe", "opt_350m_style"),
+INSTANTIATE_TEST_SUITE_P(Fixtures, ForwardTest,
+                         ::testing::Values("opt_sparse", "llama_mha", "bloom_h6", "gemma2", "qwen2_moe",
+                                           "opt_350m_style"),
                          [](const auto& i) { return std::string(i.param); });
 
 // Masked heads against Hugging Face's own masked run.
 TEST(ForwardSelection, MaskedHeadsMatchGolden) {
-  const auto shared = shared_dir();
-  if (!shared) GTEST_SKIP() << "no shared data: the outputs with masked heads of the model 'opt' are not in the repository";
-  const fs::path folder = *shared / "golden" / "models" / "opt";
+  const auto shared = shared_path("golden/models/opt");
+  if (!shared)
+    GTEST_SKIP() << "no shared data: the outputs with masked heads of the model 'opt' are not in the repository";
+  const fs::path folder = *shared;
   ThreadPool pool(2);
   const Model model(open_model(folder).file, {}, pool);
   const GoldenData golden(folder / "golden");
@@ -162,7 +168,8 @@ TEST(ForwardSelection, MaskedHeadsMatchGolden) {
     const SequenceRun r{cache.create(), ids.size()};
     const std::vector<TokenSelection> selections(ids.size(), kept);
     const MatView<const float> logits = forward.run({ids, {&r, 1}, rows, selections});
-    expect_near({logits.data, logits.rows * logits.cols}, golden.array("s" + std::to_string(s) + ".logits_headmask"), 1e-4f);
+    expect_near({logits.data, logits.rows * logits.cols}, golden.array("s" + std::to_string(s) + ".logits_headmask"),
+                1e-4f);
   }
 }
 
@@ -190,7 +197,8 @@ TEST(ForwardSelection, ExactSkipsZeroNeuronsAndCountsThem) {
   expect_near(logits[1], logits[0], 1e-5f);
   EXPECT_EQ(stats[0].active_neurons, stats[1].active_neurons);
   uint64_t active = 0, all = 0;
-  for (size_t l = 0; l < model.config().n_layer; ++l) active += stats[1].active_neurons[l], all += stats[1].all_neurons[l];
+  for (size_t l = 0; l < model.config().n_layer; ++l)
+    active += stats[1].active_neurons[l], all += stats[1].all_neurons[l];
   EXPECT_LT(active, all);
   const uint64_t row_bytes = model.config().n_embd * sizeof(float);
   EXPECT_EQ(stats[0].weight_bytes - stats[1].weight_bytes, (all - active) * row_bytes);
@@ -240,7 +248,12 @@ class ForwardSparse : public ::testing::Test {
       std::vector<uint32_t> rows(n);
       for (uint32_t i = 0; i < n; ++i) rows[i] = i;
       const SequenceRun r{sequence, n};
-      const auto l = forward.run({std::span(ids).subspan(first, n), {&r, 1}, rows, selections.empty() ? selections : selections.subspan(first, n), false, only_best_});
+      const auto l = forward.run({std::span(ids).subspan(first, n),
+                                  {&r, 1},
+                                  rows,
+                                  selections.empty() ? selections : selections.subspan(first, n),
+                                  false,
+                                  only_best_});
       out.insert(out.end(), l.data, l.data + l.rows * l.cols);
     }
     if (stats) *stats = forward.stats;
@@ -276,15 +289,17 @@ TEST_F(ForwardSparse, ComputesThePredictedNeuronsAndNoOthers) {
   ForwardStats sparse, exact;
   expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some; }, 1, &sparse), want, 1e-5f);
   expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some; }, 3), want, 1e-5f);
-  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some, f.predict_every_token = true; }, n_tokens), want, 1e-5f);
+  expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &some, f.predict_every_token = true; }, n_tokens),
+              want, 1e-5f);
   run([](Forward& f) { f.mode = Mode::kExact; }, 1, &exact);
   EXPECT_EQ(sparse.predictor_bytes, 1000 * n_tokens * predictors_.size());
-  for (size_t l = 0; l < predictors_.size(); ++l) EXPECT_EQ(sparse.active_neurons[l], n_tokens * kept.neurons[l].size());
+  for (size_t l = 0; l < predictors_.size(); ++l)
+    EXPECT_EQ(sparse.active_neurons[l], n_tokens * kept.neurons[l].size());
   EXPECT_LT(sparse.weight_bytes - sparse.predictor_bytes, exact.weight_bytes);
 }
 
-// A screen that knows all but one value of each input, with Cauchy and Schwarz's bound for the rest: the largest logit stays
-// what and where it is, others are guessed lower. Without `only_best` nothing is guessed.
+// A screen that knows all but one value of each input, with Cauchy and Schwarz's bound for the rest: the largest logit
+// stays what and where it is, others are guessed lower. Without `only_best` nothing is guessed.
 TEST_F(ForwardSparse, TheScreenKeepsTheBestLogit) {
   const WeightView& W = model_.weights().output.W;
   const size_t rank = W.cols - 1;
@@ -296,8 +311,8 @@ TEST_F(ForwardSparse, TheScreenKeepsTheBestLogit) {
     const std::span<const float> rest = std::span(row).subspan(rank);
     outside.push_back(std::sqrt(dot(rest, rest)) + 1e-4f);
   }
-  const VocabScreen screen({weight_view({axes.data(), rank, W.cols}), weight_view({known.data(), W.rows, rank}), outside,
-                            std::vector<float>(W.rows, 0.0f), 1});
+  const VocabScreen screen({weight_view({axes.data(), rank, W.cols}), weight_view({known.data(), W.rows, rank}),
+                            outside, std::vector<float>(W.rows, 0.0f), 1});
   SparsePlan listed = plan(-1);
   for (LayerPlan& l : listed.layers) l = {};
   listed.screen = &screen;
@@ -310,7 +325,8 @@ TEST_F(ForwardSparse, TheScreenKeepsTheBestLogit) {
   const size_t n_tokens = golden_.sequences[1].ids.size(), n_vocab = W.rows;
   size_t guessed = 0;
   for (size_t t = 0; t < n_tokens; ++t) {
-    const std::span<const float> a = std::span(got).subspan(t * n_vocab, n_vocab), b = std::span(want).subspan(t * n_vocab, n_vocab);
+    const std::span<const float> a = std::span(got).subspan(t * n_vocab, n_vocab),
+                                 b = std::span(want).subspan(t * n_vocab, n_vocab);
     EXPECT_EQ(argmax(a), argmax(b));
     EXPECT_NEAR(a[argmax(a)], b[argmax(b)], 1e-4f);
     for (size_t i = 0; i < n_vocab; ++i) guessed += std::abs(a[i] - b[i]) > 1e-4f;
@@ -329,7 +345,8 @@ TEST_F(ForwardSparse, LongPassesAreDenseUnlessAsked) {
   ForwardStats stats;
   expect_near(run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &none; }, n_tokens, &stats), dense, 1e-5f);
   EXPECT_EQ(stats.predictor_bytes, 0u);
-  const auto sparse = run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &none, f.predict_every_token = true; }, n_tokens);
+  const auto sparse =
+      run([&](Forward& f) { f.mode = Mode::kSparse, f.plan = &none, f.predict_every_token = true; }, n_tokens);
   float difference = 0;
   for (size_t i = 0; i < dense.size(); ++i) difference = std::max(difference, std::abs(sparse[i] - dense[i]));
   EXPECT_GT(difference, 1e-3f) << "no neuron at all was computed";

@@ -60,29 +60,28 @@ void expect_golden(ModelFile file, const GoldenData& golden, ThreadPool& pool) {
       const std::vector<float> want = golden.array("s" + std::to_string(s) + ".logits");
       ASSERT_EQ(got.size(), want.size());
       float worst = 0;
-      for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
+      for (size_t i = 0; i < got.size(); ++i)
+        worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
       EXPECT_LE(worst, kTolerance);
       EXPECT_EQ(greedy(model, pool, sequence.ids, sequence.greedy.size(), mode), sequence.greedy);
     }
   }
 }
 
+const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
+
+// The shared data where it is present, else the repository's fixtures.
+fs::path golden_root() { return shared_path("golden/models").value_or(kFixtures); }
+
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;
-  if (const auto shared = shared_dir())
-    for (const auto& entry : fs::directory_iterator(*shared / "golden" / "models"))
-      if (fs::exists(entry.path() / "config.json")) names.push_back(entry.path().filename().string());
-  const fs::path own = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
-  if (names.empty() && fs::exists(own))
-    for (const auto& entry : fs::directory_iterator(own)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(golden_root()))
+    if (fs::exists(entry.path() / "config.json")) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }
 
-fs::path golden_folder(const std::string& name) {
-  if (const auto shared = shared_dir()) return *shared / "golden" / "models" / name;
-  return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name;
-}
+fs::path golden_folder(const std::string& name) { return golden_root() / name; }
 
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
@@ -110,12 +109,11 @@ TEST_P(Golden, LogitsAndGreedyTextFromTheGguf) {
 // Whole models on every SIMD target that this machine has: the fixtures, of which there are few.
 TEST(GoldenTargets, FixturesAgreeOnEach) {
   ThreadPool pool(2);
-  const fs::path fixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
   for (const std::string& name : golden_names()) {
-    if (!fs::exists(fixtures / name / "config.json")) continue;
+    if (!fs::exists(kFixtures / name / "config.json")) continue;
     SCOPED_TRACE(name);
-    const GoldenData golden(fixtures / name / "golden");
-    for_each_target([&] { expect_golden(open_model(fixtures / name).file, golden, pool); });
+    const GoldenData golden(kFixtures / name / "golden");
+    for_each_target([&] { expect_golden(open_model(kFixtures / name).file, golden, pool); });
   }
 }
 

@@ -16,9 +16,9 @@ namespace {
 
 // Buffers that checkpoints carry beside their weights; a model is complete without them.
 bool is_buffer(std::string_view name) {
-  for (std::string_view suffix : {".inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias",
-                                  ".attn.attention.bias", ".attn.attention.masked_bias", ".attn.rotary_emb.cos_cached",
-                                  ".position_ids", "._float_tensor"})
+  for (std::string_view suffix : {".inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
+                                  ".attention.masked_bias", ".attn.attention.bias", ".attn.attention.masked_bias",
+                                  ".attn.rotary_emb.cos_cached", ".position_ids", "._float_tensor"})
     if (name.ends_with(suffix)) return true;
   return false;
 }
@@ -124,7 +124,9 @@ void HfImport::set_uint(std::string_view key, uint64_t value) {
   if (value > UINT32_MAX) fail(ErrorKind::kFormat, "config.json: {} = {} is too large", key, value);
   out_.meta.set(fmt::format("{}.{}", arch_, key), uint32_t(value));
 }
-void HfImport::set_float(std::string_view key, double value) { out_.meta.set(fmt::format("{}.{}", arch_, key), float(value)); }
+void HfImport::set_float(std::string_view key, double value) {
+  out_.meta.set(fmt::format("{}.{}", arch_, key), float(value));
+}
 void HfImport::set_bool(std::string_view key, bool value) { out_.meta.set(fmt::format("{}.{}", arch_, key), value); }
 void HfImport::set_string(std::string_view key, std::string_view value) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), std::string(value));
@@ -178,7 +180,8 @@ void HfImport::move_if_present(std::string_view hf, std::string_view gguf) {
   if (has(fmt::format("{}.weight", hf))) move(hf, gguf);
 }
 
-void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head) {
+void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group,
+                              size_t d_head) {
   for (const char* part : {"weight", "bias"}) {
     const std::string name = fmt::format("{}.{}", hf, part);
     if (std::string_view(part) == "weight" || has(name))
@@ -197,7 +200,8 @@ Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::
 }
 
 Tensor HfImport::transposed(const Tensor& t) {
-  if (must_be_plain(t).shape.size() != 2) fail(ErrorKind::kFormat, "tensor '{}' has shape {}, expected a matrix", t.name, shape_text(t.shape));
+  if (must_be_plain(t).shape.size() != 2)
+    fail(ErrorKind::kFormat, "tensor '{}' has shape {}, expected a matrix", t.name, shape_text(t.shape));
   std::byte* data;
   const size_t rows = t.shape[0], cols = t.shape[1], bytes = info(t.dtype).block_bytes;
   Tensor out = allocate(t, {cols, rows}, &data);
@@ -239,8 +243,8 @@ Tensor HfImport::concatenated(std::span<const Tensor> parts) {
   shape[0] = 0;
   for (const Tensor& p : parts) {
     if (must_be_plain(p).dtype != parts[0].dtype || p.cols() != parts[0].cols() || p.shape.size() != shape.size())
-      fail(ErrorKind::kFormat, "tensors '{}' {} {} and '{}' {} {} do not go together", parts[0].name, name_of(parts[0].dtype),
-           shape_text(parts[0].shape), p.name, name_of(p.dtype), shape_text(p.shape));
+      fail(ErrorKind::kFormat, "tensors '{}' {} {} and '{}' {} {} do not go together", parts[0].name,
+           name_of(parts[0].dtype), shape_text(parts[0].shape), p.name, name_of(p.dtype), shape_text(p.shape));
     shape[0] += p.shape[0];
   }
   std::byte* data;
@@ -256,7 +260,8 @@ Tensor HfImport::stacked(std::span<const Tensor> parts) {
   std::vector<Tensor> flat(parts.begin(), parts.end());
   for (Tensor& t : flat) {
     if (t.shape != parts[0].shape)
-      fail(ErrorKind::kFormat, "tensors '{}' {} and '{}' {} differ in shape", parts[0].name, shape_text(parts[0].shape), t.name, shape_text(t.shape));
+      fail(ErrorKind::kFormat, "tensors '{}' {} and '{}' {} differ in shape", parts[0].name, shape_text(parts[0].shape),
+           t.name, shape_text(t.shape));
     t.shape.insert(t.shape.begin(), 1);
   }
   return concatenated(flat);
@@ -283,7 +288,8 @@ Tensor HfImport::reshaped(Tensor t, std::vector<uint64_t> shape) {
   const uint64_t n = t.n_elems();
   const std::string before = shape_text(t.shape);
   t.shape = std::move(shape);
-  if (t.n_elems() != n) fail(ErrorKind::kFormat, "tensor '{}' has shape {}, expected {}", t.name, before, shape_text(t.shape));
+  if (t.n_elems() != n)
+    fail(ErrorKind::kFormat, "tensor '{}' has shape {}, expected {}", t.name, before, shape_text(t.shape));
   return t;
 }
 
@@ -312,7 +318,8 @@ Tensor HfImport::interleaved_rope_rows(const Tensor& t, size_t n_head) {
 Tensor HfImport::degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head) {
   const size_t per_group = (q_per_group + 2) * d_head;
   if (groups == 0 || per_group == 0 || first_dim(t) % groups != 0 || first_dim(t) / groups != per_group)
-    fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected {} groups of {} query, one key and one value head of {} rows", t.name,
+    fail(ErrorKind::kFormat,
+         "tensor '{}' has {} rows, expected {} groups of {} query, one key and one value head of {} rows", t.name,
          first_dim(t), groups, q_per_group, d_head);
   std::vector<uint32_t> order;
   order.reserve(groups * per_group);
@@ -347,7 +354,8 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
   if (!hf.has_config("rope_scaling")) return;
   const std::string kind = hf.config_string({"rope_scaling.rope_type", "rope_scaling.type"}, "");
   if (kind == "default") return;
-  const size_t n_original = hf.config_uint({"rope_scaling.original_max_position_embeddings", "original_max_position_embeddings"}, n_ctx);
+  const size_t n_original =
+      hf.config_uint({"rope_scaling.original_max_position_embeddings", "original_max_position_embeddings"}, n_ctx);
   if (kind == "linear" || kind == "dynamic") {
     hf.set_string("rope.scaling.type", kind);
     hf.set_float("rope.scaling.factor", hf.config_float({"rope_scaling.factor"}));
@@ -357,16 +365,21 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
     hf.set_float("rope.scaling.factor", factor);
     hf.set_uint("rope.scaling.original_context_length", n_original);
     if (hf.has_config("rope_scaling.attention_factor"))  // GGUF's is relative to YaRN's own 0.1 ln s + 1
-      hf.set_float("rope.scaling.attn_factor", hf.config_float({"rope_scaling.attention_factor"}) / (0.1 * std::log(factor) + 1));
-    if (hf.has_config("rope_scaling.beta_fast")) hf.set_float("rope.scaling.yarn_beta_fast", hf.config_float({"rope_scaling.beta_fast"}));
-    if (hf.has_config("rope_scaling.beta_slow")) hf.set_float("rope.scaling.yarn_beta_slow", hf.config_float({"rope_scaling.beta_slow"}));
+      hf.set_float("rope.scaling.attn_factor",
+                   hf.config_float({"rope_scaling.attention_factor"}) / (0.1 * std::log(factor) + 1));
+    if (hf.has_config("rope_scaling.beta_fast"))
+      hf.set_float("rope.scaling.yarn_beta_fast", hf.config_float({"rope_scaling.beta_fast"}));
+    if (hf.has_config("rope_scaling.beta_slow"))
+      hf.set_float("rope.scaling.yarn_beta_slow", hf.config_float({"rope_scaling.beta_slow"}));
   } else if (kind == "llama3") {
     // Llama-3.1: wavelengths beyond the original context are interpolated, short ones kept, smooth between.
     const double base = hf.config_float({"rope_theta"}, 10000.0), factor = hf.config_float({"rope_scaling.factor"});
-    const double low = hf.config_float({"rope_scaling.low_freq_factor"}, 1.0), high = hf.config_float({"rope_scaling.high_freq_factor"}, 4.0);
+    const double low = hf.config_float({"rope_scaling.low_freq_factor"}, 1.0),
+                 high = hf.config_float({"rope_scaling.high_freq_factor"}, 4.0);
     std::vector<float> factors;
     for (size_t i = 0; i < n_rot / 2; ++i) {
-      const double turns = double(n_original) * std::pow(base, -2.0 * double(i) / double(n_rot)) / (2 * std::numbers::pi);
+      const double turns =
+          double(n_original) * std::pow(base, -2.0 * double(i) / double(n_rot)) / (2 * std::numbers::pi);
       const double smooth = std::clamp((turns - low) / (high - low), 0.0, 1.0);
       factors.push_back(float(1 / ((1 - smooth) / factor + smooth)));
     }
@@ -376,16 +389,20 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
       const auto& list = hf.config()["rope_scaling"][name];
       std::vector<float> values;
       for (const auto& v : list) values.push_back(v.is_number() ? v.get<float>() : NAN);
-      if (values.size() != n_rot / 2) fail(ErrorKind::kFormat, "config.json: rope_scaling.{} has {} numbers, expected {}", name, values.size(), n_rot / 2);
+      if (values.size() != n_rot / 2)
+        fail(ErrorKind::kFormat, "config.json: rope_scaling.{} has {} numbers, expected {}", name, values.size(),
+             n_rot / 2);
       return values;
     };
     hf.put("rope_factors_long.weight", hf.from_floats(floats("long_factor"), {n_rot / 2}));
     hf.put("rope_factors_short.weight", hf.from_floats(floats("short_factor"), {n_rot / 2}));
     const double stretch = double(n_ctx) / double(n_original);
     hf.set_uint("rope.scaling.original_context_length", n_original);
-    hf.set_float("rope.scaling.attn_factor", stretch <= 1 ? 1.0 : std::sqrt(1 + std::log(stretch) / std::log(double(n_original))));
+    hf.set_float("rope.scaling.attn_factor",
+                 stretch <= 1 ? 1.0 : std::sqrt(1 + std::log(stretch) / std::log(double(n_original))));
   } else {
-    fail(ErrorKind::kUnsupported, "config.json: rope_scaling type '{}'; known: linear, dynamic, yarn, llama3, longrope", kind);
+    fail(ErrorKind::kUnsupported, "config.json: rope_scaling type '{}'; known: linear, dynamic, yarn, llama3, longrope",
+         kind);
   }
 }
 

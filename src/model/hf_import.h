@@ -1,8 +1,8 @@
 // What an architecture's import has to work with: the HF config, the tensors under HF's names, and
 // the ModelFile that is being built in GGUF's terms.
 #pragma once
-#include <nlohmann/json_fwd.hpp>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <string_view>
@@ -57,13 +57,13 @@ class HfImport {
   void move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head);
 
   // New tensors. All keep the dtype; plain dtypes only. Shapes are checked: Error{kFormat}.
-  Tensor transposed(const Tensor& t);                                          // [a, b] -> [b, a]
-  Tensor rows(const Tensor& t, size_t begin, size_t count);                    // along the first dimension
-  Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order); // out row i = row order[i]
-  Tensor concatenated(std::span<const Tensor> parts);                          // along the first dimension
-  Tensor stacked(std::span<const Tensor> parts);                               // new first dimension
-  Tensor scaled_rows(const Tensor& t, size_t count, float factor);             // the first `count` rows times `factor`, in f32
-  Tensor plus_one(const Tensor& t);                                            // t + 1 in f32 (Gemma, Nemotron norms)
+  Tensor transposed(const Tensor& t);                                           // [a, b] -> [b, a]
+  Tensor rows(const Tensor& t, size_t begin, size_t count);                     // along the first dimension
+  Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order);  // out row i = row order[i]
+  Tensor concatenated(std::span<const Tensor> parts);                           // along the first dimension
+  Tensor stacked(std::span<const Tensor> parts);                                // new first dimension
+  Tensor scaled_rows(const Tensor& t, size_t count, float factor);  // the first `count` rows times `factor`, in f32
+  Tensor plus_one(const Tensor& t);                                 // t + 1 in f32 (Gemma, Nemotron norms)
   Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
   Tensor from_floats(std::span<const float> values, std::vector<uint64_t> shape);
 

@@ -62,7 +62,8 @@ OpenedModel open_model(const fs::path& path) {
   std::error_code ec;
   if (fs::is_directory(path, ec)) {
     if (is_hf_folder(path)) return open_hf(path);
-    fail(ErrorKind::kNotFound, "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
+    fail(ErrorKind::kNotFound,
+         "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
   }
   const std::string head = [&] {
     const MappedFile file(path);
@@ -77,7 +78,8 @@ OpenedModel open_model(const fs::path& path) {
       fail(ErrorKind::kFormat, "'{}' is neither GGUF nor a llama2.c model ({})", path.string(), e.what());
     }
   }
-  fail(ErrorKind::kFormat, "'{}' is not a model: expected the magic \"GGUF\", found \"{}\"; a Hugging Face model is named by its folder",
+  fail(ErrorKind::kFormat,
+       "'{}' is not a model: expected the magic \"GGUF\", found \"{}\"; a Hugging Face model is named by its folder",
        path.string(), [&] {
          std::string shown;
          for (char c : head) shown += c >= 32 && c < 127 ? std::string(1, c) : fmt::format("\\x{:02x}", uint8_t(c));

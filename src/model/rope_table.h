@@ -27,8 +27,8 @@ class RopeTable {
  private:
   RopeConfig config_;
   size_t n_ctx_train_, n_pairs_;
-  std::vector<double> fixed_;       // frequencies of the kinds that do not depend on the length
-  std::vector<double> long_;        // LongRope beyond the original context
+  std::vector<double> fixed_;  // frequencies of the kinds that do not depend on the length
+  std::vector<double> long_;   // LongRope beyond the original context
 };
 
 }  // namespace hunch

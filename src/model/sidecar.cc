@@ -28,10 +28,12 @@ class Parser {
 
   Sidecar parse() {
     if (const std::string arch = file_.meta.get_string("general.architecture", ""); arch != "hunch-sidecar")
-      fail(ErrorKind::kFormat, "not a sidecar: general.architecture is '{}', expected 'hunch-sidecar'", printable(arch));
+      fail(ErrorKind::kFormat, "not a sidecar: general.architecture is '{}', expected 'hunch-sidecar'",
+           printable(arch));
     if (const uint64_t version = file_.meta.get_uint("hunch.version"); version != kSidecarVersion)
-      fail(ErrorKind::kUnsupported, "the sidecar has version {}, this hunch reads {}; make it anew with `hunch sparsify`",
-           version, kSidecarVersion);
+      fail(ErrorKind::kUnsupported,
+           "the sidecar has version {}, this hunch reads {}; make it anew with `hunch sparsify`", version,
+           kSidecarVersion);
     SidecarBase& base = sidecar_.base;
     base.sha256 = file_.meta.get_string("hunch.base.sha256");
     base.fingerprint = file_.meta.get_string("hunch.base.fingerprint");
@@ -80,7 +82,8 @@ class Parser {
   // A tensor of this shape whose type computes. `rows` or `cols` 0: any number of them, at least 1.
   const Tensor& tensor(const std::string& name, size_t rows, size_t cols) {
     const Tensor& t = file_.get(name);
-    if (t.shape.size() != 2 || t.shape[0] == 0 || t.shape[1] == 0 || (rows && t.shape[0] != rows) || (cols && t.shape[1] != cols))
+    if (t.shape.size() != 2 || t.shape[0] == 0 || t.shape[1] == 0 || (rows && t.shape[0] != rows) ||
+        (cols && t.shape[1] != cols))
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}, {}], the file has [{}]", name,
            rows ? std::to_string(rows) : "any", cols ? std::to_string(cols) : "any", fmt::join(t.shape, ", "));
     if (!info(t.dtype).computes)
@@ -93,7 +96,8 @@ class Parser {
     const Tensor& t = file_.get(name);
     const std::vector<uint64_t> want = {sidecar_.base.n_ff, sign_words(sidecar_.base.n_embd)};
     if (t.dtype != DType::kI64 || t.shape != want)
-      fail(ErrorKind::kFormat, "tensor '{}': expected i64 [{}], the file has {} [{}]", name, fmt::join(want, ", "), name_of(t.dtype), fmt::join(t.shape, ", "));
+      fail(ErrorKind::kFormat, "tensor '{}': expected i64 [{}], the file has {} [{}]", name, fmt::join(want, ", "),
+           name_of(t.dtype), fmt::join(t.shape, ", "));
     return reinterpret_cast<const uint64_t*>(t.data.data());
   }
 
@@ -101,9 +105,11 @@ class Parser {
     if (!file_.find("screen_in.weight")) return;
     const Tensor& in = tensor("screen_in.weight", 0, 0);
     const Tensor& out = tensor("screen_out.weight", 0, in.rows());
-    ScreenWeights w{in.view(), out.view(), floats("screen.outside", out.rows()), floats("screen.inside", out.rows()), 0};
+    ScreenWeights w{in.view(), out.view(), floats("screen.outside", out.rows()), floats("screen.inside", out.rows()),
+                    0};
     w.margin = float(file_.meta.get_float("hunch.screen.margin", -1));
-    if (!(w.margin >= 0 && std::isfinite(w.margin))) fail(ErrorKind::kFormat, "'hunch.screen.margin' is {}, expected 0 or more", w.margin);
+    if (!(w.margin >= 0 && std::isfinite(w.margin)))
+      fail(ErrorKind::kFormat, "'hunch.screen.margin' is {}, expected 0 or more", w.margin);
     sidecar_.screen = std::make_shared<VocabScreen>(std::move(w));
   }
 
@@ -131,7 +137,8 @@ class Parser {
           LowRankWeights{in.view(), out.view(), floats(blk + "predictor.bias", b.n_ff), kind == "lowrank_relu"});
     } else if (kind == "signs") {
       l.neurons = std::make_shared<SignPredictor>(SignWeights{sign_planes(blk + "predictor_signs"), b.n_ff, b.n_embd,
-                                                              floats(blk + "predictor.slope", b.n_ff), floats(blk + "predictor.bias", b.n_ff)});
+                                                              floats(blk + "predictor.slope", b.n_ff),
+                                                              floats(blk + "predictor.bias", b.n_ff)});
     } else if (kind == "hot") {
       l.neurons = std::make_shared<HotSetPredictor>(floats(blk + "predictor.bias", b.n_ff), b.n_embd);
     } else if (const auto method = smooth_method(kind)) {
@@ -140,13 +147,15 @@ class Parser {
       fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
     }
     if (input != "mlp" && input != "attention")
-      fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i, printable(input));
+      fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i,
+           printable(input));
     l.input = input == "mlp" ? PredictorInput::kMlp : PredictorInput::kAttention;
     l.curve = curve(blk + "curve", i, point);
     if (l.method == SmoothMethod::kTeal) {
       const std::vector<float> thresholds = floats(blk + "inputs", l.curve.size() * kNInputParts);
       l.inputs.resize(l.curve.size());
-      for (size_t p = 0; p < l.curve.size(); ++p) std::copy_n(&thresholds[p * kNInputParts], kNInputParts, l.inputs[p].begin());
+      for (size_t p = 0; p < l.curve.size(); ++p)
+        std::copy_n(&thresholds[p * kNInputParts], kNInputParts, l.inputs[p].begin());
     }
     l.point = size_t(point);
   }
@@ -171,7 +180,8 @@ class Parser {
     const SidecarBase& b = sidecar_.base;
     const size_t n_group = size("hunch.heads.n_group", kMaxWidth);
     const std::string keys = file_.meta.get_string("hunch.heads.keys", "write");
-    if (keys != "write" && keys != "lazy") fail(ErrorKind::kFormat, "'hunch.heads.keys' is '{}', expected write or lazy", printable(keys));
+    if (keys != "write" && keys != "lazy")
+      fail(ErrorKind::kFormat, "'hunch.heads.keys' is '{}', expected write or lazy", printable(keys));
     sidecar_.lazy_keys = keys == "lazy";
     const auto kinds = strings("hunch.heads.kind"), inputs = strings("hunch.heads.input");
     const std::vector<int64_t> points = file_.meta.get_ints("hunch.heads.point");
@@ -189,8 +199,8 @@ class Parser {
         fail(ErrorKind::kFormat, "layer {}: unknown head predictor '{}'", i, printable(kinds[i]));
       }
       if (inputs[i] != "attention" && (inputs[i] != "previous_attention" || i == 0))
-        fail(ErrorKind::kFormat, "layer {}: unknown input '{}' of a head predictor, expected attention{}", i, printable(inputs[i]),
-             i ? " or previous_attention" : "");
+        fail(ErrorKind::kFormat, "layer {}: unknown input '{}' of a head predictor, expected attention{}", i,
+             printable(inputs[i]), i ? " or previous_attention" : "");
       heads.input = inputs[i] == "attention" ? HeadInput::kAttention : HeadInput::kPreviousAttention;
       heads.curve = curve(blk + "head_curve", i, points[i]);
       heads.point = size_t(points[i]);
@@ -202,8 +212,8 @@ class Parser {
 };
 
 std::string describe(const std::string& name, const std::string& arch, size_t n_layer, size_t n_embd, size_t n_ff) {
-  return fmt::format("'{}' ({}, {} layers, width {}, MLP {})", printable(name.empty() ? "unnamed" : name), printable(arch),
-                     n_layer, n_embd, n_ff);
+  return fmt::format("'{}' ({}, {} layers, width {}, MLP {})", printable(name.empty() ? "unnamed" : name),
+                     printable(arch), n_layer, n_embd, n_ff);
 }
 
 }  // namespace
@@ -215,7 +225,8 @@ SparsePlan Sidecar::plan(double density) const {
   std::vector<size_t> points;
   for (const SidecarLayer& l : layers) points.push_back(l.point);
   if (density != 0) {
-    if (!(density > 0 && density <= 1)) fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", density);
+    if (!(density > 0 && density <= 1))
+      fail(ErrorKind::kUsage, "density is {}, expected more than 0 and at most 1", density);
     std::vector<DensityCurve> curves;
     for (const SidecarLayer& l : layers) curves.push_back(l.learned() ? l.curve : DensityCurve(1));
     points = choose_points(curves, density);
@@ -223,7 +234,8 @@ SparsePlan Sidecar::plan(double density) const {
   for (size_t i = 0; i < layers.size(); ++i) {
     const SidecarLayer& l = layers[i];
     LayerPlan& p = plan.layers[i];
-    if (const SidecarHeads& heads = l.heads; heads.groups) p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
+    if (const SidecarHeads& heads = l.heads; heads.groups)
+      p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
     if (!l.learned()) continue;
     const CurvePoint& point = l.curve[points[i]];
     p.neurons = l.neurons.get();
@@ -264,7 +276,8 @@ Sidecar open_sidecar(const fs::path& path) {
   try {
     return parse_sidecar(open_gguf(path));
   } catch (const Error& e) {
-    if (e.kind() != ErrorKind::kFormat && e.kind() != ErrorKind::kNotFound && e.kind() != ErrorKind::kUnsupported) throw;
+    if (e.kind() != ErrorKind::kFormat && e.kind() != ErrorKind::kNotFound && e.kind() != ErrorKind::kUnsupported)
+      throw;
     const std::string what = e.what();
     fail(e.kind(), "{}{}", what.find(path.string()) == what.npos ? fmt::format("'{}': ", path.string()) : "", what);
   }
@@ -275,16 +288,21 @@ namespace {
 void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
   for (const SidecarLayer& l : sidecar.layers)
     if (l.heads.groups && (l.heads.groups->n_ff() != c.n_kv_head || !can_select_heads(c)))
-      fail(ErrorKind::kFormat, "the sidecar chooses among {} groups of heads, the model has {}{}; make one with `hunch sparsify`",
+      fail(ErrorKind::kFormat,
+           "the sidecar chooses among {} groups of heads, the model has {}{}; make one with `hunch sparsify`",
            l.heads.groups->n_ff(), c.n_kv_head, can_select_heads(c) ? "" : " that are normalised together");
 }
 
 void check_methods(const Sidecar& sidecar, const ModelConfig& c) {
   for (size_t l = 0; l < c.n_layer; ++l) {
     if (sidecar.layers[l].method == SmoothMethod::kTeal && sidecar.layers[l].heads.groups)
-      fail(ErrorKind::kFormat, "the sidecar wants both teal and chosen heads in layer {}, expected one of them; make it anew with `hunch sparsify`", l);
+      fail(ErrorKind::kFormat,
+           "the sidecar wants both teal and chosen heads in layer {}, expected one of them; make it anew with `hunch "
+           "sparsify`",
+           l);
     if (sidecar.layers[l].method != SmoothMethod::kNone && c.has_experts(l))
-      fail(ErrorKind::kFormat, "the sidecar wants {} in layer {}, which has experts; make it anew with `hunch sparsify`",
+      fail(ErrorKind::kFormat,
+           "the sidecar wants {} in layer {}, which has experts; make it anew with `hunch sparsify`",
            name_of(sidecar.layers[l].method), l);
   }
 }
@@ -293,21 +311,24 @@ void check_screen(const Sidecar& sidecar, const ModelConfig& c) {
   const VocabScreen* screen = sidecar.screen.get();
   const size_t n_in = c.n_embd_word ? c.n_embd_word : c.n_embd;
   if (screen && (screen->n_vocab() != c.n_vocab || screen->n_in() != n_in))
-    fail(ErrorKind::kFormat, "the sidecar's screen is of {} tokens and width {}, the model has {} and {}", screen->n_vocab(), screen->n_in(), c.n_vocab, n_in);
+    fail(ErrorKind::kFormat, "the sidecar's screen is of {} tokens and width {}, the model has {} and {}",
+         screen->n_vocab(), screen->n_in(), c.n_vocab, n_in);
 }
 
 }  // namespace
 
 void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
   const SidecarBase& b = sidecar.base;
-  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff && b.fingerprint == tensor_fingerprint(model)) {
+  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff &&
+      b.fingerprint == tensor_fingerprint(model)) {
     check_methods(sidecar, c);
     check_heads(sidecar, c);
     return check_screen(sidecar, c);
   }
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
        describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),
-       b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights" : "");
+       b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights"
+                                                                          : "");
 }
 
 }  // namespace hunch

@@ -51,16 +51,15 @@ struct SidecarQuality {
 
 struct Sidecar {
   SidecarBase base;
-  std::vector<SidecarLayer> layers;  // [n_layer]
-  bool lazy_keys = false;            // SparsePlan::lazy_keys
+  std::vector<SidecarLayer> layers;           // [n_layer]
+  bool lazy_keys = false;                     // SparsePlan::lazy_keys
   std::shared_ptr<const VocabScreen> screen;  // none: every logit is computed
   SidecarQuality quality;
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
-  // least at this mean density over all layers (one without a predictor or a method counts as its exact density 1). Heads
-  // stay where calibration set them.
-  // Throws Error{kUsage} for a density outside (0, 1].
+  // least at this mean density over all layers (one without a predictor or a method counts as its exact density 1).
+  // Heads stay where calibration set them. Throws Error{kUsage} for a density outside (0, 1].
   SparsePlan plan(double density = 0) const;
   // The method of its layers; kNone: predictors, or nothing.
   SmoothMethod method() const;

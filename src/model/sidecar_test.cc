@@ -33,17 +33,30 @@ class SidecarTest : public ::testing::Test {
     codec(DType::kQ8_0).encode(out_.data(), q_out_.data(), out_.size());
     sidecar_.base = {"a1", "b2", "opt", "tiny", 3, 32, 48};
     sidecar_.layers.resize(3);
-    sidecar_.layers[0] = {std::make_shared<LowRankPredictor>(LowRankWeights{
-                              weight_view({in_.data(), 64, 32}), {DType::kQ8_0, q_out_.data(), 48, 64, row_bytes(DType::kQ8_0, 64)}, std::vector<float>(48, 0.25f), true}),
-                          PredictorInput::kAttention,
-                          {{-std::numeric_limits<float>::infinity(), 1, 0, 1}, {0.5f, 0.4f, 0.1f, 0.9f}, {1, 0.2f, 0.5f, 0.6f}},
-                          1};
+    sidecar_.layers[0] = {
+        std::make_shared<LowRankPredictor>(
+            LowRankWeights{weight_view({in_.data(), 64, 32}),
+                           {DType::kQ8_0, q_out_.data(), 48, 64, row_bytes(DType::kQ8_0, 64)},
+                           std::vector<float>(48, 0.25f),
+                           true}),
+        PredictorInput::kAttention,
+        {{-std::numeric_limits<float>::infinity(), 1, 0, 1}, {0.5f, 0.4f, 0.1f, 0.9f}, {1, 0.2f, 0.5f, 0.6f}},
+        1};
     std::vector<float> hot(48);
     for (size_t i = 0; i < 48; ++i) hot[i] = float(i);
-    sidecar_.layers[2] = {std::make_shared<HotSetPredictor>(hot, 32), PredictorInput::kMlp, {{-1, 1, 0, 1}, {23, 0.5f, 0.01f, 0.9f}, {40, 0.1f, 9, 0.3f}}, 2};
-    sidecar_.layers[1].heads = {std::make_shared<LinearPredictor>(weight_view({in_.data(), 4, 32}), std::vector<float>{1, 2, 3, 4}), HeadInput::kPreviousAttention,
-                                {{-1, 1, 0, 1}, {2, 0.5f, 0.01f, 0.9f}}, 1};
-    sidecar_.layers[2].heads = {std::make_shared<HotSetPredictor>(std::vector<float>{1, 2, 3, 4}, 32), HeadInput::kAttention, {{-1, 1, 0, 1}, {3, 0.25f, 0.5f, 0.3f}}, 0};
+    sidecar_.layers[2] = {std::make_shared<HotSetPredictor>(hot, 32),
+                          PredictorInput::kMlp,
+                          {{-1, 1, 0, 1}, {23, 0.5f, 0.01f, 0.9f}, {40, 0.1f, 9, 0.3f}},
+                          2};
+    sidecar_.layers[1].heads = {
+        std::make_shared<LinearPredictor>(weight_view({in_.data(), 4, 32}), std::vector<float>{1, 2, 3, 4}),
+        HeadInput::kPreviousAttention,
+        {{-1, 1, 0, 1}, {2, 0.5f, 0.01f, 0.9f}},
+        1};
+    sidecar_.layers[2].heads = {std::make_shared<HotSetPredictor>(std::vector<float>{1, 2, 3, 4}, 32),
+                                HeadInput::kAttention,
+                                {{-1, 1, 0, 1}, {3, 0.25f, 0.5f, 0.3f}},
+                                0};
     sidecar_.quality = {0.01, 20, 20.1, 0.003, 0.98, 1000};
   }
   ~SidecarTest() override { fs::remove_all(dir_); }
@@ -97,8 +110,11 @@ TEST_F(SidecarTest, ComesBackAsItWasWritten) {
 TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
   std::vector<uint64_t> planes(48 * sign_words(32));
   for (size_t i = 0; i < planes.size(); i += 8) planes[i] = uint32_t(i * 2654435761u);
-  sidecar_.layers[1] = {std::make_shared<SignPredictor>(SignWeights{planes.data(), 48, 32, std::vector<float>(48, 0.5f), std::vector<float>(48, 3)}),
-                        PredictorInput::kMlp, {{-1, 1, 0, 1}}, 0};
+  sidecar_.layers[1] = {std::make_shared<SignPredictor>(SignWeights{planes.data(), 48, 32, std::vector<float>(48, 0.5f),
+                                                                    std::vector<float>(48, 3)}),
+                        PredictorInput::kMlp,
+                        {{-1, 1, 0, 1}},
+                        0};
   const Sidecar read = open_sidecar(write());
   ASSERT_TRUE(read.layers[1].neurons);
   EXPECT_EQ(read.layers[1].neurons->kind(), "signs");
@@ -152,20 +168,27 @@ TEST_F(SidecarTest, RefusesHeadsThatContradictThemselves) {
     const std::string message = refused(change);
     EXPECT_NE(message.find(says), message.npos) << message;
   };
-  const auto set = [](const char* key, std::vector<std::string> values) { return [=](ModelFile& f) { f.meta.set(key, MetaArray(values)); }; };
+  const auto set = [](const char* key, std::vector<std::string> values) {
+    return [=](ModelFile& f) { f.meta.set(key, MetaArray(values)); };
+  };
   expect("unknown head predictor 'magic'", set("hunch.heads.kind", {"none", "magic", "hot"}));
   expect("expected one for each of 3 layers", set("hunch.heads.kind", {"none", "linear"}));
   expect("unknown input 'mlp'", set("hunch.heads.input", {"attention", "mlp", "attention"}));
   expect("'hunch.heads.n_group' is 0", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{0}); });
-  expect("head_predictor.weight': expected shape [5, 32]", [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{5}); });
+  expect("head_predictor.weight': expected shape [5, 32]",
+         [](ModelFile& f) { f.meta.set("hunch.heads.n_group", uint64_t{5}); });
   expect("'hunch.heads.keys' is 'magic'", [](ModelFile& f) { f.meta.set("hunch.heads.keys", std::string("magic")); });
   expect("point 9", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 9, 0})); });
-  expect("blk.1.head_curve", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.1.head_curve"; }); });
-  expect("hunch.heads.point", [](ModelFile& f) { f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 1})); });
+  expect("blk.1.head_curve",
+         [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.1.head_curve"; }); });
+  expect("hunch.heads.point", [](ModelFile& f) {
+    f.meta.set("hunch.heads.point", MetaArray(std::vector<uint32_t>{0, 1}));
+  });
   // The first layer has none before it.
   expect("unknown input 'previous_attention'", [&](ModelFile& f) {
     f.meta.set("hunch.heads.kind", MetaArray(std::vector<std::string>{"hot", "linear", "hot"}));
-    f.meta.set("hunch.heads.input", MetaArray(std::vector<std::string>{"previous_attention", "attention", "attention"}));
+    f.meta.set("hunch.heads.input",
+               MetaArray(std::vector<std::string>{"previous_attention", "attention", "attention"}));
     for (const char* name : {"head_predictor.bias", "head_curve"}) {
       Tensor copy = f.get(std::string("blk.2.") + name);
       copy.name = std::string("blk.0.") + name;
@@ -177,8 +200,9 @@ TEST_F(SidecarTest, RefusesHeadsThatContradictThemselves) {
 TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
   EXPECT_FALSE(open_sidecar(write()).screen);
   std::vector<float> in(8 * 32, 0.5f), out(100 * 8, 0.25f);
-  sidecar_.screen = std::make_shared<VocabScreen>(
-      ScreenWeights{weight_view({in.data(), 8, 32}), weight_view({out.data(), 100, 8}), std::vector<float>(100, 0.1f), std::vector<float>(100, 0.2f), 5});
+  sidecar_.screen =
+      std::make_shared<VocabScreen>(ScreenWeights{weight_view({in.data(), 8, 32}), weight_view({out.data(), 100, 8}),
+                                                  std::vector<float>(100, 0.1f), std::vector<float>(100, 0.2f), 5});
   const Sidecar read = open_sidecar(write());
   ASSERT_TRUE(read.screen);
   EXPECT_EQ(read.plan().screen, read.screen.get());
@@ -194,7 +218,8 @@ TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
     for (Tensor& t : f.tensors)
       if (t.name == "screen_out.weight") t.shape = {200, 4};
   });
-  expect("screen.outside", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "screen.outside"; }); });
+  expect("screen.outside",
+         [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "screen.outside"; }); });
 }
 
 TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {
@@ -222,9 +247,13 @@ TEST_F(SidecarTest, RefusesWhatContradictsItself) {
   expect("hunch.base.n_layer", [](ModelFile& f) { f.meta.set("hunch.base.n_layer", uint64_t{0}); });
   expect("expected one for each of 4 layers", [](ModelFile& f) { f.meta.set("hunch.base.n_layer", uint64_t{4}); });
   expect("expected shape", [](ModelFile& f) { f.meta.set("hunch.base.n_ff", uint64_t{47}); });
-  expect("unknown predictor 'magic'", [](ModelFile& f) { f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"magic", "none", "hot"})); });
+  expect("unknown predictor 'magic'", [](ModelFile& f) {
+    f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"magic", "none", "hot"}));
+  });
   expect("point 7", [](ModelFile& f) { f.meta.set("hunch.mlp.point", MetaArray(std::vector<uint32_t>{1, 0, 7})); });
-  expect("predictor_in", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.0.predictor_in.weight"; }); });
+  expect("predictor_in", [](ModelFile& f) {
+    std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.0.predictor_in.weight"; });
+  });
   static const float kRising[] = {0, 0.5f, 0, 1, 1, 0.6f, 1, 1};
   expect("densities must fall", [](ModelFile& f) {
     for (Tensor& t : f.tensors)
@@ -241,7 +270,13 @@ TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
   const DensityCurve curve = {{-1, 1, 0, 1}, {0.25f, 0.6f, 0.1f, 1}, {0.5f, 0.3f, 0.4f, 1}};
   sidecar_.layers[0] = {nullptr, PredictorInput::kMlp, curve, 1, {}, SmoothMethod::kCats};
   sidecar_.layers[1] = {nullptr, PredictorInput::kMlp, curve, 0, {}, SmoothMethod::kGriffin};
-  sidecar_.layers[2] = {nullptr, PredictorInput::kMlp, curve, 2, {}, SmoothMethod::kTeal, {{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}}};
+  sidecar_.layers[2] = {nullptr,
+                        PredictorInput::kMlp,
+                        curve,
+                        2,
+                        {},
+                        SmoothMethod::kTeal,
+                        {{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}}};
   const Sidecar read = open_sidecar(write());
   EXPECT_EQ(read.method(), SmoothMethod::kCats);
   const SparsePlan plan = read.plan();
@@ -258,7 +293,8 @@ TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
     const std::string message = refused(change);
     EXPECT_NE(message.find(says), message.npos) << message;
   };
-  expect("blk.2.inputs", [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.2.inputs"; }); });
+  expect("blk.2.inputs",
+         [](ModelFile& f) { std::erase_if(f.tensors, [](const Tensor& t) { return t.name == "blk.2.inputs"; }); });
   expect("expected 12 values of f32, the file has 8", [](ModelFile& f) {
     for (Tensor& t : f.tensors)
       if (t.name == "blk.2.inputs") t.shape = {2, 4}, t.data = t.data.first(32);
@@ -268,7 +304,9 @@ TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
     for (Tensor& t : f.tensors)
       if (t.name == "blk.2.inputs") t.data = std::as_bytes(std::span(bad));
   });
-  expect("unknown predictor 'dogs'", [](ModelFile& f) { f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"dogs", "griffin", "teal"})); });
+  expect("unknown predictor 'dogs'", [](ModelFile& f) {
+    f.meta.set("hunch.mlp.kind", MetaArray(std::vector<std::string>{"dogs", "griffin", "teal"}));
+  });
 }
 
 TEST_F(SidecarTest, IsRefusedByLayersOfExperts) {
@@ -294,7 +332,8 @@ TEST_F(SidecarTest, TealAndChosenHeadsExcludeEachOther) {
   ModelConfig config;
   config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.n_kv_head = 4;
   sidecar_.base.fingerprint = tensor_fingerprint(model);
-  const auto layer = std::ranges::find_if(sidecar_.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
+  const auto layer =
+      std::ranges::find_if(sidecar_.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
   ASSERT_NE(layer, sidecar_.layers.end());
   check_sidecar(sidecar_, model, config);
   layer->method = SmoothMethod::kTeal;

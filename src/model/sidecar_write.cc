@@ -37,7 +37,8 @@ class Tensors {
  private:
   void add(std::string name, DType dtype, std::vector<uint64_t> shape, std::vector<std::byte> bytes) {
     auto data = std::make_shared<std::vector<std::byte>>(std::move(bytes));
-    tensors_.push_back({std::move(name), dtype, std::move(shape), [data] { return std::span<const std::byte>(*data); }});
+    tensors_.push_back(
+        {std::move(name), dtype, std::move(shape), [data] { return std::span<const std::byte>(*data); }});
   }
   std::vector<TensorToWrite> tensors_;
 };

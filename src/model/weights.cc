@@ -19,7 +19,8 @@ class Loader {
 
   ModelWeights load() {
     w_.token_embd = matrix("token_embd.weight", c_.n_vocab, c_.n_embd_word);
-    if (c_.position == PositionKind::kLearned) w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
+    if (c_.position == PositionKind::kLearned)
+      w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
     w_.embd_norm = norm("token_embd_norm", c_.n_embd, false);
     w_.proj_in = linear("embd_proj_in", c_.n_embd, c_.n_embd_word, c_.n_embd_word != c_.n_embd);
@@ -42,9 +43,12 @@ class Loader {
     std::vector<uint64_t> found = t.shape;
     while (found.size() > expected.size() && found.front() == 1) found.erase(found.begin());
     if (found != expected)
-      fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "), fmt::join(t.shape, ", "));
+      fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
+           fmt::join(t.shape, ", "));
     if (!info(t.dtype).computes)
-      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; f32, f16, bf16, q8_0, q4_0, q4_k, q5_k and q6_k work", t.name, name_of(t.dtype));
+      fail(ErrorKind::kUnsupported,
+           "tensor '{}' is {}, which hunch does not compute with; f32, f16, bf16, q8_0, q4_0, q4_k, q5_k and q6_k work",
+           t.name, name_of(t.dtype));
   }
 
   WeightView matrix(const std::string& name, size_t rows, size_t cols) {
@@ -83,7 +87,8 @@ class Loader {
     Vector table(c_.n_ctx_train * c_.n_embd, 0.0f);
     for (size_t pos = 0; pos < c_.n_ctx_train; ++pos)
       for (size_t i = 0; i < half; ++i) {
-        const double angle = double(pos + c_.position_offset) * std::exp(-std::log(10000.0) * double(i) / double(half - 1));
+        const double angle =
+            double(pos + c_.position_offset) * std::exp(-std::log(10000.0) * double(i) / double(half - 1));
         table[pos * c_.n_embd + i] = float(std::sin(angle));
         table[pos * c_.n_embd + half + i] = float(std::cos(angle));
       }
@@ -172,7 +177,8 @@ class Loader {
           for (size_t k = 0; k < tile; ++k) turned[k * W.rows + r] = decoded[k];
         }
         for (size_t k = 0; k < tile; ++k)
-          codec(DType::kQ8_0).encode(&turned[k * W.rows], out + (block * tile + k) * row_bytes(DType::kQ8_0, W.rows), W.rows);
+          codec(DType::kQ8_0)
+              .encode(&turned[k * W.rows], out + (block * tile + k) * row_bytes(DType::kQ8_0, W.rows), W.rows);
       }
     });
   }
@@ -242,7 +248,8 @@ class Loader {
 
 }  // namespace
 
-ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, ThreadPool& pool) {
+ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
+                          ThreadPool& pool) {
   return Loader(file, config, options, pool).load();
 }
 
@@ -250,7 +257,9 @@ size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, cons
   if (!is_relu_family(config.activation)) return 0;
   size_t bytes = 0;
   for (const Tensor& t : file.tensors) {
-    if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") || t.name.ends_with("_down_t.weight")) continue;
+    if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") ||
+        t.name.ends_with("_down_t.weight"))
+      continue;
     const bool plain = is_plain(t.dtype);
     if (plain) bytes += t.data.size();
     if (!plain && options.reblock_down) bytes += t.n_elems() / 32 * info(DType::kQ8_0).block_bytes;

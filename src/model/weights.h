@@ -25,9 +25,9 @@ struct Linear {
 
 struct MlpWeights {
   size_t n_ff = 0;
-  Linear up;    // [n_ff, n_embd]
-  Linear gate;  // [n_ff, n_embd], gated models
-  Linear down;  // [n_embd, n_ff] as in the file; only the bias where W_down_t is set
+  Linear up;            // [n_ff, n_embd]
+  Linear gate;          // [n_ff, n_embd], gated models
+  Linear down;          // [n_embd, n_ff] as in the file; only the bias where W_down_t is set
   WeightView W_down_t;  // [n_ff, n_embd] neuron-major: row k is what neuron k adds to the stream
 };
 
@@ -35,12 +35,12 @@ struct LayerWeights {
   NormWeights attn_norm, ffn_norm;            // ffn_norm empty: the MLP reads what attention reads
   NormWeights post_attn_norm, post_ffn_norm;  // on the branch, before the residual addition (Gemma-2)
   Linear q, k, v, o;
-  NormWeights q_norm, k_norm;                 // [d_head], or [n_head * d_head] per head or over all heads
-  MlpWeights mlp;                             // dense layers
-  Linear router;                              // [n_expert, n_embd]
+  NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
+  MlpWeights mlp;              // dense layers
+  Linear router;               // [n_expert, n_embd]
   std::vector<MlpWeights> experts;
   MlpWeights shared_expert;
-  Linear shared_gate;                         // [1, n_embd]: sigmoid scales the shared expert
+  Linear shared_gate;  // [1, n_embd]: sigmoid scales the shared expert
 };
 
 // What is done with a down projection whose ReLU zeros could be skipped if it were neuron-major.
@@ -52,16 +52,16 @@ enum class DownLayout : uint8_t {
 };
 
 struct ModelWeights {
-  WeightView token_embd;           // [n_vocab, n_embd_word]
-  Vector position_embd;            // [n_ctx_train * n_embd] learned or sinusoidal
+  WeightView token_embd;  // [n_vocab, n_embd_word]
+  Vector position_embd;   // [n_ctx_train * n_embd] learned or sinusoidal
   NormWeights embd_norm, output_norm;
-  Linear proj_in, proj_out;        // OPT-350m
-  Linear output;                   // [n_vocab, n_embd_word]; the token embedding where tied
+  Linear proj_in, proj_out;  // OPT-350m
+  Linear output;             // [n_vocab, n_embd_word]; the token embedding where tied
   std::vector<LayerWeights> layers;
   DownLayout down_layout = DownLayout::kNone;
   std::vector<AlignedBuffer> arenas;  // transposed and re-blocked weights
   size_t n_params = 0;
-  size_t bytes = 0;                // of all tensors in the file
+  size_t bytes = 0;  // of all tensors in the file
 };
 
 struct WeightOptions {
@@ -71,7 +71,8 @@ struct WeightOptions {
 // Finds every tensor by its GGUF name and checks its shape against the config; transposes and
 // re-blocks in parallel. Views live as long as `file`'s owners. Throws Error{kNotFound | kFormat |
 // kUnsupported | kMemory} naming tensor, expected and found.
-ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, ThreadPool& pool);
+ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
+                          ThreadPool& pool);
 
 // Bytes that load_weights will allocate beside the file.
 size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options);

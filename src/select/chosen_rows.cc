@@ -9,7 +9,8 @@ namespace hunch {
 namespace {
 
 void check(const ChosenRows& rows, const WeightView& W, size_t n_tokens) {
-  HUNCH_CHECK(rows.own.size() == n_tokens && rows.any && rows.any->n_total() == W.rows, "rows of {} tokens for {}", rows.own.size(), n_tokens);
+  HUNCH_CHECK(rows.own.size() == n_tokens && rows.any && rows.any->n_total() == W.rows, "rows of {} tokens for {}",
+              rows.own.size(), n_tokens);
   HUNCH_CHECK(rows.path == RowPath::kAll || !rows.any->is_all(), "all rows are not gathered");
 }
 
@@ -50,8 +51,8 @@ size_t ChosenRows::n_read() const {
   return n;
 }
 
-void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows, MatView<const float> X, MatView<float> Y,
-                RowScratch& scratch) {
+void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> X, MatView<float> Y, RowScratch& scratch) {
   check(rows, W, X.rows);
   if (rows.path == RowPath::kAll) {
     const MatmulTask task{W, bias, Y};
@@ -64,7 +65,8 @@ void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bi
     const std::span<float> y = Y.row(t);
     std::ranges::fill(y, 0.0f);
     const std::span<const uint32_t> ids = rows.own[t].rows();
-    for (size_t k = 0; k < ids.size(); ++k) y[ids[k]] = from[position ? position[ids[k]] : k] + (bias.empty() ? 0.0f : bias[ids[k]]);
+    for (size_t k = 0; k < ids.size(); ++k)
+      y[ids[k]] = from[position ? position[ids[k]] : k] + (bias.empty() ? 0.0f : bias[ids[k]]);
   };
   if (rows.path == RowPath::kOwn) {
     float* dots = scratch.compact.get<float>(W.rows).data();
@@ -83,8 +85,8 @@ void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bi
   for_each_token(pool, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position); });
 }
 
-void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows, MatView<const float> A, MatView<float> Y,
-                RowScratch& scratch) {
+void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> A, MatView<float> Y, RowScratch& scratch) {
   check(rows, W, A.rows);
   if (rows.path == RowPath::kAll) return matmul_transposed(pool, A, W, bias, Y, scratch.matmul);
   for (size_t t = 0; t < Y.rows; ++t) {

@@ -36,13 +36,14 @@ struct RowScratch {
 // depend on what its companions need.
 //
 //   W [n, n_in]   bias [n] or empty   X [n_tokens, n_in]   Y [n_tokens, n], written; may not overlap X
-void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows, MatView<const float> X, MatView<float> Y,
-                RowScratch& scratch);
+void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> X, MatView<float> Y, RowScratch& scratch);
 
 // Y[t, :] = sum of A[t, i] * W[i, :] over the rows i of own[t] + bias.
 //
-//   W [n, n_out]   bias [n_out] or empty   A [n_tokens, n], 0 outside of own[t]   Y [n_tokens, n_out], written; may not overlap A
-void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows, MatView<const float> A, MatView<float> Y,
-                RowScratch& scratch);
+//   W [n, n_out]   bias [n_out] or empty   A [n_tokens, n], 0 outside of own[t]   Y [n_tokens, n_out], written; may not
+//   overlap A
+void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> A, MatView<float> Y, RowScratch& scratch);
 
 }  // namespace hunch

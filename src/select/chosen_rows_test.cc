@@ -25,7 +25,8 @@ std::vector<float> values(size_t n, uint32_t seed) {
 struct Weights {
   std::vector<std::byte> bytes;
   WeightView view;
-  Weights(DType dtype, size_t rows, size_t cols) : bytes(rows * row_bytes(dtype, cols)), view{dtype, bytes.data(), rows, cols, row_bytes(dtype, cols)} {
+  Weights(DType dtype, size_t rows, size_t cols)
+      : bytes(rows * row_bytes(dtype, cols)), view{dtype, bytes.data(), rows, cols, row_bytes(dtype, cols)} {
     const std::vector<float> x = values(rows * cols, 4);
     for (size_t r = 0; r < rows; ++r) codec(dtype).encode(&x[r * cols], bytes.data() + r * view.row_stride_bytes, cols);
   }
@@ -59,11 +60,14 @@ void expect_products(ThreadPool& pool, DType dtype, size_t n_tokens, size_t ever
   RowScratch scratch;
   for (const RowPath path : {RowPath::kOwn, RowPath::kUnion, RowPath::kAll})
     for (const bool biased : {false, true}) {
-      SCOPED_TRACE(std::string(name_of(path)) + ", " + std::string(name_of(dtype)) + ", tokens " + std::to_string(n_tokens) + ", one row of " + std::to_string(every));
+      SCOPED_TRACE(std::string(name_of(path)) + ", " + std::string(name_of(dtype)) + ", tokens " +
+                   std::to_string(n_tokens) + ", one row of " + std::to_string(every));
       const ChosenRows rows{own, &any, path};
       std::vector<float> y(n_tokens * kRows, 777.0f), z(n_tokens * kCols, 777.0f);
-      dot_chosen(pool, W.view, biased ? std::span<const float>(bias) : std::span<const float>(), rows, {x.data(), n_tokens, kCols}, {y.data(), n_tokens, kRows}, scratch);
-      add_chosen(pool, W.view, biased ? std::span<const float>(out_bias) : std::span<const float>(), rows, {a.data(), n_tokens, kRows}, {z.data(), n_tokens, kCols}, scratch);
+      dot_chosen(pool, W.view, biased ? std::span<const float>(bias) : std::span<const float>(), rows,
+                 {x.data(), n_tokens, kCols}, {y.data(), n_tokens, kRows}, scratch);
+      add_chosen(pool, W.view, biased ? std::span<const float>(out_bias) : std::span<const float>(), rows,
+                 {a.data(), n_tokens, kRows}, {z.data(), n_tokens, kCols}, scratch);
       for (size_t t = 0; t < n_tokens; ++t) {
         std::vector<uint32_t> ids(kRows);
         for (uint32_t i = 0; i < kRows; ++i) ids[i] = i;
@@ -106,7 +110,8 @@ TEST(RowCosts, TheCheapestPathIsChosen) {
   const RowCosts costs{.own_call = 1, .own_row = 1, .own_first = 0, .union_call = 3, .union_row = 2, .all = 83};
   EXPECT_DOUBLE_EQ(costs.union_break_even(100), 0.4);
   EXPECT_NEAR(costs.own_break_even(100, 3), 80.0 / 300, 1e-3);
-  EXPECT_DOUBLE_EQ((RowCosts{.own_call = 1, .own_row = 2, .own_first = 5}.seconds(RowPath::kOwn, 3, 20, 10)), 3 + 40 + 50);
+  EXPECT_DOUBLE_EQ((RowCosts{.own_call = 1, .own_row = 2, .own_first = 5}.seconds(RowPath::kOwn, 3, 20, 10)),
+                   3 + 40 + 50);
   // Two tokens of half of the rows each need three quarters.
   EXPECT_NEAR((RowCosts{.own_first = 1, .all = 75}.own_break_even(100, 2)), 0.5, 1e-3);
   const auto choose = [&](std::vector<Selection> own) {
@@ -119,9 +124,9 @@ TEST(RowCosts, TheCheapestPathIsChosen) {
     for (uint32_t i = 0; i < n; ++i) ids[i] = from + i;
     return Selection::of(ids, 100);
   };
-  EXPECT_EQ(choose({first(0, 10), first(10, 10), first(20, 10)}), RowPath::kOwn);   // 33, against 63 and 83
-  EXPECT_EQ(choose({first(0, 25), first(0, 25), first(0, 25)}), RowPath::kUnion);   // 53, against 78 and 83
-  EXPECT_EQ(choose({first(0, 30), first(30, 30), first(60, 30)}), RowPath::kAll);   // 83, against 93 and 183
+  EXPECT_EQ(choose({first(0, 10), first(10, 10), first(20, 10)}), RowPath::kOwn);  // 33, against 63 and 83
+  EXPECT_EQ(choose({first(0, 25), first(0, 25), first(0, 25)}), RowPath::kUnion);  // 53, against 78 and 83
+  EXPECT_EQ(choose({first(0, 30), first(30, 30), first(60, 30)}), RowPath::kAll);  // 83, against 93 and 183
   EXPECT_EQ(choose({Selection::all(100), first(0, 1), first(0, 1)}), RowPath::kAll);
   // Where nothing is cheaper than all rows, and where gathering costs nothing.
   EXPECT_EQ(RowCosts().union_break_even(100), 0);

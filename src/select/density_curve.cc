@@ -28,8 +28,7 @@ DensityCurve lower_hull(DensityCurve curve) {
     // A sparser point that loses no more makes the denser ones pointless.
     while (!hull.empty() && p.loss <= hull.back().loss) hull.pop_back();
     hull.push_back(p);
-    while (hull.size() >= 3 && price(hull, hull.size() - 3) >= price(hull, hull.size() - 2))
-      hull.erase(hull.end() - 2);
+    while (hull.size() >= 3 && price(hull, hull.size() - 3) >= price(hull, hull.size() - 2)) hull.erase(hull.end() - 2);
   }
   return hull;
 }

@@ -20,7 +20,8 @@ double density_of(std::span<const DensityCurve> curves, const std::vector<size_t
 }
 
 TEST(DensityCurve, HullDropsWhatAMixtureBeats) {
-  const DensityCurve hull = lower_hull(curve({{1, 0}, {0.8f, 5}, {0.5f, 1}, {0.4f, 3}, {0.3f, 4}, {0.1f, 20}, {0.05f, NAN}}));
+  const DensityCurve hull =
+      lower_hull(curve({{1, 0}, {0.8f, 5}, {0.5f, 1}, {0.4f, 3}, {0.3f, 4}, {0.1f, 20}, {0.05f, NAN}}));
   std::vector<float> densities;
   for (const CurvePoint& p : hull) densities.push_back(p.density);
   EXPECT_EQ(densities, (std::vector<float>{1, 0.5f, 0.3f, 0.1f}));

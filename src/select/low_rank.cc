@@ -11,9 +11,7 @@ LowRankPredictor::LowRankPredictor(LowRankWeights weights) : w_(std::move(weight
               w_.W_in.rows, w_.W_in.cols, w_.W_out.rows, w_.W_out.cols, w_.bias.size());
 }
 
-size_t LowRankPredictor::bytes() const {
-  return w_.W_in.bytes() + w_.W_out.bytes() + w_.bias.size() * sizeof(float);
-}
+size_t LowRankPredictor::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + w_.bias.size() * sizeof(float); }
 
 void LowRankPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
                              PredictorScratch& scratch) const {

@@ -28,7 +28,8 @@ class NeuronPredictor {
   //
   //   X       [n_tokens, n_in]
   //   scores  [n_tokens, n_ff]  written; may not overlap X
-  virtual void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const = 0;
+  virtual void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
+                     PredictorScratch& scratch) const = 0;
 
   virtual std::string_view kind() const = 0;  // "lowrank", "hot", ...
   virtual size_t n_in() const = 0;

@@ -5,8 +5,8 @@
 
 #include "base/codec.h"
 #include "kernels/each_target.h"
-#include "select/hot_set.h"
 #include "kernels/sign_bits.h"
+#include "select/hot_set.h"
 #include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
@@ -60,7 +60,8 @@ TEST(LowRankPredictor, MatchesItsFormula) {
   ThreadPool pool(2);
   PredictorScratch scratch;
   for (bool relu : {false, true}) {
-    const LowRankPredictor predictor({weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kFf, kRank}), bias, relu});
+    const LowRankPredictor predictor(
+        {weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kFf, kRank}), bias, relu});
     std::vector<float> scores(3 * kFf);
     predictor.score(pool, {x.data(), 3, kIn}, {scores.data(), 3, kFf}, scratch);
     for (size_t t = 0; t < 3; ++t)
@@ -97,7 +98,8 @@ TEST(SignPredictor, CountsSignsThatDiffer) {
   for (auto* v : {&W, &X, &slope, &bias})
     for (float& x : *v) x = normal(rng);
   std::vector<uint64_t> planes(kFf * sign_words(kIn));
-  for (size_t k = 0; k < kFf; ++k) pack_signs(std::span(W).subspan(k * kIn, kIn), std::span(planes).subspan(k * sign_words(kIn), sign_words(kIn)));
+  for (size_t k = 0; k < kFf; ++k)
+    pack_signs(std::span(W).subspan(k * kIn, kIn), std::span(planes).subspan(k * sign_words(kIn), sign_words(kIn)));
   const SignPredictor predictor({planes.data(), kFf, kIn, slope, bias});
   ThreadPool pool(2);
   PredictorScratch scratch;

@@ -15,7 +15,8 @@ struct Tokens {
     std::mt19937 rng(seed);
     std::normal_distribution<float> normal;
     for (size_t t = 0; t < rows; ++t)
-      for (size_t j = 0; j < cols; ++j) values[t * cols + j] = normal(rng) * float(t + 1);  // norms differ between tokens
+      for (size_t j = 0; j < cols; ++j)
+        values[t * cols + j] = normal(rng) * float(t + 1);  // norms differ between tokens
   }
   MatView<const float> view() const { return {values.data(), rows, cols}; }
   size_t rows, cols;

@@ -80,7 +80,8 @@ RowPath fastest(const RowCosts& costs, std::span<const Selection> own, const Sel
   for (const Selection& rows : own) n_own += rows.size();
   RowPath best = RowPath::kAll;
   for (const RowPath path : {RowPath::kUnion, RowPath::kOwn})
-    if (costs.seconds(path, own.size(), n_own, any.size()) < costs.seconds(best, own.size(), n_own, any.size())) best = path;
+    if (costs.seconds(path, own.size(), n_own, any.size()) < costs.seconds(best, own.size(), n_own, any.size()))
+      best = path;
   return best;
 }
 
@@ -107,7 +108,10 @@ RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const
     p.own = random_rows(n, n_tokens, i == kUnionSmall || i == kOwnSmall ? 0.2 : 0.6);
     if (i == kOwnShared) std::fill(p.own.begin() + 1, p.own.end(), p.own[0]);
     select_union(p.own, p.any);
-    p.rows = {p.own, &p.any, i == kDense || p.any.is_all() ? RowPath::kAll : i < kOwnSmall ? RowPath::kUnion : RowPath::kOwn};
+    p.rows = {p.own, &p.any,
+              i == kDense || p.any.is_all() ? RowPath::kAll
+              : i < kOwnSmall               ? RowPath::kUnion
+                                            : RowPath::kOwn};
     p.seconds = INFINITY;
     for (const Selection& rows : p.own) n_own[i] += double(rows.size());
     n_union[i] = double(p.any.size());
@@ -129,14 +133,21 @@ RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const
       p.seconds = std::min(p.seconds, timer.seconds());
     }
 
-  const Line together(n_union[kUnionSmall], points[kUnionSmall].seconds, n_union[kUnionLarge], points[kUnionLarge].seconds);
+  const Line together(n_union[kUnionSmall], points[kUnionSmall].seconds, n_union[kUnionLarge],
+                      points[kUnionLarge].seconds);
   // What the shared rows saved they saved by being fewer to read from memory.
   const double fewer = n_union[kOwnLarge] - n_union[kOwnShared];
-  const double seconds = points[kOwnLarge].seconds - points[kOwnShared].seconds * n_own[kOwnLarge] / std::max(1.0, n_own[kOwnShared]);
+  const double seconds =
+      points[kOwnLarge].seconds - points[kOwnShared].seconds * n_own[kOwnLarge] / std::max(1.0, n_own[kOwnShared]);
   const double first = fewer > 0 ? std::max(0.0, seconds / fewer) : 0.0;
   const Line alone(n_own[kOwnSmall], points[kOwnSmall].seconds - first * n_union[kOwnSmall], n_own[kOwnLarge],
                    points[kOwnLarge].seconds - first * n_union[kOwnLarge]);
-  return {alone.call / double(n_tokens), alone.row, first, together.call, together.row, points[kDense].seconds * double(n_all) / double(n)};
+  return {alone.call / double(n_tokens),
+          alone.row,
+          first,
+          together.call,
+          together.row,
+          points[kDense].seconds * double(n_all) / double(n)};
 }
 
 }  // namespace hunch

@@ -6,15 +6,14 @@
 namespace hunch {
 
 SignPredictor::SignPredictor(SignWeights weights) : w_(std::move(weights)) {
-  HUNCH_CHECK(w_.planes && w_.slope.size() == w_.n_ff && w_.bias.size() == w_.n_ff, "{} slopes and {} biases for {} neurons", w_.slope.size(),
-              w_.bias.size(), w_.n_ff);
+  HUNCH_CHECK(w_.planes && w_.slope.size() == w_.n_ff && w_.bias.size() == w_.n_ff,
+              "{} slopes and {} biases for {} neurons", w_.slope.size(), w_.bias.size(), w_.n_ff);
 }
 
-size_t SignPredictor::bytes() const {
-  return w_.n_ff * (sign_words(w_.n_in) * sizeof(uint64_t) + 2 * sizeof(float));
-}
+size_t SignPredictor::bytes() const { return w_.n_ff * (sign_words(w_.n_in) * sizeof(uint64_t) + 2 * sizeof(float)); }
 
-void SignPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const {
+void SignPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
+                          PredictorScratch& scratch) const {
   HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
   const size_t n_words = sign_words(w_.n_in);
   const std::span<uint64_t> bits = scratch.hidden.get<uint64_t>(X.rows * n_words);

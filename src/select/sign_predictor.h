@@ -13,8 +13,8 @@ struct SignWeights {
 };
 
 // score = bias - slope * d, d the number of inputs whose sign differs from the weight's. SparseInfer (Shin et al.
-// 2024, arXiv:2411.12692) compares d with the number that agree, the same for all neurons; here the scale of each neuron is
-// fitted (compress/sign_fit.h), since biases, and inputs that are always of one sign, shift d.
+// 2024, arXiv:2411.12692) compares d with the number that agree, the same for all neurons; here the scale of each
+// neuron is fitted (compress/sign_fit.h), since biases, and inputs that are always of one sign, shift d.
 class SignPredictor : public NeuronPredictor {
  public:
   // The planes must outlive the predictor. Sizes are checked: HUNCH_CHECK.

@@ -11,9 +11,7 @@
 namespace hunch {
 namespace {
 
-std::vector<uint32_t> rows_of(const Selection& selection) {
-  return {selection.rows().begin(), selection.rows().end()};
-}
+std::vector<uint32_t> rows_of(const Selection& selection) { return {selection.rows().begin(), selection.rows().end()}; }
 
 // By a stable sort on magnitude.
 std::vector<uint32_t> plain(std::span<const float> score, size_t k) {
@@ -35,9 +33,9 @@ TEST(SelectTopK, MatchesASortForRandomScoresAndMassiveTies) {
       std::normal_distribution<float> normal;
       for (float& s : score) {
         s = normal(rng);
-        if (kind == 1) s = std::round(s);              // many ties
-        if (kind == 2) s = std::max(s, 0.0f);          // half are zero, as after ReLU
-        if (kind == 3) s = 1 + s * 1e-6f;              // differ in the last bits only
+        if (kind == 1) s = std::round(s);      // many ties
+        if (kind == 2) s = std::max(s, 0.0f);  // half are zero, as after ReLU
+        if (kind == 3) s = 1 + s * 1e-6f;      // differ in the last bits only
       }
       for (size_t k : {size_t{0}, size_t{1}, n / 10, n / 2, n - 1}) {
         if (k >= n) continue;

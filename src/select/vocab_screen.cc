@@ -11,15 +11,16 @@ namespace hunch {
 
 VocabScreen::VocabScreen(ScreenWeights weights) : w_(std::move(weights)) {
   HUNCH_CHECK(w_.W_in.rows == w_.W_out.cols && w_.outside.size() == n_vocab() && w_.inside.size() == n_vocab(),
-              "[{}, {}] and [{}, {}] with {} and {} deviations", w_.W_in.rows, w_.W_in.cols, w_.W_out.rows, w_.W_out.cols, w_.outside.size(),
-              w_.inside.size());
+              "[{}, {}] and [{}, {}] with {} and {} deviations", w_.W_in.rows, w_.W_in.cols, w_.W_out.rows,
+              w_.W_out.cols, w_.outside.size(), w_.inside.size());
 }
 
 size_t VocabScreen::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + 2 * n_vocab() * sizeof(float); }
 
-VocabScreen::Norms VocabScreen::project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
-                                        ScreenScratch& scratch) const {
-  HUNCH_CHECK(x.size() == n_in() && logits.size() == n_vocab(), "{} inputs, {} logits for [{}, {}]", x.size(), logits.size(), n_vocab(), n_in());
+VocabScreen::Norms VocabScreen::project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias,
+                                        std::span<float> logits, ScreenScratch& scratch) const {
+  HUNCH_CHECK(x.size() == n_in() && logits.size() == n_vocab(), "{} inputs, {} logits for [{}, {}]", x.size(),
+              logits.size(), n_vocab(), n_in());
   const MatView<float> hidden(scratch.hidden.get<float>(rank()).data(), 1, rank());
   const MatmulTask in{w_.W_in, {}, hidden};
   matmul(pool, {x.data(), 1, x.size()}, {&in, 1}, scratch.matmul);
@@ -29,8 +30,8 @@ VocabScreen::Norms VocabScreen::project(ThreadPool& pool, std::span<const float>
   return {std::sqrt(std::max(dot(x, x) - inside, 0.0f)), std::sqrt(inside)};
 }
 
-void VocabScreen::guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, Selection& shortlist,
-                        ScreenScratch& scratch) const {
+void VocabScreen::guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias,
+                        std::span<float> logits, Selection& shortlist, ScreenScratch& scratch) const {
   const Norms norms = project(pool, x, bias, logits, scratch);
   const Norms reach{w_.margin * norms.outside, w_.margin * norms.inside};
   // Lanes of their own, so that the loop is a SIMD one.

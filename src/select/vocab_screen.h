@@ -24,9 +24,9 @@ struct ScreenScratch {
   MatmulScratch matmul;
 };
 
-// guess = W_out W_in x. Its error in row i is taken for at most b_i = margin * (outside_i * |x outside| + inside_i * |W_in x|).
-// Whatever row has the largest exact logit is then among those with guess_i + b_i >= max_j (guess_j - b_j): the shortlist.
-// Views only; immutable.
+// guess = W_out W_in x. Its error in row i is taken for at most b_i = margin * (outside_i * |x outside| + inside_i *
+// |W_in x|). Whatever row has the largest exact logit is then among those with guess_i + b_i >= max_j (guess_j - b_j):
+// the shortlist. Views only; immutable.
 class VocabScreen {
  public:
   // The matrices must outlive the screen. Shapes are checked: HUNCH_CHECK.
@@ -38,14 +38,15 @@ class VocabScreen {
   //   x       [n_in]
   //   bias    [n_vocab] of the output projection, or empty
   //   logits  [n_vocab] written
-  void guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, Selection& shortlist,
-             ScreenScratch& scratch) const;
+  void guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
+             Selection& shortlist, ScreenScratch& scratch) const;
 
   // The guesses alone, without bias, and the norms of the input's two parts.
   struct Norms {
     float outside, inside;
   };
-  Norms project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits, ScreenScratch& scratch) const;
+  Norms project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
+                ScreenScratch& scratch) const;
   // Deviation of row i's error for an input of these norms.
   float deviation(size_t i, Norms norms) const { return w_.outside[i] * norms.outside + w_.inside[i] * norms.inside; }
 

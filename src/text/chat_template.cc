@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "text/jinja/render.h"
+#include "jinja/render.h"
 
 namespace hunch {
 namespace {

@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/test_paths.h"
+#include "jinja/render.h"
 #include "text/chat_template.h"
-#include "text/jinja/render.h"
 
 namespace hunch {
 namespace {
@@ -20,9 +20,9 @@ using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 TEST(SharedTemplates, RenderEveryCaseAsExpected) {
-  const auto shared = shared_dir();
+  const auto shared = shared_path("templates/cases.json");
   if (!shared) GTEST_SKIP() << "templates/cases.json of the shared data is not here";
-  const Json data = Json::parse(read_file(*shared / "templates/cases.json"));
+  const Json data = Json::parse(read_file(*shared));
   // The one template whose model has special tokens beyond BOS and EOS.
   const Json gigachat = {{"bos_token", "<s>"},
                          {"additional_special_tokens", {"<|role_sep|>", "<|message_sep|>", "[", "]"}}};
@@ -106,12 +106,12 @@ Json ask_python(const Json& requests) {
 }
 
 TEST(SharedTemplates, RenderAsPythonDoes) {
-  const auto shared = shared_dir();
+  const auto shared = shared_path("templates/jinja");
   if (!shared) GTEST_SKIP() << "templates/jinja of the shared data is not here";
   setenv("TZ", "UTC0", 1);  // the script's clock stands still in UTC
   tzset();
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(*shared / "templates/jinja")) {
+  for (const auto& entry : fs::directory_iterator(*shared)) {
     if (entry.path().extension() == ".jinja") files.push_back(entry.path());
   }
   ASSERT_FALSE(files.empty());

@@ -21,9 +21,9 @@ using Json = nlohmann::json;
 constexpr EncodeOptions kPlain{.add_special = false, .parse_special = false};
 
 #define NEED_SHARED(dir)                                                \
-  const auto shared_ = shared_dir();                                    \
+  const auto shared_ = shared_path("tokenizers");                       \
   if (!shared_) GTEST_SKIP() << "no shared data: published tokenizers"; \
-  const fs::path dir = *shared_ / "tokenizers"
+  const fs::path dir = *shared_
 
 Tokenizer from_folder(const fs::path& folder, const std::string& model_type, const std::string& config = "") {
   return Tokenizer(*tokenizer_spec_from_hf_folder(folder, model_type, config));

@@ -17,10 +17,7 @@ namespace fs = std::filesystem;
 constexpr EncodeOptions kPlain{.add_special = false, .parse_special = false};
 
 std::optional<fs::path> vocab_path(const std::string& name) {
-  const auto shared = shared_dir();
-  if (!shared) return std::nullopt;
-  const fs::path path = *shared / "tokenizers" / "ggml-vocab" / ("ggml-vocab-" + name + ".gguf");
-  return fs::exists(path) ? std::optional(path) : std::nullopt;
+  return shared_path("tokenizers/ggml-vocab/ggml-vocab-" + name + ".gguf");
 }
 
 std::vector<std::string> split_inputs(const std::string& text) {

@@ -13,10 +13,10 @@ GOLDEN = os.path.join(SOURCE, "tests", "data", "golden")
 MERGES = ["t h", "Ġ a", "h e", "i n", "th e", "Ġ the", "e r", "o n"]
 
 
-def shared():
-    """The shared data folder, or None."""
-    path = os.environ.get("HUNCH_SHARED", os.path.join(SOURCE, "..", "shared"))
-    return path if os.path.isdir(path) else None
+def shared(relative):
+    """A file or folder of the shared data, or None where it is not here."""
+    path = os.path.join(os.environ.get("HUNCH_SHARED", os.path.join(SOURCE, "..", "shared")), relative)
+    return path if os.path.exists(path) else None
 
 
 def byte_alphabet():

@@ -101,9 +101,9 @@ class Run(CliTest):
 
 class PublishedText(CliTest):
     def setUp(self):
-        if not shared():
+        if not shared("models/stories260K"):
             self.skipTest("no shared data: the published greedy text of stories260K is not checked")
-        self.folder = os.path.join(shared(), "models", "stories260K")
+        self.folder = shared("models/stories260K")
 
     def test_stories_are_told_exactly(self):
         with open(os.path.join(self.folder, "expected_greedy_200.txt"), encoding="utf-8") as f:
@@ -191,9 +191,9 @@ class LookInside(CliTest):
         self.assertEqual(render("--variables", variables, "--flavor", "llama.cpp"), "a\nHi!")
 
     def test_published_templates_as_llama_cpp_renders_them(self):
-        if not shared():
+        if not shared("templates/cases.json"):
             self.skipTest("no shared data: templates/cases.json is not rendered through the command line")
-        with open(os.path.join(shared(), "templates", "cases.json"), encoding="utf-8") as f:
+        with open(shared("templates/cases.json"), encoding="utf-8") as f:
             data = json.load(f)
         self.assertTrue(data["add_generation_prompt"])
         messages = self.write("messages.json", json.dumps(data["messages"]))

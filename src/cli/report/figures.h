@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/trace.h"
+#include "measure/trace.h"
 
 namespace hunch::cli {
 

@@ -24,7 +24,8 @@ ModelConfig config_gemma2(const ModelFile& file) {
   if (c.windows.empty()) c.windows.assign(c.n_layer, 4096);  // early files have no key for it
   for (size_t layer = 1; layer < c.windows.size(); layer += 2) c.windows[layer] = 0;
   // The file of Gemma-2 27B has no key for its scale, 1 / sqrt(n_embd / n_head); the others use d_head.
-  if (!file.meta.has("gemma2.attention.scale") && c.n_layer == 46) c.attn_scale = float(std::sqrt(double(c.n_head) / double(c.n_embd)));
+  if (!file.meta.has("gemma2.attention.scale") && c.n_layer == 46)
+    c.attn_scale = float(std::sqrt(double(c.n_head) / double(c.n_embd)));
   return c;
 }
 
@@ -33,15 +34,18 @@ void import_gemma(HfImport& hf) {
   import_llama_like_ends(hf, kTensors);
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     import_llama_like_attention(hf, layer, sizes, kTensors);
-    import_norm(hf, fmt::format("layers.{}.post_attention_layernorm", layer), fmt::format("blk.{}.ffn_norm", layer), kTensors);
+    import_norm(hf, fmt::format("layers.{}.post_attention_layernorm", layer), fmt::format("blk.{}.ffn_norm", layer),
+                kTensors);
     import_llama_like_mlp(hf, layer);
   }
 }
 
 void import_gemma2(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "gelu_pytorch_tanh");
-  if (hf.has_config("attn_logit_softcapping")) hf.set_float("attn_logit_softcapping", hf.config_float({"attn_logit_softcapping"}));
-  if (hf.has_config("final_logit_softcapping")) hf.set_float("final_logit_softcapping", hf.config_float({"final_logit_softcapping"}));
+  if (hf.has_config("attn_logit_softcapping"))
+    hf.set_float("attn_logit_softcapping", hf.config_float({"attn_logit_softcapping"}));
+  if (hf.has_config("final_logit_softcapping"))
+    hf.set_float("final_logit_softcapping", hf.config_float({"final_logit_softcapping"}));
   hf.set_float("attention.scale", 1 / std::sqrt(hf.config_float({"query_pre_attn_scalar"}, double(sizes.d_head))));
   import_llama_like_ends(hf, kTensors);
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {

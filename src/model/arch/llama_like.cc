@@ -56,7 +56,8 @@ void import_llama_like_ends(HfImport& hf, const LlamaLikeTensors& options) {
   }
 }
 
-void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSizes& sizes, const LlamaLikeTensors& options) {
+void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSizes& sizes,
+                                 const LlamaLikeTensors& options) {
   const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
   if (hf.has(from + "input_layernorm.weight")) import_norm(hf, from + "input_layernorm", to + "attn_norm", options);
   const auto move_rotated = [&](const char* hf_name, const char* gguf_name, size_t heads) {
@@ -64,7 +65,8 @@ void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSize
       const std::string name = fmt::format("{}self_attn.{}.{}", from, hf_name, part);
       if (!hf.has(name) && std::string_view(part) == "bias") continue;
       const Tensor t = hf.take(name);
-      hf.put(fmt::format("{}{}.{}", to, gguf_name, part), options.interleave_qk ? hf.interleaved_rope_rows(t, heads) : t);
+      hf.put(fmt::format("{}{}.{}", to, gguf_name, part),
+             options.interleave_qk ? hf.interleaved_rope_rows(t, heads) : t);
     }
   };
   move_rotated("q_proj", "attn_q", sizes.n_head);
@@ -80,7 +82,8 @@ void import_llama_like_mlp(HfImport& hf, size_t layer) {
   hf.move(from + "down_proj", to + "ffn_down");
 }
 
-void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf_name, size_t n_expert, const std::string& to) {
+void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf_name, size_t n_expert,
+                    const std::string& to) {
   std::vector<Tensor> parts;
   for (size_t e = 0; e < n_expert; ++e) parts.push_back(hf.take(fmt::format("{}.{}.{}.weight", prefix, e, hf_name)));
   hf.put(to + ".weight", hf.stacked(parts));

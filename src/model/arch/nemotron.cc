@@ -19,7 +19,8 @@ void import(HfImport& hf) {
   import_llama_like_ends(hf, kTensors);
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     import_llama_like_attention(hf, layer, sizes, kTensors);
-    import_norm(hf, fmt::format("layers.{}.post_attention_layernorm", layer), fmt::format("blk.{}.ffn_norm", layer), kTensors);
+    import_norm(hf, fmt::format("layers.{}.post_attention_layernorm", layer), fmt::format("blk.{}.ffn_norm", layer),
+                kTensors);
     import_llama_like_mlp(hf, layer);
   }
 }

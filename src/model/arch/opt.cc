@@ -12,7 +12,8 @@ ModelConfig config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kRelu);
   c.position = PositionKind::kLearned;
   const std::string place = file.meta.get_string("opt.norm_placement", "pre");
-  if (place != "pre" && place != "post") fail(ErrorKind::kFormat, "opt.norm_placement is '{}', expected 'pre' or 'post'", place);
+  if (place != "pre" && place != "post")
+    fail(ErrorKind::kFormat, "opt.norm_placement is '{}', expected 'pre' or 'post'", place);
   c.norm_place = place == "pre" ? NormPlace::kPre : NormPlace::kPost;
   c.final_norm = file.find("output_norm.weight") != nullptr;
   return c;
@@ -35,7 +36,8 @@ void import(HfImport& hf) {
   hf.put("token_embd.weight", embedding);
   const Tensor positions = hf.take("embed_positions.weight");
   if (positions.rows() <= kPositionOffset)
-    fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected more than {}", positions.name, positions.rows(), kPositionOffset);
+    fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected more than {}", positions.name, positions.rows(),
+         kPositionOffset);
   hf.put("position_embd.weight", hf.rows(positions, kPositionOffset, positions.rows() - kPositionOffset));
   hf.move_if_present("project_in", "embd_proj_in");
   hf.move_if_present("project_out", "embd_proj_out");

@@ -71,7 +71,8 @@ void import_moe(HfImport& hf) {
     }
     hf.move(from + "mlp.gate", to + "ffn_gate_inp");
     for (const char* part : {"gate", "up", "down"}) {
-      import_experts(hf, from + "mlp.experts", fmt::format("{}_proj", part), n_expert, fmt::format("{}ffn_{}_exps", to, part));
+      import_experts(hf, from + "mlp.experts", fmt::format("{}_proj", part), n_expert,
+                     fmt::format("{}ffn_{}_exps", to, part));
       hf.move(fmt::format("{}mlp.shared_expert.{}_proj", from, part), fmt::format("{}ffn_{}_shexp", to, part));
     }
     const Tensor gate = hf.take(from + "mlp.shared_expert_gate.weight");

@@ -22,7 +22,8 @@ void import(HfImport& hf) {
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     import_llama_like_attention(hf, layer, sizes, {});
-    for (const auto& [hf_name, gguf_name, heads] : {std::tuple{"q_layernorm", "attn_q_norm", sizes.n_head}, {"k_layernorm", "attn_k_norm", sizes.n_kv_head}}) {
+    for (const auto& [hf_name, gguf_name, heads] :
+         {std::tuple{"q_layernorm", "attn_q_norm", sizes.n_head}, {"k_layernorm", "attn_k_norm", sizes.n_kv_head}}) {
       const std::string norms = fmt::format("{}self_attn.{}.norms.", from, hf_name);
       if (!hf.has(norms + "0.weight")) continue;
       std::vector<Tensor> parts;

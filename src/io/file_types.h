@@ -1,0 +1,28 @@
+// Which dtype each tensor of a written model gets: the one policy of every verb that writes models.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/dtype.h"
+
+namespace hunch {
+
+// How down projections are written.
+enum class DownFile : uint8_t {
+  kAuto,    // neuron-major for quantised types of ReLU models that llama.cpp does not know (OPT), rows otherwise
+  kRows,    // ffn_down [n_embd, n_ff], blocks along n_ff: what llama.cpp reads
+  kNeuron,  // ffn_down_t [n_ff, n_embd], blocks along n_embd: rows of neurons can be skipped
+};
+
+// True for tensors that stay f32 whatever is asked: everything that is no product's matrix, and small ones
+// whose rounding would cost more quality than it saves bytes.
+bool stays_f32(std::string_view name, std::span<const uint64_t> shape);
+
+// The asked-for type, or the nearest whose blocks divide rows of `cols` (q4_k, q6_k -> q8_0 -> f16).
+DType fitting_dtype(DType asked, size_t cols);
+
+// GGUF's general.file_type, llama.cpp's numbers.
+uint32_t gguf_file_type(DType dtype);
+
+}  // namespace hunch

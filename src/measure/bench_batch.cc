@@ -1,0 +1,166 @@
+#include "measure/bench_batch.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/checked_math.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/memory_info.h"
+#include "base/timer.h"
+
+namespace hunch {
+namespace {
+
+// Sequences that one mode decodes together.
+class Batch {
+ public:
+  Batch(const Engine& engine, const CompareMode& mode, std::span<const int32_t> ids, size_t n_sequences, size_t n_each,
+        size_t depth)
+      : ids_(ids),
+        n_each_(n_each),
+        depth_(depth),
+        set_up_(engine, with_context(mode.context, n_each)),
+        cache_(make_cache(engine, mode, n_sequences, n_each)),
+        forward_(*engine.model, cache_, *engine.pool) {
+    if (set_up_.chooses_by_prompt())
+      fail(ErrorKind::kUsage,
+           "--batch: the sidecar lets every prompt choose its own neurons (griffin); sequences share no rows then");
+    forward_.mode = set_up_.forward().mode;
+    forward_.plan = set_up_.forward().plan;
+    forward_.columns = set_up_.forward().columns;
+    for (uint32_t s = 0; s < n_sequences; ++s) {
+      runs_.push_back({cache_.create(), 1});
+      rows_.push_back(s);
+    }
+  }
+
+  // Computes what stands before the measured tokens, a sequence after the other.
+  void read_prompts() {
+    for (size_t s = 0; s < runs_.size(); ++s)
+      for (size_t at = 0; at < depth_; at += Context::kBatchTokens) {
+        throw_if_interrupted();
+        const SequenceRun run{runs_[s].sequence, std::min(Context::kBatchTokens, depth_ - at)};
+        forward_.run({ids_.subspan(s * n_each_ + at, run.n_tokens), {&run, 1}, {}, {}});
+      }
+  }
+
+  // Decodes the measured tokens and forgets them. Seconds.
+  double decode() {
+    forward_.stats = {};
+    std::vector<int32_t> next(runs_.size());
+    const Timer timer;
+    for (size_t i = depth_; i < n_each_; ++i) {
+      throw_if_interrupted();
+      for (size_t s = 0; s < runs_.size(); ++s) next[s] = ids_[s * n_each_ + i];
+      ForwardInput input{next, runs_, rows_, {}};
+      input.only_best = true;  // as greedy decoding
+      forward_.run(input);
+    }
+    const double seconds = timer.seconds();
+    for (const SequenceRun& run : runs_) cache_.truncate(run.sequence, depth_);
+    return seconds;
+  }
+  const ForwardStats& stats() const { return forward_.stats; }
+
+ private:
+  static ContextOptions with_context(ContextOptions options, size_t n_ctx) {
+    options.n_ctx = n_ctx;
+    return options;
+  }
+  static KvCache make_cache(const Engine& engine, const CompareMode& mode, size_t n_sequences, size_t n_each) {
+    const KvShape shape = Forward::kv_shape(engine.config(), mode.context.kv_dtype);
+    const size_t n_tokens = n_sequences * round_up(n_each, shape.page_tokens);
+    require_memory(n_tokens * KvCache::bytes_per_token(shape),
+                   fmt::format("the KV cache of {} sequences of {} tokens", n_sequences, n_each),
+                   "try fewer sequences in --batch or --kv f16");
+    return KvCache(shape, n_tokens);
+  }
+
+  std::span<const int32_t> ids_;
+  size_t n_each_, depth_;
+  Context set_up_;  // knows what the mode needs; nothing is appended to it
+  KvCache cache_;
+  Forward forward_;
+  std::vector<SequenceRun> runs_;
+  std::vector<uint32_t> rows_;
+};
+
+// n tokens from each of so many places, evenly spread over the text: sequences of a batch have little to do with each
+// other.
+std::vector<int32_t> stretches(std::span<const int32_t> text, size_t n_sequences, size_t n) {
+  std::vector<int32_t> ids;
+  for (size_t s = 0; s < n_sequences; ++s) {
+    const auto stretch = text.subspan(s * (text.size() / n_sequences), n);
+    ids.insert(ids.end(), stretch.begin(), stretch.end());
+  }
+  return ids;
+}
+
+struct Measured {
+  std::vector<double> rates;
+  double seconds = 0;
+  ForwardStats stats;
+};
+
+BatchBenchRow finished(std::string name, size_t n_sequences, const Measured& m) {
+  BatchBenchRow out{
+      bench_row(std::move(name), m.rates, double(m.stats.weight_bytes + m.stats.kv_bytes), m.seconds, m.stats.n_tokens),
+      n_sequences};
+  if (m.stats.union_of == 0) return out;
+  out.union_share = double(m.stats.union_rows) / double(m.stats.union_of);
+  uint64_t n_products = 0;
+  for (const uint64_t n : m.stats.batch_products) n_products += n;
+  for (size_t i = 0; i < kNumRowPaths; ++i) out.paths[i] = double(m.stats.batch_products[i]) / double(n_products);
+  return out;
+}
+
+}  // namespace
+
+std::vector<BatchBenchRow> bench_batch(const Engine& engine, const ContextOptions& context,
+                                       const BatchBenchOptions& options, const Progress& progress) {
+  const BenchOptions& o = options.bench;
+  std::vector<CompareMode> modes = o.modes;
+  if (modes.empty()) modes = {{"", context, false, {}}};
+  std::vector<BatchBenchRow> rows;
+  uint64_t done = 0;
+  const uint64_t n_steps = o.generate.size() * options.sequences.size() * modes.size() * (o.n_repeats + 1);
+  for (const size_t n : o.generate)
+    for (const size_t n_sequences : options.sequences) {
+      if (n == 0 || n_sequences == 0)
+        fail(ErrorKind::kUsage, "--batch: a row of {} tokens of {} sequences", n, n_sequences);
+      const size_t n_each = o.depth + n, n_ids = n_sequences * n_each;
+      if (!o.ids.empty() && o.ids.size() < n_ids)
+        fail(ErrorKind::kUsage, "the text has {} tokens; {} sequences of {} after {} need {}", o.ids.size(),
+             n_sequences, n, o.depth, n_ids);
+      const std::vector<int32_t> ids =
+          o.ids.empty() ? random_ids(n_ids, engine.config().n_vocab) : stretches(o.ids, n_sequences, n_each);
+      std::vector<std::unique_ptr<Batch>> batches;
+      for (const CompareMode& mode : modes) {
+        batches.push_back(std::make_unique<Batch>(engine, mode, ids, n_sequences, n_each, o.depth));
+        batches.back()->read_prompts();
+      }
+      std::vector<Measured> measured(modes.size());
+      for (size_t repeat = 0; repeat <= o.n_repeats;
+           ++repeat)  // the first is the warm-up, in which break-evens are measured
+        for (size_t m = 0; m < modes.size(); ++m) {
+          const double seconds = batches[m]->decode();
+          if (progress) progress("bench", ++done, n_steps);
+          if (repeat == 0) continue;
+          measured[m].rates.push_back(double(n * n_sequences) / seconds);
+          measured[m].seconds += seconds;
+          measured[m].stats.add(batches[m]->stats());
+        }
+      const size_t first = rows.size();
+      for (size_t m = 0; m < modes.size(); ++m) {
+        std::string name = fmt::format("tg{} x{}", n, n_sequences);
+        if (o.depth) name = fmt::format("tg{}@d{} x{}", n, o.depth, n_sequences);
+        if (!modes[m].name.empty()) name += " " + modes[m].name;
+        rows.push_back(finished(std::move(name), n_sequences, measured[m]));
+        if (modes.size() > 1) compare_with(rows[first].row, rows.back().row);
+      }
+    }
+  return rows;
+}
+
+}  // namespace hunch

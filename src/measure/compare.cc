@@ -1,0 +1,183 @@
+#include "measure/compare.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/timer.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+double mean_density(const std::vector<uint64_t>& active, const std::vector<uint64_t>& all,
+                    std::vector<double>* per_layer = nullptr) {
+  double sum = 0;
+  size_t n = 0;
+  for (size_t l = 0; l < all.size(); ++l) {
+    const double density = all[l] ? double(active[l]) / double(all[l]) : 1.0;
+    if (per_layer) per_layer->push_back(density);
+    sum += density;
+    ++n;
+  }
+  return n ? sum / double(n) : 1.0;
+}
+
+// The text's windows, every mode on the same tokens; the first mode's logits are the reference.
+void compare_quality(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
+                     const PerplexityOptions& options, std::vector<CompareRow>& rows, const Progress& progress) {
+  if (options.max_tokens && ids.size() > options.max_tokens) ids = ids.first(options.max_tokens);
+  if (ids.size() < 2) fail(ErrorKind::kUsage, "the text has {} tokens; a comparison needs at least 2", ids.size());
+  const size_t n_ctx =
+      std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
+  if (n_ctx < 2) fail(ErrorKind::kUsage, "a window of {} tokens is too short; expected at least 2", n_ctx);
+  const size_t stride = options.stride ? options.stride : std::max<size_t>(1, n_ctx / 2);
+  if (stride > n_ctx) fail(ErrorKind::kUsage, "stride {} is larger than the window of {} tokens", stride, n_ctx);
+  std::vector<std::unique_ptr<Context>> contexts;
+  for (const CompareMode& mode : modes) {
+    ContextOptions sized = mode.context;
+    sized.n_ctx = n_ctx;
+    sized.predict_every_token = true;
+    contexts.push_back(std::make_unique<Context>(engine, sized));
+  }
+  const size_t n_vocab = engine.config().n_vocab;
+  std::vector<float> reference(Context::kBatchTokens * n_vocab);
+  std::vector<double> nll(modes.size()), kl(modes.size()), delta_squared(modes.size()),
+      reference_nll(Context::kBatchTokens);
+  std::vector<size_t> agree(modes.size());
+  size_t n_scored = 0, scored_to = 1;
+  for (size_t begin = 0; scored_to < ids.size(); begin += stride) {
+    const size_t end = std::min(begin + n_ctx, ids.size());
+    if (end <= scored_to) continue;
+    for (auto& context : contexts) context->truncate(0);
+    for (size_t b0 = begin; b0 < end; b0 += Context::kBatchTokens) {
+      const auto batch = ids.subspan(b0, std::min(Context::kBatchTokens, end - b0));
+      for (size_t m = 0; m < modes.size(); ++m)
+        contexts[m]->append_all(batch, [&](size_t first, MatView<const float> logits) {
+          if (m == 0) std::copy_n(logits.data, logits.rows * n_vocab, &reference[first * n_vocab]);
+          for (size_t row = 0; row < logits.rows; ++row) {
+            const size_t i = first + row, predicted = b0 + i + 1;
+            if (predicted < scored_to || predicted >= end) continue;
+            const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
+            const double token_nll = -log_prob(logits.row(row), ids[predicted]);
+            if (m == 0) reference_nll[i] = token_nll;
+            nll[m] += token_nll;
+            delta_squared[m] += (token_nll - reference_nll[i]) * (token_nll - reference_nll[i]);
+            kl[m] += m ? kl_divergence(ref, logits.row(row)) : 0.0;
+            agree[m] += argmax(ref) == argmax(logits.row(row));
+            if (m == 0) ++n_scored;
+          }
+        });
+    }
+    scored_to = end;
+    if (progress) progress("quality", scored_to, ids.size());
+  }
+  for (size_t m = 0; m < modes.size(); ++m) {
+    rows[m].perplexity = std::exp(nll[m] / double(n_scored));
+    rows[m].kl = kl[m] / double(n_scored);
+    rows[m].nll_delta = (nll[m] - nll[0]) / double(n_scored);
+    const double variance = delta_squared[m] / double(n_scored) - rows[m].nll_delta * rows[m].nll_delta;
+    rows[m].nll_delta_stderr = std::sqrt(std::max(variance, 0.0) / double(n_scored));
+    rows[m].top1 = double(agree[m]) / double(n_scored);
+  }
+}
+
+struct DraftCounts {
+  uint64_t n_passes = 0, n_drafted = 0, n_accepted = 0, bytes = 0;
+};
+
+// Tokens per second of n_decode tokens that continue the prompt greedily.
+double decode_lossless(const Engine& engine, Context& context, const CompareMode& mode, std::span<const int32_t> prompt,
+                       size_t n_decode, ForwardStats& stats, DraftCounts& counts) {
+  Drafting drafting(engine, context, mode.drafting);
+  GenerateOptions options;
+  options.n_tokens = n_decode + 1;  // the prompt's pass gives the first
+  options.sampler.temperature = 0;
+  options.ignore_end = true;
+  options.log_probs = false;
+  options.speculation = &drafting.speculation();
+  const Generated generated = generate(engine, context, prompt, options);
+  if (generated.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
+  stats.add(generated.stats);
+  counts.n_passes += drafting.speculation().n_passes();
+  for (const auto& s : drafting.speculation().stats()) {
+    counts.n_drafted += s.n_drafted;
+    counts.n_accepted += s.n_accepted;
+    counts.bytes += s.bytes;
+  }
+  return double(generated.n_decoded) / generated.seconds;
+}
+
+}  // namespace
+
+double kl_divergence(std::span<const float> a, std::span<const float> b) {
+  const double log_za = log_sum_exp(a), log_zb = log_sum_exp(b);
+  double kl = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double log_p = double(a[i]) - log_za;
+    if (log_p > -60) kl += std::exp(log_p) * (log_p - (double(b[i]) - log_zb));
+  }
+  return std::max(kl, 0.0);
+}
+
+std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes,
+                                      std::span<const int32_t> ids, const CompareOptions& options,
+                                      const Progress& progress) {
+  if (modes.empty()) fail(ErrorKind::kUsage, "no modes to compare");
+  std::vector<CompareRow> rows(modes.size());
+  for (size_t m = 0; m < modes.size(); ++m) {
+    rows[m].name = modes[m].name;
+    rows[m].speed_is_real = !modes[m].context.has_oracle();
+    rows[m].lossless = modes[m].lossless;
+  }
+  compare_quality(engine, modes, ids, options.perplexity, rows, progress);
+
+  // Decoding the text's own tokens: every mode reads the same ones, and the modes take turns.
+  const size_t n_room = std::min(resolve_context(engine.config(), 0), ids.size());
+  const size_t n_decode = std::min(options.n_decode, n_room / 2), n_prompt = std::min<size_t>(n_room - n_decode, 64);
+  if (n_decode == 0 || n_prompt == 0) return rows;
+  std::vector<std::vector<double>> speeds(modes.size());
+  std::vector<ForwardStats> stats(modes.size());
+  std::vector<DraftCounts> drafts(modes.size());
+  for (size_t repeat = 0; repeat < options.n_repeats; ++repeat) {
+    for (size_t m = 0; m < modes.size(); ++m) {
+      ContextOptions sized = modes[m].context;
+      sized.n_ctx = n_prompt + n_decode;
+      Context context(engine, sized);
+      if (modes[m].lossless) {
+        speeds[m].push_back(
+            decode_lossless(engine, context, modes[m], ids.first(n_prompt), n_decode, stats[m], drafts[m]));
+      } else {
+        context.set_only_best(true);  // as greedy decoding
+        context.append(ids.first(n_prompt));
+        context.forward().stats = {};
+        const Timer timer;
+        for (size_t i = 0; i < n_decode; ++i) {
+          throw_if_interrupted();
+          context.append(ids.subspan(n_prompt + i, 1));
+        }
+        speeds[m].push_back(double(n_decode) / timer.seconds());
+        stats[m].add(context.stats());
+      }
+      if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());
+    }
+  }
+  for (size_t m = 0; m < modes.size(); ++m) {
+    std::ranges::sort(speeds[m]);
+    rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
+    rows[m].bytes_per_token =
+        double(stats[m].weight_bytes + stats[m].kv_bytes + drafts[m].bytes) / double(options.n_repeats * n_decode);
+    if (modes[m].lossless) {
+      rows[m].tokens_per_pass = double(options.n_repeats * n_decode) / double(drafts[m].n_passes);
+      rows[m].acceptance = drafts[m].n_drafted ? double(drafts[m].n_accepted) / double(drafts[m].n_drafted) : 0;
+    }
+    const double met = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
+    // Dense meets zeros too, but computes with them.
+    rows[m].density_mlp = modes[m].context.mode == Mode::kDense && modes[m].context.oracle_density >= 1 ? 1.0 : met;
+    rows[m].density_heads = mean_density(stats[m].active_heads, stats[m].all_heads);
+  }
+  return rows;
+}
+
+}  // namespace hunch

@@ -1,0 +1,51 @@
+// One text, several ways to compute the model: what each costs and what it changes.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/drafting.h"
+#include "measure/perplexity.h"
+
+namespace hunch {
+
+// KL(softmax(a) || softmax(b)) in nats, a and b [n_vocab] logits; never negative.
+double kl_divergence(std::span<const float> a, std::span<const float> b);
+
+struct CompareMode {
+  std::string name;  // "dense", "exact", "oracle 20%"
+  ContextOptions context;
+  bool lossless = false;  // `drafting` speeds `context` up
+  DraftingOptions drafting;
+};
+
+struct CompareRow {
+  std::string name;
+  double perplexity = 0;
+  double kl = 0;  // mean over tokens of KL(dense || mode), nats
+  double nll_delta = 0,
+         nll_delta_stderr = 0;                // mean over tokens of -log p less the reference's, and its standard error
+  double top1 = 1;                            // share of positions where both prefer the same token
+  double density_mlp = 1, density_heads = 1;  // computed share of neurons and heads, mean over layers
+  std::vector<double> density_per_layer;      // neurons
+  double bytes_per_token = 0;  // weight and KV bytes that decoding one token touched (counted, not estimated)
+  double tokens_per_s = 0;     // decoding, one token at a time
+  double tokens_per_pass = 1, acceptance = 0;  // of drafts; lossless only
+  bool lossless = false;
+  bool speed_is_real = true;  // false for the oracle, whose first pass is not counted
+};
+
+struct CompareOptions {
+  PerplexityOptions perplexity;
+  size_t n_decode = 64;  // tokens decoded for speed and bytes, after a prompt from the text
+  size_t n_repeats = 3;  // modes alternate; the median is reported
+};
+
+// The first mode is the reference (dense). Quality is measured on the text's windows, all modes on
+// the same tokens; speed by decoding the text's own tokens one at a time, modes alternating. A lossless mode
+// has the quality of its context; for its speed it continues the same prompt greedily in its own words.
+std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes,
+                                      std::span<const int32_t> ids, const CompareOptions& options,
+                                      const Progress& progress = {});
+
+}  // namespace hunch

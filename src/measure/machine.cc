@@ -1,0 +1,100 @@
+#include "measure/machine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/home_folder.h"
+#include "base/interrupt.h"
+#include "base/memory_info.h"
+#include "base/timer.h"
+#include "kernels/read_stream.h"
+#include "kernels/simd_target.h"
+
+namespace hunch {
+namespace fs = std::filesystem;
+namespace {
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name"))
+      if (const size_t colon = line.find(": "); colon != line.npos) return line.substr(colon + 2);
+  return "unknown CPU";
+}
+
+fs::path cache_file() { return hunch_home() / "machine.json"; }
+
+nlohmann::json read_cache() {
+  try {
+    auto json = nlohmann::json::parse(read_file(cache_file(), 1 << 20), nullptr, false);
+    if (json.is_object()) return json;
+  } catch (const Error&) {
+  }
+  return nlohmann::json::object();
+}
+
+}  // namespace
+
+MachineInfo machine_info() {
+  return {cpu_model(), simd_target_name(), default_n_threads(),
+          uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE))};
+}
+
+MachineSpeed measure_machine(ThreadPool& pool) {
+  constexpr size_t kWantedBytes = size_t{1} << 30;
+  const size_t n_bytes =
+      std::clamp<size_t>(available_memory_bytes() / 4, size_t{64} << 20, kWantedBytes) & ~size_t{4095};
+  const AlignedBuffer buffer(n_bytes);
+  std::vector<uint32_t> sums(pool.n_threads() * 16);  // a line for each thread
+  pool.parallel_for(n_bytes, 1 << 20,
+                    [&](size_t begin, size_t end, size_t) { std::memset(buffer.data() + begin, 1, end - begin); });
+  std::vector<double> rates;
+  const Timer total;
+  while (rates.size() < 5 || (rates.size() < 25 && total.seconds() < 1.0)) {
+    throw_if_interrupted();
+    const Timer timer;
+    pool.parallel_for(n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t thread) {
+      sums[thread * 16] += read_stream({buffer.data() + begin, end - begin});
+    });
+    rates.push_back(double(n_bytes) / timer.seconds() / 1e9);
+  }
+  std::ranges::sort(rates);
+  uint32_t check = 0;
+  for (uint32_t s : sums) check += s;
+  const uint32_t expected = 0x01010101u * uint32_t(n_bytes / 4) * uint32_t(rates.size());
+  HUNCH_CHECK(check == expected, "read {:#x}, expected {:#x}", check, expected);
+  return {pool.n_threads(), rates[rates.size() / 2]};
+}
+
+std::optional<MachineSpeed> cached_machine_speed(size_t n_threads) {
+  const auto json = read_cache();
+  const std::string key = cpu_model() + " x " + std::to_string(n_threads);
+  if (!json.contains(key) || !json[key].is_object() || !json[key].contains("read_gb_per_s") ||
+      !json[key]["read_gb_per_s"].is_number())
+    return std::nullopt;
+  const double rate = json[key]["read_gb_per_s"];
+  if (!(rate > 0)) return std::nullopt;
+  return MachineSpeed{n_threads, rate};
+}
+
+void cache_machine_speed(const MachineSpeed& speed) {
+  auto json = read_cache();
+  json[cpu_model() + " x " + std::to_string(speed.n_threads)] = {{"read_gb_per_s", speed.read_gb_per_s}};
+  std::error_code ec;
+  fs::create_directories(cache_file().parent_path(), ec);
+  AtomicFile file(cache_file());
+  file.write(json.dump(2) + "\n");
+  file.commit();
+}
+
+}  // namespace hunch

@@ -1,0 +1,45 @@
+#include "state/page_pool.h"
+
+#include <limits>
+
+#include "base/checked_math.h"
+#include "base/error.h"
+#include "base/memory_info.h"
+
+namespace hunch {
+namespace {
+
+AlignedBuffer reserve(size_t n_layer, size_t page_bytes, size_t n_pages) {
+  const auto layer_bytes = checked_mul(page_bytes, n_pages);
+  const auto bytes = layer_bytes ? checked_mul(*layer_bytes, n_layer) : layer_bytes;
+  if (n_pages > std::numeric_limits<PageId>::max())
+    fail(ErrorKind::kMemory, "the KV cache would have {} pages; at most {} can be counted", n_pages,
+         std::numeric_limits<PageId>::max());
+  require_memory(bytes ? *bytes : UINT64_MAX, "the KV cache", "lower --ctx or use f16");
+  return AlignedBuffer(*bytes);
+}
+
+}  // namespace
+
+PagePool::PagePool(size_t n_layer, size_t page_bytes, size_t n_pages)
+    : page_bytes_(page_bytes), block_(reserve(n_layer, page_bytes, n_pages)), n_refs_(n_pages) {
+  free_.reserve(n_pages);
+  for (size_t i = n_pages; i-- > 0;) free_.push_back(PageId(i));
+}
+
+PageId PagePool::take() {
+  HUNCH_CHECK(!free_.empty(), "no free page");
+  const PageId page = free_.back();
+  free_.pop_back();
+  n_refs_[page] = 1;
+  return page;
+}
+
+void PagePool::ref(PageId page) { ++n_refs_[page]; }
+
+void PagePool::unref(PageId page) {
+  HUNCH_CHECK(n_refs_[page] > 0, "page {} is free already", page);
+  if (--n_refs_[page] == 0) free_.push_back(page);
+}
+
+}  // namespace hunch

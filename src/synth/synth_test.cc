@@ -1,0 +1,144 @@
+#include "synth/synth.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "io/gguf.h"
+#include "model/forward.h"
+#include "synth/noise.h"
+#include "synth/vocab.h"
+
+namespace hunch {
+namespace {
+namespace fs = std::filesystem;
+
+SynthOptions tiny(const char* shape) {
+  SynthOptions o;
+  o.shape = synth_shape(shape);
+  o.shape.n_layer = 3;
+  o.shape.n_embd = 128;
+  o.shape.n_ff = 256;
+  o.shape.n_head = 8;
+  o.shape.n_kv_head = o.shape.arch == "opt" ? 8 : 4;
+  o.shape.n_vocab = 1000;
+  o.shape.n_ctx = 128;
+  return o;
+}
+
+class Synth : public testing::Test {
+ protected:
+  fs::path path_ = fs::path(testing::TempDir()) /
+                   (std::string("synth_") + testing::UnitTest::GetInstance()->current_test_info()->name() + ".gguf");
+  ThreadPool pool_{2};
+  ~Synth() override { fs::remove(path_); }
+
+  std::string bytes(const SynthOptions& options, size_t n_threads = 2) {
+    ThreadPool pool(n_threads);
+    write_synth(path_, options, pool);
+    return read_file(path_);
+  }
+  std::unique_ptr<Model> model(const SynthOptions& options) {
+    write_synth(path_, options, pool_);
+    return std::make_unique<Model>(open_gguf(path_), WeightOptions{}, pool_);
+  }
+};
+
+TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
+  for (const char* shape : {"opt-125m", "llama-1.1b", "reglu-3b"})
+    for (DType dtype :
+         {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K}) {
+      SynthOptions o = tiny(shape);
+      o.shape.n_embd = 256;
+      o.shape.n_layer = 1;
+      o.dtype = dtype;
+      const std::unique_ptr<Model> m = model(o);
+      EXPECT_EQ(m->config().n_layer, 1u);
+      EXPECT_EQ(m->main_dtype(), dtype);
+      KvCache cache(Forward::kv_shape(m->config()), 64);
+      Forward forward(*m, cache, pool_);
+      const std::vector<int32_t> ids = {1, 400, 500, 600};
+      const SequenceRun run{cache.create(), ids.size()};
+      const uint32_t last = 3;
+      const MatView<const float> logits = forward.run({ids, {&run, 1}, {&last, 1}, {}});
+      double sum = 0;
+      for (float v : logits.row(0)) {
+        ASSERT_TRUE(std::isfinite(v)) << shape << " " << name_of(dtype);
+        sum += double(v) * v;
+      }
+      EXPECT_NEAR(std::sqrt(sum / double(logits.cols)), 2.0, 0.5) << shape << " " << name_of(dtype);
+    }
+}
+
+TEST_F(Synth, SameSeedSameFileOnAnyNumberOfThreads) {
+  SynthOptions o = tiny("reglu-3b");
+  const std::string one = bytes(o, 1), four = bytes(o, 4);
+  EXPECT_EQ(one, four);
+  o.seed = 2;
+  const std::string other = bytes(o, 1);
+  ASSERT_EQ(one.size(), other.size());
+  EXPECT_NE(one, other);
+}
+
+TEST_F(Synth, ReluModelsAreNeuronMajorUnlessRowsAreAsked) {
+  SynthOptions o = tiny("opt-125m");
+  o.dtype = DType::kQ4_0;
+  EXPECT_EQ(model(o)->weights().down_layout, DownLayout::kTransposed);
+  o.down = DownFile::kRows;
+  EXPECT_EQ(model(o)->weights().down_layout, DownLayout::kKept);
+  o = tiny("llama-1.1b");
+  EXPECT_EQ(model(o)->weights().down_layout, DownLayout::kNone);
+}
+
+TEST_F(Synth, RefusesShapesThatContradictThemselves) {
+  const auto refuses = [&](auto change, const char* what) {
+    SynthOptions o = tiny("llama-1.1b");
+    change(o.shape);
+    try {
+      write_synth(path_, o, pool_);
+      ADD_FAILURE() << what;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kUsage) << what;
+      EXPECT_NE(std::string(e.what()).find(what), std::string::npos) << e.what();
+    }
+    EXPECT_FALSE(fs::exists(path_));
+  };
+  refuses([](SynthShape& s) { s.n_head = 7; }, "n_head");
+  refuses([](SynthShape& s) { s.n_kv_head = 3; }, "n_kv_head");
+  refuses([](SynthShape& s) { s.n_layer = 0; }, "n_layer");
+  refuses([](SynthShape& s) { s.n_vocab = 100; }, "n_vocab");
+  refuses([](SynthShape& s) { s.n_vocab = size_t{1} << 40; }, "n_vocab");
+  EXPECT_THROW(synth_shape("gpt-5"), Error);
+}
+
+TEST(SynthVocab, EveryWordIsOneToken) {
+  const size_t n_vocab = kFirstSynthWord + 64 + 64 * 64 + 1000;
+  const Tokenizer tokenizer(synth_tokenizer(n_vocab));
+  ASSERT_EQ(tokenizer.n_vocab(), n_vocab);
+  for (size_t id = kFirstSynthWord; id < n_vocab; id += id < 5000 ? 7 : 1) {
+    const std::string text = synth_word(id) + " " + synth_word(kFirstSynthWord + 5);
+    EXPECT_EQ(tokenizer.encode(text), (std::vector<int32_t>{1, int32_t(id), int32_t(kFirstSynthWord + 5)})) << text;
+  }
+}
+
+TEST(SynthNoise, HasTheAskedMomentsAndNoEqualRows) {
+  std::vector<float> a(100001), b(100001);
+  SynthNoise(1, "x", 0).normal(2.0f, a);
+  SynthNoise(1, "x", 1).normal(2.0f, b);
+  double mean = 0, square = 0, cross = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    mean += a[i];
+    square += double(a[i]) * a[i];
+    cross += double(a[i]) * b[i];
+  }
+  const double n = double(a.size());
+  EXPECT_NEAR(mean / n, 0, 0.03);
+  EXPECT_NEAR(square / n, 4, 0.06);
+  EXPECT_NEAR(cross / n, 0, 0.06);
+  EXPECT_NE(a.back(), 0);
+}
+
+}  // namespace
+}  // namespace hunch
