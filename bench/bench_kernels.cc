@@ -33,16 +33,16 @@
 namespace hunch {
 namespace {
 
-ThreadPool& pool() {
-  static ThreadPool p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
+Compute& compute() {
+  static Compute p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
                                                    : default_n_threads());
   return p;
 }
 
 // All bytes of a buffer, each thread over its part.
 uint32_t read_all(std::span<const std::byte> bytes) {
-  std::vector<uint32_t> sums(pool().n_threads() * 16);
-  pool().parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
+  std::vector<uint32_t> sums(compute().n_threads() * 16);
+  compute().parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
     sums[thread * 16] += read_stream(bytes.subspan(begin, end - begin));
   });
   uint32_t total = 0;
@@ -127,7 +127,6 @@ void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols
   std::vector<float> y(n_tokens * n_out);
   const MatView<const float> X(x.data(), n_tokens, n_in);
   const MatView<float> Y(y.data(), n_tokens, n_out);
-  MatmulScratch scratch;
   Best best;
   size_t i = 0;
   for (auto _ : state) {
@@ -135,9 +134,9 @@ void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols
     const MatmulTask task{W, {}, Y};
     best.time([&] {
       if (transposed) {
-        matmul_transposed(pool(), X, W, {}, Y, scratch);
+        matmul_transposed(compute(), X, W, {}, Y);
       } else {
-        matmul(pool(), X, std::span(&task, 1), scratch);
+        matmul(compute(), X, std::span(&task, 1));
       }
     });
   }
@@ -154,16 +153,15 @@ void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols
   std::sort(ids.begin(), ids.end());
   const std::vector<float> x = normal_values(std::max(rows, cols));
   std::vector<float> y(std::max(rows, cols));
-  Scratch scratch;
   Best best;
   size_t i = 0;
   for (auto _ : state) {
     const WeightView& W = weights.copies[i++ % weights.copies.size()];
     best.time([&] {
       if (axpy) {
-        gather_axpy(pool(), W, ids, std::span(x).first(ids.size()), std::span(y).first(cols), scratch);
+        gather_axpy(compute(), W, ids, std::span(x).first(ids.size()), std::span(y).first(cols));
       } else {
-        gather_dot(pool(), W, ids, std::span(x).first(cols), std::span(y).first(ids.size()), scratch);
+        gather_dot(compute(), W, ids, std::span(x).first(cols), std::span(y).first(ids.size()));
       }
     });
   }

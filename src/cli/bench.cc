@@ -83,8 +83,8 @@ void note_break_evens(const BatchCosts& costs) {
 // Measures afresh, and keeps it.
 int bench_machine(const BenchFlags& flags) {
   if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
-  ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
-  const MachineSpeed speed = measure_machine(pool);
+  Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+  const MachineSpeed speed = measure_machine(compute);
   cache_machine_speed(speed);
   if (flags.model.json) {
     print_json({{"machine", machine_json(speed)}});
@@ -124,7 +124,7 @@ int bench(const BenchFlags& flags) {
   std::vector<int32_t> text_ids;
   if (!text.empty()) text_ids = encode_prompt(engine.need_tokenizer(), text, true, false);
   const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine);
-  const MachineSpeed machine = machine_speed(*engine.pool, flags.model.quiet);
+  const MachineSpeed machine = machine_speed(*engine.compute, flags.model.quiet);
   std::vector<BenchRow> rows;
   const auto generate = flags.batch.empty() ? flags.generate : std::vector<size_t>();
   if (!flags.prompt.empty() || !generate.empty()) {

@@ -36,11 +36,11 @@ int convert(const ConvertFlags& flags) {
   OpenedModel opened = open_named(flags.model);
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
-  ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+  Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);
-    report = convert_model(opened.file, flags.out, convert_options(flags), pool,
+    report = convert_model(opened.file, flags.out, convert_options(flags), compute,
                            [show = bar.progress()](std::string_view what, uint64_t done, uint64_t total) {
                              throw_if_interrupted();  // what was written so far goes away with the temporary file
                              if (show) show(what, done, total);

@@ -36,7 +36,7 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
   ModelFlags draft = model;
   draft.model = flags.draft;
   EngineOptions engine_options;
-  engine_options.pool = engine.pool;
+  engine_options.compute = engine.compute;
   options.model = std::make_shared<const Engine>(load_engine(resolve_model(draft), engine_options));
   if (!model.quiet)
     note(fmt::format("drafts: {}, {}", display_name(*options.model, draft),

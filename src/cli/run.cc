@@ -115,7 +115,7 @@ int run(const RunFlags& flags) {
                                    {"density_mlp", mean_of(density_per_layer(speed.main_stats()))},
                                    {"density_mlp_per_layer", density_per_layer(speed.main_stats())},
                                    {"model", model_json(engine, flags.model)}};
-    if (const auto machine = cached_machine_speed(engine.pool->n_threads()))
+    if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
       json["bandwidth_share"] = speed.gb_per_s() / machine->read_gb_per_s;
     if (drafting) json["drafts"] = drafts_json(drafting->speculation(), generated.n_decoded);
     if (flags.top_log_probs) json["log_probs"] = log_probs_json(engine, tokens);

@@ -63,7 +63,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                       size_t kv_bytes) {
   if (flags.quiet) return;
   const ModelConfig& c = engine.config();
-  const size_t n_threads = engine.pool->n_threads();
+  const size_t n_threads = engine.compute->threads.n_threads();
   std::string line =
       fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch,
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
@@ -93,11 +93,11 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                     n_ctx, c.n_ctx_train));
 }
 
-MachineSpeed machine_speed(ThreadPool& pool, bool quiet) {
-  if (const auto cached = cached_machine_speed(pool.n_threads())) return *cached;
+MachineSpeed machine_speed(Compute& compute, bool quiet) {
+  if (const auto cached = cached_machine_speed(compute.threads.n_threads())) return *cached;
   if (!quiet)
-    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", pool.n_threads()));
-  const MachineSpeed speed = measure_machine(pool);
+    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", compute.threads.n_threads()));
+  const MachineSpeed speed = measure_machine(compute);
   try {
     cache_machine_speed(speed);
   } catch (const Error& e) {
@@ -124,7 +124,7 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
   std::string line = fmt::format("prompt {} tokens at {:.1f}/s; generated {}", speed.n_prompt,
                                  speed.prompt_tokens_per_s(), speed.n_generated);
   if (speed.stats.n_tokens) line += fmt::format(" at {:.1f} tokens/s", speed.tokens_per_s());
-  const MachineSpeed machine = machine_speed(*engine.pool, flags.quiet);
+  const MachineSpeed machine = machine_speed(*engine.compute, flags.quiet);
   line += fmt::format("; {:.2f} GB/s, {:.0f} % of this machine's {:.1f}", speed.gb_per_s(),
                       100 * speed.gb_per_s() / machine.read_gb_per_s, machine.read_gb_per_s);
   if (const std::string density = describe_density(density_per_layer(speed.main_stats())); !density.empty())
@@ -160,7 +160,7 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
           {"dtype", name_of(engine.model->main_dtype())},
           {"n_params", engine.model->weights().n_params},
           {"simd_target", simd_target_name()},
-          {"n_threads", engine.pool->n_threads()}};
+          {"n_threads", engine.compute->threads.n_threads()}};
 }
 
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special,

@@ -42,7 +42,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                       size_t kv_bytes);
 
 // The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
-MachineSpeed machine_speed(ThreadPool& pool, bool quiet);
+MachineSpeed machine_speed(Compute& compute, bool quiet);
 
 struct Speed {
   size_t n_prompt = 0, n_generated = 0, n_decoded = 0;

@@ -123,9 +123,9 @@ int synth(const SynthFlags& flags) {
   if (!flags.text.empty()) write_text(flags, options);
   SynthReport report;
   if (!flags.out.empty()) {
-    ThreadPool pool(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+    Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
     ProgressBar bar(!flags.model.quiet);
-    report = write_synth(flags.out, options, pool, bar.progress());
+    report = write_synth(flags.out, options, compute, bar.progress());
     if (flags.sidecar)
       write_sidecar(sidecar_path(flags.out), synth_sidecar(options, open_gguf(flags.out), bar.progress()));
   }

@@ -35,7 +35,7 @@ struct BlockProbe::Impl : ForwardObserver {
         n_window(std::min({options.n_window, engine.config().n_ctx_train, ids.size()})),
         n_windows(std::max<size_t>(1, std::min(options.n_tokens, ids.size()) / n_window)),
         cache(Forward::kv_shape(engine.config()), n_window),
-        forward(*engine.model, cache, *engine.pool) {
+        forward(*engine.model, cache, *engine.compute) {
     if (n_window < 2) fail(ErrorKind::kUsage, "a sample of {} tokens is too short", ids.size());
     for (size_t w = 0; w < n_windows; ++w) {
       const size_t first = n_windows == 1 ? 0 : (ids.size() - n_window) * w / (n_windows - 1);
@@ -81,7 +81,7 @@ struct BlockProbe::Impl : ForwardObserver {
   void on_mlp(size_t, MatView<const float> mlp_in, MatView<const float> ff_act) override {
     keep(InputPart::kMlp, mlp_in);
     keep(InputPart::kNeurons, ff_act);
-    prompts.emplace_back().add(*engine.pool, ff_act.row_range(0, std::max<size_t>(1, ff_act.rows / 2)));
+    prompts.emplace_back().add(*engine.compute, ff_act.row_range(0, std::max<size_t>(1, ff_act.rows / 2)));
   }
   void keep(InputPart part, MatView<const float> x) {
     for (size_t t = 0; t < x.rows; ++t)
@@ -146,9 +146,7 @@ void BlockProbe::Impl::find_gate_magnitudes() {
   std::vector<float> values(sample.size() * m.n_ff);
   const MatView<float> act(values.data(), sample.size(), m.n_ff);
   const MatmulTask task{m.gate.W, m.gate.bias, act};
-  MatmulScratch scratch;
-  matmul(*engine.pool, {inputs[size_t(InputPart::kMlp)].data(), sample.size(), engine.config().n_embd}, {&task, 1},
-         scratch);
+  matmul(*engine.compute, {inputs[size_t(InputPart::kMlp)].data(), sample.size(), engine.config().n_embd}, {&task, 1});
   for (size_t t = 0; t < act.rows; ++t) activate(engine.config().activation, act.row(t));
   gate = sorted_magnitudes(act);
 }
@@ -162,10 +160,10 @@ double BlockProbe::Impl::error(const SmoothLayerPlan& smooth) {
     PackedMlps packed;
     if (griffin) {
       const size_t n_ff = engine.model->weights().layers[layer].mlp.n_ff;
-      std::vector<Selection> kept(engine.config().n_layer);
+      std::vector<Rows> kept(engine.config().n_layer);
       prompts[w].select(std::max<size_t>(1, size_t(std::ceil(double(smooth.density) * double(n_ff) - 1e-6))),
                         kept[layer]);
-      packed.pack(engine.model->weights(), kept, *engine.pool);
+      packed.pack(engine.model->weights(), kept, *engine.compute);
     }
     const MatView<const float> out = run(w, griffin ? &packed : nullptr);
     for (size_t t = griffin ? n_window / 2 : 0; t < n_window; ++t) {

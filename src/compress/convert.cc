@@ -19,8 +19,8 @@ namespace {
 
 class Converter {
  public:
-  Converter(const ModelFile& model, const ConvertOptions& options, ThreadPool& pool)
-      : model_(model), options_(options), pool_(pool) {
+  Converter(const ModelFile& model, const ConvertOptions& options, Compute& compute)
+      : model_(model), options_(options), compute_(compute) {
     const std::string arch = model.meta.get_string("general.architecture");
     const Architecture& a = architecture_by_gguf_name(arch);
     const bool relu = is_relu_family(a.config_from_gguf(model).activation);
@@ -77,7 +77,7 @@ class Converter {
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
     std::atomic<bool> stopped = false;
-    pool_.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
       std::vector<float> values(cols);
       if (stopped) return;  // one thread hears of a Ctrl-C, all of them stop
       if (take_interrupt()) {
@@ -102,7 +102,7 @@ class Converter {
 
   const ModelFile& model_;
   const ConvertOptions& options_;
-  ThreadPool& pool_;
+  Compute& compute_;
   bool neuron_major_ = false;
   Scratch buffer_;
 };
@@ -110,11 +110,11 @@ class Converter {
 }  // namespace
 
 ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options,
-                            ThreadPool& pool, const Progress& progress) {
+                            Compute& compute, const Progress& progress) {
   if (!info(options.dtype).writes)
     fail(ErrorKind::kUsage, "cannot write {}; possible: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k",
          name_of(options.dtype));
-  Converter converter(model, options, pool);
+  Converter converter(model, options, compute);
   const std::vector<TensorToWrite> tensors = converter.plan();
   Metadata meta = model.meta;
   meta.set("general.file_type", gguf_file_type(options.dtype));

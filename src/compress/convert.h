@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "io/file_types.h"
 #include "io/model_file.h"
 
@@ -28,6 +28,6 @@ struct ConvertReport {
 // input is refused with Error{kUnsupported} unless the dtype stays (requantising loses quality twice).
 // The output is written atomically, so it may even replace the file that is being read.
 ConvertReport convert_model(const ModelFile& model, const std::filesystem::path& output, const ConvertOptions& options,
-                            ThreadPool& pool, const Progress& progress = {});
+                            Compute& compute, const Progress& progress = {});
 
 }  // namespace hunch

@@ -43,7 +43,7 @@ struct Moments {
 
 float log_share(float s) { return std::log(std::max(s, kLeastShare)); }
 
-Moments moments_of(ThreadPool& pool, const HeadTrace& trace, size_t n_tokens) {
+Moments moments_of(Compute& compute, const HeadTrace& trace, size_t n_tokens) {
   const size_t n = trace.n_embd, g = trace.n_groups;
   Moments m{std::vector<double>(n), std::vector<double>(2 * g), Matrix(n, n), Matrix(2 * g, n)};
   const auto read = [&](size_t first, size_t b, Matrix& X, Matrix& Y) {
@@ -68,15 +68,15 @@ Moments moments_of(ThreadPool& pool, const HeadTrace& trace, size_t n_tokens) {
       for (size_t i = 0; i < n; ++i) X.row(r)[i] -= float(m.mean_x[i]);
       for (size_t k = 0; k < 2 * g; ++k) Y.row(r)[k] -= float(m.mean_y[k]);
     }
-    add(multiply_nn(pool, transpose(pool, X.view()).view(), X.weights()).values, m.xx.values);
-    add(multiply_nn(pool, transpose(pool, Y.view()).view(), X.weights()).values, m.yx.values);
+    add(multiply_nn(compute, transpose(compute, X.view()).view(), X.weights()).values, m.xx.values);
+    add(multiply_nn(compute, transpose(compute, Y.view()).view(), X.weights()).values, m.yx.values);
   }
   scale(1.0f / float(n_tokens), m.xx.values);
   scale(1.0f / float(n_tokens), m.yx.values);
   return m;
 }
 
-DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const HeadTrace& trace, size_t first,
+DensityCurve measure(Compute& compute, const NeuronPredictor& predictor, const HeadTrace& trace, size_t first,
                      size_t n) {
   struct Scored {
     float score, share;
@@ -84,7 +84,6 @@ DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const H
   };
   std::vector<Scored> all;
   all.reserve(n * trace.n_groups);
-  PredictorScratch scratch;
   std::vector<uint32_t> order(trace.n_groups);
   size_t n_needed = 0;
   for (size_t begin = first; begin < first + n; begin += kBatch) {
@@ -92,7 +91,7 @@ DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const H
     const size_t b = std::min(kBatch, first + n - begin);
     Matrix X(b, trace.n_embd), scores(b, trace.n_groups);
     trace.read(begin, X.view());
-    predictor.score(pool, X.view(), scores.view(), scratch);
+    predictor.score(compute, X.view(), scores.view());
     for (size_t t = 0; t < b; ++t) {
       const auto shares = trace.shares(begin + t);
       std::iota(order.begin(), order.end(), 0u);
@@ -125,7 +124,7 @@ DensityCurve measure(ThreadPool& pool, const NeuronPredictor& predictor, const H
 }  // namespace
 
 HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, bool lazy_keys) {
-  ThreadPool& pool = *engine.pool;
+  Compute& compute = *engine.compute;
   const ModelConfig& c = engine.config();
   const LayerWeights& w = engine.model->weights().layers[trace.layer];
   HeadFit fit;
@@ -134,16 +133,16 @@ HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, 
   (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k.W.bytes() + w.v.W.bytes());
   if (trace.input.empty() || trace.n_groups < 2) return fit;
   const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
-    DensityCurve curve = measure(pool, *predictor, trace, n_train, trace.n_tokens - n_train);
+    DensityCurve curve = measure(compute, *predictor, trace, n_train, trace.n_tokens - n_train);
     fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
   };
-  const Moments m = moments_of(pool, trace, n_train);
+  const Moments m = moments_of(compute, trace, n_train);
   add("hot", std::make_shared<HotSetPredictor>(
                  std::vector<float>(m.mean_y.begin(), m.mean_y.begin() + ptrdiff_t(trace.n_groups)), trace.n_embd));
-  const Matrix L = cholesky(pool, m.xx, 0.01);
+  const Matrix L = cholesky(compute, m.xx, 0.01);
   Matrix W = m.yx;
-  solve_lower(pool, L, W.view());
-  solve_lower_transposed(pool, L, W.view());
+  solve_lower(compute, L, W.view());
+  solve_lower_transposed(compute, L, W.view());
   for (const size_t first : {size_t{0}, trace.n_groups}) {
     Matrix part(trace.n_groups, trace.n_embd);
     std::vector<float> bias(trace.n_groups);

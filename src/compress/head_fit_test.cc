@@ -37,8 +37,8 @@ class HeadFitTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     const fs::path path = fs::path(testing::TempDir()) / "head_fit.gguf";
-    ThreadPool pool(2);
-    write_synth(path, planted(), pool);
+    Compute compute(2);
+    write_synth(path, planted(), compute);
     engine_ = new Engine(load_engine(path, {1}));
     fs::remove(path);
     ids_ = synth_text_ids(planted(), 2700, 1);  // some twenty stretches: every context is met
@@ -63,8 +63,8 @@ TEST(GroupNorms, AreTheNormsOfWhatEachGroupAdds) {
   Matrix W(kOut, kGroups * kWidth), X(kTokens, kGroups * kWidth), got(kTokens, kGroups);
   for (float& w : W.values) w = normal(rng);
   for (float& x : X.values) x = normal(rng);
-  ThreadPool pool(2);
-  GroupNorms(pool, W.weights(), kGroups).squared(pool, X.view(), got.view());
+  Compute compute(2);
+  GroupNorms(compute, W.weights(), kGroups).squared(compute, X.view(), got.view());
   for (size_t t = 0; t < kTokens; ++t)
     for (size_t g = 0; g < kGroups; ++g) {
       double want = 0;

@@ -8,22 +8,22 @@
 
 namespace hunch {
 
-GroupNorms::GroupNorms(ThreadPool& pool, const WeightView& W_o, size_t n_groups) {
+GroupNorms::GroupNorms(Compute& compute, const WeightView& W_o, size_t n_groups) {
   const size_t width = W_o.cols / n_groups;
   Matrix rows(W_o.rows, W_o.cols);
-  pool.parallel_for(W_o.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W_o.rows, 16, [&](size_t begin, size_t end, size_t) {
     for (size_t r = begin; r < end; ++r) codec(W_o.dtype).decode(W_o.row(r), rows.row(r).data(), W_o.cols);
   });
   for (size_t g = 0; g < n_groups; ++g) {
-    const Matrix columns = transpose(pool, rows.view().col_range(g * width, width));
-    gram_.push_back(multiply_nt(pool, columns.view(), columns.weights()));
+    const Matrix columns = transpose(compute, rows.view().col_range(g * width, width));
+    gram_.push_back(multiply_nt(compute, columns.view(), columns.weights()));
   }
 }
 
-void GroupNorms::squared(ThreadPool& pool, MatView<const float> attn_out, MatView<float> squared) const {
+void GroupNorms::squared(Compute& compute, MatView<const float> attn_out, MatView<float> squared) const {
   for (size_t g = 0; g < gram_.size(); ++g) {
     const MatView<const float> x = attn_out.col_range(g * gram_[g].rows, gram_[g].rows);
-    const Matrix Gx = multiply_nt(pool, x, gram_[g].weights());
+    const Matrix Gx = multiply_nt(compute, x, gram_[g].weights());
     for (size_t t = 0; t < x.rows; ++t) squared.row(t)[g] = dot(x.row(t), Gx.row(t));
   }
 }
@@ -36,7 +36,7 @@ void HeadTrace::read(size_t first, MatView<float> out) const {
 size_t head_trace_bytes_per_token(const ModelConfig& c) { return c.n_embd * sizeof(f16) + c.n_kv_head * sizeof(float); }
 
 HeadRecorder::HeadRecorder(const Engine& engine, HeadInput input, size_t first_layer, size_t n_layers, size_t n_tokens)
-    : pool_(*engine.pool), input_(input), first_layer_(first_layer), traces_(n_layers) {
+    : compute_(*engine.compute), input_(input), first_layer_(first_layer), traces_(n_layers) {
   const ModelConfig& c = engine.config();
   for (size_t i = 0; i < n_layers; ++i) {
     HeadTrace& t = traces_[i];
@@ -45,7 +45,7 @@ HeadRecorder::HeadRecorder(const Engine& engine, HeadInput input, size_t first_l
     t.n_groups = c.n_kv_head;
     t.input.reserve(n_tokens * c.n_embd);
     t.share.reserve(n_tokens * c.n_kv_head);
-    norms_.emplace_back(pool_, engine.model->weights().layers[t.layer].o.W, t.n_groups);
+    norms_.emplace_back(compute_, engine.model->weights().layers[t.layer].o.W, t.n_groups);
   }
 }
 
@@ -68,7 +68,7 @@ void HeadRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
   t->n_tokens += attn_out.rows;
   t->share.resize(t->n_tokens * t->n_groups);
   const MatView<float> share(&t->share[first * t->n_groups], attn_out.rows, t->n_groups);
-  norms_[layer - first_layer_].squared(pool_, attn_out, share);
+  norms_[layer - first_layer_].squared(compute_, attn_out, share);
   for (size_t r = 0; r < share.rows; ++r) {
     double sum = 0;
     for (float& s : share.row(r)) sum += s = s < 0 ? 0.0f : s;  // rounding; NaN stays

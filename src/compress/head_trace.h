@@ -13,9 +13,9 @@ namespace hunch {
 // which costs a share 1 / n_groups of the product itself.
 class GroupNorms {
  public:
-  GroupNorms(ThreadPool& pool, const WeightView& W_o, size_t n_groups);
+  GroupNorms(Compute& compute, const WeightView& W_o, size_t n_groups);
   // attn_out [n_tokens, n_head * d_head], before W_o; squared [n_tokens, n_groups], written.
-  void squared(ThreadPool& pool, MatView<const float> attn_out, MatView<float> squared) const;
+  void squared(Compute& compute, MatView<const float> attn_out, MatView<float> squared) const;
 
  private:
   std::vector<Matrix> gram_;  // [n_groups] of [width, width]
@@ -47,7 +47,7 @@ class HeadRecorder : public ForwardObserver {
  private:
   HeadTrace* trace_of(size_t layer);
 
-  ThreadPool& pool_;
+  Compute& compute_;
   HeadInput input_;
   size_t first_layer_;
   std::vector<HeadTrace> traces_;

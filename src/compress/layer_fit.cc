@@ -28,7 +28,7 @@ double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& po
 
 LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options,
                    const Progress& progress) {
-  ThreadPool& pool = *engine.pool;
+  Compute& compute = *engine.compute;
   const MlpWeights& mlp = engine.model->weights().layers[trace.layer].mlp;
   const Linear& first = mlp.gate.W ? mlp.gate : mlp.up;
   const std::string where = fmt::format("layer {}", trace.layer);
@@ -47,16 +47,16 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
     return fit;
   }
   const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
-    DensityCurve curve = measure_curve(pool, *predictor, trace, n_train, trace.n_tokens - n_train);
+    DensityCurve curve = measure_curve(compute, *predictor, trace, n_train, trace.n_tokens - n_train);
     fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
   };
   const auto wanted = [&](const char* kind) { return options.predictor == "auto" || options.predictor == kind; };
   if (wanted("hot")) add("hot", make_hot_set(statistics, trace.n_embd));
-  if (wanted("signs")) add("signs", make_sign_predictor(pool, first, trace, n_train, statistics));
+  if (wanted("signs")) add("signs", make_sign_predictor(compute, first, trace, n_train, statistics));
   if (!wanted("lowrank") && !wanted("lowrank_relu") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
-  const LowRankBasis basis = fit_basis(pool, first, neuron_norms(mlp), trace, n_train, ranks.back());
+  const LowRankBasis basis = fit_basis(compute, first, neuron_norms(mlp), trace, n_train, ranks.back());
   const auto add_low_rank = [&](const char* kind, LowRankFit low_rank, bool relu = false) {
     add_value(statistics, low_rank.bias);
     for (DType dtype : {DType::kQ8_0, DType::kQ4_0})
@@ -66,7 +66,7 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
     TrainOptions train_options;
     train_options.n_epochs = options.n_epochs;
     train_options.relu = relu;
-    train_low_rank(pool, low_rank, trace, n_train, train_options, tell);
+    train_low_rank(compute, low_rank, trace, n_train, train_options, tell);
   };
   for (size_t rank : ranks) {
     LowRankFit low_rank = truncate(basis, rank);

@@ -10,25 +10,23 @@
 
 namespace hunch {
 
-Matrix multiply_nt(ThreadPool& pool, MatView<const float> A, const WeightView& B) {
+Matrix multiply_nt(Compute& compute, MatView<const float> A, const WeightView& B) {
   Matrix C(A.rows, B.rows);
-  MatmulScratch scratch;
   const MatmulTask task{B, {}, C.view()};
-  matmul(pool, A, {&task, 1}, scratch);
+  matmul(compute, A, {&task, 1});
   return C;
 }
 
-Matrix multiply_nn(ThreadPool& pool, MatView<const float> A, const WeightView& B) {
+Matrix multiply_nn(Compute& compute, MatView<const float> A, const WeightView& B) {
   Matrix C(A.rows, B.cols);
-  MatmulScratch scratch;
-  matmul_transposed(pool, A, B, {}, C.view(), scratch);
+  matmul_transposed(compute, A, B, {}, C.view());
   return C;
 }
 
-Matrix transpose(ThreadPool& pool, MatView<const float> A) {
+Matrix transpose(Compute& compute, MatView<const float> A) {
   Matrix T(A.cols, A.rows);
   constexpr size_t kTile = 32;
-  pool.parallel_for(A.cols, kTile, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(A.cols, kTile, [&](size_t begin, size_t end, size_t) {
     for (size_t r0 = 0; r0 < A.rows; r0 += kTile)
       for (size_t c0 = begin; c0 < end; c0 += kTile)
         for (size_t r = r0; r < std::min(r0 + kTile, A.rows); ++r)
@@ -40,7 +38,7 @@ Matrix transpose(ThreadPool& pool, MatView<const float> A) {
 namespace {
 
 // Returns false where a pivot is not positive.
-bool try_cholesky(ThreadPool& pool, const Matrix& A, float shift, Matrix& L) {
+bool try_cholesky(Compute& compute, const Matrix& A, float shift, Matrix& L) {
   const size_t n = A.rows;
   for (size_t j = 0; j < n; ++j) {
     if (j % 64 == 0) throw_if_interrupted();
@@ -49,7 +47,7 @@ bool try_cholesky(ThreadPool& pool, const Matrix& A, float shift, Matrix& L) {
     if (!(pivot > shift * 1e-3f)) return false;
     const float root = std::sqrt(pivot);
     L.values[j * n + j] = root;
-    pool.parallel_for(n - j - 1, 64, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(n - j - 1, 64, [&](size_t begin, size_t end, size_t) {
       for (size_t i = j + 1 + begin; i < j + 1 + end; ++i)
         L.values[i * n + j] = (A.values[i * n + j] - dot(L.row(i).first(j), row_j)) / root;
     });
@@ -59,20 +57,20 @@ bool try_cholesky(ThreadPool& pool, const Matrix& A, float shift, Matrix& L) {
 
 }  // namespace
 
-Matrix cholesky(ThreadPool& pool, const Matrix& A, double ridge) {
+Matrix cholesky(Compute& compute, const Matrix& A, double ridge) {
   HUNCH_CHECK(A.rows == A.cols && A.rows > 0);
   double trace = 0;
   for (size_t i = 0; i < A.rows; ++i) trace += A.values[i * A.rows + i];
   const double mean = std::max(trace / double(A.rows), 1e-30);
   for (; ridge < 1e3; ridge *= 10) {
     Matrix L(A.rows, A.rows);
-    if (try_cholesky(pool, A, float(ridge * mean), L)) return L;
+    if (try_cholesky(compute, A, float(ridge * mean), L)) return L;
   }
   fail(ErrorKind::kFormat, "the activations' covariance cannot be factored: they hold values that are not finite");
 }
 
-void solve_lower(ThreadPool& pool, const Matrix& L, MatView<float> X) {
-  pool.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+void solve_lower(Compute& compute, const Matrix& L, MatView<float> X) {
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t r = begin; r < end; ++r) {
       const std::span<float> x = X.row(r);
       for (size_t i = 0; i < x.size(); ++i) x[i] = (x[i] - dot(L.row(i).first(i), x.first(i))) / L.row(i)[i];
@@ -80,8 +78,8 @@ void solve_lower(ThreadPool& pool, const Matrix& L, MatView<float> X) {
   });
 }
 
-void solve_lower_transposed(ThreadPool& pool, const Matrix& L, MatView<float> X) {
-  pool.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+void solve_lower_transposed(Compute& compute, const Matrix& L, MatView<float> X) {
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t r = begin; r < end; ++r) {
       const std::span<float> x = X.row(r);
       for (size_t i = x.size(); i-- > 0;) {

@@ -3,7 +3,7 @@
 #pragma once
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 #include "kernels/matmul.h"
 
@@ -23,18 +23,18 @@ struct Matrix {
 };
 
 // A B^T: [m, k] times [n, k] -> [m, n]. B may be of any dtype that computes.
-Matrix multiply_nt(ThreadPool& pool, MatView<const float> A, const WeightView& B);
+Matrix multiply_nt(Compute& compute, MatView<const float> A, const WeightView& B);
 // A B: [m, k] times [k, n] -> [m, n].
-Matrix multiply_nn(ThreadPool& pool, MatView<const float> A, const WeightView& B);
-Matrix transpose(ThreadPool& pool, MatView<const float> A);
+Matrix multiply_nn(Compute& compute, MatView<const float> A, const WeightView& B);
+Matrix transpose(Compute& compute, MatView<const float> A);
 
 // The lower triangle L with L L^T = A + ridge * (mean of A's diagonal) * I, for symmetric A [n, n]; the upper part
 // of the result is zero. The ridge is raised tenfold until the factor exists, so that any covariance will do.
-Matrix cholesky(ThreadPool& pool, const Matrix& A, double ridge);
+Matrix cholesky(Compute& compute, const Matrix& A, double ridge);
 
 // Solves L y = x, or L^T y = x, for every row x of X, in place.
-void solve_lower(ThreadPool& pool, const Matrix& L, MatView<float> X);
-void solve_lower_transposed(ThreadPool& pool, const Matrix& L, MatView<float> X);
+void solve_lower(Compute& compute, const Matrix& L, MatView<float> X);
+void solve_lower_transposed(Compute& compute, const Matrix& L, MatView<float> X);
 
 // Makes the rows orthonormal (Gram-Schmidt, twice). Rows that depend on earlier ones become zero.
 void orthonormalise(MatView<float> rows);

@@ -19,10 +19,10 @@ Matrix random_matrix(size_t rows, size_t cols, uint32_t seed) {
 float at(const Matrix& m, size_t r, size_t c) { return m.values[r * m.cols + c]; }
 
 TEST(LinearAlgebra, ProductsAndTranspose) {
-  ThreadPool pool(2);
+  Compute compute(2);
   const Matrix A = random_matrix(37, 50, 1), B = random_matrix(50, 41, 2);
-  const Matrix Bt = transpose(pool, B.view());
-  const Matrix nn = multiply_nn(pool, A.view(), B.weights()), nt = multiply_nt(pool, A.view(), Bt.weights());
+  const Matrix Bt = transpose(compute, B.view());
+  const Matrix nn = multiply_nn(compute, A.view(), B.weights()), nt = multiply_nt(compute, A.view(), Bt.weights());
   for (size_t i = 0; i < A.rows; ++i)
     for (size_t j = 0; j < B.cols; ++j) {
       double want = 0;
@@ -33,32 +33,32 @@ TEST(LinearAlgebra, ProductsAndTranspose) {
 }
 
 TEST(LinearAlgebra, CholeskyFactorsAndSolves) {
-  ThreadPool pool(2);
+  Compute compute(2);
   const Matrix X = random_matrix(60, 90, 3);
-  const Matrix A = multiply_nt(pool, X.view(), X.weights());
-  const Matrix L = cholesky(pool, A, 1e-7);
-  const Matrix LLt = multiply_nt(pool, L.view(), L.weights());
+  const Matrix A = multiply_nt(compute, X.view(), X.weights());
+  const Matrix L = cholesky(compute, A, 1e-7);
+  const Matrix LLt = multiply_nt(compute, L.view(), L.weights());
   for (size_t i = 0; i < A.values.size(); ++i) EXPECT_NEAR(LLt.values[i], A.values[i], 2e-3);
   Matrix Y = random_matrix(5, 60, 4);
   const Matrix B = Y;
-  solve_lower(pool, L, Y.view());
-  solve_lower_transposed(pool, L, Y.view());  // now A Y^T = B^T
-  const Matrix back = multiply_nt(pool, Y.view(), A.weights());
+  solve_lower(compute, L, Y.view());
+  solve_lower_transposed(compute, L, Y.view());  // now A Y^T = B^T
+  const Matrix back = multiply_nt(compute, Y.view(), A.weights());
   for (size_t i = 0; i < B.values.size(); ++i) EXPECT_NEAR(back.values[i], B.values[i], 2e-3);
 }
 
 TEST(LinearAlgebra, CholeskyOfASingularMatrixIsHelpedByARidge) {
-  ThreadPool pool(1);
+  Compute compute(1);
   const Matrix X = random_matrix(60, 3, 5);
-  const Matrix L = cholesky(pool, multiply_nt(pool, X.view(), X.weights()), 1e-6);
+  const Matrix L = cholesky(compute, multiply_nt(compute, X.view(), X.weights()), 1e-6);
   for (float v : L.values) EXPECT_TRUE(std::isfinite(v));
 }
 
 TEST(LinearAlgebra, EigenvectorsDiagonaliseInFallingOrder) {
-  ThreadPool pool(1);
+  Compute compute(1);
   const Matrix X = random_matrix(24, 30, 6);
-  const Matrix A = multiply_nt(pool, X.view(), X.weights()), V = eigenvectors(A);
-  const Matrix VA = multiply_nn(pool, V.view(), A.weights()), D = multiply_nt(pool, VA.view(), V.weights());
+  const Matrix A = multiply_nt(compute, X.view(), X.weights()), V = eigenvectors(A);
+  const Matrix VA = multiply_nn(compute, V.view(), A.weights()), D = multiply_nt(compute, VA.view(), V.weights());
   for (size_t i = 0; i < 24; ++i)
     for (size_t j = 0; j < 24; ++j)
       if (i != j) {
@@ -71,8 +71,8 @@ TEST(LinearAlgebra, OrthonormaliseDropsDependentRows) {
   Matrix X = random_matrix(4, 10, 7);
   for (size_t i = 0; i < 10; ++i) X.row(3)[i] = X.row(0)[i] - 2 * X.row(1)[i];
   orthonormalise(X.view());
-  ThreadPool pool(1);
-  const Matrix G = multiply_nt(pool, X.view(), X.weights());
+  Compute compute(1);
+  const Matrix G = multiply_nt(compute, X.view(), X.weights());
   for (size_t i = 0; i < 4; ++i)
     for (size_t j = 0; j < 4; ++j) EXPECT_NEAR(at(G, i, j), i == j && i < 3 ? 1 : 0, 1e-5);
 }

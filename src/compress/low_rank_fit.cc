@@ -34,7 +34,7 @@ Matrix centred(const MlpTrace& trace, const std::vector<f16>& values, const std:
   return X;
 }
 
-Moments moments_of(ThreadPool& pool, const MlpTrace& trace, size_t n_tokens) {
+Moments moments_of(Compute& compute, const MlpTrace& trace, size_t n_tokens) {
   const bool ahead = !trace.mlp_input.empty();
   Moments m;
   m.mean_x = mean_of(trace, trace.input, n_tokens);
@@ -45,10 +45,10 @@ Moments moments_of(ThreadPool& pool, const MlpTrace& trace, size_t n_tokens) {
     throw_if_interrupted();
     const size_t n = std::min(kBatch, n_tokens - first);
     const Matrix X = centred(trace, trace.input, m.mean_x, first, n);
-    add(multiply_nn(pool, transpose(pool, X.view()).view(), X.weights()).values, m.C.values);
+    add(multiply_nn(compute, transpose(compute, X.view()).view(), X.weights()).values, m.C.values);
     if (!ahead) continue;
     const Matrix Y = centred(trace, trace.mlp_input, m.mean_mlp, first, n);
-    add(multiply_nn(pool, transpose(pool, Y.view()).view(), X.weights()).values, m.K.values);
+    add(multiply_nn(compute, transpose(compute, Y.view()).view(), X.weights()).values, m.K.values);
   }
   scale(1.0f / float(n_tokens), m.C.values);
   scale(1.0f / float(n_tokens), m.K.values);
@@ -56,17 +56,17 @@ Moments moments_of(ThreadPool& pool, const MlpTrace& trace, size_t n_tokens) {
 }
 
 // V [r, n_embd] -> V L^-1 K^T W^T: what each direction of the whitened input does to every neuron, [r, n_ff].
-Matrix to_neurons(ThreadPool& pool, const WeightView& W, const Moments& m, const Matrix& L, Matrix V) {
-  solve_lower_transposed(pool, L, V.view());
-  const Matrix mlp = multiply_nt(pool, V.view(), m.K.values.empty() ? m.C.weights() : m.K.weights());
-  return multiply_nt(pool, mlp.view(), W);
+Matrix to_neurons(Compute& compute, const WeightView& W, const Moments& m, const Matrix& L, Matrix V) {
+  solve_lower_transposed(compute, L, V.view());
+  const Matrix mlp = multiply_nt(compute, V.view(), m.K.values.empty() ? m.C.weights() : m.K.weights());
+  return multiply_nt(compute, mlp.view(), W);
 }
 
 // The transposed map: [r, n_ff] -> [r, n_embd].
-Matrix from_neurons(ThreadPool& pool, const WeightView& W, const Moments& m, const Matrix& L, const Matrix& Z) {
-  const Matrix mlp = multiply_nn(pool, Z.view(), W);
-  Matrix X = multiply_nn(pool, mlp.view(), m.K.values.empty() ? m.C.weights() : m.K.weights());
-  solve_lower(pool, L, X.view());
+Matrix from_neurons(Compute& compute, const WeightView& W, const Moments& m, const Matrix& L, const Matrix& Z) {
+  const Matrix mlp = multiply_nn(compute, Z.view(), W);
+  Matrix X = multiply_nn(compute, mlp.view(), m.K.values.empty() ? m.C.weights() : m.K.weights());
+  solve_lower(compute, L, X.view());
   return X;
 }
 
@@ -76,7 +76,7 @@ void weigh(Matrix& Z, std::span<const float> norms, int power) {
 }
 
 // Variance of z by neuron, from evenly spread tokens.
-std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpTrace& trace,
+std::vector<float> variance_of(Compute& compute, const Linear& first, const MlpTrace& trace,
                                const std::vector<double>& mean, size_t n_tokens) {
   const size_t n = std::min<size_t>(n_tokens, 2048), step = n_tokens / n;
   std::vector<double> sum(first.W.rows), squares(first.W.rows);
@@ -86,7 +86,7 @@ std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpT
     for (size_t r = 0; r < b; ++r) trace.read(trace.mlp_in(), (t0 + r) * step, X.view().row_range(r, 1));
     for (size_t r = 0; r < b; ++r)
       for (size_t i = 0; i < trace.n_embd; ++i) X.row(r)[i] -= float(mean[i]);
-    const Matrix Z = multiply_nt(pool, X.view(), first.W);
+    const Matrix Z = multiply_nt(compute, X.view(), first.W);
     for (size_t r = 0; r < b; ++r)
       for (size_t k = 0; k < Z.cols; ++k) sum[k] += Z.row(r)[k], squares[k] += double(Z.row(r)[k]) * Z.row(r)[k];
   }
@@ -98,11 +98,11 @@ std::vector<float> variance_of(ThreadPool& pool, const Linear& first, const MlpT
 
 }  // namespace
 
-LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
+LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
                        size_t n_tokens, size_t rank) {
   const size_t n = trace.n_embd;
-  const Moments m = moments_of(pool, trace, n_tokens);
-  const Matrix L = cholesky(pool, m.C, 1e-4);
+  const Moments m = moments_of(compute, trace, n_tokens);
+  const Matrix L = cholesky(compute, m.C, 1e-4);
   std::mt19937 rng(1);
   std::normal_distribution<float> normal;
   const size_t n_directions = std::min(n, rank + 16);  // some more than asked, so that the last ones settle too
@@ -111,31 +111,31 @@ LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const fl
   orthonormalise(V.view());
   for (int iteration = 0; iteration < 4; ++iteration) {
     throw_if_interrupted();
-    Matrix Z = to_neurons(pool, first.W, m, L, V);
+    Matrix Z = to_neurons(compute, first.W, m, L, V);
     weigh(Z, norms, 2);
-    V = from_neurons(pool, first.W, m, L, Z);
+    V = from_neurons(compute, first.W, m, L, Z);
     orthonormalise(V.view());
   }
-  Matrix Z = to_neurons(pool, first.W, m, L, V);
+  Matrix Z = to_neurons(compute, first.W, m, L, V);
   weigh(Z, norms, 1);
-  const Matrix rotation = eigenvectors(multiply_nt(pool, Z.view(), Z.weights()));
-  V = multiply_nn(pool, rotation.view(), V.weights());
+  const Matrix rotation = eigenvectors(multiply_nt(compute, Z.view(), Z.weights()));
+  V = multiply_nn(compute, rotation.view(), V.weights());
 
   Matrix leading(std::min(rank, n_directions), n);
   std::copy_n(V.values.begin(), leading.values.size(), leading.values.begin());
   LowRankBasis basis;
-  basis.out = transpose(pool, to_neurons(pool, first.W, m, L, leading).view());
-  solve_lower_transposed(pool, L, leading.view());
+  basis.out = transpose(compute, to_neurons(compute, first.W, m, L, leading).view());
+  solve_lower_transposed(compute, L, leading.view());
   basis.in = std::move(leading);
   Matrix mean(2, n);
   for (size_t i = 0; i < n; ++i) mean.row(0)[i] = float(m.mean_mlp[i]), mean.row(1)[i] = float(m.mean_x[i]);
-  const Matrix z_mean = multiply_nt(pool, mean.view(), first.W),
-               h_mean = multiply_nt(pool, mean.view(), basis.in.weights());
+  const Matrix z_mean = multiply_nt(compute, mean.view(), first.W),
+               h_mean = multiply_nt(compute, mean.view(), basis.in.weights());
   basis.hidden_mean.assign(h_mean.row(1).begin(), h_mean.row(1).end());
   basis.bias.resize(trace.n_ff);
   for (size_t k = 0; k < trace.n_ff; ++k)
     basis.bias[k] = z_mean.row(0)[k] + (first.bias.empty() ? 0.0f : first.bias[k]);
-  basis.variance = variance_of(pool, first, trace, m.mean_mlp, n_tokens);
+  basis.variance = variance_of(compute, first, trace, m.mean_mlp, n_tokens);
   return basis;
 }
 

@@ -33,7 +33,7 @@ struct LowRankBasis {
 //
 //   first  the MLP's first product: gate where gated, else up
 //   norms  [n_ff] ||row of W_down_t||
-LowRankBasis fit_basis(ThreadPool& pool, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
+LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
                        size_t n_tokens, size_t rank);
 
 // The predictor of the first `rank` hidden values, with scores scaled to log-odds of z > 0: 1.7 times the guess

@@ -19,7 +19,7 @@ constexpr int kStepsPerOctave = 8;
 class Recorder : public ForwardObserver {
  public:
   Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens, ForwardObserver* also)
-      : pool_(*engine.pool), options_(options), also_(also) {
+      : compute_(*engine.compute), options_(options), also_(also) {
     const ModelConfig& c = engine.config();
     traces_.resize(options.n_layers);
     for (size_t i = 0; i < options.n_layers; ++i) {
@@ -53,8 +53,8 @@ class Recorder : public ForwardObserver {
     const size_t first = t->n_tokens;
     t->n_tokens += ff_act.rows;
     t->code.resize(t->n_tokens * t->n_ff);
-    std::vector<size_t> bad(pool_.n_threads(), SIZE_MAX);
-    pool_.parallel_for(ff_act.rows, 8, [&](size_t begin, size_t end, size_t thread) {
+    std::vector<size_t> bad(compute_.threads.n_threads(), SIZE_MAX);
+    compute_.threads.parallel_for(ff_act.rows, 8, [&](size_t begin, size_t end, size_t thread) {
       for (size_t i = begin; i < end; ++i) {
         const auto act = ff_act.row(i);
         uint8_t* code = &t->code[(first + i) * t->n_ff];
@@ -95,7 +95,7 @@ class Recorder : public ForwardObserver {
     t.scale = n ? std::max(float(std::sqrt(sum / double(n))), 1e-20f) : 1.0f;
   }
 
-  ThreadPool& pool_;
+  Compute& compute_;
   MlpTraceOptions options_;
   ForwardObserver* also_;
   std::vector<MlpTrace> traces_;

@@ -94,11 +94,10 @@ std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& s, s
   return std::make_shared<HotSetPredictor>(std::move(scores), n_in);
 }
 
-DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
+DensityCurve measure_curve(Compute& compute, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
                            size_t n) {
   constexpr size_t kBatch = 256;
-  std::vector<Histogram> histograms(pool.n_threads());
-  PredictorScratch scratch;
+  std::vector<Histogram> histograms(compute.threads.n_threads());
   Matrix X, scores;
   for (size_t begin = first; begin < first + n; begin += kBatch) {
     throw_if_interrupted();
@@ -106,8 +105,8 @@ DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, c
     X = Matrix(b, trace.n_embd);
     scores = Matrix(b, trace.n_ff);
     trace.read(trace.input, begin, X.view());
-    predictor.score(pool, X.view(), scores.view(), scratch);
-    pool.parallel_for(b, 4, [&](size_t from, size_t to, size_t thread) {
+    predictor.score(compute, X.view(), scores.view());
+    compute.threads.parallel_for(b, 4, [&](size_t from, size_t to, size_t thread) {
       Histogram& h = histograms[thread];
       for (size_t t = from; t < to; ++t) {
         const auto codes = trace.codes(begin + t);

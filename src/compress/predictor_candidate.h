@@ -34,7 +34,7 @@ std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DTyp
 std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
 
 // What thresholds on the predictor's scores give on the trace's tokens [first, first + n).
-DensityCurve measure_curve(ThreadPool& pool, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
+DensityCurve measure_curve(Compute& compute, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
                            size_t n);
 
 }  // namespace hunch

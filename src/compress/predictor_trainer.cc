@@ -18,11 +18,11 @@ class AdamW {
   explicit AdamW(size_t n) : m_(n), v_(n) {}
 
   // `step` is absolute.
-  void update(ThreadPool& pool, std::span<float> w, std::span<const float> gradient, float step, float decay) {
+  void update(Compute& compute, std::span<float> w, std::span<const float> gradient, float step, float decay) {
     ++t_;
     const float b1 = 0.9f, b2 = 0.98f;
     const float c1 = 1 - std::pow(b1, float(t_)), c2 = 1 - std::pow(b2, float(t_));
-    pool.parallel_for(w.size(), 1024, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(w.size(), 1024, [&](size_t begin, size_t end, size_t) {
       for (size_t i = begin; i < end; ++i) {
         m_[i] += (1 - b1) * (gradient[i] - m_[i]);
         v_[i] += (1 - b2) * (gradient[i] * gradient[i] - v_[i]);
@@ -42,8 +42,8 @@ float root_mean_square(std::span<const float> x) {
 
 class Trainer {
  public:
-  Trainer(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options)
-      : pool_(pool),
+  Trainer(Compute& compute, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens, const TrainOptions& options)
+      : compute_(compute),
         fit_(fit),
         trace_(trace),
         options_(options),
@@ -92,25 +92,25 @@ class Trainer {
  private:
   void load(std::span<const size_t> tokens) {
     X_ = Matrix(tokens.size(), trace_.n_embd);
-    pool_.parallel_for(tokens.size(), 8, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(tokens.size(), 8, [&](size_t begin, size_t end, size_t) {
       for (size_t i = begin; i < end; ++i) trace_.read(trace_.input, tokens[i], X_.view().row_range(i, 1));
     });
   }
 
   void forward() {
-    H_ = multiply_nt(pool_, X_.view(), fit_.in.weights());
+    H_ = multiply_nt(compute_, X_.view(), fit_.in.weights());
     if (options_.relu)
       for (float& h : H_.values) h = std::max(h, 0.0f);
     S_ = Matrix(X_.rows, trace_.n_ff);
     const MatmulTask task{fit_.out.weights(), fit_.bias, S_.view()};
-    matmul(pool_, H_.view(), {&task, 1}, scratch_);
+    matmul(compute_, H_.view(), {&task, 1});
   }
 
   // Turns scores into the gradient by them (where `gradient`), and returns the sum of the losses.
   double loss(std::span<const size_t> tokens, bool gradient) {
-    std::vector<double> sums(pool_.n_threads());
+    std::vector<double> sums(compute_.threads.n_threads());
     const float negative = negative_weight_;
-    pool_.parallel_for(tokens.size(), 4, [&](size_t begin, size_t end, size_t thread) {
+    compute_.threads.parallel_for(tokens.size(), 4, [&](size_t begin, size_t end, size_t thread) {
       for (size_t i = begin; i < end; ++i) {
         const std::span<float> s = S_.row(i);
         const std::span<const uint8_t> code = trace_.codes(tokens[i]);
@@ -148,26 +148,26 @@ class Trainer {
     load(tokens);
     forward();
     loss(tokens, true);
-    const Matrix St = transpose(pool_, S_.view());
-    const Matrix d_out = multiply_nn(pool_, St.view(), H_.weights());
+    const Matrix St = transpose(compute_, S_.view());
+    const Matrix d_out = multiply_nn(compute_, St.view(), H_.weights());
     std::vector<float> d_bias(trace_.n_ff);
     for (size_t k = 0; k < trace_.n_ff; ++k) {
       float sum = 0;
       for (float g : St.row(k)) sum += g;
       d_bias[k] = sum;
     }
-    Matrix d_H = multiply_nn(pool_, S_.view(), fit_.out.weights());
+    Matrix d_H = multiply_nn(compute_, S_.view(), fit_.out.weights());
     if (options_.relu)
       for (size_t i = 0; i < d_H.values.size(); ++i)
         if (H_.values[i] == 0) d_H.values[i] = 0;
-    const Matrix d_in = multiply_nn(pool_, transpose(pool_, d_H.view()).view(), X_.weights());
+    const Matrix d_in = multiply_nn(compute_, transpose(compute_, d_H.view()).view(), X_.weights());
     const float decay = rate * float(options_.weight_decay);
-    adam_out_.update(pool_, fit_.out.values, d_out.values, rate * root_mean_square(fit_.out.values), decay);
-    adam_in_.update(pool_, fit_.in.values, d_in.values, rate * root_mean_square(fit_.in.values), decay);
-    adam_bias_.update(pool_, fit_.bias, d_bias, rate * root_mean_square(fit_.bias), 0);
+    adam_out_.update(compute_, fit_.out.values, d_out.values, rate * root_mean_square(fit_.out.values), decay);
+    adam_in_.update(compute_, fit_.in.values, d_in.values, rate * root_mean_square(fit_.in.values), decay);
+    adam_bias_.update(compute_, fit_.bias, d_bias, rate * root_mean_square(fit_.bias), 0);
   }
 
-  ThreadPool& pool_;
+  Compute& compute_;
   LowRankFit& fit_;
   const MlpTrace& trace_;
   TrainOptions options_;
@@ -175,15 +175,14 @@ class Trainer {
   size_t n_train_ = 0, n_held_ = 0;
   float negative_weight_ = 1;
   Matrix X_, H_, S_;
-  MatmulScratch scratch_;
 };
 
 }  // namespace
 
-TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
+TrainReport train_low_rank(Compute& compute, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
                            const TrainOptions& options, const Progress& progress) {
   if (n_tokens < 2) fail(ErrorKind::kUsage, "a predictor cannot be trained on {} tokens", n_tokens);
-  return Trainer(pool, fit, trace, n_tokens, options).train(progress);
+  return Trainer(compute, fit, trace, n_tokens, options).train(progress);
 }
 
 }  // namespace hunch

@@ -23,7 +23,7 @@ struct TrainReport {
 // its loss has not improved for one epoch, and keeps the best state. The loss is binary cross-entropy on "contributes",
 // negatives weighted by mean(label) + 0.005, which favours recall (Liu et al. 2023, the authors' code); AdamW with
 // steps relative to each matrix's size. Multi-threaded; Ctrl-C throws Error{kInterrupted}.
-TrainReport train_low_rank(ThreadPool& pool, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
+TrainReport train_low_rank(Compute& compute, LowRankFit& fit, const MlpTrace& trace, size_t n_tokens,
                            const TrainOptions& options, const Progress& progress = {});
 
 }  // namespace hunch

@@ -48,8 +48,8 @@ Matrix final_states(const Engine& engine, std::span<const int32_t> ids, size_t m
 }
 
 // The leading eigenvectors of X^T X, one per row, by falling eigenvalue: subspace iteration.
-Matrix principal_directions(ThreadPool& pool, const Matrix& X, size_t rank) {
-  const Matrix C = multiply_nn(pool, transpose(pool, X.view()).view(), X.weights());
+Matrix principal_directions(Compute& compute, const Matrix& X, size_t rank) {
+  const Matrix C = multiply_nn(compute, transpose(compute, X.view()).view(), X.weights());
   std::mt19937 rng(1);
   std::normal_distribution<float> normal;
   Matrix V(std::min(rank + 16, X.cols), X.cols);
@@ -57,11 +57,11 @@ Matrix principal_directions(ThreadPool& pool, const Matrix& X, size_t rank) {
   orthonormalise(V.view());
   for (int i = 0; i < 8; ++i) {
     throw_if_interrupted();
-    V = multiply_nt(pool, V.view(), C.weights());
+    V = multiply_nt(compute, V.view(), C.weights());
     orthonormalise(V.view());
   }
-  const Matrix rotation = eigenvectors(multiply_nt(pool, multiply_nt(pool, V.view(), C.weights()).view(), V.weights()));
-  V = multiply_nn(pool, rotation.view(), V.weights());
+  const Matrix rotation = eigenvectors(multiply_nt(compute, multiply_nt(compute, V.view(), C.weights()).view(), V.weights()));
+  V = multiply_nn(compute, rotation.view(), V.weights());
   V.values.resize(rank * V.cols);
   V.rows = rank;
   return V;
@@ -106,39 +106,37 @@ std::shared_ptr<const VocabScreen> make_screen(const Matrix& directions, const M
 
 // each(token, exact logits).
 template <typename Each>
-void for_each_exact(ThreadPool& pool, const Linear& output, const Matrix& X, const Each& each) {
+void for_each_exact(Compute& compute, const Linear& output, const Matrix& X, const Each& each) {
   for (size_t begin = 0; begin < X.rows; begin += kBatch) {
     throw_if_interrupted();
-    const Matrix exact = multiply_nt(pool, X.view().row_range(begin, std::min(kBatch, X.rows - begin)), output.W);
+    const Matrix exact = multiply_nt(compute, X.view().row_range(begin, std::min(kBatch, X.rows - begin)), output.W);
     for (size_t t = 0; t < exact.rows; ++t) each(begin + t, exact.row(t));
   }
 }
 
 // The largest |guess - logit| in deviations.
-float largest_error(ThreadPool& pool, const VocabScreen& screen, const Linear& output, const Matrix& X) {
-  ScreenScratch scratch;
+float largest_error(Compute& compute, const VocabScreen& screen, const Linear& output, const Matrix& X) {
   std::vector<float> guess(output.W.rows);
   float worst = 0;
-  for_each_exact(pool, output, X, [&](size_t t, std::span<const float> exact) {
-    const VocabScreen::Norms norms = screen.project(pool, X.row(t), {}, guess, scratch);
+  for_each_exact(compute, output, X, [&](size_t t, std::span<const float> exact) {
+    const VocabScreen::Norms norms = screen.project(compute, X.row(t), {}, guess);
     for (size_t i = 0; i < guess.size(); ++i)
       worst = std::max(worst, std::abs(guess[i] - exact[i]) / std::max(screen.deviation(i, norms), 1e-20f));
   });
   return worst;
 }
 
-ScreenFit measure(ThreadPool& pool, std::shared_ptr<const VocabScreen> owned, const Linear& output, const Matrix& X) {
+ScreenFit measure(Compute& compute, std::shared_ptr<const VocabScreen> owned, const Linear& output, const Matrix& X) {
   ScreenFit fit;
   const VocabScreen& screen = *owned;
-  ScreenScratch scratch;
-  Selection shortlist;
+  Rows shortlist;
   std::vector<float> guess(output.W.rows), logits(output.W.rows);
-  for_each_exact(pool, output, X, [&](size_t t, std::span<const float> exact) {
-    screen.guess(pool, X.row(t), output.bias, guess, shortlist, scratch);
+  for_each_exact(compute, output, X, [&](size_t t, std::span<const float> exact) {
+    screen.guess(compute, X.row(t), output.bias, guess, shortlist);
     (shortlist.is_all() ? fit.all : fit.shortlist) += shortlist.is_all() ? 1 : double(shortlist.size());
     std::ranges::copy(exact, logits.begin());
     if (!output.bias.empty()) add(output.bias, logits);
-    fit.n_same += shortlist.is_all() || std::ranges::binary_search(shortlist.rows(), uint32_t(argmax(logits)));
+    fit.n_same += shortlist.is_all() || std::ranges::binary_search(shortlist.ids(), uint32_t(argmax(logits)));
   });
   fit.n_checked = X.rows;
   const double n = double(X.rows), n_listed = std::max(n - fit.all, 1.0);
@@ -156,7 +154,7 @@ ScreenFit measure(ThreadPool& pool, std::shared_ptr<const VocabScreen> owned, co
 
 ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::span<const int32_t> calibrate,
                      std::span<const int32_t> check, const Progress& progress) {
-  ThreadPool& pool = *engine.pool;
+  Compute& compute = *engine.compute;
   const Linear& output = engine.model->weights().output;
   const size_t n_in = output.W.cols, n_vocab = output.W.rows;
   const Matrix X = final_states(engine, train, kTrainTokens), Y = final_states(engine, calibrate, kCalibrateTokens),
@@ -165,10 +163,10 @@ ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::
   best.full_bytes = best.bytes = double(output.W.bytes());
   const size_t most = std::min<size_t>({256, n_in / 2, X.rows});
   if (most < 8 || Y.rows == 0 || Z.rows == 0) return best;
-  const Matrix directions = principal_directions(pool, X, most);
-  const Matrix along = transpose(pool, multiply_nt(pool, directions.view(), output.W).view());
+  const Matrix directions = principal_directions(compute, X, most);
+  const Matrix along = transpose(compute, multiply_nt(compute, directions.view(), output.W).view());
   std::vector<double> squares(n_vocab);
-  pool.parallel_for(n_vocab, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_vocab, 64, [&](size_t begin, size_t end, size_t) {
     std::vector<float> row(n_in);
     for (size_t i = begin; i < end; ++i) {
       codec(output.W.dtype).decode(output.W.row(i), row.data(), n_in);
@@ -181,12 +179,12 @@ ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::
   for (size_t i = 0; i < ranks.size(); ++i) {
     if (progress) progress("lm_head", i, ranks.size());
     const auto trial = make_screen(directions, along, squares, ranks[i], 0);
-    const float margin = float(kSpareMargin) * largest_error(pool, *trial, output, Y);
-    const ScreenFit fit = measure(pool, make_screen(directions, along, squares, ranks[i], margin), output, Y);
+    const float margin = float(kSpareMargin) * largest_error(compute, *trial, output, Y);
+    const ScreenFit fit = measure(compute, make_screen(directions, along, squares, ranks[i], margin), output, Y);
     if (fit.bytes < best.bytes) best = fit;
   }
   if (progress) progress("lm_head", ranks.size(), ranks.size());
-  if (best.screen) best = measure(pool, best.screen, output, Z);
+  if (best.screen) best = measure(compute, best.screen, output, Z);
   if (best.bytes > kWorthwhile * best.full_bytes) best.screen = nullptr;
   return best;
 }

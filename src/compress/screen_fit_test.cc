@@ -38,15 +38,14 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
   context.append_all(all.subspan(2300, 200), [&](size_t, MatView<const float> logits) {
     for (size_t t = 0; t < logits.rows; ++t) best.push_back(argmax(logits.row(t)));
   });
-  ThreadPool pool(1);
-  ScreenScratch scratch;
-  Selection shortlist;
+  Compute compute(1);
+  Rows shortlist;
   std::vector<float> guess(engine.config().n_vocab);
   size_t missed = 0;
   for (size_t t = 0; t < best.size(); ++t) {
     const std::span<const float> x = std::span(watch.states).subspan(t * fit.screen->n_in(), fit.screen->n_in());
-    fit.screen->guess(pool, x, engine.model->weights().output.bias, guess, shortlist, scratch);
-    missed += !shortlist.is_all() && !std::ranges::binary_search(shortlist.rows(), uint32_t(best[t]));
+    fit.screen->guess(compute, x, engine.model->weights().output.bias, guess, shortlist);
+    missed += !shortlist.is_all() && !std::ranges::binary_search(shortlist.ids(), uint32_t(best[t]));
   }
   EXPECT_EQ(missed, 0u);
 

@@ -18,10 +18,10 @@ struct OwnedSigns {
   std::unique_ptr<SignPredictor> predictor;
 };
 
-std::vector<uint64_t> planes_of(ThreadPool& pool, const WeightView& W) {
+std::vector<uint64_t> planes_of(Compute& compute, const WeightView& W) {
   const size_t n_words = sign_words(W.cols);
   std::vector<uint64_t> planes(W.rows * n_words);
-  pool.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
     std::vector<float> row(W.cols);
     for (size_t r = begin; r < end; ++r) {
       codec(W.dtype).decode(W.row(r), row.data(), row.size());
@@ -37,17 +37,16 @@ struct Sums {
   explicit Sums(size_t n) : n_active(n), active(n), all(n), squares(n) {}
 };
 
-Sums sums_of(ThreadPool& pool, const SignPredictor& counter, const MlpTrace& trace, size_t n_tokens, size_t n_used) {
+Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& trace, size_t n_tokens, size_t n_used) {
   Sums s(trace.n_ff);
-  PredictorScratch scratch;
   for (size_t first = 0; first < n_used; first += kBatch) {
     throw_if_interrupted();
     const size_t n = std::min(kBatch, n_used - first);
     Matrix X(n, trace.n_embd), D(n, trace.n_ff);
     const auto token = [&](size_t i) { return (first + i) * n_tokens / n_used; };
     for (size_t i = 0; i < n; ++i) trace.read(trace.input, token(i), X.view().row_range(i, 1));
-    counter.score(pool, X.view(), D.view(), scratch);
-    pool.parallel_for(trace.n_ff, 64, [&](size_t begin, size_t end, size_t) {
+    counter.score(compute, X.view(), D.view());
+    compute.threads.parallel_for(trace.n_ff, 64, [&](size_t begin, size_t end, size_t) {
       for (size_t i = 0; i < n; ++i) {
         const auto codes = trace.codes(token(i));
         for (size_t k = begin; k < end; ++k) {
@@ -65,14 +64,14 @@ Sums sums_of(ThreadPool& pool, const SignPredictor& counter, const MlpTrace& tra
 
 }  // namespace
 
-std::shared_ptr<const NeuronPredictor> make_sign_predictor(ThreadPool& pool, const Linear& first, const MlpTrace& trace,
+std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
                                                            size_t n_tokens, const NeuronStatistics& statistics) {
   auto owned = std::make_shared<OwnedSigns>();
-  owned->planes = planes_of(pool, first.W);
+  owned->planes = planes_of(compute, first.W);
   SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
                       std::vector<float>(trace.n_ff)};
   const size_t n_used = std::min(n_tokens, kMostTokens);
-  const Sums s = sums_of(pool, SignPredictor(weights), trace, n_tokens, n_used);  // slope -1: the scores are the counts
+  const Sums s = sums_of(compute, SignPredictor(weights), trace, n_tokens, n_used);  // slope -1: the scores are the counts
 
   const double n = double(n_used);
   double within = 0, n_within = 0, gaps = 0, n_gaps = 0;

@@ -34,8 +34,8 @@ fs::path write(DType dtype) {
   o.planting.n_contexts = kContexts;
   o.planting.density.assign(2, 0.2);
   const fs::path path = fs::temp_directory_path() / fmt::format("hunch-smooth-{}-{}.gguf", ::getpid(), name_of(dtype));
-  ThreadPool pool(2);
-  write_synth(path, o, pool);
+  Compute compute(2);
+  write_synth(path, o, compute);
   return path;
 }
 

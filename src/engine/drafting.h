@@ -10,7 +10,7 @@ namespace hunch {
 struct DraftingOptions {
   bool ngram = false;                   // look repeated endings up
   bool sparse = false;                  // the model itself in sparse mode: needs its sidecar
-  std::shared_ptr<const Engine> model;  // a draft model, or none; best with the target's thread pool
+  std::shared_ptr<const Engine> model;  // a draft model, or none; best with the target's thread compute
   size_t n_tokens = 0;                  // drafted at a time; 0: as many as pays
   bool any() const { return ngram || sparse || model; }
 };

@@ -41,8 +41,8 @@ OracleRecorder::OracleRecorder(const Model& model, double density, double head_d
 void OracleRecorder::begin(size_t n_tokens) {
   selections_.resize(n_tokens);
   for (TokenSelection& s : selections_) {
-    s.neurons.assign(c_.n_layer, Selection::all(c_.n_ff));
-    s.heads.assign(c_.n_layer, Selection::all(c_.n_head));
+    s.neurons.assign(c_.n_layer, Rows::all(c_.n_ff));
+    s.heads.assign(c_.n_layer, Rows::all(c_.n_head));
   }
 }
 

@@ -15,7 +15,7 @@ void PromptNeurons::reset() {
   packed_for_.clear();
 }
 
-const PackedMlps* PromptNeurons::packed(const Model& model, const SparsePlan& plan, ThreadPool& pool) {
+const PackedMlps* PromptNeurons::packed(const Model& model, const SparsePlan& plan, Compute& compute) {
   std::vector<size_t> wanted;
   bool any = false;
   for (size_t l = 0; l < statistics_.size(); ++l) {
@@ -31,16 +31,16 @@ const PackedMlps* PromptNeurons::packed(const Model& model, const SparsePlan& pl
   if (!any) return nullptr;
   if (wanted == packed_for_) return &packed_;
   packed_for_.clear();
-  std::vector<Selection> kept(statistics_.size());
+  std::vector<Rows> kept(statistics_.size());
   for (size_t l = 0; l < kept.size(); ++l) {
     const size_t n_ff = model.weights().layers[l].mlp.n_ff, k = wanted[2 * l + 1];
     if (k < n_ff) {
       statistics_[l].select(k, kept[l]);
     } else {
-      kept[l] = Selection::all(n_ff);
+      kept[l] = Rows::all(n_ff);
     }
   }
-  packed_.pack(model.weights(), kept, pool);
+  packed_.pack(model.weights(), kept, compute);
   packed_for_ = std::move(wanted);
   return &packed_;
 }

@@ -29,7 +29,7 @@ class PromptNeurons {
 
   // The packed neurons of the layers that `plan` gives to GRIFFIN, chosen when more was observed since the last call;
   // nullptr while too little was. Valid until the next call. Throws Error{kMemory}.
-  const PackedMlps* packed(const Model& model, const SparsePlan& plan, ThreadPool& pool);
+  const PackedMlps* packed(const Model& model, const SparsePlan& plan, Compute& compute);
 
  private:
   std::vector<PromptStatistic> statistics_;

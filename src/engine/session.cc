@@ -49,14 +49,14 @@ void find_sidecar(Engine& engine, const std::filesystem::path& model, const std:
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
   const Timer timer;
   Engine engine;
-  engine.pool = options.pool;
-  if (!engine.pool)
-    engine.pool =
-        std::make_shared<ThreadPool>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+  engine.compute = options.compute;
+  if (!engine.compute)
+    engine.compute =
+        std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   OpenedModel opened = open_model(path);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
-  engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.pool);
+  engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
     if (spec.pieces.size() > engine.config().n_vocab)
@@ -97,7 +97,7 @@ Context::Context(const Engine& engine, const ContextOptions& options)
       options_(options),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       sequence_(std::make_shared<Sequence>(Sequence{make_cache(engine.config(), options, n_ctx_)})),
-      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.pool)) {
+      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.compute)) {
   sequence_->id = sequence_->cache->create();
   begin();
 }
@@ -107,7 +107,7 @@ Context::Context(const Engine& engine, const ContextOptions& options, const Cont
       options_(options),
       n_ctx_(host.n_ctx_),
       sequence_(host.sequence_),
-      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.pool)) {
+      forward_(std::make_unique<Forward>(*engine.model, *sequence_->cache, *engine.compute)) {
   HUNCH_CHECK(&engine == &host.engine_, "a sequence is shared by contexts of one model");
   begin();
 }
@@ -124,14 +124,14 @@ void Context::begin() {
   if (options_.mode == Mode::kSparse) {
     if (options_.has_oracle()) fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
     plan_ = options_.plan ? *options_.plan : engine_.need_sidecar().plan(options_.density);
-    engine_.head_columns->attach(*engine_.model, *engine_.pool, plan_);
+    engine_.head_columns->attach(*engine_.model, *engine_.compute, plan_);
     forward_->plan = &plan_;
     if (plan_.uses(SmoothMethod::kGriffin) && !sequence_->prompt_neurons)
       sequence_->prompt_neurons = std::make_unique<PromptNeurons>(engine_.config().n_layer);
     const bool teal = plan_.uses(SmoothMethod::kTeal);
     if (teal || plan_.uses(SmoothMethod::kCats))
       columns_ =
-          engine_.columns->get(engine_.model->weights(), teal ? ColumnParts::kAll : ColumnParts::kDown, *engine_.pool);
+          engine_.columns->get(engine_.model->weights(), teal ? ColumnParts::kAll : ColumnParts::kDown, *engine_.compute);
     forward_->columns = columns_.get();
   }
   n_prompt_ = n_ctx_ / 2;
@@ -175,7 +175,7 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
   if (observed) {
     sequence_run.observed = chosen->statistics();
   } else if (chosen && chooses_by_prompt()) {
-    sequence_run.packed = chosen->packed(*engine_.model, plan_, *engine_.pool);
+    sequence_run.packed = chosen->packed(*engine_.model, plan_, *engine_.compute);
   }
   ForwardInput input{ids, {&sequence_run, 1}, rows, {}, as_alone, only_best_};
   if (oracle_) {
@@ -243,7 +243,7 @@ std::span<const float> Context::append(std::span<const int32_t> ids, const Progr
     if (progress) progress("prompt", begin + batch.size(), ids.size());
   }
   // Packing is part of the prompt's time.
-  if (chooses_by_prompt()) sequence_->prompt_neurons->packed(*engine_.model, plan_, *engine_.pool);
+  if (chooses_by_prompt()) sequence_->prompt_neurons->packed(*engine_.model, plan_, *engine_.compute);
   return logits.row(0);
 }
 

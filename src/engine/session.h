@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "engine/prompt_neurons.h"
 #include "engine/sampler.h"
 #include "model/forward.h"
@@ -25,12 +25,12 @@ struct EngineOptions {
   bool pin_threads = false;
   bool reblock_down = false;         // WeightOptions::reblock_down
   std::filesystem::path sidecar;     // empty: MODEL.hunch beside the model, where there is one
-  std::shared_ptr<ThreadPool> pool;  // of another engine, with which this one takes turns; none: its own
+  std::shared_ptr<Compute> compute;  // of another engine, with which this one takes turns; none: its own
 };
 
-// A model ready to run. Shared and immutable but for its thread pool, which one caller uses at a time.
+// A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
 struct Engine {
-  std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<Compute> compute;
   std::string source;               // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
   std::unique_ptr<Model> model;

@@ -122,34 +122,33 @@ void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, M
 
 }  // namespace
 
-void attention(ThreadPool& pool, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
-               const AttentionParams& params, MatView<float> out, Scratch& scratch) {
+void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
+               const AttentionParams& params, MatView<float> out) {
   check(Q, n_head, spans, params, out);
   if (spans.empty()) return;
-  const size_t d_head = spans[0].kv.d_head, n_threads = pool.n_threads();
+  for (const AttentionSpan& span : spans) {
+    const size_t n_skipped = params.window && span.first_pos >= params.window ? span.first_pos + 1 - params.window : 0;
+    compute.meter.read_kv(2 * (span.first_pos + span.n_tokens - n_skipped) * span.n_kv_heads() *
+                          row_bytes(span.kv.dtype, span.kv.d_head));
+  }
+  const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 
-  // Scratch: divisions | work space of each thread | where there are parts, one partial result per item.
+  const Arena::Scope scope(compute.arena);
   const auto whole_lines = [](size_t n) { return round_up(n, AlignedBuffer::kAlignBytes / sizeof(float)); };
-  const size_t division_floats = whole_lines(spans.size() * sizeof(Division) / sizeof(float));
   const size_t work_floats = whole_lines(attention_block_scratch(d_head));
   Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows()};
-  plan.divisions = {reinterpret_cast<Division*>(scratch.get<float>(division_floats).data()), spans.size()};
+  plan.divisions = compute.arena.take<Division>(spans.size());
   divide(plan, n_threads);
   const bool has_parts = plan.n_items > plan.n_blocks;
   const size_t partial_floats = whole_lines(plan.block_rows * (d_head + 2));
-  const size_t n_floats = division_floats + n_threads * work_floats + (has_parts ? plan.n_items * partial_floats : 0);
-  float* const memory = scratch.get<float>(n_floats).data();
-  plan.divisions = {reinterpret_cast<Division*>(memory), spans.size()};
-  plan.n_items = plan.n_blocks = 0;
-  divide(plan, n_threads);  // again: growing the scratch may have lost them
-  float* const work = memory + division_floats;
-  float* const partials = work + n_threads * work_floats;
+  float* const work = compute.arena.take<float>(n_threads * work_floats).data();
+  float* const partials = has_parts ? compute.arena.take<float>(plan.n_items * partial_floats).data() : nullptr;
   const auto partial_of = [&](size_t item) {
     float* const p = partials + item * partial_floats;
     return PartialAttention{p, p + plan.block_rows * d_head, p + plan.block_rows * (d_head + 1)};
   };
 
-  pool.parallel_for_dynamic(plan.n_items, 1, [&](size_t begin, size_t end, size_t thread) {
+  compute.threads.parallel_for_dynamic(plan.n_items, 1, [&](size_t begin, size_t end, size_t thread) {
     for (size_t item = begin; item < end; ++item) {
       const size_t s = span_of<&Division::first_item>(plan, item);
       const size_t n_parts = plan.divisions[s].n_parts, local = item - plan.divisions[s].first_item;
@@ -161,7 +160,7 @@ void attention(ThreadPool& pool, MatView<const float> Q, size_t n_head, std::spa
     }
   });
   if (!has_parts) return;
-  pool.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t b = begin; b < end; ++b) {
       const size_t s = span_of<&Division::first_block>(plan, b);
       const Division& division = plan.divisions[s];

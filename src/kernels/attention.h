@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -49,8 +49,8 @@ struct AttentionSpan {
 //
 // f32 arithmetic. Work is shared out over (span, head, block of queries), and over parts of the keys
 // when there are fewer of those than threads (decode of one long sequence).
-void attention(ThreadPool& pool, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
-               const AttentionParams& params, MatView<float> out, Scratch& scratch);
+void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
+               const AttentionParams& params, MatView<float> out);
 
 namespace ref {  // plain softmax in double precision
 void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,

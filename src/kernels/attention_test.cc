@@ -91,9 +91,8 @@ struct Case {
   std::vector<float> run(size_t n_threads) const {
     std::vector<float> result(n_tokens * stride, 7.0f);
     MatView<float> out(result.data(), n_tokens, shape.n_head * shape.d_head, stride);
-    ThreadPool pool(n_threads);
-    Scratch scratch;
-    attention(pool, Q(), shape.n_head, spans, params, out, scratch);
+    Compute compute(n_threads);
+    attention(compute, Q(), shape.n_head, spans, params, out);
     return result;
   }
 
@@ -192,9 +191,8 @@ TEST(Attention, NaNInAQueryShowsInItsRowAndNowhereElse) {
 }
 
 TEST(Attention, OfNoSpansDoesNothing) {
-  ThreadPool pool(2);
-  Scratch scratch;
-  attention(pool, {}, 4, {}, {}, {}, scratch);
+  Compute compute(2);
+  attention(compute, {}, 4, {}, {}, {});
 }
 
 // Each span with heads of its own; what was not selected keeps what stood there, and may hold anything.

@@ -70,12 +70,12 @@ ColumnBlocks column_blocks(const WeightView& W, size_t n_blocks) {
 
 size_t block_major_bytes(const ColumnBlocks& W) { return W.n_blocks * copy_stride(W); }
 
-ColumnBlocks to_block_major(ThreadPool& pool, const ColumnBlocks& W, std::byte* memory) {
+ColumnBlocks to_block_major(Compute& compute, const ColumnBlocks& W, std::byte* memory) {
   ColumnBlocks to = W;
   to.data = memory;
   to.row_stride_bytes = row_bytes(W.dtype, W.width);
   to.block_stride_bytes = copy_stride(W);
-  pool.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
     for (size_t r = begin; r < end; ++r)
       for (size_t b = 0; b < W.n_blocks; ++b)
         std::memcpy(memory + r * to.row_stride_bytes + b * to.block_stride_bytes, W.at(r, b), to.row_stride_bytes);
@@ -93,8 +93,8 @@ struct Together {
   std::byte* rest = nullptr;  // memory after it
 };
 
-Together together(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
-                  size_t repeats, size_t rest_bytes, Scratch& scratch) {
+Together together(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                  size_t repeats, size_t rest_bytes) {
   const bool plain = info(W.dtype).block_elems == 1;
   const size_t n = blocks.size() * repeats * W.width;
   QuantizedX shape;
@@ -102,28 +102,28 @@ Together together(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint3
   shape.n_padded = round_up(n, QuantizedX::kPad);
   const size_t x_bytes = round_up(n * sizeof(float), 64), quantised = plain ? 0 : round_up(quantized_bytes(1, n), 64);
   const size_t packed_bytes = plain ? 0 : round_up(gemv_int8_packed_bytes(W.dtype, shape), 64);
-  std::byte* memory = scratch.get<std::byte>(x_bytes + quantised + packed_bytes + rest_bytes).data();
+  std::byte* memory = compute.arena.take<std::byte>(x_bytes + quantised + packed_bytes + rest_bytes).data();
   float* to = reinterpret_cast<float*>(memory);
   Together t{{to, 1, n}, {}, nullptr, memory + x_bytes + quantised + packed_bytes};
   for (const uint32_t b : blocks)
     for (size_t i = 0; i < repeats; ++i, to += W.width) std::memcpy(to, &x[b * W.width], W.width * sizeof(float));
   if (plain) return t;
-  t.quantised = quantize(pool, t.x, memory + x_bytes);
+  t.quantised = quantize(compute, t.x, memory + x_bytes);
   if (packed_bytes) gemv_int8_pack(W.dtype, t.quantised, t.packed = memory + x_bytes + quantised);
   return t;
 }
 
 // Where no kernel reads the blocks as they lie: their parts are copied side by side, a tile of rows at a time.
-void dot_copied(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
-                std::span<const float> bias, std::span<float> y, Scratch& scratch) {
+void dot_copied(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                std::span<const float> bias, std::span<float> y) {
   const size_t n_cols = blocks.size() * W.width, part_bytes = row_bytes(W.dtype, W.width),
                tile_row_bytes = blocks.size() * part_bytes;
   const size_t tile_rows =
       std::min(std::max(kTileBytes / tile_row_bytes / kRowGroup, size_t{1}) * kRowGroup, round_up(W.rows, kRowGroup));
   const size_t tile_bytes = round_up(tile_rows * tile_row_bytes + AlignedBuffer::kPadBytes, 64);
-  const Together in = together(pool, W, blocks, x, 1, pool.n_threads() * tile_bytes, scratch);
+  const Together in = together(compute, W, blocks, x, 1, compute.threads.n_threads() * tile_bytes);
   const size_t n_groups = (W.rows + kRowGroup - 1) / kRowGroup;
-  pool.parallel_for(n_groups, 1, [&](size_t group_begin, size_t group_end, size_t thread) {
+  compute.threads.parallel_for(n_groups, 1, [&](size_t group_begin, size_t group_end, size_t thread) {
     std::byte* tile = in.rest + thread * tile_bytes;
     const size_t end = std::min(group_end * kRowGroup, W.rows);
     for (size_t begin = group_begin * kRowGroup; begin < end; begin += tile_rows) {
@@ -136,24 +136,26 @@ void dot_copied(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_
   });
 }
 
-void dot_in_place(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
-                  std::span<const float> bias, std::span<float> y, Scratch& scratch) {
+void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
+                  std::span<const float> bias, std::span<float> y) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
   if (info(W.dtype).block_elems > 1)
-    args.packed = together(pool, W, blocks, x, column_dot_repeats(W), 0, scratch).packed;
-  pool.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end, size_t) {
+    args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
+  compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end, size_t) {
     column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
   });
 }
 
 }  // namespace
 
-void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks,
-                       std::span<const float> x, std::span<const float> bias, std::span<float> y, Scratch& scratch) {
+void dot_column_blocks(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks,
+                       std::span<const float> x, std::span<const float> bias, std::span<float> y) {
   HUNCH_CHECK(x.size() == W.n_blocks * W.width && y.size() == W.rows && (bias.empty() || bias.size() == W.rows),
               "x of {}, y of {}, bias of {} for [{}, {} x {}]", x.size(), y.size(), bias.size(), W.rows, W.n_blocks,
               W.width);
   HUNCH_CHECK(can_cut_columns(W.dtype, W.width));
+  const Arena::Scope scope(compute.arena);
+  compute.meter.read_weights(blocks.size() * W.block_bytes());
   if (blocks.empty()) {
     if (bias.empty()) {
       std::ranges::fill(y, 0.0f);
@@ -161,9 +163,9 @@ void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const 
       std::ranges::copy(bias, y.begin());
     }
   } else if (column_dot_applies(W)) {
-    dot_in_place(pool, W, blocks, x, bias, y, scratch);
+    dot_in_place(compute, W, blocks, x, bias, y);
   } else {
-    dot_copied(pool, W, blocks, x, bias, y, scratch);
+    dot_copied(compute, W, blocks, x, bias, y);
   }
 }
 

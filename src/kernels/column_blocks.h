@@ -3,7 +3,7 @@
 #include <span>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -33,7 +33,7 @@ ColumnBlocks column_blocks(const WeightView& W, size_t n_blocks);
 
 // Bytes of the block-major copy, and the copy itself (made in parallel, without loss: whole blocks of the dtype move).
 size_t block_major_bytes(const ColumnBlocks& W);
-ColumnBlocks to_block_major(ThreadPool& pool, const ColumnBlocks& W, std::byte* memory);
+ColumnBlocks to_block_major(Compute& compute, const ColumnBlocks& W, std::byte* memory);
 
 // y[r] = sum over k, i of W[r, blocks[k] * width + i] * x[blocks[k] * width + i] + bias[r].
 //
@@ -44,8 +44,8 @@ ColumnBlocks to_block_major(ThreadPool& pool, const ColumnBlocks& W, std::byte* 
 // Numerics as matmul() of one token. Fastest where the matrix is block-major: the kernels then read each selected
 // block as a stream (plain dtypes; q8_0 and q4_0 with AVX-512); elsewhere the selected parts of a few rows at a time
 // are copied side by side in cache and multiplied there.
-void dot_column_blocks(ThreadPool& pool, const ColumnBlocks& W, std::span<const uint32_t> blocks,
-                       std::span<const float> x, std::span<const float> bias, std::span<float> y, Scratch& scratch);
+void dot_column_blocks(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks,
+                       std::span<const float> x, std::span<const float> bias, std::span<float> y);
 
 namespace ref {
 void dot_column_blocks(const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,

@@ -33,12 +33,11 @@ TEST(F16Values, AreTheSameInProductsOnEveryTarget) {
   const std::vector<float> x(3 * kCols, 1.0f);
   std::vector<float> want(kRows), got(3 * kRows);
   for (size_t r = 0; r < kRows; ++r) want[r] = to_f32(f16{uint16_t(r)});
-  ThreadPool pool(1);
+  Compute compute(1);
   for_each_target([&] {
     for (const size_t n_tokens : {size_t{1}, size_t{3}}) {  // a stream of rows, and panels
-      MatmulScratch scratch;
       const MatmulTask task{W, {}, {got.data(), n_tokens, kRows, kRows}};
-      matmul(pool, {x.data(), n_tokens, kCols, kCols}, {&task, 1}, scratch);
+      matmul(compute, {x.data(), n_tokens, kCols, kCols}, {&task, 1});
       for (size_t t = 0; t < n_tokens; ++t) expect_same(std::span(got).subspan(t * kRows, kRows), want);
     }
   });
@@ -52,10 +51,9 @@ TEST(F16Values, AreTheSameInSumsOfRowsOnEveryTarget) {
   const float one = 1;
   std::vector<float> want(kRowCols), got(kRowCols);
   for (size_t i = 0; i < kRowCols; ++i) want[i] = to_f32(weights[i]);
-  ThreadPool pool(1);
+  Compute compute(1);
   for_each_target([&] {
-    MatmulScratch scratch;
-    matmul_transposed(pool, {&one, 1, 1, 1}, Wt, {}, {got.data(), 1, kRowCols, kRowCols}, scratch);
+    matmul_transposed(compute, {&one, 1, 1, 1}, Wt, {}, {got.data(), 1, kRowCols, kRowCols});
     // Rows are taken several at a time, absent ones with the factor 0: infinity may come out as NaN, but not as a
     // number.
     for (size_t i = 0; i < kRowCols; ++i)
@@ -73,12 +71,11 @@ TEST(F16Values, ABrokenScaleOfABlockShowsOnEveryTarget) {
       std::memcpy(&row[5 * geometry.block_bytes], &bits, 2);
       const WeightView W{dtype, row.data(), 1, 256, row.size()};
       const std::vector<float> x(256, 1.0f);
-      ThreadPool pool(1);
+      Compute compute(1);
       for_each_target([&] {
         float y = 0;
-        MatmulScratch scratch;
         const MatmulTask task{W, {}, {&y, 1, 1, 1}};
-        matmul(pool, {x.data(), 1, 256, 256}, {&task, 1}, scratch);
+        matmul(compute, {x.data(), 1, 256, 256}, {&task, 1});
         EXPECT_FALSE(std::isfinite(y)) << name_of(dtype) << " with scale " << bits << ": " << y;
       });
     }

@@ -28,16 +28,15 @@ std::vector<std::vector<uint32_t>> some_ids(uint32_t n_rows) {
   return lists;
 }
 
-void expect_gathers(ThreadPool& pool, DType dtype, size_t n_cols, size_t padding) {
+void expect_gathers(Compute& compute, DType dtype, size_t n_cols, size_t padding) {
   constexpr uint32_t kRows = 41;
   const TestMatrix W = random_matrix(dtype, kRows, n_cols, padding, uint32_t(n_cols));
   const std::vector<float> x = normal_values(n_cols, 5), seen = input_as_seen(dtype, x);
-  Scratch scratch;
   for (const std::vector<uint32_t>& ids : some_ids(kRows)) {
     SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " +
-                 std::to_string(ids.size()) + " threads " + std::to_string(pool.n_threads()));
+                 std::to_string(ids.size()) + " threads " + std::to_string(compute.threads.n_threads()));
     std::vector<float> got(ids.size(), 777.0f), want(ids.size());
-    gather_dot(pool, W.view, ids, x, got, scratch);
+    gather_dot(compute, W.view, ids, x, got);
     ref::gather_dot(W.view, ids, seen, want);
     for (size_t k = 0; k < ids.size(); ++k) ASSERT_NEAR(got[k], want[k], tolerance(W, ids[k], seen)) << k;
 
@@ -45,7 +44,7 @@ void expect_gathers(ThreadPool& pool, DType dtype, size_t n_cols, size_t padding
     if (a.size() > 2) a[1] = 0;
     const std::vector<float> before = normal_values(n_cols, 7);
     std::vector<float> y = before, sum = before;
-    gather_axpy(pool, W.view, ids, a, y, scratch);
+    gather_axpy(compute, W.view, ids, a, y);
     ref::gather_axpy(W.view, ids, a, sum);
     for (size_t c = 0; c < n_cols; ++c) {
       float bound = std::fabs(before[c]);
@@ -56,20 +55,19 @@ void expect_gathers(ThreadPool& pool, DType dtype, size_t n_cols, size_t padding
 }
 
 // Several tokens share the list; every other row is zero for most of them, as in the union of what they activate.
-void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n_cols, size_t padding) {
+void expect_gathers_for(size_t n_tokens, Compute& compute, DType dtype, size_t n_cols, size_t padding) {
   constexpr uint32_t kRows = 41;
   const TestMatrix W = random_matrix(dtype, kRows, n_cols, padding, uint32_t(n_cols));
   const size_t x_stride = n_cols + 3;
   const std::vector<float> x = normal_values(n_tokens * x_stride, 5);
   const MatView<const float> X(x.data(), n_tokens, n_cols, x_stride);
-  Scratch scratch;
   for (const std::vector<uint32_t>& ids : some_ids(kRows)) {
     SCOPED_TRACE(std::string(name_of(dtype)) + " columns " + std::to_string(n_cols) + " ids " +
                  std::to_string(ids.size()) + " tokens " + std::to_string(n_tokens) + " threads " +
-                 std::to_string(pool.n_threads()));
+                 std::to_string(compute.threads.n_threads()));
     const size_t k_stride = ids.size() + 5;
     std::vector<float> got(n_tokens * k_stride, 777.0f);
-    gather_dot(pool, W.view, ids, X, MatView<float>(got.data(), n_tokens, ids.size(), k_stride), scratch);
+    gather_dot(compute, W.view, ids, X, MatView<float>(got.data(), n_tokens, ids.size(), k_stride));
     for (size_t t = 0; t < n_tokens; ++t) {
       const std::vector<float> seen = input_as_seen(dtype, X.row(t));
       std::vector<float> want(ids.size());
@@ -86,7 +84,7 @@ void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n
     const MatView<const float> A(a.data(), n_tokens, ids.size(), k_stride);
     const std::vector<float> before = normal_values(n_tokens * x_stride, 7);
     std::vector<float> y = before, sum = before;
-    gather_axpy(pool, W.view, ids, A, MatView<float>(y.data(), n_tokens, n_cols, x_stride), scratch);
+    gather_axpy(compute, W.view, ids, A, MatView<float>(y.data(), n_tokens, n_cols, x_stride));
     ref::gather_axpy(W.view, ids, A, MatView<float>(sum.data(), n_tokens, n_cols, x_stride));
     for (size_t t = 0; t < n_tokens; ++t)
       for (size_t c = 0; c < x_stride; ++c) {
@@ -100,60 +98,58 @@ void expect_gathers_for(size_t n_tokens, ThreadPool& pool, DType dtype, size_t n
 }
 
 TEST(Gather, SeveralTokensMatchReferenceOnEveryTarget) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for_each_target([&] {
     for (const DType dtype : kAll)
       for (const size_t n_cols : some_columns(dtype))
-        for (const size_t n_tokens : {3, 6}) expect_gathers_for(n_tokens, pool, dtype, n_cols, 10);
+        for (const size_t n_tokens : {3, 6}) expect_gathers_for(n_tokens, compute, dtype, n_cols, 10);
   });
 }
 
 TEST(Gather, SeveralTokensMatchReferenceForEveryNumberOfThreads) {
   for (const size_t n_threads : {1, 3}) {
-    ThreadPool pool(n_threads);
-    for (const DType dtype : kAll) expect_gathers_for(13, pool, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+    Compute compute(n_threads);
+    for (const DType dtype : kAll) expect_gathers_for(13, compute, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
   }
 }
 
 TEST(Gather, NoTokensAndNoRowsChangeNothing) {
-  ThreadPool pool(2);
-  Scratch scratch;
+  Compute compute(2);
   const TestMatrix W = random_matrix(DType::kQ8_0, 8, 64, 0, 1);
   std::vector<float> y(128, 3.0f);
-  gather_axpy(pool, W.view, {}, MatView<const float>(y.data(), 2, 0), MatView<float>(y.data(), 2, 64), scratch);
-  gather_dot(pool, W.view, {}, MatView<const float>(y.data(), 2, 64), MatView<float>(y.data(), 2, 0), scratch);
+  gather_axpy(compute, W.view, {}, MatView<const float>(y.data(), 2, 0), MatView<float>(y.data(), 2, 64));
+  gather_dot(compute, W.view, {}, MatView<const float>(y.data(), 2, 64), MatView<float>(y.data(), 2, 0));
   const std::vector<uint32_t> ids{1, 4};
-  gather_dot(pool, W.view, ids, MatView<const float>(y.data(), 0, 64), MatView<float>(y.data(), 0, 2), scratch);
+  gather_dot(compute, W.view, ids, MatView<const float>(y.data(), 0, 64), MatView<float>(y.data(), 0, 2));
   EXPECT_EQ(y, std::vector<float>(128, 3.0f));
 }
 
 TEST(Gather, MatchesReferenceOnEveryTarget) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for_each_target([&] {
     for (const DType dtype : kAll)
-      for (const size_t n_cols : some_columns(dtype)) expect_gathers(pool, dtype, n_cols, 10);
+      for (const size_t n_cols : some_columns(dtype)) expect_gathers(compute, dtype, n_cols, 10);
   });
 }
 
 TEST(Gather, MatchesReferenceForEveryNumberOfThreads) {
   for (const size_t n_threads : {1, 3}) {
-    ThreadPool pool(n_threads);
-    for (const DType dtype : kAll) expect_gathers(pool, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+    Compute compute(n_threads);
+    for (const DType dtype : kAll) expect_gathers(compute, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
   }
 }
 
 TEST(Gather, AxpyIsDeterministicForANumberOfThreads) {
-  ThreadPool pool(3);
+  Compute compute(3);
   const TestMatrix W = random_matrix(DType::kQ8_0, 50, 64, 0, 1);
   std::vector<uint32_t> ids(50);
   for (uint32_t i = 0; i < 50; ++i) ids[i] = i;
   const std::vector<float> a = normal_values(50, 2);
-  Scratch scratch;
   std::vector<float> first(64);
-  gather_axpy(pool, W.view, ids, a, first, scratch);
+  gather_axpy(compute, W.view, ids, a, first);
   for (int i = 0; i < 20; ++i) {
     std::vector<float> again(64);
-    gather_axpy(pool, W.view, ids, a, again, scratch);
+    gather_axpy(compute, W.view, ids, a, again);
     ASSERT_EQ(again, first);
   }
 }

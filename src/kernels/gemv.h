@@ -41,7 +41,7 @@ struct AxpyArgs {
 void gemv_axpy(const AxpyArgs& args, size_t begin, size_t end);
 
 // Y += the same over all positions, shared out among the threads; args.y is not used. Each thread has
-// sums of its own in `scratch`, added up in thread order.
-void add_rows(ThreadPool& pool, AxpyArgs args, size_t n_positions, MatView<float> Y, Scratch& scratch);
+// sums of its own, added up in thread order.
+void add_rows(Compute& compute, AxpyArgs args, size_t n_positions, MatView<float> Y);
 
 }  // namespace hunch

@@ -6,23 +6,24 @@
 
 namespace hunch {
 
-void add_rows(ThreadPool& pool, AxpyArgs args, size_t n_positions, MatView<float> Y, Scratch& scratch) {
+void add_rows(Compute& compute, AxpyArgs args, size_t n_positions, MatView<float> Y) {
   if (n_positions == 0 || Y.rows == 0) return;
   constexpr size_t kGrain = 4;  // rows that the kernel adds together
-  const size_t n_threads = pool.n_threads();
+  const size_t n_threads = compute.threads.n_threads();
   if (n_threads == 1 || n_positions <= kGrain) {
     args.y = Y.data;
     args.y_stride = Y.row_stride;
     gemv_axpy(args, 0, n_positions);
     return;
   }
+  const Arena::Scope scope(compute.arena);
   // Whole lines per row, so that no two threads write to one.
   const size_t stride = round_up(Y.cols, 16), n = Y.rows * stride;
-  float* sums = scratch.get<float>(n_threads * n + n_threads).data();
+  float* sums = compute.arena.take<float>(n_threads * n + n_threads).data();
   float* used = sums + n_threads * n;
   std::fill(used, used + n_threads, 0.0f);
   args.y_stride = stride;
-  pool.parallel_for(n_positions, kGrain, [&](size_t begin, size_t end, size_t thread) {
+  compute.threads.parallel_for(n_positions, kGrain, [&](size_t begin, size_t end, size_t thread) {
     AxpyArgs own = args;
     own.y = sums + thread * n;
     std::memset(own.y, 0, n * sizeof(float));
@@ -39,10 +40,10 @@ void add_rows(ThreadPool& pool, AxpyArgs args, size_t n_positions, MatView<float
       }
     }
   };
-  if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the pool
+  if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the compute
     add(0, Y.cols, 0);
   } else {
-    pool.parallel_for(Y.cols, 64, add);
+    compute.threads.parallel_for(Y.cols, 64, add);
   }
 }
 

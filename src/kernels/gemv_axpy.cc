@@ -121,7 +121,7 @@ struct QuantisedRows {
 };
 
 // Rows i .. i + n of the range (n <= 4); a missing row is row i with the factor 0.
-template <class Rows>
+template <class RowLoop>
 void AddGroup(const AxpyArgs& args, size_t i, size_t n, const std::byte* const* w, const std::byte* const* ahead) {
   float a[16];
   float* y[4];
@@ -138,17 +138,17 @@ void AddGroup(const AxpyArgs& args, size_t i, size_t n, const std::byte* const* 
       continue;
     }
     if (T == 4) {
-      Rows::template Add<4, 4>(w, ahead, a, args.W.cols, y);
+      RowLoop::template Add<4, 4>(w, ahead, a, args.W.cols, y);
     } else if (T == 2) {
-      Rows::template Add<4, 2>(w, ahead, a, args.W.cols, y);
+      RowLoop::template Add<4, 2>(w, ahead, a, args.W.cols, y);
     } else {
-      Rows::template Add<4, 1>(w, ahead, a, args.W.cols, y);
+      RowLoop::template Add<4, 1>(w, ahead, a, args.W.cols, y);
     }
     t += size_t(T);
   }
 }
 
-template <class Rows>
+template <class RowLoop>
 void AxpyRange(const AxpyArgs& args, size_t begin, size_t end) {
   const std::byte *w[4], *ahead[4];
   for (size_t i = begin; i < end; i += 4) {
@@ -158,7 +158,7 @@ void AxpyRange(const AxpyArgs& args, size_t begin, size_t end) {
       w[r] = row(r < n ? i + r : i);
       ahead[r] = row(std::min(i + 4 + r, end - 1));  // past the end: anything that may be prefetched
     }
-    AddGroup<Rows>(args, i, n, w, ahead);
+    AddGroup<RowLoop>(args, i, n, w, ahead);
   }
 }
 

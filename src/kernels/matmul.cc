@@ -28,10 +28,10 @@ constexpr size_t kRowGroup = 4;
 
 // Runs range(task, begin, end) over the rows of all tasks, shared out evenly among the threads.
 template <class Range>
-void for_rows(ThreadPool& pool, std::span<const MatmulTask> tasks, Range&& range) {
+void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range) {
   size_t n_groups = 0;
   for (const MatmulTask& task : tasks) n_groups += (task.W.rows + kRowGroup - 1) / kRowGroup;
-  pool.parallel_for(n_groups, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_groups, 1, [&](size_t begin, size_t end, size_t) {
     size_t first = 0;  // the task's first group
     for (size_t i = 0; i < tasks.size() && first < end; ++i) {
       const size_t n = (tasks[i].W.rows + kRowGroup - 1) / kRowGroup;
@@ -46,7 +46,7 @@ void for_rows(ThreadPool& pool, std::span<const MatmulTask> tasks, Range&& range
 class SharedInput {
  public:
   template <class Task>
-  SharedInput(ThreadPool& pool, MatView<const float> X, std::span<const Task> tasks, Scratch& scratch) {
+  SharedInput(Compute& compute, MatView<const float> X, std::span<const Task> tasks) {
     const bool quantised = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return !is_plain(t.W.dtype); });
     if (!quantised) return;
     QuantizedX shape;
@@ -62,8 +62,8 @@ class SharedInput {
       n_bytes += round_up(gemv_int8_packed_bytes(task.W.dtype, shape), 64);
       form->end = n_bytes;
     }
-    memory_ = scratch.get<std::byte>(n_bytes).data();
-    x_ = quantize(pool, X, memory_);
+    memory_ = compute.arena.take<std::byte>(n_bytes).data();
+    x_ = quantize(compute, X, memory_);
     for (Form& form : forms_)
       if (form.seen && form.end > form.begin) gemv_int8_pack(form.dtype, x_, memory_ + form.begin);
   }
@@ -110,9 +110,9 @@ class SharedInput {
 };
 
 // Few tokens: every row is read once, by one thread.
-void matmul_few(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch) {
-  const SharedInput input(pool, X, tasks, scratch.input);
-  for_rows(pool, tasks, [&](size_t i, size_t begin, size_t end) {
+void matmul_few(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
+  const SharedInput input(compute, X, tasks);
+  for_rows(compute, tasks, [&](size_t i, size_t begin, size_t end) {
     const MatmulTask& task = tasks[i];
     const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                         task.Y.row_stride};
@@ -131,30 +131,30 @@ size_t piece_rows(size_t n_rows, size_t n_threads, size_t panel, size_t max) {
 
 // Many tokens: pieces of W's rows are handed out as threads become free, each unpacked and multiplied
 // with all tokens.
-void matmul_many(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch) {
+void matmul_many(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
   const auto plain = [](const MatmulTask& t) { return is_plain(t.W.dtype); };
   const bool any_plain = std::any_of(tasks.begin(), tasks.end(), plain);
   const bool any_quantised = !std::all_of(tasks.begin(), tasks.end(), plain);
   const size_t packed_bytes = any_plain ? round_up(gemm_packed_floats(X.rows, X.cols) * sizeof(float), 64) : 0;
   std::byte* memory =
-      scratch.input.get<std::byte>(packed_bytes + (any_quantised ? quantized_bytes(X.rows, X.cols) : 0)).data();
+      compute.arena.take<std::byte>(packed_bytes + (any_quantised ? quantized_bytes(X.rows, X.cols) : 0)).data();
   auto* packed = reinterpret_cast<float*>(memory);
   if (any_plain)
-    pool.parallel_for(gemm_n_tiles(X.rows), 1,
+    compute.threads.parallel_for(gemm_n_tiles(X.rows), 1,
                       [&](size_t begin, size_t end, size_t) { gemm_pack(X, begin, end, packed); });
   QuantizedX x;
-  if (any_quantised) x = quantize(pool, X, memory + packed_bytes);
+  if (any_quantised) x = quantize(compute, X, memory + packed_bytes);
 
   const size_t panel_bytes =
       round_up(std::max(any_plain ? gemm_float_panel_bytes() : 0, any_quantised ? gemm_int8_panel_bytes() : 0), 64);
-  std::byte* panels = scratch.panels.get<std::byte>(panel_bytes * pool.n_threads()).data();
+  std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   const auto piece = [&](const MatmulTask& task) {
-    return plain(task) ? piece_rows(task.W.rows, pool.n_threads(), gemm_float_width(), 8 * gemm_float_width())
-                       : piece_rows(task.W.rows, pool.n_threads(), gemm_int8_panel_rows(), 8 * gemm_int8_panel_rows());
+    return plain(task) ? piece_rows(task.W.rows, compute.threads.n_threads(), gemm_float_width(), 8 * gemm_float_width())
+                       : piece_rows(task.W.rows, compute.threads.n_threads(), gemm_int8_panel_rows(), 8 * gemm_int8_panel_rows());
   };
   size_t n_pieces = 0;
   for (const MatmulTask& task : tasks) n_pieces += (task.W.rows + piece(task) - 1) / piece(task);
-  pool.parallel_for_dynamic(n_pieces, 1, [&](size_t i_begin, size_t i_end, size_t thread) {
+  compute.threads.parallel_for_dynamic(n_pieces, 1, [&](size_t i_begin, size_t i_end, size_t thread) {
     for (size_t i = i_begin; i < i_end; ++i) {
       size_t at = i, task_index = 0;
       while (at >= (tasks[task_index].W.rows + piece(tasks[task_index]) - 1) / piece(tasks[task_index])) {
@@ -176,29 +176,32 @@ void matmul_many(ThreadPool& pool, MatView<const float> X, std::span<const Matmu
 
 }  // namespace
 
-void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch,
-            TokenBits bits) {
+void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks, TokenBits bits) {
   for (const MatmulTask& task : tasks) check_task(task, X);
   if (X.rows == 0) return;
+  const Arena::Scope scope(compute.arena);
+  for (const MatmulTask& task : tasks) compute.meter.read_weights(task.W.bytes());
   // From here on unpacking panels costs less than running through every row once per four tokens
   // (measured on Sapphire Rapids; transposing f32 costs more than unpacking int8).
   const bool any_plain = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return is_plain(t.W.dtype); });
   const size_t many_tokens = any_plain ? 32 : 12;
   // The few-token kernels sum each token's products in an order of their own, whatever stands beside it.
   if (X.rows < many_tokens || bits == TokenBits::kAsAlone) {
-    matmul_few(pool, X, tasks, scratch);
+    matmul_few(compute, X, tasks);
   } else {
-    matmul_many(pool, X, tasks, scratch);
+    matmul_many(compute, X, tasks);
   }
 }
 
-void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
-                       MatView<float> Y, MatmulScratch& scratch, TokenBits bits) {
+void matmul_transposed(Compute& compute, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
+                       MatView<float> Y, TokenBits bits) {
   HUNCH_CHECK(info(Wt.dtype).computes, "no kernel for {}", name_of(Wt.dtype));
   HUNCH_CHECK(A.cols == Wt.rows && Y.cols == Wt.cols && Y.rows == A.rows,
               "A [{}, {}] times Wt [{}, {}] into Y [{}, {}]", A.rows, A.cols, Wt.rows, Wt.cols, Y.rows, Y.cols);
   HUNCH_CHECK(bias.empty() || bias.size() == Wt.cols, "bias of {} for {} columns", bias.size(), Wt.cols);
   if (A.rows == 0) return;
+  const Arena::Scope scope(compute.arena);
+  compute.meter.read_weights(Wt.bytes());
   // From here on unpacking panels costs less than adding every row once per four tokens (8192 x 2048 on Sapphire
   // Rapids; the kernels of these two formats unpack in registers).
   const size_t many_tokens = Wt.dtype == DType::kQ8_0 || Wt.dtype == DType::kQ4_0 ? 28 : 16;
@@ -211,25 +214,24 @@ void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightVie
         std::copy(bias.begin(), bias.end(), y.begin());
       }
     }
-    add_rows(pool, {Wt, nullptr, A}, Wt.rows, Y, scratch.panels);
+    add_rows(compute, {Wt, nullptr, A}, Wt.rows, Y);
     return;
   }
-  float* packed = scratch.input.get<float>(gemm_packed_floats(A.rows, A.cols)).data();
-  pool.parallel_for(gemm_n_tiles(A.rows), 1,
+  float* packed = compute.arena.take<float>(gemm_packed_floats(A.rows, A.cols)).data();
+  compute.threads.parallel_for(gemm_n_tiles(A.rows), 1,
                     [&](size_t begin, size_t end, size_t) { gemm_pack(A, begin, end, packed); });
   const size_t panel_bytes = round_up(gemm_float_panel_bytes(), 64);
-  std::byte* panels = scratch.panels.get<std::byte>(panel_bytes * pool.n_threads()).data();
+  std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   // Whole blocks of Wt and whole vectors.
   const size_t unit = std::max<size_t>(gemm_float_width(), info(Wt.dtype).block_elems);
-  const size_t width = piece_rows(Wt.cols, pool.n_threads(), unit, 256);
+  const size_t width = piece_rows(Wt.cols, compute.threads.n_threads(), unit, 256);
   const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
-  pool.parallel_for_dynamic(Wt.cols, width, [&](size_t begin, size_t end, size_t thread) {
+  compute.threads.parallel_for_dynamic(Wt.cols, width, [&](size_t begin, size_t end, size_t thread) {
     gemm_transposed(args, packed, begin, end, panels + thread * panel_bytes);
   });
 }
 
-void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks,
-                   MatmulScratch& scratch) {
+void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const RaggedTask> tasks) {
   constexpr size_t kPieceRows = 16;
   size_t n_pieces = 0;
   for (const RaggedTask& task : tasks) {
@@ -239,8 +241,10 @@ void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const Rag
     n_pieces += (task.W.rows + kPieceRows - 1) / kPieceRows;
   }
   if (X.rows == 0) return;
-  const SharedInput input(pool, X, tasks, scratch.input);
-  pool.parallel_for_dynamic(n_pieces, 4, [&](size_t begin, size_t end, size_t) {
+  const Arena::Scope scope(compute.arena);
+  for (const RaggedTask& task : tasks) compute.meter.read_weights(task.Y.rows ? task.W.bytes() : 0);
+  const SharedInput input(compute, X, tasks);
+  compute.threads.parallel_for_dynamic(n_pieces, 4, [&](size_t begin, size_t end, size_t) {
     size_t first = 0;  // the task's first piece
     for (size_t i = 0; i < tasks.size() && first < end; ++i) {
       const RaggedTask& task = tasks[i];

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -13,12 +13,6 @@ struct MatmulTask {
   WeightView W;                 // [n_out, n_in]
   std::span<const float> bias;  // [n_out], or empty
   MatView<float> Y;             // [n_tokens, n_out], written
-};
-
-// Buffers that a product needs; kept by the caller so that a forward pass does not allocate.
-struct MatmulScratch {
-  Scratch input;   // X quantised or repacked
-  Scratch panels;  // weight panels unpacked by each thread
 };
 
 // What the order of a token's sums may depend on. Many tokens are multiplied fastest in another order than
@@ -39,8 +33,7 @@ enum class TokenBits : uint8_t {
 // blocks of 32 (scale = absmax / 127) and multiplied in integers, as in Q8_0; k-quants in blocks of
 // 256 or 32 as suits the format. Summation order varies by target: do not expect equal bits.
 // One token streams W once (decode); many tokens unpack panels of W into cache and reuse them (prefill).
-void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask> tasks, MatmulScratch& scratch,
-            TokenBits bits = TokenBits::kFastest);
+void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks, TokenBits bits = TokenBits::kFastest);
 
 // Y[t, :] = sum_k A[t, k] * Wt[k, :] + bias: the product with a matrix stored neuron-major, i.e.
 // transposed (W_down as [n_ff, n_embd]).
@@ -48,8 +41,8 @@ void matmul(ThreadPool& pool, MatView<const float> X, std::span<const MatmulTask
 //   A   [n_tokens, n_ff]   Wt [n_ff, n_embd]   bias [n_embd] or empty   Y [n_tokens, n_embd], written
 //
 // All dtypes; weights are decoded to f32 and accumulated in f32.
-void matmul_transposed(ThreadPool& pool, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
-                       MatView<float> Y, MatmulScratch& scratch, TokenBits bits = TokenBits::kFastest);
+void matmul_transposed(Compute& compute, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
+                       MatView<float> Y, TokenBits bits = TokenBits::kFastest);
 
 namespace ref {  // Same contracts in double precision on decoded weights. The tests believe these.
 void matmul(MatView<const float> X, const MatmulTask& task);

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 #include "kernels/matmul.h"
 
@@ -20,6 +20,6 @@ struct RaggedTask {
 // Y[t, r] = dot(W[r, :], X[first_token + t, :]) + bias[r]  for every task. Every token has the bits of matmul() with
 // this token alone. Rows are read once for all tokens of a task; shared out among the threads as they come free, since
 // tasks differ in tokens.
-void matmul_ragged(ThreadPool& pool, MatView<const float> X, std::span<const RaggedTask> tasks, MatmulScratch& scratch);
+void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const RaggedTask> tasks);
 
 }  // namespace hunch

@@ -12,7 +12,7 @@ constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0
 
 // Tasks over some rows of matrices of two dtypes, with token ranges of every kind: against matmul() of each token
 // alone.
-void expect_ragged(ThreadPool& pool, DType a, DType b) {
+void expect_ragged(Compute& compute, DType a, DType b) {
   constexpr size_t kTokens = 21, kIn = 512, kRows = 45;
   const TestMatrix W[] = {random_matrix(a, kRows, kIn, 10, 1), random_matrix(b, kRows, kIn, 0, 2)};
   const std::vector<float> x = normal_values(kTokens * (kIn + 3), 3), bias = normal_values(kRows, 4);
@@ -33,14 +33,13 @@ void expect_ragged(ThreadPool& pool, DType a, DType b) {
                      {got[i].data(), r.n_tokens, r.n_rows, r.n_rows + 2},
                      r.token});
   }
-  MatmulScratch scratch;
-  matmul_ragged(pool, X, tasks, scratch);
+  matmul_ragged(compute, X, tasks);
   for (size_t i = 0; i < tasks.size(); ++i) {
     const Range& r = ranges[i];
     for (size_t t = 0; t < r.n_tokens; ++t) {
       std::vector<float> want(r.n_rows);
       const MatmulTask task{tasks[i].W, tasks[i].bias, {want.data(), 1, r.n_rows}};
-      matmul(pool, X.row_range(r.token + t, 1), {&task, 1}, scratch);
+      matmul(compute, X.row_range(r.token + t, 1), {&task, 1});
       for (size_t k = 0; k < r.n_rows; ++k)
         ASSERT_EQ(got[i][t * (r.n_rows + 2) + k], want[k]) << "task " << i << " token " << t << " row " << k;
       EXPECT_EQ(got[i][t * (r.n_rows + 2) + r.n_rows], 777.0f);
@@ -51,16 +50,15 @@ void expect_ragged(ThreadPool& pool, DType a, DType b) {
 TEST(MatmulRagged, EveryTokenHasTheBitsOfAProductWithItAlone) {
   for_each_target([&] {
     for (const size_t n_threads : {1, 2}) {
-      ThreadPool pool(n_threads);
-      for (const DType dtype : kAll) expect_ragged(pool, dtype, dtype == DType::kF32 ? DType::kQ4_0 : DType::kQ8_0);
+      Compute compute(n_threads);
+      for (const DType dtype : kAll) expect_ragged(compute, dtype, dtype == DType::kF32 ? DType::kQ4_0 : DType::kQ8_0);
     }
   });
 }
 
 TEST(MatmulRagged, OfNothingDoesNothing) {
-  ThreadPool pool(2);
-  MatmulScratch scratch;
-  matmul_ragged(pool, {}, {}, scratch);
+  Compute compute(2);
+  matmul_ragged(compute, {}, {});
 }
 
 }  // namespace

@@ -36,15 +36,14 @@ Batch as_seen(DType dtype, const Batch& X) {
 }
 
 // Y of `matmul` on X against the reference, within the rounding of f32 sums.
-void expect_matmul(ThreadPool& pool, const TestMatrix& W, const Batch& X, bool with_bias) {
+void expect_matmul(Compute& compute, const TestMatrix& W, const Batch& X, bool with_bias) {
   const size_t n_tokens = X.view.rows, n_out = W.view.rows, y_stride = n_out + 5;
   SCOPED_TRACE(std::string(name_of(W.view.dtype)) + " rows " + std::to_string(n_out) + " cols " +
                std::to_string(W.view.cols) + " tokens " + std::to_string(n_tokens));
   const std::vector<float> bias = with_bias ? normal_values(n_out, 99) : std::vector<float>();
   std::vector<float> got(n_tokens * y_stride, 777.0f), want(got);
-  MatmulScratch scratch;
   const MatmulTask task{W.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride)};
-  matmul(pool, X.view, std::span(&task, 1), scratch);
+  matmul(compute, X.view, std::span(&task, 1));
   const Batch seen = as_seen(W.view.dtype, X);
   ref::matmul(seen.view, {W.view, bias, MatView<float>(want.data(), n_tokens, n_out, y_stride)});
   for (size_t t = 0; t < n_tokens; ++t)
@@ -59,11 +58,11 @@ void expect_matmul(ThreadPool& pool, const TestMatrix& W, const Batch& X, bool w
     }
 }
 
-void expect_matmul(ThreadPool& pool, const TestMatrix& W, size_t n_tokens, bool with_bias, uint32_t seed) {
-  expect_matmul(pool, W, Batch(n_tokens, W.view.cols, 3, seed), with_bias);
+void expect_matmul(Compute& compute, const TestMatrix& W, size_t n_tokens, bool with_bias, uint32_t seed) {
+  expect_matmul(compute, W, Batch(n_tokens, W.view.cols, 3, seed), with_bias);
 }
 
-void expect_transposed(ThreadPool& pool, DType dtype, size_t n_in, size_t n_out, size_t n_tokens) {
+void expect_transposed(Compute& compute, DType dtype, size_t n_in, size_t n_out, size_t n_tokens) {
   SCOPED_TRACE(std::string(name_of(dtype)) + " n_in " + std::to_string(n_in) + " n_out " + std::to_string(n_out) +
                " tokens " + std::to_string(n_tokens));
   const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 6, uint32_t(n_out));
@@ -71,8 +70,7 @@ void expect_transposed(ThreadPool& pool, DType dtype, size_t n_in, size_t n_out,
   const std::vector<float> bias = n_tokens % 2 ? normal_values(n_out, 98) : std::vector<float>();
   const size_t y_stride = n_out + 3;
   std::vector<float> got(n_tokens * y_stride, 777.0f), want(got);
-  MatmulScratch scratch;
-  matmul_transposed(pool, A.view, Wt.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride), scratch);
+  matmul_transposed(compute, A.view, Wt.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride));
   ref::matmul_transposed(A.view, Wt.view, bias, MatView<float>(want.data(), n_tokens, n_out, y_stride));
   for (size_t t = 0; t < n_tokens; ++t)
     for (size_t c = 0; c < y_stride; ++c) {
@@ -89,7 +87,7 @@ void expect_transposed(ThreadPool& pool, DType dtype, size_t n_in, size_t n_out,
 }
 
 TEST(Matmul, MatchesReferenceOnEveryTarget) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for_each_target([&] {
     for (const DType dtype : kAll) {
       const bool plain = info(dtype).block_elems == 1;
@@ -98,7 +96,7 @@ TEST(Matmul, MatchesReferenceOnEveryTarget) {
                                                                           : std::vector<size_t>{256, 512};
       for (const size_t n_in : columns) {
         const TestMatrix W = random_matrix(dtype, 37, n_in, /*padding_bytes=*/6, uint32_t(n_in));
-        for (const size_t n_tokens : {1, 2, 3, 5, 17}) expect_matmul(pool, W, n_tokens, n_tokens % 2 == 0, 5);
+        for (const size_t n_tokens : {1, 2, 3, 5, 17}) expect_matmul(compute, W, n_tokens, n_tokens % 2 == 0, 5);
       }
     }
   });
@@ -106,19 +104,18 @@ TEST(Matmul, MatchesReferenceOnEveryTarget) {
 
 TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   for (const size_t n_threads : {1, 2, 3}) {
-    ThreadPool pool(n_threads);
+    Compute compute(n_threads);
     for (const DType dtype : kAll) {
       const size_t n_in = info(dtype).block_elems == 1 ? 261 : 768;  // beyond one panel's depth
       const TestMatrix W = random_matrix(dtype, 70, n_in, 0, 3), narrow = random_matrix(dtype, 3, n_in, 2, 4);
-      for (const size_t n_tokens : {1, 4, 16, 33, 70}) expect_matmul(pool, W, n_tokens, true, 11);
-      expect_matmul(pool, narrow, 33, false, 12);
+      for (const size_t n_tokens : {1, 4, 16, 33, 70}) expect_matmul(compute, W, n_tokens, true, 11);
+      expect_matmul(compute, narrow, 33, false, 12);
     }
   }
 }
 
 TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
-  ThreadPool pool(2);
-  MatmulScratch scratch;
+  Compute compute(2);
   for (const size_t n_tokens : {1, 3, 40}) {
     const size_t n_in = 512;
     const Batch X(n_tokens, n_in, 0, 21);
@@ -133,7 +130,7 @@ TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
       got[i].resize(n_tokens * W[i].view.rows);
       tasks.push_back({W[i].view, {}, MatView<float>(got[i].data(), n_tokens, W[i].view.rows)});
     }
-    matmul(pool, X.view, tasks, scratch);
+    matmul(compute, X.view, tasks);
     for (size_t i = 0; i < W.size(); ++i) {
       std::vector<float> expected(got[i].size());
       const Batch seen = as_seen(W[i].view.dtype, X);
@@ -148,7 +145,7 @@ TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
 
 // Codes and activations at both ends of their ranges, where saturating instructions would go wrong.
 TEST(Matmul, ExtremeCodesDoNotSaturate) {
-  ThreadPool pool(1);
+  Compute compute(1);
   for_each_target([&] {
     for (const DType dtype : kAll) {
       if (info(dtype).block_elems == 1) continue;
@@ -159,7 +156,7 @@ TEST(Matmul, ExtremeCodesDoNotSaturate) {
           for (const float sign : {1.0f, -1.0f}) {
             Batch X(n_tokens, 256, 0, 0);
             std::fill(X.values.begin(), X.values.end(), sign);
-            expect_matmul(pool, W, X, false);
+            expect_matmul(compute, W, X, false);
           }
       }
     }
@@ -167,23 +164,22 @@ TEST(Matmul, ExtremeCodesDoNotSaturate) {
 }
 
 TEST(Matmul, ZeroAndTinyInputsGiveZero) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for (const DType dtype : kAll)
     for (const float value : {0.0f, 1e-38f}) {
       const TestMatrix W = random_matrix(dtype, 9, 256, 0, 3);
       for (const size_t n_tokens : {1, 40}) {
         const std::vector<float> x(n_tokens * 256, value);
         std::vector<float> y(n_tokens * 9, 777.0f);
-        MatmulScratch scratch;
         const MatmulTask task{W.view, {}, MatView<float>(y.data(), n_tokens, 9)};
-        matmul(pool, MatView<const float>(x.data(), n_tokens, 256), std::span(&task, 1), scratch);
+        matmul(compute, MatView<const float>(x.data(), n_tokens, 256), std::span(&task, 1));
         for (const float v : y) ASSERT_NEAR(v, 0.0f, 1e-34f) << name_of(dtype);
       }
     }
 }
 
 TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for_each_target([&] {
     for (const DType dtype : kAll) {
       const bool plain = info(dtype).block_elems == 1;
@@ -191,17 +187,17 @@ TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
                                           : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
                                                                           : std::vector<size_t>{256, 512};
       for (const size_t n_out : columns)
-        for (const size_t n_tokens : {1, 2, 3, 5, 29}) expect_transposed(pool, dtype, 45, n_out, n_tokens);
+        for (const size_t n_tokens : {1, 2, 3, 5, 29}) expect_transposed(compute, dtype, 45, n_out, n_tokens);
     }
   });
 }
 
 TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   for (const size_t n_threads : {1, 2, 3}) {
-    ThreadPool pool(n_threads);
+    Compute compute(n_threads);
     for (const DType dtype : kAll)
       for (const size_t n_tokens : {1, 4, 16, 33, 70})
-        expect_transposed(pool, dtype, 261, info(dtype).block_elems == 1 ? 70 : 256, n_tokens);
+        expect_transposed(compute, dtype, 261, info(dtype).block_elems == 1 ? 70 : 256, n_tokens);
   }
 }
 
@@ -209,7 +205,7 @@ TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
 TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
   for_each_target([&] {
     for (const size_t n_threads : {1, 3}) {
-      ThreadPool pool(n_threads);
+      Compute compute(n_threads);
       for (const DType dtype : kAll) {
         const size_t n_in = info(dtype).block_elems == 1 ? 131 : info(dtype).block_elems == 32 ? 352 : 512, n_out = 39;
         const TestMatrix W = random_matrix(dtype, n_out, n_in, 0, 3);
@@ -217,12 +213,11 @@ TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
         for (const size_t n_tokens : {2, 5, 8, 35}) {
           const Batch X(n_tokens, n_in, 1, uint32_t(n_tokens));
           std::vector<float> together(n_tokens * n_out), alone(n_out);
-          MatmulScratch scratch;
           const MatmulTask task{W.view, bias, MatView<float>(together.data(), n_tokens, n_out)};
-          matmul(pool, X.view, std::span(&task, 1), scratch, TokenBits::kAsAlone);
+          matmul(compute, X.view, std::span(&task, 1), TokenBits::kAsAlone);
           for (size_t t = 0; t < n_tokens; ++t) {
             const MatmulTask one{W.view, bias, MatView<float>(alone.data(), 1, n_out)};
-            matmul(pool, X.view.row_range(t, 1), std::span(&one, 1), scratch);
+            matmul(compute, X.view.row_range(t, 1), std::span(&one, 1));
             ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)
                 << name_of(dtype) << " token " << t << " of " << n_tokens << ", " << n_threads << " threads";
           }
@@ -235,19 +230,16 @@ TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
 TEST(MatmulAsAlone, EveryTokenOfATransposedProductHasTheBitsOfACallWithItAlone) {
   for_each_target([&] {
     for (const size_t n_threads : {1, 3}) {
-      ThreadPool pool(n_threads);
+      Compute compute(n_threads);
       for (const DType dtype : kAll) {
         const size_t n_in = 45, n_out = info(dtype).block_elems == 1 ? 67 : 256;
         const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 0, 3);
         for (const size_t n_tokens : {2, 5, 9}) {
           const Batch A(n_tokens, n_in, 1, uint32_t(n_tokens));
           std::vector<float> together(n_tokens * n_out), alone(n_out);
-          MatmulScratch scratch;
-          matmul_transposed(pool, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out), scratch,
-                            TokenBits::kAsAlone);
+          matmul_transposed(compute, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out), TokenBits::kAsAlone);
           for (size_t t = 0; t < n_tokens; ++t) {
-            matmul_transposed(pool, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out),
-                              scratch);
+            matmul_transposed(compute, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out));
             ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)
                 << name_of(dtype) << " token " << t << " of " << n_tokens << ", " << n_threads << " threads";
           }

@@ -77,7 +77,7 @@ size_t quantized_bytes(size_t n_tokens, size_t n_in) {
   return n_tokens * (n_padded + n_padded / 32 * 20);  // per block of 32: two floats and three sums
 }
 
-QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory) {
+QuantizedX quantize(Compute& compute, MatView<const float> X, std::byte* memory) {
   QuantizedX out;
   out.n_tokens = X.rows;
   out.n_in = X.cols;
@@ -102,7 +102,7 @@ QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory)
   if (X.rows < 8) {
     rows(0, X.rows, 0);
   } else {
-    pool.parallel_for(X.rows, 1, rows);
+    compute.threads.parallel_for(X.rows, 1, rows);
   }
   return out;
 }

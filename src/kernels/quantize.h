@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -34,6 +34,6 @@ struct QuantizedX {
 size_t quantized_bytes(size_t n_tokens, size_t n_in);
 // Rounds X to nearest into `memory` (64-byte aligned, quantized_bytes long), which the view points into.
 // Many tokens are shared out among the threads.
-QuantizedX quantize(ThreadPool& pool, MatView<const float> X, std::byte* memory);
+QuantizedX quantize(Compute& compute, MatView<const float> X, std::byte* memory);
 
 }  // namespace hunch

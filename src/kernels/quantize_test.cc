@@ -9,7 +9,7 @@ namespace {
 
 // A product with quantised weights is only as good as this: every x moves by at most half a step.
 TEST(Quantize, RoundsToNearestInBlocksOf32OnEveryTarget) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for_each_target([&] {
     for (const size_t n_tokens : {1, 3, 9}) {
       const size_t n_in = 288, stride = n_in + 5;
@@ -18,7 +18,7 @@ TEST(Quantize, RoundsToNearestInBlocksOf32OnEveryTarget) {
       for (size_t i = 64; i < 96; ++i) x[i] *= 1e-35f;
       std::vector<std::byte> storage(quantized_bytes(n_tokens, n_in) + 64);
       std::byte* memory = storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
-      const QuantizedX q = quantize(pool, MatView<const float>(x.data(), n_tokens, n_in, stride), memory);
+      const QuantizedX q = quantize(compute, MatView<const float>(x.data(), n_tokens, n_in, stride), memory);
       ASSERT_EQ(q.n_padded, 512u);
       for (size_t t = 0; t < n_tokens; ++t)
         for (size_t b = 0; b < q.n_blocks(); ++b) {

@@ -22,7 +22,7 @@ class Batch {
         depth_(depth),
         set_up_(engine, with_context(mode.context, n_each)),
         cache_(make_cache(engine, mode, n_sequences, n_each)),
-        forward_(*engine.model, cache_, *engine.pool) {
+        forward_(*engine.model, cache_, *engine.compute) {
     if (set_up_.chooses_by_prompt())
       fail(ErrorKind::kUsage,
            "--batch: the sidecar lets every prompt choose its own neurons (griffin); sequences share no rows then");

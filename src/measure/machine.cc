@@ -50,20 +50,20 @@ MachineInfo machine_info() {
           uint64_t(sysconf(_SC_PHYS_PAGES)) * uint64_t(sysconf(_SC_PAGESIZE))};
 }
 
-MachineSpeed measure_machine(ThreadPool& pool) {
+MachineSpeed measure_machine(Compute& compute) {
   constexpr size_t kWantedBytes = size_t{1} << 30;
   const size_t n_bytes =
       std::clamp<size_t>(available_memory_bytes() / 4, size_t{64} << 20, kWantedBytes) & ~size_t{4095};
   const AlignedBuffer buffer(n_bytes);
-  std::vector<uint32_t> sums(pool.n_threads() * 16);  // a line for each thread
-  pool.parallel_for(n_bytes, 1 << 20,
+  std::vector<uint32_t> sums(compute.threads.n_threads() * 16);  // a line for each thread
+  compute.threads.parallel_for(n_bytes, 1 << 20,
                     [&](size_t begin, size_t end, size_t) { std::memset(buffer.data() + begin, 1, end - begin); });
   std::vector<double> rates;
   const Timer total;
   while (rates.size() < 5 || (rates.size() < 25 && total.seconds() < 1.0)) {
     throw_if_interrupted();
     const Timer timer;
-    pool.parallel_for(n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t thread) {
+    compute.threads.parallel_for(n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t thread) {
       sums[thread * 16] += read_stream({buffer.data() + begin, end - begin});
     });
     rates.push_back(double(n_bytes) / timer.seconds() / 1e9);
@@ -73,7 +73,7 @@ MachineSpeed measure_machine(ThreadPool& pool) {
   for (uint32_t s : sums) check += s;
   const uint32_t expected = 0x01010101u * uint32_t(n_bytes / 4) * uint32_t(rates.size());
   HUNCH_CHECK(check == expected, "read {:#x}, expected {:#x}", check, expected);
-  return {pool.n_threads(), rates[rates.size() / 2]};
+  return {compute.threads.n_threads(), rates[rates.size() / 2]};
 }
 
 std::optional<MachineSpeed> cached_machine_speed(size_t n_threads) {

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "base/thread_pool.h"
+#include "base/compute.h"
 
 namespace hunch {
 
@@ -21,7 +21,7 @@ struct MachineSpeed {
 };
 
 // Measures for about a second: the median of several passes over 512 MB or more (less where memory is short).
-MachineSpeed measure_machine(ThreadPool& pool);
+MachineSpeed measure_machine(Compute& compute);
 
 // The measurement of an earlier run for this CPU and thread count, kept in $HUNCH_HOME/machine.json
 // (default ~/.cache/hunch). Unreadable or foreign contents count as absent.

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -28,7 +28,7 @@ struct NeededParts {
 //   n_out  outputs of `product`
 //
 // Throws Error{kInterrupted} between products.
-NeededParts needed_parts(ThreadPool& pool, MatView<const float> A, size_t width, MatView<const float> score,
+NeededParts needed_parts(Compute& compute, MatView<const float> A, size_t width, MatView<const float> score,
                          size_t n_out, const PartsProduct& product, double tolerance);
 
 }  // namespace hunch

@@ -12,7 +12,7 @@ namespace {
 // Parts that add at right angles (Y = A), so that the error of leaving parts out is known in closed form.
 TEST(NeededParts, EqualsACountOverSortedParts) {
   constexpr size_t kRows = 9, kParts = 37, kWidth = 2, kIn = kParts * kWidth;
-  ThreadPool pool(2);
+  Compute compute(2);
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   std::vector<float> a(kRows * kIn), score(kRows * kParts);
@@ -27,7 +27,7 @@ TEST(NeededParts, EqualsACountOverSortedParts) {
   };
   for (const double tolerance : {0.01, 0.1, 0.5}) {
     const NeededParts got =
-        needed_parts(pool, {a.data(), kRows, kIn}, kWidth, {score.data(), kRows, kParts}, kIn, identity, tolerance);
+        needed_parts(compute, {a.data(), kRows, kIn}, kWidth, {score.data(), kRows, kParts}, kIn, identity, tolerance);
     for (size_t t = 0; t < kRows; ++t) {
       std::vector<double> squares;
       for (size_t p = 0; p < kParts; ++p) squares.push_back(double(score[t * kParts + p]) * score[t * kParts + p]);

@@ -129,7 +129,7 @@ void TraceObserver::on_residual(size_t layer, MatView<const float> resid) {
     return std::span<const float>(&stream_rows_[(l * n_kept_ + i) * c_.n_embd], c_.n_embd);
   };
   const size_t n = c_.n_layer + 1;
-  engine_.pool->parallel_for_dynamic(n, 1, [&](size_t begin, size_t end, size_t) {
+  engine_.compute->threads.parallel_for_dynamic(n, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t a = begin; a < end; ++a)
       for (size_t b = a; b < n; ++b) {
         double sum = 0;
@@ -152,7 +152,7 @@ void TraceObserver::on_attention(size_t layer, MatView<const float> q, MatView<c
   k = k.row_range(0, n);
   std::vector<HeadHabit>& habits = layers_[layer].habits;
   habits.resize(c_.n_head);
-  engine_.pool->parallel_for_dynamic(c_.n_head, 1, [&](size_t begin, size_t end, size_t) {
+  engine_.compute->threads.parallel_for_dynamic(c_.n_head, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t h = begin; h < end; ++h) habits[h] = head_habit(attention_weights(c_, layer, h, q, k), n);
   });
   keep_maps(layer, habits, q, k);
@@ -199,12 +199,12 @@ void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
   const Linear& o = engine_.model->weights().layers[layer].o;
   const PartsProduct product = [&](MatView<const float> A, MatView<float> Y) {
     const MatmulTask task{o.W, {}, Y};
-    matmul(*engine_.pool, A, {&task, 1}, scratch_);
+    matmul(*engine_.compute, A, {&task, 1});
   };
   for_sampled_runs(attn_out.rows, [&](size_t row, size_t) {
     const MatView<const float> scores(&norms[row * n_head], sample_.n_run, n_head);
     for (auto [tolerance, shares] : {std::pair(0.01, &l.heads_99), std::pair(0.1, &l.heads_90)})
-      for (uint32_t n : needed_parts(*engine_.pool, attn_out.row_range(row, sample_.n_run), c_.d_head, scores,
+      for (uint32_t n : needed_parts(*engine_.compute, attn_out.row_range(row, sample_.n_run), c_.d_head, scores,
                                      c_.n_embd, product, tolerance)
                             .count)
         shares->push_back(float(n) / float(n_head));
@@ -226,20 +226,20 @@ void TraceObserver::on_mlp(size_t layer, MatView<const float>, MatView<const flo
   require_finite(layer, "the MLP's activations are", ff_act);
   Layer& l = layers_[layer];
   const size_t n_ff = ff_act.cols;
-  Selection active;
+  Rows active;
   if (l.rule == ActiveRule::kNonzero) {
     for (size_t t = 0; t < ff_act.rows; ++t) {
       select_nonzero(ff_act.row(t), active);
-      for (uint32_t k : active.rows()) ++l.counts[k];
+      for (uint32_t k : active.ids()) ++l.counts[k];
       l.active.push_back(float(active.density()));
     }
     l.n_counted += ff_act.rows;
   }
   const MlpWeights& m = engine_.model->weights().layers[layer].mlp;
   const PartsProduct product = [&](MatView<const float> A, MatView<float> Y) {
-    if (m.W_down_t) return matmul_transposed(*engine_.pool, A, m.W_down_t, {}, Y, scratch_);
+    if (m.W_down_t) return matmul_transposed(*engine_.compute, A, m.W_down_t, {}, Y);
     const MatmulTask task{m.down.W, {}, Y};
-    matmul(*engine_.pool, A, {&task, 1}, scratch_);
+    matmul(*engine_.compute, A, {&task, 1});
   };
   std::vector<float> score(sample_.n_run * n_ff);
   for_sampled_runs(ff_act.rows, [&](size_t row, size_t sampled) {
@@ -247,7 +247,7 @@ void TraceObserver::on_mlp(size_t layer, MatView<const float>, MatView<const flo
     for (size_t t = 0; t < sample_.n_run; ++t)
       for (size_t k = 0; k < n_ff; ++k) score[t * n_ff + k] = std::abs(acts.row(t)[k]) * l.neuron_norm[k];
     const MatView<const float> scores(score.data(), sample_.n_run, n_ff);
-    const NeededParts needed = needed_parts(*engine_.pool, acts, 1, scores, c_.n_embd, product, 0.01);
+    const NeededParts needed = needed_parts(*engine_.compute, acts, 1, scores, c_.n_embd, product, 0.01);
     for (size_t t = 0; t < sample_.n_run; ++t) {
       const float share = float(needed.count[t]) / float(n_ff);
       l.needed_99.push_back(share);
@@ -264,7 +264,7 @@ void TraceObserver::on_mlp(size_t layer, MatView<const float>, MatView<const flo
         ++l.n_counted;
       }
     }
-    for (uint32_t n : needed_parts(*engine_.pool, acts, 1, scores, c_.n_embd, product, 0.1).count)
+    for (uint32_t n : needed_parts(*engine_.compute, acts, 1, scores, c_.n_embd, product, 0.1).count)
       l.needed_90.push_back(float(n) / float(n_ff));
   });
 }

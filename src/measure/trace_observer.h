@@ -71,7 +71,6 @@ class TraceObserver : public ForwardObserver {
   size_t n_kept_ = 0, n_compared_ = 0;
   std::vector<double> cosine_;
   std::vector<AttentionMap> maps_;
-  MatmulScratch scratch_;
 };
 
 }  // namespace hunch

@@ -24,8 +24,8 @@ std::vector<fs::path> golden_models() {
 
 class AsAlone {
  public:
-  AsAlone(const Model& model, ThreadPool& pool, Mode mode, DType kv)
-      : cache_(Forward::kv_shape(model.config(), kv, 8), 512), forward_(model, cache_, pool) {
+  AsAlone(const Model& model, Compute& compute, Mode mode, DType kv)
+      : cache_(Forward::kv_shape(model.config(), kv, 8), 512), forward_(model, cache_, compute) {
     forward_.mode = mode;
   }
   // Logits of the last `n` ids: those before in one pass, then these in passes of `n_together`.
@@ -60,11 +60,11 @@ TEST(ForwardAsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
     std::vector<int32_t> ids;
     for (const auto& s : golden.sequences)
       if (s.ids.size() > ids.size()) ids = s.ids;
-    ThreadPool pool(2);
-    const Model model(open_model(folder).file, {}, pool);
+    Compute compute(2);
+    const Model model(open_model(folder).file, {}, compute);
     const size_t n = std::min<size_t>(20, ids.size() - 1);
     for (const Mode mode : {Mode::kDense, Mode::kExact}) {
-      AsAlone run(model, pool, mode, mode == Mode::kDense ? DType::kF16 : DType::kF32);
+      AsAlone run(model, compute, mode, mode == Mode::kDense ? DType::kF16 : DType::kF32);
       const std::vector<float> one_by_one = run.logits(ids, n, 1, false);
       for (const size_t n_together : {5, 17})
         ASSERT_EQ(run.logits(ids, n, n_together, true), one_by_one) << n_together << " together, mode " << int(mode);

@@ -32,15 +32,15 @@ std::vector<WeightView> BatchCosts::like(RowProduct product, const WeightView& W
   return out;
 }
 
-RowCosts BatchCosts::of(RowProduct product, const WeightView& W, size_t n_tokens, ThreadPool& pool) const {
+RowCosts BatchCosts::of(RowProduct product, const WeightView& W, size_t n_tokens, Compute& compute) const {
   if (!weights_) return fixed_;
   const size_t n = batch_size_class(n_tokens);
-  const Key key{product, W.dtype, W.rows, W.cols, W.row_stride_bytes, n, pool.n_threads()};
+  const Key key{product, W.dtype, W.rows, W.cols, W.row_stride_bytes, n, compute.threads.n_threads()};
   const std::lock_guard lock(mutex_);
   if (const auto found = measured_.find(key); found != measured_.end()) return found->second.costs;
   const Timer timer;
-  const RowCosts costs = measure_row_costs(pool, product, like(product, W), n);
-  measured_[key] = {product, W.dtype, W.rows, W.cols, n, pool.n_threads(), costs, timer.ms()};
+  const RowCosts costs = measure_row_costs(compute, product, like(product, W), n);
+  measured_[key] = {product, W.dtype, W.rows, W.cols, n, compute.threads.n_threads(), costs, timer.ms()};
   return costs;
 }
 

@@ -14,7 +14,7 @@ namespace hunch {
 // Of batch sizes that are measured (1, 2, 3, 4, 6, 8, 12, 16, 24, ...), the first that is at least n.
 size_t batch_size_class(size_t n);
 
-// Safe to ask from several threads, each with its own pool; one that asks for what another is measuring waits.
+// Safe to ask from several threads, each with its own compute; one that asks for what another is measuring waits.
 class BatchCosts {
  public:
   // `weights` outlives this and has its final address, not necessarily its final contents.
@@ -24,7 +24,7 @@ class BatchCosts {
 
   // Of a product of `n_tokens` tokens (their size class) with W, or a matrix like it. Measures some 10 ms the first
   // time.
-  RowCosts of(RowProduct product, const WeightView& W, size_t n_tokens, ThreadPool& pool) const;
+  RowCosts of(RowProduct product, const WeightView& W, size_t n_tokens, Compute& compute) const;
 
   struct Measured {
     RowProduct product;

@@ -52,7 +52,7 @@ uint64_t ColumnWeights::bytes_needed(const ModelWeights& weights, ColumnParts pa
   return bytes;
 }
 
-ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts, ThreadPool& pool) {
+ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts, Compute& compute) {
   require_memory(bytes_needed(weights, parts),
                  parts == ColumnParts::kAll ? "storing every projection by input, for TEAL,"
                                             : "storing the down projections by neuron",
@@ -71,7 +71,7 @@ ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts
       AlignedBuffer arena(from[0].cols * stride);
       size_t n_out = 0;
       for (const WeightView& W : from) {
-        transpose_plain(pool, W, arena.data() + row_bytes(W.dtype, n_out), stride);
+        transpose_plain(compute, W, arena.data() + row_bytes(W.dtype, n_out), stride);
         n_out += W.rows;
       }
       to = {from[0].dtype, arena.data(), from[0].cols, n_out, stride};
@@ -82,11 +82,11 @@ ColumnWeights ColumnWeights::make(const ModelWeights& weights, ColumnParts parts
 }
 
 std::shared_ptr<const ColumnWeights> ColumnStore::get(const ModelWeights& weights, ColumnParts parts,
-                                                      ThreadPool& pool) {
+                                                      Compute& compute) {
   const std::lock_guard lock(mutex_);
   if (!weights_ || (parts == ColumnParts::kAll && made_ != ColumnParts::kAll)) {
     weights_.reset();
-    weights_ = std::make_shared<const ColumnWeights>(ColumnWeights::make(weights, parts, pool));
+    weights_ = std::make_shared<const ColumnWeights>(ColumnWeights::make(weights, parts, compute));
     made_ = parts;
   }
   return weights_;

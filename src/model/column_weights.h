@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "model/smooth_plan.h"
 #include "model/weights.h"
 
@@ -32,15 +32,15 @@ struct ColumnWeights {
   // Bytes that the copies will take.
   static uint64_t bytes_needed(const ModelWeights& weights, ColumnParts parts);
   // Checks the memory before it is taken: Error{kMemory}. Error{kInterrupted} on Ctrl-C.
-  static ColumnWeights make(const ModelWeights& weights, ColumnParts parts, ThreadPool& pool);
+  static ColumnWeights make(const ModelWeights& weights, ColumnParts parts, Compute& compute);
 };
 
-// Makes the copies when someone first asks for them, and keeps them. Any number of threads may ask, though the pool
+// Makes the copies when someone first asks for them, and keeps them. Any number of threads may ask, though the compute
 // serves one at a time.
 class ColumnStore {
  public:
   // Copies of at least these parts; they live as long as someone holds them or the store. Errors as make().
-  std::shared_ptr<const ColumnWeights> get(const ModelWeights& weights, ColumnParts parts, ThreadPool& pool);
+  std::shared_ptr<const ColumnWeights> get(const ModelWeights& weights, ColumnParts parts, Compute& compute);
 
  private:
   std::mutex mutex_;

@@ -29,8 +29,8 @@ void ForwardStats::add(const ForwardStats& o) {
   sum(all_heads, o.all_heads);
 }
 
-Forward::Forward(const Model& model, KvCache& cache, ThreadPool& pool)
-    : model_(model), c_(model.config()), cache_(cache), pool_(pool) {
+Forward::Forward(const Model& model, KvCache& cache, Compute& compute)
+    : model_(model), c_(model.config()), cache_(cache), compute_(compute) {
   if (c_.position == PositionKind::kAlibi) {
     alibi_ = alibi_slopes(c_.n_head, c_.alibi_max_bias);
     for (float& slope : alibi_) slope *= c_.alibi_scale;
@@ -198,7 +198,7 @@ void Forward::embed(const ForwardInput& input) {
   const bool projected = bool(w.proj_in.W);
   const MatView<float> words = projected ? buffer(s_word_, n_tokens, c_.n_embd_word) : resid_;
   const Codec& embedding = codec(w.token_embd.dtype);
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       embedding.decode(w.token_embd.row(size_t(input.ids[t])), words.row(t).data(), c_.n_embd_word);
       if (c_.embedding_scale != 1.0f) scale(c_.embedding_scale, words.row(t));
@@ -233,7 +233,7 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
     linear(final, w.output, out);
   }
   if (c_.logit_scale != 1.0f || c_.logit_soft_cap > 0)
-    pool_.parallel_for(n_rows, 1, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(n_rows, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t i = begin; i < end; ++i) {
         if (c_.logit_scale != 1.0f) scale(c_.logit_scale, out.row(i));
         if (c_.logit_soft_cap > 0) soft_cap(c_.logit_soft_cap, out.row(i));
@@ -245,27 +245,27 @@ MatView<const float> Forward::logits(const ForwardInput& input) {
 // Guesses of all logits, and the exact ones of the rows that may be the largest.
 void Forward::screened_logits(std::span<const float> final, std::span<float> out) {
   const Linear& output = model_.weights().output;
-  plan->screen->guess(pool_, final, output.bias, out, shortlist_, s_screen_);
+  plan->screen->guess(compute_, final, output.bias, out, shortlist_);
   stats.weight_bytes += plan->screen->bytes();
   stats.predictor_bytes += plan->screen->bytes();
   if (shortlist_.is_all()) return linear({final.data(), 1, final.size()}, output, {out.data(), 1, out.size()});
   const std::span<float> exact = s_gate_.get<float>(shortlist_.size()).first(shortlist_.size());
-  gather_dot(pool_, output.W, shortlist_.rows(), final, exact, s_kernel_);
+  gather_dot(compute_, output.W, shortlist_.ids(), final, exact);
   stats.weight_bytes += shortlist_.size() * row_bytes(output.W.dtype, output.W.cols);
   for (size_t k = 0; k < exact.size(); ++k) {
-    const uint32_t row = shortlist_.rows()[k];
+    const uint32_t row = shortlist_.ids()[k];
     out[row] = exact[k] + (output.bias.empty() ? 0.0f : output.bias[row]);
   }
 }
 
 void Forward::linear(MatView<const float> x, const Linear& l, MatView<float> y) {
   const MatmulTask task{l.W, l.bias, y};
-  matmul(pool_, x, {&task, 1}, s_matmul_, bits_);
+  matmul(compute_, x, {&task, 1}, bits_);
   stats.weight_bytes += l.W.bytes();
 }
 
 void Forward::norm(MatView<const float> x, const NormWeights& n, MatView<float> y) {
-  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       if (c_.norm == NormKind::kRms) {
         rms_norm(x.row(t), n.weight, c_.norm_eps, y.row(t));

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
@@ -15,7 +15,7 @@
 #include "model/packed_mlp.h"
 #include "model/sparse_plan.h"
 #include "select/prompt_statistic.h"
-#include "select/selection.h"
+#include "base/rows.h"
 #include "state/kv_cache.h"
 
 namespace hunch {
@@ -39,7 +39,7 @@ struct SequenceRun {
 
 // What one token is restricted to, layer by layer: neurons of the MLP and heads of attention.
 struct TokenSelection {
-  std::vector<Selection> neurons, heads;  // [n_layer] each
+  std::vector<Rows> neurons, heads;  // [n_layer] each
 };
 
 struct ForwardInput {
@@ -99,7 +99,7 @@ class ForwardObserver {
 class Forward {
  public:
   // The three must outlive the Forward, which owns only its scratch buffers.
-  Forward(const Model& model, KvCache& cache, ThreadPool& pool);
+  Forward(const Model& model, KvCache& cache, Compute& compute);
 
   // Appends the runs' tokens to their sequences and returns the logits of `logit_rows`,
   // [n_logit_rows, n_vocab], valid until the next call. Throws Error{kLimit} when the cache is full
@@ -148,17 +148,17 @@ class Forward {
   void embed(const ForwardInput& input);
   // Attention: forward_attention.cc.
   void attention_block(size_t layer, MatView<const float> normed, MatView<float> out);
-  void attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups,
+  void attention_selected(size_t layer, MatView<const float> normed, std::span<const Rows> groups,
                           MatView<float> out);
   void store_keys(size_t layer, MatView<float> k, MatView<float> v);
   void complete_keys(size_t layer);
-  void project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen,
+  void project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Rows& chosen,
                       MatView<float> q);
   void finish_late_keys(size_t layer, KvCache::SequenceId sequence, const LateKeys& late);
   void select_heads(size_t layer, MatView<const float> attn_in);
   void predict_heads(size_t layer, MatView<const float> X);
-  std::span<const Selection> selected_groups(size_t layer) const;
-  void finish_queries(size_t layer, size_t token, const Selection& chosen, MatView<float> q);
+  std::span<const Rows> selected_groups(size_t layer) const;
+  void finish_queries(size_t layer, size_t token, const Rows& chosen, MatView<float> q);
   void finish_heads(MatView<float> x, const NormWeights& n, size_t first_head, MatView<const float> cos,
                     MatView<const float> sin);
   void keep_selected_heads(size_t layer, MatView<float> attn_out);
@@ -169,7 +169,7 @@ class Forward {
                  PromptStatistic* statistic = nullptr);
   bool mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void activate_rows(MatView<float> gate, MatView<float> up);
-  void mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x, std::span<float> ff_act,
+  void mlp_selected(const MlpWeights& m, const Rows& kept, std::span<const float> x, std::span<float> ff_act,
                     std::span<float> y);
   void finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x, std::span<float> act,
                       std::span<float> ff_act, std::span<float> y);
@@ -183,7 +183,7 @@ class Forward {
   bool mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> mlp_in, MatView<float> out, bool observed);
   void finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in,
                     MatView<float> ff_act, MatView<float> out, bool observed);
-  ChosenRows choose_rows(RowProduct product, const WeightView& W, std::span<const Selection> own);
+  ChosenRows choose_rows(RowProduct product, const WeightView& W, std::span<const Rows> own);
   // forward_smooth.cc
   bool mlp_smooth(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   void mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatView<const float> mlp_in, MatView<float> out);
@@ -197,7 +197,7 @@ class Forward {
                                      float threshold);
   void down(const MlpWeights& m, MatView<const float> ff_act, MatView<float> out);
   void predict(size_t layer, PredictorInput input, MatView<const float> X);
-  const Selection* selection_of(size_t layer, size_t token) const;
+  const Rows* selection_of(size_t layer, size_t token) const;
   void mixture(size_t layer, MatView<const float> mlp_in, MatView<float> out);
   MatView<const float> logits(const ForwardInput& input);
   void screened_logits(std::span<const float> final, std::span<float> out);
@@ -211,7 +211,7 @@ class Forward {
   const Model& model_;
   const ModelConfig& c_;
   KvCache& cache_;
-  ThreadPool& pool_;
+  Compute& compute_;
   std::vector<float> alibi_;
 
   // One call's state.
@@ -219,24 +219,22 @@ class Forward {
   std::vector<size_t> position_, first_pos_, first_token_;  // per token, per run, per run
   std::vector<AttentionSpan> spans_;
   MatView<float> resid_, normed_, branch_, branch2_, cos_, sin_;
-  Selection active_;
-  std::vector<Selection> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
+  Rows active_;
+  std::vector<Rows> predicted_;  // [n_tokens] of this layer's MLP, where `is_predicted_`
   bool is_predicted_ = false;
   bool decodes_ = false;                            // every run is short
-  std::vector<Selection> kept_rows_, active_rows_;  // [n_tokens] of this layer's MLP, in a batch
-  Selection any_row_;
+  std::vector<Rows> kept_rows_, active_rows_;  // [n_tokens] of this layer's MLP, in a batch
+  Rows any_row_;
   // Groups of heads that the plan's predictors chose, [n_tokens], for this layer and for the next: layer l in
   // heads_[l % 2] where heads_layer_[l % 2] == l.
-  std::vector<Selection> heads_[2];
+  std::vector<Rows> heads_[2];
   size_t heads_layer_[2] = {SIZE_MAX, SIZE_MAX};
   std::vector<LateKeys> late_;
   std::vector<RaggedTask> ragged_;
   // Rotations of recent positions, by position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope_;
   std::vector<size_t> late_rope_position_;
-  PredictorScratch s_predictor_;
-  ScreenScratch s_screen_;
-  Selection shortlist_;
+  Rows shortlist_;
   std::vector<MatmulTask> tasks_;
   std::vector<double> rope_frequencies_;
   struct Route {
@@ -250,8 +248,6 @@ class Forward {
       s_word_, s_rows_, s_expert_in_, s_expert_out_, s_router_, s_score_, s_active_up_, s_kernel_, s_late_, s_late_in_,
       s_masked_, s_values_, s_sums_;
   std::vector<size_t> kept_;
-  MatmulScratch s_matmul_;
-  RowScratch s_rows_of_batch_;
   TokenBits bits_ = TokenBits::kFastest;
 };
 

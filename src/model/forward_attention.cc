@@ -17,8 +17,8 @@ namespace {
 constexpr size_t kMaxSelectingTokens = 4;
 
 template <class With>
-void for_each(const Selection& chosen, const With& with) {
-  for (size_t i = 0; i < chosen.size(); ++i) with(chosen.is_all() ? i : size_t(chosen.rows()[i]));
+void for_each(const Rows& chosen, const With& with) {
+  for (size_t i = 0; i < chosen.size(); ++i) with(chosen.is_all() ? i : size_t(chosen.ids()[i]));
 }
 
 // Of a bias, which may be empty.
@@ -36,7 +36,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   select_heads(layer, normed);
   if (observer) observer->on_attention_input(layer, normed);
   stats.all_heads[layer] += n_tokens * c_.n_head;
-  const std::span<const Selection> groups = selected_groups(layer);
+  const std::span<const Rows> groups = selected_groups(layer);
   if (!groups.empty() && (n_tokens <= kMaxSelectingTokens || input_->as_alone))
     return attention_selected(layer, normed, groups, out);
   complete_keys(layer);
@@ -60,7 +60,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
   if (observer) observer->on_attention(layer, q, k, v);
   const MatView<float> heads = buffer(s_heads_, n_tokens, c_.n_head * c_.d_head);
   const AttentionParams params{c_.attn_scale, c_.attn_soft_cap, c_.window(layer), alibi_, input_->as_alone};
-  attention(pool_, q, c_.n_head, spans_, params, heads, s_kernel_);
+  attention(compute_, q, c_.n_head, spans_, params, heads);
   if (observer) observer->on_heads(layer, heads);
   keep_selected_heads(layer, heads);
   tasks_ = {{w.o.W, w.o.bias, out}};
@@ -70,7 +70,7 @@ void Forward::attention_block(size_t layer, MatView<const float> normed, MatView
 // A few tokens, each restricted to its own groups of heads: only their rows of W_q, their keys and values, and their
 // columns of W_o are read. Keys and values of the new tokens are computed for all heads, or, lazily, for the chosen
 // ones.
-void Forward::attention_selected(size_t layer, MatView<const float> normed, std::span<const Selection> groups,
+void Forward::attention_selected(size_t layer, MatView<const float> normed, std::span<const Rows> groups,
                                  MatView<float> out) {
   const LayerWeights& w = model_.weights().layers[layer];
   const size_t n_tokens = normed.rows, n_kv = c_.n_kv_head * c_.d_head, width = c_.n_head / c_.n_kv_head * c_.d_head;
@@ -88,7 +88,7 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
     tasks_ = {{w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
     stats.weight_bytes += w.k.W.bytes() + w.v.W.bytes();
     if (n_tokens > 1) {
-      matmul(pool_, normed, tasks_, s_matmul_, bits_);
+      matmul(compute_, normed, tasks_, bits_);
       store_keys(layer, k, v);
       tasks_.clear();
     }
@@ -96,7 +96,7 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
   for (size_t r = 0, t = 0; r < input_->runs.size(); ++r) {
     const SequenceRun& run = input_->runs[r];
     for (size_t i = 0; i < run.n_tokens; ++i, ++t) {
-      const Selection& chosen = groups[t];
+      const Rows& chosen = groups[t];
       if (lazy) {
         project_lazily(layer, r, first_pos_[r] + i, normed.row(t), chosen, q.row_range(t, 1));
       } else {
@@ -104,7 +104,7 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
           tasks_.push_back({w.q.W.row_range(g * width, width), part(w.q.bias, g * width, width),
                             q.row_range(t, 1).col_range(g * width, width)});
         });
-        matmul(pool_, normed.row_range(t, 1), tasks_, s_matmul_, bits_);
+        matmul(compute_, normed.row_range(t, 1), tasks_, bits_);
         if (n_tokens == 1) store_keys(layer, k, v);
         tasks_.clear();
       }
@@ -113,16 +113,16 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
 
       AttentionSpan span{cache_.view(run.sequence, layer), t, 1, first_pos_[r] + i};
       span.all_heads = chosen.is_all();
-      span.kv_heads = chosen.rows();
+      span.kv_heads = chosen.ids();
       const size_t n_seen = c_.window(layer) ? std::min(span.first_pos + 1, c_.window(layer)) : span.first_pos + 1;
       stats.kv_bytes += 2 * n_seen * chosen.size() * c_.d_head * info(cache_.shape().dtype).block_bytes;
       if (observer || !cuts) std::ranges::fill(heads.row(t), 0.0f);
-      attention(pool_, q, c_.n_head, {&span, 1}, params, heads, s_kernel_);
+      attention(compute_, q, c_.n_head, {&span, 1}, params, heads);
       stats.active_heads[layer] += chosen.size() * (width / c_.d_head);
       if (!cuts || chosen.is_all()) {
         linear(heads.row_range(t, 1), w.o, out.row_range(t, 1));
       } else {
-        dot_column_blocks(pool_, W_o, chosen.rows(), heads.row(t), w.o.bias, out.row(t), s_kernel_);
+        dot_column_blocks(compute_, W_o, chosen.ids(), heads.row(t), w.o.bias, out.row(t));
         stats.weight_bytes += chosen.size() * W_o.block_bytes();
       }
     }
@@ -130,7 +130,7 @@ void Forward::attention_selected(size_t layer, MatView<const float> normed, std:
   if (observer) observer->on_heads(layer, heads);
 }
 
-void Forward::finish_queries(size_t layer, size_t token, const Selection& chosen, MatView<float> q) {
+void Forward::finish_queries(size_t layer, size_t token, const Rows& chosen, MatView<float> q) {
   const size_t n_group = c_.n_head / c_.n_kv_head, width = n_group * c_.d_head;
   const bool rotated = c_.position == PositionKind::kRope;
   for_each(chosen, [&](size_t g) {
@@ -160,7 +160,7 @@ void Forward::finish_heads(MatView<float> x, const NormWeights& n, size_t first_
   if (c_.clip_qkv <= 0 && !rotated && !normed) return;
   // Normalised at once: a head, or all heads of a token.
   const size_t norm_width = c_.qk_norm == QkNorm::kAllHeads ? x.cols : c_.d_head;
-  pool_.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(x.rows, 4, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       if (c_.clip_qkv > 0)
         for (float& value : x.row(t)) value = std::clamp(value, -c_.clip_qkv, c_.clip_qkv);
@@ -197,10 +197,10 @@ void Forward::predict_heads(size_t layer, MatView<const float> X) {
   // As alone: the order of sums must not depend on how many tokens there are.
   const size_t n_together = input_->as_alone ? 1 : X.rows;
   for (size_t t = 0; t < X.rows; t += n_together)
-    p.groups->score(pool_, X.row_range(t, n_together), scores.row_range(t, n_together), s_predictor_);
+    p.groups->score(compute_, X.row_range(t, n_together), scores.row_range(t, n_together));
   stats.weight_bytes += p.groups->bytes();
   stats.predictor_bytes += p.groups->bytes();
-  std::vector<Selection>& chosen = heads_[layer % 2];
+  std::vector<Rows>& chosen = heads_[layer % 2];
   if (chosen.size() < X.rows) chosen.resize(X.rows);
   for (size_t t = 0; t < X.rows; ++t) {
     select_above(scores.row(t), p.threshold, chosen[t]);
@@ -210,16 +210,16 @@ void Forward::predict_heads(size_t layer, MatView<const float> X) {
 }
 
 // The groups that every token is restricted to by prediction; empty: none is restricted.
-std::span<const Selection> Forward::selected_groups(size_t layer) const {
-  return heads_layer_[layer % 2] == layer ? std::span(heads_[layer % 2]) : std::span<const Selection>();
+std::span<const Rows> Forward::selected_groups(size_t layer) const {
+  return heads_layer_[layer % 2] == layer ? std::span(heads_[layer % 2]) : std::span<const Rows>();
 }
 
 // Zeroes the outputs of heads that the token's selection, from outside or predicted, leaves out.
 void Forward::keep_selected_heads(size_t layer, MatView<float> attn_out) {
-  const std::span<const Selection> groups = selected_groups(layer);
+  const std::span<const Rows> groups = selected_groups(layer);
   const size_t n_group = c_.n_head / c_.n_kv_head;
   for (size_t t = 0; t < attn_out.rows; ++t) {
-    const Selection* kept = !input_->selections.empty() ? &input_->selections[t].heads[layer]
+    const Rows* kept = !input_->selections.empty() ? &input_->selections[t].heads[layer]
                             : !groups.empty()           ? &groups[t]
                                                         : nullptr;
     const size_t unit = input_->selections.empty() ? n_group : 1;  // heads that a row of the selection stands for
@@ -227,7 +227,7 @@ void Forward::keep_selected_heads(size_t layer, MatView<float> attn_out) {
     if (!kept || kept->is_all()) continue;
     size_t next = 0;
     for (size_t h = 0; h < c_.n_head; h += unit) {
-      const bool keep = next < kept->size() && kept->rows()[next] == h / unit;
+      const bool keep = next < kept->size() && kept->ids()[next] == h / unit;
       next += keep;
       if (!keep) std::memset(&attn_out.row(t)[h * c_.d_head], 0, unit * c_.d_head * sizeof(float));
     }

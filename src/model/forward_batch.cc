@@ -9,11 +9,11 @@
 namespace hunch {
 
 // How the rows that the tokens need are read, until the next call.
-ChosenRows Forward::choose_rows(RowProduct product, const WeightView& W, std::span<const Selection> own) {
+ChosenRows Forward::choose_rows(RowProduct product, const WeightView& W, std::span<const Rows> own) {
   select_union(own, any_row_);
   const BatchCosts& costs = batch_costs ? *batch_costs : model_.batch_costs();
   const RowPath path =
-      any_row_.is_all() ? RowPath::kAll : fastest(costs.of(product, W, own.size(), pool_), own, any_row_);
+      any_row_.is_all() ? RowPath::kAll : fastest(costs.of(product, W, own.size(), compute_), own, any_row_);
   const ChosenRows rows{own, &any_row_, path};
   ++stats.batch_products[size_t(path)];
   stats.union_rows += any_row_.size();
@@ -32,20 +32,19 @@ bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> 
   const Linear& first = m.gate.W ? m.gate : m.up;
   const MatView<float> ff_act = buffer(s_up_, n_tokens, m.n_ff);
   if (selected) {
-    std::span<const Selection> own = std::span(predicted_).first(is_predicted_ ? n_tokens : 0);
+    std::span<const Rows> own = std::span(predicted_).first(is_predicted_ ? n_tokens : 0);
     if (!is_predicted_) {
       kept_rows_.resize(n_tokens);
       for (size_t t = 0; t < n_tokens; ++t) kept_rows_[t] = *selection_of(layer, t);
       own = kept_rows_;
     }
-    dot_chosen(pool_, first.W, first.bias, choose_rows(RowProduct::kDot, first.W, own), mlp_in, ff_act,
-               s_rows_of_batch_);
+    dot_chosen(compute_, first.W, first.bias, choose_rows(RowProduct::kDot, first.W, own), mlp_in, ff_act);
   } else {
     linear(mlp_in, first, ff_act);
   }
   // Every activation maps 0 to 0: what a token was not given stays zero.
   active_rows_.resize(std::max(active_rows_.size(), n_tokens));
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       activate(c_.activation, ff_act.row(t));
       select_nonzero(ff_act.row(t), active_rows_[t]);
@@ -62,19 +61,18 @@ bool Forward::mlp_batch(size_t layer, const MlpWeights& m, MatView<const float> 
 void Forward::finish_batch(size_t layer, const MlpWeights& m, const WeightView& W_down_t, MatView<const float> mlp_in,
                            MatView<float> ff_act, MatView<float> out, bool observed) {
   const size_t n_tokens = mlp_in.rows;
-  const std::span<const Selection> active = std::span(active_rows_).first(n_tokens);
+  const std::span<const Rows> active = std::span(active_rows_).first(n_tokens);
   if (m.gate.W) {
     const MatView<float> up = buffer(s_active_up_, n_tokens, m.n_ff);
-    dot_chosen(pool_, m.up.W, m.up.bias, choose_rows(RowProduct::kDot, m.up.W, active), mlp_in, up, s_rows_of_batch_);
-    pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+    dot_chosen(compute_, m.up.W, m.up.bias, choose_rows(RowProduct::kDot, m.up.W, active), mlp_in, up);
+    compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t t = begin; t < end; ++t)
         for (size_t i = 0; i < m.n_ff; ++i) ff_act.row(t)[i] *= up.row(t)[i];
     });
   }
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
   if (!W_down_t) return linear(ff_act, m.down, out);
-  add_chosen(pool_, W_down_t, m.down.bias, choose_rows(RowProduct::kAdd, W_down_t, active), ff_act, out,
-             s_rows_of_batch_);
+  add_chosen(compute_, W_down_t, m.down.bias, choose_rows(RowProduct::kAdd, W_down_t, active), ff_act, out);
 }
 
 }  // namespace hunch

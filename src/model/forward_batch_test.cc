@@ -25,7 +25,7 @@ RowCosts only(RowPath path) {
 class OfInput : public NeuronPredictor {
  public:
   OfInput(size_t n_in, size_t n_out, uint32_t salt) : n_in_(n_in), n_out_(n_out), salt_(salt) {}
-  void score(ThreadPool&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
+  void score(Compute&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
     for (size_t t = 0; t < X.rows; ++t) {
       // Coarse, so that rounding does not change it.
       const long hash =
@@ -48,8 +48,8 @@ class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
   static constexpr size_t kSteps = 3;
 
   fs::path folder_ = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / GetParam();
-  ThreadPool pool_{2};
-  Model model_{open_model(folder_).file, {}, pool_};
+  Compute compute_{2};
+  Model model_{open_model(folder_).file, {}, compute_};
   const ModelConfig& c_ = model_.config();
   std::deque<OfInput> predictors_;
   ColumnWeights columns_;
@@ -71,7 +71,7 @@ class ForwardBatchTest : public ::testing::TestWithParam<const char*> {
   Result decode(Mode mode, const SparsePlan* plan, size_t n_sequences, bool together, const BatchCosts* costs = nullptr,
                 ForwardObserver* observer = nullptr) {
     KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
-    Forward forward(model_, cache, pool_);
+    Forward forward(model_, cache, compute_);
     forward.mode = mode;
     forward.plan = plan;
     forward.batch_costs = costs;
@@ -177,7 +177,7 @@ TEST_P(ForwardBatchTest, SparseEqualsEachSequenceAloneOnEveryPath) {
 
 TEST_P(ForwardBatchTest, CatsAndTealEqualEachSequenceAlone) {
   if (c_.has_experts(0)) GTEST_SKIP() << "of dense MLPs only";
-  columns_ = ColumnWeights::make(model_.weights(), ColumnParts::kAll, pool_);
+  columns_ = ColumnWeights::make(model_.weights(), ColumnParts::kAll, compute_);
   SparsePlan p;
   p.layers.resize(c_.n_layer);
   for (const SmoothMethod method : {SmoothMethod::kCats, SmoothMethod::kTeal}) {
@@ -241,7 +241,7 @@ TEST_P(ForwardBatchTest, LongRunsAreDense) {
   std::vector<uint32_t> rows;
   for (uint32_t i = 0; i < 8; ++i) rows.push_back(i);
   const auto run = [&](Mode mode, const std::vector<size_t>& lengths, ForwardStats* stats = nullptr) {
-    Forward forward(model_, cache, pool_);
+    Forward forward(model_, cache, compute_);
     forward.mode = mode;
     forward.plan = &none;
     std::vector<SequenceRun> runs;

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 class ErraticPredictor : public NeuronPredictor {
  public:
   ErraticPredictor(size_t n_in, size_t n_groups, uint32_t salt) : n_in_(n_in), n_groups_(n_groups), salt_(salt) {}
-  void score(ThreadPool&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
+  void score(Compute&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
     for (size_t t = 0; t < X.rows; ++t) {
       seen.insert(seen.end(), X.row(t).begin(), X.row(t).end());
       // Coarse, so that rounding does not change it.
@@ -41,8 +41,8 @@ class ErraticPredictor : public NeuronPredictor {
 class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
  protected:
   fs::path folder_ = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / GetParam();
-  ThreadPool pool_{2};
-  Model model_{open_model(folder_).file, {}, pool_};
+  Compute compute_{2};
+  Model model_{open_model(folder_).file, {}, compute_};
   GoldenData golden_{folder_ / "golden"};
   const ModelConfig& c_ = model_.config();
   std::deque<ErraticPredictor> predictors_;
@@ -61,7 +61,7 @@ class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
       if (!block_major) continue;
       const ColumnBlocks blocks = column_blocks(model_.weights().layers[l].o.W, c_.n_kv_head);
       copies_.emplace_back(block_major_bytes(blocks));
-      heads.W_o = to_block_major(pool_, blocks, copies_.back().data());
+      heads.W_o = to_block_major(compute_, blocks, copies_.back().data());
     }
     return p;
   }
@@ -78,7 +78,7 @@ class ForwardHeadsTest : public ::testing::TestWithParam<const char*> {
   Result run(const SparsePlan* plan, const std::vector<int32_t>& ids, const Pass& pass,
              ForwardObserver* observer = nullptr) {
     KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
-    Forward forward(model_, cache, pool_);
+    Forward forward(model_, cache, compute_);
     forward.mode = pass.mode;
     forward.plan = plan;
     forward.predict_every_token = pass.every_token;
@@ -155,7 +155,7 @@ TEST_P(ForwardHeadsTest, SequencesOfABatchDoNotSeeEachOther) {
                              b(all.begin() + 20, all.begin() + 32);
   const std::vector<float> want_a = run(&some, a, {}).logits, want_b = run(&some, b, {}).logits;
   KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
-  Forward forward(model_, cache, pool_);
+  Forward forward(model_, cache, compute_);
   forward.mode = Mode::kSparse;
   forward.plan = &some;
   const SequenceRun runs[] = {{cache.create(), 1}, {cache.create(), 1}};
@@ -214,7 +214,7 @@ TEST_P(ForwardHeadsTest, OtherPassesFindTheMissingKeys) {
   lazy.lazy_keys = true;
   const auto life = [&](const SparsePlan& p) {
     KvCache cache(Forward::kv_shape(c_, DType::kF32, 8), 512);
-    Forward sparse(model_, cache, pool_), dense(model_, cache, pool_);
+    Forward sparse(model_, cache, compute_), dense(model_, cache, compute_);
     sparse.mode = Mode::kSparse;
     sparse.plan = &p;
     dense.mode = Mode::kExact;

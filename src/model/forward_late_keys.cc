@@ -20,7 +20,7 @@ size_t most_missing(size_t head, size_t n_heads) {
 
 // W_q of the chosen groups for this token, and W_k, W_v of the heads that now get their missing keys and values: those
 // chosen, and those that are too far behind. One call, in which each head takes tokens of its own.
-void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Selection& chosen,
+void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<const float> x, const Rows& chosen,
                              MatView<float> q) {
   const LayerWeights& w = model_.weights().layers[layer];
   const KvCache::SequenceId sequence = input_->runs[run].sequence;
@@ -29,7 +29,7 @@ void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<c
   late_.clear();
   size_t first = token, n_values = 0, next = 0;
   for (size_t head = 0; head < c_.n_kv_head; ++head) {
-    const bool is_chosen = chosen.is_all() || (next < chosen.size() && chosen.rows()[next] == head);
+    const bool is_chosen = chosen.is_all() || (next < chosen.size() && chosen.ids()[next] == head);
     next += is_chosen && !chosen.is_all();
     const size_t complete = cache_.n_complete(sequence, layer, head);
     if (!is_chosen && token + 1 - complete <= most_missing(head, c_.n_kv_head)) continue;
@@ -59,10 +59,10 @@ void Forward::project_lazily(size_t layer, size_t run, size_t token, std::span<c
       stats.weight_bytes += d_head * row_bytes(linear->W.dtype, linear->W.cols);
     }
   for (size_t i = 0; i < chosen.size(); ++i) {
-    const size_t g = chosen.is_all() ? i : chosen.rows()[i];
+    const size_t g = chosen.is_all() ? i : chosen.ids()[i];
     ragged_.push_back(rows(w.q, g * width, width, q.col_range(g * width, width), token - first));
   }
-  matmul_ragged(pool_, X, ragged_, s_matmul_);
+  matmul_ragged(compute_, X, ragged_);
   for (const LateKeys& late : late_) finish_late_keys(layer, sequence, late);
 }
 
@@ -83,7 +83,7 @@ void Forward::complete_keys(size_t layer) {
     // As alone: heads that have some of these keys keep the bits that they have.
     const MatView<float> k = kv.col_range(0, n_kv), v = kv.col_range(n_kv, n_kv);
     tasks_ = {{w.k.W, w.k.bias, k}, {w.v.W, w.v.bias, v}};
-    matmul(pool_, inputs, tasks_, s_matmul_, TokenBits::kAsAlone);
+    matmul(compute_, inputs, tasks_, TokenBits::kAsAlone);
     stats.weight_bytes += w.k.W.bytes() + w.v.W.bytes();
     for (size_t head = 0; head < c_.n_kv_head; ++head) {
       const size_t column = head * c_.d_head;

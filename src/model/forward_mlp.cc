@@ -19,11 +19,11 @@ uint64_t count_nonzero(std::span<const float> x) {
 }
 
 // Zeroes what is not selected.
-void keep_selected(const Selection& kept, std::span<float> x) {
+void keep_selected(const Rows& kept, std::span<float> x) {
   if (kept.is_all()) return;
   size_t next = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    if (next < kept.size() && kept.rows()[next] == i) {
+    if (next < kept.size() && kept.ids()[next] == i) {
       ++next;
     } else {
       x[i] = 0;
@@ -44,18 +44,18 @@ void Forward::predict(size_t layer, PredictorInput input, MatView<const float> X
   const LayerPlan& p = plan->layers[layer];
   if (!p.neurons || p.input != input) return;
   const MatView<float> scores = buffer(s_score_, X.rows, p.neurons->n_ff());
-  p.neurons->score(pool_, X, scores, s_predictor_);
+  p.neurons->score(compute_, X, scores);
   stats.weight_bytes += p.neurons->bytes();
   stats.predictor_bytes += p.neurons->bytes();
   if (predicted_.size() < X.rows) predicted_.resize(X.rows);
-  pool_.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) select_above(scores.row(t), p.threshold, predicted_[t]);
   });
   is_predicted_ = true;
 }
 
 // The neurons that a token is restricted to, from outside or predicted; nullptr: it is not.
-const Selection* Forward::selection_of(size_t layer, size_t token) const {
+const Rows* Forward::selection_of(size_t layer, size_t token) const {
   if (!input_->selections.empty()) return &input_->selections[token].neurons[layer];
   return is_predicted_ ? &predicted_[token] : nullptr;
 }
@@ -83,7 +83,7 @@ void Forward::mlp(size_t layer, const MlpWeights& m, MatView<const float> mlp_in
 
 // act(gate) times up where there is a gate, else act(up); `up` is overwritten.
 void Forward::activate_rows(MatView<float> gate, MatView<float> up) {
-  pool_.parallel_for(up.rows, 1, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(up.rows, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       if (gate.rows) {
         activate_gated(c_.activation, gate.row(t), up.row(t));
@@ -101,14 +101,14 @@ void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> 
   const MatView<float> ff_gate = m.gate.W ? buffer(s_gate_, n_tokens, m.n_ff) : MatView<float>();
   tasks_ = {{m.up.W, m.up.bias, ff_act}};
   if (m.gate.W) tasks_.push_back({m.gate.W, m.gate.bias, ff_gate});
-  matmul(pool_, mlp_in, tasks_, s_matmul_, bits_);
+  matmul(compute_, mlp_in, tasks_, bits_);
   stats.weight_bytes += m.up.W.bytes() + (m.gate.W ? m.gate.W.bytes() : 0);
   activate_rows(ff_gate, ff_act);
   if (observer && observed) observer->on_mlp(layer, mlp_in, ff_act);
-  if (statistic) statistic->add(pool_, ff_act);
+  if (statistic) statistic->add(compute_, ff_act);
   if (observed) {
     for (size_t t = 0; t < n_tokens; ++t) {
-      const Selection* kept = selection_of(layer, t);
+      const Rows* kept = selection_of(layer, t);
       if (kept) keep_selected(*kept, ff_act.row(t));
       const bool sparse = kept || is_relu_family(c_.activation);
       count_neurons(layer, is_predicted_ ? kept->size() : sparse ? count_nonzero(ff_act.row(t)) : m.n_ff, m.n_ff);
@@ -119,7 +119,7 @@ void Forward::mlp_dense(size_t layer, const MlpWeights& m, MatView<const float> 
 
 void Forward::down(const MlpWeights& m, MatView<const float> ff_act, MatView<float> out) {
   if (!m.W_down_t) return linear(ff_act, m.down, out);
-  matmul_transposed(pool_, ff_act, m.W_down_t, m.down.bias, out, s_matmul_, bits_);
+  matmul_transposed(compute_, ff_act, m.W_down_t, m.down.bias, out, bits_);
   stats.weight_bytes += m.W_down_t.bytes();
 }
 
@@ -137,7 +137,7 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
   if (!selected) linear(mlp_in, first, ff_act);
   for (size_t t = 0; t < n_tokens; ++t) {
     const std::span<float> act = ff_act.row(t);
-    if (const Selection* kept = selected ? selection_of(layer, t) : nullptr; kept && !kept->is_all()) {
+    if (const Rows* kept = selected ? selection_of(layer, t) : nullptr; kept && !kept->is_all()) {
       mlp_selected(m, *kept, mlp_in.row(t), act, out.row(t));
       count_neurons(layer, is_predicted_ ? kept->size() : active_.size(), m.n_ff);
       continue;
@@ -146,7 +146,7 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
     activate(c_.activation, act);
     select_nonzero(act, active_);
     const std::span<float> kept = s_gate_.get<float>(m.n_ff).first(active_.size());
-    for (size_t k = 0; k < active_.size(); ++k) kept[k] = act[active_.rows()[k]];
+    for (size_t k = 0; k < active_.size(); ++k) kept[k] = act[active_.ids()[k]];
     finish_neurons(m, m.W_down_t, mlp_in.row(t), kept, act, out.row(t));
     if (observed) count_neurons(layer, active_.size(), m.n_ff);
   }
@@ -155,20 +155,20 @@ bool Forward::mlp_by_neuron(size_t layer, const MlpWeights& m, MatView<const flo
 }
 
 // One token restricted to the neurons `kept`, computed on compact lists of them.
-void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span<const float> x,
+void Forward::mlp_selected(const MlpWeights& m, const Rows& kept, std::span<const float> x,
                            std::span<float> ff_act, std::span<float> y) {
   const Linear& first = m.gate.W ? m.gate : m.up;
   const std::span<float> act = s_gate_.get<float>(m.n_ff).first(kept.size());
-  gather_dot(pool_, first.W, kept.rows(), x, act, s_kernel_);
+  gather_dot(compute_, first.W, kept.ids(), x, act);
   stats.weight_bytes += kept.size() * row_bytes(first.W.dtype, first.W.cols);
   if (!first.bias.empty())
-    for (size_t k = 0; k < kept.size(); ++k) act[k] += first.bias[kept.rows()[k]];
+    for (size_t k = 0; k < kept.size(); ++k) act[k] += first.bias[kept.ids()[k]];
   activate(c_.activation, act);
   std::vector<uint32_t>& active = active_.refill(m.n_ff);
   for (size_t k = 0; k < kept.size(); ++k) {
     if (act[k] == 0) continue;
     act[active.size()] = act[k];
-    active.push_back(kept.rows()[k]);
+    active.push_back(kept.ids()[k]);
   }
   if (observer || !m.W_down_t) std::ranges::fill(ff_act, 0.0f);
   finish_neurons(m, m.W_down_t, x, act.first(active.size()), ff_act, y);
@@ -179,10 +179,10 @@ void Forward::mlp_selected(const MlpWeights& m, const Selection& kept, std::span
 // is read whole.
 void Forward::finish_neurons(const MlpWeights& m, const WeightView& W_down_t, std::span<const float> x,
                              std::span<float> act, std::span<float> ff_act, std::span<float> y) {
-  const std::span<const uint32_t> active = active_.rows();
+  const std::span<const uint32_t> active = active_.ids();
   if (m.gate.W) {
     const std::span<float> up = s_active_up_.get<float>(m.n_ff).first(active.size());
-    gather_dot(pool_, m.up.W, active, x, up, s_kernel_);
+    gather_dot(compute_, m.up.W, active, x, up);
     stats.weight_bytes += active.size() * row_bytes(m.up.W.dtype, m.up.W.cols);
     for (size_t k = 0; k < active.size(); ++k) act[k] *= up[k] + (m.up.bias.empty() ? 0.0f : m.up.bias[active[k]]);
   }
@@ -194,7 +194,7 @@ void Forward::finish_neurons(const MlpWeights& m, const WeightView& W_down_t, st
   } else {
     std::ranges::copy(m.down.bias, y.begin());
   }
-  gather_axpy(pool_, W_down_t, active, act, y, s_kernel_);
+  gather_axpy(compute_, W_down_t, active, act, y);
   stats.weight_bytes += active.size() * row_bytes(W_down_t.dtype, W_down_t.cols);
 }
 
@@ -237,7 +237,7 @@ void Forward::mixture(size_t layer, MatView<const float> mlp_in, MatView<float> 
     if (w.shared_gate.W) {
       const Linear& g = w.shared_gate;
       const MatmulTask task{g.W, g.bias, MatView<float>(&gate, 1, 1)};
-      matmul(pool_, mlp_in.row_range(t, 1), {&task, 1}, s_matmul_, bits_);
+      matmul(compute_, mlp_in.row_range(t, 1), {&task, 1}, bits_);
       gate = sigmoid(gate);
     }
     axpy(gate, y.row(t), out.row(t));

@@ -66,7 +66,7 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
                                          : WeightView();
   if (is_batch(n_tokens)) {
     active_rows_.resize(std::max(active_rows_.size(), n_tokens));
-    pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t t = begin; t < end; ++t) {
         activate(c_.activation, act.row(t));
         select_magnitude(act.row(t), threshold, active_rows_[t]);
@@ -81,7 +81,7 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
       activate(c_.activation, act.row(t));
       select_magnitude(act.row(t), threshold, active_);
       for (size_t k = 0; k < active_.size(); ++k)
-        act.row(t)[k] = act.row(t)[active_.rows()[k]];  // never behind what is still to be read
+        act.row(t)[k] = act.row(t)[active_.ids()[k]];  // never behind what is still to be read
       if (observer || !W_down_t) std::ranges::fill(ff_act.row(t), 0.0f);
       finish_neurons(m, W_down_t, mlp_in.row(t), act.row(t).first(active_.size()), ff_act.row(t), out.row(t));
       count_neurons(layer, active_.size(), m.n_ff);
@@ -92,7 +92,7 @@ void Forward::mlp_cats(size_t layer, const MlpWeights& m, float threshold, MatVi
   // Measuring quality: the same values, with every weight read once for all tokens.
   if (m.gate.W) linear(mlp_in, m.up, ff_act);
   kept_.resize(n_tokens);
-  pool_.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       activate(c_.activation, act.row(t));
       kept_[t] = keep_magnitude(act.row(t), threshold);
@@ -146,7 +146,7 @@ void Forward::project(size_t layer, InputPart part, MatView<const float> X, std:
     n_out += task.W.rows;
     stats.weight_bytes += task.W.bytes();
   }
-  matmul(pool_, threshold >= 0 ? without_small(layer, part, n_out, X, threshold) : X, tasks, s_matmul_, bits_);
+  matmul(compute_, threshold >= 0 ? without_small(layer, part, n_out, X, threshold) : X, tasks, bits_);
 }
 
 // `by_input` [n_in, n_out of all tasks]; the tasks' own W are not read.
@@ -156,7 +156,7 @@ void Forward::project_gathered(size_t layer, InputPart part, const WeightView& b
   for (size_t t = 0; t < X.rows; ++t) {
     const std::span<const float> x = X.row(t);
     select_magnitude(x, threshold, active_);
-    const std::span<const uint32_t> active = active_.rows();
+    const std::span<const uint32_t> active = active_.ids();
     const std::span<float> values = s_values_.get<float>(X.cols).first(active.size());
     for (size_t k = 0; k < active.size(); ++k) values[k] = x[active[k]];
     const std::span<float> sums = tasks.size() == 1 ? tasks[0].Y.row(t) : s_sums_.get<float>(by_input.cols);
@@ -165,7 +165,7 @@ void Forward::project_gathered(size_t layer, InputPart part, const WeightView& b
       start_sum(task.bias, sums.subspan(at, task.Y.cols));
       at += task.Y.cols;
     }
-    gather_axpy(pool_, by_input, active, values, sums, s_kernel_);
+    gather_axpy(compute_, by_input, active, values, sums);
     stats.weight_bytes += active.size() * row_bytes(by_input.dtype, by_input.cols);
     if (in_mlp) count_neurons(layer, active.size() * by_input.cols, X.cols * by_input.cols);
     if (tasks.size() == 1) continue;
@@ -182,7 +182,7 @@ MatView<const float> Forward::without_small(size_t layer, InputPart part, size_t
                                             float threshold) {
   const MatView<float> masked = buffer(s_masked_, X.rows, X.cols);
   kept_.resize(X.rows);
-  pool_.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
+  compute_.threads.parallel_for(X.rows, 8, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       std::ranges::copy(X.row(t), masked.row(t).begin());
       kept_[t] = keep_magnitude(masked.row(t), threshold);
@@ -201,7 +201,7 @@ void Forward::mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& pac
   const MatView<float> gate = packed.gate.W ? buffer(s_gate_, n_tokens, k) : MatView<float>();
   tasks_ = {{packed.up.W, packed.up.bias, act}};
   if (packed.gate.W) tasks_.push_back({packed.gate.W, packed.gate.bias, gate});
-  matmul(pool_, mlp_in, tasks_, s_matmul_, bits_);
+  matmul(compute_, mlp_in, tasks_, bits_);
   for (const MatmulTask& task : tasks_) stats.weight_bytes += task.W.bytes();
   activate_rows(gate, act);
   count_neurons(layer, n_tokens * k, n_tokens * m.n_ff);
@@ -210,16 +210,16 @@ void Forward::mlp_packed(size_t layer, const MlpWeights& m, const PackedMlp& pac
     ff_act = buffer(s_masked_, n_tokens, m.n_ff);
     for (size_t t = 0; t < n_tokens; ++t) {
       std::ranges::fill(ff_act.row(t), 0.0f);
-      for (size_t i = 0; i < k; ++i) ff_act.row(t)[packed.neurons.rows()[i]] = act.row(t)[i];
+      for (size_t i = 0; i < k; ++i) ff_act.row(t)[packed.neurons.ids()[i]] = act.row(t)[i];
     }
     if (observer) observer->on_mlp(layer, mlp_in, ff_act);
   }
   if (packed.W_down_t) {
-    matmul_transposed(pool_, act, packed.W_down_t, m.down.bias, out, s_matmul_, bits_);
+    matmul_transposed(compute_, act, packed.W_down_t, m.down.bias, out, bits_);
     stats.weight_bytes += packed.W_down_t.bytes();
   } else if (packed.down) {
     const MatmulTask task{packed.down, m.down.bias, out};
-    matmul(pool_, act, {&task, 1}, s_matmul_, bits_);
+    matmul(compute_, act, {&task, 1}, bits_);
     stats.weight_bytes += packed.down.bytes();
   } else {
     linear(ff_act, m.down, out);

@@ -128,16 +128,16 @@ class ForwardSmoothTest : public ::testing::TestWithParam<const char*> {
   PackedMlps pack(size_t every) {
     std::vector<uint32_t> ids;
     for (uint32_t k = 0; k < weights(0).mlp.n_ff; k += uint32_t(every)) ids.push_back(k);
-    std::vector<Selection> kept(model_.config().n_layer, Selection::of(ids, weights(0).mlp.n_ff));
+    std::vector<Rows> kept(model_.config().n_layer, Rows::of(ids, weights(0).mlp.n_ff));
     PackedMlps packed;
-    packed.pack(model_.weights(), kept, pool_);
+    packed.pack(model_.weights(), kept, compute_);
     return packed;
   }
 
-  ThreadPool pool_{2};
-  Model model_{open_model(fixture(GetParam())).file, {}, pool_};
+  Compute compute_{2};
+  Model model_{open_model(fixture(GetParam())).file, {}, compute_};
   KvCache cache_{Forward::kv_shape(model_.config(), DType::kF32, 8), 512};
-  Forward forward_{model_, cache_, pool_};
+  Forward forward_{model_, cache_, compute_};
   std::vector<int32_t> ids_ = std::vector<int32_t>(40);
   SparsePlan plan_;
   Seen seen_;
@@ -145,7 +145,7 @@ class ForwardSmoothTest : public ::testing::TestWithParam<const char*> {
 
 // Few tokens with copies by input, few without, and many.
 TEST_P(ForwardSmoothTest, CatsComputesTheNeuronsWithALargeGate) {
-  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kDown, pool_);
+  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kDown, compute_);
   const MlpWeights& m = weights(1).mlp;
   for (float threshold : {0.02f, 0.2f})
     for (int way = 0; way < 3; ++way) {
@@ -177,7 +177,7 @@ TEST_P(ForwardSmoothTest, CatsComputesTheNeuronsWithALargeGate) {
 }
 
 TEST_P(ForwardSmoothTest, TealLeavesSmallInputsOutOfEveryProduct) {
-  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, pool_);
+  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, compute_);
   const LayerWeights& w = weights(1);
   SmoothLayerPlan plan;
   plan.method = SmoothMethod::kTeal;
@@ -233,7 +233,7 @@ TEST_P(ForwardSmoothTest, GriffinComputesThePackedNeurons) {
 }
 
 TEST_P(ForwardSmoothTest, ReadsFewerBytesThanDense) {
-  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, pool_);
+  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, compute_);
   const PackedMlps packed = pack(2);
   forward_.columns = &columns;
   set({});
@@ -253,7 +253,7 @@ TEST_P(ForwardSmoothTest, ReadsFewerBytesThanDense) {
 
 // Thresholds that leave nothing out: dense, but for the order of the sums.
 TEST_P(ForwardSmoothTest, KeepingEverythingIsDense) {
-  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, pool_);
+  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, compute_);
   forward_.columns = &columns;
   set({});
   const std::vector<float> dense = run(20, 2);
@@ -271,7 +271,7 @@ TEST_P(ForwardSmoothTest, KeepingEverythingIsDense) {
 }
 
 TEST_P(ForwardSmoothTest, APassAsAloneHasTheBitsOfPassesOfOneToken) {
-  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, pool_);
+  const ColumnWeights columns = ColumnWeights::make(model_.weights(), ColumnParts::kAll, compute_);
   const PackedMlps packed = pack(2);
   forward_.columns = &columns;
   SmoothLayerPlan plan;

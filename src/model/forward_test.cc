@@ -22,11 +22,11 @@ fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests"
 
 class ForwardTest : public ::testing::TestWithParam<const char*> {
  protected:
-  ThreadPool pool_{2};
-  Model model_{open_model(fixture(GetParam())).file, {}, pool_};
+  Compute compute_{2};
+  Model model_{open_model(fixture(GetParam())).file, {}, compute_};
   GoldenData golden_{fixture(GetParam()) / "golden"};
   KvCache cache_{Forward::kv_shape(model_.config(), DType::kF32, 8), 512};
-  Forward forward_{model_, cache_, pool_};
+  Forward forward_{model_, cache_, compute_};
 
   std::vector<float> run(const std::vector<int32_t>& ids, std::span<const SequenceRun> runs,
                          std::span<const TokenSelection> selections = {}) {
@@ -87,8 +87,8 @@ TEST_P(ForwardTest, SelectingEverythingChangesNothing) {
   const std::vector<int32_t> ids = golden_.sequences[1].ids;
   const std::vector<float> want = run_alone(ids);
   TokenSelection all;
-  all.neurons.assign(model_.config().n_layer, Selection::all(model_.config().n_ff));
-  all.heads.assign(model_.config().n_layer, Selection::all(model_.config().n_head));
+  all.neurons.assign(model_.config().n_layer, Rows::all(model_.config().n_ff));
+  all.heads.assign(model_.config().n_layer, Rows::all(model_.config().n_head));
   const std::vector<TokenSelection> selections(ids.size(), all);
   const SequenceRun r{cache_.create(), ids.size()};
   expect_near(run(ids, {&r, 1}, selections), want, 2e-5f);
@@ -145,8 +145,8 @@ TEST(ForwardSelection, MaskedHeadsMatchGolden) {
   if (!shared)
     GTEST_SKIP() << "no shared data: the outputs with masked heads of the model 'opt' are not in the repository";
   const fs::path folder = *shared;
-  ThreadPool pool(2);
-  const Model model(open_model(folder).file, {}, pool);
+  Compute compute(2);
+  const Model model(open_model(folder).file, {}, compute);
   const GoldenData golden(folder / "golden");
   ASSERT_TRUE(golden.has("headmask"));
   const ModelConfig& c = model.config();
@@ -156,13 +156,13 @@ TEST(ForwardSelection, MaskedHeadsMatchGolden) {
     std::vector<uint32_t> heads;
     for (uint32_t h = 0; h < c.n_head; ++h)
       if (mask[layer * c.n_head + h] != 0) heads.push_back(h);
-    kept.heads.push_back(Selection::of(heads, c.n_head));
-    kept.neurons.push_back(Selection::all(c.n_ff));
+    kept.heads.push_back(Rows::of(heads, c.n_head));
+    kept.neurons.push_back(Rows::all(c.n_ff));
   }
   for (size_t s = 0; s < golden.sequences.size(); ++s) {
     const auto& ids = golden.sequences[s].ids;
     KvCache cache(Forward::kv_shape(c), 128);
-    Forward forward(model, cache, pool);
+    Forward forward(model, cache, compute);
     std::vector<uint32_t> rows(ids.size());
     for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
     const SequenceRun r{cache.create(), ids.size()};
@@ -175,15 +175,15 @@ TEST(ForwardSelection, MaskedHeadsMatchGolden) {
 
 // Decoding a ReLU model in exact mode reads fewer bytes, counts the density and changes nothing.
 TEST(ForwardSelection, ExactSkipsZeroNeuronsAndCountsThem) {
-  ThreadPool pool(2);
-  const Model model(open_model(fixture("opt_sparse")).file, {}, pool);
+  Compute compute(2);
+  const Model model(open_model(fixture("opt_sparse")).file, {}, compute);
   ASSERT_EQ(model.weights().down_layout, DownLayout::kTransposed);
   const GoldenData golden(fixture("opt_sparse") / "golden");
   std::vector<float> logits[2];
   ForwardStats stats[2];
   for (Mode mode : {Mode::kDense, Mode::kExact}) {
     KvCache cache(Forward::kv_shape(model.config()), 128);
-    Forward forward(model, cache, pool);
+    Forward forward(model, cache, compute);
     forward.mode = mode;
     const auto sequence = cache.create();
     for (int32_t id : golden.sequences[1].ids) {
@@ -211,7 +211,7 @@ class ForwardSparse : public ::testing::Test {
   struct Fixed : NeuronPredictor {
     std::vector<float> scores;
     size_t width;
-    void score(ThreadPool&, MatView<const float> X, MatView<float> out, PredictorScratch&) const override {
+    void score(Compute&, MatView<const float> X, MatView<float> out, PredictorScratch&) const override {
       for (size_t t = 0; t < X.rows; ++t) std::ranges::copy(scores, out.row(t).begin());
     }
     std::string_view kind() const override { return "fixed"; }
@@ -238,7 +238,7 @@ class ForwardSparse : public ::testing::Test {
   std::vector<float> run(const std::function<void(Forward&)>& set, size_t at_once, ForwardStats* stats = nullptr,
                          std::span<const TokenSelection> selections = {}) {
     KvCache cache(Forward::kv_shape(model_.config()), 128);
-    Forward forward(model_, cache, pool_);
+    Forward forward(model_, cache, compute_);
     set(forward);
     const auto sequence = cache.create();
     const auto& ids = golden_.sequences[1].ids;
@@ -260,8 +260,8 @@ class ForwardSparse : public ::testing::Test {
     return out;
   }
 
-  ThreadPool pool_{2};
-  Model model_{open_model(fixture("opt_sparse")).file, {}, pool_};
+  Compute compute_{2};
+  Model model_{open_model(fixture("opt_sparse")).file, {}, compute_};
   GoldenData golden_{fixture("opt_sparse") / "golden"};
   std::deque<Fixed> predictors_;
   bool only_best_ = false;
@@ -280,8 +280,8 @@ TEST_F(ForwardSparse, ComputesThePredictedNeuronsAndNoOthers) {
     std::vector<uint32_t> rows;
     for (uint32_t k = 0; k < f.scores.size(); ++k)
       if (f.scores[k] > 60) rows.push_back(k);
-    kept.neurons.push_back(Selection::of(rows, f.scores.size()));
-    kept.heads.push_back(Selection::all(model_.config().n_head));
+    kept.neurons.push_back(Rows::of(rows, f.scores.size()));
+    kept.heads.push_back(Rows::all(model_.config().n_head));
   }
   const size_t n_tokens = golden_.sequences[1].ids.size();
   const std::vector<TokenSelection> selections(n_tokens, kept);

@@ -22,9 +22,9 @@ constexpr float kTolerance = 1e-4f;  // max |logit difference| in f32 arithmetic
 constexpr size_t kCacheTokens = 512;
 
 // Logits of all positions of one sequence, [n_tokens * n_vocab].
-std::vector<float> all_logits(const Model& model, ThreadPool& pool, std::span<const int32_t> ids, Mode mode) {
+std::vector<float> all_logits(const Model& model, Compute& compute, std::span<const int32_t> ids, Mode mode) {
   KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
-  Forward forward(model, cache, pool);
+  Forward forward(model, cache, compute);
   forward.mode = mode;
   std::vector<uint32_t> rows(ids.size());
   for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
@@ -33,9 +33,9 @@ std::vector<float> all_logits(const Model& model, ThreadPool& pool, std::span<co
   return {logits.data, logits.data + logits.rows * logits.cols};
 }
 
-std::vector<int32_t> greedy(const Model& model, ThreadPool& pool, std::vector<int32_t> ids, size_t n, Mode mode) {
+std::vector<int32_t> greedy(const Model& model, Compute& compute, std::vector<int32_t> ids, size_t n, Mode mode) {
   KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
-  Forward forward(model, cache, pool);
+  Forward forward(model, cache, compute);
   forward.mode = mode;
   const KvCache::SequenceId sequence = cache.create();
   std::vector<int32_t> out;
@@ -49,21 +49,21 @@ std::vector<int32_t> greedy(const Model& model, ThreadPool& pool, std::vector<in
   return out;
 }
 
-void expect_golden(ModelFile file, const GoldenData& golden, ThreadPool& pool) {
-  const Model model(std::move(file), {}, pool);
+void expect_golden(ModelFile file, const GoldenData& golden, Compute& compute) {
+  const Model model(std::move(file), {}, compute);
   for (Mode mode : {Mode::kDense, Mode::kExact}) {
     SCOPED_TRACE(mode == Mode::kDense ? "dense" : "exact");
     for (size_t s = 0; s < golden.sequences.size(); ++s) {
       SCOPED_TRACE("prompt " + std::to_string(s));
       const auto& sequence = golden.sequences[s];
-      const std::vector<float> got = all_logits(model, pool, sequence.ids, mode);
+      const std::vector<float> got = all_logits(model, compute, sequence.ids, mode);
       const std::vector<float> want = golden.array("s" + std::to_string(s) + ".logits");
       ASSERT_EQ(got.size(), want.size());
       float worst = 0;
       for (size_t i = 0; i < got.size(); ++i)
         worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
       EXPECT_LE(worst, kTolerance);
-      EXPECT_EQ(greedy(model, pool, sequence.ids, sequence.greedy.size(), mode), sequence.greedy);
+      EXPECT_EQ(greedy(model, compute, sequence.ids, sequence.greedy.size(), mode), sequence.greedy);
     }
   }
 }
@@ -85,7 +85,7 @@ fs::path golden_folder(const std::string& name) { return golden_root() / name; }
 
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
-  ThreadPool pool_{2};
+  Compute compute_{2};
   fs::path folder_ = golden_folder(GetParam());
   // llama_sharded is llama in two files and has no outputs of its own.
   GoldenData golden_{(GetParam() == "llama_sharded" ? golden_folder("llama") : folder_) / "golden"};
@@ -94,7 +94,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
 TEST_P(Golden, LogitsAndGreedyTextFromTheHfFolder) {
   OpenedModel opened = open_model(folder_);
   EXPECT_EQ(opened.unused, std::vector<std::string>());
-  expect_golden(std::move(opened.file), golden_, pool_);
+  expect_golden(std::move(opened.file), golden_, compute_);
 }
 
 TEST_P(Golden, LogitsAndGreedyTextFromTheGguf) {
@@ -103,17 +103,17 @@ TEST_P(Golden, LogitsAndGreedyTextFromTheGguf) {
   OpenedModel opened = open_model(path);
   fs::remove(path);
   EXPECT_EQ(opened.source, "GGUF");
-  expect_golden(std::move(opened.file), golden_, pool_);
+  expect_golden(std::move(opened.file), golden_, compute_);
 }
 
 // Whole models on every SIMD target that this machine has: the fixtures, of which there are few.
 TEST(GoldenTargets, FixturesAgreeOnEach) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for (const std::string& name : golden_names()) {
     if (!fs::exists(kFixtures / name / "config.json")) continue;
     SCOPED_TRACE(name);
     const GoldenData golden(kFixtures / name / "golden");
-    for_each_target([&] { expect_golden(open_model(kFixtures / name).file, golden, pool); });
+    for_each_target([&] { expect_golden(open_model(kFixtures / name).file, golden, compute); });
   }
 }
 

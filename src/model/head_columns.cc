@@ -6,7 +6,7 @@ namespace hunch {
 
 bool can_select_heads(const ModelConfig& config) { return config.qk_norm != QkNorm::kAllHeads; }
 
-void HeadColumns::attach(const Model& model, ThreadPool& pool, SparsePlan& plan) {
+void HeadColumns::attach(const Model& model, Compute& compute, SparsePlan& plan) {
   const ModelConfig& c = model.config();
   memory_.resize(c.n_layer);
   blocks_.resize(c.n_layer);
@@ -20,7 +20,7 @@ void HeadColumns::attach(const Model& model, ThreadPool& pool, SparsePlan& plan)
       const uint64_t available = available_memory_bytes();
       if (available && 4 * uint64_t{block_major_bytes(cut)} > available) return;
       memory_[l] = AlignedBuffer(block_major_bytes(cut));
-      blocks_[l] = to_block_major(pool, cut, memory_[l].data());
+      blocks_[l] = to_block_major(compute, cut, memory_[l].data());
     }
     heads.W_o = blocks_[l];
   }

@@ -18,7 +18,7 @@ class HeadColumns {
  public:
   // Points the plan's layers at their copies, which live as long as this. Layers of a dtype whose blocks do not fit
   // between two heads, and all layers when memory is short, keep W_o as it lies. One caller at a time.
-  void attach(const Model& model, ThreadPool& pool, SparsePlan& plan);
+  void attach(const Model& model, Compute& compute, SparsePlan& plan);
 
  private:
   std::vector<AlignedBuffer> memory_;  // [n_layer], empty where not needed yet

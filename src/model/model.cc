@@ -28,10 +28,10 @@ size_t bytes_of(const MlpWeights& m) {
 
 }  // namespace
 
-Model::Model(ModelFile file, const WeightOptions& options, ThreadPool& pool)
+Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
     : file_(std::move(file)),
       config_(config_of(file_)),
-      weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, pool))),
+      weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, compute))),
       rope_(config_.rope, config_.n_ctx_train) {}
 
 DType Model::main_dtype() const {

@@ -1,7 +1,7 @@
 // A loaded model: config, weights, and the file they are views into. Immutable; any number of
 // Forward passes may share it.
 #pragma once
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "io/model_file.h"
 #include "model/batch_costs.h"
 #include "model/config.h"
@@ -14,7 +14,7 @@ class Model {
  public:
   // Reads the config of the file's architecture, checks every tensor, and arranges the weights.
   // Throws Error{kNotFound | kFormat | kUnsupported | kMemory}; memory is checked before it is taken.
-  Model(ModelFile file, const WeightOptions& options, ThreadPool& pool);
+  Model(ModelFile file, const WeightOptions& options, Compute& compute);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 

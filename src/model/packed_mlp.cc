@@ -35,12 +35,12 @@ size_t bytes_of(const MlpWeights& m, size_t k) {
 // Takes pieces of one arena.
 class Packer {
  public:
-  Packer(ThreadPool& pool, std::span<const uint32_t> ids, std::byte* memory) : pool_(pool), ids_(ids), at_(memory) {}
+  Packer(Compute& compute, std::span<const uint32_t> ids, std::byte* memory) : compute_(compute), ids_(ids), at_(memory) {}
 
   WeightView rows(const WeightView& W) {
     const size_t n = row_bytes(W.dtype, W.cols);
     std::byte* const to = take(ids_.size() * n);
-    pool_.parallel_for(ids_.size(), 8, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(ids_.size(), 8, [&](size_t begin, size_t end, size_t) {
       for (size_t i = begin; i < end; ++i) std::memcpy(to + i * n, W.row(ids_[i]), n);
     });
     return {W.dtype, to, ids_.size(), W.cols, n};
@@ -56,7 +56,7 @@ class Packer {
   WeightView columns(const WeightView& W) {
     const size_t stride = padded(row_bytes(W.dtype, ids_.size()));
     std::byte* const to = take(W.rows * stride);
-    pool_.parallel_for(W.rows, 4, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(W.rows, 4, [&](size_t begin, size_t end, size_t) {
       for (size_t r = begin; r < end; ++r) {
         if (info(W.dtype).block_bytes == 4) {
           gather<uint32_t>(W.row(r), to + r * stride);
@@ -78,7 +78,7 @@ class Packer {
     at_ += padded(n);
     return piece;
   }
-  ThreadPool& pool_;
+  Compute& compute_;
   std::span<const uint32_t> ids_;
   std::byte* at_;
 };
@@ -94,7 +94,7 @@ uint64_t PackedMlps::bytes_needed(const ModelWeights& weights, std::span<const f
   return bytes;
 }
 
-void PackedMlps::pack(const ModelWeights& weights, std::span<const Selection> kept, ThreadPool& pool) {
+void PackedMlps::pack(const ModelWeights& weights, std::span<const Rows> kept, Compute& compute) {
   HUNCH_CHECK(kept.size() == weights.layers.size());
   uint64_t more = 0;
   arenas_.resize(kept.size());
@@ -115,7 +115,7 @@ void PackedMlps::pack(const ModelWeights& weights, std::span<const Selection> ke
       arenas_[l] = {};  // before the new one is taken
       arenas_[l] = AlignedBuffer(n);
     }
-    Packer packer(pool, kept[l].rows(), arenas_[l].data());
+    Packer packer(compute, kept[l].ids(), arenas_[l].data());
     packed.up = packer.rows(m.up);
     if (m.gate.W) packed.gate = packer.rows(m.gate);
     switch (down_form(m)) {

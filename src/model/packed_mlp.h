@@ -4,15 +4,15 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "model/weights.h"
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
 // One layer. Biases of up and gate come along; down's bias is the model's.
 struct PackedMlp {
-  Selection neurons;    // those that are kept, k of n_ff; all: nothing is packed and the model's own weights serve
+  Rows neurons;    // those that are kept, k of n_ff; all: nothing is packed and the model's own weights serve
   Linear gate, up;      // [k, n_embd], whole rows: any type
   WeightView down;      // [n_embd, k], columns of a plain down projection; or
   WeightView W_down_t;  // [k, n_embd], rows of one that is stored by neuron; or
@@ -28,7 +28,7 @@ class PackedMlps {
 
   // Copies the rows of `kept` [n_layer]; layers of experts stay as they are. The buffers of an earlier selection are
   // used again where they are large enough. Throws Error{kMemory} before taking more than there is.
-  void pack(const ModelWeights& weights, std::span<const Selection> kept, ThreadPool& pool);
+  void pack(const ModelWeights& weights, std::span<const Rows> kept, Compute& compute);
   // Gives the memory back.
   void clear() { layers_.clear(), arenas_.clear(); }
 

@@ -95,13 +95,12 @@ TEST_F(SidecarTest, ComesBackAsItWasWritten) {
   EXPECT_EQ(read.layers[0].input, PredictorInput::kAttention);
   EXPECT_EQ(read.layers[0].point, 1u);
   EXPECT_EQ(read.layers[0].curve[1].recall, 0.9f);
-  ThreadPool pool(1);
-  PredictorScratch scratch;
+  Compute compute(1);
   std::vector<float> x(32, 0.3f);
   for (size_t l : {0, 2}) {
     std::vector<float> want(48), got(48);
-    sidecar_.layers[l].neurons->score(pool, {x.data(), 1, 32}, {want.data(), 1, 48}, scratch);
-    read.layers[l].neurons->score(pool, {x.data(), 1, 32}, {got.data(), 1, 48}, scratch);
+    sidecar_.layers[l].neurons->score(compute, {x.data(), 1, 32}, {want.data(), 1, 48});
+    read.layers[l].neurons->score(compute, {x.data(), 1, 32}, {got.data(), 1, 48});
     EXPECT_EQ(got, want);
     EXPECT_EQ(read.layers[l].neurons->bytes(), sidecar_.layers[l].neurons->bytes());
   }
@@ -118,11 +117,10 @@ TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
   const Sidecar read = open_sidecar(write());
   ASSERT_TRUE(read.layers[1].neurons);
   EXPECT_EQ(read.layers[1].neurons->kind(), "signs");
-  ThreadPool pool(1);
-  PredictorScratch scratch;
+  Compute compute(1);
   std::vector<float> x(32, -0.3f), want(48), got(48);
-  sidecar_.layers[1].neurons->score(pool, {x.data(), 1, 32}, {want.data(), 1, 48}, scratch);
-  read.layers[1].neurons->score(pool, {x.data(), 1, 32}, {got.data(), 1, 48}, scratch);
+  sidecar_.layers[1].neurons->score(compute, {x.data(), 1, 32}, {want.data(), 1, 48});
+  read.layers[1].neurons->score(compute, {x.data(), 1, 32}, {got.data(), 1, 48});
   EXPECT_EQ(got, want);
   const std::string message = refused([](ModelFile& f) {
     for (Tensor& t : f.tensors)
@@ -144,13 +142,12 @@ TEST_F(SidecarTest, HeadsComeBackAsTheyWereWritten) {
   EXPECT_EQ(plan.layers[0].heads.groups, nullptr);
   EXPECT_EQ(plan.layers[1].heads.threshold, 2);
   EXPECT_EQ(plan.layers[2].heads.threshold, -1);
-  ThreadPool pool(1);
-  PredictorScratch scratch;
+  Compute compute(1);
   std::vector<float> x(32, 0.3f);
   for (size_t l : {1, 2}) {
     std::vector<float> want(4), got(4);
-    sidecar_.layers[l].heads.groups->score(pool, {x.data(), 1, 32}, {want.data(), 1, 4}, scratch);
-    read.layers[l].heads.groups->score(pool, {x.data(), 1, 32}, {got.data(), 1, 4}, scratch);
+    sidecar_.layers[l].heads.groups->score(compute, {x.data(), 1, 32}, {want.data(), 1, 4});
+    read.layers[l].heads.groups->score(compute, {x.data(), 1, 32}, {got.data(), 1, 4});
     EXPECT_EQ(got, want);
   }
 }

@@ -1,6 +1,6 @@
 // Turning weight matrices of plain elements, which loses nothing.
 #pragma once
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 
 namespace hunch {
@@ -13,6 +13,6 @@ inline bool is_plain(DType dtype) { return info(dtype).block_elems == 1; }
 //
 //   W    [rows, cols]  plain elements
 //   out  cols rows of `rows` elements, stride_bytes apart; written, not overlapping W
-void transpose_plain(ThreadPool& pool, const WeightView& W, std::byte* out, size_t stride_bytes);
+void transpose_plain(Compute& compute, const WeightView& W, std::byte* out, size_t stride_bytes);
 
 }  // namespace hunch

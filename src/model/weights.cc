@@ -14,8 +14,8 @@ namespace {
 
 class Loader {
  public:
-  Loader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, ThreadPool& pool)
-      : file_(file), c_(config), options_(options), pool_(pool) {}
+  Loader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute)
+      : file_(file), c_(config), options_(options), compute_(compute) {}
 
   ModelWeights load() {
     w_.token_embd = matrix("token_embd.weight", c_.n_vocab, c_.n_embd_word);
@@ -156,7 +156,7 @@ class Loader {
     AlignedBuffer arena(m.n_ff * stride);
     m.W_down_t = {dtype, arena.data(), m.n_ff, c_.n_embd, stride};
     if (plain) {
-      transpose_plain(pool_, stored, arena.data(), stride);
+      transpose_plain(compute_, stored, arena.data(), stride);
     } else {
       transpose_reblocked(stored, arena.data());
     }
@@ -168,7 +168,7 @@ class Loader {
   void transpose_reblocked(const WeightView& W, std::byte* out) {
     const DTypeInfo& from = info(W.dtype);
     const size_t tile = from.block_elems;
-    pool_.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
       throw_if_interrupted();
       std::vector<float> decoded(tile), turned(tile * W.rows);
       for (size_t block = begin; block < end; ++block) {
@@ -242,15 +242,15 @@ class Loader {
   const ModelFile& file_;
   const ModelConfig& c_;
   const WeightOptions& options_;
-  ThreadPool& pool_;
+  Compute& compute_;
   ModelWeights w_;
 };
 
 }  // namespace
 
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
-                          ThreadPool& pool) {
-  return Loader(file, config, options, pool).load();
+                          Compute& compute) {
+  return Loader(file, config, options, compute).load();
 }
 
 size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {

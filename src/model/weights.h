@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "io/model_file.h"
 #include "model/config.h"
 
@@ -72,7 +72,7 @@ struct WeightOptions {
 // re-blocks in parallel. Views live as long as `file`'s owners. Throws Error{kNotFound | kFormat |
 // kUnsupported | kMemory} naming tensor, expected and found.
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
-                          ThreadPool& pool);
+                          Compute& compute);
 
 // Bytes that load_weights will allocate beside the file.
 size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options);

@@ -15,10 +15,10 @@ void check(const ChosenRows& rows, const WeightView& W, size_t n_tokens) {
 }
 
 // x[i] = 0 for every i that is not selected.
-void keep(const Selection& kept, std::span<float> x) {
+void keep(const Rows& kept, std::span<float> x) {
   if (kept.is_all()) return;
   size_t at = 0;
-  for (const uint32_t row : kept.rows()) {
+  for (const uint32_t row : kept.ids()) {
     std::fill(x.begin() + ptrdiff_t(at), x.begin() + row, 0.0f);
     at = row + 1;
   }
@@ -26,8 +26,8 @@ void keep(const Selection& kept, std::span<float> x) {
 }
 
 template <class Each>
-void for_each_token(ThreadPool& pool, size_t n_tokens, const Each& each) {
-  pool.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+void for_each_token(Compute& compute, size_t n_tokens, const Each& each) {
+  compute.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) each(t);
   });
 }
@@ -47,48 +47,50 @@ size_t ChosenRows::n_read() const {
   if (path == RowPath::kAll) return any->n_total();
   if (path == RowPath::kUnion) return any->size();
   size_t n = 0;
-  for (const Selection& rows : own) n += rows.size();
+  for (const Rows& rows : own) n += rows.size();
   return n;
 }
 
-void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
-                MatView<const float> X, MatView<float> Y, RowScratch& scratch) {
+void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> X, MatView<float> Y) {
   check(rows, W, X.rows);
+  const Arena::Scope scope(compute.arena);
   if (rows.path == RowPath::kAll) {
     const MatmulTask task{W, bias, Y};
-    matmul(pool, X, {&task, 1}, scratch.matmul);
-    for_each_token(pool, X.rows, [&](size_t t) { keep(rows.own[t], Y.row(t)); });
+    matmul(compute, X, {&task, 1});
+    for_each_token(compute, X.rows, [&](size_t t) { keep(rows.own[t], Y.row(t)); });
     return;
   }
   // The products in the order of a list, to where they belong.
   const auto spread = [&](size_t t, const float* from, const uint32_t* position) {
     const std::span<float> y = Y.row(t);
     std::ranges::fill(y, 0.0f);
-    const std::span<const uint32_t> ids = rows.own[t].rows();
+    const std::span<const uint32_t> ids = rows.own[t].ids();
     for (size_t k = 0; k < ids.size(); ++k)
       y[ids[k]] = from[position ? position[ids[k]] : k] + (bias.empty() ? 0.0f : bias[ids[k]]);
   };
   if (rows.path == RowPath::kOwn) {
-    float* dots = scratch.compact.get<float>(W.rows).data();
+    float* dots = compute.arena.take<float>(W.rows).data();
     for (size_t t = 0; t < X.rows; ++t) {
-      const std::span<const uint32_t> ids = rows.own[t].rows();
-      gather_dot(pool, W, ids, X.row(t), {dots, ids.size()}, scratch.kernel);
+      const std::span<const uint32_t> ids = rows.own[t].ids();
+      gather_dot(compute, W, ids, X.row(t), {dots, ids.size()});
       spread(t, dots, nullptr);
     }
     return;
   }
-  const std::span<const uint32_t> ids = rows.any->rows();
-  const MatView<float> dots(scratch.compact.get<float>(X.rows * ids.size()).data(), X.rows, ids.size());
-  gather_dot(pool, W, ids, X, dots, scratch.kernel);
-  uint32_t* position = scratch.position.get<uint32_t>(W.rows).data();
+  const std::span<const uint32_t> ids = rows.any->ids();
+  const MatView<float> dots(compute.arena.take<float>(X.rows * ids.size()).data(), X.rows, ids.size());
+  gather_dot(compute, W, ids, X, dots);
+  uint32_t* position = compute.arena.take<uint32_t>(W.rows).data();
   for (size_t k = 0; k < ids.size(); ++k) position[ids[k]] = uint32_t(k);
-  for_each_token(pool, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position); });
+  for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position); });
 }
 
-void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
-                MatView<const float> A, MatView<float> Y, RowScratch& scratch) {
+void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> A, MatView<float> Y) {
   check(rows, W, A.rows);
-  if (rows.path == RowPath::kAll) return matmul_transposed(pool, A, W, bias, Y, scratch.matmul);
+  const Arena::Scope scope(compute.arena);
+  if (rows.path == RowPath::kAll) return matmul_transposed(compute, A, W, bias, Y);
   for (size_t t = 0; t < Y.rows; ++t) {
     if (bias.empty()) {
       std::ranges::fill(Y.row(t), 0.0f);
@@ -101,18 +103,18 @@ void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bi
     for (size_t k = 0; k < ids.size(); ++k) to[k] = a[ids[k]];
   };
   if (rows.path == RowPath::kOwn) {
-    float* factors = scratch.compact.get<float>(W.rows).data();
+    float* factors = compute.arena.take<float>(W.rows).data();
     for (size_t t = 0; t < A.rows; ++t) {
-      const std::span<const uint32_t> ids = rows.own[t].rows();
+      const std::span<const uint32_t> ids = rows.own[t].ids();
       collect(t, ids, factors);
-      gather_axpy(pool, W, ids, {factors, ids.size()}, Y.row(t), scratch.kernel);
+      gather_axpy(compute, W, ids, {factors, ids.size()}, Y.row(t));
     }
     return;
   }
-  const std::span<const uint32_t> ids = rows.any->rows();
-  const MatView<float> factors(scratch.compact.get<float>(A.rows * ids.size()).data(), A.rows, ids.size());
-  for_each_token(pool, A.rows, [&](size_t t) { collect(t, ids, factors.data + t * factors.row_stride); });
-  gather_axpy(pool, W, ids, factors, Y, scratch.kernel);
+  const std::span<const uint32_t> ids = rows.any->ids();
+  const MatView<float> factors(compute.arena.take<float>(A.rows * ids.size()).data(), A.rows, ids.size());
+  for_each_token(compute, A.rows, [&](size_t t) { collect(t, ids, factors.data + t * factors.row_stride); });
+  gather_axpy(compute, W, ids, factors, Y);
 }
 
 }  // namespace hunch

@@ -3,10 +3,10 @@
 #include <span>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 #include "kernels/matmul.h"
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -20,30 +20,25 @@ constexpr size_t kNumRowPaths = 3;
 const char* name_of(RowPath path);  // "own", "union", "all"
 
 struct ChosenRows {
-  std::span<const Selection> own;  // [n_tokens], of n rows each
-  const Selection* any = nullptr;  // their union
+  std::span<const Rows> own;  // [n_tokens], of n rows each
+  const Rows* any = nullptr;  // their union
   RowPath path = RowPath::kAll;    // kAll where `any` is all rows
   // Rows read, a row that is read for several tokens in turn as often.
   size_t n_read() const;
-};
-
-struct RowScratch {
-  Scratch kernel, compact, position;
-  MatmulScratch matmul;
 };
 
 // Y[t, i] = dot(W[i, :], X[t, :]) + bias[i] for every row i of own[t], and 0 for the others: a token's result does not
 // depend on what its companions need.
 //
 //   W [n, n_in]   bias [n] or empty   X [n_tokens, n_in]   Y [n_tokens, n], written; may not overlap X
-void dot_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
-                MatView<const float> X, MatView<float> Y, RowScratch& scratch);
+void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> X, MatView<float> Y);
 
 // Y[t, :] = sum of A[t, i] * W[i, :] over the rows i of own[t] + bias.
 //
 //   W [n, n_out]   bias [n_out] or empty   A [n_tokens, n], 0 outside of own[t]   Y [n_tokens, n_out], written; may not
 //   overlap A
-void add_chosen(ThreadPool& pool, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
-                MatView<const float> A, MatView<float> Y, RowScratch& scratch);
+void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> A, MatView<float> Y);
 
 }  // namespace hunch

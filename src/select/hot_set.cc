@@ -6,7 +6,7 @@
 
 namespace hunch {
 
-void HotSetPredictor::score(ThreadPool&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const {
+void HotSetPredictor::score(Compute&, MatView<const float> X, MatView<float> scores) const {
   HUNCH_CHECK(scores.cols == n_ff() && scores.rows == X.rows);
   for (size_t t = 0; t < X.rows; ++t) std::ranges::copy(scores_, scores.row(t).begin());
 }

@@ -13,7 +13,7 @@ class HotSetPredictor : public NeuronPredictor {
  public:
   HotSetPredictor(std::vector<float> scores, size_t n_in) : scores_(std::move(scores)), n_in_(n_in) {}
 
-  void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const override;
+  void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "hot"; }
   size_t n_in() const override { return n_in_; }
   size_t n_ff() const override { return scores_.size(); }

@@ -13,7 +13,7 @@ class LinearPredictor : public NeuronPredictor {
   // W [n_out, n_in], any dtype that computes; must outlive the predictor. Shapes are checked: HUNCH_CHECK.
   LinearPredictor(WeightView W, std::vector<float> bias);
 
-  void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const override;
+  void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "linear"; }
   size_t n_in() const override { return W_.cols; }
   size_t n_ff() const override { return W_.rows; }

@@ -13,17 +13,17 @@ LowRankPredictor::LowRankPredictor(LowRankWeights weights) : w_(std::move(weight
 
 size_t LowRankPredictor::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + w_.bias.size() * sizeof(float); }
 
-void LowRankPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
-                             PredictorScratch& scratch) const {
+void LowRankPredictor::score(Compute& compute, MatView<const float> X, MatView<float> scores) const {
+  const Arena::Scope scope(compute.arena);
   HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
-  const MatView<float> hidden(scratch.hidden.get<float>(X.rows * rank()).data(), X.rows, rank());
+  const MatView<float> hidden(compute.arena.take<float>(X.rows * rank()).data(), X.rows, rank());
   const MatmulTask in{w_.W_in, {}, hidden};
-  matmul(pool, X, {&in, 1}, scratch.matmul);
+  matmul(compute, X, {&in, 1});
   if (w_.relu)
     for (size_t t = 0; t < X.rows; ++t)
       for (float& h : hidden.row(t)) h = std::max(h, 0.0f);
   const MatmulTask out{w_.W_out, w_.bias, scores};
-  matmul(pool, hidden, {&out, 1}, scratch.matmul);
+  matmul(compute, hidden, {&out, 1});
 }
 
 }  // namespace hunch

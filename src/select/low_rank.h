@@ -20,7 +20,7 @@ class LowRankPredictor : public NeuronPredictor {
   // The matrices must outlive the predictor. Shapes are checked: HUNCH_CHECK.
   explicit LowRankPredictor(LowRankWeights weights);
 
-  void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const override;
+  void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "lowrank"; }
   size_t n_in() const override { return w_.W_in.cols; }
   size_t n_ff() const override { return w_.W_out.rows; }

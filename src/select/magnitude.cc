@@ -6,7 +6,7 @@
 
 namespace hunch {
 
-void select_magnitude(std::span<const float> x, float threshold, Selection& out) {
+void select_magnitude(std::span<const float> x, float threshold, Rows& out) {
   select_where(x, out, [=](float v) { return !(std::abs(v) <= threshold); });  // NaN is kept
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -14,7 +14,7 @@ namespace hunch {
 // A threshold below 0 selects everything, infinity nothing but NaN. Allocates nothing once `out` has held as many rows.
 // Sources: Liu et al. 2024, "Training-Free Activation Sparsity" (arXiv:2408.14690), section 4; Lee et al. 2024, "CATS"
 // (arXiv:2404.08763), section 3.1.
-void select_magnitude(std::span<const float> x, float threshold, Selection& out);
+void select_magnitude(std::span<const float> x, float threshold, Rows& out);
 
 // Zeroes what select_magnitude would leave out, and returns how many entries stay.
 size_t keep_magnitude(std::span<float> x, float threshold);

@@ -12,7 +12,7 @@ namespace {
 TEST(SelectMagnitude, MatchesALoopAndTheMaskKeepsTheSameEntries) {
   std::mt19937 rng(1);
   std::normal_distribution<float> normal;
-  Selection out;
+  Rows out;
   for (size_t n : {0, 1, 7, 64, 1023, 1024, 1025, 3000}) {
     std::vector<float> x(n);
     for (float& v : x) v = std::round(normal(rng) * 8) / 8;  // many equal to a threshold
@@ -22,7 +22,7 @@ TEST(SelectMagnitude, MatchesALoopAndTheMaskKeepsTheSameEntries) {
       for (uint32_t i = 0; i < n; ++i)
         if (std::fabs(x[i]) > threshold) want.push_back(i), want_masked[i] = x[i];
       select_magnitude(x, threshold, out);
-      EXPECT_EQ(std::vector<uint32_t>(out.rows().begin(), out.rows().end()), want) << n << " above " << threshold;
+      EXPECT_EQ(std::vector<uint32_t>(out.ids().begin(), out.ids().end()), want) << n << " above " << threshold;
       EXPECT_EQ(out.n_total(), n);
       EXPECT_EQ(keep_magnitude(masked, threshold), want.size());
       EXPECT_EQ(masked, want_masked);
@@ -32,10 +32,10 @@ TEST(SelectMagnitude, MatchesALoopAndTheMaskKeepsTheSameEntries) {
 
 TEST(SelectMagnitude, NaNIsSelected) {
   std::vector<float> x = {0, std::numeric_limits<float>::quiet_NaN(), -3};
-  Selection out;
+  Rows out;
   select_magnitude(x, std::numeric_limits<float>::infinity(), out);
   ASSERT_EQ(out.size(), 1u);
-  EXPECT_EQ(out.rows()[0], 1u);
+  EXPECT_EQ(out.ids()[0], 1u);
   EXPECT_EQ(keep_magnitude(x, 5), 1u);
   EXPECT_TRUE(std::isnan(x[1]));
 }

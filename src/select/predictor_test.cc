@@ -15,13 +15,13 @@
 namespace hunch {
 namespace {
 
-std::vector<uint32_t> rows_of(const Selection& s) { return {s.rows().begin(), s.rows().end()}; }
+std::vector<uint32_t> rows_of(const Rows& s) { return {s.ids().begin(), s.ids().end()}; }
 
 TEST(SelectAbove, TakesWhatLiesAboveOnEveryTarget) {
   for_each_target([] {
     std::mt19937 rng(1);
     std::normal_distribution<float> normal;
-    Selection out;
+    Rows out;
     for (size_t n : {0, 1, 15, 16, 17, 1023, 1024, 1025, 3000}) {
       std::vector<float> score(n);
       for (float& s : score) s = std::round(normal(rng) * 4) / 4;
@@ -39,7 +39,7 @@ TEST(SelectAbove, TakesWhatLiesAboveOnEveryTarget) {
 
 TEST(SelectAbove, KeepsNaNAndNothingAboveInfinity) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
-  Selection out;
+  Rows out;
   select_above(std::vector<float>{1, nan, -inf, inf}, -inf, out);
   EXPECT_EQ(rows_of(out), (std::vector<uint32_t>{0, 1, 3}));
   select_above(std::vector<float>{1, nan, -inf, inf}, inf, out);
@@ -57,13 +57,12 @@ TEST(LowRankPredictor, MatchesItsFormula) {
     return v;
   };
   const std::vector<float> in = random(kRank * kIn), out = random(kFf * kRank), bias = random(kFf), x = random(3 * kIn);
-  ThreadPool pool(2);
-  PredictorScratch scratch;
+  Compute compute(2);
   for (bool relu : {false, true}) {
     const LowRankPredictor predictor(
         {weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kFf, kRank}), bias, relu});
     std::vector<float> scores(3 * kFf);
-    predictor.score(pool, {x.data(), 3, kIn}, {scores.data(), 3, kFf}, scratch);
+    predictor.score(compute, {x.data(), 3, kIn}, {scores.data(), 3, kFf});
     for (size_t t = 0; t < 3; ++t)
       for (size_t f = 0; f < kFf; ++f) {
         double want = bias[f];
@@ -101,9 +100,8 @@ TEST(SignPredictor, CountsSignsThatDiffer) {
   for (size_t k = 0; k < kFf; ++k)
     pack_signs(std::span(W).subspan(k * kIn, kIn), std::span(planes).subspan(k * sign_words(kIn), sign_words(kIn)));
   const SignPredictor predictor({planes.data(), kFf, kIn, slope, bias});
-  ThreadPool pool(2);
-  PredictorScratch scratch;
-  predictor.score(pool, {X.data(), 3, kIn}, {scores.data(), 3, kFf}, scratch);
+  Compute compute(2);
+  predictor.score(compute, {X.data(), 3, kIn}, {scores.data(), 3, kFf});
   for (size_t t = 0; t < 3; ++t)
     for (size_t k = 0; k < kFf; ++k) {
       int differ = 0;
@@ -119,19 +117,17 @@ TEST(LinearPredictor, MatchesItsFormula) {
   EXPECT_EQ(predictor.n_in(), 3u);
   EXPECT_EQ(predictor.n_ff(), 2u);
   EXPECT_EQ(predictor.bytes(), 8u * sizeof(float));
-  ThreadPool pool(2);
-  PredictorScratch scratch;
+  Compute compute(2);
   std::vector<float> scores(4);
-  predictor.score(pool, {x.data(), 2, 3}, {scores.data(), 2, 2}, scratch);
+  predictor.score(compute, {x.data(), 2, 3}, {scores.data(), 2, 2});
   EXPECT_EQ(scores, (std::vector<float>{19, -1, 16, 1}));
 }
 
 TEST(HotSetPredictor, IsTheSameForEveryToken) {
   const HotSetPredictor predictor({0.5f, -1, 2}, 4);
-  ThreadPool pool(1);
-  PredictorScratch scratch;
+  Compute compute(1);
   std::vector<float> x(8, 1.0f), scores(6);
-  predictor.score(pool, {x.data(), 2, 4}, {scores.data(), 2, 3}, scratch);
+  predictor.score(compute, {x.data(), 2, 4}, {scores.data(), 2, 3});
   EXPECT_EQ(scores, (std::vector<float>{0.5f, -1, 2, 0.5f, -1, 2}));
 }
 

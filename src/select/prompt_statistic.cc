@@ -6,18 +6,18 @@
 
 namespace hunch {
 
-void PromptStatistic::add(ThreadPool& pool, MatView<const float> Z) {
+void PromptStatistic::add(Compute& compute, MatView<const float> Z) {
   if (squares_.empty()) squares_.assign(Z.cols, 0.0f);
   HUNCH_CHECK(squares_.size() == Z.cols, "{} neurons, the tokens before had {}", Z.cols, squares_.size());
   n_tokens_ += Z.rows;
   inverse_.resize(Z.rows);  // 1 / ||z||^2
-  pool.parallel_for(Z.rows, 8, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(Z.rows, 8, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       const float norm = dot(Z.row(t), Z.row(t));
       inverse_[t] = norm > 0 ? 1.0f / norm : 0.0f;
     }
   });
-  pool.parallel_for(Z.cols, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(Z.cols, 64, [&](size_t begin, size_t end, size_t) {
     for (size_t t = 0; t < Z.rows; ++t) {
       const float scale = inverse_[t];
       if (scale == 0) continue;
@@ -27,7 +27,7 @@ void PromptStatistic::add(ThreadPool& pool, MatView<const float> Z) {
   });
 }
 
-void PromptStatistic::select(size_t k, Selection& out) const {
+void PromptStatistic::select(size_t k, Rows& out) const {
   if (n_tokens_ == 0) return out.refill_all(squares_.size());
   select_top_k(squares_, k, out);
 }

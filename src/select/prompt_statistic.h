@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -19,9 +19,9 @@ class PromptStatistic {
   //
   //   Z  [n_tokens, n_ff]  act(gate) * up, or act(up) where there is no gate. A token whose activations are all zero
   //                        adds nothing. n_ff is the same in every call until clear().
-  void add(ThreadPool& pool, MatView<const float> Z);
+  void add(Compute& compute, MatView<const float> Z);
   // The k neurons with the largest s_j; among equals the lower ids. All of n_ff when k >= n_ff or nothing was added.
-  void select(size_t k, Selection& out) const;
+  void select(size_t k, Rows& out) const;
   void clear();
 
   size_t n_tokens() const { return n_tokens_; }

@@ -36,13 +36,13 @@ std::vector<double> naive(const Tokens& z) {
 }
 
 TEST(PromptStatistic, IsTheNormOverTokensOfNormalisedActivations) {
-  ThreadPool pool(2);
+  Compute compute(2);
   for (size_t cols : {1, 5, 64, 333}) {
     const Tokens z(21, cols, 3);
     const std::vector<double> want = naive(z);
     PromptStatistic statistic;
-    statistic.add(pool, z.view().row_range(0, 9));  // in pieces
-    statistic.add(pool, z.view().row_range(9, 12));
+    statistic.add(compute, z.view().row_range(0, 9));  // in pieces
+    statistic.add(compute, z.view().row_range(9, 12));
     EXPECT_EQ(statistic.n_tokens(), 21u);
     for (size_t j = 0; j < cols; ++j) EXPECT_NEAR(std::sqrt(statistic.squares()[j]), want[j], 1e-5 * want[j]);
     std::vector<uint32_t> best(cols);
@@ -51,30 +51,30 @@ TEST(PromptStatistic, IsTheNormOverTokensOfNormalisedActivations) {
     const size_t k = cols / 2;
     best.resize(k);
     std::ranges::sort(best);
-    Selection out;
+    Rows out;
     statistic.select(k, out);
-    EXPECT_EQ(std::vector<uint32_t>(out.rows().begin(), out.rows().end()), best);
+    EXPECT_EQ(std::vector<uint32_t>(out.ids().begin(), out.ids().end()), best);
   }
 }
 
 TEST(PromptStatistic, ALoudTokenCountsAsMuchAsAQuietOneAndASilentOneNothing) {
-  ThreadPool pool(1);
+  Compute compute(1);
   const std::vector<float> z = {1000, 0, 0, /**/ 0, 1, 0, /**/ 0, 1, 0, /**/ 0, 0, 0};
   PromptStatistic statistic;
-  statistic.add(pool, {z.data(), 4, 3});
-  Selection out;
+  statistic.add(compute, {z.data(), 4, 3});
+  Rows out;
   statistic.select(1, out);
   ASSERT_EQ(out.size(), 1u);
-  EXPECT_EQ(out.rows()[0], 1u);
+  EXPECT_EQ(out.ids()[0], 1u);
   EXPECT_EQ(std::vector<float>(statistic.squares().begin(), statistic.squares().end()), (std::vector<float>{1, 2, 0}));
 }
 
 TEST(PromptStatistic, SelectsEverythingBeforeTheFirstTokenAndAfterClear) {
-  ThreadPool pool(1);
+  Compute compute(1);
   const Tokens z(3, 8, 1);
   PromptStatistic statistic;
-  statistic.add(pool, z.view());
-  Selection out;
+  statistic.add(compute, z.view());
+  Rows out;
   statistic.select(8, out);
   EXPECT_TRUE(out.is_all());
   statistic.clear();

@@ -6,7 +6,7 @@
 
 namespace hunch {
 
-void select_nonzero(std::span<const float> ff_act, Selection& out) {
+void select_nonzero(std::span<const float> ff_act, Rows& out) {
   // By way of a small buffer: resizing the vector to its largest possible length first would clear it all.
   uint32_t ids[1024];
   std::vector<uint32_t>& rows = out.refill(ff_act.size());

@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -14,6 +14,6 @@ namespace hunch {
 //
 // Allocates nothing once `out` has held as many rows.
 // Source: the sparsity of ReLU MLPs, Li et al. 2023, "The Lazy Neuron Phenomenon" (arXiv:2210.06313).
-void select_nonzero(std::span<const float> ff_act, Selection& out);
+void select_nonzero(std::span<const float> ff_act, Rows& out);
 
 }  // namespace hunch

@@ -23,12 +23,12 @@ std::vector<float> some_values(size_t n) {
 }
 
 // Random rows of every token, so many that their union is about a share of all.
-std::vector<Selection> random_rows(size_t n, size_t n_tokens, double union_share) {
+std::vector<Rows> random_rows(size_t n, size_t n_tokens, double union_share) {
   std::mt19937 rng(2);
   const double own_share = 1 - std::pow(1 - union_share, 1 / double(n_tokens));
-  std::vector<Selection> own(n_tokens);
+  std::vector<Rows> own(n_tokens);
   std::geometric_distribution<uint32_t> gap(own_share);
-  for (Selection& rows : own) {
+  for (Rows& rows : own) {
     std::vector<uint32_t>& ids = rows.refill(n);
     for (size_t i = gap(rng); i < n; i += 1 + size_t(gap(rng))) ids.push_back(uint32_t(i));
   }
@@ -74,10 +74,10 @@ double RowCosts::own_break_even(size_t n, size_t n_tokens) const {
   return low;
 }
 
-RowPath fastest(const RowCosts& costs, std::span<const Selection> own, const Selection& any) {
+RowPath fastest(const RowCosts& costs, std::span<const Rows> own, const Rows& any) {
   if (any.is_all()) return RowPath::kAll;
   size_t n_own = 0;
-  for (const Selection& rows : own) n_own += rows.size();
+  for (const Rows& rows : own) n_own += rows.size();
   RowPath best = RowPath::kAll;
   for (const RowPath path : {RowPath::kUnion, RowPath::kOwn})
     if (costs.seconds(path, own.size(), n_own, any.size()) < costs.seconds(best, own.size(), n_own, any.size()))
@@ -85,18 +85,17 @@ RowPath fastest(const RowCosts& costs, std::span<const Selection> own, const Sel
   return best;
 }
 
-RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const WeightView> like, size_t n_tokens) {
+RowCosts measure_row_costs(Compute& compute, RowProduct product, std::span<const WeightView> like, size_t n_tokens) {
   HUNCH_CHECK(!like.empty() && like[0].rows > 0 && n_tokens > 0, "nothing to time");
   const size_t n_all = like[0].rows, cols = like[0].cols;
   const size_t n = std::min(n_all, std::max<size_t>(64, kMostBytes / std::max<size_t>(1, like[0].row_stride_bytes)));
   const bool dots = product == RowProduct::kDot;
   const std::vector<float> in = some_values(n_tokens * std::max(cols, n));
   std::vector<float> out(n_tokens * (dots ? n : cols)), zeroed;
-  RowScratch scratch;
 
   struct Point {
-    std::vector<Selection> own;
-    Selection any;
+    std::vector<Rows> own;
+    Rows any;
     ChosenRows rows;
     double seconds;
   };
@@ -113,7 +112,7 @@ RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const
               : i < kOwnSmall               ? RowPath::kUnion
                                             : RowPath::kOwn};
     p.seconds = INFINITY;
-    for (const Selection& rows : p.own) n_own[i] += double(rows.size());
+    for (const Rows& rows : p.own) n_own[i] += double(rows.size());
     n_union[i] = double(p.any.size());
   }
   for (size_t repeat = 0, at = 0; repeat < kRepeats; ++repeat)
@@ -121,15 +120,15 @@ RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const
       const WeightView W = like[at++ % like.size()].row_range(0, n);
       if (dots) {
         const Timer timer;
-        dot_chosen(pool, W, {}, p.rows, {in.data(), n_tokens, cols}, {out.data(), n_tokens, n}, scratch);
+        dot_chosen(compute, W, {}, p.rows, {in.data(), n_tokens, cols}, {out.data(), n_tokens, n});
         p.seconds = std::min(p.seconds, timer.seconds());
         continue;
       }
       zeroed.assign(n_tokens * n, 0.0f);
       for (size_t t = 0; t < n_tokens; ++t)
-        for (const uint32_t id : p.own[t].rows()) zeroed[t * n + id] = in[t * n + id];
+        for (const uint32_t id : p.own[t].ids()) zeroed[t * n + id] = in[t * n + id];
       const Timer timer;
-      add_chosen(pool, W, {}, p.rows, {zeroed.data(), n_tokens, n}, {out.data(), n_tokens, cols}, scratch);
+      add_chosen(compute, W, {}, p.rows, {zeroed.data(), n_tokens, n}, {out.data(), n_tokens, cols});
       p.seconds = std::min(p.seconds, timer.seconds());
     }
 

@@ -25,12 +25,12 @@ struct RowCosts {
 };
 
 // The fastest path for these rows; kAll where the union is all of them.
-RowPath fastest(const RowCosts& costs, std::span<const Selection> own, const Selection& any);
+RowPath fastest(const RowCosts& costs, std::span<const Rows> own, const Rows& any);
 
 // Times the product of `n_tokens` tokens with one of `like` after the other (at least one; all of one shape and dtype,
 // so that what was just read is not read from the caches again): all rows, unions of a fifth and of three fifths of
 // them, the tokens' own random rows of these unions, and as many rows that all tokens have in common. Minimum of a few
 // repeats, some 10 ms in all; of a large matrix a part stands for the whole.
-RowCosts measure_row_costs(ThreadPool& pool, RowProduct product, std::span<const WeightView> like, size_t n_tokens);
+RowCosts measure_row_costs(Compute& compute, RowProduct product, std::span<const WeightView> like, size_t n_tokens);
 
 }  // namespace hunch

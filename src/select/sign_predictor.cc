@@ -12,13 +12,13 @@ SignPredictor::SignPredictor(SignWeights weights) : w_(std::move(weights)) {
 
 size_t SignPredictor::bytes() const { return w_.n_ff * (sign_words(w_.n_in) * sizeof(uint64_t) + 2 * sizeof(float)); }
 
-void SignPredictor::score(ThreadPool& pool, MatView<const float> X, MatView<float> scores,
-                          PredictorScratch& scratch) const {
+void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<float> scores) const {
+  const Arena::Scope scope(compute.arena);
   HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
   const size_t n_words = sign_words(w_.n_in);
-  const std::span<uint64_t> bits = scratch.hidden.get<uint64_t>(X.rows * n_words);
+  const std::span<uint64_t> bits = compute.arena.take<uint64_t>(X.rows * n_words);
   for (size_t t = 0; t < X.rows; ++t) pack_signs(X.row(t), bits.subspan(t * n_words, n_words));
-  pool.parallel_for(w_.n_ff, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(w_.n_ff, 64, [&](size_t begin, size_t end, size_t) {
     for (size_t t = 0; t < X.rows; ++t) {
       const std::span<float> y = scores.row(t).subspan(begin, end - begin);
       count_sign_differences(w_.planes + begin * n_words, bits.subspan(t * n_words, n_words), y);

@@ -20,7 +20,7 @@ class SignPredictor : public NeuronPredictor {
   // The planes must outlive the predictor. Sizes are checked: HUNCH_CHECK.
   explicit SignPredictor(SignWeights weights);
 
-  void score(ThreadPool& pool, MatView<const float> X, MatView<float> scores, PredictorScratch& scratch) const override;
+  void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "signs"; }
   size_t n_in() const override { return w_.n_in; }
   size_t n_ff() const override { return w_.n_ff; }

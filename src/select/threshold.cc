@@ -4,7 +4,7 @@
 
 namespace hunch {
 
-void select_above(std::span<const float> score, float threshold, Selection& out) {
+void select_above(std::span<const float> score, float threshold, Rows& out) {
   select_where(score, out, [=](float v) { return !(v <= threshold); });  // NaN is kept
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -13,6 +13,6 @@ namespace hunch {
 //   out    refilled; its n_total becomes n
 //
 // -infinity selects every row that has a score above it. Allocates nothing once `out` has held as many rows.
-void select_above(std::span<const float> score, float threshold, Selection& out);
+void select_above(std::span<const float> score, float threshold, Rows& out);
 
 }  // namespace hunch

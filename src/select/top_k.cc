@@ -36,7 +36,7 @@ Threshold kth_largest(std::span<const float> score, size_t k) {
 
 }  // namespace
 
-void select_top_k(std::span<const float> score, size_t k, Selection& out) {
+void select_top_k(std::span<const float> score, size_t k, Rows& out) {
   if (k >= score.size()) return out.refill_all(score.size());
   std::vector<uint32_t>& rows = out.refill(score.size());
   if (k == 0) return;

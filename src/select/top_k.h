@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -15,6 +15,6 @@ namespace hunch {
 // Linear in n (a radix selection on the bits of |score|), deterministic, and allocates nothing once
 // `out` has held k rows.
 // Source: the contextual-sparsity oracle of Liu et al. 2023, "Deja Vu" (arXiv:2310.17157), section 3.1.
-void select_top_k(std::span<const float> score, size_t k, Selection& out);
+void select_top_k(std::span<const float> score, size_t k, Rows& out);
 
 }  // namespace hunch

@@ -11,7 +11,7 @@
 namespace hunch {
 namespace {
 
-std::vector<uint32_t> rows_of(const Selection& selection) { return {selection.rows().begin(), selection.rows().end()}; }
+std::vector<uint32_t> rows_of(const Rows& selection) { return {selection.ids().begin(), selection.ids().end()}; }
 
 // By a stable sort on magnitude.
 std::vector<uint32_t> plain(std::span<const float> score, size_t k) {
@@ -26,7 +26,7 @@ std::vector<uint32_t> plain(std::span<const float> score, size_t k) {
 
 TEST(SelectTopK, MatchesASortForRandomScoresAndMassiveTies) {
   std::mt19937 rng(1);
-  Selection out;
+  Rows out;
   for (size_t n : {1, 2, 5, 64, 1000, 4099})
     for (int kind = 0; kind < 4; ++kind) {
       std::vector<float> score(n);
@@ -48,7 +48,7 @@ TEST(SelectTopK, MatchesASortForRandomScoresAndMassiveTies) {
 }
 
 TEST(SelectTopK, OfAsManyAsThereAreIsAll) {
-  Selection out;
+  Rows out;
   select_top_k(std::vector<float>{1, 2, 3}, 3, out);
   EXPECT_TRUE(out.is_all());
   select_top_k(std::vector<float>{1, 2, 3}, 100, out);
@@ -61,7 +61,7 @@ TEST(SelectTopK, OfAsManyAsThereAreIsAll) {
 TEST(SelectTopK, TakesNaNBeforeInfinityAndIgnoresSigns) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<float> score = {0, -5, inf, 4, nan, -0.0f, -inf};
-  Selection out;
+  Rows out;
   select_top_k(score, 1, out);
   EXPECT_EQ(rows_of(out), (std::vector<uint32_t>{4}));
   select_top_k(score, 2, out);
@@ -74,11 +74,11 @@ TEST(SelectTopK, TakesNaNBeforeInfinityAndIgnoresSigns) {
 
 TEST(SelectTopK, ReusesItsMemory) {
   std::vector<float> score(500, 1.0f);
-  Selection out;
+  Rows out;
   select_top_k(score, 100, out);
-  const uint32_t* memory = out.rows().data();
+  const uint32_t* memory = out.ids().data();
   select_top_k(score, 99, out);
-  EXPECT_EQ(out.rows().data(), memory);
+  EXPECT_EQ(out.ids().data(), memory);
 }
 
 }  // namespace

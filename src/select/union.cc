@@ -8,10 +8,10 @@
 
 namespace hunch {
 
-void select_union(std::span<const Selection> selections, Selection& out) {
+void select_union(std::span<const Rows> selections, Rows& out) {
   HUNCH_CHECK(!selections.empty(), "the union of no selections");
   const size_t n_total = selections[0].n_total();
-  for (const Selection& selection : selections) {
+  for (const Rows& selection : selections) {
     HUNCH_CHECK(selection.n_total() == n_total, "selections of {} and of {} rows", n_total, selection.n_total());
     if (selection.is_all()) return out.refill_all(n_total);
   }
@@ -20,8 +20,8 @@ void select_union(std::span<const Selection> selections, Selection& out) {
   std::vector<uint32_t>& rows = out.refill(n_total);
   for (size_t begin = 0; begin < n_total; begin += kWindow) {
     std::array<uint64_t, kWindow / 64> words{};
-    for (const Selection& selection : selections) {
-      const auto ids = selection.rows();
+    for (const Rows& selection : selections) {
+      const auto ids = selection.ids();
       auto id = std::lower_bound(ids.begin(), ids.end(), begin);
       for (; id != ids.end() && *id < begin + kWindow; ++id)
         words[(*id - begin) / 64] |= uint64_t{1} << (*id - begin) % 64;

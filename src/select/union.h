@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -12,6 +12,6 @@ namespace hunch {
 //   out         refilled; none of `selections`
 //
 // Allocates nothing once `out` has held as many rows.
-void select_union(std::span<const Selection> selections, Selection& out);
+void select_union(std::span<const Rows> selections, Rows& out);
 
 }  // namespace hunch

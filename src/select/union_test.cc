@@ -10,31 +10,31 @@ namespace {
 
 TEST(SelectUnion, IsTheSetUnion) {
   std::mt19937 rng(1);
-  Selection out;
+  Rows out;
   for (size_t n_total : {1, 64, 1000, 32768, 32769, 100000})
     for (size_t n_selections : {1, 2, 7}) {
       std::set<uint32_t> want;
-      std::vector<Selection> selections;
+      std::vector<Rows> selections;
       for (size_t s = 0; s < n_selections; ++s) {
         std::set<uint32_t> ids;
         for (size_t i = 0; i < n_total / 10; ++i) ids.insert(uint32_t(rng() % n_total));
         if (s == 0) ids.insert(uint32_t(n_total - 1));
         want.insert(ids.begin(), ids.end());
-        selections.push_back(Selection::of({ids.begin(), ids.end()}, n_total));
+        selections.push_back(Rows::of({ids.begin(), ids.end()}, n_total));
       }
       select_union(selections, out);
-      EXPECT_EQ(std::vector<uint32_t>(out.rows().begin(), out.rows().end()),
+      EXPECT_EQ(std::vector<uint32_t>(out.ids().begin(), out.ids().end()),
                 std::vector<uint32_t>(want.begin(), want.end()));
       EXPECT_EQ(out.n_total(), n_total);
     }
 }
 
 TEST(SelectUnion, WithAllIsAll) {
-  Selection out;
-  select_union(std::vector<Selection>{Selection::of({1}, 5), Selection::all(5)}, out);
+  Rows out;
+  select_union(std::vector<Rows>{Rows::of({1}, 5), Rows::all(5)}, out);
   EXPECT_TRUE(out.is_all());
   EXPECT_EQ(out.size(), 5u);
-  select_union(std::vector<Selection>{Selection::of({}, 5), Selection::of({}, 5)}, out);
+  select_union(std::vector<Rows>{Rows::of({}, 5), Rows::of({}, 5)}, out);
   EXPECT_FALSE(out.is_all());
   EXPECT_EQ(out.size(), 0u);
 }

@@ -17,22 +17,23 @@ VocabScreen::VocabScreen(ScreenWeights weights) : w_(std::move(weights)) {
 
 size_t VocabScreen::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + 2 * n_vocab() * sizeof(float); }
 
-VocabScreen::Norms VocabScreen::project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias,
-                                        std::span<float> logits, ScreenScratch& scratch) const {
+VocabScreen::Norms VocabScreen::project(Compute& compute, std::span<const float> x, std::span<const float> bias,
+                                        std::span<float> logits) const {
+  const Arena::Scope scope(compute.arena);
   HUNCH_CHECK(x.size() == n_in() && logits.size() == n_vocab(), "{} inputs, {} logits for [{}, {}]", x.size(),
               logits.size(), n_vocab(), n_in());
-  const MatView<float> hidden(scratch.hidden.get<float>(rank()).data(), 1, rank());
+  const MatView<float> hidden(compute.arena.take<float>(rank()).data(), 1, rank());
   const MatmulTask in{w_.W_in, {}, hidden};
-  matmul(pool, {x.data(), 1, x.size()}, {&in, 1}, scratch.matmul);
+  matmul(compute, {x.data(), 1, x.size()}, {&in, 1});
   const MatmulTask out{w_.W_out, bias, {logits.data(), 1, logits.size()}};
-  matmul(pool, hidden, {&out, 1}, scratch.matmul);
+  matmul(compute, hidden, {&out, 1});
   const float inside = dot(hidden.row(0), hidden.row(0));
   return {std::sqrt(std::max(dot(x, x) - inside, 0.0f)), std::sqrt(inside)};
 }
 
-void VocabScreen::guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias,
-                        std::span<float> logits, Selection& shortlist, ScreenScratch& scratch) const {
-  const Norms norms = project(pool, x, bias, logits, scratch);
+void VocabScreen::guess(Compute& compute, std::span<const float> x, std::span<const float> bias,
+                        std::span<float> logits, Rows& shortlist) const {
+  const Norms norms = project(compute, x, bias, logits);
   const Norms reach{w_.margin * norms.outside, w_.margin * norms.inside};
   // Lanes of their own, so that the loop is a SIMD one.
   constexpr size_t kLanes = 16;

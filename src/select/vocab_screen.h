@@ -3,10 +3,10 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "base/view.h"
 #include "kernels/matmul.h"
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
@@ -17,11 +17,6 @@ struct ScreenWeights {
   // (where only rounding errs).
   std::vector<float> outside, inside;
   float margin = 0;  // deviations that an error may reach: the largest that calibration met, and some more
-};
-
-struct ScreenScratch {
-  Scratch hidden;
-  MatmulScratch matmul;
 };
 
 // guess = W_out W_in x. Its error in row i is taken for at most b_i = margin * (outside_i * |x outside| + inside_i *
@@ -38,15 +33,14 @@ class VocabScreen {
   //   x       [n_in]
   //   bias    [n_vocab] of the output projection, or empty
   //   logits  [n_vocab] written
-  void guess(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
-             Selection& shortlist, ScreenScratch& scratch) const;
+  void guess(Compute& compute, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
+             Rows& shortlist) const;
 
   // The guesses alone, without bias, and the norms of the input's two parts.
   struct Norms {
     float outside, inside;
   };
-  Norms project(ThreadPool& pool, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
-                ScreenScratch& scratch) const;
+  Norms project(Compute& compute, std::span<const float> x, std::span<const float> bias, std::span<float> logits) const;
   // Deviation of row i's error for an input of these norms.
   float deviation(size_t i, Norms norms) const { return w_.outside[i] * norms.outside + w_.inside[i] * norms.inside; }
 

@@ -53,15 +53,14 @@ struct Vocabulary {
 TEST(VocabScreen, TheBestRowIsOnTheList) {
   const Vocabulary vocabulary;
   const VocabScreen screen(vocabulary.weights);
-  ThreadPool pool(2);
-  ScreenScratch scratch;
-  Selection shortlist;
+  Compute compute(2);
+  Rows shortlist;
   std::vector<float> logits(kVocab), bias(kVocab);
   for (size_t i = 0; i < kVocab; ++i) bias[i] = float(i % 7) * 0.1f;
   size_t listed = 0, misled = 0, given_up = 0;
   for (uint32_t seed = 1; seed <= 200; ++seed) {
     const std::vector<float> x = vocabulary.input(seed, 0.3f);
-    screen.guess(pool, x, bias, logits, shortlist, scratch);
+    screen.guess(compute, x, bias, logits, shortlist);
     if (shortlist.is_all()) {
       ++given_up;
       continue;
@@ -71,7 +70,7 @@ TEST(VocabScreen, TheBestRowIsOnTheList) {
       if (vocabulary.exact(i, x) + bias[i] > vocabulary.exact(best, x) + bias[best]) best = i;
       ASSERT_NEAR(logits[i], vocabulary.exact(i, x) + bias[i], vocabulary.weights.outside[i] * 10);
     }
-    ASSERT_TRUE(std::ranges::binary_search(shortlist.rows(), uint32_t(best)));
+    ASSERT_TRUE(std::ranges::binary_search(shortlist.ids(), uint32_t(best)));
     listed += shortlist.size();
     misled += size_t(std::ranges::max_element(logits) - logits.begin()) != best;
   }
@@ -83,15 +82,14 @@ TEST(VocabScreen, TheBestRowIsOnTheList) {
 TEST(VocabScreen, GivesUpWhereItKnowsTooLittle) {
   const Vocabulary vocabulary;
   const VocabScreen screen(vocabulary.weights);
-  ThreadPool pool(1);
-  ScreenScratch scratch;
-  Selection shortlist = Selection::of({1}, kVocab);
+  Compute compute(1);
+  Rows shortlist = Rows::of({1}, kVocab);
   std::vector<float> logits(kVocab);
-  screen.guess(pool, vocabulary.input(1, 100), {}, logits, shortlist, scratch);
+  screen.guess(compute, vocabulary.input(1, 100), {}, logits, shortlist);
   EXPECT_TRUE(shortlist.is_all());
   std::vector<float> x = vocabulary.input(1, 0.1f);
   x[0] = std::numeric_limits<float>::quiet_NaN();
-  screen.guess(pool, x, {}, logits, shortlist, scratch);
+  screen.guess(compute, x, {}, logits, shortlist);
   EXPECT_TRUE(shortlist.is_all());
 }
 

@@ -1,16 +1,16 @@
-// Which entries of a vector satisfy a condition, as a Selection. Internal to select/.
+// Which entries of a vector satisfy a condition, as a Rows. Internal to select/.
 #pragma once
 #include <algorithm>
 #include <span>
 
 #include "kernels/ops.h"
-#include "select/selection.h"
+#include "base/rows.h"
 
 namespace hunch {
 
 // `out` becomes the ids i with keeps(x[i]), in parts that stay in L1. Allocates nothing once `out` has held as many.
 template <class Keeps>
-void select_where(std::span<const float> x, Selection& out, const Keeps& keeps) {
+void select_where(std::span<const float> x, Rows& out, const Keeps& keeps) {
   constexpr size_t kPart = 1024;
   float kept[kPart];
   uint32_t ids[kPart];

@@ -31,14 +31,12 @@ struct Random {
   // Appends tokens [first, first + n) and attends from them; writes their rows of `out`.
   void step(KvCache& cache, KvCache::SequenceId id, size_t first, size_t n, std::vector<float>& out) const {
     const size_t kv_cols = shape.n_kv_head * shape.d_head, q_cols = n_head * shape.d_head;
-    ThreadPool pool(2);
-    Scratch scratch;
+    Compute compute(2);
     cache.append(id, n);
     cache.store(id, 0, first, {k.data() + first * kv_cols, n, kv_cols}, {v.data() + first * kv_cols, n, kv_cols});
     const AttentionSpan span{cache.view(id, 0), 0, n, first};
-    attention(pool, {q.data() + first * q_cols, n, q_cols}, n_head, {&span, 1},
-              {.scale = 1 / std::sqrt(float(shape.d_head)), .window = 50}, {out.data() + first * q_cols, n, q_cols},
-              scratch);
+    attention(compute, {q.data() + first * q_cols, n, q_cols}, n_head, {&span, 1},
+              {.scale = 1 / std::sqrt(float(shape.d_head)), .window = 50}, {out.data() + first * q_cols, n, q_cols});
   }
 };
 

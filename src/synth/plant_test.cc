@@ -63,12 +63,12 @@ struct Measured {
 
 Measured measure(const SynthOptions& options, const char* file) {
   const fs::path path = fs::path(testing::TempDir()) / file;
-  ThreadPool pool(2);
-  write_synth(path, options, pool);
-  const Model model(open_gguf(path), {}, pool);
+  Compute compute(2);
+  write_synth(path, options, compute);
+  const Model model(open_gguf(path), {}, compute);
   fs::remove(path);
   KvCache cache(Forward::kv_shape(model.config()), 256);
-  Forward forward(model, cache, pool);
+  Forward forward(model, cache, compute);
   LoudHeads heads(options.shape.d_head());
   forward.observer = &heads;
   const SynthTokens tokens(options.planting.n_contexts, options.shape.n_vocab, options.seed);
@@ -129,13 +129,13 @@ TEST(SynthPlant, TheSidecarsPredictorsFindTheActiveNeurons) {
   for (const char* shape : {"opt-125m", "reglu-3b"}) {
     const SynthOptions o = planted(shape);
     const fs::path path = fs::path(testing::TempDir()) / (std::string("plant_sidecar_") + shape);
-    ThreadPool pool(2);
-    write_synth(path, o, pool);
+    Compute compute(2);
+    write_synth(path, o, compute);
     const ModelFile file = open_gguf(path);
     const fs::path beside = sidecar_path(path);
     write_sidecar(beside, synth_sidecar(o, file));
     const Sidecar sidecar = open_sidecar(beside);
-    const Model model(open_gguf(path), {}, pool);
+    const Model model(open_gguf(path), {}, compute);
     check_sidecar(sidecar, file, model.config());
     fs::remove(path), fs::remove(beside);
     const SparsePlan plan = sidecar.plan();
@@ -143,7 +143,7 @@ TEST(SynthPlant, TheSidecarsPredictorsFindTheActiveNeurons) {
     struct Chosen : ForwardObserver {
       void on_mlp(size_t layer, MatView<const float> in, MatView<const float> act) override {
         const MatView<float> scores(buffer.get<float>(act.rows * act.cols).data(), act.rows, act.cols);
-        plan->layers[layer].neurons->score(*pool, in, scores, scratch);
+        plan->layers[layer].neurons->score(*compute, in, scores);
         for (size_t t = 0; t < act.rows; ++t)
           for (size_t k = 0; k < act.cols; ++k) {
             const bool chosen = scores.row(t)[k] > plan->layers[layer].threshold, active = act.row(t)[k] != 0;
@@ -152,14 +152,13 @@ TEST(SynthPlant, TheSidecarsPredictorsFindTheActiveNeurons) {
           }
       }
       const SparsePlan* plan = nullptr;
-      ThreadPool* pool = nullptr;
-      PredictorScratch scratch;
+      Compute* compute = nullptr;
       Scratch buffer;
       double n_chosen = 0, n_active = 0, n_both = 0, n = 0;
     } chosen;
-    chosen.plan = &plan, chosen.pool = &pool;
+    chosen.plan = &plan, chosen.compute = &compute;
     KvCache cache(Forward::kv_shape(model.config()), 256);
-    Forward forward(model, cache, pool);
+    Forward forward(model, cache, compute);
     forward.observer = &chosen;
     const std::vector<int32_t> ids = synth_text_ids(o, 200, 3);
     const SequenceRun run{cache.create(), ids.size()};
@@ -187,10 +186,10 @@ TEST(SynthPlant, RefusesWhatTheShapeHasNoRoomFor) {
   const auto refuses = [&](auto change, const char* what) {
     SynthOptions o = planted("opt-125m");
     change(o);
-    ThreadPool pool(1);
+    Compute compute(1);
     const fs::path path = fs::path(testing::TempDir()) / "plant_refused";
     try {
-      write_synth(path, o, pool);
+      write_synth(path, o, compute);
       ADD_FAILURE() << what;
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::kUsage) << what;

@@ -64,13 +64,13 @@ Metadata metadata(const SynthOptions& options) {
 // Makes and encodes a tensor's rows in parallel. The result lives until the next call.
 class RowEncoder {
  public:
-  explicit RowEncoder(ThreadPool& pool) : pool_(pool), row_(pool.n_threads()) {}
+  explicit RowEncoder(Compute& compute) : compute_(compute), row_(compute.threads.n_threads()) {}
 
   std::span<const std::byte> encode(const SynthTensor& t, DType dtype) {
     constexpr size_t kChunkRows = 32;
     const size_t cols = t.shape.back(), rows = t.shape.size() == 2 ? t.shape[0] : 1, stride = row_bytes(dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
-    pool_.parallel_for_dynamic(rows, kChunkRows, [&](size_t begin, size_t end, size_t thread) {
+    compute_.threads.parallel_for_dynamic(rows, kChunkRows, [&](size_t begin, size_t end, size_t thread) {
       row_[thread].resize(cols);
       for (size_t r = begin; r < end; ++r) {
         t.fill(r, row_[thread]);
@@ -86,7 +86,7 @@ class RowEncoder {
     codec(dtype).encode(values.data(), out, values.size());
   }
 
-  ThreadPool& pool_;
+  Compute& compute_;
   std::vector<std::vector<float>> row_;
   Scratch buffer_;
 };
@@ -103,13 +103,13 @@ void check_room(const fs::path& output, uint64_t bytes) {
 
 }  // namespace
 
-SynthReport write_synth(const fs::path& output, const SynthOptions& options, ThreadPool& pool,
+SynthReport write_synth(const fs::path& output, const SynthOptions& options, Compute& compute,
                         const Progress& progress) {
   validate(options.shape);
   if (!info(options.dtype).writes) fail(ErrorKind::kUsage, "cannot write {}", name_of(options.dtype));
   const std::vector<SynthTensor> tensors = synth_tensors(options);
   SynthReport report{.n_tensors = tensors.size()};
-  RowEncoder encoder(pool);
+  RowEncoder encoder(compute);
   std::vector<TensorToWrite> plan;
   for (const SynthTensor& t : tensors) {
     const size_t cols = t.shape.back(), rows = t.shape.size() == 2 ? t.shape[0] : 1;

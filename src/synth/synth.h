@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "base/progress.h"
-#include "base/thread_pool.h"
+#include "base/compute.h"
 #include "io/file_types.h"
 #include "synth/shape.h"
 
@@ -34,7 +34,7 @@ struct SynthReport {
 // Writes the model, tensor by tensor: memory for one tensor is all it takes. The same options and seed give the
 // same file, whatever the number of threads. Throws Error{kUsage} for a shape that contradicts itself, Error{kIo}
 // before anything is written when the disk has no room for it.
-SynthReport write_synth(const std::filesystem::path& output, const SynthOptions& options, ThreadPool& pool,
+SynthReport write_synth(const std::filesystem::path& output, const SynthOptions& options, Compute& compute,
                         const Progress& progress = {});
 
 }  // namespace hunch

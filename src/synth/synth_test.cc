@@ -32,17 +32,17 @@ class Synth : public testing::Test {
  protected:
   fs::path path_ = fs::path(testing::TempDir()) /
                    (std::string("synth_") + testing::UnitTest::GetInstance()->current_test_info()->name() + ".gguf");
-  ThreadPool pool_{2};
+  Compute compute_{2};
   ~Synth() override { fs::remove(path_); }
 
   std::string bytes(const SynthOptions& options, size_t n_threads = 2) {
-    ThreadPool pool(n_threads);
-    write_synth(path_, options, pool);
+    Compute compute(n_threads);
+    write_synth(path_, options, compute);
     return read_file(path_);
   }
   std::unique_ptr<Model> model(const SynthOptions& options) {
-    write_synth(path_, options, pool_);
-    return std::make_unique<Model>(open_gguf(path_), WeightOptions{}, pool_);
+    write_synth(path_, options, compute_);
+    return std::make_unique<Model>(open_gguf(path_), WeightOptions{}, compute_);
   }
 };
 
@@ -58,7 +58,7 @@ TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
       EXPECT_EQ(m->config().n_layer, 1u);
       EXPECT_EQ(m->main_dtype(), dtype);
       KvCache cache(Forward::kv_shape(m->config()), 64);
-      Forward forward(*m, cache, pool_);
+      Forward forward(*m, cache, compute_);
       const std::vector<int32_t> ids = {1, 400, 500, 600};
       const SequenceRun run{cache.create(), ids.size()};
       const uint32_t last = 3;
@@ -97,7 +97,7 @@ TEST_F(Synth, RefusesShapesThatContradictThemselves) {
     SynthOptions o = tiny("llama-1.1b");
     change(o.shape);
     try {
-      write_synth(path_, o, pool_);
+      write_synth(path_, o, compute_);
       ADD_FAILURE() << what;
     } catch (const Error& e) {
       EXPECT_EQ(e.kind(), ErrorKind::kUsage) << what;

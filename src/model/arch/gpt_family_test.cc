@@ -24,10 +24,10 @@ ModelConfig config_of(const ModelFile& file) {
 }
 
 Floats last_logits(ModelFile file) {
-  ThreadPool pool(1);
-  const Model model(std::move(file), {}, pool);
+  Compute compute(1);
+  const Model model(std::move(file), {}, compute);
   KvCache cache(Forward::kv_shape(model.config()), 64);
-  Forward forward(model, cache, pool);
+  Forward forward(model, cache, compute);
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5};
   const SequenceRun run{cache.create(), ids.size()};
   const uint32_t last = 4;
