@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "hunch/evaluate.h"
 #include "hunch/generate.h"
 #include "hunch/model.h"
@@ -30,7 +30,7 @@ LanguageModel::LanguageModel(const std::filesystem::path& path, const LoadOption
   i.engine = load_engine(path, {options.n_threads, false, false});
   i.context_options.n_ctx = resolve_context(i.engine.config(), options.n_ctx);
   i.context_options.kv_dtype = options.kv_f16 ? DType::kF16 : DType::kF32;
-  i.context_options.mode = options.exact_skip ? Mode::kExact : Mode::kDense;
+  i.context_options.mode = options.exact_skip ? "exact" : "dense";
   const ModelConfig& c = i.engine.config();
   const ModelWeights& w = i.engine.model->weights();
   i.info = {c.arch,

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/meter.h"
+#include "base/rows.h"
 #include "base/stop.h"
 #include "base/thread_pool.h"
 
@@ -18,8 +19,10 @@ class Compute {
   ThreadPool threads;
   Arena arena;
   Meter meter;
+  Rows any_rows;  // scratch of a product: what any of its tokens wants
   const Stop* stop = nullptr;  // of the present call; none: nobody can stop it
 
+  bool is_stopped() const { return stop && stop->requested(); }
   // Throws Error{kInterrupted} when the call is to stop. Long loops ask about every 0.1 s, on any thread; it costs a load.
   void throw_if_stopped() const {
     if (stop) stop->throw_if_requested();

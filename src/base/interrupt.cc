@@ -12,12 +12,12 @@ namespace hunch {
 namespace {
 
 // The only globals: a signal handler can reach nothing else. Worker threads ask too, so they are atomic.
-std::atomic<bool> g_pending = false;
+constinit Stop g_stop;
 std::atomic<const char*> g_unlinked[8] = {};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<const char*>::is_always_lock_free);
 
 void on_signal(int signal) {
-  if (!g_pending.exchange(true) || signal != SIGINT) return;
+  if (!g_stop.request() || signal != SIGINT) return;
   for (const auto& path : g_unlinked)
     if (const char* name = path.load()) unlink(name);
   std::_Exit(130);
@@ -45,7 +45,9 @@ void forget_on_kill(const char* path) {
     if (const char* kept = path; slot.compare_exchange_strong(kept, nullptr)) return;
 }
 
-bool take_interrupt() { return g_pending.load(std::memory_order_relaxed) && g_pending.exchange(false); }
+Stop& interrupt_stop() { return g_stop; }
+
+bool take_interrupt() { return g_stop.requested() && g_stop.clear(); }
 
 void throw_if_interrupted() {
   if (take_interrupt()) throw Error(ErrorKind::kInterrupted, "interrupted");

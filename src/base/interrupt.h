@@ -1,5 +1,6 @@
 // Ctrl-C as a question that long loops ask, so that every verb stops cleanly.
 #pragma once
+#include "base/stop.h"
 
 namespace hunch {
 
@@ -7,6 +8,9 @@ namespace hunch {
 // the flag is read kills it after all. A file that outgrows its limit (SIGXFSZ) becomes a failed write.
 // Called once by main.
 void install_interrupt_handler();
+// What an interrupt asks for: the command line makes it the stop, or the parent of the stops, of all that it calls. Whoever
+// goes on after an interrupt clears it.
+Stop& interrupt_stop();
 // True once after each interrupt: reading clears the flag.
 bool take_interrupt();
 // Throws Error{kInterrupted} when an interrupt is pending. Long loops call it about every 0.1 s, on any

@@ -1,5 +1,6 @@
-// Which rows to compute: the answer of every selector.
+// Which rows to compute: the answer of every selector, and what every product takes.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,11 +25,36 @@ class Rows {
   std::vector<uint32_t>& refill(size_t n_total);
   // Makes this the selection of all rows; the vector keeps its memory for the next refill().
   void refill_all(size_t n_total);
+  // Not 0: many tokens want these very rows, and who stores a matrix may keep a copy of them under this name.
+  uint64_t name() const { return name_; }
+  void set_name(uint64_t name) { name_ = name; }
 
  private:
+  uint64_t name_ = 0;
   bool all_ = true;
   size_t n_total_ = 0;
   std::vector<uint32_t> ids_;
 };
+
+// The rows that each token of a product wants. A view.
+struct RowSet {
+  std::span<const Rows> own;  // [n_tokens], all of one n_total; empty: every token wants all
+  size_t unit = 1;  // a row of `own` stands for so many consecutive ones, as the rows of a head that come and go together
+
+  bool is_all() const {
+    return std::ranges::all_of(own, [](const Rows& rows) { return rows.is_all(); });
+  }
+  // Wanted rows of all tokens together, of n_rows each.
+  uint64_t count(size_t n_tokens, size_t n_rows) const {
+    if (own.empty()) return uint64_t{n_tokens} * n_rows;
+    uint64_t n = 0;
+    for (const Rows& rows : own) n += rows.is_all() ? n_rows : rows.size() * unit;
+    return n;
+  }
+  RowSet subset(size_t first, size_t n) const { return {own.empty() ? own : own.subspan(first, n), unit}; }
+};
+
+// x[i] = 0 for every i that is not wanted; a row of `kept` stands for `unit` entries.
+void keep_only(const Rows& kept, std::span<float> x, size_t unit = 1);
 
 }  // namespace hunch

@@ -13,9 +13,10 @@ class Stop {
   Stop(const Stop&) = delete;
   Stop& operator=(const Stop&) = delete;
 
-  void request() noexcept { requested_.store(true, std::memory_order_relaxed); }
-  // For the next call.
-  void clear() noexcept { requested_.store(false, std::memory_order_relaxed); }
+  // Whether that had been asked for already.
+  bool request() noexcept { return requested_.exchange(true); }
+  // For the next call. Whether it had been asked for.
+  bool clear() noexcept { return requested_.exchange(false); }
   bool requested() const noexcept {
     return requested_.load(std::memory_order_relaxed) || (parent_ && parent_->requested());
   }

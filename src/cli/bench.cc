@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
 #include "cli/parse.h"
@@ -43,7 +44,7 @@ Json json_of(const BenchRow& row, const MachineSpeed& machine) {
   return json;
 }
 
-Json json_of(const BatchCosts::Measured& m) {
+Json json_of(const CostTable::Measured& m) {
   return {{"product", name_of(m.product)},
           {"dtype", name_of(m.dtype)},
           {"n_rows", m.rows},
@@ -65,12 +66,12 @@ std::string paths_text(const BatchBenchRow& row) {
 }
 
 // Where reading the union, or each sequence's own rows, stops being faster than reading all.
-void note_break_evens(const BatchCosts& costs) {
+void note_break_evens(const CostTable& costs) {
   const auto measured = costs.measured();
   if (measured.empty()) return;
   std::vector<std::vector<std::string>> cells = {
       {"break-even", "sequences", "union", "own rows", "all rows, us", "measured in, ms"}};
-  for (const BatchCosts::Measured& m : measured)
+  for (const CostTable::Measured& m : measured)
     cells.push_back({fmt::format("{} {} x {} {}", name_of(m.product), m.rows, m.cols, name_of(m.dtype)),
                      std::to_string(m.n_tokens), fmt::format("{:.0f} %", 100 * m.costs.union_break_even(m.rows)),
                      fmt::format("{:.1f} %", 100 * m.costs.own_break_even(m.rows, m.n_tokens)),
@@ -84,6 +85,7 @@ void note_break_evens(const BatchCosts& costs) {
 int bench_machine(const BenchFlags& flags) {
   if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
   Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+  compute.stop = &interrupt_stop();
   const MachineSpeed speed = measure_machine(compute);
   cache_machine_speed(speed);
   if (flags.model.json) {
@@ -162,7 +164,7 @@ int bench(const BenchFlags& flags) {
     }
     if (!batched.empty()) {
       json["break_even"] = Json::array();
-      for (const BatchCosts::Measured& m : engine.model->batch_costs().measured())
+      for (const CostTable::Measured& m : engine.model->layouts().costs().measured())
         json["break_even"].push_back(json_of(m));
     }
     for (size_t i = 0; i < drafted.size(); ++i) {
@@ -191,7 +193,7 @@ int bench(const BenchFlags& flags) {
                         {how.empty() ? "" : fmt::format("{:.0f} %", 100 * batched[at - first].union_share), how});
   }
   print(table(cells, batched.empty() ? std::vector<size_t>() : std::vector<size_t>{cells[0].size() - 1}));
-  if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->batch_costs());
+  if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->layouts().costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
     note(fmt::format(
         "{}: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted, {:.2f} times as fast as plain",

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/home_folder.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/conversation.h"
 #include "cli/drafting_flags.h"
@@ -136,14 +137,15 @@ class Chat {
       speed_.prompt_seconds += a.generated.prompt_seconds;
       speed_.n_decoded += a.generated.n_decoded;
       speed_.seconds += a.generated.seconds;
-      speed_.prompt_stats.add(a.generated.prompt_stats);
-      speed_.stats.add(a.generated.stats);
+      speed_.prompt_stats += a.generated.prompt_stats;
+      speed_.stats += a.generated.stats;
       if (a.n_forgotten)
         note(fmt::format("(the context is full: the oldest {} forgotten)",
                          a.n_forgotten == 1 ? "turn was" : fmt::format("{} turns were", a.n_forgotten)));
       switch (a.generated.stop_reason) {
         case StopReason::kInterrupted:
           note("(stopped)");
+          take_interrupt();
           interrupted_ = !editor_.interactive();  // a person goes on talking; a script's Ctrl-C ends the program
           break;
         case StopReason::kLength: note("(cut at the length of --tokens)"); break;

@@ -8,7 +8,7 @@
 
 #include "cli/chat_text.h"
 #include "cli/session_io.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch::cli {
 

@@ -37,6 +37,7 @@ int convert(const ConvertFlags& flags) {
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
   Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+  compute.stop = &interrupt_stop();
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);

@@ -33,7 +33,7 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
   {
     ProgressBar bar(!flags.model.quiet);
     ContextOptions context = context_options(flags.context);
-    context.predict_every_token = true;
+    context.decodes_all = true;
     result = perplexity(engine, context, ids, options, bar.progress());
   }
   const std::vector<double> density = density_per_layer(result.stats);
@@ -137,7 +137,7 @@ int eval_task(const EvalFlags& flags) {
   const Engine engine = open_engine(flags.model);
   engine.need_tokenizer();
   ContextOptions context = context_options(flags.context);
-  context.predict_every_token = true;
+  context.decodes_all = true;
   print_first_line(engine, flags.model, flags.context, resolve_context(engine.config(), context.n_ctx), 0);
   TaskResult result;
   {

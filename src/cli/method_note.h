@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch::cli {
 

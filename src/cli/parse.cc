@@ -102,20 +102,20 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
     mode.context.oracle_density = mode.context.oracle_head_density = 1;
     mode.context.density = 0;
     if (word == "dense") {
-      mode.context.mode = Mode::kDense;
+      mode.context.mode = "dense";
     } else if (word == "exact") {
-      mode.context.mode = Mode::kExact;
+      mode.context.mode = "exact";
     } else if (word == "sparse" || word.starts_with("sparse:")) {
-      mode.context.mode = Mode::kSparse;
+      mode.context.mode = "sparse";
       mode.context.density = base.density;
       if (word.size() > 6) mode.context.density = parse_real(word.substr(7), "--compare sparse:DENSITY");
       if (word.size() > 6 && !(mode.context.density > 0 && mode.context.density <= 1))
         fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
     } else if (word == "lossless") {
-      mode.context.mode = Mode::kExact;
+      mode.context.mode = "exact";
       mode.lossless = true;
     } else if (word.starts_with("oracle:")) {
-      mode.context.mode = Mode::kExact;
+      mode.context.mode = "exact";
       const std::string_view densities = word.substr(7);
       const size_t colon = densities.find(':');
       const double neurons = parse_real(densities.substr(0, colon), "--compare oracle:DENSITY");

@@ -54,15 +54,15 @@ TEST(Parse, ModesCarryTheBaseContext) {
   base.kv_dtype = DType::kF16;
   const auto modes = parse_modes("dense,exact,oracle:0.2", base);
   ASSERT_EQ(modes.size(), 3u);
-  EXPECT_EQ(modes[0].context.mode, Mode::kDense);
-  EXPECT_EQ(modes[1].context.mode, Mode::kExact);
+  EXPECT_EQ(modes[0].context.mode, "dense");
+  EXPECT_EQ(modes[1].context.mode, "exact");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_density, 0.2);
   EXPECT_DOUBLE_EQ(modes[1].context.oracle_density, 1);
   for (const auto& mode : modes) EXPECT_EQ(mode.context.kv_dtype, DType::kF16);
   EXPECT_EQ(modes[2].name, "oracle:0.2");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_head_density, 0.2);
   EXPECT_DOUBLE_EQ(parse_modes("oracle:0.2:1", base)[0].context.oracle_head_density, 1);
-  EXPECT_EQ(parse_modes("sparse", base)[0].context.mode, Mode::kSparse);
+  EXPECT_EQ(parse_modes("sparse", base)[0].context.mode, "sparse");
   EXPECT_EQ(parse_modes("sparse", base)[0].context.density, 0);
   EXPECT_DOUBLE_EQ(parse_modes("sparse:0.25", base)[0].context.density, 0.25);
   for (const char* bad : {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0",

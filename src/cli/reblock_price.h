@@ -3,7 +3,7 @@
 #include <span>
 
 #include "cli/flags.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch::cli {
 

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
@@ -30,14 +31,14 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
 
 Engine open_engine(const ModelFlags& flags) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar});
+  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar, nullptr, &interrupt_stop()});
 }
 
 ContextOptions context_options(const ContextFlags& flags) {
   ContextOptions options;
   options.n_ctx = flags.n_ctx;
   options.kv_dtype = flags.kv == "f16" ? DType::kF16 : DType::kF32;
-  options.mode = flags.mode == "dense" ? Mode::kDense : flags.mode == "sparse" ? Mode::kSparse : Mode::kExact;
+  options.mode = flags.mode;
   options.density = flags.density;
   options.oracle_density = flags.oracle_density;
   options.oracle_head_density = flags.oracle_head_density != 0 ? flags.oracle_head_density : flags.oracle_density;
@@ -81,7 +82,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
-        name_of(engine.model->weights().layers[0].mlp.down.W.dtype)));
+        name_of(engine.model->weights().layers[0].mlp.down->rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
@@ -109,7 +110,7 @@ MachineSpeed machine_speed(Compute& compute, bool quiet) {
 double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }
 double Speed::tokens_per_s() const { return seconds > 0 ? double(n_decoded) / seconds : 0; }
 double Speed::gb_per_s() const {
-  const ForwardStats& s = main_stats();
+  const StepStats& s = main_stats();
   const double time = stats.n_tokens ? seconds : prompt_seconds;
   const uint64_t drafts = stats.n_tokens ? draft_bytes : 0;
   return time > 0 ? double(s.weight_bytes + s.kv_bytes + drafts) / time / 1e9 : 0;
@@ -132,7 +133,7 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
   note(line);
 }
 
-std::vector<double> density_per_layer(const ForwardStats& stats) {
+std::vector<double> density_per_layer(const StepStats& stats) {
   std::vector<double> out;
   for (size_t l = 0; l < stats.all_neurons.size(); ++l)
     out.push_back(stats.all_neurons[l] ? double(stats.active_neurons[l]) / double(stats.all_neurons[l]) : 1.0);

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/flags.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "measure/machine.h"
 #include "model/open_model.h"
 
@@ -47,13 +47,13 @@ MachineSpeed machine_speed(Compute& compute, bool quiet);
 struct Speed {
   size_t n_prompt = 0, n_generated = 0, n_decoded = 0;
   double prompt_seconds = 0, seconds = 0;
-  ForwardStats prompt_stats, stats;
+  StepStats prompt_stats, stats;
   uint64_t draft_bytes = 0;  // read for drafts, which `stats` leaves out
 
   double prompt_tokens_per_s() const;
   double tokens_per_s() const;  // decoded tokens; the first comes with the prompt
   double gb_per_s() const;      // of decoding; of the prompt where nothing was decoded
-  const ForwardStats& main_stats() const { return stats.n_tokens ? stats : prompt_stats; }
+  const StepStats& main_stats() const { return stats.n_tokens ? stats : prompt_stats; }
 };
 Speed speed_of(const Generated& generated);
 
@@ -61,7 +61,7 @@ Speed speed_of(const Generated& generated);
 void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags);
 
 // Share of the neurons that were computed, per layer; empty where nothing was counted.
-std::vector<double> density_per_layer(const ForwardStats& stats);
+std::vector<double> density_per_layer(const StepStats& stats);
 double mean_of(const std::vector<double>& values);
 // "MLP density met 9.1 % (by layer 12 9 8 7)", or "" at full density.
 std::string describe_density(const std::vector<double>& per_layer);

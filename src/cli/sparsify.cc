@@ -29,12 +29,12 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
   options.max_tokens = flags.max_tokens;
   options.method = flags.method;
   options.predictor = flags.predictor;
-  options.input = flags.look_ahead == "attention" ? PredictorInput::kAttention : PredictorInput::kMlp;
+  options.input = flags.look_ahead == "attention" ? Look::kAttention : Look::kHere;
   options.heads = flags.heads == "off"     ? HeadMode::kOff
                   : flags.heads == "write" ? HeadMode::kWrite
                   : flags.heads == "lazy"  ? HeadMode::kLazy
                                            : HeadMode::kAuto;
-  options.head_input = flags.head_look_ahead == "previous" ? HeadInput::kPreviousAttention : HeadInput::kAttention;
+  options.head_input = flags.head_look_ahead == "previous" ? Look::kPreviousAttention : Look::kHere;
   options.screen = flags.screen == "auto";
   options.rank = flags.rank;
   options.n_epochs = flags.n_epochs;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/flags.h"
@@ -124,6 +125,7 @@ int synth(const SynthFlags& flags) {
   SynthReport report;
   if (!flags.out.empty()) {
     Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
+    compute.stop = &interrupt_stop();
     ProgressBar bar(!flags.model.quiet);
     report = write_synth(flags.out, options, compute, bar.progress());
     if (flags.sidecar)

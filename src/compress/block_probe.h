@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/session.h"
-#include "model/smooth_plan.h"
+#include "engine/generate.h"
+#include "model/method.h"
 
 namespace hunch {
 
@@ -31,9 +31,10 @@ class BlockProbe {
   // The same of |act(gate)|, or |act(up)| where there is no gate.
   std::span<const float> gate_magnitudes() const;
 
-  // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted as `plan` says. With
-  // GRIFFIN over the second halves of the windows, each restricted to what its first half chose.
-  double error(const SmoothLayerPlan& plan);
+  // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted as `point` says. With
+  // GRIFFIN over the second halves of the windows, each restricted to what its first half chose. Throws
+  // Error{kInterrupted}.
+  double error(const MethodPoint& point);
 
  private:
   struct Impl;

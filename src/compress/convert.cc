@@ -1,14 +1,12 @@
 #include "compress/convert.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <filesystem>
 
 #include "base/aligned_buffer.h"
 #include "base/codec.h"
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
@@ -76,14 +74,9 @@ class Converter {
     const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
-    std::atomic<bool> stopped = false;
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
       std::vector<float> values(cols);
-      if (stopped) return;  // one thread hears of a Ctrl-C, all of them stop
-      if (take_interrupt()) {
-        stopped = true;
-        throw Error(ErrorKind::kInterrupted, "interrupted");
-      }
+      compute_.throw_if_stopped();
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
           for (size_t c = 0; c < cols; ++c)

@@ -6,7 +6,6 @@
 #include <numeric>
 
 #include "base/codec.h"
-#include "base/interrupt.h"
 #include "kernels/ops.h"
 #include "select/hot_set.h"
 #include "select/linear.h"
@@ -62,7 +61,7 @@ Moments moments_of(Compute& compute, const HeadTrace& trace, size_t n_tokens) {
     }
   }
   for (size_t first = 0; first < n_tokens; first += kBatch) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     read(first, std::min(kBatch, n_tokens - first), X, Y);
     for (size_t r = 0; r < X.rows; ++r) {
       for (size_t i = 0; i < n; ++i) X.row(r)[i] -= float(m.mean_x[i]);
@@ -87,7 +86,7 @@ DensityCurve measure(Compute& compute, const NeuronPredictor& predictor, const H
   std::vector<uint32_t> order(trace.n_groups);
   size_t n_needed = 0;
   for (size_t begin = first; begin < first + n; begin += kBatch) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     const size_t b = std::min(kBatch, first + n - begin);
     Matrix X(b, trace.n_embd), scores(b, trace.n_groups);
     trace.read(begin, X.view());
@@ -126,11 +125,11 @@ DensityCurve measure(Compute& compute, const NeuronPredictor& predictor, const H
 HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, bool lazy_keys) {
   Compute& compute = *engine.compute;
   const ModelConfig& c = engine.config();
-  const LayerWeights& w = engine.model->weights().layers[trace.layer];
+  const Attention& w = engine.model->weights().layers[trace.layer].attention;
   HeadFit fit;
   const size_t kv_row = c.n_kv_head * c.d_head * sizeof(float);
-  fit.selected_bytes = double(w.q.W.bytes() + w.o.W.bytes() + 2 * kTypicalContext * kv_row);
-  (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k.W.bytes() + w.v.W.bytes());
+  fit.selected_bytes = double(w.q->bytes() + w.o->bytes() + 2 * kTypicalContext * kv_row);
+  (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k->bytes() + w.v->bytes());
   if (trace.input.empty() || trace.n_groups < 2) return fit;
   const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
     DensityCurve curve = measure(compute, *predictor, trace, n_train, trace.n_tokens - n_train);

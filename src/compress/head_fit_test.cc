@@ -45,7 +45,7 @@ class HeadFitTest : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete engine_; }
 
-  std::vector<HeadTrace> trace(HeadInput input) {
+  std::vector<HeadTrace> trace(Look input) {
     HeadRecorder recorder(*engine_, input, 0, 3, ids_.size());
     trace_mlps(*engine_, ids_, {.first_layer = 0, .n_layers = 1}, {}, &recorder);
     return recorder.take();
@@ -78,7 +78,7 @@ TEST(GroupNorms, AreTheNormsOfWhatEachGroupAdds) {
 }
 
 TEST_F(HeadFitTest, SharesSumToOneAndInputsAreThoseOfTheLayerThatIsNamed) {
-  const std::vector<HeadTrace> same = trace(HeadInput::kAttention), before = trace(HeadInput::kPreviousAttention);
+  const std::vector<HeadTrace> same = trace(Look::kHere), before = trace(Look::kPreviousAttention);
   EXPECT_TRUE(before[0].input.empty());
   EXPECT_FALSE(same[0].input.empty());
   for (size_t l = 1; l < 3; ++l)
@@ -97,10 +97,10 @@ TEST_F(HeadFitTest, SharesSumToOneAndInputsAreThoseOfTheLayerThatIsNamed) {
 
 // Planted are 42 % of the heads; a tenth more are enough to find nine in ten of those that matter.
 TEST_F(HeadFitTest, FindsThePlantedHeads) {
-  for (const HeadInput input : {HeadInput::kAttention, HeadInput::kPreviousAttention})
+  for (const Look input : {Look::kHere, Look::kPreviousAttention})
     for (const HeadTrace& t : trace(input)) {
       const HeadFit fit = fit_heads(*engine_, t, 1800);
-      if (input == HeadInput::kPreviousAttention && t.layer == 0) {
+      if (input == Look::kPreviousAttention && t.layer == 0) {
         EXPECT_TRUE(fit.candidates.empty());
         continue;
       }
@@ -126,9 +126,9 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
   options.predictor = "hot";
   options.screen = false;
   options.max_ppl_increase = 0.05;
-  for (const HeadInput input : {HeadInput::kAttention, HeadInput::kPreviousAttention}) {
+  for (const Look input : {Look::kHere, Look::kPreviousAttention}) {
     options.head_input = input;
-    options.heads = input == HeadInput::kAttention ? HeadMode::kAuto : HeadMode::kLazy;
+    options.heads = input == Look::kHere ? HeadMode::kAuto : HeadMode::kLazy;
     const SparsifyReport report = sparsify(*engine_, std::span(ids_).first(1500), options);
     EXPECT_TRUE(report.met);
     EXPECT_LT(report.rows[2].density_heads, 0.85);
@@ -138,7 +138,7 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
     const Sidecar again = open_sidecar(path);
     fs::remove(path);
     check_sidecar(again, engine_->model->file(), engine_->config());
-    const SparsePlan want = report.sidecar.plan(), plan = again.plan();
+    const Plan want = report.sidecar.plan(engine_->config()), plan = again.plan(engine_->config());
     EXPECT_EQ(plan.lazy_keys, want.lazy_keys);
     if (options.heads == HeadMode::kLazy) {
       EXPECT_TRUE(plan.lazy_keys);
@@ -148,11 +148,16 @@ TEST_F(HeadFitTest, SparsifyLeavesHeadsOutAndItsSidecarComesBack) {
     }
     size_t n_layers = 0;
     for (size_t l = 0; l < 3; ++l) {
-      ASSERT_EQ(bool(plan.layers[l].heads.groups), bool(want.layers[l].heads.groups));
-      if (!plan.layers[l].heads.groups) continue;
+      const PlanEntry &heads = plan.at(l, Point::kHeads), &wanted = want.at(l, Point::kHeads);
+      ASSERT_EQ(bool(heads.selector), bool(wanted.selector));
+      if (!heads.selector) continue;
       ++n_layers;
-      EXPECT_EQ(plan.layers[l].heads.input, input);
-      EXPECT_EQ(plan.layers[l].heads.threshold, want.layers[l].heads.threshold);
+      EXPECT_EQ(heads.look, input);
+      const auto threshold = [&](const Sidecar& sidecar) {
+        const SidecarHeads& h = sidecar.layers[l].heads;
+        return h.curve[h.point].threshold;
+      };
+      EXPECT_EQ(threshold(again), threshold(report.sidecar));
     }
     EXPECT_GT(n_layers, 0u);
   }

@@ -35,7 +35,7 @@ void HeadTrace::read(size_t first, MatView<float> out) const {
 
 size_t head_trace_bytes_per_token(const ModelConfig& c) { return c.n_embd * sizeof(f16) + c.n_kv_head * sizeof(float); }
 
-HeadRecorder::HeadRecorder(const Engine& engine, HeadInput input, size_t first_layer, size_t n_layers, size_t n_tokens)
+HeadRecorder::HeadRecorder(const Engine& engine, Look input, size_t first_layer, size_t n_layers, size_t n_tokens)
     : compute_(*engine.compute), input_(input), first_layer_(first_layer), traces_(n_layers) {
   const ModelConfig& c = engine.config();
   for (size_t i = 0; i < n_layers; ++i) {
@@ -45,7 +45,7 @@ HeadRecorder::HeadRecorder(const Engine& engine, HeadInput input, size_t first_l
     t.n_groups = c.n_kv_head;
     t.input.reserve(n_tokens * c.n_embd);
     t.share.reserve(n_tokens * c.n_kv_head);
-    norms_.emplace_back(compute_, engine.model->weights().layers[t.layer].o.W, t.n_groups);
+    norms_.emplace_back(compute_, engine.model->weights().layers[t.layer].attention.o->rows(), t.n_groups);
   }
 }
 
@@ -54,7 +54,7 @@ HeadTrace* HeadRecorder::trace_of(size_t layer) {
 }
 
 void HeadRecorder::on_attention_input(size_t layer, MatView<const float> x) {
-  HeadTrace* t = trace_of(input_ == HeadInput::kAttention ? layer : layer + 1);
+  HeadTrace* t = trace_of(input_ == Look::kHere ? layer : layer + 1);
   if (!t) return;
   const size_t first = t->input.size();
   t->input.resize(first + x.rows * x.cols);

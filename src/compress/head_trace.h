@@ -4,8 +4,8 @@
 
 #include "base/half.h"
 #include "compress/linear_algebra.h"
-#include "engine/session.h"
-#include "model/sparse_plan.h"
+#include "engine/generate.h"
+#include "model/plan.h"
 
 namespace hunch {
 
@@ -37,9 +37,9 @@ size_t head_trace_bytes_per_token(const ModelConfig& config);
 
 // Watches a dense pass. Layers [first_layer, first_layer + n_layers); layer 0 has no input with kPreviousAttention,
 // and its trace stays empty. Throws Error{kFormat} out of the pass where a head's output is not finite.
-class HeadRecorder : public ForwardObserver {
+class HeadRecorder : public Observer {
  public:
-  HeadRecorder(const Engine& engine, HeadInput input, size_t first_layer, size_t n_layers, size_t n_tokens);
+  HeadRecorder(const Engine& engine, Look input, size_t first_layer, size_t n_layers, size_t n_tokens);
   void on_attention_input(size_t layer, MatView<const float> x) override;
   void on_heads(size_t layer, MatView<const float> attn_out) override;
   std::vector<HeadTrace> take() { return std::move(traces_); }
@@ -48,7 +48,7 @@ class HeadRecorder : public ForwardObserver {
   HeadTrace* trace_of(size_t layer);
 
   Compute& compute_;
-  HeadInput input_;
+  Look input_;
   size_t first_layer_;
   std::vector<HeadTrace> traces_;
   std::vector<GroupNorms> norms_;

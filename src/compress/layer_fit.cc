@@ -17,8 +17,6 @@ std::vector<size_t> ranks_for(size_t n_embd, size_t asked) {
   return {64, 128, 256};
 }
 
-double bytes_of(const WeightView& W) { return W ? double(W.bytes()) : 0.0; }
-
 }  // namespace
 
 double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& point) const {
@@ -29,17 +27,17 @@ double LayerFit::bytes(const PredictorCandidate& candidate, const CurvePoint& po
 LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options,
                    const Progress& progress) {
   Compute& compute = *engine.compute;
-  const MlpWeights& mlp = engine.model->weights().layers[trace.layer].mlp;
-  const Linear& first = mlp.gate.W ? mlp.gate : mlp.up;
+  const Mlp& mlp = engine.model->weights().layers[trace.layer].mlp;
+  const Linear& first = mlp.gate ? *mlp.gate : *mlp.up;
   const std::string where = fmt::format("layer {}", trace.layer);
   const auto tell = [&](std::string_view, uint64_t done, uint64_t total) {
     if (progress) progress(where, done, total);
   };
   LayerFit fit;
   fit.layer = trace.layer;
-  fit.skips_second = bool(mlp.W_down_t);
-  fit.first_bytes = bytes_of(first.W);
-  fit.second_bytes = (mlp.gate.W ? bytes_of(mlp.up.W) : 0) + bytes_of(mlp.W_down_t ? mlp.W_down_t : mlp.down.W);
+  fit.skips_second = mlp.down->reads_less_by_input(1);
+  fit.first_bytes = double(first.bytes());
+  fit.second_bytes = double((mlp.gate ? mlp.up->bytes() : 0) + mlp.down->bytes());
   const NeuronStatistics statistics = neuron_statistics(trace, n_train);
   fit.active = statistics.density;
   if (statistics.density == 0) {
@@ -56,7 +54,7 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
   if (!wanted("lowrank") && !wanted("lowrank_relu") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
-  const LowRankBasis basis = fit_basis(compute, first, neuron_norms(mlp), trace, n_train, ranks.back());
+  const LowRankBasis basis = fit_basis(compute, first, neuron_norms(*mlp.down), trace, n_train, ranks.back());
   const auto add_low_rank = [&](const char* kind, LowRankFit low_rank, bool relu = false) {
     add_value(statistics, low_rank.bias);
     for (DType dtype : {DType::kQ8_0, DType::kQ4_0})

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -41,7 +40,7 @@ namespace {
 bool try_cholesky(Compute& compute, const Matrix& A, float shift, Matrix& L) {
   const size_t n = A.rows;
   for (size_t j = 0; j < n; ++j) {
-    if (j % 64 == 0) throw_if_interrupted();
+    if (j % 64 == 0) compute.throw_if_stopped();
     const std::span<const float> row_j = L.row(j).first(j);
     const float pivot = A.values[j * n + j] + shift - dot(row_j, row_j);
     if (!(pivot > shift * 1e-3f)) return false;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <random>
 
-#include "base/interrupt.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -42,7 +41,7 @@ Moments moments_of(Compute& compute, const MlpTrace& trace, size_t n_tokens) {
   m.C = Matrix(trace.n_embd, trace.n_embd);
   if (ahead) m.K = m.C;
   for (size_t first = 0; first < n_tokens; first += kBatch) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     const size_t n = std::min(kBatch, n_tokens - first);
     const Matrix X = centred(trace, trace.input, m.mean_x, first, n);
     add(multiply_nn(compute, transpose(compute, X.view()).view(), X.weights()).values, m.C.values);
@@ -79,18 +78,18 @@ void weigh(Matrix& Z, std::span<const float> norms, int power) {
 std::vector<float> variance_of(Compute& compute, const Linear& first, const MlpTrace& trace,
                                const std::vector<double>& mean, size_t n_tokens) {
   const size_t n = std::min<size_t>(n_tokens, 2048), step = n_tokens / n;
-  std::vector<double> sum(first.W.rows), squares(first.W.rows);
+  std::vector<double> sum(first.n_out), squares(first.n_out);
   for (size_t t0 = 0; t0 < n; t0 += 256) {
     const size_t b = std::min<size_t>(256, n - t0);
     Matrix X(b, trace.n_embd);
     for (size_t r = 0; r < b; ++r) trace.read(trace.mlp_in(), (t0 + r) * step, X.view().row_range(r, 1));
     for (size_t r = 0; r < b; ++r)
       for (size_t i = 0; i < trace.n_embd; ++i) X.row(r)[i] -= float(mean[i]);
-    const Matrix Z = multiply_nt(compute, X.view(), first.W);
+    const Matrix Z = multiply_nt(compute, X.view(), first.rows());
     for (size_t r = 0; r < b; ++r)
       for (size_t k = 0; k < Z.cols; ++k) sum[k] += Z.row(r)[k], squares[k] += double(Z.row(r)[k]) * Z.row(r)[k];
   }
-  std::vector<float> variance(first.W.rows);
+  std::vector<float> variance(first.n_out);
   for (size_t k = 0; k < variance.size(); ++k)
     variance[k] = float(std::max(squares[k] / double(n) - sum[k] / double(n) * sum[k] / double(n), 1e-12));
   return variance;
@@ -110,13 +109,13 @@ LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const fl
   for (float& v : V.values) v = normal(rng);
   orthonormalise(V.view());
   for (int iteration = 0; iteration < 4; ++iteration) {
-    throw_if_interrupted();
-    Matrix Z = to_neurons(compute, first.W, m, L, V);
+    compute.throw_if_stopped();
+    Matrix Z = to_neurons(compute, first.rows(), m, L, V);
     weigh(Z, norms, 2);
-    V = from_neurons(compute, first.W, m, L, Z);
+    V = from_neurons(compute, first.rows(), m, L, Z);
     orthonormalise(V.view());
   }
-  Matrix Z = to_neurons(compute, first.W, m, L, V);
+  Matrix Z = to_neurons(compute, first.rows(), m, L, V);
   weigh(Z, norms, 1);
   const Matrix rotation = eigenvectors(multiply_nt(compute, Z.view(), Z.weights()));
   V = multiply_nn(compute, rotation.view(), V.weights());
@@ -124,17 +123,17 @@ LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const fl
   Matrix leading(std::min(rank, n_directions), n);
   std::copy_n(V.values.begin(), leading.values.size(), leading.values.begin());
   LowRankBasis basis;
-  basis.out = transpose(compute, to_neurons(compute, first.W, m, L, leading).view());
+  basis.out = transpose(compute, to_neurons(compute, first.rows(), m, L, leading).view());
   solve_lower_transposed(compute, L, leading.view());
   basis.in = std::move(leading);
   Matrix mean(2, n);
   for (size_t i = 0; i < n; ++i) mean.row(0)[i] = float(m.mean_mlp[i]), mean.row(1)[i] = float(m.mean_x[i]);
-  const Matrix z_mean = multiply_nt(compute, mean.view(), first.W),
+  const Matrix z_mean = multiply_nt(compute, mean.view(), first.rows()),
                h_mean = multiply_nt(compute, mean.view(), basis.in.weights());
   basis.hidden_mean.assign(h_mean.row(1).begin(), h_mean.row(1).end());
   basis.bias.resize(trace.n_ff);
   for (size_t k = 0; k < trace.n_ff; ++k)
-    basis.bias[k] = z_mean.row(0)[k] + (first.bias.empty() ? 0.0f : first.bias[k]);
+    basis.bias[k] = z_mean.row(0)[k] + (first.bias().empty() ? 0.0f : first.bias()[k]);
   basis.variance = variance_of(compute, first, trace, m.mean_mlp, n_tokens);
   return basis;
 }

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "engine/oracle.h"
 #include "kernels/ops.h"
@@ -16,9 +15,9 @@ namespace {
 constexpr int kStepsPerOctave = 8;
 
 // Watches a dense pass and appends what it sees.
-class Recorder : public ForwardObserver {
+class Recorder : public Observer {
  public:
-  Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens, ForwardObserver* also)
+  Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens, Observer* also)
       : compute_(*engine.compute), options_(options), also_(also) {
     const ModelConfig& c = engine.config();
     traces_.resize(options.n_layers);
@@ -28,26 +27,27 @@ class Recorder : public ForwardObserver {
       t.n_embd = c.n_embd;
       t.n_ff = c.n_ff;
       t.input.reserve(n_tokens * c.n_embd);
-      if (options.input == PredictorInput::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
+      if (options.input == Look::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
       t.code.reserve(n_tokens * c.n_ff);
-      norms_.push_back(neuron_norms(engine.model->weights().layers[t.layer].mlp));
+      norms_.push_back(neuron_norms(*engine.model->weights().layers[t.layer].mlp.down));
     }
   }
 
   void on_attention_input(size_t layer, MatView<const float> x) override {
     if (also_) also_->on_attention_input(layer, x);
     MlpTrace* t = trace_of(layer);
-    if (t && options_.input == PredictorInput::kAttention) append(x, t->input);
+    if (t && options_.input == Look::kAttention) append(x, t->input);
   }
 
   void on_heads(size_t layer, MatView<const float> attn_out) override {
     if (also_) also_->on_heads(layer, attn_out);
   }
 
-  void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override {
-    MlpTrace* t = trace_of(layer);
+  void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override {
+    const size_t layer = place.layer;
+    MlpTrace* t = place.is_dense() ? trace_of(layer) : nullptr;
     if (!t) return;
-    append(mlp_in, options_.input == PredictorInput::kMlp ? t->input : t->mlp_input);
+    append(mlp_in, options_.input == Look::kHere ? t->input : t->mlp_input);
     const std::vector<float>& norm = norms_[layer - options_.first_layer];
     if (t->n_tokens == 0) set_scale(*t, ff_act, norm);
     const size_t first = t->n_tokens;
@@ -97,7 +97,7 @@ class Recorder : public ForwardObserver {
 
   Compute& compute_;
   MlpTraceOptions options_;
-  ForwardObserver* also_;
+  Observer* also_;
   std::vector<MlpTrace> traces_;
   std::vector<std::vector<float>> norms_;
 };
@@ -118,25 +118,25 @@ float squared_contribution(uint8_t code) {
   return table[code];
 }
 
-size_t trace_bytes_per_token(const ModelConfig& c, PredictorInput input) {
-  return c.n_ff + c.n_embd * sizeof(f16) * (input == PredictorInput::kAttention ? 2 : 1);
+size_t trace_bytes_per_token(const ModelConfig& c, Look input) {
+  return c.n_ff + c.n_embd * sizeof(f16) * (input == Look::kAttention ? 2 : 1);
 }
 
 std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
-                                 const Progress& progress, ForwardObserver* also) {
+                                 const Progress& progress, Observer* also) {
   const uint64_t needed = trace_bytes_per_token(engine.config(), options.input) * ids.size() * options.n_layers;
   if (const uint64_t available = available_memory_bytes(); available && needed > available)
     fail(ErrorKind::kMemory,
          "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),
          options.n_layers, needed >> 20, available >> 20);
   ContextOptions context_options;
-  context_options.mode = Mode::kDense;
+  context_options.mode = "dense";
   context_options.n_ctx = std::min({options.n_window, engine.config().n_ctx_train, Context::kBatchTokens});
   Context context(engine, context_options);
   Recorder recorder(engine, options, ids.size(), also);
-  context.forward().observer = &recorder;
+  context.set_observer(&recorder);
   for (size_t begin = 0; begin < ids.size(); begin += context.n_ctx()) {
-    throw_if_interrupted();
+    engine.compute->throw_if_stopped();
     const size_t n = std::min(context.n_ctx(), ids.size() - begin);
     context.truncate(0);
     context.append(ids.subspan(begin, n));

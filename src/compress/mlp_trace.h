@@ -5,8 +5,8 @@
 
 #include "base/half.h"
 #include "base/progress.h"
-#include "engine/session.h"
-#include "model/sparse_plan.h"
+#include "engine/generate.h"
+#include "model/plan.h"
 
 namespace hunch {
 
@@ -30,17 +30,17 @@ float squared_contribution(uint8_t code);
 
 struct MlpTraceOptions {
   size_t first_layer = 0, n_layers = 0;
-  PredictorInput input = PredictorInput::kMlp;
+  Look input = Look::kHere;
   size_t n_window = 512;  // tokens that see each other; at most the model's context
 };
 
 // Bytes that one layer's trace takes per token.
-size_t trace_bytes_per_token(const ModelConfig& config, PredictorInput input);
+size_t trace_bytes_per_token(const ModelConfig& config, Look input);
 
 // Runs the text densely in windows and watches the layers. Throws Error{kFormat} naming layer and token where
 // an activation is not finite, Error{kInterrupted} on Ctrl-C, Error{kMemory} before taking more than there is.
 // `also` watches the same passes.
 std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
-                                 const Progress& progress = {}, ForwardObserver* also = nullptr);
+                                 const Progress& progress = {}, Observer* also = nullptr);
 
 }  // namespace hunch

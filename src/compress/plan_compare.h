@@ -8,18 +8,17 @@
 
 namespace hunch {
 
-// Rows of compare_modes: dense, exact where asked for, then each plan in sparse mode. Windows of at most 512 tokens,
+// Rows of compare_modes: dense, exact where asked for, then each plan. Windows of at most 512 tokens,
 // each begun anew or, with `half_strides`, overlapping by half; n_decode tokens are decoded to measure speed, 0: none.
-inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<const SparsePlan> plans,
+inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<const Plan> plans,
                                              std::span<const int32_t> ids, size_t n_decode, bool exact,
                                              bool half_strides = false) {
   std::vector<CompareMode> modes(1, {"dense", {}});
-  modes[0].context.mode = Mode::kDense;
+  modes[0].context.mode = "dense";
   if (exact) modes.push_back({"exact", {}});
-  for (const SparsePlan& plan : plans) {
+  for (const Plan& plan : plans) {
     CompareMode mode{plans.size() == 1 ? "sparse" : fmt::format("sparse {}", modes.size()), {}};
-    mode.context.mode = Mode::kSparse;
-    mode.context.plan = &plan;
+    mode.context.plan = std::make_shared<const Plan>(plan);
     modes.push_back(mode);
   }
   CompareOptions options;

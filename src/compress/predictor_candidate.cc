@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "base/codec.h"
-#include "base/interrupt.h"
 #include "select/hot_set.h"
 
 namespace hunch {
@@ -100,7 +99,7 @@ DensityCurve measure_curve(Compute& compute, const NeuronPredictor& predictor, c
   std::vector<Histogram> histograms(compute.threads.n_threads());
   Matrix X, scores;
   for (size_t begin = first; begin < first + n; begin += kBatch) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     const size_t b = std::min(kBatch, first + n - begin);
     X = Matrix(b, trace.n_embd);
     scores = Matrix(b, trace.n_ff);

@@ -10,6 +10,7 @@
 #include "compress/predictor_candidate.h"
 #include "compress/predictor_trainer.h"
 #include "compress/sign_fit.h"
+#include "linear/layouts.h"
 #include "select/threshold.h"
 
 namespace hunch {
@@ -19,8 +20,8 @@ constexpr size_t kEmbd = 64, kFf = 96, kTokens = 3000, kTrue = 6;
 
 // An MLP whose W_up has rank kTrue, on correlated inputs with a mean. With `ahead`, the predictor sees the inputs
 // through a noisy mixing, as from before attention.
-struct Layer {
-  explicit Layer(bool ahead = false, uint32_t seed = 1) : W(kFf, kEmbd) {
+struct KnownLayer {
+  explicit KnownLayer(bool ahead = false, uint32_t seed = 1) : W(kFf, kEmbd) {
     std::mt19937 rng(seed);
     std::normal_distribution<float> normal;
     Matrix a(kFf, kTrue), b(kTrue, kEmbd), mix(kEmbd, kEmbd), unmix(kEmbd, kEmbd);
@@ -29,8 +30,9 @@ struct Layer {
     Compute compute(1);
     W = multiply_nn(compute, a.view(), b.weights());
     scale(0.1f, W.values);
-    first.W = W.weights();
-    for (size_t k = 0; k < kFf; ++k) first.bias.push_back(normal(rng) - 1);
+    std::vector<float> bias;
+    for (size_t k = 0; k < kFf; ++k) bias.push_back(normal(rng) - 1);
+    owned = std::make_unique<Stored>(LinearId{0, Role::kUp}, W.weights(), WeightView(), bias, layouts);
     norms.assign(kFf, 1.0f);
     for (size_t k = 0; k < kFf; k += 3) norms[k] = 2;
     trace.n_embd = kEmbd, trace.n_ff = kFf, trace.n_tokens = kTokens;
@@ -48,7 +50,7 @@ struct Layer {
     const Matrix Z = multiply_nt(compute, X.view(), W.weights());
     for (size_t t = 0; t < kTokens; ++t)
       for (size_t k = 0; k < kFf; ++k) {
-        const float c = std::max(Z.row(t)[k] + first.bias[k], 0.0f) * norms[k];
+        const float c = std::max(Z.row(t)[k] + bias[k], 0.0f) * norms[k];
         trace.code.push_back(c > 0 ? uint8_t(std::clamp(std::lround(std::log2(c) * 8) + 128L, 1L, 255L)) : 0);
       }
   }
@@ -56,8 +58,11 @@ struct Layer {
     for (float& x : v) x *= s;
   }
 
+  const Linear& first() const { return *owned; }
+
   Matrix W;
-  Linear first;
+  Layouts layouts;
+  std::unique_ptr<Stored> owned;
   std::vector<float> norms;
   MlpTrace trace;
 };
@@ -79,8 +84,8 @@ std::pair<double, double> accuracy(Compute& compute, const NeuronPredictor& pred
 
 TEST(LowRankFit, FindsALowRankLawExactly) {
   Compute compute(2);
-  const Layer layer;
-  const LowRankBasis basis = fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32);
+  const KnownLayer layer;
+  const LowRankBasis basis = fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32);
   const auto full = accuracy(compute, *make_low_rank(truncate(basis, kTrue), DType::kF32, false), layer.trace);
   EXPECT_GT(full.first, 0.995);
   const auto half = accuracy(compute, *make_low_rank(truncate(basis, kTrue / 2), DType::kF32, false), layer.trace);
@@ -90,15 +95,15 @@ TEST(LowRankFit, FindsALowRankLawExactly) {
 
 TEST(LowRankFit, LooksAheadThroughALinearMap) {
   Compute compute(2);
-  const Layer layer(true);
-  const LowRankBasis basis = fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32);
+  const KnownLayer layer(true);
+  const LowRankBasis basis = fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32);
   EXPECT_GT(accuracy(compute, *make_low_rank(truncate(basis, 32), DType::kF32, false), layer.trace).first, 0.97);
 }
 
 TEST(LowRankFit, EightBitsCostLittle) {
   Compute compute(1);
-  const Layer layer;
-  const LowRankFit fit = truncate(fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32), 32);
+  const KnownLayer layer;
+  const LowRankFit fit = truncate(fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32), 32);
   const auto q8 = make_low_rank(fit, DType::kQ8_0, false), q4 = make_low_rank(fit, DType::kQ4_0, false);
   EXPECT_GT(accuracy(compute, *q8, layer.trace).first, 0.97);
   EXPECT_LT(q4->bytes(), q8->bytes());
@@ -106,7 +111,7 @@ TEST(LowRankFit, EightBitsCostLittle) {
 
 TEST(Trainer, LearnsFromNoiseAndFavoursRecall) {
   Compute compute(2);
-  const Layer layer;
+  const KnownLayer layer;
   std::mt19937 rng(3);
   std::normal_distribution<float> normal;
   LowRankFit fit;
@@ -126,8 +131,9 @@ TEST(Trainer, LearnsFromNoiseAndFavoursRecall) {
 
 TEST(Trainer, AHiddenReluBeginsAtTheClosedFormAndLearnsToo) {
   Compute compute(2);
-  const Layer layer;
-  const LowRankFit linear = truncate(fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32), kTrue / 2);
+  const KnownLayer layer;
+  const LowRankBasis basis = fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32);
+  const LowRankFit linear = truncate(basis, kTrue / 2);
   LowRankFit fit = rectified(linear);
   EXPECT_EQ(fit.rank(), 2 * linear.rank());
   const auto before = accuracy(compute, *make_low_rank(fit, DType::kF32, true), layer.trace);
@@ -142,8 +148,8 @@ TEST(Trainer, AHiddenReluBeginsAtTheClosedFormAndLearnsToo) {
 
 TEST(Trainer, NeverReturnsWorseThanItGot) {
   Compute compute(1);
-  const Layer layer;
-  LowRankFit fit = truncate(fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32), kTrue);
+  const KnownLayer layer;
+  LowRankFit fit = truncate(fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32), kTrue);
   const LowRankFit before = fit;
   TrainOptions options;
   options.rate = 50;  // destroys everything at once
@@ -154,9 +160,9 @@ TEST(Trainer, NeverReturnsWorseThanItGot) {
 
 TEST(Curve, SaysWhatItsThresholdsDo) {
   Compute compute(2);
-  const Layer layer;
-  const auto predictor = make_low_rank(truncate(fit_basis(compute, layer.first, layer.norms, layer.trace, kTokens, 32), 3),
-                                       DType::kF32, false);
+  const KnownLayer layer;
+  const LowRankBasis basis = fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32);
+  const auto predictor = make_low_rank(truncate(basis, 3), DType::kF32, false);
   const size_t first = kTokens - 500;
   const DensityCurve curve = measure_curve(compute, *predictor, layer.trace, first, 500);
   ASSERT_GT(curve.size(), 5u);
@@ -185,11 +191,11 @@ TEST(Curve, SaysWhatItsThresholdsDo) {
 // A bit per weight knows less than a rank that suffices, and much more than nothing.
 TEST(SignFit, TellsActiveFromSilent) {
   Compute compute(2);
-  const Layer layer;
+  const KnownLayer layer;
   NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
   std::ranges::fill(s.value, 1.0f), std::ranges::fill(s.frequency, 1.0f);  // scores are log-odds alone
   const auto [right, recall] =
-      accuracy(compute, *make_sign_predictor(compute, layer.first, layer.trace, kTokens, s), layer.trace);
+      accuracy(compute, *make_sign_predictor(compute, layer.first(), layer.trace, kTokens, s), layer.trace);
   double majority = 0;
   for (float f : neuron_statistics(layer.trace, kTokens).frequency) majority += std::max(f, 1 - f) / double(kFf);
   EXPECT_GT(right, majority + 0.15 * (1 - majority));
@@ -197,7 +203,7 @@ TEST(SignFit, TellsActiveFromSilent) {
 }
 
 TEST(HotSet, RanksByMeanSquaredContribution) {
-  const Layer layer;
+  const KnownLayer layer;
   const NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
   EXPECT_GT(s.density, 0.05);
   EXPECT_LT(s.density, 0.6);

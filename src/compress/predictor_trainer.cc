@@ -6,7 +6,6 @@
 #include <random>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -72,7 +71,7 @@ class Trainer {
     for (size_t epoch = 0; epoch < options_.n_epochs; ++epoch) {
       std::ranges::shuffle(order, rng);
       for (size_t b = 0; b < n_batches; ++b, ++step) {
-        throw_if_interrupted();
+        compute_.throw_if_stopped();
         const auto tokens =
             std::span(order).subspan(b * options_.batch, std::min(options_.batch, n_train_ - b * options_.batch));
         const float warm_up = std::min(1.0f, float(step + 1) / 20.0f), decay = 1 - 0.95f * float(step) / float(n_steps);

@@ -5,7 +5,6 @@
 #include <random>
 
 #include "base/codec.h"
-#include "base/interrupt.h"
 #include "compress/linear_algebra.h"
 #include "kernels/ops.h"
 
@@ -19,7 +18,7 @@ constexpr double kSpareMargin = 1.1, kWorthwhile = 0.8;
 constexpr float kRounding = 0.005f;
 
 // What enters the output projection, a row per token.
-class FinalStates : public ForwardObserver {
+class FinalStates : public Observer {
  public:
   explicit FinalStates(size_t n_in) { states.cols = n_in; }
   void on_final(MatView<const float> final) override {
@@ -33,13 +32,13 @@ class FinalStates : public ForwardObserver {
 Matrix final_states(const Engine& engine, std::span<const int32_t> ids, size_t most) {
   ids = ids.first(std::min(ids.size(), most));
   ContextOptions options;
-  options.mode = Mode::kDense;
+  options.mode = "dense";
   options.n_ctx = std::min<size_t>({512, engine.config().n_ctx_train, Context::kBatchTokens});
   Context context(engine, options);
-  FinalStates watch(engine.model->weights().output.W.cols);
-  context.forward().observer = &watch;
+  FinalStates watch(engine.model->weights().output->n_in);
+  context.set_observer(&watch);
   for (size_t begin = 0; begin < ids.size(); begin += context.n_ctx()) {
-    throw_if_interrupted();
+    engine.compute->throw_if_stopped();
     context.truncate(0);
     context.append_all(ids.subspan(begin, std::min(context.n_ctx(), ids.size() - begin)),
                        [](size_t, MatView<const float>) {});
@@ -56,11 +55,12 @@ Matrix principal_directions(Compute& compute, const Matrix& X, size_t rank) {
   for (float& v : V.values) v = normal(rng);
   orthonormalise(V.view());
   for (int i = 0; i < 8; ++i) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     V = multiply_nt(compute, V.view(), C.weights());
     orthonormalise(V.view());
   }
-  const Matrix rotation = eigenvectors(multiply_nt(compute, multiply_nt(compute, V.view(), C.weights()).view(), V.weights()));
+  const Matrix rotation =
+      eigenvectors(multiply_nt(compute, multiply_nt(compute, V.view(), C.weights()).view(), V.weights()));
   V = multiply_nn(compute, rotation.view(), V.weights());
   V.values.resize(rank * V.cols);
   V.rows = rank;
@@ -108,15 +108,16 @@ std::shared_ptr<const VocabScreen> make_screen(const Matrix& directions, const M
 template <typename Each>
 void for_each_exact(Compute& compute, const Linear& output, const Matrix& X, const Each& each) {
   for (size_t begin = 0; begin < X.rows; begin += kBatch) {
-    throw_if_interrupted();
-    const Matrix exact = multiply_nt(compute, X.view().row_range(begin, std::min(kBatch, X.rows - begin)), output.W);
+    compute.throw_if_stopped();
+    const MatView<const float> x = X.view().row_range(begin, std::min(kBatch, X.rows - begin));
+    const Matrix exact = multiply_nt(compute, x, output.rows());
     for (size_t t = 0; t < exact.rows; ++t) each(begin + t, exact.row(t));
   }
 }
 
 // The largest |guess - logit| in deviations.
 float largest_error(Compute& compute, const VocabScreen& screen, const Linear& output, const Matrix& X) {
-  std::vector<float> guess(output.W.rows);
+  std::vector<float> guess(output.n_out);
   float worst = 0;
   for_each_exact(compute, output, X, [&](size_t t, std::span<const float> exact) {
     const VocabScreen::Norms norms = screen.project(compute, X.row(t), {}, guess);
@@ -130,19 +131,19 @@ ScreenFit measure(Compute& compute, std::shared_ptr<const VocabScreen> owned, co
   ScreenFit fit;
   const VocabScreen& screen = *owned;
   Rows shortlist;
-  std::vector<float> guess(output.W.rows), logits(output.W.rows);
+  std::vector<float> guess(output.n_out), logits(output.n_out);
   for_each_exact(compute, output, X, [&](size_t t, std::span<const float> exact) {
-    screen.guess(compute, X.row(t), output.bias, guess, shortlist);
+    screen.guess(compute, X.row(t), output.bias(), guess, shortlist);
     (shortlist.is_all() ? fit.all : fit.shortlist) += shortlist.is_all() ? 1 : double(shortlist.size());
     std::ranges::copy(exact, logits.begin());
-    if (!output.bias.empty()) add(output.bias, logits);
+    if (!output.bias().empty()) add(output.bias(), logits);
     fit.n_same += shortlist.is_all() || std::ranges::binary_search(shortlist.ids(), uint32_t(argmax(logits)));
   });
   fit.n_checked = X.rows;
   const double n = double(X.rows), n_listed = std::max(n - fit.all, 1.0);
   fit.rank = screen.rank();
-  fit.full_bytes = double(output.W.bytes());
-  fit.bytes = double(screen.bytes()) + fit.shortlist / n * double(row_bytes(output.W.dtype, output.W.cols)) +
+  fit.full_bytes = double(output.bytes());
+  fit.bytes = double(screen.bytes()) + fit.shortlist / n * double(row_bytes(output.rows().dtype, output.n_in)) +
               fit.all / n * fit.full_bytes;
   fit.shortlist /= n_listed;
   fit.all /= n;
@@ -155,21 +156,22 @@ ScreenFit measure(Compute& compute, std::shared_ptr<const VocabScreen> owned, co
 ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::span<const int32_t> calibrate,
                      std::span<const int32_t> check, const Progress& progress) {
   Compute& compute = *engine.compute;
-  const Linear& output = engine.model->weights().output;
-  const size_t n_in = output.W.cols, n_vocab = output.W.rows;
+  const Linear& output = *engine.model->weights().output;
+  const WeightView W = output.rows();
+  const size_t n_in = output.n_in, n_vocab = output.n_out;
   const Matrix X = final_states(engine, train, kTrainTokens), Y = final_states(engine, calibrate, kCalibrateTokens),
                Z = final_states(engine, check, kCalibrateTokens);
   ScreenFit best;
-  best.full_bytes = best.bytes = double(output.W.bytes());
+  best.full_bytes = best.bytes = double(output.bytes());
   const size_t most = std::min<size_t>({256, n_in / 2, X.rows});
   if (most < 8 || Y.rows == 0 || Z.rows == 0) return best;
   const Matrix directions = principal_directions(compute, X, most);
-  const Matrix along = transpose(compute, multiply_nt(compute, directions.view(), output.W).view());
+  const Matrix along = transpose(compute, multiply_nt(compute, directions.view(), W).view());
   std::vector<double> squares(n_vocab);
   compute.threads.parallel_for(n_vocab, 64, [&](size_t begin, size_t end, size_t) {
     std::vector<float> row(n_in);
     for (size_t i = begin; i < end; ++i) {
-      codec(output.W.dtype).decode(output.W.row(i), row.data(), n_in);
+      codec(W.dtype).decode(W.row(i), row.data(), n_in);
       squares[i] = dot(row, row);
     }
   });

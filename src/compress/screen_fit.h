@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/progress.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "select/vocab_screen.h"
 
 namespace hunch {

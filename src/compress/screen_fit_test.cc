@@ -11,7 +11,7 @@ namespace hunch {
 namespace {
 
 // Exact logits and final states of some tokens.
-struct Dense : ForwardObserver {
+struct Dense : Observer {
   void on_final(MatView<const float> x) override { states.insert(states.end(), x.data, x.data + x.rows * x.cols); }
   std::vector<float> states;
 };
@@ -30,10 +30,10 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
   EXPECT_EQ(fit.n_checked, 100u);
   EXPECT_EQ(fit.n_same, 100u);
   ContextOptions options;
-  options.mode = Mode::kDense;
+  options.mode = "dense";
   Context context(engine, options);
   Dense watch;
-  context.forward().observer = &watch;
+  context.set_observer(&watch);
   std::vector<size_t> best;
   context.append_all(all.subspan(2300, 200), [&](size_t, MatView<const float> logits) {
     for (size_t t = 0; t < logits.rows; ++t) best.push_back(argmax(logits.row(t)));
@@ -44,19 +44,17 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
   size_t missed = 0;
   for (size_t t = 0; t < best.size(); ++t) {
     const std::span<const float> x = std::span(watch.states).subspan(t * fit.screen->n_in(), fit.screen->n_in());
-    fit.screen->guess(compute, x, engine.model->weights().output.bias, guess, shortlist);
+    fit.screen->guess(compute, x, engine.model->weights().output->bias(), guess, shortlist);
     missed += !shortlist.is_all() && !std::ranges::binary_search(shortlist.ids(), uint32_t(best[t]));
   }
   EXPECT_EQ(missed, 0u);
 
   // Greedy answers are the same with it, for fewer bytes; who asks for log-probabilities gets the model's own.
-  SparsePlan plan;
-  plan.layers.resize(engine.config().n_layer);
-  const auto answer = [&](const VocabScreen* screen, bool log_probs, std::vector<float>& got) {
-    plan.screen = screen;
+  const auto answer = [&](std::shared_ptr<const VocabScreen> screen, bool log_probs, std::vector<float>& got) {
+    Plan plan = Plan::exact(engine.config());
+    plan.screen = std::move(screen);
     ContextOptions sparse;
-    sparse.mode = Mode::kSparse;
-    sparse.plan = &plan;
+    sparse.plan = std::make_shared<const Plan>(std::move(plan));
     Context c(engine, sparse);
     GenerateOptions greedy;
     greedy.n_tokens = 40;
@@ -69,8 +67,8 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
     });
   };
   std::vector<float> plain_log_probs, log_probs, none;
-  const Generated plain = answer(nullptr, true, plain_log_probs), screened = answer(fit.screen.get(), false, none),
-                  asked = answer(fit.screen.get(), true, log_probs);
+  const Generated plain = answer(nullptr, true, plain_log_probs), screened = answer(fit.screen, false, none),
+                  asked = answer(fit.screen, true, log_probs);
   EXPECT_EQ(screened.ids, plain.ids);
   EXPECT_LT(screened.stats.weight_bytes, plain.stats.weight_bytes);
   EXPECT_EQ(asked.stats.weight_bytes, plain.stats.weight_bytes);

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/codec.h"
-#include "base/interrupt.h"
 #include "kernels/sign_bits.h"
 
 namespace hunch {
@@ -40,7 +39,7 @@ struct Sums {
 Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& trace, size_t n_tokens, size_t n_used) {
   Sums s(trace.n_ff);
   for (size_t first = 0; first < n_used; first += kBatch) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     const size_t n = std::min(kBatch, n_used - first);
     Matrix X(n, trace.n_embd), D(n, trace.n_ff);
     const auto token = [&](size_t i) { return (first + i) * n_tokens / n_used; };
@@ -67,7 +66,7 @@ Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& tra
 std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
                                                            size_t n_tokens, const NeuronStatistics& statistics) {
   auto owned = std::make_shared<OwnedSigns>();
-  owned->planes = planes_of(compute, first.W);
+  owned->planes = planes_of(compute, first.rows());
   SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
                       std::vector<float>(trace.n_ff)};
   const size_t n_used = std::min(n_tokens, kMostTokens);

@@ -5,17 +5,17 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "compress/budget_check.h"
 #include "compress/fit_store.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "compress/plan_compare.h"
-#include "compress/sparsify_smooth.h"
+#include "compress/sparsify_method.h"
 #include "compress/text_parts.h"
 #include "io/printable.h"
 #include "model/fingerprint.h"
+#include "select/selectors.h"
 
 namespace hunch {
 namespace {
@@ -124,22 +124,27 @@ class Sparsifier {
       if (!f.note.empty()) report_.notes.push_back(f.note);
   }
 
-  bool selects_heads() const { return options_.heads != HeadMode::kOff && can_select_heads(c_) && c_.n_kv_head > 1; }
+  bool selects_heads() const { return options_.heads != HeadMode::kOff && can_choose_heads(c_) && c_.n_kv_head > 1; }
 
-  SparsePlan plan_of(std::span<const Choice> choices) const {
-    SparsePlan plan;
+  Plan plan_of(std::span<const Choice> choices) const {
+    Plan plan = Plan::exact(c_);
+    plan.name = "sparse";
     plan.lazy_keys = lazy_keys_;
-    plan.screen = report_.screen.screen.get();
-    for (const Choice& c : choices) {
-      LayerPlan& p = plan.layers.emplace_back();
-      if (c.candidate) p = {c.candidate->predictor.get(), options_.input, c.candidate->curve[c.point].threshold, {}};
-      if (c.heads)
-        p.heads = {c.heads->predictor.get(), options_.head_input, c.heads->curve[c.head_point].threshold, {}};
+    plan.screen = report_.screen.screen;
+    const auto set = [&](size_t layer, Point point, const auto& candidate, size_t p, Look look) {
+      const float threshold = candidate.curve[p].threshold;
+      plan.set(layer, point, {std::make_shared<const Predicted>(*candidate.predictor, threshold), look});
+      plan.owners.push_back(candidate.predictor);
+    };
+    for (size_t l = 0; l < choices.size(); ++l) {
+      const Choice& c = choices[l];
+      if (c.candidate) set(l, Point::kNeurons, *c.candidate, c.point, options_.input);
+      if (c.heads) set(l, Point::kHeads, *c.heads, c.head_point, options_.head_input);
     }
     return plan;
   }
 
-  std::vector<CompareRow> measure(std::span<const SparsePlan> plans, std::span<const int32_t> ids, size_t n_decode,
+  std::vector<CompareRow> measure(std::span<const Plan> plans, std::span<const int32_t> ids, size_t n_decode,
                                   bool exact = false) {
     return compare_plans(engine_, plans, ids, n_decode, exact);
   }
@@ -168,8 +173,8 @@ class Sparsifier {
     const auto ids = text_.calibrate.first(
         std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
     for (size_t first = 0; first < probes.size(); first += kAtOnce) {
-      throw_if_interrupted();
-      std::vector<SparsePlan> plans;
+      engine_.compute->throw_if_stopped();
+      std::vector<Plan> plans;
       for (size_t i = first; i < std::min(first + kAtOnce, probes.size()); ++i) {
         std::vector<Choice> choices(c_.n_layer);
         choices[probes[i].layer] = probes[i].choice;
@@ -222,13 +227,13 @@ class Sparsifier {
     double low = -7, high = 3;  // log10 of the price
     const int n_steps = options_.density > 0 ? 24 : 9;
     for (int step = 0; step < n_steps; ++step) {
-      throw_if_interrupted();
+      engine_.compute->throw_if_stopped();
       const double middle = (low + high) / 2;
       const std::vector<Choice> choices = choose(std::pow(10.0, middle));
       if (options_.density > 0) {
         (density_of(choices) > options_.density ? low : high) = middle;
       } else {
-        const SparsePlan plan = plan_of(choices);
+        const Plan plan = plan_of(choices);
         const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
         // With its standard error: a budget is to hold on other text too.
         (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? low : high) = middle;
@@ -250,7 +255,7 @@ class Sparsifier {
     lazy_keys_ = options_.heads == HeadMode::kLazy;
     if (options_.heads != HeadMode::kAuto || std::ranges::none_of(choices_, [](const Choice& c) { return c.heads; }))
       return;
-    std::vector<SparsePlan> plans(2, plan_of(choices_));
+    std::vector<Plan> plans(2, plan_of(choices_));
     plans[1].lazy_keys = true;
     const std::vector<CompareRow> rows =
         measure(plans, text_.calibrate.first(std::min<size_t>(text_.calibrate.size(), 256)), 64);
@@ -265,7 +270,7 @@ class Sparsifier {
     check_budget(
         options_, report_,
         [&] {
-          const SparsePlan plan = plan_of(choices_);
+          const Plan plan = plan_of(choices_);
           return measure({&plan, 1}, text_.check, 64, true);
         },
         [&] { choices_ = choose(price_ /= 2); });
@@ -337,10 +342,10 @@ SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, cons
   const bool zeros = is_relu_family(engine.config().activation);
   const std::string method = options.method == "auto" ? (zeros ? "predict" : "cats") : options.method;
   if (method == "predict") return Sparsifier(engine, ids, options, progress).run();
-  const auto smooth = smooth_method(method);
-  if (!smooth || *smooth == SmoothMethod::kNone)
+  const auto named = method_named(method);
+  if (!named || *named == Method::kNone)
     fail(ErrorKind::kUsage, "unknown method '{}'; possible: auto, predict, cats, griffin, teal", printable(method));
-  return sparsify_smooth(engine, ids, *smooth, options, progress);
+  return sparsify_method(engine, ids, *named, options, progress);
 }
 
 }  // namespace hunch

@@ -25,12 +25,12 @@ struct SparsifyOptions {
   // auto | predict | cats | griffin | teal; auto: predict where the activation has exact zeros, else cats
   std::string method = "auto";
   std::string predictor = "auto";  // auto | lowrank | lowrank_relu | svd | signs | hot
-  PredictorInput input = PredictorInput::kMlp;
+  Look input = Look::kHere;
   size_t rank = 0;                 // of lowrank and svd; 0: several, chosen by what they give for their bytes
   size_t n_epochs = 6;             // of training, at most
   double max_ppl_increase = 0.01;  // share; used where density is 0
   HeadMode heads = HeadMode::kAuto;
-  HeadInput head_input = HeadInput::kAttention;
+  Look head_input = Look::kHere;
   bool screen = true;  // screen the vocabulary where that saves bytes
   double density = 0;  // mean share of the neurons over all layers, instead of a limit on the perplexity
   // Of predict: a folder for layers that are finished, where an interrupted run is taken up again (FitStore). The

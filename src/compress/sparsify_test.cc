@@ -60,7 +60,7 @@ TEST_F(SparsifyTest, MeetsAPerplexityBudgetOnTextItDidNotSee) {
 TEST_F(SparsifyTest, MeetsADensityAndComesBackFromItsFile) {
   SparsifyOptions options = quick();
   options.density = 0.3;
-  for (PredictorInput input : {PredictorInput::kMlp, PredictorInput::kAttention}) {
+  for (Look input : {Look::kHere, Look::kAttention}) {
     options.input = input;
     const SparsifyReport report = sparsify(engine_, ids_, options);
     EXPECT_TRUE(report.met);
@@ -70,11 +70,11 @@ TEST_F(SparsifyTest, MeetsADensityAndComesBackFromItsFile) {
     const Engine again = load_engine(fixture("opt_sparse"), {1, false, false, path});
     ASSERT_TRUE(again.sidecar);
     ContextOptions sparse;
-    sparse.mode = Mode::kSparse;
+    sparse.mode = "sparse";
     Context context(again, sparse);
     context.append(std::span(ids_).first(8));
-    context.forward().stats = {};
-    context.append(std::span(ids_).subspan(8, 1));
+    context.clear_stats();
+    context.decode(std::span(ids_).subspan(8, 1));
     EXPECT_GT(context.stats().predictor_bytes, 0u);
     fs::remove(path);
   }

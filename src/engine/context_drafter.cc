@@ -9,6 +9,12 @@
 #include "kernels/ops.h"
 
 namespace hunch {
+namespace {
+
+// A draft continues what the drafter has read; where more is new to it, that is a prompt.
+constexpr size_t kMostUnread = 4;
+
+}  // namespace
 
 void require_same_vocabulary(const Engine& target, const Engine& draft) {
   constexpr const char* kNext = "; a draft model must share the target's tokenizer";
@@ -68,7 +74,7 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
   std::span<const int32_t> unread = std::span(text_).subspan(context_.n_tokens());
   double reach = 1;  // probability that the target accepts all so far
   while (draft.ids.size() < n_max) {
-    const std::span<const float> logits = context_.append(unread).first(n_vocab_);
+    const std::span<const float> logits = (unread.size() > kMostUnread ? context_.append(unread) : context_.decode(unread)).first(n_vocab_);
     ++draft.n_steps;
     const float best = logits[argmax(logits)];
     const double sure = std::exp(double(best) - double(log_sum_exp(logits)));

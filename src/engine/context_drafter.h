@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "engine/draft.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch {
 

@@ -22,11 +22,11 @@ Drafting::Drafting(const Engine& engine, const Context& context, const DraftingO
     speculation_.add(std::make_unique<ContextDrafter>("draft model", *model_context_, engine.config().n_vocab));
   }
   if (options.sparse) {
-    if (context.mode() == Mode::kSparse)
+    if (context.plan().name == "sparse")
       fail(ErrorKind::kUsage,
            "a sparse draft is verified by the whole model, not in sparse mode; leave --mode sparse out");
     ContextOptions sparse;
-    sparse.mode = Mode::kSparse;
+    sparse.mode = "sparse";
     sparse_context_ = std::make_unique<Context>(engine, sparse, context);
     speculation_.add(std::make_unique<ContextDrafter>("sparse", *sparse_context_, engine.config().n_vocab));
   }

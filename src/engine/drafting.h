@@ -2,7 +2,7 @@
 #pragma once
 #include <memory>
 
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "engine/speculate.h"
 
 namespace hunch {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/interrupt.h"
 
 namespace hunch {
 
@@ -25,6 +24,7 @@ Emission::Emission(const Engine& engine, const GenerateOptions& options, const O
                    size_t n_ctx)
     : options_(options),
       on_token_(on_token),
+      compute_(*engine.compute),
       tokenizer_(engine.tokenizer ? &*engine.tokenizer : nullptr),
       stops_(options.stop),
       n_before_(n_before),
@@ -58,7 +58,7 @@ bool Emission::take(int32_t id, std::span<const float> logits) {
     return false;
   }
   show(std::move(token), std::max(n_shown_, out.text.size() - stops_.held_back(out.text)));
-  if (stopped_ || take_interrupt()) {
+  if (stopped_ || options_.is_stopped() || compute_.is_stopped()) {
     out.stop_reason = StopReason::kInterrupted;
     return false;
   }

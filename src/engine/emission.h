@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch {
 
@@ -50,6 +50,7 @@ class Emission {
 
   const GenerateOptions& options_;
   const OnToken& on_token_;
+  const Compute& compute_;
   const Tokenizer* tokenizer_;
   std::optional<StreamDecoder> decoder_;
   StopStrings stops_;

@@ -4,27 +4,11 @@
 #include "base/error.h"
 #include "base/timer.h"
 #include "engine/emission.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "engine/speculate.h"
 
 namespace hunch {
 namespace {
-
-ForwardStats difference(const ForwardStats& now, const ForwardStats& before) {
-  ForwardStats d = now;
-  d.n_tokens -= before.n_tokens;
-  d.weight_bytes -= before.weight_bytes;
-  d.kv_bytes -= before.kv_bytes;
-  d.predictor_bytes -= before.predictor_bytes;
-  const auto subtract = [](std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
-    for (size_t i = 0; i < b.size(); ++i) a[i] -= b[i];
-  };
-  subtract(d.active_neurons, before.active_neurons);
-  subtract(d.all_neurons, before.all_neurons);
-  subtract(d.active_heads, before.active_heads);
-  subtract(d.all_heads, before.all_heads);
-  return d;
-}
 
 // For the time of one answer.
 class OnlyBest {
@@ -65,7 +49,7 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
                         return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
                       }));
 
-  const ForwardStats at_start = context.stats();
+  const StepStats at_start = context.stats();
   Timer timer;
   const std::span<const float> prompt_logits = context.append(prompt_ids);
   // All that the context holds, and the newest token, which it does not hold yet. Penalties look back on
@@ -75,8 +59,8 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
   Speculation* const speculation = options.speculation;
   if (speculation) speculation->begin(options.sampler, text);
   out.prompt_seconds = timer.seconds();
-  const ForwardStats after_prompt = context.stats();
-  out.prompt_stats = difference(after_prompt, at_start);
+  const StepStats after_prompt = context.stats();
+  out.prompt_stats = after_prompt - at_start;
 
   timer = Timer();
   const auto note = [&](int32_t id) {
@@ -100,7 +84,7 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
     pass.assign(1, text.back());
     pass.insert(pass.end(), draft.ids.begin(), draft.ids.end());
     const Timer pass_timer;
-    const MatView<const float> logits = context.append_as_alone(pass);
+    const MatView<const float> logits = context.verify(pass);
     const double pass_seconds = pass_timer.seconds();
 
     // Row i follows draft.ids[i - 1]: it counts if that one is what the model itself chose.
@@ -125,7 +109,7 @@ Generated generate(const Engine& engine, Context& context, std::span<const int32
   const bool ended = out.stop_reason == StopReason::kEndOfText;
   out.n_decoded = std::max<size_t>(out.ids.size() + ended, 1) - 1;
   out.seconds = timer.seconds();
-  out.stats = difference(context.stats(), after_prompt);
+  out.stats = context.stats() - after_prompt;
   return std::move(out);
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "engine/oracle.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "measure/perplexity.h"
 #include "model/golden_data.h"
 
@@ -103,7 +103,7 @@ TEST_F(GenerateTest, TheOracleAtFullDensityIsDenseAndBelowItIsNot) {
   EXPECT_GT(std::abs(nll(0.02) - dense), 1e-3);
   Context context(engine_, {.oracle_density = 0.25, .oracle_head_density = 0.25});
   context.append(ids);
-  const ForwardStats& s = context.stats();
+  const StepStats& s = context.stats();
   EXPECT_EQ(s.n_tokens, ids.size());  // the first pass is not counted
   for (size_t l = 0; l < engine_.config().n_layer; ++l) {
     EXPECT_LE(s.active_neurons[l], s.all_neurons[l] / 4);

@@ -4,45 +4,46 @@
 
 #include "base/codec.h"
 #include "kernels/ops.h"
+#include "select/prompt_selector.h"
+#include "select/selectors.h"
 #include "select/top_k.h"
 
 namespace hunch {
-namespace {
 
-size_t kept(double density, size_t n) { return std::min(n, size_t(std::ceil(density * double(n) - 1e-9))); }
-
-}  // namespace
-
-std::vector<float> neuron_norms(const MlpWeights& m) {
-  std::vector<float> norms(m.n_ff, 0.0f);
-  if (m.W_down_t) {
-    std::vector<float> row(m.W_down_t.cols);
-    for (size_t k = 0; k < m.n_ff; ++k) {
-      codec(m.W_down_t.dtype).decode(m.W_down_t.row(k), row.data(), row.size());
+std::vector<float> neuron_norms(const Linear& down) {
+  std::vector<float> norms(down.n_in, 0.0f), row;
+  if (const WeightView W = down.by_input()) {
+    row.resize(W.cols);
+    for (size_t k = 0; k < W.rows; ++k) {
+      codec(W.dtype).decode(W.row(k), row.data(), row.size());
       norms[k] = std::sqrt(dot(row, row));
     }
     return norms;
   }
-  std::vector<float> row(m.n_ff);
-  for (size_t r = 0; r < m.down.W.rows; ++r) {
-    codec(m.down.W.dtype).decode(m.down.W.row(r), row.data(), row.size());
-    for (size_t k = 0; k < m.n_ff; ++k) norms[k] += row[k] * row[k];
+  const WeightView W = down.rows();
+  row.resize(W.cols);
+  for (size_t r = 0; r < W.rows; ++r) {
+    codec(W.dtype).decode(W.row(r), row.data(), row.size());
+    for (size_t k = 0; k < W.cols; ++k) norms[k] += row[k] * row[k];
   }
   for (float& v : norms) v = std::sqrt(v);
   return norms;
 }
 
 OracleRecorder::OracleRecorder(const Model& model, double density, double head_density)
-    : c_(model.config()), density_(density), head_density_(head_density) {
-  for (const LayerWeights& l : model.weights().layers)
-    down_norm_.push_back(l.experts.empty() ? neuron_norms(l.mlp) : std::vector<float>());
+    : c_(model.config()), density_(density), head_density_(head_density), neurons_(c_.n_layer), heads_(c_.n_layer) {
+  for (const Layer& l : model.weights().layers)
+    down_norm_.push_back(l.mlp.n_ff ? neuron_norms(*l.mlp.down) : std::vector<float>());
 }
 
 void OracleRecorder::begin(size_t n_tokens) {
-  selections_.resize(n_tokens);
-  for (TokenSelection& s : selections_) {
-    s.neurons.assign(c_.n_layer, Rows::all(c_.n_ff));
-    s.heads.assign(c_.n_layer, Rows::all(c_.n_head));
+  plan_ = Plan::exact(c_);
+  plan_.name = "oracle";
+  for (size_t l = 0; l < c_.n_layer; ++l) {
+    neurons_[l].assign(n_tokens, Rows::all(c_.n_ff));
+    heads_[l].assign(n_tokens, Rows::all(c_.n_head));
+    if (density_ < 1) plan_.set(l, Point::kNeurons, {std::make_shared<const Given>(neurons_[l])});
+    if (head_density_ < 1) plan_.set(l, Point::kHeads, {std::make_shared<const Given>(heads_[l])});
   }
 }
 
@@ -53,15 +54,16 @@ void OracleRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
       const auto head = attn_out.row(t).subspan(h * c_.d_head, c_.d_head);
       score_[h] = dot(head, head);
     }
-    select_top_k(score_, kept(head_density_, c_.n_head), selections_[t].heads[layer]);
+    select_top_k(score_, n_kept(head_density_, c_.n_head), heads_[layer][t]);
   }
 }
 
-void OracleRecorder::on_mlp(size_t layer, MatView<const float>, MatView<const float> ff_act) {
+void OracleRecorder::on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> ff_act) {
+  if (!place.is_dense()) return;
   score_.resize(ff_act.cols);
   for (size_t t = 0; t < ff_act.rows; ++t) {
-    for (size_t k = 0; k < ff_act.cols; ++k) score_[k] = std::abs(ff_act.row(t)[k]) * down_norm_[layer][k];
-    select_top_k(score_, kept(density_, ff_act.cols), selections_[t].neurons[layer]);
+    for (size_t k = 0; k < ff_act.cols; ++k) score_[k] = std::abs(ff_act.row(t)[k]) * down_norm_[place.layer][k];
+    select_top_k(score_, n_kept(density_, ff_act.cols), neurons_[place.layer][t]);
   }
 }
 

@@ -4,28 +4,30 @@
 #pragma once
 #include <vector>
 
-#include "model/forward.h"
+#include "model/transformer.h"
 
 namespace hunch {
 
 // ||W_down[:, k]|| for every neuron k, [n_ff]: times |activation|, the norm of what the neuron adds to the stream.
-std::vector<float> neuron_norms(const MlpWeights& mlp);
+std::vector<float> neuron_norms(const Linear& down);
 
 // Watches a dense pass and chooses, per token and layer, ceil(density * n) neurons by
 // |activation| * ||row of W_down|| and ceil(head_density * n_head) heads by the norm of their output.
-class OracleRecorder : public ForwardObserver {
+class OracleRecorder : public Observer {
  public:
   OracleRecorder(const Model& model, double density, double head_density);
   void begin(size_t n_tokens);
   void on_heads(size_t layer, MatView<const float> attn_out) override;
-  void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override;
-  std::span<const TokenSelection> selections() const { return selections_; }
+  void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override;
+  // What was chosen for the run's tokens, and nothing that is exactly zero. Valid until begin().
+  const Plan& plan() const { return plan_; }
 
  private:
   const ModelConfig& c_;
   double density_, head_density_;
-  std::vector<std::vector<float>> down_norm_;  // [n_layer][n_ff]
-  std::vector<TokenSelection> selections_;
+  std::vector<std::vector<float>> down_norm_;        // [n_layer][n_ff]
+  std::vector<std::vector<Rows>> neurons_, heads_;   // [n_layer][n_tokens]
+  Plan plan_;
   std::vector<float> score_;
 };
 

@@ -2,7 +2,7 @@
 //
 // Drafters guess the next tokens, the model computes all of them in one pass, and as many are kept as it
 // would have produced itself. Greedy answers are token for token those of plain decoding, since every
-// token of that pass has the bits of a pass of its own (ForwardInput::as_alone); sampled ones have exactly the
+// token of that pass has the bits of a pass of its own (Run::as_alone); sampled ones have exactly the
 // same distribution, and against certain guesses (n-grams) even the same tokens for the same seed.
 #pragma once
 #include <memory>

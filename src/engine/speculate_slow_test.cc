@@ -59,7 +59,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
     for (Way& way : ways) {
       Context context(engine, {});
       ContextOptions sparse;
-      sparse.mode = Mode::kSparse;
+      sparse.mode = "sparse";
       Context self(engine, sparse, context);
       Speculation speculation(way.fixed);
       if (way.ngram) speculation.add(std::make_unique<NgramDrafter>());

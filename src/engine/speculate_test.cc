@@ -7,11 +7,10 @@
 #include <random>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "engine/context_drafter.h"
 #include "engine/drafting.h"
 #include "engine/ngram_drafter.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "model/golden_data.h"
 #include "select/linear.h"
 #include "text/byte_alphabet.h"
@@ -183,7 +182,7 @@ TEST_F(SpeculateTest, SparseHeadsDraftForGreedyAnswers) {
   for (SidecarLayer& l : sidecar->layers)
     l.heads = {std::make_shared<LinearPredictor>(weight_view({W.data(), c.n_kv_head, c.n_embd}),
                                                  std::vector<float>(c.n_kv_head, 3.0f)),
-               HeadInput::kAttention,
+               Look::kHere,
                {{0, 0.6f, 0, 1}},
                0};
   for (const bool lazy : {false, true}) {
@@ -215,7 +214,7 @@ TEST_F(SpeculateTest, ModelsDraftForGreedyAnswers) {
       by_itself.add(std::make_unique<ContextDrafter>("self", self, self.n_vocab()));
       expect_same(answer(context, options, &by_itself), plain);
 
-      Context other(engine_, {.mode = Mode::kDense});
+      Context other(engine_, {.mode = "dense"});
       Speculation by_other(fixed);
       by_other.add(std::make_unique<ContextDrafter>("other", other, other.n_vocab()));
       expect_same(answer(options, &by_other), plain);
@@ -273,17 +272,18 @@ TEST_F(SpeculateTest, StopStringsLimitsAndTheCallbackCutAcceptedRuns) {
   }
 }
 
-TEST_F(SpeculateTest, CtrlCKeepsWhatIsThere) {
+TEST_F(SpeculateTest, AStopKeepsWhatIsThere) {
   const Answer all = answer(greedy(60), nullptr);
-  install_interrupt_handler();
+  Stop stop;
   Speculation speculation(16);
   speculation.add(scripted(all));
   size_t n = 0;
-  const Answer stopped = answer(greedy(60), &speculation, 0, [&](const GeneratedToken&) {
-    if (++n == 9) std::raise(SIGINT);
+  GenerateOptions options = greedy(60);
+  options.cancel = &stop;
+  const Answer stopped = answer(options, &speculation, 0, [&](const GeneratedToken&) {
+    if (++n == 9) stop.request();
     return true;
   });
-  std::signal(SIGINT, SIG_DFL);
   EXPECT_EQ(stopped.generated.stop_reason, StopReason::kInterrupted);
   EXPECT_EQ(stopped.generated.ids.size(), 9u);
   EXPECT_EQ(stopped.held.size(), prompt().size() + 8);

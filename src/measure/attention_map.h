@@ -12,7 +12,7 @@ namespace hunch {
 // The softmax weights of one head over the first tokens of a sequence, as attention() uses them: scale, soft cap,
 // ALiBi, sliding window, causal.
 //
-//   q  [n, n_head * d_head], k [n, n_kv_head * d_head]  as ForwardObserver::on_attention shows them
+//   q  [n, n_head * d_head], k [n, n_kv_head * d_head]  as Observer::on_attention shows them
 //
 // Returns P [n, n] row-major: row = query, column = key; rows sum to 1, 0 where the query does not see the key.
 std::vector<float> attention_weights(const ModelConfig& config, size_t layer, size_t head, MatView<const float> q,

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "model/golden_data.h"
 
 namespace hunch {
@@ -17,7 +17,7 @@ class AttentionMapOf : public ::testing::TestWithParam<const char*> {};
 TEST_P(AttentionMapOf, ReproducesTheHeads) {
   const Engine engine = load_engine(fixture(GetParam()), {2});
   const ModelConfig& c = engine.config();
-  struct Check : ForwardObserver {
+  struct Check : Observer {
     const ModelConfig& c;
     std::vector<std::vector<float>> expected;
     size_t n_checked = 0;
@@ -49,7 +49,7 @@ TEST_P(AttentionMapOf, ReproducesTheHeads) {
     }
   } check(c);
   Context context(engine, {.n_ctx = 64});
-  context.forward().observer = &check;
+  context.set_observer(&check);
   const std::vector<int32_t> ids = GoldenData(fixture(GetParam()) / "golden").sequences[2].ids;
   context.append(ids);
   EXPECT_EQ(check.n_checked, c.n_layer * ids.size() * c.n_head * c.d_head);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/timer.h"
+#include "select/prompt_selector.h"
 
 namespace hunch {
 namespace {
@@ -29,17 +30,17 @@ struct Tally {
 // Computes the row's tokens once, after those before it.
 void measure(Context& context, const Job& job, std::span<const int32_t> before, std::span<const int32_t> measured,
              bool counts, Tally& tally) {
-  throw_if_interrupted();
+  context.throw_if_stopped();
   context.truncate(0);
   if (!before.empty()) context.append(before);
-  context.forward().stats = {};
+  context.clear_stats();
   const Timer timer;
   if (job.prompt) {
     context.append(measured);
   } else {
     for (size_t i = 0; i < measured.size(); ++i) {
-      throw_if_interrupted();
-      context.append(measured.subspan(i, 1));
+      context.throw_if_stopped();
+      context.decode(measured.subspan(i, 1));
     }
   }
   const double seconds = timer.seconds();
@@ -98,10 +99,10 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       sized.n_ctx = n_ids;
       contexts.push_back(std::make_unique<Context>(engine, sized));
       contexts.back()->set_only_best(true);  // as greedy decoding
-      if (!job.prompt && contexts.back()->chooses_by_prompt() && options.depth < PromptNeurons::kMinTokens)
+      if (!job.prompt && contexts.back()->learns_from_prompts() && options.depth < PromptSelector::kMinTokens)
         fail(ErrorKind::kUsage,
              "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
-             PromptNeurons::kMinTokens);
+             PromptSelector::kMinTokens);
     }
     const std::vector<int32_t> ids = options.ids.empty()
                                          ? random_ids(n_ids, engine.config().n_vocab)

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "measure/compare.h"
 
 namespace hunch {

@@ -5,7 +5,6 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "base/timer.h"
 
@@ -20,17 +19,18 @@ class Batch {
       : ids_(ids),
         n_each_(n_each),
         depth_(depth),
-        set_up_(engine, with_context(mode.context, n_each)),
+        plan_(mode.context.plan ? mode.context.plan : engine.plan_named(mode.context.mode, mode.context.density)),
         cache_(make_cache(engine, mode, n_sequences, n_each)),
-        forward_(*engine.model, cache_, *engine.compute) {
-    if (set_up_.chooses_by_prompt())
-      fail(ErrorKind::kUsage,
-           "--batch: the sidecar lets every prompt choose its own neurons (griffin); sequences share no rows then");
-    forward_.mode = set_up_.forward().mode;
-    forward_.plan = set_up_.forward().plan;
-    forward_.columns = set_up_.forward().columns;
+        transformer_(*engine.model, cache_, *engine.compute),
+        states_(n_sequences) {
+    prepare_layouts(engine, *plan_);
+    engine.model->measure_costs(*engine.compute, n_sequences);
     for (uint32_t s = 0; s < n_sequences; ++s) {
-      runs_.push_back({cache_.create(), 1});
+      Run run{cache_.create(), 1, Phase::kDecode, plan_.get()};
+      run.only_best = true;  // as greedy decoding
+      run.states = &states_[s];
+      run.watching = {&plan_, 1};
+      runs_.push_back(run);
       rows_.push_back(s);
     }
   }
@@ -39,37 +39,31 @@ class Batch {
   void read_prompts() {
     for (size_t s = 0; s < runs_.size(); ++s)
       for (size_t at = 0; at < depth_; at += Context::kBatchTokens) {
-        throw_if_interrupted();
-        const SequenceRun run{runs_[s].sequence, std::min(Context::kBatchTokens, depth_ - at)};
-        forward_.run({ids_.subspan(s * n_each_ + at, run.n_tokens), {&run, 1}, {}, {}});
+        Run run = runs_[s];
+        run.n_tokens = std::min(Context::kBatchTokens, depth_ - at);
+        run.phase = Phase::kPrompt;
+        transformer_.run({ids_.subspan(s * n_each_ + at, run.n_tokens), {&run, 1}, {}});
       }
   }
 
   // Decodes the measured tokens and forgets them. Seconds.
   double decode() {
-    forward_.stats = {};
+    transformer_.stats = {};
     std::vector<int32_t> next(runs_.size());
     const Timer timer;
     for (size_t i = depth_; i < n_each_; ++i) {
-      throw_if_interrupted();
       for (size_t s = 0; s < runs_.size(); ++s) next[s] = ids_[s * n_each_ + i];
-      ForwardInput input{next, runs_, rows_, {}};
-      input.only_best = true;  // as greedy decoding
-      forward_.run(input);
+      transformer_.run({next, runs_, rows_});
     }
     const double seconds = timer.seconds();
-    for (const SequenceRun& run : runs_) cache_.truncate(run.sequence, depth_);
+    for (const Run& run : runs_) cache_.truncate(run.sequence, depth_);
     return seconds;
   }
-  const ForwardStats& stats() const { return forward_.stats; }
+  const StepStats& stats() const { return transformer_.stats; }
 
  private:
-  static ContextOptions with_context(ContextOptions options, size_t n_ctx) {
-    options.n_ctx = n_ctx;
-    return options;
-  }
   static KvCache make_cache(const Engine& engine, const CompareMode& mode, size_t n_sequences, size_t n_each) {
-    const KvShape shape = Forward::kv_shape(engine.config(), mode.context.kv_dtype);
+    const KvShape shape = Transformer::kv_shape(engine.config(), mode.context.kv_dtype);
     const size_t n_tokens = n_sequences * round_up(n_each, shape.page_tokens);
     require_memory(n_tokens * KvCache::bytes_per_token(shape),
                    fmt::format("the KV cache of {} sequences of {} tokens", n_sequences, n_each),
@@ -79,10 +73,11 @@ class Batch {
 
   std::span<const int32_t> ids_;
   size_t n_each_, depth_;
-  Context set_up_;  // knows what the mode needs; nothing is appended to it
+  std::shared_ptr<const Plan> plan_;
   KvCache cache_;
-  Forward forward_;
-  std::vector<SequenceRun> runs_;
+  Transformer transformer_;
+  std::vector<SelectorStates> states_;  // [n_sequences]
+  std::vector<Run> runs_;
   std::vector<uint32_t> rows_;
 };
 
@@ -100,18 +95,18 @@ std::vector<int32_t> stretches(std::span<const int32_t> text, size_t n_sequences
 struct Measured {
   std::vector<double> rates;
   double seconds = 0;
-  ForwardStats stats;
+  StepStats stats;
 };
 
 BatchBenchRow finished(std::string name, size_t n_sequences, const Measured& m) {
   BatchBenchRow out{
       bench_row(std::move(name), m.rates, double(m.stats.weight_bytes + m.stats.kv_bytes), m.seconds, m.stats.n_tokens),
       n_sequences};
-  if (m.stats.union_of == 0) return out;
-  out.union_share = double(m.stats.union_rows) / double(m.stats.union_of);
+  if (m.stats.rows.union_of == 0) return out;
+  out.union_share = double(m.stats.rows.union_rows) / double(m.stats.rows.union_of);
   uint64_t n_products = 0;
-  for (const uint64_t n : m.stats.batch_products) n_products += n;
-  for (size_t i = 0; i < kNumRowPaths; ++i) out.paths[i] = double(m.stats.batch_products[i]) / double(n_products);
+  for (const uint64_t n : m.stats.rows.products) n_products += n;
+  for (size_t i = 0; i < kNumRowPaths; ++i) out.paths[i] = double(m.stats.rows.products[i]) / double(n_products);
   return out;
 }
 
@@ -149,7 +144,7 @@ std::vector<BatchBenchRow> bench_batch(const Engine& engine, const ContextOption
           if (repeat == 0) continue;
           measured[m].rates.push_back(double(n * n_sequences) / seconds);
           measured[m].seconds += seconds;
-          measured[m].stats.add(batches[m]->stats());
+          measured[m].stats += batches[m]->stats();
         }
       const size_t first = rows.size();
       for (size_t m = 0; m < modes.size(); ++m) {

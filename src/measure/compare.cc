@@ -38,7 +38,7 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   for (const CompareMode& mode : modes) {
     ContextOptions sized = mode.context;
     sized.n_ctx = n_ctx;
-    sized.predict_every_token = true;
+    sized.decodes_all = true;
     contexts.push_back(std::make_unique<Context>(engine, sized));
   }
   const size_t n_vocab = engine.config().n_vocab;
@@ -89,7 +89,7 @@ struct DraftCounts {
 
 // Tokens per second of n_decode tokens that continue the prompt greedily.
 double decode_lossless(const Engine& engine, Context& context, const CompareMode& mode, std::span<const int32_t> prompt,
-                       size_t n_decode, ForwardStats& stats, DraftCounts& counts) {
+                       size_t n_decode, StepStats& stats, DraftCounts& counts) {
   Drafting drafting(engine, context, mode.drafting);
   GenerateOptions options;
   options.n_tokens = n_decode + 1;  // the prompt's pass gives the first
@@ -99,7 +99,7 @@ double decode_lossless(const Engine& engine, Context& context, const CompareMode
   options.speculation = &drafting.speculation();
   const Generated generated = generate(engine, context, prompt, options);
   if (generated.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
-  stats.add(generated.stats);
+  stats += generated.stats;
   counts.n_passes += drafting.speculation().n_passes();
   for (const auto& s : drafting.speculation().stats()) {
     counts.n_drafted += s.n_drafted;
@@ -138,7 +138,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   const size_t n_decode = std::min(options.n_decode, n_room / 2), n_prompt = std::min<size_t>(n_room - n_decode, 64);
   if (n_decode == 0 || n_prompt == 0) return rows;
   std::vector<std::vector<double>> speeds(modes.size());
-  std::vector<ForwardStats> stats(modes.size());
+  std::vector<StepStats> stats(modes.size());
   std::vector<DraftCounts> drafts(modes.size());
   for (size_t repeat = 0; repeat < options.n_repeats; ++repeat) {
     for (size_t m = 0; m < modes.size(); ++m) {
@@ -151,14 +151,14 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
       } else {
         context.set_only_best(true);  // as greedy decoding
         context.append(ids.first(n_prompt));
-        context.forward().stats = {};
+        context.clear_stats();
         const Timer timer;
         for (size_t i = 0; i < n_decode; ++i) {
-          throw_if_interrupted();
-          context.append(ids.subspan(n_prompt + i, 1));
+          engine.compute->throw_if_stopped();
+          context.decode(ids.subspan(n_prompt + i, 1));
         }
         speeds[m].push_back(double(n_decode) / timer.seconds());
-        stats[m].add(context.stats());
+        stats[m] += context.stats();
       }
       if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());
     }
@@ -174,7 +174,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     }
     const double met = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
     // Dense meets zeros too, but computes with them.
-    rows[m].density_mlp = modes[m].context.mode == Mode::kDense && modes[m].context.oracle_density >= 1 ? 1.0 : met;
+    rows[m].density_mlp = modes[m].context.mode == "dense" && modes[m].context.oracle_density >= 1 ? 1.0 : met;
     rows[m].density_heads = mean_density(stats[m].active_heads, stats[m].all_heads);
   }
   return rows;

@@ -61,7 +61,7 @@ MachineSpeed measure_machine(Compute& compute) {
   std::vector<double> rates;
   const Timer total;
   while (rates.size() < 5 || (rates.size() < 25 && total.seconds() < 1.0)) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     const Timer timer;
     compute.threads.parallel_for(n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t thread) {
       sums[thread * 16] += read_stream({buffer.data() + begin, end - begin});

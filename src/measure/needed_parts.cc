@@ -32,7 +32,7 @@ NeededParts needed_parts(Compute& compute, MatView<const float> A, size_t width,
     return std::sqrt(double(dot(row, row)));
   };
   while (low != high) {
-    throw_if_interrupted();
+    compute.throw_if_stopped();
     for (size_t t = 0; t < n; ++t) {  // what the parts after the middle add
       const size_t middle = (low[t] + high[t]) / 2;
       const std::span<float> row = std::span(tail).subspan(t * A.cols, A.cols);

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/progress.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch {
 
@@ -23,7 +23,7 @@ struct Perplexity {
   size_t n_tokens = 0;             // scored tokens
   size_t n_ctx = 0, stride = 0;    // as used
   double seconds = 0;
-  ForwardStats stats;
+  StepStats stats;
 };
 
 // Throws Error{kUsage} for a text of fewer than two tokens or a stride outside 1..n_ctx.

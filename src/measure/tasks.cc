@@ -82,7 +82,7 @@ class Scorer {
   void reuse_prefix(const std::vector<int32_t>& ids) {
     size_t same = 0;
     // Where the prompt chooses neurons, it must be seen whole.
-    while (!context_.chooses_by_prompt() && same < std::min({held_.size(), limit_, ids.size() - 1}) &&
+    while (!context_.learns_from_prompts() && same < std::min({held_.size(), limit_, ids.size() - 1}) &&
            held_[same] == ids[same])
       ++same;
     context_.truncate(same);
@@ -108,7 +108,7 @@ TaskResult evaluate_task(const Engine& engine, const ContextOptions& options, Ta
   TaskResult out;
   double nll = 0;
   for (const TaskItem& item : items) {
-    throw_if_interrupted();
+    engine.compute->throw_if_stopped();
     if (task == Task::kLambada) {
       const Score s = scorer.score(item.contexts[0], item.continuations[0]);
       out.acc += s.greedy;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 
 namespace hunch {
 

@@ -19,7 +19,7 @@ std::vector<OraclePoint> oracle_curve(const Engine& engine, std::span<const int3
   constexpr size_t n = std::size(kDensities);
   for (size_t begin = 0; begin < n; begin += kAtATime) {
     CompareMode dense{"dense", {}};
-    dense.context.mode = Mode::kDense;
+    dense.context.mode = "dense";
     std::vector<CompareMode> modes = {dense};
     for (size_t i = begin; i < std::min(n, begin + kAtATime); ++i) {
       modes.push_back({"oracle", dense.context});
@@ -81,11 +81,11 @@ Trace trace_text(const Engine& engine, std::span<const int32_t> ids, const Trace
   TraceObserver observer(engine, Sample::spread_over(trace.n_windows, trace.n_ctx), trace.n_tokens, options.heads);
   ContextOptions dense;
   dense.n_ctx = trace.n_ctx;
-  dense.mode = Mode::kDense;
+  dense.mode = "dense";
   Context context(engine, dense);
-  context.forward().observer = &observer;
+  context.set_observer(&observer);
   for (size_t window = 0; window < trace.n_windows; ++window) {
-    throw_if_interrupted();
+    engine.compute->throw_if_stopped();
     context.truncate(0);
     observer.begin_window(window * trace.n_ctx);
     context.append(ids.subspan(window * trace.n_ctx, trace.n_ctx), [&](std::string_view, uint64_t done, uint64_t) {

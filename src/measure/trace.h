@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "measure/attention_map.h"
 
 namespace hunch {

@@ -78,7 +78,7 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
     } else {
       layer.rule = is_relu_family(c_.activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
-      layer.neuron_norm = neuron_norms(engine.model->weights().layers[i].mlp);
+      layer.neuron_norm = neuron_norms(*engine.model->weights().layers[i].mlp.down);
     }
     layer.counts.assign(layer.n_units, 0);
     layer.sets = UnitSets(sample_.n_tokens(), layer.n_units);
@@ -185,6 +185,19 @@ void TraceObserver::keep_maps(size_t layer, std::span<const HeadHabit> habits, M
   }
 }
 
+namespace {
+
+// W A, without the bias.
+PartsProduct product_of(Compute& compute, const Linear& linear) {
+  return [&](MatView<const float> A, MatView<float> Y) {
+    if (!linear.rows()) return matmul_transposed(compute, A, linear.by_input(), {}, Y);
+    const MatmulTask task{linear.rows(), {}, Y};
+    matmul(compute, A, {&task, 1});
+  };
+}
+
+}  // namespace
+
 void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
   require_finite(layer, "the heads' outputs are", attn_out);
   Layer& l = layers_[layer];
@@ -196,11 +209,7 @@ void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
       l.head_norm[h] += norm;
       norms[t * n_head + h] = float(norm);
     }
-  const Linear& o = engine_.model->weights().layers[layer].o;
-  const PartsProduct product = [&](MatView<const float> A, MatView<float> Y) {
-    const MatmulTask task{o.W, {}, Y};
-    matmul(*engine_.compute, A, {&task, 1});
-  };
+  const PartsProduct product = product_of(*engine_.compute, *engine_.model->weights().layers[layer].attention.o);
   for_sampled_runs(attn_out.rows, [&](size_t row, size_t) {
     const MatView<const float> scores(&norms[row * n_head], sample_.n_run, n_head);
     for (auto [tolerance, shares] : {std::pair(0.01, &l.heads_99), std::pair(0.1, &l.heads_90)})
@@ -222,7 +231,9 @@ void TraceObserver::on_branch(size_t layer, Branch branch, MatView<const float> 
   }
 }
 
-void TraceObserver::on_mlp(size_t layer, MatView<const float>, MatView<const float> ff_act) {
+void TraceObserver::on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> ff_act) {
+  if (!place.is_dense()) return;
+  const size_t layer = place.layer;
   require_finite(layer, "the MLP's activations are", ff_act);
   Layer& l = layers_[layer];
   const size_t n_ff = ff_act.cols;
@@ -235,12 +246,7 @@ void TraceObserver::on_mlp(size_t layer, MatView<const float>, MatView<const flo
     }
     l.n_counted += ff_act.rows;
   }
-  const MlpWeights& m = engine_.model->weights().layers[layer].mlp;
-  const PartsProduct product = [&](MatView<const float> A, MatView<float> Y) {
-    if (m.W_down_t) return matmul_transposed(*engine_.compute, A, m.W_down_t, {}, Y);
-    const MatmulTask task{m.down.W, {}, Y};
-    matmul(*engine_.compute, A, {&task, 1});
-  };
+  const PartsProduct product = product_of(*engine_.compute, *engine_.model->weights().layers[layer].mlp.down);
   std::vector<float> score(sample_.n_run * n_ff);
   for_sampled_runs(ff_act.rows, [&](size_t row, size_t sampled) {
     const MatView<const float> acts = ff_act.row_range(row, sample_.n_run);

@@ -6,7 +6,7 @@
 #include "measure/needed_parts.h"
 #include "measure/trace.h"
 #include "measure/unit_sets.h"
-#include "model/forward.h"
+#include "model/transformer.h"
 
 namespace hunch {
 
@@ -21,7 +21,7 @@ struct Sample {
   size_t n_tokens() const { return firsts.size() * n_run; }
 };
 
-class TraceObserver : public ForwardObserver {
+class TraceObserver : public Observer {
  public:
   // `engine` outlives the observer.
   TraceObserver(const Engine& engine, const Sample& sample, size_t n_tokens, std::span<const HeadId> heads);
@@ -33,7 +33,7 @@ class TraceObserver : public ForwardObserver {
   void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) override;
   void on_heads(size_t layer, MatView<const float> attn_out) override;
   void on_branch(size_t layer, Branch branch, MatView<const float> resid, MatView<const float> out) override;
-  void on_mlp(size_t layer, MatView<const float> mlp_in, MatView<const float> ff_act) override;
+  void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override;
   void on_router(size_t layer, MatView<const float> logits) override;
 
   // Adds what was gathered to `trace`; called once, at the end.

@@ -8,7 +8,6 @@
 #include <limits>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "measure/perplexity.h"
 #include "measure/trace_observer.h"
 #include "model/golden_data.h"
@@ -26,7 +25,7 @@ std::vector<int32_t> some_ids(size_t n) {
 }
 
 // Keeps everything that a pass shows, in the simplest form.
-struct Recorder : ForwardObserver {
+struct Recorder : Observer {
   using Rows = std::vector<std::vector<float>>;
   std::vector<Rows> resid, heads, act, branch_x[2], branch_f[2];
   explicit Recorder(size_t n_layer) : resid(n_layer + 1), heads(n_layer), act(n_layer) {
@@ -37,7 +36,9 @@ struct Recorder : ForwardObserver {
   }
   void on_residual(size_t layer, MatView<const float> x) override { keep(resid[layer], x); }
   void on_heads(size_t layer, MatView<const float> x) override { keep(heads[layer], x); }
-  void on_mlp(size_t layer, MatView<const float>, MatView<const float> x) override { keep(act[layer], x); }
+  void on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> x) override {
+    keep(act[place.layer], x);
+  }
   void on_branch(size_t layer, Branch b, MatView<const float> x, MatView<const float> f) override {
     keep(branch_x[int(b)][layer], x);
     keep(branch_f[int(b)][layer], f);
@@ -71,8 +72,8 @@ TEST(Trace, EqualsABruteForceCount) {
 
   Recorder recorder(c.n_layer);
   for (size_t window = 0; window < 3; ++window) {
-    Context context(engine, {.n_ctx = 20, .mode = Mode::kDense});
-    context.forward().observer = &recorder;
+    Context context(engine, {.n_ctx = 20, .mode = "dense"});
+    context.set_observer(&recorder);
     context.append(std::span(ids).subspan(window * 20, 20));
   }
   for (size_t layer = 0; layer < c.n_layer; ++layer) {
@@ -106,10 +107,10 @@ TEST(Trace, EqualsABruteForceCount) {
     EXPECT_NEAR(got.union_near[0], got.active.mean, 1e-6);
 
     // CETT by trying every count, for a few tokens, with the weights in plain floats.
-    const MlpWeights& m = engine.model->weights().layers[layer].mlp;
-    ASSERT_TRUE(m.W_down_t);
-    ASSERT_EQ(m.W_down_t.dtype, DType::kF32);
-    const auto column = [&](size_t k) { return reinterpret_cast<const float*>(m.W_down_t.row(k)); };
+    const WeightView down = engine.model->weights().layers[layer].mlp.down->by_input();
+    ASSERT_TRUE(down);
+    ASSERT_EQ(down.dtype, DType::kF32);
+    const auto column = [&](size_t k) { return reinterpret_cast<const float*>(down.row(k)); };
     double needed = 0;
     for (const auto& row : act) {
       std::vector<size_t> order(c.n_ff);
@@ -179,14 +180,14 @@ TEST(Trace, TheOraclesDenseEndIsThePerplexity) {
   options.n_ctx = 32;
   options.oracle_tokens = 40;
   const Trace trace = trace_text(engine, ids, options);
-  const double dense = perplexity(engine, {.mode = Mode::kDense}, std::span(ids).first(40), {32, 32, 0}).perplexity;
+  const double dense = perplexity(engine, {.mode = "dense"}, std::span(ids).first(40), {32, 32, 0}).perplexity;
   EXPECT_EQ(trace.oracle_tokens, 39u);
   EXPECT_NEAR(trace.dense_perplexity, dense, 1e-6 * dense);
   ASSERT_EQ(trace.oracle_both.size(), 6u);
   EXPECT_EQ(trace.oracle_both[0].neurons, 1.0);
   const OraclePoint& last = trace.oracle_both.back();
   const double least =
-      perplexity(engine, {.mode = Mode::kDense, .oracle_density = last.neurons, .oracle_head_density = last.heads},
+      perplexity(engine, {.mode = "dense", .oracle_density = last.neurons, .oracle_head_density = last.heads},
                  std::span(ids).first(40), {32, 32, 0})
           .perplexity;
   EXPECT_NEAR(last.perplexity, least, 1e-6 * least);
@@ -252,11 +253,12 @@ TEST(Trace, SaysWhatIsWrong) {
   const Engine engine = load_engine(fixture("opt_sparse"), {2});
   EXPECT_THROW(trace_text(engine, some_ids(1), {}), Error);
   EXPECT_THROW(trace_text(engine, {}, {}), Error);
-  install_interrupt_handler();
-  std::raise(SIGINT);
+  Stop stop;
+  const StopScope scope(*engine.compute, &stop);
+  stop.request();
   try {
     trace_text(engine, some_ids(64), {});
-    FAIL() << "Ctrl-C was not noticed";
+    FAIL() << "the stop was not noticed";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kInterrupted);
   }
@@ -275,7 +277,7 @@ TEST(TraceObserver, ASilentLayerIsCountedAndNaNIsRefused) {
     observer.on_residual(layer, resid);
     observer.on_heads(layer, {zeros.data(), 8, c.n_head * c.d_head});
     observer.on_branch(layer, Branch::kAttention, resid, resid);
-    observer.on_mlp(layer, resid, act);
+    observer.on_mlp({layer}, resid, act);
     observer.on_branch(layer, Branch::kMlp, resid, resid);
   }
   observer.on_residual(c.n_layer, resid);
@@ -294,7 +296,7 @@ TEST(TraceObserver, ASilentLayerIsCountedAndNaNIsRefused) {
   observer.begin_window(0);
   observer.on_residual(0, resid);
   try {
-    observer.on_mlp(1, resid, act);
+    observer.on_mlp({1}, resid, act);
     FAIL() << "NaN was accepted";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kFormat);

@@ -1,12 +1,9 @@
 // A pass over several tokens "as alone" against one pass per token: equal bits, on every architecture there is.
 #include <gtest/gtest.h>
 
-#include <cstring>
-
-#include "base/test_paths.h"
-#include "model/forward.h"
 #include "model/golden_data.h"
 #include "model/open_model.h"
+#include "model/test_steps.h"
 
 namespace hunch {
 namespace {
@@ -22,24 +19,21 @@ std::vector<fs::path> golden_models() {
   return models;
 }
 
-class AsAlone {
+class AlonePasses {
  public:
-  AsAlone(const Model& model, Compute& compute, Mode mode, DType kv)
-      : cache_(Forward::kv_shape(model.config(), kv, 8), 512), forward_(model, cache_, compute) {
-    forward_.mode = mode;
-  }
+  AlonePasses(const Model& model, Compute& compute, const Plan* plan, DType kv)
+      : cache_(Transformer::kv_shape(model.config(), kv, 8), 512), transformer_(model, cache_, compute), plan_(plan) {}
   // Logits of the last `n` ids: those before in one pass, then these in passes of `n_together`.
   std::vector<float> logits(std::span<const int32_t> ids, size_t n, size_t n_together, bool as_alone) {
     const auto sequence = cache_.create();
-    const SequenceRun prompt{sequence, ids.size() - n};
-    forward_.run({ids.first(prompt.n_tokens), {&prompt, 1}, {}, {}});
+    const Run prompt{sequence, ids.size() - n, Phase::kPrompt, plan_};
+    transformer_.run({ids.first(prompt.n_tokens), {&prompt, 1}, {}});
     std::vector<float> all;
     for (size_t at = prompt.n_tokens; at < ids.size(); at += n_together) {
-      const SequenceRun run{sequence, std::min(n_together, ids.size() - at)};
-      std::vector<uint32_t> rows(run.n_tokens);
-      for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
-      const MatView<const float> l = forward_.run({ids.subspan(at, run.n_tokens), {&run, 1}, rows, {}, as_alone});
-      all.insert(all.end(), l.data, l.data + l.rows * l.cols);
+      const Run run{sequence, std::min(n_together, ids.size() - at), as_alone ? Phase::kVerify : Phase::kDecode, plan_,
+                    as_alone};
+      const std::vector<uint32_t> rows = rows_up_to(run.n_tokens);
+      append_rows(transformer_.run({ids.subspan(at, run.n_tokens), {&run, 1}, rows}), all);
     }
     cache_.release(sequence);
     return all;
@@ -47,10 +41,11 @@ class AsAlone {
 
  private:
   KvCache cache_;
-  Forward forward_;
+  Transformer transformer_;
+  const Plan* plan_;
 };
 
-TEST(ForwardAsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
+TEST(AsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
   if (!shared_path("golden/models"))
     std::puts("no shared data: only the architectures of the repository's fixtures are tested");
   size_t n_that_need_it = 0;
@@ -63,11 +58,13 @@ TEST(ForwardAsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
     Compute compute(2);
     const Model model(open_model(folder).file, {}, compute);
     const size_t n = std::min<size_t>(20, ids.size() - 1);
-    for (const Mode mode : {Mode::kDense, Mode::kExact}) {
-      AsAlone run(model, compute, mode, mode == Mode::kDense ? DType::kF16 : DType::kF32);
+    const Plan exact = Plan::exact(model.config());
+    for (const Plan* plan : {static_cast<const Plan*>(nullptr), &exact}) {
+      AlonePasses run(model, compute, plan, plan ? DType::kF32 : DType::kF16);
       const std::vector<float> one_by_one = run.logits(ids, n, 1, false);
       for (const size_t n_together : {5, 17})
-        ASSERT_EQ(run.logits(ids, n, n_together, true), one_by_one) << n_together << " together, mode " << int(mode);
+        ASSERT_EQ(run.logits(ids, n, n_together, true), one_by_one)
+            << n_together << " together, " << (plan ? "exact" : "dense");
       n_that_need_it += run.logits(ids, n, n, false) != one_by_one;
     }
   }

@@ -15,6 +15,32 @@ void in_range(const char* field, size_t value, size_t low, size_t high) {
 
 }  // namespace
 
+LayerConfig ModelConfig::layer(size_t index) const {
+  LayerConfig l;
+  l.index = index;
+  l.n_embd = n_embd;
+  l.norm = norm;
+  l.norm_place = norm_place;
+  l.norm_eps = norm_eps;
+  l.parallel_residual = parallel_residual;
+  l.residual_scale = residual_scale;
+  l.n_head = n_head;
+  l.n_kv_head = n_kv_head;
+  l.d_head = d_head;
+  l.window = window(index);
+  l.attn_scale = attn_scale;
+  l.attn_soft_cap = attn_soft_cap;
+  l.clip_qkv = clip_qkv;
+  l.qk_norm = qk_norm;
+  l.qk_norm_kind = qk_norm_kind;
+  l.rotates = position == PositionKind::kRope;
+  l.rope_interleaved = rope.interleaved;
+  l.n_ff = n_ff;
+  l.activation = activation;
+  if (has_experts(index)) l.moe = moe;
+  return l;
+}
+
 void validate(const ModelConfig& c) {
   constexpr size_t kLarge = size_t{1} << 24;
   in_range("n_layer", c.n_layer, 1, 10000);

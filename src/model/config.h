@@ -77,12 +77,41 @@ struct ModelConfig {
   MoeConfig moe;
   std::vector<bool> moe_layers;  // [n_layer] which layers have experts; empty = all, when n_expert > 0
 
+  // What a block of one layer is.
+  struct LayerConfig layer(size_t index) const;
   size_t window(size_t layer) const { return windows.empty() ? 0 : windows[layer]; }
   bool has_experts(size_t layer) const { return moe.n_expert > 0 && (moe_layers.empty() || moe_layers[layer]); }
 };
 
+// One layer, as its blocks see it: they never ask for more.
+struct LayerConfig {
+  size_t index = 0, n_embd = 0;
+  NormKind norm = NormKind::kLayer;
+  NormPlace norm_place = NormPlace::kPre;
+  float norm_eps = 1e-5f;
+  bool parallel_residual = false;
+  float residual_scale = 1.0f;
+  // Attention.
+  size_t n_head = 0, n_kv_head = 0, d_head = 0;
+  size_t window = 0;  // tokens; 0: all
+  float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
+  QkNorm qk_norm = QkNorm::kNone;
+  NormKind qk_norm_kind = NormKind::kRms;
+  bool rotates = false, rope_interleaved = false;
+  // MLP: dense, or experts where moe.n_expert > 0.
+  size_t n_ff = 0;
+  Activation activation = Activation::kGeluTanh;
+  MoeConfig moe;
+
+  size_t n_group() const { return n_head / n_kv_head; }           // query heads that share a key head
+  size_t group_width() const { return n_group() * d_head; }       // values of those
+};
+
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
+
+// Whether heads can be left out: not where one norm spans all heads of a query or key.
+inline bool can_choose_heads(const ModelConfig& config) { return config.qk_norm != QkNorm::kAllHeads; }
 
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
 // in the authors' code: the even positions of the next power's slopes come after).

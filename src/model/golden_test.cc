@@ -10,9 +10,9 @@
 #include "base/test_paths.h"
 #include "io/gguf.h"
 #include "kernels/each_target.h"
-#include "model/forward.h"
 #include "model/golden_data.h"
 #include "model/open_model.h"
+#include "model/transformer.h"
 
 namespace hunch {
 namespace {
@@ -21,28 +21,28 @@ namespace fs = std::filesystem;
 constexpr float kTolerance = 1e-4f;  // max |logit difference| in f32 arithmetic
 constexpr size_t kCacheTokens = 512;
 
-// Logits of all positions of one sequence, [n_tokens * n_vocab].
-std::vector<float> all_logits(const Model& model, Compute& compute, std::span<const int32_t> ids, Mode mode) {
-  KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
-  Forward forward(model, cache, compute);
-  forward.mode = mode;
+// Logits of all positions of one sequence, [n_tokens * n_vocab]: read as a prompt without a plan, else every token is
+// restricted as the plan says.
+std::vector<float> all_logits(const Model& model, Compute& compute, std::span<const int32_t> ids, const Plan* plan) {
+  KvCache cache(Transformer::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
+  Transformer transformer(model, cache, compute);
   std::vector<uint32_t> rows(ids.size());
   for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
-  const SequenceRun run{cache.create(), ids.size()};
-  const MatView<const float> logits = forward.run({ids, {&run, 1}, rows, {}});
+  const Run run{cache.create(), ids.size(), plan ? Phase::kDecode : Phase::kPrompt, plan};
+  const MatView<const float> logits = transformer.run({ids, {&run, 1}, rows});
   return {logits.data, logits.data + logits.rows * logits.cols};
 }
 
-std::vector<int32_t> greedy(const Model& model, Compute& compute, std::vector<int32_t> ids, size_t n, Mode mode) {
-  KvCache cache(Forward::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
-  Forward forward(model, cache, compute);
-  forward.mode = mode;
+std::vector<int32_t> greedy(const Model& model, Compute& compute, std::vector<int32_t> ids, size_t n,
+                            const Plan* plan) {
+  KvCache cache(Transformer::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
+  Transformer transformer(model, cache, compute);
   const KvCache::SequenceId sequence = cache.create();
   std::vector<int32_t> out;
   while (out.size() < n) {
-    const SequenceRun run{sequence, ids.size()};
+    const Run run{sequence, ids.size(), out.empty() ? Phase::kPrompt : Phase::kDecode, plan};
     const uint32_t last = uint32_t(ids.size() - 1);
-    const MatView<const float> logits = forward.run({ids, {&run, 1}, {&last, 1}, {}});
+    const MatView<const float> logits = transformer.run({ids, {&run, 1}, {&last, 1}});
     ids = {int32_t(argmax(logits.row(0)))};
     out.push_back(ids[0]);
   }
@@ -51,19 +51,20 @@ std::vector<int32_t> greedy(const Model& model, Compute& compute, std::vector<in
 
 void expect_golden(ModelFile file, const GoldenData& golden, Compute& compute) {
   const Model model(std::move(file), {}, compute);
-  for (Mode mode : {Mode::kDense, Mode::kExact}) {
-    SCOPED_TRACE(mode == Mode::kDense ? "dense" : "exact");
+  const Plan exact = Plan::exact(model.config());
+  for (const Plan* plan : {static_cast<const Plan*>(nullptr), &exact}) {
+    SCOPED_TRACE(plan ? "exact" : "dense");
     for (size_t s = 0; s < golden.sequences.size(); ++s) {
       SCOPED_TRACE("prompt " + std::to_string(s));
       const auto& sequence = golden.sequences[s];
-      const std::vector<float> got = all_logits(model, compute, sequence.ids, mode);
+      const std::vector<float> got = all_logits(model, compute, sequence.ids, plan);
       const std::vector<float> want = golden.array("s" + std::to_string(s) + ".logits");
       ASSERT_EQ(got.size(), want.size());
       float worst = 0;
       for (size_t i = 0; i < got.size(); ++i)
         worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
       EXPECT_LE(worst, kTolerance);
-      EXPECT_EQ(greedy(model, compute, sequence.ids, sequence.greedy.size(), mode), sequence.greedy);
+      EXPECT_EQ(greedy(model, compute, sequence.ids, sequence.greedy.size(), plan), sequence.greedy);
     }
   }
 }

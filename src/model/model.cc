@@ -20,12 +20,6 @@ void check_memory(const ModelFile& file, const ModelConfig& config, const Weight
   require_memory(extra_weight_bytes(file, config, options), "storing the down projections by neuron");
 }
 
-size_t bytes_of(const Linear& l) { return l.W ? l.W.bytes() : 0; }
-
-size_t bytes_of(const MlpWeights& m) {
-  return bytes_of(m.up) + bytes_of(m.gate) + bytes_of(m.down) + (m.W_down_t ? m.W_down_t.bytes() : 0);
-}
-
 }  // namespace
 
 Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
@@ -45,13 +39,30 @@ DType Model::main_dtype() const {
 }
 
 size_t Model::bytes_per_token() const {
-  size_t bytes = bytes_of(weights_.output) + bytes_of(weights_.proj_in) + bytes_of(weights_.proj_out);
-  for (const LayerWeights& l : weights_.layers) {
-    bytes += bytes_of(l.q) + bytes_of(l.k) + bytes_of(l.v) + bytes_of(l.o) + bytes_of(l.router);
-    bytes += bytes_of(l.mlp) + bytes_of(l.shared_expert) + bytes_of(l.shared_gate);
-    if (!l.experts.empty()) bytes += bytes_of(l.experts[0]) * config_.moe.n_expert_used;
-  }
+  size_t bytes = weights_.output->bytes();
+  for (const auto* words : {&weights_.words_in, &weights_.words_out})
+    if (*words) bytes += (*words)->bytes();
+  for (const Layer& l : weights_.layers)
+    l.for_each_linear([&](const Linear& linear) {
+      const bool is_used = linear.id.expert == LinearId::kNone || linear.id.expert == LinearId::kShared ||
+                           linear.id.expert < config_.moe.n_expert_used;  // all experts are of one size
+      if (is_used) bytes += linear.bytes();
+    });
   return bytes;
+}
+
+void Model::measure_costs(Compute& compute, size_t n_tokens) const {
+  // The matrices of one product and shape, over all layers and experts.
+  std::map<std::tuple<RowProduct, DType, size_t, size_t>, std::vector<WeightView>> like;
+  const auto note = [&](RowProduct product, const WeightView& W) {
+    if (W) like[{product, W.dtype, W.rows, W.cols}].push_back(W);
+  };
+  for (const Layer& l : weights_.layers)
+    l.for_each_linear([&](const Linear& linear) {
+      if (linear.id.role == Role::kGate || linear.id.role == Role::kUp) note(RowProduct::kDot, linear.rows());
+      if (linear.id.role == Role::kDown) note(RowProduct::kAdd, linear.by_input());
+    });
+  for (const auto& [key, matrices] : like) layouts().costs().measure(compute, std::get<0>(key), matrices, n_tokens);
 }
 
 }  // namespace hunch

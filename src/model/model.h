@@ -1,9 +1,8 @@
-// A loaded model: config, weights, and the file they are views into. Immutable; any number of
-// Forward passes may share it.
+// A loaded model: config, weights, and the file they are views into. Immutable but for the layouts; any
+// number of Transformers may share it.
 #pragma once
 #include "base/compute.h"
 #include "io/model_file.h"
-#include "model/batch_costs.h"
 #include "model/config.h"
 #include "model/rope_table.h"
 #include "model/weights.h"
@@ -22,8 +21,12 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
   const RopeTable& rope() const { return rope_; }
-  // What reading a decode batch's rows costs; measured when first asked for, by one thread at a time.
-  const BatchCosts& batch_costs() const { return batch_costs_; }
+  // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
+  // caller at a time.
+  Layouts& layouts() const { return *weights_.layouts; }
+  // Measures how the rows that n_tokens tokens want are read fastest, where that was not done yet: some 10 ms for each
+  // shape of matrix. Without it, it is estimated.
+  void measure_costs(Compute& compute, size_t n_tokens) const;
 
   // The dtype that holds most of the weight bytes, for display.
   DType main_dtype() const;
@@ -35,7 +38,6 @@ class Model {
   ModelConfig config_;
   ModelWeights weights_;
   RopeTable rope_;
-  BatchCosts batch_costs_{weights_};
 };
 
 }  // namespace hunch

@@ -10,8 +10,9 @@
 #include "io/printable.h"
 #include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
-#include "model/head_columns.h"
+#include "model/plan.h"
 #include "select/hot_set.h"
+#include "select/selectors.h"
 #include "select/linear.h"
 #include "select/low_rank.h"
 #include "select/sign_predictor.h"
@@ -141,7 +142,7 @@ class Parser {
                                                               floats(blk + "predictor.bias", b.n_ff)});
     } else if (kind == "hot") {
       l.neurons = std::make_shared<HotSetPredictor>(floats(blk + "predictor.bias", b.n_ff), b.n_embd);
-    } else if (const auto method = smooth_method(kind)) {
+    } else if (const auto method = method_named(kind)) {
       l.method = *method;
     } else {
       fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
@@ -149,9 +150,9 @@ class Parser {
     if (input != "mlp" && input != "attention")
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i,
            printable(input));
-    l.input = input == "mlp" ? PredictorInput::kMlp : PredictorInput::kAttention;
+    l.input = input == "mlp" ? Look::kHere : Look::kAttention;
     l.curve = curve(blk + "curve", i, point);
-    if (l.method == SmoothMethod::kTeal) {
+    if (l.method == Method::kTeal) {
       const std::vector<float> thresholds = floats(blk + "inputs", l.curve.size() * kNInputParts);
       l.inputs.resize(l.curve.size());
       for (size_t p = 0; p < l.curve.size(); ++p)
@@ -201,7 +202,7 @@ class Parser {
       if (inputs[i] != "attention" && (inputs[i] != "previous_attention" || i == 0))
         fail(ErrorKind::kFormat, "layer {}: unknown input '{}' of a head predictor, expected attention{}", i,
              printable(inputs[i]), i ? " or previous_attention" : "");
-      heads.input = inputs[i] == "attention" ? HeadInput::kAttention : HeadInput::kPreviousAttention;
+      heads.input = inputs[i] == "attention" ? Look::kHere : Look::kPreviousAttention;
       heads.curve = curve(blk + "head_curve", i, points[i]);
       heads.point = size_t(points[i]);
     }
@@ -218,10 +219,12 @@ std::string describe(const std::string& name, const std::string& arch, size_t n_
 
 }  // namespace
 
-SparsePlan Sidecar::plan(double density) const {
-  SparsePlan plan;
+Plan Sidecar::plan(const ModelConfig& config, double density) const {
+  Plan plan = Plan::exact(config);
+  plan.name = "sparse";
   plan.lazy_keys = lazy_keys;
-  plan.layers.resize(layers.size());
+  plan.screen = screen;
+  plan.owners = owners;
   std::vector<size_t> points;
   for (const SidecarLayer& l : layers) points.push_back(l.point);
   if (density != 0) {
@@ -231,30 +234,29 @@ SparsePlan Sidecar::plan(double density) const {
     for (const SidecarLayer& l : layers) curves.push_back(l.learned() ? l.curve : DensityCurve(1));
     points = choose_points(curves, density);
   }
+  const auto predict = [&](size_t layer, Point point, const auto& predictor, float threshold, Look look) {
+    plan.set(layer, point, {std::make_shared<const Predicted>(*predictor, threshold), look});
+    plan.owners.push_back(predictor);
+  };
   for (size_t i = 0; i < layers.size(); ++i) {
     const SidecarLayer& l = layers[i];
-    LayerPlan& p = plan.layers[i];
     if (const SidecarHeads& heads = l.heads; heads.groups)
-      p.heads = {heads.groups.get(), heads.input, heads.curve[heads.point].threshold, {}};
+      predict(i, Point::kHeads, heads.groups, heads.curve[heads.point].threshold, heads.input);
     if (!l.learned()) continue;
     const CurvePoint& point = l.curve[points[i]];
-    p.neurons = l.neurons.get();
-    p.input = l.input;
-    p.threshold = point.threshold;
-    if (l.method == SmoothMethod::kNone || point.density >= 1) continue;  // at density 1 a method is the dense layer
-    p.smooth.method = l.method;
-    p.smooth.threshold = point.threshold;
-    p.smooth.density = std::clamp(point.density, 0.0f, 1.0f);
-    if (l.method == SmoothMethod::kTeal) p.smooth.inputs = l.inputs[points[i]];
+    if (l.neurons) predict(i, Point::kNeurons, l.neurons, point.threshold, l.input);
+    if (l.method == Method::kNone || point.density >= 1) continue;  // at density 1 a method is the dense layer
+    MethodPoint set{l.method, point.threshold, std::clamp(point.density, 0.0f, 1.0f)};
+    if (l.method == Method::kTeal) set.inputs = l.inputs[points[i]];
+    set.set(plan, i);
   }
-  plan.screen = screen.get();
   return plan;
 }
 
-SmoothMethod Sidecar::method() const {
+Method Sidecar::method() const {
   for (const SidecarLayer& l : layers)
-    if (l.method != SmoothMethod::kNone) return l.method;
-  return SmoothMethod::kNone;
+    if (l.method != Method::kNone) return l.method;
+  return Method::kNone;
 }
 
 fs::path sidecar_path(const fs::path& model) {
@@ -287,24 +289,19 @@ namespace {
 
 void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
   for (const SidecarLayer& l : sidecar.layers)
-    if (l.heads.groups && (l.heads.groups->n_ff() != c.n_kv_head || !can_select_heads(c)))
+    if (l.heads.groups && (l.heads.groups->n_ff() != c.n_kv_head || !can_choose_heads(c)))
       fail(ErrorKind::kFormat,
            "the sidecar chooses among {} groups of heads, the model has {}{}; make one with `hunch sparsify`",
-           l.heads.groups->n_ff(), c.n_kv_head, can_select_heads(c) ? "" : " that are normalised together");
+           l.heads.groups->n_ff(), c.n_kv_head, can_choose_heads(c) ? "" : " that are normalised together");
 }
 
-void check_methods(const Sidecar& sidecar, const ModelConfig& c) {
-  for (size_t l = 0; l < c.n_layer; ++l) {
-    if (sidecar.layers[l].method == SmoothMethod::kTeal && sidecar.layers[l].heads.groups)
+void check_neurons(const Sidecar& sidecar, const ModelConfig& c) {
+  for (size_t l = 0; l < c.n_layer; ++l)
+    if (sidecar.layers[l].neurons && c.has_experts(l))
       fail(ErrorKind::kFormat,
-           "the sidecar wants both teal and chosen heads in layer {}, expected one of them; make it anew with `hunch "
+           "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch "
            "sparsify`",
            l);
-    if (sidecar.layers[l].method != SmoothMethod::kNone && c.has_experts(l))
-      fail(ErrorKind::kFormat,
-           "the sidecar wants {} in layer {}, which has experts; make it anew with `hunch sparsify`",
-           name_of(sidecar.layers[l].method), l);
-  }
 }
 
 void check_screen(const Sidecar& sidecar, const ModelConfig& c) {
@@ -321,7 +318,7 @@ void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelCo
   const SidecarBase& b = sidecar.base;
   if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff &&
       b.fingerprint == tensor_fingerprint(model)) {
-    check_methods(sidecar, c);
+    check_neurons(sidecar, c);
     check_heads(sidecar, c);
     return check_screen(sidecar, c);
   }

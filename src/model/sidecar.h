@@ -8,8 +8,10 @@
 
 #include "io/model_file.h"
 #include "model/config.h"
-#include "model/sparse_plan.h"
+#include "model/method.h"
+#include "model/plan.h"
 #include "select/density_curve.h"
+#include "select/predictor.h"
 
 namespace hunch {
 
@@ -23,23 +25,23 @@ struct SidecarBase {
 // Which heads of a layer's attention to compute.
 struct SidecarHeads {
   std::shared_ptr<const NeuronPredictor> groups;  // scores the n_kv_head groups; none: every head is computed
-  HeadInput input = HeadInput::kAttention;
+  Look input = Look::kHere;
   DensityCurve curve;  // as a layer's
   size_t point = 0;
 };
 
 struct SidecarLayer {
   std::shared_ptr<const NeuronPredictor> neurons;  // none: computed as in exact mode
-  PredictorInput input = PredictorInput::kMlp;
+  Look input = Look::kHere;
   // What each threshold gives, in order of falling density; not empty where there is a predictor or a method. With
   // kGriffin a point is its density, and its threshold unused; with kTeal density is the share of the layer's weights
   // that is read, and the thresholds are in `inputs`.
   DensityCurve curve;
   size_t point = 0;  // of the curve: where the calibration set it
   SidecarHeads heads{};
-  SmoothMethod method = SmoothMethod::kNone;              // instead of a predictor
+  Method method = Method::kNone;              // instead of a predictor
   std::vector<std::array<float, kNInputParts>> inputs{};  // of each point, by InputPart; kTeal only
-  bool learned() const { return neurons || method != SmoothMethod::kNone; }
+  bool learned() const { return neurons || method != Method::kNone; }
 };
 
 // What calibration measured on text that it had not been fitted to.
@@ -52,7 +54,7 @@ struct SidecarQuality {
 struct Sidecar {
   SidecarBase base;
   std::vector<SidecarLayer> layers;           // [n_layer]
-  bool lazy_keys = false;                     // SparsePlan::lazy_keys
+  bool lazy_keys = false;                     // Plan::lazy_keys
   std::shared_ptr<const VocabScreen> screen;  // none: every logit is computed
   SidecarQuality quality;
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
@@ -60,9 +62,9 @@ struct Sidecar {
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
   // least at this mean density over all layers (one without a predictor or a method counts as its exact density 1).
   // Heads stay where calibration set them. Throws Error{kUsage} for a density outside (0, 1].
-  SparsePlan plan(double density = 0) const;
+  Plan plan(const ModelConfig& config, double density = 0) const;
   // The method of its layers; kNone: predictors, or nothing.
-  SmoothMethod method() const;
+  Method method() const;
 };
 
 constexpr uint64_t kSidecarVersion = 1;

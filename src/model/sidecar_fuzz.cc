@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Compute compute(1);
   expect_value_or_error([&] {
     const Sidecar sidecar = parse_sidecar(parse_gguf(std::as_bytes(std::span(data, size))));
-    for (double density : {0.0, 0.3, 1.0}) sidecar.plan(density);
+    for (double density : {0.0, 0.3, 1.0}) sidecar.plan(ModelConfig(), density);
     for (const SidecarLayer& l : sidecar.layers)
       for (const NeuronPredictor* p : {l.neurons.get(), l.heads.groups.get()}) {
         if (!p || p->n_in() * 4 + p->n_ff() > size) continue;

@@ -16,7 +16,10 @@
 #include "select/hot_set.h"
 #include "select/linear.h"
 #include "select/low_rank.h"
+#include "select/prompt_selector.h"
+#include "select/selectors.h"
 #include "select/sign_predictor.h"
+#include "select/threshold.h"
 
 namespace hunch {
 namespace {
@@ -39,22 +42,22 @@ class SidecarTest : public ::testing::Test {
                            {DType::kQ8_0, q_out_.data(), 48, 64, row_bytes(DType::kQ8_0, 64)},
                            std::vector<float>(48, 0.25f),
                            true}),
-        PredictorInput::kAttention,
+        Look::kAttention,
         {{-std::numeric_limits<float>::infinity(), 1, 0, 1}, {0.5f, 0.4f, 0.1f, 0.9f}, {1, 0.2f, 0.5f, 0.6f}},
         1};
     std::vector<float> hot(48);
     for (size_t i = 0; i < 48; ++i) hot[i] = float(i);
     sidecar_.layers[2] = {std::make_shared<HotSetPredictor>(hot, 32),
-                          PredictorInput::kMlp,
+                          Look::kHere,
                           {{-1, 1, 0, 1}, {23, 0.5f, 0.01f, 0.9f}, {40, 0.1f, 9, 0.3f}},
                           2};
     sidecar_.layers[1].heads = {
         std::make_shared<LinearPredictor>(weight_view({in_.data(), 4, 32}), std::vector<float>{1, 2, 3, 4}),
-        HeadInput::kPreviousAttention,
+        Look::kPreviousAttention,
         {{-1, 1, 0, 1}, {2, 0.5f, 0.01f, 0.9f}},
         1};
     sidecar_.layers[2].heads = {std::make_shared<HotSetPredictor>(std::vector<float>{1, 2, 3, 4}, 32),
-                                HeadInput::kAttention,
+                                Look::kHere,
                                 {{-1, 1, 0, 1}, {3, 0.25f, 0.5f, 0.3f}},
                                 0};
     sidecar_.quality = {0.01, 20, 20.1, 0.003, 0.98, 1000};
@@ -78,6 +81,37 @@ class SidecarTest : public ::testing::Test {
     return "accepted";
   }
 
+  // The sidecar's model.
+  static ModelConfig config() {
+    ModelConfig c;
+    c.n_layer = 3, c.n_embd = 32, c.n_ff = 48, c.n_kv_head = 4;
+    return c;
+  }
+  // A plan's point chooses what the predictor scores above the threshold.
+  static void expect_predicts(const Plan& plan, size_t layer, Point point, const NeuronPredictor& predictor,
+                              float threshold, Look look) {
+    const PlanEntry& entry = plan.at(layer, point);
+    ASSERT_TRUE(entry.selector) << "layer " << layer;
+    EXPECT_EQ(entry.selector->kind(), "predicted");
+    EXPECT_EQ(entry.look, look);
+    Compute compute(1);
+    std::vector<float> x(32), scores(predictor.n_ff());
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i) * 0.7f);
+    predictor.score(compute, {x.data(), 1, 32}, {scores.data(), 1, scores.size()});
+    Rows want, got;
+    select_above(scores, threshold, want);
+    entry.selector->choose(compute, {{x.data(), 1, 32}}, {&got, 1});
+    EXPECT_EQ(got.size(), want.size()) << "layer " << layer;
+    EXPECT_TRUE(got.is_all() || std::ranges::equal(got.ids(), want.ids()));
+  }
+  void expect_predicts(const Plan& plan, size_t layer, float threshold) {
+    expect_predicts(plan, layer, Point::kNeurons, *sidecar_.layers[layer].neurons, threshold,
+                    sidecar_.layers[layer].input);
+  }
+  static const Selector* at(const Plan& plan, size_t layer, Point point, InputPart part = InputPart::kAttention) {
+    return plan.at(layer, point, part).selector.get();
+  }
+
   fs::path dir_;
   std::vector<float> in_ = std::vector<float>(64 * 32), out_ = std::vector<float>(48 * 64);
   std::vector<std::byte> q_out_;
@@ -92,7 +126,7 @@ TEST_F(SidecarTest, ComesBackAsItWasWritten) {
   EXPECT_EQ(read.quality.perplexity_sparse, 20.1);
   ASSERT_EQ(read.layers.size(), 3u);
   EXPECT_FALSE(read.layers[1].neurons);
-  EXPECT_EQ(read.layers[0].input, PredictorInput::kAttention);
+  EXPECT_EQ(read.layers[0].input, Look::kAttention);
   EXPECT_EQ(read.layers[0].point, 1u);
   EXPECT_EQ(read.layers[0].curve[1].recall, 0.9f);
   Compute compute(1);
@@ -111,7 +145,7 @@ TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
   for (size_t i = 0; i < planes.size(); i += 8) planes[i] = uint32_t(i * 2654435761u);
   sidecar_.layers[1] = {std::make_shared<SignPredictor>(SignWeights{planes.data(), 48, 32, std::vector<float>(48, 0.5f),
                                                                     std::vector<float>(48, 3)}),
-                        PredictorInput::kMlp,
+                        Look::kHere,
                         {{-1, 1, 0, 1}},
                         0};
   const Sidecar read = open_sidecar(write());
@@ -132,16 +166,16 @@ TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
 TEST_F(SidecarTest, HeadsComeBackAsTheyWereWritten) {
   const Sidecar read = open_sidecar(write());
   EXPECT_FALSE(read.layers[0].heads.groups);
-  EXPECT_EQ(read.layers[1].heads.input, HeadInput::kPreviousAttention);
-  EXPECT_EQ(read.layers[2].heads.input, HeadInput::kAttention);
+  EXPECT_EQ(read.layers[1].heads.input, Look::kPreviousAttention);
+  EXPECT_EQ(read.layers[2].heads.input, Look::kHere);
   EXPECT_EQ(read.layers[1].heads.curve[1].recall, 0.9f);
-  EXPECT_FALSE(read.plan().lazy_keys);
+  EXPECT_FALSE(read.plan(config()).lazy_keys);
   sidecar_.lazy_keys = true;
-  EXPECT_TRUE(open_sidecar(write()).plan().lazy_keys);
-  const SparsePlan plan = read.plan();
-  EXPECT_EQ(plan.layers[0].heads.groups, nullptr);
-  EXPECT_EQ(plan.layers[1].heads.threshold, 2);
-  EXPECT_EQ(plan.layers[2].heads.threshold, -1);
+  EXPECT_TRUE(open_sidecar(write()).plan(config()).lazy_keys);
+  const Plan plan = read.plan(config());
+  EXPECT_EQ(at(plan, 0, Point::kHeads), nullptr);
+  expect_predicts(plan, 1, Point::kHeads, *read.layers[1].heads.groups, 2, Look::kPreviousAttention);
+  expect_predicts(plan, 2, Point::kHeads, *read.layers[2].heads.groups, -1, Look::kHere);
   Compute compute(1);
   std::vector<float> x(32, 0.3f);
   for (size_t l : {1, 2}) {
@@ -202,7 +236,7 @@ TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
                                                   std::vector<float>(100, 0.1f), std::vector<float>(100, 0.2f), 5});
   const Sidecar read = open_sidecar(write());
   ASSERT_TRUE(read.screen);
-  EXPECT_EQ(read.plan().screen, read.screen.get());
+  EXPECT_EQ(read.plan(config()).screen, read.screen);
   EXPECT_EQ(read.screen->weights().margin, 5);
   EXPECT_EQ(read.screen->weights().inside[99], 0.2f);
   EXPECT_EQ(read.screen->bytes(), sidecar_.screen->bytes());
@@ -220,18 +254,33 @@ TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
 }
 
 TEST_F(SidecarTest, PlansTheCalibratedPointOrADensity) {
-  const SparsePlan calibrated = sidecar_.plan();
-  EXPECT_EQ(calibrated.layers[0].threshold, 0.5f);
-  EXPECT_EQ(calibrated.layers[2].threshold, 40);
-  EXPECT_EQ(calibrated.layers[1].neurons, nullptr);
+  const Plan calibrated = sidecar_.plan(config());
+  EXPECT_EQ(calibrated.name, "sparse");
+  expect_predicts(calibrated, 0, 0.5f);
+  expect_predicts(calibrated, 2, 40);
+  EXPECT_EQ(at(calibrated, 1, Point::kNeurons), nullptr);
   // (0.4 + 1 + 0.5) / 3: the two cheap steps.
-  const SparsePlan sparser = sidecar_.plan(0.64);
-  EXPECT_EQ(sparser.layers[0].threshold, 0.5f);
-  EXPECT_EQ(sparser.layers[2].threshold, 23);
-  EXPECT_EQ(sidecar_.plan(1).layers[2].threshold, -1);
-  EXPECT_THROW(sidecar_.plan(-1), Error);
-  EXPECT_THROW(sidecar_.plan(1.5), Error);
-  EXPECT_THROW(sidecar_.plan(std::nan("")), Error);
+  const Plan sparser = sidecar_.plan(config(), 0.64);
+  expect_predicts(sparser, 0, 0.5f);
+  expect_predicts(sparser, 2, 23);
+  expect_predicts(sidecar_.plan(config(), 1), 2, -1);
+  for (double density : {-1.0, 1.5, std::nan("")}) EXPECT_THROW(sidecar_.plan(config(), density), Error);
+}
+
+// A plan is made of what is exact and needs no calibration, and outlives the sidecar.
+TEST_F(SidecarTest, PlansStartFromTheExactOneAndKeepWhatTheyPointInto) {
+  EXPECT_EQ(at(sidecar_.plan(config()), 1, Point::kLive), nullptr);
+  ModelConfig relu = config();
+  relu.activation = Activation::kRelu;
+  auto read = std::make_unique<Sidecar>(open_sidecar(write()));
+  const Plan plan = read->plan(relu);
+  read.reset();
+  for (size_t l = 0; l < 3; ++l) {
+    ASSERT_TRUE(at(plan, l, Point::kLive));
+    EXPECT_EQ(at(plan, l, Point::kLive)->kind(), "relu");
+  }
+  expect_predicts(plan, 0, 0.5f);
+  expect_predicts(plan, 2, 40);
 }
 
 TEST_F(SidecarTest, RefusesWhatContradictsItself) {
@@ -265,26 +314,36 @@ TEST_F(SidecarTest, RefusesWhatContradictsItself) {
 
 TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
   const DensityCurve curve = {{-1, 1, 0, 1}, {0.25f, 0.6f, 0.1f, 1}, {0.5f, 0.3f, 0.4f, 1}};
-  sidecar_.layers[0] = {nullptr, PredictorInput::kMlp, curve, 1, {}, SmoothMethod::kCats};
-  sidecar_.layers[1] = {nullptr, PredictorInput::kMlp, curve, 0, {}, SmoothMethod::kGriffin};
+  sidecar_.layers[0] = {nullptr, Look::kHere, curve, 1, {}, Method::kCats};
+  sidecar_.layers[1] = {nullptr, Look::kHere, curve, 0, {}, Method::kGriffin};
   sidecar_.layers[2] = {nullptr,
-                        PredictorInput::kMlp,
+                        Look::kHere,
                         curve,
                         2,
                         {},
-                        SmoothMethod::kTeal,
+                        Method::kTeal,
                         {{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}}};
   const Sidecar read = open_sidecar(write());
-  EXPECT_EQ(read.method(), SmoothMethod::kCats);
-  const SparsePlan plan = read.plan();
-  EXPECT_EQ(plan.layers[0].smooth.method, SmoothMethod::kCats);
-  EXPECT_EQ(plan.layers[0].smooth.threshold, 0.25f);
-  EXPECT_EQ(plan.layers[1].smooth.method, SmoothMethod::kNone);  // at density 1 it is dense
-  EXPECT_EQ(plan.layers[2].smooth.method, SmoothMethod::kTeal);
-  EXPECT_EQ(plan.layers[2].smooth.inputs, (std::array<float, 4>{0.4f, 0.5f, 0.6f, 0.7f}));
-  EXPECT_EQ(read.plan(0.3).layers[1].smooth.method, SmoothMethod::kGriffin);
-  EXPECT_EQ(read.plan(0.3).layers[1].smooth.density, 0.3f);
-  for (const LayerPlan& l : read.plan(1).layers) EXPECT_EQ(l.smooth.method, SmoothMethod::kNone);
+  EXPECT_EQ(read.method(), Method::kCats);
+  const auto threshold = [&](const Plan& plan, size_t layer, Point point, InputPart part = InputPart::kAttention) {
+    const auto* magnitude = dynamic_cast<const Magnitude*>(at(plan, layer, point, part));
+    return magnitude ? magnitude->threshold() : NAN;
+  };
+  const Plan plan = read.plan(config());
+  EXPECT_EQ(threshold(plan, 0, Point::kLive), 0.25f);
+  EXPECT_EQ(at(plan, 1, Point::kNeurons), nullptr);  // at density 1 it is dense
+  for (size_t part = 0; part < kNInputParts; ++part)
+    EXPECT_FLOAT_EQ(threshold(plan, 2, Point::kInputs, InputPart(part)), 0.4f + 0.1f * float(part));
+  const auto* prompt = dynamic_cast<const PromptSelector*>(at(read.plan(config(), 0.3), 1, Point::kNeurons));
+  ASSERT_TRUE(prompt);
+  EXPECT_FLOAT_EQ(float(prompt->density()), 0.3f);
+  const Plan dense = read.plan(config(), 1);
+  for (Point point : {Point::kInputs, Point::kNeurons, Point::kLive}) EXPECT_FALSE(dense.uses(point));
+  // What a point of TEAL leaves alone has no selector.
+  sidecar_.layers[2].point = 1;
+  const Plan milder = open_sidecar(write()).plan(config());
+  EXPECT_EQ(threshold(milder, 2, Point::kInputs, InputPart::kMlp), 0.2f);
+  EXPECT_EQ(at(milder, 2, Point::kInputs, InputPart::kHeads), nullptr);
 
   const auto expect = [&](const char* says, const std::function<void(ModelFile&)>& change) {
     const std::string message = refused(change);
@@ -306,40 +365,42 @@ TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
   });
 }
 
-TEST_F(SidecarTest, IsRefusedByLayersOfExperts) {
+// A predictor is of one MLP, methods are of any.
+TEST_F(SidecarTest, APredictorIsRefusedByLayersOfExpertsAMethodIsNot) {
   std::vector<float> weights(64, 1.0f);
   ModelFile model;
   model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
-  ModelConfig config;
-  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.moe.n_expert = 8;
+  ModelConfig experts = config();
+  experts.moe.n_expert = 8;
   sidecar_.base.fingerprint = tensor_fingerprint(model);
-  sidecar_.layers[1] = {nullptr, PredictorInput::kMlp, {{-1, 1, 0, 1}}, 0, {}, SmoothMethod::kCats};
   try {
-    check_sidecar(sidecar_, model, config);
+    check_sidecar(sidecar_, model, experts);
     FAIL() << "accepted";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("cats in layer 1"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("in layer 0, which has experts"), std::string::npos) << e.what();
   }
+  sidecar_.layers[0] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, Method::kCats};
+  sidecar_.layers[2] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, Method::kTeal, {{-1, -1, -1, -1}}};
+  check_sidecar(sidecar_, model, experts);
 }
 
-TEST_F(SidecarTest, TealAndChosenHeadsExcludeEachOther) {
+TEST_F(SidecarTest, TealAndChosenHeadsGoTogether) {
   std::vector<float> weights(64, 1.0f);
   ModelFile model;
   model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
-  ModelConfig config;
-  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.n_kv_head = 4;
   sidecar_.base.fingerprint = tensor_fingerprint(model);
-  const auto layer =
-      std::ranges::find_if(sidecar_.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
-  ASSERT_NE(layer, sidecar_.layers.end());
-  check_sidecar(sidecar_, model, config);
-  layer->method = SmoothMethod::kTeal;
-  try {
-    check_sidecar(sidecar_, model, config);
-    FAIL() << "accepted";
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("teal and chosen heads"), std::string::npos) << e.what();
-  }
+  SidecarLayer& layer = sidecar_.layers[1];
+  ASSERT_TRUE(layer.heads.groups);
+  layer.method = Method::kTeal;
+  layer.curve = {{-1, 1, 0, 1}, {0.5f, 0.3f, 0.4f, 1}};
+  layer.point = 1;
+  layer.inputs = {{-1, -1, -1, -1}, {0.4f, 0.5f, 0.6f, 0.7f}};
+  const Sidecar read = open_sidecar(write());
+  check_sidecar(read, model, config());
+  const Plan plan = read.plan(config());
+  expect_predicts(plan, 1, Point::kHeads, *layer.heads.groups, 2, Look::kPreviousAttention);
+  ASSERT_TRUE(at(plan, 1, Point::kInputs, InputPart::kHeads));
+  EXPECT_EQ(at(plan, 1, Point::kInputs, InputPart::kHeads)->kind(), "magnitude");
 }
 
 TEST_F(SidecarTest, ABrokenFileIsNamed) {

@@ -76,7 +76,7 @@ void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
   for (size_t i = 0; i < sidecar.layers.size(); ++i) {
     const SidecarHeads& heads = sidecar.layers[i].heads;
     kinds.push_back(heads.groups ? std::string(heads.groups->kind()) : "none");
-    inputs.push_back(heads.input == HeadInput::kAttention ? "attention" : "previous_attention");
+    inputs.push_back(heads.input == Look::kHere ? "attention" : "previous_attention");
     points.push_back(uint32_t(heads.point));
     if (heads.groups) n_groups = heads.groups->n_ff();
     add_heads(fmt::format("blk.{}.", i), heads, tensors);
@@ -118,7 +118,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   for (size_t i = 0; i < b.n_layer; ++i) {
     const SidecarLayer& l = sidecar.layers[i];
     kinds.push_back(kind_of(l));
-    inputs.push_back(l.input == PredictorInput::kMlp ? "mlp" : "attention");
+    inputs.push_back(l.input == Look::kHere ? "mlp" : "attention");
     points.push_back(uint32_t(l.point));
     if (!l.learned()) continue;
     const std::string blk = fmt::format("blk.{}.", i);

@@ -6,8 +6,7 @@
 
 #include "base/codec.h"
 #include "base/error.h"
-#include "base/interrupt.h"
-#include "model/transpose.h"
+#include "linear/transpose.h"
 
 namespace hunch {
 namespace {
@@ -23,11 +22,14 @@ class Loader {
       w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
     w_.embd_norm = norm("token_embd_norm", c_.n_embd, false);
-    w_.proj_in = linear("embd_proj_in", c_.n_embd, c_.n_embd_word, c_.n_embd_word != c_.n_embd);
-    w_.proj_out = linear("embd_proj_out", c_.n_embd_word, c_.n_embd, c_.n_embd_word != c_.n_embd);
+    const bool projected = c_.n_embd_word != c_.n_embd;
+    if (projected) {
+      w_.words_in = linear({.role = Role::kWordsIn}, "embd_proj_in", c_.n_embd, c_.n_embd_word, true);
+      w_.words_out = linear({.role = Role::kWordsOut}, "embd_proj_out", c_.n_embd_word, c_.n_embd, true);
+    }
     w_.output_norm = norm("output_norm", c_.n_embd, false);
-    w_.output = linear("output", c_.n_vocab, c_.n_embd_word, false);
-    if (!w_.output.W) w_.output.W = w_.token_embd;
+    w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
+    if (!w_.output) w_.output = stored({.role = Role::kLogits}, w_.token_embd, optional_vector("output.bias", c_.n_vocab));
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     for (const Tensor& t : file_.tensors) {
@@ -73,11 +75,14 @@ class Loader {
     return {optional_vector(name + ".weight", n), optional_vector(name + ".bias", n)};
   }
 
-  Linear linear(const std::string& name, size_t rows, size_t cols, bool required) {
-    Linear l;
-    if (required || file_.find(name + ".weight")) l.W = matrix(name + ".weight", rows, cols);
-    l.bias = optional_vector(name + ".bias", rows);
-    return l;
+  std::unique_ptr<Linear> stored(LinearId id, WeightView W, Vector bias = {}) {
+    return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
+  }
+
+  // None where the file has none and none is required.
+  std::unique_ptr<Linear> linear(LinearId id, const std::string& name, size_t rows, size_t cols, bool required) {
+    if (!required && !file_.find(name + ".weight")) return nullptr;
+    return stored(id, matrix(name + ".weight", rows, cols), optional_vector(name + ".bias", rows));
   }
 
   // Vaswani et al. 2017, section 3.5, in the halves layout of fairseq: sines first, then cosines;
@@ -96,9 +101,10 @@ class Loader {
   }
 
   void layer(size_t i) {
-    throw_if_interrupted();
+    compute_.throw_if_stopped();
     const std::string blk = fmt::format("blk.{}.", i);
-    LayerWeights& l = w_.layers[i];
+    Layer& l = w_.layers[i];
+    l.config = c_.layer(i);
     l.attn_norm = norm(blk + "attn_norm", c_.n_embd, false);
     l.ffn_norm = norm(blk + "ffn_norm", c_.n_embd, false);
     if (file_.find(blk + "attn_norm_2.weight")) {  // Falcon: attn_norm_2 is attention's, attn_norm the MLP's
@@ -107,135 +113,106 @@ class Loader {
     }
     l.post_attn_norm = norm(blk + "post_attention_norm", c_.n_embd, false);
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
-    attention(blk, l);
+    attention(blk, l.config, l.attention);
     if (c_.has_experts(i)) {
-      experts(blk, l);
+      experts(blk, l.config, l.experts);
     } else {
-      l.mlp = mlp(blk + "ffn", c_.n_ff);
+      l.mlp = mlp(uint32_t(i), LinearId::kNone, blk + "ffn", "", c_.n_ff);
     }
   }
 
-  void attention(const std::string& blk, LayerWeights& l) {
-    const size_t n_q = c_.n_head * c_.d_head, n_kv = c_.n_kv_head * c_.d_head;
+  void attention(const std::string& blk, const LayerConfig& c, Attention& a) {
+    const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
     if (file_.find(blk + "attn_qkv.weight")) {
-      const Linear qkv = linear(blk + "attn_qkv", n_q + 2 * n_kv, c_.n_embd, true);
-      const auto part = [&](size_t begin, size_t n) {
-        Linear p;
-        p.W = qkv.W.row_range(begin, n);
-        if (!qkv.bias.empty()) p.bias.assign(qkv.bias.begin() + begin, qkv.bias.begin() + begin + n);
-        return p;
+      const WeightView qkv = matrix(blk + "attn_qkv.weight", n_q + 2 * n_kv, c.n_embd);
+      const Vector bias = optional_vector(blk + "attn_qkv.bias", n_q + 2 * n_kv);
+      const auto part = [&](Role role, size_t begin, size_t n) {
+        Vector own;
+        if (!bias.empty()) own.assign(bias.begin() + ptrdiff_t(begin), bias.begin() + ptrdiff_t(begin + n));
+        return stored(id(role), qkv.row_range(begin, n), std::move(own));
       };
-      l.q = part(0, n_q);
-      l.k = part(n_q, n_kv);
-      l.v = part(n_q + n_kv, n_kv);
+      a.q = part(Role::kQuery, 0, n_q);
+      a.k = part(Role::kKey, n_q, n_kv);
+      a.v = part(Role::kValue, n_q + n_kv, n_kv);
     } else {
-      l.q = linear(blk + "attn_q", n_q, c_.n_embd, true);
-      l.k = linear(blk + "attn_k", n_kv, c_.n_embd, true);
-      l.v = linear(blk + "attn_v", n_kv, c_.n_embd, true);
+      a.q = linear(id(Role::kQuery), blk + "attn_q", n_q, c.n_embd, true);
+      a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
+      a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
-    l.o = linear(blk + "attn_output", c_.n_embd, n_q, true);
-    if (c_.qk_norm != QkNorm::kNone) {
-      const bool shared = c_.qk_norm == QkNorm::kShared;
-      l.q_norm = norm(blk + "attn_q_norm", shared ? c_.d_head : n_q, true);
-      l.k_norm = norm(blk + "attn_k_norm", shared ? c_.d_head : n_kv, true);
+    a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
+    if (c.qk_norm != QkNorm::kNone) {
+      const bool shared = c.qk_norm == QkNorm::kShared;
+      a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);
+      a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
     }
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
-  void arrange_down(MlpWeights& m) {
-    const WeightView stored = m.down.W;
+  void arrange_down(Linear& down) {
     if (!is_relu_family(c_.activation)) return;
-    const bool plain = is_plain(stored.dtype);
+    const DType stored = down.rows().dtype;
+    const bool plain = is_plain(stored);
     if (!plain && (!options_.reblock_down || c_.n_embd % info(DType::kQ8_0).block_elems != 0)) {
       w_.down_layout = DownLayout::kKept;
       return;
     }
-    const DType dtype = plain ? stored.dtype : DType::kQ8_0;
     w_.down_layout = plain ? DownLayout::kTransposed : DownLayout::kReblocked;
-    const size_t stride = row_bytes(dtype, c_.n_embd);
-    AlignedBuffer arena(m.n_ff * stride);
-    m.W_down_t = {dtype, arena.data(), m.n_ff, c_.n_embd, stride};
-    if (plain) {
-      transpose_plain(compute_, stored, arena.data(), stride);
-    } else {
-      transpose_reblocked(stored, arena.data());
-    }
-    m.down.W = {};
-    w_.arenas.push_back(std::move(arena));
+    w_.layouts->turn(compute_, static_cast<Stored&>(down), plain ? stored : DType::kQ8_0);
   }
 
-  // A block of neurons at a time: decoded from the file's rows, turned, encoded along n_embd.
-  void transpose_reblocked(const WeightView& W, std::byte* out) {
-    const DTypeInfo& from = info(W.dtype);
-    const size_t tile = from.block_elems;
-    compute_.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
-      throw_if_interrupted();
-      std::vector<float> decoded(tile), turned(tile * W.rows);
-      for (size_t block = begin; block < end; ++block) {
-        for (size_t r = 0; r < W.rows; ++r) {
-          codec(W.dtype).decode(W.row(r) + block * from.block_bytes, decoded.data(), tile);
-          for (size_t k = 0; k < tile; ++k) turned[k * W.rows + r] = decoded[k];
-        }
-        for (size_t k = 0; k < tile; ++k)
-          codec(DType::kQ8_0)
-              .encode(&turned[k * W.rows], out + (block * tile + k) * row_bytes(DType::kQ8_0, W.rows), W.rows);
-      }
-    });
-  }
-
-  MlpWeights mlp(const std::string& name, size_t n_ff) {
-    MlpWeights m;
+  // `suffix`: of an expert's tensors.
+  Mlp mlp(uint32_t layer, uint32_t expert, const std::string& name, const std::string& suffix, size_t n_ff) {
+    const auto id = [&](Role role) { return LinearId{layer, role, expert}; };
+    Mlp m;
     m.n_ff = n_ff;
-    if (c_.gated && !file_.find(name + "_gate.weight")) {  // Phi-3: gate and up in one tensor, gate first
-      const WeightView both = matrix(name + "_up.weight", 2 * n_ff, c_.n_embd);
-      m.gate.W = both.row_range(0, n_ff);
-      m.up.W = both.row_range(n_ff, n_ff);
+    if (c_.gated && !file_.find(name + "_gate" + suffix + ".weight")) {  // Phi-3: gate and up in one tensor, gate first
+      const WeightView both = matrix(name + "_up" + suffix + ".weight", 2 * n_ff, c_.n_embd);
+      m.gate = stored(id(Role::kGate), both.row_range(0, n_ff));
+      m.up = stored(id(Role::kUp), both.row_range(n_ff, n_ff));
     } else {
-      m.up = linear(name + "_up", n_ff, c_.n_embd, true);
-      if (c_.gated) m.gate = linear(name + "_gate", n_ff, c_.n_embd, true);
+      m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c_.n_embd, true);
+      if (c_.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c_.n_embd, true);
     }
-    if (file_.find(name + "_down_t.weight")) {  // written neuron-major by hunch
-      m.W_down_t = matrix(name + "_down_t.weight", n_ff, c_.n_embd);
-      m.down.bias = optional_vector(name + "_down.bias", c_.n_embd);
+    if (file_.find(name + "_down_t" + suffix + ".weight")) {  // written neuron-major by hunch
+      m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(),
+                                        matrix(name + "_down_t" + suffix + ".weight", n_ff, c_.n_embd),
+                                        optional_vector(name + "_down" + suffix + ".bias", c_.n_embd), *w_.layouts);
       if (is_relu_family(c_.activation)) w_.down_layout = DownLayout::kTransposed;
       return m;
     }
-    m.down = linear(name + "_down", c_.n_embd, n_ff, true);
-    arrange_down(m);
+    m.down = linear(id(Role::kDown), name + "_down" + suffix, c_.n_embd, n_ff, true);
+    arrange_down(*m.down);
     return m;
   }
 
-  void experts(const std::string& blk, LayerWeights& l) {
-    const size_t n = c_.moe.n_expert, n_ff = c_.moe.n_ff;
-    l.router = linear(blk + "ffn_gate_inp", n, c_.n_embd, true);
+  void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
+    const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
+    const auto layer = uint32_t(c.index);
+    e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
     const auto stack = [&](const char* part, size_t rows, size_t cols) {
       const Tensor& t = file_.get(blk + part);
       check_shape(t, {n, rows, cols});
       return t.view();
     };
-    const WeightView gate = stack("ffn_gate_exps.weight", n_ff, c_.n_embd);
-    const WeightView up = stack("ffn_up_exps.weight", n_ff, c_.n_embd);
-    const WeightView down = stack("ffn_down_exps.weight", c_.n_embd, n_ff);
-    for (size_t e = 0; e < n; ++e) {
-      MlpWeights m;
+    const WeightView gate = stack("ffn_gate_exps.weight", n_ff, c.n_embd);
+    const WeightView up = stack("ffn_up_exps.weight", n_ff, c.n_embd);
+    const WeightView down = stack("ffn_down_exps.weight", c.n_embd, n_ff);
+    for (uint32_t i = 0; i < n; ++i) {
+      Mlp& m = e.experts.emplace_back();
       m.n_ff = n_ff;
-      m.gate.W = gate.row_range(e * n_ff, n_ff);
-      m.up.W = up.row_range(e * n_ff, n_ff);
-      m.down.W = down.row_range(e * c_.n_embd, c_.n_embd);
-      arrange_down(m);
-      l.experts.push_back(std::move(m));
+      m.gate = stored({layer, Role::kGate, i}, gate.row_range(i * n_ff, n_ff));
+      m.up = stored({layer, Role::kUp, i}, up.row_range(i * n_ff, n_ff));
+      m.down = stored({layer, Role::kDown, i}, down.row_range(i * c.n_embd, c.n_embd));
+      arrange_down(*m.down);
     }
-    if (c_.moe.n_ff_shared == 0) return;
-    MlpWeights& s = l.shared_expert;
-    s.n_ff = c_.moe.n_ff_shared;
-    s.gate = linear(blk + "ffn_gate_shexp", s.n_ff, c_.n_embd, true);
-    s.up = linear(blk + "ffn_up_shexp", s.n_ff, c_.n_embd, true);
-    s.down = linear(blk + "ffn_down_shexp", c_.n_embd, s.n_ff, true);
-    arrange_down(s);
+    if (c.moe.n_ff_shared == 0) return;
+    e.shared = mlp(layer, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
       const Tensor& t = file_.get(blk + "ffn_gate_inp_shexp.weight");
-      if (t.n_elems() != c_.n_embd) check_shape(t, {1, c_.n_embd});
-      l.shared_gate.W = {t.dtype, t.data.data(), 1, c_.n_embd, row_bytes(t.dtype, c_.n_embd)};
+      if (t.n_elems() != c.n_embd) check_shape(t, {1, c.n_embd});
+      e.shared_gate = stored({layer, Role::kSharedGate},
+                             {t.dtype, t.data.data(), 1, c.n_embd, row_bytes(t.dtype, c.n_embd)});
     }
   }
 

@@ -17,6 +17,7 @@ void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<floa
   HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
   const size_t n_words = sign_words(w_.n_in);
   const std::span<uint64_t> bits = compute.arena.take<uint64_t>(X.rows * n_words);
+  compute.meter.read_weights(w_.n_ff * n_words * sizeof(uint64_t));
   for (size_t t = 0; t < X.rows; ++t) pack_signs(X.row(t), bits.subspan(t * n_words, n_words));
   compute.threads.parallel_for(w_.n_ff, 64, [&](size_t begin, size_t end, size_t) {
     for (size_t t = 0; t < X.rows; ++t) {

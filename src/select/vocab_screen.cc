@@ -34,6 +34,7 @@ VocabScreen::Norms VocabScreen::project(Compute& compute, std::span<const float>
 void VocabScreen::guess(Compute& compute, std::span<const float> x, std::span<const float> bias,
                         std::span<float> logits, Rows& shortlist) const {
   const Norms norms = project(compute, x, bias, logits);
+  compute.meter.read_weights(2 * n_vocab() * sizeof(float));  // the deviations
   const Norms reach{w_.margin * norms.outside, w_.margin * norms.inside};
   // Lanes of their own, so that the loop is a SIMD one.
   constexpr size_t kLanes = 16;

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "io/gguf.h"
-#include "model/forward.h"
+#include "model/transformer.h"
 #include "synth/profile.h"
 #include "synth/sidecar.h"
 #include "synth/text.h"
@@ -35,7 +35,7 @@ SynthOptions planted(const char* shape, std::vector<double> density = {0.05, 0.1
 }
 
 // Per token, the share of heads whose output is at least a third of the largest.
-class LoudHeads : public ForwardObserver {
+class LoudHeads : public Observer {
  public:
   explicit LoudHeads(size_t d_head) : d_head_(d_head) {}
   void on_heads(size_t, MatView<const float> out) override {
@@ -67,10 +67,10 @@ Measured measure(const SynthOptions& options, const char* file) {
   write_synth(path, options, compute);
   const Model model(open_gguf(path), {}, compute);
   fs::remove(path);
-  KvCache cache(Forward::kv_shape(model.config()), 256);
-  Forward forward(model, cache, compute);
+  KvCache cache(Transformer::kv_shape(model.config()), 256);
+  Transformer transformer(model, cache, compute);
   LoudHeads heads(options.shape.d_head());
-  forward.observer = &heads;
+  transformer.observer = &heads;
   const SynthTokens tokens(options.planting.n_contexts, options.shape.n_vocab, options.seed);
   Measured m;
   size_t n_rows = 0;
@@ -79,8 +79,8 @@ Measured measure(const SynthOptions& options, const char* file) {
     std::vector<int32_t> ids = synth_text_ids(options, kTokens, text);
     std::vector<uint32_t> rows(kTokens);
     std::iota(rows.begin(), rows.end(), 0u);
-    const SequenceRun run{cache.create(), kTokens};
-    const MatView<const float> logits = forward.run({ids, {&run, 1}, rows, {}});
+    const hunch::Run run{cache.create(), kTokens};
+    const MatView<const float> logits = transformer.run({ids, {&run, 1}, rows});
     for (size_t t = 0; t < kTokens; ++t, ++n_rows) {
       const size_t best = argmax(logits.row(t));
       m.in_context += tokens.is_word(best) && tokens.context_of(best) == tokens.context_of(size_t(ids[t]));
@@ -89,7 +89,7 @@ Measured measure(const SynthOptions& options, const char* file) {
     cache.release(run.sequence);
   }
   for (size_t layer = 0; layer < options.shape.n_layer; ++layer)
-    m.density.push_back(double(forward.stats.active_neurons[layer]) / double(forward.stats.all_neurons[layer]));
+    m.density.push_back(double(transformer.stats.active_neurons[layer]) / double(transformer.stats.all_neurons[layer]));
   m.heads = double(heads.n_loud) / double(heads.n_heads);
   m.in_context /= double(n_rows);
   m.successor /= double(n_rows);
@@ -138,31 +138,32 @@ TEST(SynthPlant, TheSidecarsPredictorsFindTheActiveNeurons) {
     const Model model(open_gguf(path), {}, compute);
     check_sidecar(sidecar, file, model.config());
     fs::remove(path), fs::remove(beside);
-    const SparsePlan plan = sidecar.plan();
+    const Plan plan = sidecar.plan(model.config());
 
-    struct Chosen : ForwardObserver {
-      void on_mlp(size_t layer, MatView<const float> in, MatView<const float> act) override {
-        const MatView<float> scores(buffer.get<float>(act.rows * act.cols).data(), act.rows, act.cols);
-        plan->layers[layer].neurons->score(*compute, in, scores);
+    struct Chosen : Observer {
+      void on_mlp(const MlpPlace& place, MatView<const float> in, MatView<const float> act) override {
+        rows.resize(act.rows);
+        plan->at(place.layer, Point::kNeurons).selector->choose(*compute, {in}, rows);
         for (size_t t = 0; t < act.rows; ++t)
           for (size_t k = 0; k < act.cols; ++k) {
-            const bool chosen = scores.row(t)[k] > plan->layers[layer].threshold, active = act.row(t)[k] != 0;
+            const bool chosen = rows[t].is_all() || std::ranges::binary_search(rows[t].ids(), uint32_t(k)),
+                       active = act.row(t)[k] != 0;
             n_chosen += chosen, n_active += active, n_both += chosen && active;
             ++n;
           }
       }
-      const SparsePlan* plan = nullptr;
+      const Plan* plan = nullptr;
       Compute* compute = nullptr;
-      Scratch buffer;
+      std::vector<Rows> rows;
       double n_chosen = 0, n_active = 0, n_both = 0, n = 0;
     } chosen;
     chosen.plan = &plan, chosen.compute = &compute;
-    KvCache cache(Forward::kv_shape(model.config()), 256);
-    Forward forward(model, cache, compute);
-    forward.observer = &chosen;
+    KvCache cache(Transformer::kv_shape(model.config()), 256);
+    Transformer transformer(model, cache, compute);
+    transformer.observer = &chosen;
     const std::vector<int32_t> ids = synth_text_ids(o, 200, 3);
-    const SequenceRun run{cache.create(), ids.size()};
-    forward.run({ids, {&run, 1}, {}, {}});
+    const hunch::Run run{cache.create(), ids.size()};
+    transformer.run({ids, {&run, 1}, {}});
     EXPECT_GT(chosen.n_both / chosen.n_active, 0.9) << shape;  // recall
     EXPECT_LT(chosen.n_chosen / chosen.n_active, 1.3) << shape;
     for (size_t l = 0; l < 3; ++l)

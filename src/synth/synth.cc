@@ -3,7 +3,6 @@
 #include "base/aligned_buffer.h"
 #include "base/codec.h"
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
 #include "synth/vocab.h"

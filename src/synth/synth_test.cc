@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "io/gguf.h"
-#include "model/forward.h"
+#include "model/transformer.h"
 #include "synth/noise.h"
 #include "synth/vocab.h"
 
@@ -57,12 +57,12 @@ TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
       const std::unique_ptr<Model> m = model(o);
       EXPECT_EQ(m->config().n_layer, 1u);
       EXPECT_EQ(m->main_dtype(), dtype);
-      KvCache cache(Forward::kv_shape(m->config()), 64);
-      Forward forward(*m, cache, compute_);
+      KvCache cache(Transformer::kv_shape(m->config()), 64);
+      Transformer transformer(*m, cache, compute_);
       const std::vector<int32_t> ids = {1, 400, 500, 600};
-      const SequenceRun run{cache.create(), ids.size()};
+      const hunch::Run run{cache.create(), ids.size()};
       const uint32_t last = 3;
-      const MatView<const float> logits = forward.run({ids, {&run, 1}, {&last, 1}, {}});
+      const MatView<const float> logits = transformer.run({ids, {&run, 1}, {&last, 1}});
       double sum = 0;
       for (float v : logits.row(0)) {
         ASSERT_TRUE(std::isfinite(v)) << shape << " " << name_of(dtype);

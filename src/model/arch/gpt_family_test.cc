@@ -3,7 +3,7 @@
 
 #include "io/test_errors.h"
 #include "model/arch/test_folder.h"
-#include "model/forward.h"
+#include "model/transformer.h"
 
 namespace hunch {
 namespace {
@@ -26,12 +26,12 @@ ModelConfig config_of(const ModelFile& file) {
 Floats last_logits(ModelFile file) {
   Compute compute(1);
   const Model model(std::move(file), {}, compute);
-  KvCache cache(Forward::kv_shape(model.config()), 64);
-  Forward forward(model, cache, compute);
+  KvCache cache(Transformer::kv_shape(model.config()), 64);
+  Transformer transformer(model, cache, compute);
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5};
-  const SequenceRun run{cache.create(), ids.size()};
+  const Run run{cache.create(), ids.size()};
   const uint32_t last = 4;
-  const MatView<const float> logits = forward.run({ids, {&run, 1}, {&last, 1}, {}});
+  const MatView<const float> logits = transformer.run({ids, {&run, 1}, {&last, 1}});
   return {logits.data, logits.data + logits.cols};
 }
 

@@ -1,0 +1,235 @@
+#include "compress/sparsify_method.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "compress/budget_check.h"
+#include "compress/method_fit.h"
+#include "compress/plan_compare.h"
+#include "compress/text_parts.h"
+#include "model/fingerprint.h"
+
+namespace hunch {
+namespace {
+
+using Points = std::vector<size_t>;  // [n_layer] of each layer's curve
+
+class MethodSparsifier {
+ public:
+  MethodSparsifier(const Engine& engine, std::span<const int32_t> ids, Method method, const SparsifyOptions& options,
+                   const Progress& progress)
+      : engine_(engine), c_(engine.config()), method_(method), options_(options), progress_(progress) {
+    check();
+    text_ = parts_of(ids, options);
+    report_.method = name_of(method);
+    report_.n_calibrate = text_.calibrate.size(), report_.n_check = text_.check.size();
+  }
+
+  SparsifyReport run() {
+    fit();
+    measure_sensitivity();
+    if (options_.screen) report_.screen = fit_screen(engine_, text_.fit, text_.calibrate, text_.check, progress_);
+    calibrate();
+    check_result();
+    describe();
+    return std::move(report_);
+  }
+
+ private:
+  void check() {
+    if (c_.moe.n_expert > 0)
+      fail(ErrorKind::kUnsupported,
+           "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert,
+           name_of(method_));
+    check_budget_options(options_);
+  }
+
+  void fit() {
+    BlockProbeOptions probe_options;
+    // TEAL tries many settings; and a large model is slow.
+    probe_options.n_tokens = method_ == Method::kTeal ? 256 : 512;
+    BlockProbe probe(engine_, text_.fit, probe_options);
+    report_.n_train = std::min(probe_options.n_tokens, text_.fit.size());
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      engine_.compute->throw_if_stopped();
+      probe.next();
+      fits_.push_back(fit_method(probe, c_, method_));
+      if (progress_) progress_(fmt::format("errors of {}", name_of(method_)), l + 1, c_.n_layer);
+    }
+  }
+
+  MethodPoint setting_of(size_t l, size_t point) const {
+    const MethodFit& f = fits_[l];
+    MethodPoint setting;
+    if (point == 0) return setting;
+    setting.method = method_;
+    setting.threshold = f.curve[point].threshold;
+    setting.density = f.curve[point].density;
+    if (method_ == Method::kTeal) setting.inputs = f.inputs[point];
+    return setting;
+  }
+
+  Plan plan_of(const Points& points) const {
+    Plan plan = Plan::exact(c_);
+    plan.name = "sparse";
+    plan.screen = report_.screen.screen;
+    for (size_t l = 0; l < c_.n_layer; ++l) setting_of(l, points[l]).set(plan, l);
+    return plan;
+  }
+
+  std::vector<CompareRow> measure(std::span<const Plan> plans, std::span<const int32_t> ids, size_t n_decode) {
+    // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
+    return compare_plans(engine_, plans, ids, n_decode, n_decode && is_relu_family(c_.activation),
+                         method_ == Method::kGriffin);
+  }
+
+  // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.
+  void measure_sensitivity() {
+    constexpr size_t kAtOnce = 8;
+    sensitivity_.assign(c_.n_layer, 1.0);
+    const auto ids = text_.calibrate.first(
+        std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
+    for (size_t first = 0; first < c_.n_layer; first += kAtOnce) {
+      engine_.compute->throw_if_stopped();
+      const size_t end = std::min(first + kAtOnce, c_.n_layer);
+      std::vector<Plan> plans;
+      std::vector<double> losses;
+      for (size_t l = first; l < end; ++l) {
+        Points points(c_.n_layer, 0);
+        const DensityCurve& curve = fits_[l].curve;
+        for (size_t p = 1; p < curve.size(); ++p)  // near a twentieth
+          if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f))
+            points[l] = p;
+        plans.push_back(plan_of(points));
+        losses.push_back(curve[points[l]].loss);
+      }
+      const std::vector<CompareRow> rows = measure(plans, ids, 0);
+      for (size_t l = first; l < end; ++l)
+        sensitivity_[l] =
+            std::max(rows[rows.size() - plans.size() + l - first].kl, 1e-9) / std::max(losses[l - first], 1e-6);
+      if (progress_) progress_("sensitivity", end, c_.n_layer);
+    }
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      weighted_.push_back(fits_[l].curve);
+      for (CurvePoint& point : weighted_.back()) point.loss *= float(sensitivity_[l]);
+    }
+  }
+
+  double density_of(const Points& points) const {
+    double sum = 0;
+    for (size_t l = 0; l < points.size(); ++l) sum += fits_[l].curve[points[l]].density;
+    return sum / double(points.size());
+  }
+
+  void calibrate() {
+    if (options_.density > 0) {
+      points_ = choose_points(weighted_, options_.density);
+      if (density_of(points_) > options_.density * 1.02) {
+        report_.met = false;
+        report_.notes.push_back(
+            fmt::format("a density of {:.2g} cannot be met: the sparsest that {} offers here is {:.2g}",
+                        options_.density, name_of(method_), density_of(points_)));
+      }
+      return;
+    }
+    constexpr int kSteps = 8;
+    double low = 0, high = 1;  // `high` is within the budget
+    for (int step = 0; step < kSteps; ++step) {
+      engine_.compute->throw_if_stopped();
+      const double middle = (low + high) / 2;
+      const Plan plan = plan_of(choose_points(weighted_, middle));
+      const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
+      // With its standard error: a budget is to hold on other text too.
+      (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? high : low) = middle;
+      if (progress_) progress_("calibrate", uint64_t(step) + 1, kSteps);
+    }
+    density_ = high;
+    points_ = choose_points(weighted_, density_);
+  }
+
+  void check_result() {
+    check_budget(
+        options_, report_,
+        [&] {
+          const Plan plan = plan_of(points_);
+          return measure({&plan, 1}, text_.check, 64);
+        },
+        [&] {
+          density_ += (1 - density_) / 4;
+          points_ = choose_points(weighted_, density_);
+        });
+    if (std::ranges::all_of(points_, [](size_t p) { return p == 0; }))
+      report_.notes.push_back(
+          fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
+  }
+
+  // Bytes that the MLP, or with TEAL the layer, reads of a decoded token at a point.
+  double bytes(size_t l, size_t point) const {
+    const Mlp& m = engine_.model->weights().layers[l].mlp;
+    const Attention& a = engine_.model->weights().layers[l].attention;
+    const double density = fits_[l].curve[point].density;
+    const auto is_plain = [](const Linear& w) { return w.rows() && info(w.rows().dtype).block_elems == 1; };
+    const bool plain = m.down->reads_less_by_input(1) || is_plain(*m.down);
+    const double gate = m.gate ? double(m.gate->bytes()) : 0, up = double(m.up->bytes()),
+                 down = double(m.down->bytes());
+    switch (method_) {
+      case Method::kCats:
+        return m.gate ? gate + up * density + down * (plain ? density : 1) : up + down * (plain ? density : 1);
+      case Method::kGriffin: return (gate + up) * density + down * (plain ? density : 1);
+      default: break;
+    }
+    const double all = gate + up + down + double(a.q->bytes() + a.k->bytes() + a.v->bytes() + a.o->bytes());
+    return is_plain(*m.up) ? all * density : all;
+  }
+
+  void describe() {
+    Sidecar& s = report_.sidecar;
+    const ModelFile& file = engine_.model->file();
+    s.base = {
+        tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
+    const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
+    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase,
+                 dense.perplexity,
+                 sparse.perplexity,
+                 sparse.kl,
+                 sparse.top1,
+                 text_.check.size()};
+    s.screen = report_.screen.screen;
+    s.layers.resize(c_.n_layer);
+    for (size_t l = 0; l < c_.n_layer; ++l) {
+      const CurvePoint& point = fits_[l].curve[points_[l]];
+      SidecarLayer& layer = s.layers[l];
+      layer.method = method_;
+      layer.curve = weighted_[l];
+      layer.point = points_[l];
+      layer.inputs = fits_[l].inputs;
+      SparsifyLayer row{points_[l] ? std::string(name_of(method_)) : "none"};
+      row.density = point.density, row.missed = point.loss;
+      row.exact_bytes = bytes(l, 0), row.bytes = bytes(l, points_[l]);
+      report_.layers.push_back(std::move(row));
+    }
+  }
+
+  const Engine& engine_;
+  const ModelConfig& c_;
+  Method method_;
+  const SparsifyOptions& options_;
+  const Progress& progress_;
+  TextParts text_;
+  std::vector<MethodFit> fits_;         // [n_layer]
+  std::vector<double> sensitivity_;     // [n_layer] KL per error
+  std::vector<DensityCurve> weighted_;  // fits_' curves with losses in KL
+  double density_ = 1;
+  Points points_;
+  SparsifyReport report_;
+};
+
+}  // namespace
+
+SparsifyReport sparsify_method(const Engine& engine, std::span<const int32_t> ids, Method method,
+                               const SparsifyOptions& options, const Progress& progress) {
+  return MethodSparsifier(engine, ids, method, options, progress).run();
+}
+
+}  // namespace hunch

@@ -1,0 +1,78 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/timer.h"
+#include "model/open_model.h"
+
+namespace hunch {
+
+const Tokenizer& Engine::need_tokenizer() const {
+  if (!tokenizer) fail(ErrorKind::kNotFound, "the model has no tokenizer; only token ids (--ids) can be used with it");
+  return *tokenizer;
+}
+
+const Sidecar& Engine::need_sidecar() const {
+  if (sidecar) return *sidecar;
+  if (!sidecar_problem.empty()) fail(ErrorKind::kFormat, "{}", sidecar_problem);
+  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify MODEL --text FILE` makes it)",
+       sidecar_path.string());
+}
+
+namespace {
+
+void find_sidecar(Engine& engine, const std::filesystem::path& model, const std::filesystem::path& named) {
+  engine.sidecar_path = named.empty() ? sidecar_path(model) : named;
+  std::error_code ec;
+  if (named.empty() && !std::filesystem::exists(engine.sidecar_path, ec)) return;
+  try {
+    auto sidecar = std::make_shared<Sidecar>(open_sidecar(engine.sidecar_path));
+    try {
+      check_sidecar(*sidecar, engine.model->file(), engine.config());
+    } catch (const Error& e) {
+      fail(e.kind(), "'{}': {}", engine.sidecar_path.string(), e.what());
+    }
+    engine.sidecar = std::move(sidecar);
+  } catch (const Error& e) {
+    if (!named.empty()) throw;
+    engine.sidecar_problem = e.what();
+  }
+}
+
+}  // namespace
+
+Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
+  const Timer timer;
+  Engine engine;
+  engine.compute = options.compute;
+  if (!engine.compute)
+    engine.compute =
+        std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+  if (options.stop) engine.compute->stop = options.stop;
+  OpenedModel opened = open_model(path);
+  engine.source = opened.source;
+  engine.unused = std::move(opened.unused);
+  engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
+  if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
+    TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
+    if (spec.pieces.size() > engine.config().n_vocab)
+      fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", spec.pieces.size(),
+           engine.config().n_vocab);
+    pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
+    engine.tokenizer.emplace(std::move(spec));
+  }
+  find_sidecar(engine, path, options.sidecar);
+  engine.load_ms = timer.ms();
+  return engine;
+}
+
+std::shared_ptr<const Plan> Engine::plan_named(std::string_view name, double density) const {
+  if (density != 0 && name != "sparse") fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", density);
+  if (name == "dense") return std::make_shared<const Plan>();
+  if (name == "exact") return std::make_shared<const Plan>(Plan::exact(config()));
+  if (name == "sparse") return std::make_shared<const Plan>(need_sidecar().plan(config(), density));
+  fail(ErrorKind::kUsage, "unknown mode '{}', expected dense, exact or sparse", name);
+}
+
+}  // namespace hunch

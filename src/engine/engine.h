@@ -1,0 +1,53 @@
+// An opened model with its tokenizer, its threads, and what was learned about it.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/compute.h"
+#include "model/model.h"
+#include "model/sidecar.h"
+#include "text/tokenizer.h"
+
+namespace hunch {
+
+struct EngineOptions {
+  size_t n_threads = 0;  // 0: default_n_threads()
+  bool pin_threads = false;
+  bool reblock_down = false;         // WeightOptions::reblock_down
+  std::filesystem::path sidecar;     // empty: MODEL.hunch beside the model, where there is one
+  std::shared_ptr<Compute> compute;  // of another engine, with which this one takes turns; none: its own
+  const Stop* stop = nullptr;        // Compute::stop from the beginning of loading on
+};
+
+// A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
+struct Engine {
+  std::shared_ptr<Compute> compute;
+  std::string source;               // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
+  std::unique_ptr<Model> model;
+  std::optional<Tokenizer> tokenizer;  // none: ids only
+  double load_ms = 0;
+  // What `hunch sparsify` learned about the model. A sidecar found beside the model that is broken or another
+  // model's is not used: what is wrong with it is an error only when sparse mode asks for it.
+  std::shared_ptr<const Sidecar> sidecar;
+  std::filesystem::path sidecar_path;                                           // where it is, or is looked for
+  std::string sidecar_problem;
+
+  const ModelConfig& config() const { return model->config(); }
+  // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.
+  const Sidecar& need_sidecar() const;
+  // Throws Error{kNotFound} for a model without a tokenizer.
+  const Tokenizer& need_tokenizer() const;
+  // The plans that every model has: dense reads everything, exact leaves out what ReLU made zero. What the sidecar says is
+  // need_sidecar().plan(). By name: "dense", "exact", "sparse" (at `density`, see Sidecar::plan(); 0: as it was
+  // calibrated); throws Error{kUsage} for another name, or for a density with one that has none.
+  std::shared_ptr<const Plan> plan_named(std::string_view name, double density = 0) const;
+};
+
+// Opens a model path (not a hub id). Errors as open_model's and Model's.
+Engine load_engine(const std::filesystem::path& path, const EngineOptions& options = {});
+
+}  // namespace hunch

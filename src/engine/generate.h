@@ -1,0 +1,56 @@
+// Generating text: options, tokens as they come, the answer.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/context.h"
+#include "engine/sampler.h"
+
+namespace hunch {
+
+enum class StopReason : uint8_t { kLength, kEndOfText, kStopString, kContextFull, kInterrupted };
+const char* name_of(StopReason reason);
+
+class Speculation;
+
+struct GenerateOptions {
+  size_t n_tokens = 128;  // at most this many new tokens
+  SamplerOptions sampler;
+  std::vector<std::string> stop;  // generation ends before the first of these; never shown
+  bool ignore_end = false;        // go on past end-of-text tokens
+  // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most
+  // logits.
+  bool log_probs = true;
+  size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
+  const Stop* cancel = nullptr;     // ends this answer after the token that is being made; what is there is kept
+  bool is_stopped() const { return cancel && cancel->requested(); }
+  // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
+  Speculation* speculation = nullptr;
+};
+
+struct GeneratedToken {
+  int32_t id;
+  std::string text;  // text that became complete with this token (whole characters)
+  float log_prob;
+  std::vector<TokenProbability> top;
+};
+
+struct Generated {
+  std::string text;
+  std::vector<int32_t> ids;  // new tokens, the end-of-text token not among them
+  size_t n_prompt = 0;
+  // Tokens that passes after the prompt's decided; its own pass gives the first. An end-of-text token counts.
+  size_t n_decoded = 0;
+  StopReason stop_reason = StopReason::kLength;
+  double prompt_seconds = 0, seconds = 0;  // prompt processing; generation
+  StepStats prompt_stats, stats;
+};
+
+// Generates after `prompt_ids` (appended to what the context holds). `on_token` sees each token as
+// it is made; returning false stops. Text that might be the beginning of a stop string is held back
+// until it is decided. Ctrl-C stops with StopReason::kInterrupted and keeps what is there.
+Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids,
+                   const GenerateOptions& options, const std::function<bool(const GeneratedToken&)>& on_token = {});
+
+}  // namespace hunch

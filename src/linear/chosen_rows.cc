@@ -1,0 +1,118 @@
+#include "linear/chosen_rows.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/gather.h"
+
+namespace hunch {
+namespace {
+
+void check(const ChosenRows& rows, const WeightView& W, size_t n_tokens) {
+  HUNCH_CHECK(rows.own.size() == n_tokens && rows.any && rows.any->n_total() == W.rows, "rows of {} tokens for {}",
+              rows.own.size(), n_tokens);
+  HUNCH_CHECK(rows.path != RowPath::kUnion || !rows.any->is_all(), "all rows are not gathered");
+}
+
+template <class Each>
+void for_each_token(Compute& compute, size_t n_tokens, const Each& each) {
+  compute.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) each(t);
+  });
+}
+
+}  // namespace
+
+const char* name_of(RowPath path) {
+  switch (path) {
+    case RowPath::kOwn: return "own";
+    case RowPath::kUnion: return "union";
+    case RowPath::kAll: return "all";
+  }
+  return "?";
+}
+
+size_t ChosenRows::n_read() const {
+  if (path == RowPath::kAll) return any->n_total();
+  if (path == RowPath::kUnion) return any->size();
+  size_t n = 0;
+  for (const Rows& rows : own) n += rows.size();
+  return n;
+}
+
+void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> X, MatView<float> Y) {
+  check(rows, W, X.rows);
+  const Arena::Scope scope(compute.arena);
+  if (rows.path == RowPath::kAll) {
+    const MatmulTask task{W, bias, Y};
+    matmul(compute, X, {&task, 1});
+    for_each_token(compute, X.rows, [&](size_t t) { keep_only(rows.own[t], Y.row(t)); });
+    return;
+  }
+  // The products in the order of a list, to where they belong.
+  const auto spread = [&](size_t t, const float* from, const uint32_t* position) {
+    const std::span<float> y = Y.row(t);
+    std::ranges::fill(y, 0.0f);
+    const std::span<const uint32_t> ids = rows.own[t].ids();
+    for (size_t k = 0; k < ids.size(); ++k)
+      y[ids[k]] = from[position ? position[ids[k]] : k] + (bias.empty() ? 0.0f : bias[ids[k]]);
+  };
+  if (rows.path == RowPath::kOwn) {
+    float* dots = compute.arena.take<float>(W.rows).data();
+    for (size_t t = 0; t < X.rows; ++t) {
+      if (rows.own[t].is_all()) {
+        const MatmulTask task{W, bias, Y.row_range(t, 1)};
+        matmul(compute, X.row_range(t, 1), {&task, 1});
+        continue;
+      }
+      const std::span<const uint32_t> ids = rows.own[t].ids();
+      gather_dot(compute, W, ids, X.row(t), {dots, ids.size()});
+      spread(t, dots, nullptr);
+    }
+    return;
+  }
+  const std::span<const uint32_t> ids = rows.any->ids();
+  const MatView<float> dots(compute.arena.take<float>(X.rows * ids.size()).data(), X.rows, ids.size());
+  gather_dot(compute, W, ids, X, dots);
+  uint32_t* position = compute.arena.take<uint32_t>(W.rows).data();
+  for (size_t k = 0; k < ids.size(); ++k) position[ids[k]] = uint32_t(k);
+  for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position); });
+}
+
+void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
+                MatView<const float> A, MatView<float> Y) {
+  check(rows, W, A.rows);
+  const Arena::Scope scope(compute.arena);
+  if (rows.path == RowPath::kAll) return matmul_transposed(compute, A, W, bias, Y);
+  for (size_t t = 0; t < Y.rows; ++t) {
+    if (bias.empty()) {
+      std::ranges::fill(Y.row(t), 0.0f);
+    } else {
+      std::ranges::copy(bias, Y.row(t).begin());
+    }
+  }
+  const auto collect = [&](size_t t, std::span<const uint32_t> ids, float* to) {
+    const std::span<const float> a = A.row(t);
+    for (size_t k = 0; k < ids.size(); ++k) to[k] = a[ids[k]];
+  };
+  if (rows.path == RowPath::kOwn) {
+    float* factors = compute.arena.take<float>(W.rows).data();
+    for (size_t t = 0; t < A.rows; ++t) {
+      if (rows.own[t].is_all()) {
+        matmul_transposed(compute, A.row_range(t, 1), W, bias, Y.row_range(t, 1));
+        continue;
+      }
+      const std::span<const uint32_t> ids = rows.own[t].ids();
+      collect(t, ids, factors);
+      gather_axpy(compute, W, ids, {factors, ids.size()}, Y.row(t));
+    }
+    return;
+  }
+  const std::span<const uint32_t> ids = rows.any->ids();
+  const MatView<float> factors(compute.arena.take<float>(A.rows * ids.size()).data(), A.rows, ids.size());
+  for_each_token(compute, A.rows, [&](size_t t) { collect(t, ids, factors.data + t * factors.row_stride); });
+  gather_axpy(compute, W, ids, factors, Y);
+}
+
+}  // namespace hunch

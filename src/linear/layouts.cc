@@ -1,0 +1,106 @@
+#include "linear/layouts.h"
+
+#include <algorithm>
+
+#include "base/checked_math.h"
+#include "base/codec.h"
+#include "base/memory_info.h"
+#include "linear/transpose.h"
+
+namespace hunch {
+namespace {
+
+// Rows on their own cache lines.
+size_t turned_stride(DType dtype, size_t n_out) {
+  return round_up(row_bytes(dtype, n_out), AlignedBuffer::kAlignBytes);
+}
+
+// A block of inputs at a time: decoded from the rows, turned, encoded along the outputs.
+void turn_anew(Compute& compute, const WeightView& W, DType dtype, std::byte* out, size_t stride) {
+  const DTypeInfo& from = info(W.dtype);
+  const size_t tile = from.block_elems;
+  compute.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
+    std::vector<float> decoded(tile), turned(tile * W.rows);
+    for (size_t block = begin; block < end; ++block) {
+      compute.throw_if_stopped();
+      for (size_t r = 0; r < W.rows; ++r) {
+        codec(W.dtype).decode(W.row(r) + block * from.block_bytes, decoded.data(), tile);
+        for (size_t k = 0; k < tile; ++k) turned[k * W.rows + r] = decoded[k];
+      }
+      for (size_t k = 0; k < tile; ++k)
+        codec(dtype).encode(&turned[k * W.rows], out + (block * tile + k) * stride, W.rows);
+    }
+  });
+}
+
+}  // namespace
+
+void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what) {
+  std::vector<Stored*> wanted;
+  uint64_t bytes = 0;
+  for (Linear* matrix : matrices) {
+    auto* stored = dynamic_cast<Stored*>(matrix);
+    if (!stored || stored->by_input_ || !is_plain(stored->rows_.dtype)) continue;
+    bytes += uint64_t{stored->n_in} * turned_stride(stored->rows_.dtype, stored->n_out);
+    wanted.push_back(stored);
+  }
+  require_memory(bytes, what, "`hunch sparsify --method griffin` needs no copies of the whole model");
+  for (Stored* stored : wanted) {
+    compute.throw_if_stopped();
+    const WeightView& W = stored->rows_;
+    const size_t stride = turned_stride(W.dtype, W.rows);
+    AlignedBuffer arena(W.cols * stride);
+    transpose_plain(compute, W, arena.data(), stride);
+    stored->by_input_ = {W.dtype, arena.data(), W.cols, W.rows, stride};
+    arenas_.push_back(std::move(arena));
+  }
+}
+
+void Layouts::turn(Compute& compute, Stored& matrix, DType dtype) {
+  const WeightView W = matrix.rows_;
+  const size_t stride = row_bytes(dtype, W.rows);
+  AlignedBuffer arena(W.cols * stride);
+  if (dtype == W.dtype) {
+    transpose_plain(compute, W, arena.data(), stride);
+  } else {
+    turn_anew(compute, W, dtype, arena.data(), stride);
+  }
+  matrix.by_input_ = {dtype, arena.data(), W.cols, W.rows, stride};
+  matrix.rows_ = {};
+  arenas_.push_back(std::move(arena));
+}
+
+void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit) {
+  for (Linear* matrix : matrices) {
+    auto* stored = dynamic_cast<Stored*>(matrix);
+    if (!stored || stored->blocks_ || !stored->rows_ || !can_cut_columns(stored->rows_.dtype, unit)) continue;
+    const ColumnBlocks cut = column_blocks(stored->rows_, stored->n_in / unit);
+    const uint64_t available = available_memory_bytes();
+    if (available && 4 * uint64_t{block_major_bytes(cut)} > available) return;
+    arenas_.emplace_back(block_major_bytes(cut));
+    stored->blocks_ = to_block_major(compute, cut, arenas_.back().data());
+  }
+}
+
+void Layouts::pack(Compute& compute, uint64_t name, std::span<const PackRequest> requests) {
+  unpack(name);
+  uint64_t bytes = 0;
+  for (const PackRequest& r : requests)
+    if (Packed::applies(*r.matrix, r.axis)) bytes += Packed::bytes_needed(*r.matrix, r.axis, r.kept->size());
+  require_memory(bytes, "the neurons that the prompt chose", "a lower --density takes less");
+  for (const PackRequest& r : requests)
+    if (Packed::applies(*r.matrix, r.axis))
+      packed_[{name, r.matrix}] = std::make_unique<Packed>(compute, *r.matrix, r.axis, *r.kept);
+}
+
+void Layouts::unpack(uint64_t name) {
+  std::erase_if(packed_, [&](const auto& entry) { return entry.first.first == name; });
+}
+
+size_t Layouts::packed_bytes() const {
+  size_t n = 0;
+  for (const auto& [key, packed] : packed_) n += packed->bytes();
+  return n;
+}
+
+}  // namespace hunch

@@ -1,0 +1,57 @@
+// Turned and packed copies of matrices: who makes them, who owns them, what they cost.
+#pragma once
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "linear/cost_table.h"
+#include "linear/packed.h"
+#include "linear/stored.h"
+
+namespace hunch {
+
+// The only owner of copies of weights beside the file's. Copies are made when a plan first needs them, before a step and
+// never in one; each request names the whole need and is checked against the memory once. Not thread-safe: one caller at
+// a time, and no step meanwhile.
+class Layouts {
+ public:
+  // Rows of inputs beside rows of outputs, for what skips inputs. Without loss: matrices of plain elements that have none
+  // yet; others are left as they are. Throws Error{kMemory} naming `what`, Error{kInterrupted}.
+  void store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what);
+  // Rows of inputs instead of rows of outputs; the bytes of the latter go back to the file. `dtype`: the matrix's own, or
+  // one into which its values are rounded anew along the other axis.
+  void turn(Compute& compute, Stored& matrix, DType dtype);
+  // The columns of each group of `unit` inputs together, where the format allows it; none of them while memory is short
+  // (the columns are then cut where they lie).
+  void store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit);
+
+  // Copies of the rows (Axis::kOut) or inputs (kIn) `kept` of a matrix, for tokens whose Rows have this name.
+  struct PackRequest {
+    const Linear* matrix;
+    Axis axis;
+    const Rows* kept;
+  };
+  void pack(Compute& compute, uint64_t name, std::span<const PackRequest> requests);
+  void unpack(uint64_t name);
+  uint64_t new_name() { return ++last_name_; }
+  // The copy of this name; nullptr: none.
+  const Packed* packed(const Linear& matrix, uint64_t name) const {
+    if (name == 0) return nullptr;
+    const auto found = packed_.find({name, &matrix});
+    return found == packed_.end() ? nullptr : found->second.get();
+  }
+  size_t packed_bytes() const;
+
+  CostTable& costs() { return costs_; }
+  const CostTable& costs() const { return costs_; }
+
+ private:
+  CostTable costs_;
+  std::vector<AlignedBuffer> arenas_;
+  std::map<std::pair<uint64_t, const Linear*>, std::unique_ptr<Packed>> packed_;
+  uint64_t last_name_ = 0;
+};
+
+}  // namespace hunch

@@ -1,0 +1,62 @@
+#include "linear/together.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/matmul.h"
+#include "kernels/matmul_ragged.h"
+#include "linear/segments.h"
+
+namespace hunch {
+namespace {
+
+// Of a bias, which may be empty.
+std::span<const float> part(std::span<const float> bias, size_t first, size_t n) {
+  return bias.empty() ? bias : bias.subspan(first, n);
+}
+
+}  // namespace
+
+void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Product> products) {
+  constexpr size_t kMost = 8;
+  HUNCH_CHECK(products.size() <= kMost, "{} products at once", products.size());
+  MatmulTask tasks[kMost];
+  for_each_segment(tokens, [&](size_t first, size_t n) {
+    size_t n_tasks = 0;
+    const Tokens segment = tokens.subspan(first, n);
+    for (const Product& p : products) {
+      if (const WeightView W = p.linear->plain(segment)) {
+        tasks[n_tasks++] = {W, p.linear->bias(), p.Y.row_range(first, n)};
+      } else {
+        p.linear->dot(compute, segment, X.row_range(first, n), {}, p.Y.row_range(first, n));
+      }
+    }
+    if (n_tasks) matmul(compute, X.row_range(first, n), {tasks, n_tasks}, bits_of(segment));
+  });
+}
+
+void dot_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const PartialProduct> parts) {
+  const Arena::Scope scope(compute.arena);
+  const std::span<RaggedTask> tasks = compute.arena.take<RaggedTask>(parts.size());
+  size_t n_tasks = 0;
+  for (const PartialProduct& p : parts) {
+    const Tokens own = tokens.subspan(p.first_token, p.Y.rows);
+    if (const WeightView W = p.linear->plain(own)) {
+      new (&tasks[n_tasks++]) RaggedTask{W.row_range(p.first_row, p.Y.cols),
+                                         part(p.linear->bias(), p.first_row, p.Y.cols), p.Y, p.first_token};
+      continue;
+    }
+    // A form of its own computes all of the rows that share a group of this size, of which one is wanted.
+    const Rows wanted = Rows::of({uint32_t(p.first_row / p.Y.cols)}, p.linear->n_out / p.Y.cols);
+    HUNCH_CHECK(p.first_row % p.Y.cols == 0 && p.linear->n_out % p.Y.cols == 0, "rows {} of {} are no group", p.Y.cols,
+                p.linear->n_out);
+    const MatView<float> all(compute.arena.take<float>(p.linear->n_out).data(), 1, p.linear->n_out);
+    for (size_t t = 0; t < p.Y.rows; ++t) {
+      p.linear->dot(compute, own.subspan(t, 1), X.row_range(p.first_token + t, 1), {{&wanted, 1}, p.Y.cols}, all);
+      std::ranges::copy(all.row(0).subspan(p.first_row, p.Y.cols), p.Y.row(t).begin());
+    }
+  }
+  matmul_ragged(compute, X, tasks.first(n_tasks));
+}
+
+}  // namespace hunch

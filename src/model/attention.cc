@@ -1,0 +1,72 @@
+// Attention with all heads, or with those outputs left out that a token does not want.
+#include "kernels/attention.h"
+
+#include <algorithm>
+
+#include "model/layer.h"
+#include "model/project.h"
+
+namespace hunch {
+namespace {
+
+// Up to this many tokens, each token's own heads are computed; more share the dense products, and the outputs of heads
+// that a token leaves out become zeros.
+constexpr size_t kMaxChoosingTokens = 4;
+
+bool each_alone(const Step& s) {
+  return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
+}
+
+}  // namespace
+
+void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
+  const Arena::Scope scope(s.compute.arena);
+  s.look(c.index, x);
+  if (s.observer) s.observer->on_attention_input(c.index, x);
+  RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x);
+  if (!groups.own.empty()) groups.unit = q->n_out / groups.own[0].n_total();  // groups, or single heads
+  s.count_heads(c.index, groups.count(x.rows, q->n_out) / c.d_head, x.rows * c.n_head);
+  if (groups.unit == c.group_width() && (x.rows <= kMaxChoosingTokens || each_alone(s))) return chosen(s, c, x, groups, y);
+  whole(s, c, x, groups, y);
+}
+
+void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {
+  complete_keys(s, c);
+  const Tokens tokens = s.all().traits;
+  const MatView<float> queries = s.take(x.rows, q->n_out), heads = s.take(x.rows, q->n_out);
+  const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
+  const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
+  project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
+  finish_heads(s.compute, c, queries, q_norm, 0, s.cos, s.sin);
+  store_keys(s, c, keys, values);
+  if (s.observer) s.observer->on_attention(c.index, queries, keys, values);
+
+  std::vector<AttentionSpan>& spans = s.memory.spans;
+  spans.clear();
+  for (size_t r = 0; r < s.runs().size(); ++r) {
+    const Run& run = s.runs()[r];
+    const size_t n_together = run.as_alone ? 1 : run.n_tokens;
+    for (size_t t = 0; t < run.n_tokens; t += n_together)
+      spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
+  }
+  const AttentionParams params{c.attn_scale,          c.attn_soft_cap, c.window,
+                               s.memory.alibi_slopes, std::ranges::any_of(s.runs(), &Run::as_alone)};
+  attention(s.compute, queries, c.n_head, spans, params, heads);
+  if (s.observer) s.observer->on_heads(c.index, heads);
+  for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
+  const Product out[] = {{o.get(), y}};
+  project(s.compute, tokens, heads, s.rows(c.index, Point::kInputs, s.all(), heads, InputPart::kHeads), out);
+}
+
+// Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
+void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
+  finish_heads(s.compute, c, keys, k_norm, 0, s.cos, s.sin);
+  clip_rows(c.clip_qkv, values);
+  for (size_t r = 0; r < s.runs().size(); ++r) {
+    const Run& run = s.runs()[r];
+    s.cache.store(run.sequence, c.index, s.first_position(r), keys.row_range(s.first_token(r), run.n_tokens),
+                  values.row_range(s.first_token(r), run.n_tokens));
+  }
+}
+
+}  // namespace hunch

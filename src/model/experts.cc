@@ -1,0 +1,45 @@
+// A mixture of experts: each token goes to its n_expert_used most probable experts, whose outputs are weighted by the
+// router's probabilities; the tokens of one expert make one product (Shazeer et al. 2017).
+#include <algorithm>
+
+#include "model/layer.h"
+#include "model/route.h"
+
+namespace hunch {
+
+void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
+  const Arena::Scope scope(s.compute.arena);
+  const TokenGroup all = s.all();
+  const size_t n = x.rows;
+  const MatView<float> scores = s.take(n, experts.size());
+  router->dot(s.compute, all.traits, x, {}, scores);
+  if (s.observer) s.observer->on_router(c.index, scores);
+  const std::span<const Route> routes = route_top_k(s.compute, c.moe, scores);
+
+  fill_rows(0.0f, y);
+  const MatView<float> in = s.take(n, c.n_embd), out = s.take(n, c.n_embd);
+  const std::span<uint32_t> tokens = s.compute.arena.take<uint32_t>(n);
+  const std::span<TokenTraits> traits = s.compute.arena.take<TokenTraits>(n);
+  for (size_t begin = 0, end = 0; begin < routes.size(); begin = end) {
+    size_t k = 0;
+    for (end = begin; end < routes.size() && routes[end].expert == routes[begin].expert; ++end, ++k) {
+      tokens[k] = routes[end].token;
+      traits[k] = all.traits[tokens[k]];
+      copy_rows(x.row_range(tokens[k], 1), in.row_range(k, 1));
+    }
+    const TokenGroup group{traits.first(k), tokens.first(k)};
+    experts[routes[begin].expert](s, c, group, in.row_range(0, k), out.row_range(0, k), routes[begin].expert);
+    for (size_t i = 0; i < k; ++i)
+      add_rows(routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
+  }
+  s.count_neurons(c.index, 0, uint64_t{n} * experts.size() * c.moe.n_ff);
+
+  if (shared.n_ff == 0) return;
+  shared(s, c, all, x, out, LinearId::kShared);
+  const MatView<float> gates = s.take(n, 1);
+  if (shared_gate) shared_gate->dot(s.compute, all.traits, x, {}, gates);
+  for (size_t t = 0; t < n; ++t)
+    add_rows(shared_gate ? sigmoid(gates.row(t)) : 1.0f, out.row_range(t, 1), y.row_range(t, 1));
+}
+
+}  // namespace hunch

@@ -1,0 +1,106 @@
+// The blocks of a layer: attention, MLP, experts. Each knows its matrices and its part of the config, and computes itself.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "linear/linear.h"
+#include "model/ops.h"
+#include "model/step.h"
+
+namespace hunch {
+
+// LLaMA's and OPT's MLP in every way to leave parts of it out: act(gate) * up, or act(up) without a gate, then down.
+struct Mlp {
+  size_t n_ff = 0;  // 0: the layer has none
+  std::unique_ptr<Linear> up, gate, down;  // gate: none where the model has none
+
+  // x, y [g.size(), n_embd]; y is written. `expert`: which one of the layer, for whoever watches.
+  void operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
+                  uint32_t expert = LinearId::kNone) const;
+
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    for (auto* linear : {&gate, &up, &down})
+      if (*linear) each(*linear);
+  }
+
+ private:
+  struct Choices {
+    RowSet inputs, neurons, live, read;
+  };
+  void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
+             uint32_t expert) const;
+};
+
+// A router that gives each token to some of the layer's experts, and perhaps one that all tokens share.
+struct Experts {
+  std::unique_ptr<Linear> router;  // [n_expert, n_embd]
+  std::vector<Mlp> experts;
+  Mlp shared;
+  std::unique_ptr<Linear> shared_gate;  // [1, n_embd]: its sigmoid scales the shared expert; none: 1
+
+  void operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const;
+
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    if (router) each(router);
+    for (Mlp& expert : experts) expert.for_each_linear(each);
+    shared.for_each_linear(each);
+    if (shared_gate) each(shared_gate);
+  }
+};
+
+struct Attention {
+  std::unique_ptr<Linear> q, k, v, o;
+  NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
+
+  // x, y [n_tokens of the step, n_embd]; y is written. The new tokens' keys and values go into the cache.
+  void operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const;
+
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    for (auto* linear : {&q, &k, &v, &o}) each(*linear);
+  }
+
+ private:
+  // Keys and values of tokens [first, first + k.rows) of one KV head, computed later than the tokens.
+  struct LateKeys {
+    size_t head, first;
+    MatView<float> k, v;
+  };
+  // model/attention.cc
+  void whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
+  void store_keys(Step& s, const LayerConfig& c, MatView<float> k, MatView<float> v) const;
+  // model/attention_heads.cc: a few tokens with groups of heads of their own
+  void chosen(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
+  void attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t token, const Rows& groups, MatView<float> q,
+                     MatView<float> heads) const;
+  // model/late_keys.cc
+  void complete_keys(Step& s, const LayerConfig& c) const;
+  void project_lazily(Step& s, const LayerConfig& c, size_t run, size_t token, MatView<const float> x,
+                      const Rows& groups, MatView<float> q) const;
+  void finish_late_keys(Step& s, const LayerConfig& c, KvCache::SequenceId sequence, const LateKeys& late) const;
+};
+
+struct Layer {
+  LayerConfig config;
+  NormWeights attn_norm, ffn_norm;            // ffn_norm empty: the MLP reads what attention reads
+  NormWeights post_attn_norm, post_ffn_norm;  // on the branch, before the residual addition (Gemma-2)
+  Attention attention;
+  Mlp mlp;          // dense layers
+  Experts experts;  // the others
+
+  // each(std::unique_ptr<Linear>&) for every matrix: the one way to load, count, calibrate, quantise, adapt and inspect.
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    attention.for_each_linear(each);
+    mlp.for_each_linear(each);
+    experts.for_each_linear(each);
+  }
+  template <class Each>
+  void for_each_linear(const Each& each) const {
+    const_cast<Layer*>(this)->for_each_linear([&](std::unique_ptr<Linear>& linear) { each(std::as_const(*linear)); });
+  }
+};
+
+}  // namespace hunch

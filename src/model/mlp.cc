@@ -1,0 +1,48 @@
+// The MLP, whatever the plan, the batch and the form of its matrices.
+#include "model/layer.h"
+#include "model/project.h"
+
+namespace hunch {
+
+void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
+                     uint32_t expert) const {
+  const Arena::Scope scope(s.compute.arena);
+  const RowSet inputs = s.rows(c.index, Point::kInputs, g, x, InputPart::kMlp);  // TEAL, or all
+  const RowSet neurons = s.rows(c.index, Point::kNeurons, g, x);                 // a predictor, the prompt, or all
+  const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || !neurons.is_all());
+  const MatView<float> act = s.take(x.rows, n_ff), ups = gate ? s.take(x.rows, n_ff) : MatView<float>();
+
+  if (gate && !gate_tells) {
+    const Product both[] = {{gate.get(), act}, {up.get(), ups}};
+    project(s.compute, g.traits, x, inputs, both);
+  } else {
+    project(s.compute, g.traits, x, inputs, gate ? *gate : *up, neurons, act);
+  }
+  activate_rows(s.compute, c.activation, act);  // maps 0 to 0: what is left out stays zero
+  const RowSet live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
+  if (gate_tells) project(s.compute, g.traits, x, inputs, *up, live, ups);
+  if (gate) multiply_rows(s.compute, ups, act);
+  if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
+  if (expert == LinearId::kNone) s.watch(c.index, g, act);
+  const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
+  down->add(s.compute, g.traits, act, read, y);
+  count(s, c, g, {inputs, neurons, live, read}, act, expert);
+}
+
+// What was computed, in neurons; where inputs are left out instead, in weights.
+void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
+                uint32_t expert) const {
+  if (expert == LinearId::kShared) return;  // what all tokens share is no choice
+  const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1);
+  if (expert == LinearId::kNone && (s.asks(c.index, Point::kInputs, g, InputPart::kMlp) || s.asks(c.index, Point::kInputs, g, InputPart::kNeurons))) {
+    s.count_neurons(c.index, chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd,
+                    n * c.n_embd * (n_first + n_ff));
+    return;
+  }
+  const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !is_relu_family(c.activation);
+  const RowSet& counted = chosen.neurons.is_all() ? chosen.live : chosen.neurons;
+  s.count_neurons(c.index, known ? counted.count(n, n_ff) : count_nonzero(act),
+                  expert == LinearId::kNone ? n * n_ff : 0);  // a mixture counts what it has
+}
+
+}  // namespace hunch

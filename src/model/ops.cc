@@ -1,0 +1,101 @@
+#include "model/ops.h"
+
+#include <algorithm>
+
+namespace hunch {
+namespace {
+
+template <class OfRow>
+void for_rows(Compute& compute, size_t n_rows, size_t grain, const OfRow& of_row) {
+  compute.threads.parallel_for(n_rows, grain, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) of_row(t);
+  });
+}
+
+}  // namespace
+
+void norm_rows(Compute& compute, NormKind kind, float eps, MatView<const float> x, const NormWeights& n,
+               MatView<float> y) {
+  for_rows(compute, x.rows, 4, [&](size_t t) {
+    if (kind == NormKind::kRms) {
+      rms_norm(x.row(t), n.weight, eps, y.row(t));
+    } else {
+      layer_norm(x.row(t), n.weight, n.bias, eps, y.row(t));
+    }
+  });
+}
+
+void norm_rows(Compute& compute, const LayerConfig& c, MatView<const float> x, const NormWeights& n, MatView<float> y) {
+  norm_rows(compute, c.norm, c.norm_eps, x, n, y);
+}
+
+void add_rows(float scale, MatView<const float> x, MatView<float> y) {
+  for (size_t t = 0; t < x.rows; ++t) {
+    if (scale == 1.0f) {
+      add(x.row(t), y.row(t));
+    } else {
+      axpy(scale, x.row(t), y.row(t));
+    }
+  }
+}
+
+void activate_rows(Compute& compute, Activation activation, MatView<float> x) {
+  for_rows(compute, x.rows, 1, [&](size_t t) { activate(activation, x.row(t)); });
+}
+
+void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y) {
+  for_rows(compute, x.rows, 1, [&](size_t t) {
+    for (size_t i = 0; i < x.cols; ++i) y.row(t)[i] *= x.row(t)[i];
+  });
+}
+
+void activate_gated_rows(Compute& compute, Activation activation, MatView<const float> gate, MatView<float> y) {
+  for_rows(compute, y.rows, 1, [&](size_t t) { activate_gated(activation, gate.row(t), y.row(t)); });
+}
+
+void fill_rows(float value, MatView<float> y) {
+  for (size_t t = 0; t < y.rows; ++t) std::ranges::fill(y.row(t), value);
+}
+
+void copy_rows(MatView<const float> x, MatView<float> y) {
+  for (size_t t = 0; t < x.rows; ++t) std::ranges::copy(x.row(t), y.row(t).begin());
+}
+
+void clip_rows(float limit, MatView<float> x) {
+  if (limit <= 0) return;
+  for (size_t t = 0; t < x.rows; ++t)
+    for (float& value : x.row(t)) value = std::clamp(value, -limit, limit);
+}
+
+uint64_t count_nonzero(MatView<const float> x) {
+  uint64_t n = 0;
+  for (size_t t = 0; t < x.rows; ++t) n += uint64_t(std::ranges::count_if(x.row(t), [](float v) { return v != 0.0f; }));
+  return n;
+}
+
+void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, const NormWeights& n, size_t first_head,
+                  MatView<const float> cos, MatView<const float> sin) {
+  const bool normed = c.qk_norm != QkNorm::kNone;
+  if (c.clip_qkv <= 0 && !c.rotates && !normed) return;
+  // Normalised at once: a head, or all heads of a token.
+  const size_t norm_width = c.qk_norm == QkNorm::kAllHeads ? x.cols : c.d_head;
+  for_rows(compute, x.rows, 4, [&](size_t t) {
+    clip_rows(c.clip_qkv, x.row_range(t, 1));
+    for (size_t first = 0; normed && first < x.cols; first += norm_width) {
+      const std::span<float> part = x.row(t).subspan(first, norm_width);
+      const size_t offset = c.qk_norm == QkNorm::kShared ? 0 : first_head * c.d_head + first;
+      const std::span<const float> weight = std::span(n.weight).subspan(offset, norm_width);
+      if (c.qk_norm_kind == NormKind::kRms) {
+        rms_norm(part, weight, c.norm_eps, part);
+      } else {
+        const auto bias =
+            n.bias.empty() ? std::span<const float>() : std::span(n.bias).subspan(offset, norm_width);
+        layer_norm(part, weight, bias, c.norm_eps, part);
+      }
+    }
+    for (size_t first = 0; c.rotates && first < x.cols; first += c.d_head)
+      rope(x.row(t).subspan(first, c.d_head), cos.row(t), sin.row(t), c.rope_interleaved);
+  });
+}
+
+}  // namespace hunch

@@ -1,0 +1,60 @@
+// Which selector speaks at which point of which layer. `dense` is the empty plan.
+#pragma once
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "select/selector.h"
+#include "select/vocab_screen.h"
+
+namespace hunch {
+
+// When a selector is shown its evidence.
+enum class Look : uint8_t {
+  kHere,               // at its point
+  kAttention,          // before attention of its layer: a predictor of neurons looks ahead
+  kPreviousAttention,  // before attention of the layer before: a predictor of heads looks ahead
+};
+
+struct PlanEntry {
+  std::shared_ptr<const Selector> selector;  // none: everything
+  Look look = Look::kHere;
+};
+
+// Copies are cheap and share the selectors.
+class Plan {
+ public:
+  Plan() = default;  // dense
+  // What needs no approximation: the neurons that ReLU made zero are left out.
+  static Plan exact(const ModelConfig& config);
+
+  // For kInputs `part` says of which projections; else it does not matter.
+  void set(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
+  const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
+  // Whether any layer has a selector there.
+  bool uses(Point point) const;
+  bool empty() const { return layers_.empty() && !screen; }
+  size_t n_layer() const { return layers_.size(); }
+
+  std::string name = "dense";  // for people: dense, exact, sparse, ...
+  // Keys and values of heads that a token leaves out are computed only when a later token chooses the head, all that
+  // are missing at once. Otherwise they are computed with their token.
+  bool lazy_keys = false;
+  // Guesses the logits, of which the likely best are then computed, where only the best is wanted; none: all are.
+  std::shared_ptr<const VocabScreen> screen;
+  // Of what selectors point into.
+  std::vector<std::shared_ptr<const void>> owners;
+
+  // Where an entry of a layer lies, 0 to kSlots.
+  static constexpr size_t kSlots = kNumPoints - 1 + kNInputParts;
+  static constexpr size_t slot(Point point, InputPart part) {
+    return point == Point::kInputs ? size_t(part) : kNInputParts + size_t(point) - 1;
+  }
+
+ private:
+  std::vector<std::array<PlanEntry, kSlots>> layers_;
+};
+
+}  // namespace hunch

@@ -1,0 +1,127 @@
+#include "model/transformer.h"
+
+#include <algorithm>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "model/ops.h"
+
+namespace hunch {
+
+Transformer::Transformer(const Model& model, KvCache& cache, Compute& compute)
+    : model_(model), cache_(cache), compute_(compute) {
+  const ModelConfig& c = model.config();
+  if (c.position != PositionKind::kAlibi) return;
+  memory_.alibi_slopes = alibi_slopes(c.n_head, c.alibi_max_bias);
+  for (float& slope : memory_.alibi_slopes) slope *= c.alibi_scale;
+}
+
+MatView<const float> Transformer::run(const StepInput& input) {
+  const ModelConfig& c = model_.config();
+  const MatView<float> out = result(input.logit_rows.size(), c.n_vocab);
+  for_each_part(input, [&](const StepInput& part, size_t first_row) {
+    in_step(part, [&](Step& s) {
+      const MatView<float> resid = s.take(s.n_tokens(), c.n_embd);
+      embed(s, resid);
+      layers(s, 0, c.n_layer, resid);
+      if (observer) observer->on_residual(c.n_layer, resid);
+      logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
+    });
+  });
+  return out;
+}
+
+MatView<const float> Transformer::run_blocks(const StepInput& input, size_t first, size_t end,
+                                             MatView<const float> stream) {
+  const ModelConfig& c = model_.config();
+  HUNCH_CHECK(first <= end && end <= c.n_layer &&
+              (!stream.data || (stream.rows == input.ids.size() && stream.cols == c.n_embd)));
+  const MatView<float> resid = result(input.ids.size(), c.n_embd);
+  in_step(input, [&](Step& s) {
+    if (stream.data) {
+      copy_rows(stream, resid);
+    } else {
+      embed(s, resid);
+    }
+    layers(s, first, end, resid);
+  });
+  return resid;
+}
+
+void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid) const {
+  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is whole.
+  constexpr size_t kManyTokens = 32;
+  for (size_t i = first; i < end; ++i) {
+    if (s.n_tokens() >= kManyTokens) s.throw_if_stopped();
+    if (s.observer) s.observer->on_residual(i, resid);
+    layer(s, model_.weights().layers[i], resid);
+  }
+}
+
+void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
+  const Arena::Scope scope(s.compute.arena);
+  const LayerConfig& c = l.config;
+  const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
+  const auto mlp = [&](MatView<const float> x, MatView<float> y) {
+    c.moe.n_expert ? l.experts(s, c, x, y) : l.mlp(s, c, s.all(), x, y);
+  };
+  const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
+    norm_rows(s.compute, c, x, n, y);
+  };
+  const auto watch = [&](Branch which, MatView<const float> out) {
+    if (s.observer) s.observer->on_branch(c.index, which, resid, out);
+  };
+
+  if (c.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
+    l.attention(s, c, resid, branch);
+    watch(Branch::kAttention, branch);
+    add_rows(c.residual_scale, branch, resid);
+    norm(resid, l.attn_norm, resid);
+    mlp(resid, branch);
+    watch(Branch::kMlp, branch);
+    add_rows(c.residual_scale, branch, resid);
+    norm(resid, l.ffn_norm, resid);
+    return;
+  }
+  norm(resid, l.attn_norm, normed);
+  l.attention(s, c, normed, branch);
+  if (c.parallel_residual) {  // both branches read the same stream
+    if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);
+    const MatView<float> branch2 = s.take(resid.rows, resid.cols);
+    mlp(normed, branch2);
+    watch(Branch::kAttention, branch);
+    watch(Branch::kMlp, branch2);
+    add_rows(1.0f, branch2, branch);  // residual_scale is applied to the sum
+  } else {
+    if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
+    watch(Branch::kAttention, branch);
+    add_rows(c.residual_scale, branch, resid);
+    norm(resid, l.ffn_norm, normed);
+    mlp(normed, branch);
+    if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
+    watch(Branch::kMlp, branch);
+  }
+  add_rows(c.residual_scale, branch, resid);
+}
+
+void Transformer::embed(Step& s, MatView<float> resid) const {
+  const Arena::Scope scope(s.compute.arena);
+  const ModelConfig& c = model_.config();
+  const ModelWeights& w = model_.weights();
+  const MatView<float> words = w.words_in ? s.take(resid.rows, c.n_embd_word) : resid;
+  const Codec& embedding = codec(w.token_embd.dtype);
+  s.compute.threads.parallel_for(resid.rows, 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) {
+      embedding.decode(w.token_embd.row(size_t(s.input.ids[t])), words.row(t).data(), c.n_embd_word);
+      if (c.embedding_scale != 1.0f) scale(c.embedding_scale, words.row(t));
+    }
+  });
+  s.compute.meter.read_weights(resid.rows * row_bytes(w.token_embd.dtype, w.token_embd.cols));
+  if (w.words_in) w.words_in->dot(s.compute, s.all().traits, words, {}, resid);
+  if (!w.position_embd.empty())
+    for (size_t t = 0; t < resid.rows; ++t)
+      add(std::span(w.position_embd).subspan(s.position(t) * c.n_embd, c.n_embd), resid.row(t));
+  if (!w.embd_norm.empty()) norm_rows(s.compute, c.norm, c.norm_eps, resid, w.embd_norm, resid);
+}
+
+}  // namespace hunch

@@ -1,0 +1,72 @@
+// The forward pass: token ids in, logits out, for any number of sequences at once.
+#pragma once
+#include <functional>
+
+#include "model/model.h"
+#include "model/step.h"
+
+namespace hunch {
+
+class Transformer {
+ public:
+  // The three must outlive the Transformer, which owns only lists and the memory of its results. One caller at a time.
+  Transformer(const Model& model, KvCache& cache, Compute& compute);
+
+  // Appends the runs' tokens to their sequences and returns the logits of `logit_rows`,
+  // [n_logit_rows, n_vocab], valid until the next call. Throws Error{kLimit} when the cache is full
+  // or a position lies beyond a learned table, Error{kUsage} for ids outside the vocabulary,
+  // Error{kInterrupted} when many tokens are stopped; the sequences are then unchanged.
+  MatView<const float> run(const StepInput& input);
+
+  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings), and
+  // without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a time;
+  // `stream` may not be what an earlier call returned.
+  MatView<const float> run_blocks(const StepInput& input, size_t first, size_t end, MatView<const float> stream);
+
+  Observer* observer = nullptr;
+  StepStats stats;  // accumulates until the caller clears it
+
+  // A cache shape that fits the model.
+  static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
+
+ private:
+  // Runs work(step); when it throws (a stop, an observer that fails), the tokens are not in the cache.
+  template <class Work>
+  void in_step(const StepInput& input, const Work& work) {
+    begin(input);
+    try {
+      const Arena::Scope scope(compute_.arena);
+      Step step(model_, cache_, compute_, input, observer, stats, memory_);
+      work(step);
+    } catch (...) {
+      forget(input);
+      end();
+      throw;
+    }
+    end();
+  }
+  // model/logits.cc
+  // Runs that want the bits of a step alone share one only with runs of their kind: a plan decides much for all of its
+  // tokens at once. each(part, its first row of logits); all or nothing.
+  void for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each);
+  void begin(const StepInput& input);
+  void end();
+  void check(const StepInput& input) const;
+  void append(const StepInput& input);
+  void forget(const StepInput& input);
+  MatView<float> result(size_t rows, size_t cols);
+  void embed(Step& s, MatView<float> resid) const;
+  void layers(Step& s, size_t first, size_t end, MatView<float> resid) const;
+  void layer(Step& s, const Layer& l, MatView<float> resid) const;
+  void logits(Step& s, MatView<const float> resid, MatView<float> out) const;
+  void screened_logits(Step& s, const VocabScreen& screen, std::span<const float> final, std::span<float> out) const;
+
+  const Model& model_;
+  KvCache& cache_;
+  Compute& compute_;
+  StepMemory memory_;
+  std::pair<Bytes, RowReads> before_;  // what the meter said when the step began
+  Scratch result_;                     // of the last call
+};
+
+}  // namespace hunch

@@ -1,0 +1,28 @@
+// What the selectors of a plan remember of one sequence.
+#pragma once
+#include <map>
+#include <memory>
+
+#include "select/selector.h"
+
+namespace hunch {
+
+// Belongs to the sequence and goes where it goes. One thread at a time.
+class SelectorStates {
+ public:
+  // Made when a selector first asks; nullptr for selectors that remember nothing. The selector must outlive this.
+  SelectorState* of(const Selector& selector) {
+    const auto [found, is_new] = states_.try_emplace(&selector);
+    if (is_new) found->second = selector.new_state();
+    return found->second.get();
+  }
+  void truncate(size_t n_tokens) {
+    for (auto& [selector, state] : states_)
+      if (state) state->truncate(n_tokens);
+  }
+
+ private:
+  std::map<const Selector*, std::unique_ptr<SelectorState>> states_;
+};
+
+}  // namespace hunch

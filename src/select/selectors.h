@@ -1,0 +1,54 @@
+// The selectors without a state of their own: exact zeros, magnitudes, predictors.
+#pragma once
+#include "select/predictor.h"
+#include "select/selector.h"
+
+namespace hunch {
+
+// kLive: what an activation of the ReLU family did not make zero. Leaves out nothing that would add anything.
+class ReluZeros final : public Selector {
+ public:
+  void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
+  std::string_view kind() const override { return "relu"; }
+};
+
+// kLive: activations of the gate above a threshold (CATS, Lee et al. 2024, arXiv:2404.08763, section 3.1). kInputs: large
+// inputs of a projection (TEAL, Liu et al. 2024, arXiv:2408.14690, section 4).
+class Magnitude final : public Selector {
+ public:
+  explicit Magnitude(float threshold) : threshold_(threshold) {}
+  void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
+  std::string_view kind() const override { return "magnitude"; }
+  float threshold() const { return threshold_; }
+
+ private:
+  float threshold_;  // |x| above it stays; below 0: everything
+};
+
+// kNeurons, kHeads: what a predictor scores above a threshold (Liu et al. 2023, "Deja Vu", arXiv:2310.17157, section 4).
+class Predicted final : public Selector {
+ public:
+  // `predictor` must outlive this.
+  Predicted(const NeuronPredictor& predictor, float threshold) : predictor_(predictor), threshold_(threshold) {}
+  void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
+  std::string_view kind() const override { return "predicted"; }
+  size_t bytes() const override { return predictor_.bytes(); }
+
+ private:
+  const NeuronPredictor& predictor_;
+  float threshold_;
+};
+
+// Any point: rows that were chosen elsewhere, for each token of the run that is asked about.
+class Given final : public Selector {
+ public:
+  // own [n_tokens of the run] must outlive this.
+  explicit Given(std::span<const Rows> own) : own_(own) {}
+  void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
+  std::string_view kind() const override { return "given"; }
+
+ private:
+  std::span<const Rows> own_;
+};
+
+}  // namespace hunch
