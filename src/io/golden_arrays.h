@@ -40,9 +40,9 @@ class GoldenArrays {
   explicit GoldenArrays(const std::filesystem::path& path)
       : data_(read_file(path.string() + ".bin")), json_(nlohmann::json::parse(read_file(path.string() + ".json"))) {}
 
-  // NAME -> its settings; a set without configurations has none.
+  // NAME -> its settings. A set of one configuration has settings() instead (golden/algos writes them at the top).
   const nlohmann::json& configs() const { return json_.at("configs"); }
-  const nlohmann::json& settings() const { return json_.at("settings"); }
+  const nlohmann::json& settings() const { return json_.contains("settings") ? json_.at("settings") : json_; }
   bool has(const std::string& name) const { return json_.at("arrays").contains(name); }
 
   template <class T>
