@@ -14,7 +14,7 @@ enum class Balance {
   kOptimal,  // the largest total score there is (successive shortest paths; O(n_tokens^2 * n_expert))
   kAuction,  // near the optimum and quicker: experts bid for tokens (Bertsekas 1992), with the increment and the limit
              // of rounds of the BASE layers' published code
-  kGreedy,  // the largest score that is still to be had, again and again; O(n log n), a few per cent below the optimum
+  kGreedy,   // the largest score that is still to be had, again and again; O(n log n), a few per cent below the optimum
 };
 
 // Gives each token one expert and each expert at most ceil(n_tokens / n_expert) tokens.
