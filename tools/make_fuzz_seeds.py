@@ -5,6 +5,7 @@ usage: make_fuzz_seeds.py [FOLDER]   (default: src/io/fuzz_corpus beside this sc
 Needs nothing but Python's standard library. The output is the same on every run.
 """
 import json
+import math
 import pathlib
 import struct
 import sys
@@ -216,10 +217,45 @@ def llama2c_seeds():
     }
 
 
+# ---- adapters
+
+def peft_seed(shapes, **options):
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "target_modules": ["q", "emb"], **options}
+    text, header, data = json.dumps(config, separators=(",", ":")).encode(), {}, b""
+    for name, shape in shapes.items():
+        n = math.prod(shape)
+        key = "base_model.model." + name
+        header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + 4 * n]}
+        data += struct.pack(f"<{n}f", *range(n))
+    return struct.pack("<H", len(text)) + text + safetensors(header, data)
+
+
+def adapter_seeds():
+    q = {"m.layers.0.q.lora_A.weight": [2, 3], "m.layers.0.q.lora_B.weight": [4, 2]}
+    kind = [("general.type", 8, "adapter"), ("adapter.type", 8, "lora"), ("adapter.lora.alpha", 6, 4.0)]
+    numbers = lambda n: struct.pack(f"<{n}f", *range(n))
+    halves = [("blk.0.ffn_up.weight.lora_a", [3, 2], 0, numbers(6)), ("blk.0.ffn_up.weight.lora_b", [2, 4], 0, numbers(8)),
+              ("token_embd.weight.lora_a", [2, 5], 0, numbers(10)), ("token_embd.weight.lora_b", [2, 3], 0, numbers(6))]
+    patterns = {"m.layers.0.q.lora_A.weight": [1, 3], "m.layers.0.q.lora_B.weight": [4, 1],
+                "m.emb.lora_embedding_A": [2, 5], "m.emb.lora_embedding_B": [3, 2], "head.weight": [2, 2]}
+    return {
+        "lora": peft_seed(q),
+        "dora": peft_seed({**q, "m.layers.0.q.lora_magnitude_vector": [4]}, use_dora=True, use_rslora=True),
+        "patterns": peft_seed(patterns, rank_pattern={"q": 1}, alpha_pattern={"layers.0.q": 8}, layers_to_transform=[0],
+                              layers_pattern="layers", modules_to_save=["head"], target_modules=["q", "m.emb"]),
+        "ia3": peft_seed({"m.k.ia3_l": [4, 1]}, peft_type="IA3"),
+        "bias": peft_seed({**q, "m.layers.0.q.bias": [4]}, bias="all"),
+        "half": peft_seed({"m.layers.0.q.lora_A.weight": [2, 3]}),
+        "gguf": gguf(kind, halves),
+        "gguf_model": gguf(kind[1:], halves[:1]),
+    }
+
+
 def main():
     beside = pathlib.Path(__file__).resolve().parent.parent / "src" / "io" / "fuzz_corpus"
     root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else beside
-    corpora = {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(), "torch_checkpoint": torch_seeds(), "llama2c": llama2c_seeds()}
+    corpora = {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(), "torch_checkpoint": torch_seeds(), "llama2c": llama2c_seeds(),
+               "adapter": adapter_seeds()}
     for name, seeds in corpora.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for seed, data in seeds.items():

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "io/adapter.h"
 #include "io/gguf.h"
 #include "io/llama2c.h"
 #include "io/safetensors.h"
@@ -52,6 +53,23 @@ TEST(FuzzSeeds, Safetensors) {
 TEST(FuzzSeeds, TorchCheckpoint) {
   check_corpus("torch_checkpoint", {{"refused", ErrorKind::kUnsupported}},
                [](auto bytes) { parse_torch_checkpoint(bytes); });
+}
+
+TEST(FuzzSeeds, Adapter) {
+  check_corpus("adapter",
+               {{"ia3", ErrorKind::kUnsupported},
+                {"bias", ErrorKind::kUnsupported},
+                {"half", ErrorKind::kFormat},
+                {"gguf_model", ErrorKind::kFormat}},
+               [](std::span<const std::byte> bytes) {
+                 if (as_text(bytes.first(4)) == "GGUF") {
+                   parse_gguf_adapter(parse_gguf(bytes));
+                   return;
+                 }
+                 const size_t n_config = size_t(bytes[0]) | size_t(bytes[1]) << 8;
+                 parse_peft_adapter(as_text(bytes.subspan(2, n_config)),
+                                    parse_safetensors(bytes.subspan(2 + n_config)));
+               });
 }
 
 TEST(FuzzSeeds, Llama2c) {

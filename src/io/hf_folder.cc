@@ -17,24 +17,6 @@ namespace fs = std::filesystem;
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr uint64_t kMaxIndexBytes = uint64_t{256} << 20;
 
-// Maps one weight file and adds its tensors, and what keeps them alive, to `folder`'s.
-std::vector<Tensor> open_weights(const fs::path& path, std::vector<std::shared_ptr<const void>>& owners) {
-  auto file = std::make_shared<MappedFile>(path);
-  return naming(path, [&] {
-    std::vector<Tensor> tensors;
-    if (path.extension() == ".safetensors") {
-      tensors = parse_safetensors(file->bytes());
-    } else {
-      TorchCheckpoint checkpoint = parse_torch_checkpoint(file->bytes());
-      tensors = std::move(checkpoint.tensors);
-      owners.insert(owners.end(), checkpoint.owners.begin(), checkpoint.owners.end());
-    }
-    align_tensors(tensors, owners);
-    owners.push_back(file);
-    return tensors;
-  });
-}
-
 // A shard is a plain file name: what an index says must not reach outside the model's folder.
 void check_shard_name(const std::string& shard) {
   const bool plain = !shard.empty() && shard != "." && shard != ".." &&
@@ -75,7 +57,7 @@ void open_sharded(const fs::path& index_path, HfFolder& folder) {
 
   std::map<std::string, std::string_view> taken;  // tensor -> its shard
   for (const auto& [shard, names] : shards) {
-    for (Tensor& tensor : open_weights(folder.path / shard, folder.owners)) {
+    for (Tensor& tensor : open_weight_file(folder.path / shard, folder.owners)) {
       const auto it = shard_of.find(tensor.name);
       const bool elsewhere = it != shard_of.end() && it->second != shard;
       if (elsewhere || !taken.emplace(tensor.name, shard).second) continue;
@@ -90,6 +72,23 @@ void open_sharded(const fs::path& index_path, HfFolder& folder) {
 
 }  // namespace
 
+std::vector<Tensor> open_weight_file(const fs::path& path, std::vector<std::shared_ptr<const void>>& owners) {
+  auto file = std::make_shared<MappedFile>(path);
+  return naming(path, [&] {
+    std::vector<Tensor> tensors;
+    if (path.extension() == ".safetensors") {
+      tensors = parse_safetensors(file->bytes());
+    } else {
+      TorchCheckpoint checkpoint = parse_torch_checkpoint(file->bytes());
+      tensors = std::move(checkpoint.tensors);
+      owners.insert(owners.end(), checkpoint.owners.begin(), checkpoint.owners.end());
+    }
+    align_tensors(tensors, owners);
+    owners.push_back(file);
+    return tensors;
+  });
+}
+
 bool is_hf_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path / "config.json", ignored);
@@ -102,7 +101,7 @@ HfFolder open_hf_folder(const fs::path& path) {
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     std::error_code ignored;
     if (fs::exists(path / name, ignored)) {
-      folder.tensors = open_weights(path / name, folder.owners);
+      folder.tensors = open_weight_file(path / name, folder.owners);
       return folder;
     }
     const std::string index = std::string(name) + ".index.json";

@@ -21,4 +21,9 @@ bool is_hf_folder(const std::filesystem::path& path);
 // named outside the folder is refused), weights memory-mapped. Messages name the file.
 HfFolder open_hf_folder(const std::filesystem::path& path);
 
+// Maps one weight file (.safetensors; anything else is read as a PyTorch checkpoint) and returns its tensors; what
+// keeps them alive is added to `owners`. Messages name the file.
+std::vector<Tensor> open_weight_file(const std::filesystem::path& path,
+                                     std::vector<std::shared_ptr<const void>>& owners);
+
 }  // namespace hunch

@@ -113,8 +113,8 @@ TEST(HfFolder, EverySharedFolderOpensAndShardsEqualTheSingleFile) {
     ++n_opened;
   }
   EXPECT_GE(n_opened, 46u);
-  const HfFolder single = open_hf_folder(*shared / "golden/models/llama");
-  const HfFolder sharded = open_hf_folder(*shared / "golden/models/llama_sharded");
+  const HfFolder single = open_hf_folder(*shared / "llama");
+  const HfFolder sharded = open_hf_folder(*shared / "llama_sharded");
   std::map<std::string, std::string> left, right;
   for (const Tensor& tensor : single.tensors) left[tensor.name] = as_text(tensor.data);
   for (const Tensor& tensor : sharded.tensors) right[tensor.name] = as_text(tensor.data);

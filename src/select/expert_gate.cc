@@ -1,0 +1,91 @@
+#include "select/expert_gate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr float kTiny = 1e-20f;  // DeepSeek-V3's, so that weights which all underflow do not become 0/0
+
+}  // namespace
+
+void ExpertChoices::resize(size_t tokens, size_t experts, size_t per_token) {
+  n_tokens = tokens;
+  n_expert = experts;
+  k = per_token;
+  expert.resize(tokens * per_token);
+  weight.resize(tokens * per_token);
+}
+
+void best_of(std::span<const float> score, std::span<uint32_t> out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto taken = out.first(i);
+    uint32_t best = uint32_t(score.size());
+    for (uint32_t e = 0; e < score.size(); ++e) {
+      const bool better =
+          best == score.size() || score[e] > score[best] || (std::isnan(score[best]) && score[e] == score[e]);
+      if (better && std::ranges::find(taken, e) == taken.end()) best = e;
+    }
+    out[i] = best;
+  }
+}
+
+void ExpertGate::score(std::span<const float> logits) {
+  score_.assign(logits.begin(), logits.end());
+  if (c_.score == RouterScore::kSoftmax) {
+    softmax(score_);
+  } else {
+    for (float& s : score_) s = 1.0f / (1.0f + std::exp(-s));
+  }
+  biased_ = score_;
+  if (!c_.bias.empty()) add(c_.bias, biased_);
+}
+
+// Overwrites the biased scores of the experts outside the best groups.
+void ExpertGate::leave_best_groups() {
+  const size_t n_in_group = biased_.size() / c_.n_group;
+  group_score_.resize(c_.n_group);
+  groups_.resize(std::max(c_.n_group_used, c_.group_best));
+  for (size_t g = 0; g < c_.n_group; ++g) {
+    const auto group = std::span(biased_).subspan(g * n_in_group, n_in_group);
+    const auto best = std::span(groups_).first(std::min(c_.group_best, n_in_group));
+    best_of(group, best);
+    group_score_[g] = 0;
+    for (uint32_t e : best) group_score_[g] += group[e];
+  }
+  const auto used = std::span(groups_).first(c_.n_group_used);
+  best_of(group_score_, used);
+  for (uint32_t g = 0; g < c_.n_group; ++g)
+    if (std::ranges::find(used, g) == used.end())
+      std::fill_n(biased_.begin() + ptrdiff_t(g * n_in_group), n_in_group,
+                  c_.losing == LosingGroups::kZero ? 0.0f : kLowest);
+}
+
+void ExpertGate::choose(MatView<const float> logits, ExpertChoices& out) {
+  const size_t n_expert = logits.cols, k = c_.k;
+  HUNCH_CHECK(k >= 1 && k <= n_expert, "{} of {} experts per token", k, n_expert);
+  HUNCH_CHECK(c_.bias.empty() || c_.bias.size() == n_expert, "bias of {}, {} experts", c_.bias.size(), n_expert);
+  HUNCH_CHECK(c_.n_group >= 1 && n_expert % c_.n_group == 0, "{} experts in {} groups", n_expert, c_.n_group);
+  HUNCH_CHECK(c_.n_group_used >= 1 && c_.n_group_used <= c_.n_group && c_.group_best >= 1);
+  HUNCH_CHECK(k <= n_expert / c_.n_group * c_.n_group_used, "{} experts per token, fewer in the groups used", k);
+
+  out.resize(logits.rows, n_expert, k);
+  for (size_t t = 0; t < logits.rows; ++t) {
+    score(logits.row(t));
+    if (c_.n_group_used < c_.n_group) leave_best_groups();
+    const auto expert = std::span(out.expert).subspan(t * k, k);
+    const auto weight = std::span(out.weight).subspan(t * k, k);
+    best_of(biased_, expert);
+    float total = 0;
+    for (size_t i = 0; i < k; ++i) total += weight[i] = score_[expert[i]];
+    for (float& w : weight) w = (c_.renormalise ? w / (total + kTiny) : w) * c_.scale;
+  }
+}
+
+}  // namespace hunch

@@ -1,0 +1,47 @@
+#include "select/spatten.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace hunch {
+
+void SpattenLlm::keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const {
+  kept.clear();
+  if (n_slots <= budget) return append_range(0, n_slots, kept);
+  const size_t n_start = std::min(n_start_, budget), n_important = std::min(n_important_, budget - n_start);
+  const size_t n_recent = budget - n_start - n_important;
+  append_range(0, n_start, kept);
+  append_heaviest(scores_.values(), n_start, n_slots - n_recent, n_important, kept);
+  append_range(n_slots - n_recent, n_slots, kept);
+}
+
+SpattenCascade::SpattenCascade(size_t n_tokens, size_t n_heads) : head_scores_(n_heads) {
+  append(n_tokens);
+  append_range(0, n_heads, heads_);
+}
+
+void SpattenCascade::append(size_t n_new) {
+  append_range(token_scores_.size(), token_scores_.size() + n_new, tokens_);
+  token_scores_.resize(token_scores_.size() + n_new, 0.0f);
+}
+
+void SpattenCascade::observe(std::span<const float> token_sums, std::span<const float> head_sums) {
+  HUNCH_CHECK(token_sums.size() == tokens_.size() && head_sums.size() == heads_.size(),
+              "evidence for {} tokens and {} heads, {} and {} are live", token_sums.size(), head_sums.size(),
+              tokens_.size(), heads_.size());
+  for (size_t i = 0; i < tokens_.size(); ++i) token_scores_[tokens_[i]] += token_sums[i];
+  for (size_t i = 0; i < heads_.size(); ++i) head_scores_[heads_[i]] += head_sums[i];
+}
+
+void SpattenCascade::prune(size_t n_tokens, size_t n_heads) {
+  tokens_.resize(keep_heaviest(token_scores_, n_tokens, tokens_).size());
+  heads_.resize(keep_heaviest(head_scores_, n_heads, heads_).size());
+}
+
+void prune_values(std::span<const float> weights, size_t n, std::vector<uint32_t>& kept) {
+  kept.clear();
+  append_heaviest(weights, 0, weights.size(), n, kept);
+}
+
+}  // namespace hunch

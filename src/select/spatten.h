@@ -1,0 +1,65 @@
+// SpAtten: tokens and heads that matter little are dropped for good, layer by layer, and small attention weights fetch
+// no values. Source: Wang, Zhang & Han 2020, "SpAtten" (arXiv:2012.09852), section III.
+#pragma once
+#include "select/key_policy.h"
+
+namespace hunch {
+
+// The cache policy of SpAtten's later LLM code (spatten_llm): the n_start oldest slots, the n_important heaviest of
+// those between, and the most recent budget - n_start - n_important.
+//
+// Its kv_cache_token_pruning.py sums whatever scores it is given over the queries, and makes room for n_coming tokens
+// by a shorter window (budget = start + important + recent - n_coming). Its driver hands it the logits before the
+// softmax of the last step alone; here evidence is attention weights, accumulated over steps, as the paper has it.
+class SpattenLlm final : public KeyPolicy {
+ public:
+  SpattenLlm(size_t n_start, size_t n_important) : n_start_(n_start), n_important_(n_important) {}
+
+  void observe(std::span<const float> column_sums) override { scores_.add(column_sums); }
+  void keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const override;
+  void compact(std::span<const uint32_t> kept) override { scores_.compact(kept); }
+
+ private:
+  size_t n_start_, n_important_;
+  SlotScores scores_;
+};
+
+// Cascade token and head pruning: what one layer drops, no later layer computes, as key, value or query. One object per
+// sequence; it passes from layer to layer and gathers scores on the way. Source: sections III.A, III.B and algorithm 1.
+class SpattenCascade {
+ public:
+  // Everything is live and has score zero.
+  SpattenCascade(size_t n_tokens, size_t n_heads);
+
+  // Live ids, ascending: what the next layer computes.
+  std::span<const uint32_t> tokens() const { return tokens_; }
+  std::span<const uint32_t> heads() const { return heads_; }
+  // Cumulative scores of all tokens and heads; those of dropped ones stand still.
+  std::span<const float> token_scores() const { return token_scores_; }
+  std::span<const float> head_scores() const { return head_scores_; }
+
+  // Adds a layer's evidence.
+  //
+  //   token_sums [tokens().size()]  attention weight that each live token got, over live heads and live queries
+  //   head_sums  [heads().size()]   sum of |x| over each live head's outputs (live queries, channels), before local
+  //   value
+  //                                 pruning
+  void observe(std::span<const float> token_sums, std::span<const float> head_sums);
+
+  // Leaves the n_tokens and n_heads with the largest scores live; no token is protected (algorithm 1 does not, either).
+  // Larger counts than there are leave all.
+  void prune(size_t n_tokens, size_t n_heads);
+
+  // New tokens, live and with score zero, as generation appends them.
+  void append(size_t n_new);
+
+ private:
+  std::vector<uint32_t> tokens_, heads_;
+  std::vector<float> token_scores_, head_scores_;
+};
+
+// Local value pruning (section III.C): fills `kept` with the n largest weights of one query and head, ascending by id;
+// only their values are fetched and added. The weights are not renormalised.
+void prune_values(std::span<const float> weights, size_t n, std::vector<uint32_t>& kept);
+
+}  // namespace hunch
