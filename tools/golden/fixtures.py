@@ -48,7 +48,8 @@ FIXTURES = {
     "tiny_gptneox": ({"model_type": "gpt_neox", "hidden_size": 32, "intermediate_size": 56, "num_attention_heads": 4,
                       "num_hidden_layers": 2, "max_position_embeddings": N_CTX, "layer_norm_eps": 0.03, "hidden_act": "gelu",
                       "rotary_pct": 0.5, "rotary_emb_base": 700, "use_parallel_residual": True, "tie_word_embeddings": False},
-                     [LN_EPS, {"hidden_act": "gelu_new"}, {"rotary_pct": 0.25}, {"rotary_emb_base": 10000}, {"use_parallel_residual": False}]),
+                     [LN_EPS, {"hidden_act": "gelu_new"}, {"rotary_pct": 0.25}, {"rotary_emb_base": 10000},
+                      {"use_parallel_residual": False}]),
     "tiny_gptj": ({"model_type": "gptj", **GPT, "activation_function": "gelu_new", "rotary_dim": 4, "tie_word_embeddings": False},
                   [GPT_EPS, ERF, {"rotary_dim": 8}]),
     "tiny_bloom": ({"model_type": "bloom", "hidden_size": 24, "n_head": 6, "n_layer": 2, "layer_norm_epsilon": 0.03,
@@ -59,7 +60,8 @@ FIXTURES = {
                  [GPT_EPS] + [{"attn_config": {"alibi": True, "alibi_bias_max": 6, "clip_qkv": 1.5, "softmax_scale": 0.7, **m}}
                               for m in ({"alibi_bias_max": 8}, {"clip_qkv": None}, {"softmax_scale": None})]),
     "tiny_falcon": ({"model_type": "falcon", **FALCON, "num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": True,
-                     "parallel_attn": True, "alibi": False, "bias": False, "rope_theta": 700.0}, [GPT_EPS, THETA, {"activation": "gelu_new"}]),
+                     "parallel_attn": True, "alibi": False, "bias": False, "rope_theta": 700.0},
+                    [GPT_EPS, THETA, {"activation": "gelu_new"}]),
     "tiny_falcon_rw": ({"model_type": "falcon", **FALCON, "hidden_size": 24, "num_attention_heads": 6,
                         "new_decoder_architecture": False, "multi_query": False, "parallel_attn": False, "alibi": True,
                         "bias": True}, [GPT_EPS, {"activation": "gelu_new"}]),
@@ -83,8 +85,8 @@ FIXTURES = {
     "tiny_gemma2": ({"model_type": "gemma2", **RMS, "head_dim": 12, "tie_word_embeddings": True, "sliding_window": 9,
                      "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 20,
                      "attn_logit_softcapping": 3.0, "final_logit_softcapping": 6.0},
-                    [EPS, THETA, {"hidden_activation": "gelu"}, {"sliding_window": 10}, {"query_pre_attn_scalar": 12}, {"attn_logit_softcapping": None},
-                     {"final_logit_softcapping": None}]),
+                    [EPS, THETA, {"hidden_activation": "gelu"}, {"sliding_window": 10}, {"query_pre_attn_scalar": 12},
+                     {"attn_logit_softcapping": None}, {"final_logit_softcapping": None}]),
     "tiny_stablelm": ({"model_type": "stablelm", **LAYER, "partial_rotary_factor": 0.5, "use_parallel_residual": False,
                        "use_qkv_bias": True, "qk_layernorm": True}, [LN_EPS, THETA, GELU, {"partial_rotary_factor": 0.25}]),
     "tiny_nemotron": ({"model_type": "nemotron", **ROTARY, "intermediate_size": 56, "head_dim": 8, "norm_eps": 0.03,
@@ -181,7 +183,8 @@ def write_one(folder, name, logits, greedy):
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         margin = min(s["greedy_min_top1_margin"] for s in found[0])
         largest = max(np.abs(a).max() for a in found[1])
-        print(f"{name:18} seed {seed - start:2} {size / 1000:6.1f} kB  largest logit {largest:5.1f}  smallest lead {margin:.1e}", flush=True)
+        print(f"{name:18} seed {seed - start:2} {size / 1000:6.1f} kB  largest logit {largest:5.1f}  smallest lead {margin:.1e}",
+              flush=True)
         return
     raise SystemExit(f"{name}: no seed shows enough: {'; '.join(why.values())}")
 

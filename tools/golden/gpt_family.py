@@ -137,7 +137,8 @@ def gpt_neox(c, w, ids):
         attn = layer.linear("attention.dense", attention(rope(q), rope(k), v, d**-0.5))
         h = layer.layer_norm("post_attention_layernorm", x if c["use_parallel_residual"] else x + attn, eps)
         x = x + attn + layer.linear("mlp.dense_4h_to_h", act(layer.linear("mlp.dense_h_to_4h", h)))
-    return _head(w, g, "embed_in.weight", g.layer_norm("final_layer_norm", x, eps), c.get("tie_word_embeddings", False), "embed_out")
+    return _head(w, g, "embed_in.weight", g.layer_norm("final_layer_norm", x, eps),
+                 c.get("tie_word_embeddings", False), "embed_out")
 
 
 def bloom(c, w, ids):

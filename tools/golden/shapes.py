@@ -117,7 +117,8 @@ def mpt(c):
     for i in range(c["n_layers"]):
         p = f"{t}blocks.{i}."
         out.update({p + "norm_1.weight": (n,), p + "norm_2.weight": (n,), p + "attn.Wqkv.weight": (3 * n, n),
-                    p + "attn.out_proj.weight": (n, n), p + "ffn.up_proj.weight": (4 * n, n), p + "ffn.down_proj.weight": (n, 4 * n)})
+                    p + "attn.out_proj.weight": (n, n), p + "ffn.up_proj.weight": (4 * n, n),
+                    p + "ffn.down_proj.weight": (n, 4 * n)})
     return out
 
 
@@ -133,7 +134,8 @@ def falcon(c):
         p = f"{t}h.{i}."
         for norm in norms:
             out.update(_norm(p + norm, n))
-        out.update({**_linear(p + "self_attention.query_key_value", qkv, n, bias), **_linear(p + "self_attention.dense", n, n, bias),
+        out.update({**_linear(p + "self_attention.query_key_value", qkv, n, bias),
+                    **_linear(p + "self_attention.dense", n, n, bias),
                     **_linear(p + "mlp.dense_h_to_4h", ff, n, bias), **_linear(p + "mlp.dense_4h_to_h", n, ff, bias)})
     return out
 
