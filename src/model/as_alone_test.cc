@@ -47,7 +47,7 @@ class AlonePasses {
 
 TEST(AsAlone, EveryTokenHasTheBitsOfAPassWithItAlone) {
   if (!shared_path("golden/models"))
-    std::puts("no shared data: only the architectures of the repository's fixtures are tested");
+    std::puts("no shared data: only the repository's fixtures are tested, at least one of every architecture");
   size_t n_that_need_it = 0;
   for (const fs::path& folder : golden_models()) {
     SCOPED_TRACE(folder.string());

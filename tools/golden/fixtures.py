@@ -1,0 +1,194 @@
+"""The fixtures: tiny configs whose every number shows in the logits, random weights for them, and their goldens."""
+import copy
+import json
+import shutil
+import zlib
+
+import numpy as np
+
+from . import safetensors, shapes
+
+PROMPTS, N_VOCAB, N_CTX, N_GREEDY = (1, 11, 37), 61, 56, 16
+MIN_MARGIN = 2e-3  # of a greedy token over the second: far beyond float32's error
+MIN_SHIFT = 1e-3   # of a logit when a value of the config is another or a tensor zero: ten times the tests' tolerance
+
+WITHOUT_ROPE = ("opt", "xglm")
+
+ROTARY = {"hidden_size": 32, "intermediate_size": 44, "num_attention_heads": 4, "num_key_value_heads": 2,
+          "num_hidden_layers": 2, "max_position_embeddings": N_CTX, "rope_theta": 700.0, "tie_word_embeddings": False}
+RMS = {**ROTARY, "rms_norm_eps": 0.03, "hidden_act": "silu"}
+LAYER = {**ROTARY, "layer_norm_eps": 0.03, "hidden_act": "silu"}
+GPT = {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_inner": 56, "n_positions": N_CTX, "layer_norm_epsilon": 0.03}
+FALCON = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2, "ffn_hidden_size": 68,
+          "layer_norm_epsilon": 0.03, "max_position_embeddings": N_CTX, "activation": "gelu"}
+EPS, THETA = {"rms_norm_eps": 1e-5}, {"rope_theta": 10000.0}
+LN_EPS, GPT_EPS = {"layer_norm_eps": 1e-5}, {"layer_norm_epsilon": 1e-5}
+GELU = {"hidden_act": "gelu"}
+ERF, TANH = {"activation_function": "gelu"}, {"activation_function": "gelu_new"}
+
+# name: (config, mutants). A mutant is a wrong reading of the config, and must move the logits.
+FIXTURES = {
+    "tiny_opt": ({"model_type": "opt", "hidden_size": 32, "word_embed_proj_dim": 32, "ffn_dim": 56, "num_attention_heads": 4,
+                  "num_hidden_layers": 2, "max_position_embeddings": N_CTX, "do_layer_norm_before": True,
+                  "activation_function": "relu"}, [{"activation_function": "gelu"}]),
+    "tiny_llama": ({"model_type": "llama", **RMS, "attention_bias": True, "mlp_bias": True,
+                    "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                     "original_max_position_embeddings": 32}},
+                   [EPS, THETA, GELU, {"rope_scaling": None}]),
+    "tiny_mixtral": ({"model_type": "mixtral", **RMS, "intermediate_size": 10, "num_local_experts": 5, "num_experts_per_tok": 2,
+                      "sliding_window": 9}, [EPS, THETA, GELU, {"num_experts_per_tok": 1}, {"sliding_window": 10}]),
+    "tiny_gpt2": ({"model_type": "gpt2", **GPT, "activation_function": "gelu_new", "scale_attn_by_inverse_layer_idx": True},
+                  [GPT_EPS, ERF, {"scale_attn_by_inverse_layer_idx": False}]),
+    "tiny_gptneo": ({"model_type": "gpt_neo", "hidden_size": 32, "num_heads": 4, "num_layers": 2, "intermediate_size": 56,
+                     "max_position_embeddings": N_CTX, "window_size": 9, "attention_types": [[["global", "local"], 1]],
+                     "layer_norm_epsilon": 0.03, "activation_function": "gelu_new"},
+                    [GPT_EPS, ERF, {"window_size": 10}, {"attention_types": [[["local", "global"], 1]]}]),
+    "tiny_starcoder": ({"model_type": "gpt_bigcode", **GPT, "activation_function": "gelu_pytorch_tanh", "multi_query": True,
+                        "scale_attn_weights": True}, [GPT_EPS, ERF, {"scale_attn_weights": False}]),
+    "tiny_gptneox": ({"model_type": "gpt_neox", "hidden_size": 32, "intermediate_size": 56, "num_attention_heads": 4,
+                      "num_hidden_layers": 2, "max_position_embeddings": N_CTX, "layer_norm_eps": 0.03, "hidden_act": "gelu",
+                      "rotary_pct": 0.5, "rotary_emb_base": 700, "use_parallel_residual": True, "tie_word_embeddings": False},
+                     [LN_EPS, {"hidden_act": "gelu_new"}, {"rotary_pct": 0.25}, {"rotary_emb_base": 10000},
+                      {"use_parallel_residual": False}]),
+    "tiny_gptj": ({"model_type": "gptj", **GPT, "activation_function": "gelu_new", "rotary_dim": 4, "tie_word_embeddings": False},
+                  [GPT_EPS, ERF, {"rotary_dim": 8}]),
+    "tiny_bloom": ({"model_type": "bloom", "hidden_size": 24, "n_head": 6, "n_layer": 2, "layer_norm_epsilon": 0.03,
+                    "apply_residual_connection_post_layernorm": False}, [GPT_EPS]),
+    "tiny_mpt": ({"model_type": "mpt", "d_model": 24, "n_heads": 6, "n_layers": 2, "expansion_ratio": 4, "max_seq_len": N_CTX,
+                  "layer_norm_epsilon": 0.03, "no_bias": True,
+                  "attn_config": {"model_type": "", "alibi": True, "alibi_bias_max": 6, "clip_qkv": 1.5, "softmax_scale": 0.7}},
+                 [GPT_EPS] + [{"attn_config": {"alibi": True, "alibi_bias_max": 6, "clip_qkv": 1.5, "softmax_scale": 0.7, **m}}
+                              for m in ({"alibi_bias_max": 8}, {"clip_qkv": None}, {"softmax_scale": None})]),
+    "tiny_falcon": ({"model_type": "falcon", **FALCON, "num_kv_heads": 2, "new_decoder_architecture": True, "multi_query": True,
+                     "parallel_attn": True, "alibi": False, "bias": False, "rope_theta": 700.0},
+                    [GPT_EPS, THETA, {"activation": "gelu_new"}]),
+    "tiny_falcon_rw": ({"model_type": "falcon", **FALCON, "hidden_size": 24, "num_attention_heads": 6,
+                        "new_decoder_architecture": False, "multi_query": False, "parallel_attn": False, "alibi": True,
+                        "bias": True}, [GPT_EPS, {"activation": "gelu_new"}]),
+    "tiny_qwen2": ({"model_type": "qwen2", **RMS, "tie_word_embeddings": True, "use_sliding_window": True, "sliding_window": 9,
+                    "max_window_layers": 1}, [EPS, THETA, GELU, {"sliding_window": 10}, {"max_window_layers": 0},
+                                              {"use_sliding_window": False}]),
+    "tiny_qwen3": ({"model_type": "qwen3", **RMS, "head_dim": 10, "attention_bias": False}, [EPS, THETA, GELU]),
+    "tiny_qwen2moe": ({"model_type": "qwen2_moe", **RMS, "num_hidden_layers": 3, "hidden_size": 24, "intermediate_size": 24,
+                       "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 10, "decoder_sparse_step": 1,
+                       "shared_expert_intermediate_size": 18, "norm_topk_prob": True, "mlp_only_layers": [1],
+                       "use_sliding_window": False},
+                      [EPS, THETA, GELU, {"norm_topk_prob": False}, {"num_experts_per_tok": 3}]),
+    "tiny_phi2": ({"model_type": "phi", **LAYER, "num_key_value_heads": 4, "hidden_act": "gelu_new", "partial_rotary_factor": 0.5,
+                   "qk_layernorm": False}, [LN_EPS, THETA, GELU, {"partial_rotary_factor": 1.0}]),
+    "tiny_phi3": ({"model_type": "phi3", **RMS, "original_max_position_embeddings": 28, "sliding_window": 9,
+                   "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.2, 1.5, 1.7], "long_factor": [1.0, 1.9, 2.9, 4.0]}},
+                  [EPS, THETA, GELU, {"sliding_window": 10}, {"rope_scaling": None}]),
+    "tiny_gemma": ({"model_type": "gemma", **RMS, "num_key_value_heads": 1, "head_dim": 12, "tie_word_embeddings": True,
+                    "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"},
+                   [EPS, THETA, {"hidden_activation": "gelu"}]),
+    "tiny_gemma2": ({"model_type": "gemma2", **RMS, "head_dim": 12, "tie_word_embeddings": True, "sliding_window": 9,
+                     "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 20,
+                     "attn_logit_softcapping": 3.0, "final_logit_softcapping": 6.0},
+                    [EPS, THETA, {"hidden_activation": "gelu"}, {"sliding_window": 10}, {"query_pre_attn_scalar": 12},
+                     {"attn_logit_softcapping": None}, {"final_logit_softcapping": None}]),
+    "tiny_stablelm": ({"model_type": "stablelm", **LAYER, "partial_rotary_factor": 0.5, "use_parallel_residual": False,
+                       "use_qkv_bias": True, "qk_layernorm": True}, [LN_EPS, THETA, GELU, {"partial_rotary_factor": 0.25}]),
+    "tiny_nemotron": ({"model_type": "nemotron", **ROTARY, "intermediate_size": 56, "head_dim": 8, "norm_eps": 0.03,
+                       "hidden_act": "relu2", "partial_rotary_factor": 0.5},
+                      [{"norm_eps": 1e-5}, THETA, {"hidden_act": "relu"}, {"partial_rotary_factor": 1.0}]),
+    "tiny_starcoder2": ({"model_type": "starcoder2", **ROTARY, "intermediate_size": 56, "norm_epsilon": 0.03, "use_bias": True,
+                         "hidden_act": "gelu_pytorch_tanh", "sliding_window": 9, "tie_word_embeddings": True},
+                        [{"norm_epsilon": 1e-5}, THETA, GELU, {"sliding_window": 10}]),
+    "tiny_command_r": ({"model_type": "cohere", **LAYER, "tie_word_embeddings": True, "use_qk_norm": True, "logit_scale": 0.6,
+                        "attention_bias": False}, [LN_EPS, THETA, GELU, {"logit_scale": 0.0625}]),
+    "tiny_olmo": ({"model_type": "olmo", **ROTARY, "hidden_act": "silu", "clip_qkv": 1.3},
+                  [THETA, GELU, {"clip_qkv": None}]),
+    "tiny_xglm": ({"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 56,
+                   "max_position_embeddings": N_CTX, "activation_function": "gelu", "scale_embedding": True},
+                  [{"scale_embedding": False}, TANH]),
+}
+
+
+def random_weights(config, rng):
+    """Weights at which attention chooses, norms differ from one, and no bias is zero."""
+    plus_one, tensors = config["model_type"] in ("gemma", "gemma2", "nemotron"), {}
+    for name, shape in shapes.of(config).items():
+        noise = rng.standard_normal(shape)
+        if name.endswith("bias"):
+            value = 0.3 * noise
+        elif "norm" in name or "ln_" in name or len(shape) == 1:
+            value = 0.3 * noise + (0 if plus_one else 1)
+        elif any(part in name for part in ("embed", "wte", "wpe")):
+            # Tied, larger ones would predict the token itself; these models scale theirs by sqrt(n_embd).
+            value = {"gemma": 0.13, "gemma2": 0.13, "xglm": 0.2}.get(config["model_type"], 0.5) * noise
+        else:
+            n_in = shape[0] if config["model_type"] == "gpt2" else shape[1]
+            sharp = any(part in name for part in ("q_proj", "k_proj", "qkv", "query_key", "c_attn"))
+            back = any(part in name for part in ("o_proj", "down_proj", "w2", "out_proj", "dense", "c_proj", "fc2", "fc_out"))
+            value = noise * (1.6 if sharp else 2.2 if back else 1.2) / np.sqrt(n_in)
+        tensors[name] = value.astype(np.float32)
+    return tensors
+
+
+def _judge(config, mutants, tensors, prompts, logits, greedy):
+    """Sequences and logits of this checkpoint; a reason in their place if it shows too little."""
+    sequences, arrays = [], []
+    for ids in prompts:
+        out = logits(config, tensors, ids)
+        continuation, margin = greedy(config, tensors, ids, N_GREEDY)
+        if margin < MIN_MARGIN:
+            return f"a greedy token leads by {margin:.1e} only"
+        sequences.append({"ids": ids, "argmax": out.argmax(-1).tolist(), "greedy": continuation,
+                          "greedy_min_top1_margin": float(margin)})
+        arrays.append(out)
+    if len({t for s in sequences for t in s["greedy"]}) < 8:
+        return "the greedy texts repeat few tokens"
+    for mutant in mutants:
+        shift = np.abs(logits({**config, **mutant}, tensors, prompts[-1]) - arrays[-1]).max()
+        if shift < MIN_SHIFT:
+            return f"{mutant} moves the logits by {shift:.1e} only"
+    for name, array in tensors.items():
+        if config["model_type"] in WITHOUT_ROPE and name.endswith("k_proj.bias"):
+            continue  # adds the same to every score of a query: softmax does not see it
+        shift = np.abs(logits(config, {**tensors, name: 0 * array}, prompts[-1]) - arrays[-1]).max()
+        if shift < MIN_SHIFT:
+            return f"{name} at zero moves the logits by {shift:.1e} only"
+    return sequences, arrays
+
+
+def _write(folder, name, config, seed, tensors, sequences, arrays):
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "golden").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    safetensors.write(folder / "model.safetensors", tensors)
+    index, offset = {}, 0
+    for i, a in enumerate(arrays):
+        index[f"s{i}.logits"] = {"shape": list(a.shape), "offset": offset, "count": a.size}
+        offset += a.size
+    golden = {"model": name, "seed": seed, "made_by": "tools/make_golden_fixture.py: numpy, float64",
+              "sequences": sequences, "arrays": index}
+    (folder / "golden" / "golden.json").write_text(json.dumps(golden) + "\n")
+    np.concatenate([a.ravel() for a in arrays]).astype("<f4").tofile(folder / "golden" / "golden.f32")
+
+
+def write_one(folder, name, logits, greedy):
+    recipe, mutants = FIXTURES[name]
+    config = {**copy.deepcopy(recipe), "vocab_size": N_VOCAB, "bos_token_id": 0, "eos_token_id": 1}
+    start, why = zlib.crc32(name.encode()) % 1000 * 1000, {}
+    for seed in range(start, start + 1000):
+        rng = np.random.default_rng(seed)
+        tensors = random_weights(config, rng)
+        prompts = [rng.integers(2, N_VOCAB, n).tolist() for n in PROMPTS]
+        found = _judge(config, mutants, tensors, prompts, logits, greedy)
+        if isinstance(found, str):
+            why[found.split(" ")[0]] = found
+            continue
+        _write(folder, name, config, seed, tensors, *found)
+        size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        margin = min(s["greedy_min_top1_margin"] for s in found[0])
+        largest = max(np.abs(a).max() for a in found[1])
+        print(f"{name:18} seed {seed - start:2} {size / 1000:6.1f} kB  largest logit {largest:5.1f}  smallest lead {margin:.1e}",
+              flush=True)
+        return
+    raise SystemExit(f"{name}: no seed shows enough: {'; '.join(why.values())}")
+
+
+def write_all(out, names, logits, greedy):
+    for name in names or FIXTURES:
+        write_one(out / name, name, logits, greedy)
