@@ -35,7 +35,7 @@ namespace {
 
 Compute& compute() {
   static Compute p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
-                                                   : default_n_threads());
+                                                : default_n_threads());
   return p;
 }
 

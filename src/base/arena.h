@@ -8,8 +8,9 @@
 
 namespace hunch {
 
-// A stack of pieces. What is taken is valid until the end of the innermost Scope around the taking. Memory that was once
-// needed is kept, so that a forward pass allocates only the first time it meets a larger batch. One thread at a time.
+// A stack of pieces. What is taken is valid until the end of the innermost Scope around the taking. Memory that was
+// once needed is kept, so that a forward pass allocates only the first time it meets a larger batch. One thread at a
+// time.
 class Arena {
  public:
   // n uninitialised elements, 64-byte aligned, readable for 64 bytes past their end.

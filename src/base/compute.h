@@ -1,5 +1,5 @@
-// What a computation needs besides its operands: threads, scratch memory, a count of what it read, and a question whether
-// to stop. One argument instead of many; passed, never global.
+// What a computation needs besides its operands: threads, scratch memory, a count of what it read, and a question
+// whether to stop. One argument instead of many; passed, never global.
 #pragma once
 #include <memory>
 
@@ -19,11 +19,12 @@ class Compute {
   ThreadPool threads;
   Arena arena;
   Meter meter;
-  Rows any_rows;  // scratch of a product: what any of its tokens wants
+  Rows any_rows;               // scratch of a product: what any of its tokens wants
   const Stop* stop = nullptr;  // of the present call; none: nobody can stop it
 
   bool is_stopped() const { return stop && stop->requested(); }
-  // Throws Error{kInterrupted} when the call is to stop. Long loops ask about every 0.1 s, on any thread; it costs a load.
+  // Throws Error{kInterrupted} when the call is to stop. Long loops ask about every 0.1 s, on any thread; it costs a
+  // load.
   void throw_if_stopped() const {
     if (stop) stop->throw_if_requested();
   }

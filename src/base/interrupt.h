@@ -8,8 +8,8 @@ namespace hunch {
 // the flag is read kills it after all. A file that outgrows its limit (SIGXFSZ) becomes a failed write.
 // Called once by main.
 void install_interrupt_handler();
-// What an interrupt asks for: the command line makes it the stop, or the parent of the stops, of all that it calls. Whoever
-// goes on after an interrupt clears it.
+// What an interrupt asks for: the command line makes it the stop, or the parent of the stops, of all that it calls.
+// Whoever goes on after an interrupt clears it.
 Stop& interrupt_stop();
 // True once after each interrupt: reading clears the flag.
 bool take_interrupt();

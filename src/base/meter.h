@@ -24,8 +24,8 @@ struct Bytes {
   }
 };
 
-// Products of several tokens that wanted rows of their own: by the way they were read (linear/chosen_rows.h), and of each
-// the rows that any token wanted, of all rows.
+// Products of several tokens that wanted rows of their own: by the way they were read (linear/chosen_rows.h), and of
+// each the rows that any token wanted, of all rows.
 struct RowReads {
   std::array<uint64_t, 3> products{};
   uint64_t union_rows = 0, union_of = 0;

@@ -39,7 +39,8 @@ class Rows {
 // The rows that each token of a product wants. A view.
 struct RowSet {
   std::span<const Rows> own;  // [n_tokens], all of one n_total; empty: every token wants all
-  size_t unit = 1;  // a row of `own` stands for so many consecutive ones, as the rows of a head that come and go together
+  size_t unit =
+      1;  // a row of `own` stands for so many consecutive ones, as the rows of a head that come and go together
 
   bool is_all() const {
     return std::ranges::all_of(own, [](const Rows& rows) { return rows.is_all(); });

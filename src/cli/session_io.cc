@@ -31,7 +31,8 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
 
 Engine open_engine(const ModelFlags& flags) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar, nullptr, &interrupt_stop()});
+  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar,
+                                            nullptr, &interrupt_stop()});
 }
 
 ContextOptions context_options(const ContextFlags& flags) {
@@ -97,7 +98,8 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
 MachineSpeed machine_speed(Compute& compute, bool quiet) {
   if (const auto cached = cached_machine_speed(compute.threads.n_threads())) return *cached;
   if (!quiet)
-    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...", compute.threads.n_threads()));
+    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...",
+                     compute.threads.n_threads()));
   const MachineSpeed speed = measure_machine(compute);
   try {
     cache_machine_speed(speed);

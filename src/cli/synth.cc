@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/flags.h"
 #include "io/gguf.h"

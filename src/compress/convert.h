@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "base/progress.h"
 #include "base/compute.h"
+#include "base/progress.h"
 #include "io/file_types.h"
 #include "io/model_file.h"
 

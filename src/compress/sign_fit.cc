@@ -70,7 +70,8 @@ std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, con
   SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
                       std::vector<float>(trace.n_ff)};
   const size_t n_used = std::min(n_tokens, kMostTokens);
-  const Sums s = sums_of(compute, SignPredictor(weights), trace, n_tokens, n_used);  // slope -1: the scores are the counts
+  const Sums s =
+      sums_of(compute, SignPredictor(weights), trace, n_tokens, n_used);  // slope -1: the scores are the counts
 
   const double n = double(n_used);
   double within = 0, n_within = 0, gaps = 0, n_gaps = 0;

@@ -199,8 +199,8 @@ void Context::append_all(std::span<const int32_t> ids, const std::function<void(
     const bool in_prompt = learns && n_tokens() < n_prompt_;
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
     const auto batch = ids.subspan(begin, n);
-    each(begin, run(batch, all_rows(batch.size()),
-                    options_.decodes_all && !in_prompt ? Phase::kDecode : Phase::kPrompt));
+    each(begin,
+         run(batch, all_rows(batch.size()), options_.decodes_all && !in_prompt ? Phase::kDecode : Phase::kPrompt));
     begin += n;
   }
 }

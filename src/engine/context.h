@@ -14,7 +14,7 @@ namespace hunch {
 struct ContextOptions {
   size_t n_ctx = 0;              // tokens; 0: the model's own, at most `kDefaultMaxContext`
   DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
-  std::string mode = "exact";        // Engine::plan_named(mode, density)
+  std::string mode = "exact";    // Engine::plan_named(mode, density)
   double density = 0;
   std::shared_ptr<const Plan> plan;  // instead of these two
   // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again

@@ -74,7 +74,8 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
   std::span<const int32_t> unread = std::span(text_).subspan(context_.n_tokens());
   double reach = 1;  // probability that the target accepts all so far
   while (draft.ids.size() < n_max) {
-    const std::span<const float> logits = (unread.size() > kMostUnread ? context_.append(unread) : context_.decode(unread)).first(n_vocab_);
+    const std::span<const float> logits =
+        (unread.size() > kMostUnread ? context_.append(unread) : context_.decode(unread)).first(n_vocab_);
     ++draft.n_steps;
     const float best = logits[argmax(logits)];
     const double sure = std::exp(double(best) - double(log_sum_exp(logits)));

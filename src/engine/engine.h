@@ -33,7 +33,7 @@ struct Engine {
   // What `hunch sparsify` learned about the model. A sidecar found beside the model that is broken or another
   // model's is not used: what is wrong with it is an error only when sparse mode asks for it.
   std::shared_ptr<const Sidecar> sidecar;
-  std::filesystem::path sidecar_path;                                           // where it is, or is looked for
+  std::filesystem::path sidecar_path;  // where it is, or is looked for
   std::string sidecar_problem;
 
   const ModelConfig& config() const { return model->config(); }
@@ -41,8 +41,8 @@ struct Engine {
   const Sidecar& need_sidecar() const;
   // Throws Error{kNotFound} for a model without a tokenizer.
   const Tokenizer& need_tokenizer() const;
-  // The plans that every model has: dense reads everything, exact leaves out what ReLU made zero. What the sidecar says is
-  // need_sidecar().plan(). By name: "dense", "exact", "sparse" (at `density`, see Sidecar::plan(); 0: as it was
+  // The plans that every model has: dense reads everything, exact leaves out what ReLU made zero. What the sidecar says
+  // is need_sidecar().plan(). By name: "dense", "exact", "sparse" (at `density`, see Sidecar::plan(); 0: as it was
   // calibrated); throws Error{kUsage} for another name, or for a density with one that has none.
   std::shared_ptr<const Plan> plan_named(std::string_view name, double density = 0) const;
 };

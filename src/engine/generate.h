@@ -22,8 +22,8 @@ struct GenerateOptions {
   // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most
   // logits.
   bool log_probs = true;
-  size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
-  const Stop* cancel = nullptr;     // ends this answer after the token that is being made; what is there is kept
+  size_t n_top_log_probs = 0;    // how many alternatives to report per token; more than 0 wants log_probs
+  const Stop* cancel = nullptr;  // ends this answer after the token that is being made; what is there is kept
   bool is_stopped() const { return cancel && cancel->requested(); }
   // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
   Speculation* speculation = nullptr;

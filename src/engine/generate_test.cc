@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "engine/oracle.h"
 #include "engine/generate.h"
+#include "engine/oracle.h"
 #include "measure/perplexity.h"
 #include "model/golden_data.h"
 

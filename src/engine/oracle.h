@@ -25,8 +25,8 @@ class OracleRecorder : public Observer {
  private:
   const ModelConfig& c_;
   double density_, head_density_;
-  std::vector<std::vector<float>> down_norm_;        // [n_layer][n_ff]
-  std::vector<std::vector<Rows>> neurons_, heads_;   // [n_layer][n_tokens]
+  std::vector<std::vector<float>> down_norm_;       // [n_layer][n_ff]
+  std::vector<std::vector<Rows>> neurons_, heads_;  // [n_layer][n_tokens]
   Plan plan_;
   std::vector<float> score_;
 };

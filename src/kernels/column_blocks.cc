@@ -139,11 +139,11 @@ void dot_copied(Compute& compute, const ColumnBlocks& W, std::span<const uint32_
 void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   std::span<const float> bias, std::span<float> y) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
-  if (info(W.dtype).block_elems > 1)
-    args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
-  compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end, size_t) {
-    column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
-  });
+  if (info(W.dtype).block_elems > 1) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
+  compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1,
+                               [&](size_t begin, size_t end, size_t) {
+                                 column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
+                               });
 }
 
 }  // namespace

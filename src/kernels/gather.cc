@@ -17,7 +17,8 @@ void gather_dot(Compute& compute, const WeightView& W, std::span<const uint32_t>
   compute.meter.read_weights(rows.size() * row_bytes(W.dtype, W.cols));
   const GemvArgs args{W, rows.data(), nullptr, Y.data, Y.row_stride};
   if (info(W.dtype).block_elems == 1) {
-    compute.threads.parallel_for(rows.size(), 4, [&](size_t begin, size_t end, size_t) { gemv_float(args, X, begin, end); });
+    compute.threads.parallel_for(rows.size(), 4,
+                                 [&](size_t begin, size_t end, size_t) { gemv_float(args, X, begin, end); });
     return;
   }
   const Arena::Scope scope(compute.arena);
@@ -30,7 +31,8 @@ void gather_dot(Compute& compute, const WeightView& W, std::span<const uint32_t>
   const QuantizedX qx = quantize(compute, X, memory);
   std::byte* packed = packed_bytes ? memory + quantised : nullptr;
   if (packed) gemv_int8_pack(W.dtype, qx, packed);
-  compute.threads.parallel_for(rows.size(), 4, [&](size_t begin, size_t end, size_t) { gemv_int8(args, qx, packed, begin, end); });
+  compute.threads.parallel_for(rows.size(), 4,
+                               [&](size_t begin, size_t end, size_t) { gemv_int8(args, qx, packed, begin, end); });
 }
 
 void gather_axpy(Compute& compute, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A,

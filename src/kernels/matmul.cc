@@ -141,7 +141,7 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
   auto* packed = reinterpret_cast<float*>(memory);
   if (any_plain)
     compute.threads.parallel_for(gemm_n_tiles(X.rows), 1,
-                      [&](size_t begin, size_t end, size_t) { gemm_pack(X, begin, end, packed); });
+                                 [&](size_t begin, size_t end, size_t) { gemm_pack(X, begin, end, packed); });
   QuantizedX x;
   if (any_quantised) x = quantize(compute, X, memory + packed_bytes);
 
@@ -149,8 +149,10 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
       round_up(std::max(any_plain ? gemm_float_panel_bytes() : 0, any_quantised ? gemm_int8_panel_bytes() : 0), 64);
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   const auto piece = [&](const MatmulTask& task) {
-    return plain(task) ? piece_rows(task.W.rows, compute.threads.n_threads(), gemm_float_width(), 8 * gemm_float_width())
-                       : piece_rows(task.W.rows, compute.threads.n_threads(), gemm_int8_panel_rows(), 8 * gemm_int8_panel_rows());
+    return plain(task)
+               ? piece_rows(task.W.rows, compute.threads.n_threads(), gemm_float_width(), 8 * gemm_float_width())
+               : piece_rows(task.W.rows, compute.threads.n_threads(), gemm_int8_panel_rows(),
+                            8 * gemm_int8_panel_rows());
   };
   size_t n_pieces = 0;
   for (const MatmulTask& task : tasks) n_pieces += (task.W.rows + piece(task) - 1) / piece(task);
@@ -219,7 +221,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   }
   float* packed = compute.arena.take<float>(gemm_packed_floats(A.rows, A.cols)).data();
   compute.threads.parallel_for(gemm_n_tiles(A.rows), 1,
-                    [&](size_t begin, size_t end, size_t) { gemm_pack(A, begin, end, packed); });
+                               [&](size_t begin, size_t end, size_t) { gemm_pack(A, begin, end, packed); });
   const size_t panel_bytes = round_up(gemm_float_panel_bytes(), 64);
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   // Whole blocks of Wt and whole vectors.

@@ -33,7 +33,8 @@ enum class TokenBits : uint8_t {
 // blocks of 32 (scale = absmax / 127) and multiplied in integers, as in Q8_0; k-quants in blocks of
 // 256 or 32 as suits the format. Summation order varies by target: do not expect equal bits.
 // One token streams W once (decode); many tokens unpack panels of W into cache and reuse them (prefill).
-void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks, TokenBits bits = TokenBits::kFastest);
+void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks,
+            TokenBits bits = TokenBits::kFastest);
 
 // Y[t, :] = sum_k A[t, k] * Wt[k, :] + bias: the product with a matrix stored neuron-major, i.e.
 // transposed (W_down as [n_ff, n_embd]).

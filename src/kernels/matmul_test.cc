@@ -237,7 +237,8 @@ TEST(MatmulAsAlone, EveryTokenOfATransposedProductHasTheBitsOfACallWithItAlone) 
         for (const size_t n_tokens : {2, 5, 9}) {
           const Batch A(n_tokens, n_in, 1, uint32_t(n_tokens));
           std::vector<float> together(n_tokens * n_out), alone(n_out);
-          matmul_transposed(compute, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out), TokenBits::kAsAlone);
+          matmul_transposed(compute, A.view, Wt.view, {}, MatView<float>(together.data(), n_tokens, n_out),
+                            TokenBits::kAsAlone);
           for (size_t t = 0; t < n_tokens; ++t) {
             matmul_transposed(compute, A.view.row_range(t, 1), Wt.view, {}, MatView<float>(alone.data(), 1, n_out));
             ASSERT_EQ(std::memcmp(alone.data(), &together[t * n_out], n_out * sizeof(float)), 0)

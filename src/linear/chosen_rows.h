@@ -4,9 +4,9 @@
 
 #include "base/aligned_buffer.h"
 #include "base/compute.h"
+#include "base/rows.h"
 #include "base/view.h"
 #include "kernels/matmul.h"
-#include "base/rows.h"
 
 namespace hunch {
 
@@ -20,9 +20,9 @@ constexpr size_t kNumRowPaths = 3;
 const char* name_of(RowPath path);  // "own", "union", "all"
 
 struct ChosenRows {
-  std::span<const Rows> own;  // [n_tokens], of n rows each
-  const Rows* any = nullptr;  // their union
-  RowPath path = RowPath::kAll;    // kAll where `any` is all rows
+  std::span<const Rows> own;     // [n_tokens], of n rows each
+  const Rows* any = nullptr;     // their union
+  RowPath path = RowPath::kAll;  // kAll where `any` is all rows
   // Rows read, a row that is read for several tokens in turn as often.
   size_t n_read() const;
 };

@@ -1,5 +1,5 @@
-// What the three ways to read the rows that several tokens want cost on this machine: measured before the first step, or
-// estimated from the bytes. A step only looks up.
+// What the three ways to read the rows that several tokens want cost on this machine: measured before the first step,
+// or estimated from the bytes. A step only looks up.
 #pragma once
 #include <map>
 #include <mutex>
@@ -17,8 +17,8 @@ class CostTable {
  public:
   // Of a product of `n_tokens` tokens (their size class) with W, or a matrix like it: as measured, else estimated.
   RowCosts of(RowProduct product, const WeightView& W, size_t n_tokens) const;
-  // Measures it, if that was not done yet, on `like`: matrices of W's shape, so that what was just read is not read from
-  // the caches again. Takes some 10 ms. Not while others look up.
+  // Measures it, if that was not done yet, on `like`: matrices of W's shape, so that what was just read is not read
+  // from the caches again. Takes some 10 ms. Not while others look up.
   void measure(Compute& compute, RowProduct product, std::span<const WeightView> like, size_t n_tokens);
   // The same costs for every product, for tests.
   void fix(const RowCosts& costs) { fixed_ = true, fixed_costs_ = costs; }

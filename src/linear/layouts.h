@@ -12,16 +12,16 @@
 
 namespace hunch {
 
-// The only owner of copies of weights beside the file's. Copies are made when a plan first needs them, before a step and
-// never in one; each request names the whole need and is checked against the memory once. Not thread-safe: one caller at
-// a time, and no step meanwhile.
+// The only owner of copies of weights beside the file's. Copies are made when a plan first needs them, before a step
+// and never in one; each request names the whole need and is checked against the memory once. Not thread-safe: one
+// caller at a time, and no step meanwhile.
 class Layouts {
  public:
-  // Rows of inputs beside rows of outputs, for what skips inputs. Without loss: matrices of plain elements that have none
-  // yet; others are left as they are. Throws Error{kMemory} naming `what`, Error{kInterrupted}.
+  // Rows of inputs beside rows of outputs, for what skips inputs. Without loss: matrices of plain elements that have
+  // none yet; others are left as they are. Throws Error{kMemory} naming `what`, Error{kInterrupted}.
   void store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what);
-  // Rows of inputs instead of rows of outputs; the bytes of the latter go back to the file. `dtype`: the matrix's own, or
-  // one into which its values are rounded anew along the other axis.
+  // Rows of inputs instead of rows of outputs; the bytes of the latter go back to the file. `dtype`: the matrix's own,
+  // or one into which its values are rounded anew along the other axis.
   void turn(Compute& compute, Stored& matrix, DType dtype);
   // The columns of each group of `unit` inputs together, where the format allows it; none of them while memory is short
   // (the columns are then cut where they lie).

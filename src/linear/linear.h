@@ -14,14 +14,25 @@ class Adapter;  // linear/adapted.h
 
 // What a matrix does in its layer.
 enum class Role : uint8_t {
-  kQuery, kKey, kValue, kHeads /* W_o */, kGate, kUp, kDown, kRouter, kSharedGate, kWordsIn, kWordsOut, kLogits
+  kQuery,
+  kKey,
+  kValue,
+  kHeads /* W_o */,
+  kGate,
+  kUp,
+  kDown,
+  kRouter,
+  kSharedGate,
+  kWordsIn,
+  kWordsOut,
+  kLogits
 };
 constexpr size_t kNumRoles = 12;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.
 struct LinearId {
-  static constexpr uint32_t kNone = UINT32_MAX;   // no layer: of the whole model; no expert: the layer's own
+  static constexpr uint32_t kNone = UINT32_MAX;        // no layer: of the whole model; no expert: the layer's own
   static constexpr uint32_t kShared = UINT32_MAX - 1;  // the shared expert
   uint32_t layer = kNone;
   Role role = Role::kQuery;
@@ -50,7 +61,8 @@ class Linear {
 
   // Y[t, r] = W[r, :] . X[t, :] + bias[r] for the rows r that token t wants, 0 for the others.
   //
-  //   tokens [n_tokens]   X [n_tokens, n_in]   out of n_out / unit rows   Y [n_tokens, n_out], written; may not overlap X
+  //   tokens [n_tokens]   X [n_tokens, n_in]   out of n_out / unit rows   Y [n_tokens, n_out], written; may not overlap
+  //   X
   virtual void dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const = 0;
 
   // Y[t, :] = bias + sum of A[t, i] * W[:, i] over the inputs i that token t has; A is not read elsewhere.
@@ -63,8 +75,8 @@ class Linear {
   // Bytes that a product over everything reads.
   virtual size_t bytes() const = 0;
 
-  // For whoever learns from the weights: W [n_out, n_in] or its transpose [n_in, n_out], as they are stored; at least one
-  // of them, where the form has such a matrix at all. Decoding rows is up to the caller.
+  // For whoever learns from the weights: W [n_out, n_in] or its transpose [n_in, n_out], as they are stored; at least
+  // one of them, where the form has such a matrix at all. Decoding rows is up to the caller.
   virtual WeightView rows() const { return {}; }
   virtual WeightView by_input() const { return {}; }
   virtual std::span<const float> bias() const { return {}; }

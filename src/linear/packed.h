@@ -12,8 +12,8 @@ enum class Axis : uint8_t { kOut, kIn };
 
 class Packed final : public Linear {
  public:
-  // Whether a matrix can be packed along this axis: its outputs always, its inputs where they lie by input or element by
-  // element.
+  // Whether a matrix can be packed along this axis: its outputs always, its inputs where they lie by input or element
+  // by element.
   static bool applies(const Linear& base, Axis axis);
   // Bytes of the copy of k rows.
   static size_t bytes_needed(const Linear& base, Axis axis, size_t k);

@@ -138,7 +138,8 @@ void Stored::add_some(Compute& compute, Tokens tokens, MatView<const float> A, R
       if (own.is_all()) {
         add_all(compute, tokens.subspan(t, 1), A.row_range(t, 1), Y.row_range(t, 1));
       } else {
-        add_chosen(compute, by_input_, bias_, {own.own, &own.own[0], RowPath::kOwn}, A.row_range(t, 1), Y.row_range(t, 1));
+        add_chosen(compute, by_input_, bias_, {own.own, &own.own[0], RowPath::kOwn}, A.row_range(t, 1),
+                   Y.row_range(t, 1));
       }
     }
     return;

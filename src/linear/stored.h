@@ -10,12 +10,13 @@ namespace hunch {
 
 class Layouts;
 
-// Rows of outputs, rows of inputs (a down projection by neuron), or both. Which rows a step's tokens want is answered in
-// one of three ways (RowPath), chosen by the costs in Layouts, never by a clock: each token's own, their union, or all.
+// Rows of outputs, rows of inputs (a down projection by neuron), or both. Which rows a step's tokens want is answered
+// in one of three ways (RowPath), chosen by the costs in Layouts, never by a clock: each token's own, their union, or
+// all.
 class Stored final : public Linear {
  public:
-  // `rows` [n_out, n_in] or `by_input` [n_in, n_out], which must outlive this; bias [n_out] or empty. `layouts` owns its
-  // copies and outlives it.
+  // `rows` [n_out, n_in] or `by_input` [n_in, n_out], which must outlive this; bias [n_out] or empty. `layouts` owns
+  // its copies and outlives it.
   Stored(LinearId id, WeightView rows, WeightView by_input, std::vector<float> bias, const Layouts& layouts);
 
   void dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const override;

@@ -26,7 +26,8 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x);
   if (!groups.own.empty()) groups.unit = q->n_out / groups.own[0].n_total();  // groups, or single heads
   s.count_heads(c.index, groups.count(x.rows, q->n_out) / c.d_head, x.rows * c.n_head);
-  if (groups.unit == c.group_width() && (x.rows <= kMaxChoosingTokens || each_alone(s))) return chosen(s, c, x, groups, y);
+  if (groups.unit == c.group_width() && (x.rows <= kMaxChoosingTokens || each_alone(s)))
+    return chosen(s, c, x, groups, y);
   whole(s, c, x, groups, y);
 }
 
@@ -49,8 +50,8 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     for (size_t t = 0; t < run.n_tokens; t += n_together)
       spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
-  const AttentionParams params{c.attn_scale,          c.attn_soft_cap, c.window,
-                               s.memory.alibi_slopes, std::ranges::any_of(s.runs(), &Run::as_alone)};
+  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, s.memory.alibi_slopes,
+                               std::ranges::any_of(s.runs(), &Run::as_alone)};
   attention(s.compute, queries, c.n_head, spans, params, heads);
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);

@@ -1,6 +1,6 @@
 // Attention of a few tokens, each restricted to its own groups of heads: only their rows of W_q, their keys and values,
-// and their columns of W_o are read (Liu et al. 2023, "Deja Vu", section 4). Keys and values of the new tokens are computed
-// for all heads, or, lazily, for those that are chosen.
+// and their columns of W_o are read (Liu et al. 2023, "Deja Vu", section 4). Keys and values of the new tokens are
+// computed for all heads, or, lazily, for those that are chosen.
 #include <algorithm>
 
 #include "kernels/attention.h"
@@ -27,15 +27,16 @@ MatView<const float> kept(Step& s, const LayerConfig& c, MatView<const float> x,
 
 }  // namespace
 
-void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input, RowSet groups, MatView<float> y) const {
+void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input, RowSet groups,
+                       MatView<float> y) const {
   const MatView<const float> x = kept(s, c, input, InputPart::kAttention);
   const Tokens tokens = s.all().traits;
   const size_t width = c.group_width();
   const MatView<float> queries = s.take(x.rows, q->n_out), heads = s.take(x.rows, q->n_out);
   const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
   const bool lazy = std::ranges::all_of(s.runs(), [](const Run& run) { return run.plan && run.plan->lazy_keys; });
-  const bool whole_row = s.observer || !o->reads_less_by_input(width) ||
-                         s.asks(c.index, Point::kInputs, s.all(), InputPart::kHeads);
+  const bool whole_row =
+      s.observer || !o->reads_less_by_input(width) || s.asks(c.index, Point::kInputs, s.all(), InputPart::kHeads);
   if (whole_row) fill_rows(0.0f, heads);
 
   std::vector<PartialProduct>& parts = s.memory.parts;

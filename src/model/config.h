@@ -103,8 +103,8 @@ struct LayerConfig {
   Activation activation = Activation::kGeluTanh;
   MoeConfig moe;
 
-  size_t n_group() const { return n_head / n_kv_head; }           // query heads that share a key head
-  size_t group_width() const { return n_group() * d_head; }       // values of those
+  size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
+  size_t group_width() const { return n_group() * d_head; }  // values of those
 };
 
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.

@@ -1,7 +1,7 @@
 // Keys and values that are computed later than their tokens: for a head that a plan leaves out, when a later token
-// chooses it (Liu et al. 2023, "Deja Vu", section 4.3). Their code computes all heads of 16 tokens at every sixteenth token;
-// here a head that nobody chooses is caught up on its own, each at another number of tokens, so that no token waits
-// for all.
+// chooses it (Liu et al. 2023, "Deja Vu", section 4.3). Their code computes all heads of 16 tokens at every sixteenth
+// token; here a head that nobody chooses is caught up on its own, each at another number of tokens, so that no token
+// waits for all.
 #include <algorithm>
 
 #include "linear/together.h"
@@ -11,8 +11,8 @@
 namespace hunch {
 namespace {
 
-// Tokens that a head may be behind after a token's pass. Spread over the heads: those that began to wait together do not
-// end together.
+// Tokens that a head may be behind after a token's pass. Spread over the heads: those that began to wait together do
+// not end together.
 size_t most_missing(size_t head, size_t n_heads) {
   constexpr size_t kHalf = KvCache::kMaxDeferred / 2;
   return kHalf + head * (kHalf - 1) / n_heads;
@@ -88,8 +88,9 @@ void Attention::complete_keys(Step& s, const LayerConfig& c) const {
     const Product kv[] = {{k.get(), keys}, {v.get(), values}};
     dot_together(s.compute, traits, inputs, kv);
     for (size_t head = 0; head < c.n_kv_head; ++head)
-      finish_late_keys(s, c, sequence,
-                       {head, first, keys.col_range(head * c.d_head, c.d_head), values.col_range(head * c.d_head, c.d_head)});
+      finish_late_keys(
+          s, c, sequence,
+          {head, first, keys.col_range(head * c.d_head, c.d_head), values.col_range(head * c.d_head, c.d_head)});
   }
 }
 

@@ -1,4 +1,5 @@
-// The blocks of a layer: attention, MLP, experts. Each knows its matrices and its part of the config, and computes itself.
+// The blocks of a layer: attention, MLP, experts. Each knows its matrices and its part of the config, and computes
+// itself.
 #pragma once
 #include <memory>
 #include <vector>
@@ -11,7 +12,7 @@ namespace hunch {
 
 // LLaMA's and OPT's MLP in every way to leave parts of it out: act(gate) * up, or act(up) without a gate, then down.
 struct Mlp {
-  size_t n_ff = 0;  // 0: the layer has none
+  size_t n_ff = 0;                         // 0: the layer has none
   std::unique_ptr<Linear> up, gate, down;  // gate: none where the model has none
 
   // x, y [g.size(), n_embd]; y is written. `expert`: which one of the layer, for whoever watches.
@@ -90,7 +91,8 @@ struct Layer {
   Mlp mlp;          // dense layers
   Experts experts;  // the others
 
-  // each(std::unique_ptr<Linear>&) for every matrix: the one way to load, count, calibrate, quantise, adapt and inspect.
+  // each(std::unique_ptr<Linear>&) for every matrix: the one way to load, count, calibrate, quantise, adapt and
+  // inspect.
   template <class Each>
   void for_each_linear(const Each& each) {
     attention.for_each_linear(each);

@@ -22,8 +22,7 @@ void MethodPoint::set(Plan& plan, size_t layer) const {
   switch (method) {
     case Method::kNone: return;
     case Method::kCats: return plan.set(layer, Point::kLive, {std::make_shared<const Magnitude>(threshold)});
-    case Method::kGriffin:
-      return plan.set(layer, Point::kNeurons, {std::make_shared<const PromptSelector>(density)});
+    case Method::kGriffin: return plan.set(layer, Point::kNeurons, {std::make_shared<const PromptSelector>(density)});
     case Method::kTeal:
       for (size_t part = 0; part < kNInputParts; ++part)
         if (inputs[part] >= 0)

@@ -18,7 +18,7 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   } else {
     project(s.compute, g.traits, x, inputs, gate ? *gate : *up, neurons, act);
   }
-  activate_rows(s.compute, c.activation, act);  // maps 0 to 0: what is left out stays zero
+  activate_rows(s.compute, c.activation, act);                             // maps 0 to 0: what is left out stays zero
   const RowSet live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
   if (gate_tells) project(s.compute, g.traits, x, inputs, *up, live, ups);
   if (gate) multiply_rows(s.compute, ups, act);
@@ -34,7 +34,8 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
                 uint32_t expert) const {
   if (expert == LinearId::kShared) return;  // what all tokens share is no choice
   const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1);
-  if (expert == LinearId::kNone && (s.asks(c.index, Point::kInputs, g, InputPart::kMlp) || s.asks(c.index, Point::kInputs, g, InputPart::kNeurons))) {
+  if (expert == LinearId::kNone && (s.asks(c.index, Point::kInputs, g, InputPart::kMlp) ||
+                                    s.asks(c.index, Point::kInputs, g, InputPart::kNeurons))) {
     s.count_neurons(c.index, chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd,
                     n * c.n_embd * (n_first + n_ff));
     return;

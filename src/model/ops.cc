@@ -88,8 +88,7 @@ void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, cons
       if (c.qk_norm_kind == NormKind::kRms) {
         rms_norm(part, weight, c.norm_eps, part);
       } else {
-        const auto bias =
-            n.bias.empty() ? std::span<const float>() : std::span(n.bias).subspan(offset, norm_width);
+        const auto bias = n.bias.empty() ? std::span<const float>() : std::span(n.bias).subspan(offset, norm_width);
         layer_norm(part, weight, bias, c.norm_eps, part);
       }
     }

@@ -12,9 +12,9 @@
 #include "model/fingerprint.h"
 #include "model/plan.h"
 #include "select/hot_set.h"
-#include "select/selectors.h"
 #include "select/linear.h"
 #include "select/low_rank.h"
+#include "select/selectors.h"
 #include "select/sign_predictor.h"
 
 namespace hunch {

@@ -39,7 +39,7 @@ struct SidecarLayer {
   DensityCurve curve;
   size_t point = 0;  // of the curve: where the calibration set it
   SidecarHeads heads{};
-  Method method = Method::kNone;              // instead of a predictor
+  Method method = Method::kNone;                          // instead of a predictor
   std::vector<std::array<float, kNInputParts>> inputs{};  // of each point, by InputPart; kTeal only
   bool learned() const { return neurons || method != Method::kNone; }
 };

@@ -334,7 +334,8 @@ TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
   EXPECT_EQ(at(plan, 1, Point::kNeurons), nullptr);  // at density 1 it is dense
   for (size_t part = 0; part < kNInputParts; ++part)
     EXPECT_FLOAT_EQ(threshold(plan, 2, Point::kInputs, InputPart(part)), 0.4f + 0.1f * float(part));
-  const auto* prompt = dynamic_cast<const PromptSelector*>(at(read.plan(config(), 0.3), 1, Point::kNeurons));
+  const Plan sparser = read.plan(config(), 0.3);
+  const auto* prompt = dynamic_cast<const PromptSelector*>(at(sparser, 1, Point::kNeurons));
   ASSERT_TRUE(prompt);
   EXPECT_FLOAT_EQ(float(prompt->density()), 0.3f);
   const Plan dense = read.plan(config(), 1);

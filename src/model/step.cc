@@ -39,13 +39,7 @@ StepStats StepStats::operator-(const StepStats& before) const {
 
 Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput& input, Observer* observer,
            StepStats& stats, StepMemory& memory)
-    : compute(compute),
-      cache(cache),
-      input(input),
-      observer(observer),
-      stats(stats),
-      memory(memory),
-      model(model) {
+    : compute(compute), cache(cache), input(input), observer(observer), stats(stats), memory(memory), model(model) {
   memory.first_token.clear();
   memory.first_position.clear();
   memory.positions.clear();
@@ -108,8 +102,8 @@ const PlanEntry* Step::entry_of(const Run& run, size_t layer, Point point, Input
 bool Step::asks(size_t layer, Point point, const TokenGroup& g, InputPart part) const {
   if (g.tokens.empty())
     return std::ranges::any_of(runs(), [&](const Run& run) { return entry_of(run, layer, point, part); });
-  return std::ranges::any_of(
-      g.tokens, [&](uint32_t t) { return entry_of(runs()[memory.run_of[t]], layer, point, part); });
+  return std::ranges::any_of(g.tokens,
+                             [&](uint32_t t) { return entry_of(runs()[memory.run_of[t]], layer, point, part); });
 }
 
 void Step::look(size_t layer, MatView<const float> attention_input) {
@@ -191,8 +185,8 @@ void Step::watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act)
       const Selector* selector = plan->at(layer, Point::kNeurons).selector.get();
       SelectorState* state = selector ? run.states->of(*selector) : nullptr;
       if (state)
-        selector->watch(compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, 0, first_position(r), false,
-                                  state});
+        selector->watch(
+            compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, 0, first_position(r), false, state});
     }
   }
 }

@@ -30,8 +30,8 @@ struct Run {
   // Every token gets the bits that a step with it alone would give: what verifies drafts decides as decoding one by one
   // would (docs/speculation.md). Weights are still read once for all tokens; meant for a few.
   bool as_alone = false;
-  // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses of
-  // the plan's screen, none of which exceeds it.
+  // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
+  // of the plan's screen, none of which exceeds it.
   bool only_best = false;
   const Adapter* adapter = nullptr;
   SelectorStates* states = nullptr;  // of the sequence, where its plans have selectors that remember it
@@ -49,8 +49,8 @@ struct StepStats {
   uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
   uint64_t predictor_bytes = 0;  // part of weight_bytes
   RowReads rows;
-  // [n_layer], summed over tokens. Active: not zero, and all that a predictor chose. Where inputs are left out instead of
-  // neurons (TEAL): the MLP's weights, and those that were multiplied.
+  // [n_layer], summed over tokens. Active: not zero, and all that a predictor chose. Where inputs are left out instead
+  // of neurons (TEAL): the MLP's weights, and those that were multiplied.
   std::vector<uint64_t> active_neurons, all_neurons, active_heads, all_heads;
 
   StepStats& operator+=(const StepStats& other);
@@ -59,7 +59,7 @@ struct StepStats {
 
 // Tokens that a block works on: all of the step, or those that were given to an expert.
 struct TokenGroup {
-  Tokens traits;                   // [n_tokens]
+  Tokens traits;                     // [n_tokens]
   std::span<const uint32_t> tokens;  // their places in the step; empty: all
   size_t size() const { return traits.size(); }
 };
@@ -126,7 +126,8 @@ class Step {
 
   void count_neurons(size_t layer, uint64_t active, uint64_t all);
   void count_heads(size_t layer, uint64_t active, uint64_t all);
-  // cos and sin, [1, n_pairs] each, of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
+  // cos and sin, [1, n_pairs] each, of one of the last KvCache::kMaxDeferred positions, as in the step of that token
+  // alone.
   std::pair<MatView<const float>, MatView<const float>> rotation_of(size_t position);
   void throw_if_stopped() const { compute.throw_if_stopped(); }
 

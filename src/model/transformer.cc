@@ -49,7 +49,8 @@ MatView<const float> Transformer::run_blocks(const StepInput& input, size_t firs
 }
 
 void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid) const {
-  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is whole.
+  // A long prompt takes seconds in a large model. Few tokens do not: their run ends, so that what was generated is
+  // whole.
   constexpr size_t kManyTokens = 32;
   for (size_t i = first; i < end; ++i) {
     if (s.n_tokens() >= kManyTokens) s.throw_if_stopped();

@@ -18,9 +18,9 @@ class Transformer {
   // Error{kInterrupted} when many tokens are stopped; the sequences are then unchanged.
   MatView<const float> run(const StepInput& input);
 
-  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings), and
-  // without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a time;
-  // `stream` may not be what an earlier call returned.
+  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings),
+  // and without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a
+  // time; `stream` may not be what an earlier call returned.
   MatView<const float> run_blocks(const StepInput& input, size_t first, size_t end, MatView<const float> stream);
 
   Observer* observer = nullptr;

@@ -29,7 +29,8 @@ class Loader {
     }
     w_.output_norm = norm("output_norm", c_.n_embd, false);
     w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
-    if (!w_.output) w_.output = stored({.role = Role::kLogits}, w_.token_embd, optional_vector("output.bias", c_.n_vocab));
+    if (!w_.output)
+      w_.output = stored({.role = Role::kLogits}, w_.token_embd, optional_vector("output.bias", c_.n_vocab));
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     for (const Tensor& t : file_.tensors) {
@@ -211,8 +212,8 @@ class Loader {
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
       const Tensor& t = file_.get(blk + "ffn_gate_inp_shexp.weight");
       if (t.n_elems() != c.n_embd) check_shape(t, {1, c.n_embd});
-      e.shared_gate = stored({layer, Role::kSharedGate},
-                             {t.dtype, t.data.data(), 1, c.n_embd, row_bytes(t.dtype, c.n_embd)});
+      e.shared_gate =
+          stored({layer, Role::kSharedGate}, {t.dtype, t.data.data(), 1, c.n_embd, row_bytes(t.dtype, c.n_embd)});
     }
   }
 

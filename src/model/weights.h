@@ -19,8 +19,8 @@ enum class DownLayout : uint8_t {
 
 struct ModelWeights {
   std::unique_ptr<Layouts> layouts = std::make_unique<Layouts>();  // owns copies; outlives the matrices
-  WeightView token_embd;           // [n_vocab, n_embd_word]
-  Vector position_embd;            // [n_ctx_train * n_embd] learned or sinusoidal
+  WeightView token_embd;                                           // [n_vocab, n_embd_word]
+  Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
   NormWeights embd_norm, output_norm;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
   std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "base/compute.h"
-#include "base/view.h"
 #include "base/rows.h"
+#include "base/view.h"
 
 namespace hunch {
 

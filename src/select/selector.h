@@ -36,8 +36,8 @@ class SelectorState {
 };
 
 struct Evidence {
-  // [n_tokens, n]: the input of the projection (kInputs), the stream that the predictor reads (kHeads, kNeurons), or the
-  // activations (kLive), of consecutive tokens of one run.
+  // [n_tokens, n]: the input of the projection (kInputs), the stream that the predictor reads (kHeads, kNeurons), or
+  // the activations (kLive), of consecutive tokens of one run.
   MatView<const float> x;
   size_t n_rows = 0;               // to choose from
   size_t first_token = 0;          // place of the first of them in its run
@@ -46,8 +46,8 @@ struct Evidence {
   SelectorState* state = nullptr;  // of their sequence, where the selector has one
 };
 
-// Immutable and shared: what changes with a sequence is in its state. Says nothing of prompts, which are computed whole;
-// watch() shows them.
+// Immutable and shared: what changes with a sequence is in its state. Says nothing of prompts, which are computed
+// whole; watch() shows them.
 class Selector {
  public:
   virtual ~Selector() = default;

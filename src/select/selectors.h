@@ -12,8 +12,8 @@ class ReluZeros final : public Selector {
   std::string_view kind() const override { return "relu"; }
 };
 
-// kLive: activations of the gate above a threshold (CATS, Lee et al. 2024, arXiv:2404.08763, section 3.1). kInputs: large
-// inputs of a projection (TEAL, Liu et al. 2024, arXiv:2408.14690, section 4).
+// kLive: activations of the gate above a threshold (CATS, Lee et al. 2024, arXiv:2404.08763, section 3.1). kInputs:
+// large inputs of a projection (TEAL, Liu et al. 2024, arXiv:2408.14690, section 4).
 class Magnitude final : public Selector {
  public:
   explicit Magnitude(float threshold) : threshold_(threshold) {}
@@ -25,7 +25,8 @@ class Magnitude final : public Selector {
   float threshold_;  // |x| above it stays; below 0: everything
 };
 
-// kNeurons, kHeads: what a predictor scores above a threshold (Liu et al. 2023, "Deja Vu", arXiv:2310.17157, section 4).
+// kNeurons, kHeads: what a predictor scores above a threshold (Liu et al. 2023, "Deja Vu", arXiv:2310.17157, section
+// 4).
 class Predicted final : public Selector {
  public:
   // `predictor` must outlive this.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <span>
 
-#include "kernels/ops.h"
 #include "base/rows.h"
+#include "kernels/ops.h"
 
 namespace hunch {
 

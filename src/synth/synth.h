@@ -2,8 +2,8 @@
 #pragma once
 #include <filesystem>
 
-#include "base/progress.h"
 #include "base/compute.h"
+#include "base/progress.h"
 #include "io/file_types.h"
 #include "synth/shape.h"
 
