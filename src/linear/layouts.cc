@@ -60,7 +60,7 @@ void Layouts::turn(Compute& compute, Stored& matrix, DType dtype) {
   const WeightView W = matrix.rows_;
   const size_t stride = row_bytes(dtype, W.rows);
   AlignedBuffer arena(W.cols * stride);
-  if (dtype == W.dtype) {
+  if (dtype == W.dtype && is_plain(dtype)) {
     transpose_plain(compute, W, arena.data(), stride);
   } else {
     turn_anew(compute, W, dtype, arena.data(), stride);

@@ -24,7 +24,7 @@ class Batch {
         transformer_(*engine.model, cache_, *engine.compute),
         states_(n_sequences) {
     prepare_layouts(engine, *plan_);
-    engine.model->measure_costs(*engine.compute, n_sequences);
+    engine.model->measure_costs(*engine.compute, *plan_, n_sequences);
     for (uint32_t s = 0; s < n_sequences; ++s) {
       Run run{cache_.create(), 1, Phase::kDecode, plan_.get()};
       run.only_best = true;  // as greedy decoding

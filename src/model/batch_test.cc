@@ -255,18 +255,18 @@ TEST_P(BatchTest, CostsAreMeasuredOnceAndNeverInAStep) {
   decode(&some, 6, true);
   CostTable& costs = model_.layouts().costs();
   EXPECT_TRUE(costs.measured().empty()) << "a step measures";
-  model_.measure_costs(compute_, 6);
+  model_.measure_costs(compute_, some, 6);
   const auto once = costs.measured();
-  ASSERT_FALSE(once.empty());
+  ASSERT_EQ(once.empty(), c_.has_experts(0)) << "the plan restricts nothing inside experts";
   for (const CostTable::Measured& m : once) {
     EXPECT_EQ(m.n_tokens, 6u);
     EXPECT_GT(m.costs.all, 0);
   }
-  model_.measure_costs(compute_, 5);  // of the same class
+  model_.measure_costs(compute_, some, 5);  // of the same class
   const auto again = costs.measured();
   ASSERT_EQ(again.size(), once.size());
   for (size_t i = 0; i < once.size(); ++i) EXPECT_EQ(again[i].costs.all, once[i].costs.all);
-  model_.measure_costs(compute_, 2);
+  model_.measure_costs(compute_, some, 2);
   EXPECT_EQ(costs.measured().size(), 2 * once.size());
   expect_near(decode(&some, 6, true), decode(&some, 6, false));  // whatever was measured
 }
@@ -275,7 +275,7 @@ TEST_P(BatchTest, CostsAreMeasuredOnceAndNeverInAStep) {
 TEST_P(BatchTest, PinnedCostsChoose) {
   if (c_.has_experts(0)) GTEST_SKIP() << "how many tokens an expert gets is up to the router";
   const Plan some = plan(2.5f, -1);
-  model_.measure_costs(compute_, 6);
+  model_.measure_costs(compute_, some, 6);
   for (const RowPath path : {RowPath::kOwn, RowPath::kUnion, RowPath::kAll}) {
     for (CostTable::Measured m : model_.layouts().costs().measured()) {
       m.costs = only(path);

@@ -51,17 +51,31 @@ size_t Model::bytes_per_token() const {
   return bytes;
 }
 
-void Model::measure_costs(Compute& compute, size_t n_tokens) const {
+void Model::measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) const {
+  if (n_tokens < 2) return;
   // The matrices of one product and shape, over all layers and experts.
   std::map<std::tuple<RowProduct, DType, size_t, size_t>, std::vector<WeightView>> like;
   const auto note = [&](RowProduct product, const WeightView& W) {
     if (W) like[{product, W.dtype, W.rows, W.cols}].push_back(W);
   };
-  for (const Layer& l : weights_.layers)
+  for (const Layer& l : weights_.layers) {
+    const bool chosen = bool(plan.at(l.config.index, Point::kNeurons).selector);
+    const bool live = bool(plan.at(l.config.index, Point::kLive).selector);
     l.for_each_linear([&](const Linear& linear) {
-      if (linear.id.role == Role::kGate || linear.id.role == Role::kUp) note(RowProduct::kDot, linear.rows());
-      if (linear.id.role == Role::kDown) note(RowProduct::kAdd, linear.by_input());
+      switch (linear.id.role) {
+        case Role::kGate:
+          if (chosen) note(RowProduct::kDot, linear.rows());
+          break;
+        case Role::kUp:
+          if (chosen || (live && config_.gated)) note(RowProduct::kDot, linear.rows());
+          break;
+        case Role::kDown:
+          if (chosen || live) note(RowProduct::kAdd, linear.by_input());
+          break;
+        default: break;
+      }
     });
+  }
   for (const auto& [key, matrices] : like) layouts().costs().measure(compute, std::get<0>(key), matrices, n_tokens);
 }
 

@@ -4,6 +4,7 @@
 #include "base/compute.h"
 #include "io/model_file.h"
 #include "model/config.h"
+#include "model/plan.h"
 #include "model/rope_table.h"
 #include "model/weights.h"
 
@@ -24,9 +25,9 @@ class Model {
   // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
   // caller at a time.
   Layouts& layouts() const { return *weights_.layouts; }
-  // Measures how the rows that n_tokens tokens want are read fastest, where that was not done yet: some 10 ms for each
-  // shape of matrix. Without it, it is estimated.
-  void measure_costs(Compute& compute, size_t n_tokens) const;
+  // Measures how the rows that n_tokens tokens want of the matrices that `plan` leaves parts of are read fastest, where
+  // that was not done yet: some 10 ms for each shape of matrix. Without it, it is estimated. One token has no choice.
+  void measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) const;
 
   // The dtype that holds most of the weight bytes, for display.
   DType main_dtype() const;
