@@ -25,7 +25,7 @@ RowCosts only(RowPath path) {
 class OfInput : public NeuronPredictor {
  public:
   OfInput(size_t n_in, size_t n_out, uint32_t salt) : n_in_(n_in), n_out_(n_out), salt_(salt) {}
-  void score(Compute&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
+  void score(Compute&, MatView<const float> X, MatView<float> scores) const override {
     for (size_t t = 0; t < X.rows; ++t) {
       // Coarse, so that rounding does not change it.
       const long hash =

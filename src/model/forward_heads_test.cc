@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 class ErraticPredictor : public NeuronPredictor {
  public:
   ErraticPredictor(size_t n_in, size_t n_groups, uint32_t salt) : n_in_(n_in), n_groups_(n_groups), salt_(salt) {}
-  void score(Compute&, MatView<const float> X, MatView<float> scores, PredictorScratch&) const override {
+  void score(Compute&, MatView<const float> X, MatView<float> scores) const override {
     for (size_t t = 0; t < X.rows; ++t) {
       seen.insert(seen.end(), X.row(t).begin(), X.row(t).end());
       // Coarse, so that rounding does not change it.

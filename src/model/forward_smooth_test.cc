@@ -15,10 +15,10 @@ namespace fs = std::filesystem;
 
 fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name; }
 
-using Rows = std::vector<std::vector<double>>;
+using Matrix64 = std::vector<std::vector<double>>;
 
-Rows copy(MatView<const float> X) {
-  Rows out;
+Matrix64 copy(MatView<const float> X) {
+  Matrix64 out;
   for (size_t t = 0; t < X.rows; ++t) out.emplace_back(X.row(t).begin(), X.row(t).end());
   return out;
 }
@@ -58,7 +58,7 @@ std::vector<double> down(const MlpWeights& m, const std::vector<double>& a) {
 
 struct Seen : ForwardObserver {
   size_t layer = 1;
-  Rows attn_in, v, heads, attn_out, mlp_in, mlp_out;
+  Matrix64 attn_in, v, heads, attn_out, mlp_in, mlp_out;
   void on_attention_input(size_t l, MatView<const float> x) override {
     if (l == layer) attn_in = copy(x);
   }
@@ -76,7 +76,7 @@ struct Seen : ForwardObserver {
   }
 };
 
-void expect_near(const Rows& got, const Rows& want, const char* what) {
+void expect_near(const Matrix64& got, const Matrix64& want, const char* what) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t t = 0; t < got.size(); ++t) {
     ASSERT_EQ(got[t].size(), want[t].size());
@@ -156,7 +156,7 @@ TEST_P(ForwardSmoothTest, CatsComputesTheNeuronsWithALargeGate) {
       forward_.columns = way == 0 ? &columns : nullptr;
       forward_.predict_every_token = way == 2;
       run(20, way == 2 ? 9 : 2);
-      Rows want;
+      Matrix64 want;
       uint64_t n_kept = 0;
       for (const auto& x : seen_.mlp_in) {
         std::vector<double> a = product(m.gate.W ? m.gate.W : m.up.W, m.gate.W ? m.gate.bias : m.up.bias, x);
@@ -187,7 +187,7 @@ TEST_P(ForwardSmoothTest, TealLeavesSmallInputsOutOfEveryProduct) {
     forward_.columns = way == 0 ? &columns : nullptr;
     forward_.predict_every_token = way == 2;
     run(20, way == 2 ? 9 : 2);
-    Rows v, attn, mlp;
+    Matrix64 v, attn, mlp;
     for (size_t t = 0; t < seen_.attn_in.size(); ++t) {
       const std::vector<double> x = above(seen_.attn_in[t], plan.inputs[0]);
       EXPECT_NE(x, seen_.attn_in[t]);
@@ -220,7 +220,7 @@ TEST_P(ForwardSmoothTest, GriffinComputesThePackedNeurons) {
   const MlpWeights& m = weights(1).mlp;
   for (size_t n : {1, 3, 9}) {
     run(20, n, &packed);
-    Rows want;
+    Matrix64 want;
     for (const auto& x : seen_.mlp_in) {
       std::vector<double> a = product(m.up.W, m.up.bias, x);
       const std::vector<double> gate = m.gate.W ? product(m.gate.W, m.gate.bias, x) : a;
@@ -298,7 +298,7 @@ TEST_P(ForwardSmoothTest, APassAsAloneHasTheBitsOfPassesOfOneToken) {
 TEST_P(ForwardSmoothTest, ABlockAtATimeIsTheWholeModel) {
   set({});
   struct Streams : ForwardObserver {
-    std::vector<Rows> at;
+    std::vector<Matrix64> at;
     void on_residual(size_t, MatView<const float> x) override { at.push_back(copy(x)); }
   } streams;
   forward_.mode = Mode::kDense;
@@ -309,7 +309,7 @@ TEST_P(ForwardSmoothTest, ABlockAtATimeIsTheWholeModel) {
   forward_.run(input);
   forward_.observer = nullptr;
   cache_.truncate(sequence, 0);
-  Rows stream = copy(forward_.run_blocks(input, 0, 0, {}));
+  Matrix64 stream = copy(forward_.run_blocks(input, 0, 0, {}));
   for (size_t l = 0; l < model_.config().n_layer; ++l) {
     cache_.truncate(sequence, 0);
     EXPECT_EQ(stream, streams.at[l]);

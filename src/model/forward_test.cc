@@ -211,7 +211,7 @@ class ForwardSparse : public ::testing::Test {
   struct Fixed : NeuronPredictor {
     std::vector<float> scores;
     size_t width;
-    void score(Compute&, MatView<const float> X, MatView<float> out, PredictorScratch&) const override {
+    void score(Compute&, MatView<const float> X, MatView<float> out) const override {
       for (size_t t = 0; t < X.rows; ++t) std::ranges::copy(scores, out.row(t).begin());
     }
     std::string_view kind() const override { return "fixed"; }
