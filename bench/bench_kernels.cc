@@ -41,8 +41,8 @@ Compute& compute() {
 
 // All bytes of a buffer, each thread over its part.
 uint32_t read_all(std::span<const std::byte> bytes) {
-  std::vector<uint32_t> sums(compute().n_threads() * 16);
-  compute().parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
+  std::vector<uint32_t> sums(compute().threads.n_threads() * 16);
+  compute().threads.parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
     sums[thread * 16] += read_stream(bytes.subspan(begin, end - begin));
   });
   uint32_t total = 0;
