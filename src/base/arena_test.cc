@@ -16,7 +16,9 @@ TEST(Arena, PiecesOfOneScopeDoNotOverlapAndComeBackAfterIt) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(a.data()) % 64, 0u);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data()) % 64, 0u);
     EXPECT_GE(b.data(), a.data() + 1000 + 16);
-    if (round) EXPECT_EQ(a.data(), first);
+    if (round) {
+      EXPECT_EQ(a.data(), first);
+    }
     first = a.data();
     float* inner = nullptr;
     {
@@ -37,7 +39,9 @@ TEST(Arena, GrowsWithoutMovingWhatIsInUseAndThenHoldsAllInOneBlock) {
     std::memset(small.data(), 7, small.size());
     for (size_t n = 1; n <= 8; ++n) std::memset(arena.take<char>(n << 20).data(), 1, n << 20);
     for (char c : small) EXPECT_EQ(c, 7);
-    if (round > 1) EXPECT_EQ(arena.size_bytes(), held);
+    if (round > 1) {
+      EXPECT_EQ(arena.size_bytes(), held);
+    }
     held = arena.size_bytes();
   }
 }

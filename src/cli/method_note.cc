@@ -8,8 +8,8 @@ std::string describe_method(const Engine& engine) {
   const SmoothMethod method = engine.sidecar->method();
   if (method == SmoothMethod::kNone) return "";
   const LayerWeights& l = engine.model->weights().layers[0];
-  const bool plain = info(l.mlp.up.W.dtype).block_elems == 1;
-  const bool whole_down = !l.mlp.W_down_t && l.mlp.down.W && info(l.mlp.down.W.dtype).block_elems > 1;
+  const bool plain = is_plain(l.mlp.up.W.dtype);
+  const bool whole_down = !l.mlp.W_down_t && l.mlp.down.W && !is_plain(l.mlp.down.W.dtype);
   std::string text = fmt::format("sparse mode is {}", name_of(method));
   if (method == SmoothMethod::kGriffin)
     text += fmt::format(

@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "base/codec.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
 #include "select/hot_set.h"
 #include "select/linear.h"

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "base/codec.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 #include "select/hot_set.h"
 
 namespace hunch {

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "compress/low_rank_fit.h"
 #include "compress/predictor_candidate.h"
 #include "compress/predictor_trainer.h"
 #include "compress/sign_fit.h"
+#include "formats/format.h"
 #include "select/threshold.h"
 
 namespace hunch {

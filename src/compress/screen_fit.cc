@@ -4,9 +4,9 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "base/interrupt.h"
 #include "compress/linear_algebra.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
 
 namespace hunch {

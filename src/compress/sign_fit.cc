@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/codec.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 #include "kernels/sign_bits.h"
 
 namespace hunch {

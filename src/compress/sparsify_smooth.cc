@@ -172,7 +172,7 @@ class SmoothSparsifier {
     const LayerWeights& w = engine_.model->weights().layers[l];
     const MlpWeights& m = w.mlp;
     const double density = fits_[l].curve[point].density;
-    const bool plain = m.W_down_t || info(m.down.W.dtype).block_elems == 1;
+    const bool plain = m.W_down_t || is_plain(m.down.W.dtype);
     const double gate = m.gate.W ? double(m.gate.W.bytes()) : 0, up = double(m.up.W.bytes()),
                  down = double((m.W_down_t ? m.W_down_t : m.down.W).bytes());
     switch (method_) {
@@ -182,7 +182,7 @@ class SmoothSparsifier {
       default: break;
     }
     double all = gate + up + down + double(w.q.W.bytes() + w.k.W.bytes() + w.v.W.bytes() + w.o.W.bytes());
-    return info(m.up.W.dtype).block_elems == 1 ? all * density : all;
+    return is_plain(m.up.W.dtype) ? all * density : all;
   }
 
   void describe() {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "kernels/ops.h"
 
@@ -197,7 +197,7 @@ void Forward::embed(const ForwardInput& input) {
   const size_t n_tokens = input.ids.size();
   const bool projected = bool(w.proj_in.W);
   const MatView<float> words = projected ? buffer(s_word_, n_tokens, c_.n_embd_word) : resid_;
-  const Codec& embedding = codec(w.token_embd.dtype);
+  const Format& embedding = codec(w.token_embd.dtype);
   compute_.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       embedding.decode(w.token_embd.row(size_t(input.ids[t])), words.row(t).data(), c_.n_embd_word);

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "base/test_paths.h"
+#include "formats/format.h"
 #include "model/forward.h"
 #include "model/open_model.h"
 

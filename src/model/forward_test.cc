@@ -7,9 +7,9 @@
 #include <functional>
 #include <random>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "base/test_paths.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
 #include "model/golden_data.h"
 #include "model/open_model.h"

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 #include "model/transpose.h"
 
 namespace hunch {
@@ -45,7 +45,7 @@ class Loader {
     if (found != expected)
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
            fmt::join(t.shape, ", "));
-    if (!info(t.dtype).computes)
+    if (!info(t.dtype).computes())
       fail(ErrorKind::kUnsupported,
            "tensor '{}' is {}, which hunch does not compute with; f32, f16, bf16, q8_0, q4_0, q4_k, q5_k and q6_k work",
            t.name, name_of(t.dtype));
@@ -60,7 +60,7 @@ class Loader {
   Vector vector(const std::string& name, size_t n) {
     const Tensor& t = file_.get(name);
     if (t.n_elems() != n) check_shape(t, {n});
-    if (!info(t.dtype).computes) check_shape(t, {n});
+    if (!info(t.dtype).computes()) check_shape(t, {n});
     Vector values(n);
     codec(t.dtype).decode(t.data.data(), values.data(), n);
     return values;
@@ -166,7 +166,7 @@ class Loader {
 
   // A block of neurons at a time: decoded from the file's rows, turned, encoded along n_embd.
   void transpose_reblocked(const WeightView& W, std::byte* out) {
-    const DTypeInfo& from = info(W.dtype);
+    const Format& from = info(W.dtype);
     const size_t tile = from.block_elems;
     compute_.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
       throw_if_interrupted();

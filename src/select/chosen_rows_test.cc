@@ -6,8 +6,7 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
-#include "base/dtype.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "select/row_costs.h"
 #include "select/union.h"

@@ -4,9 +4,9 @@
 
 #include "base/aligned_buffer.h"
 #include "base/compute.h"
-#include "base/view.h"
-#include "kernels/matmul.h"
 #include "base/rows.h"
+#include "formats/weight_view.h"
+#include "kernels/matmul.h"
 
 namespace hunch {
 
