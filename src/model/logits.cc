@@ -107,10 +107,11 @@ void Transformer::forget(const StepInput& input) {
 }
 
 void Transformer::for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each) {
-  if (std::ranges::none_of(input.runs, &Run::as_alone)) return each(input, 0);
   const auto alike = [](const Run& a, const Run& b) {
     return a.as_alone == b.as_alone && (!a.as_alone || (a.plan == b.plan && a.phase == b.phase));
   };
+  // Nearly always: nothing is split, and nothing allocated.
+  if (std::ranges::all_of(input.runs, [&](const Run& run) { return alike(input.runs[0], run); })) return each(input, 0);
   std::vector<uint32_t> rows;
   size_t first_token = 0, first_row = 0;
   for (size_t begin = 0, end = 0; begin < input.runs.size(); begin = end) {
