@@ -28,6 +28,7 @@ endif()
 # Dependencies that have no package of their own are named by their libraries.
 install(TARGETS ${libraries} hunch_hunch EXPORT hunchTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hunch)
 install(EXPORT hunchTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
+configure_file(cmake/hunchConfig.cmake.in ${CMAKE_BINARY_DIR}/hunchConfig.cmake @ONLY)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES cmake/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
+install(FILES ${CMAKE_BINARY_DIR}/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
