@@ -24,8 +24,8 @@
 #include <string>
 #include <vector>
 
-#include "base/codec.h"
 #include "base/timer.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "kernels/matmul.h"
 #include "kernels/read_stream.h"
@@ -97,7 +97,7 @@ struct Weights {
     memory = AlignedBuffer(n * bytes);
     // Random bits are as good as encoded weights here, if all scales are small and no plain value is
     // subnormal, which would cost extra cycles.
-    const bool plain = info(dtype).block_elems == 1;
+    const bool plain = is_plain(dtype);
     const uint32_t ones = plain ? 0x3c003c00u : 0, keep = plain ? 0x01ff01ffu : 0x3fff3fffu;
     std::mt19937 rng(1);
     for (uint32_t& word : memory.as<uint32_t>().first(bytes / 4)) word = ones | (uint32_t(rng()) & keep);
@@ -179,11 +179,13 @@ void register_all() {
     benchmark::RegisterBenchmark(name.c_str(), bench, args...)->Unit(benchmark::kMicrosecond)->UseRealTime();
   };
   add("read/MiB:512", bench_read);
-  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q5_k", "q6_k"}) {
-    const DType dtype = *dtype_from_name(type);
+  for (const Format& format : formats()) {
+    if (!format.computes()) continue;
+    const DType dtype = format.dtype;
     for (const Shape s : kShapes) {
-      if (s.cols % info(dtype).block_elems != 0) continue;
-      const std::string shape = "/" + std::string(type) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols);
+      if (s.cols % format.block_elems != 0) continue;
+      const std::string shape =
+          "/" + std::string(format.name) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols);
       for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
         add("matmul" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n, false);
       for (const size_t n : {1, 4, 128, 512})

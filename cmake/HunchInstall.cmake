@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(folders base io jinja text kernels linear state select model engine synth measure compress api)
+set(folders base formats io jinja text kernels linear state select model engine synth measure compress api)
 set(libraries hunch_compiler)
 foreach(folder IN LISTS folders)
   if(TARGET hunch_${folder})

@@ -23,7 +23,7 @@ struct ModelFlags {
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f32";      // f32 | f16
+  std::string kv = "f32";
   std::string mode = "exact";  // dense | exact | sparse
   double density = 0;          // of sparse mode; 0: as calibrated
   double oracle_density = 1.0;

@@ -9,8 +9,8 @@ std::string describe_method(const Engine& engine) {
   const Method method = engine.sidecar->method();
   if (method == Method::kNone) return "";
   const Layer& l = engine.model->weights().layers[0];
-  const bool plain = info(l.mlp.up->rows().dtype).block_elems == 1;
-  const bool whole_down = !l.mlp.down->by_input() && info(l.mlp.down->rows().dtype).block_elems > 1;
+  const bool plain = is_plain(l.mlp.up->rows().dtype);
+  const bool whole_down = !l.mlp.down->by_input() && !is_plain(l.mlp.down->rows().dtype);
   std::string text = fmt::format("sparse mode is {}", name_of(method));
   if (method == Method::kGriffin)
     text += fmt::format(

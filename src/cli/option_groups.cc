@@ -1,5 +1,7 @@
 #include "cli/option_groups.h"
 
+#include "formats/format.h"
+
 namespace hunch::cli {
 
 void add_model(Grammar& g, ModelFlags& model) { g.positional("MODEL", model.model); }
@@ -25,7 +27,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
     g.real("--oracle-heads", context->oracle_head_density, "D",
            "share of the heads, where it is another than that of the neurons; 0 = the same");
-    g.choice("--kv", context->kv, {"f32", "f16"}, "type of the KV cache; f16 halves it and rounds");
+    g.choice("--kv", context->kv, format_names(&Format::caches), "type of the KV cache; f16 halves it and rounds");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");

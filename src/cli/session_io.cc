@@ -9,6 +9,7 @@
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
+#include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
 
@@ -38,7 +39,7 @@ Engine open_engine(const ModelFlags& flags) {
 ContextOptions context_options(const ContextFlags& flags) {
   ContextOptions options;
   options.n_ctx = flags.n_ctx;
-  options.kv_dtype = flags.kv == "f16" ? DType::kF16 : DType::kF32;
+  options.kv_dtype = *dtype_from_name(flags.kv);
   options.mode = flags.mode;
   options.density = flags.density;
   options.oracle_density = flags.oracle_density;

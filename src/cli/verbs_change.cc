@@ -1,6 +1,7 @@
 // The grammars of convert, quantize, sparsify and pull.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
+#include "formats/format.h"
 
 namespace hunch::cli {
 
@@ -10,8 +11,7 @@ void add_convert(Grammar& g, ConvertFlags& f) {
   add_model(g, f.model);
   g.section("Output file");
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
-  g.choice("--type", f.type, {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
-           "type of the matrices; norms and biases stay f32");
+  g.choice("--type", f.type, format_names(&Format::writes), "type of the matrices; norms and biases stay f32");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
            "down projections: by neuron, so that neurons can be skipped, or as rows, which llama.cpp "
            "reads; auto: by neuron in ReLU models where "

@@ -1,6 +1,7 @@
 // The grammars of eval, bench and synth.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
+#include "formats/format.h"
 
 namespace hunch::cli {
 namespace {
@@ -8,8 +9,7 @@ namespace {
 void add_synth(Grammar& g, SynthFlags& f) {
   g.section("Output file");
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
-  g.choice("--type", f.type, {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
-           "type of the matrices; norms and biases stay f32");
+  g.choice("--type", f.type, format_names(&Format::writes), "type of the matrices; norms and biases stay f32");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
            "down projections of ReLU models: by neuron, so that zeros can be skipped, or as rows; auto: by neuron");
   g.count("--seed", f.seed, "N", "the same seed gives the same file");

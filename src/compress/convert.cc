@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "base/aligned_buffer.h"
-#include "base/codec.h"
 #include "base/error.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
@@ -22,7 +21,7 @@ class Converter {
     const std::string arch = model.meta.get_string("general.architecture");
     const Architecture& a = architecture_by_gguf_name(arch);
     const bool relu = is_relu_family(a.config_from_gguf(model).activation);
-    const bool quantised = info(options.dtype).block_elems > 1;
+    const bool quantised = !is_plain(options.dtype);
     neuron_major_ = options.down == DownFile::kNeuron ||
                     (options.down == DownFile::kAuto && relu && quantised && !a.known_to_llama_cpp);
   }
@@ -38,7 +37,7 @@ class Converter {
 
  private:
   TensorToWrite plan(const Tensor& t) {
-    if (!info(t.dtype).computes)
+    if (!info(t.dtype).computes())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const bool transpose = neuron_major_ && t.shape.size() == 2 && t.name.ends_with(".ffn_down.weight");
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
@@ -50,10 +49,10 @@ class Converter {
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [&t] { return t.data; };
     } else {
-      if (info(t.dtype).block_elems > 1)
+      if (!is_plain(t.dtype))
         fail(ErrorKind::kUnsupported,
-             "tensor '{}' is already {}; quantising it again would lose quality twice: start from f32, f16 or bf16",
-             t.name, name_of(t.dtype));
+             "tensor '{}' is already {}; quantising it again would lose quality twice: start from one of {}", t.name,
+             name_of(t.dtype), fmt::join(format_names(&Format::is_float), ", "));
       w.produce = [this, &t, dtype = w.dtype, transpose] { return encode(t, dtype, transpose); };
     }
     report.bytes += w.shape.empty() ? 0 : (t.n_elems() / w.shape.back()) * row_bytes(w.dtype, w.shape.back());
@@ -104,13 +103,13 @@ class Converter {
 
 ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options,
                             Compute& compute, const Progress& progress) {
-  if (!info(options.dtype).writes)
-    fail(ErrorKind::kUsage, "cannot write {}; possible: f32, f16, bf16, q8_0, q4_0, q4_k, q6_k",
-         name_of(options.dtype));
+  if (!info(options.dtype).writes())
+    fail(ErrorKind::kUsage, "cannot write {}; possible: {}", name_of(options.dtype),
+         fmt::join(format_names(&Format::writes), ", "));
   Converter converter(model, options, compute);
   const std::vector<TensorToWrite> tensors = converter.plan();
   Metadata meta = model.meta;
-  meta.set("general.file_type", gguf_file_type(options.dtype));
+  meta.set("general.file_type", info(options.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
   write_gguf(output, meta, tensors, progress);
   return converter.report;

@@ -5,7 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "base/codec.h"
+#include "formats/format.h"
+#include "io/file_types.h"
 #include "kernels/ops.h"
 #include "select/hot_set.h"
 #include "select/linear.h"
@@ -24,7 +25,7 @@ struct OwnedLinear {
 
 std::shared_ptr<const NeuronPredictor> make_linear(const Matrix& W, std::vector<float> bias) {
   auto owned = std::make_shared<OwnedLinear>();
-  const DType dtype = W.cols % info(DType::kQ8_0).block_elems ? DType::kF16 : DType::kQ8_0;
+  const DType dtype = fitting_dtype(DType::kQ8_0, W.cols);
   const size_t n = row_bytes(dtype, W.cols);
   owned->weights.resize(W.rows * n);
   for (size_t r = 0; r < W.rows; ++r) codec(dtype).encode(W.row(r).data(), &owned->weights[r * n], W.cols);

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "compress/mlp_trace.h"
 #include "compress/sparsify.h"
+#include "formats/format.h"
 #include "synth/text.h"
 
 namespace hunch {

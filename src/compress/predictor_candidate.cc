@@ -5,7 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "base/codec.h"
+#include "formats/format.h"
+#include "io/file_types.h"
 #include "select/hot_set.h"
 
 namespace hunch {
@@ -71,8 +72,7 @@ void add_value(const NeuronStatistics& s, std::span<float> bias) {
 
 std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu) {
   auto owned = std::make_shared<OwnedLowRank>();
-  const auto fitting = [&](size_t n) { return n % info(dtype).block_elems ? DType::kF16 : dtype; };
-  const DType in = fitting(fit.in.cols), out = fitting(fit.out.cols);
+  const DType in = fitting_dtype(dtype, fit.in.cols), out = fitting_dtype(dtype, fit.out.cols);
   owned->in = encode(fit.in, in);
   owned->out = encode(fit.out, out);
   owned->predictor = std::make_unique<LowRankPredictor>(

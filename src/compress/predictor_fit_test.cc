@@ -5,7 +5,6 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "compress/low_rank_fit.h"
 #include "compress/predictor_candidate.h"
 #include "compress/predictor_trainer.h"

@@ -4,8 +4,9 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
 #include "compress/linear_algebra.h"
+#include "formats/format.h"
+#include "io/file_types.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -83,8 +84,7 @@ std::vector<std::byte> encode(const Matrix& m, size_t rows, size_t cols, DType d
 std::shared_ptr<const VocabScreen> make_screen(const Matrix& directions, const Matrix& along,
                                                std::span<const double> squares, size_t rank, float margin) {
   const size_t n_in = directions.cols, n_vocab = along.rows;
-  const auto fitting = [](size_t n) { return n % info(DType::kQ8_0).block_elems ? DType::kF16 : DType::kQ8_0; };
-  const DType in = fitting(n_in), out = fitting(rank);
+  const DType in = fitting_dtype(DType::kQ8_0, n_in), out = fitting_dtype(DType::kQ8_0, rank);
   auto owned = std::make_shared<OwnedScreen>();
   owned->in = encode(directions, rank, n_in, in);
   owned->out = encode(along, n_vocab, rank, out);

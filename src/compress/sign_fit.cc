@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/sign_bits.h"
 
 namespace hunch {

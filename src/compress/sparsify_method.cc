@@ -169,8 +169,8 @@ class MethodSparsifier {
     const Mlp& m = engine_.model->weights().layers[l].mlp;
     const Attention& a = engine_.model->weights().layers[l].attention;
     const double density = fits_[l].curve[point].density;
-    const auto is_plain = [](const Linear& w) { return w.rows() && info(w.rows().dtype).block_elems == 1; };
-    const bool plain = m.down->reads_less_by_input(1) || is_plain(*m.down);
+    const auto plain_rows = [](const Linear& w) { return w.rows() && is_plain(w.rows().dtype); };
+    const bool plain = m.down->reads_less_by_input(1) || plain_rows(*m.down);
     const double gate = m.gate ? double(m.gate->bytes()) : 0, up = double(m.up->bytes()),
                  down = double(m.down->bytes());
     switch (method_) {
@@ -180,7 +180,7 @@ class MethodSparsifier {
       default: break;
     }
     const double all = gate + up + down + double(a.q->bytes() + a.k->bytes() + a.v->bytes() + a.o->bytes());
-    return is_plain(*m.up) ? all * density : all;
+    return plain_rows(*m.up) ? all * density : all;
   }
 
   void describe() {

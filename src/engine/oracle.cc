@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
 #include "select/prompt_selector.h"
 #include "select/selectors.h"

@@ -1,7 +1,7 @@
 #include "io/adapter_tensors.h"
 
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "io/printable.h"
 
 namespace hunch {
@@ -28,7 +28,7 @@ void check_is_matrix(const Tensor& tensor) {
 }  // namespace
 
 std::vector<float> floats_of(const Tensor& tensor) {
-  const Codec& decoder = codec(tensor.dtype);
+  const Format& decoder = codec(tensor.dtype);
   HUNCH_CHECK(tensor.data.size() == tensor.rows() * row_bytes(tensor.dtype, tensor.cols()), "{}", tensor.name);
   std::vector<float> out(tensor.rows() * tensor.cols());
   if (!out.empty()) decoder.decode(tensor.data.data(), out.data(), out.size());

@@ -12,24 +12,8 @@ bool stays_f32(std::string_view name, std::span<const uint64_t> shape) {
 }
 
 DType fitting_dtype(DType asked, size_t cols) {
-  DType dtype = asked;
-  for (DType next : {DType::kQ8_0, DType::kF16}) {
-    if (cols % info(dtype).block_elems == 0) break;
-    dtype = next;
-  }
-  return dtype;
-}
-
-uint32_t gguf_file_type(DType dtype) {
-  switch (dtype) {
-    case DType::kF16: return 1;
-    case DType::kQ4_0: return 2;
-    case DType::kQ8_0: return 7;
-    case DType::kQ4_K: return 14;
-    case DType::kQ6_K: return 18;
-    case DType::kBF16: return 32;
-    default: return 0;
-  }
+  while (cols % info(asked).block_elems != 0) asked = info(asked).fallback;
+  return asked;
 }
 
 }  // namespace hunch

@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "base/dtype.h"
+#include "formats/format.h"
 
 namespace hunch {
 
@@ -19,10 +19,7 @@ enum class DownFile : uint8_t {
 // whose rounding would cost more quality than it saves bytes.
 bool stays_f32(std::string_view name, std::span<const uint64_t> shape);
 
-// The asked-for type, or the nearest whose blocks divide rows of `cols` (q4_k, q6_k -> q8_0 -> f16).
+// The asked-for type, or the first of its fallbacks whose blocks divide rows of `cols` (q4_k -> q8_0 -> f16).
 DType fitting_dtype(DType asked, size_t cols);
-
-// GGUF's general.file_type, llama.cpp's numbers.
-uint32_t gguf_file_type(DType dtype);
 
 }  // namespace hunch

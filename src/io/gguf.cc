@@ -103,25 +103,6 @@ MetaValue read_value(ByteReader& in, std::string_view key) {
   fail(ErrorKind::kFormat, "metadata key '{}' has unknown type {}", printable(key), type);
 }
 
-// ggml's quantised types that hunch has no geometry for, so that a message can name them.
-const char* foreign_type_name(uint32_t id) {
-  switch (id) {
-    case 16: return "iq2_xxs";
-    case 17: return "iq2_xs";
-    case 18: return "iq3_xxs";
-    case 19: return "iq1_s";
-    case 20: return "iq4_nl";
-    case 21: return "iq3_s";
-    case 22: return "iq2_s";
-    case 23: return "iq4_xs";
-    case 29: return "iq1_m";
-    case 34: return "tq1_0";
-    case 35: return "tq2_0";
-    case 39: return "mxfp4";
-    default: return "unknown";
-  }
-}
-
 // A tensor's header entry: `tensor` without data yet, and where the data lies.
 struct TensorEntry {
   Tensor tensor;
@@ -141,11 +122,11 @@ TensorEntry read_tensor_entry(ByteReader& in) {
   const uint32_t type = in.read<uint32_t>("a tensor's type");
   entry.offset = in.read<uint64_t>("a tensor's offset");
 
-  const DTypeInfo* geometry = dtype_info(DType(type));
+  const Format* geometry = find_format(DType(type));
   if (!geometry)
     fail(ErrorKind::kUnsupported,
-         "tensor '{}' has type {} ({}), which hunch does not read; requantise the model to q4_k or q8_0", shown, type,
-         foreign_type_name(type));
+         "tensor '{}' has the unknown type {}; convert the model to a type that hunch computes with: {}", shown, type,
+         fmt::join(format_names(&Format::computes), ", "));
   entry.tensor.dtype = geometry->dtype;
   entry.tensor.shape.assign(dims.rend() - n_dims, dims.rend());
 

@@ -87,8 +87,8 @@ TEST(Gguf, RefusesLiesByName) {
       {"misaligned", {.b_offset = 28}, ErrorKind::kFormat, "multiple of the alignment 32"},
       {"overlap", {.b_offset = 0}, ErrorKind::kFormat, "overlap"},
       {"duplicate", {.b_name = "a"}, ErrorKind::kFormat, "two tensors are named 'a'"},
-      {"unknown type", {.a_type = 99}, ErrorKind::kUnsupported, "type 99 (unknown)"},
-      {"known foreign type", {.a_type = 20}, ErrorKind::kUnsupported, "iq4_nl"},
+      {"unknown type", {.a_type = 99}, ErrorKind::kUnsupported, "unknown type 99"},
+      {"partial block of a type that does not compute", {.a_type = 20}, ErrorKind::kFormat, "iq4_nl has rows of 3"},
       {"partial block", {.a_type = 8}, ErrorKind::kFormat, "rows of 3 elements; expected a multiple of 32"},
       {"bad alignment", {.key = "general.alignment"}, ErrorKind::kFormat, "general.alignment"},
   };

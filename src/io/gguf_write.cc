@@ -75,7 +75,7 @@ void put(std::string& out, std::string_view key, const MetaValue& value) {
 }
 
 uint64_t n_bytes_of(const TensorToWrite& tensor) {
-  const DTypeInfo& geometry = info(tensor.dtype);
+  const Format& geometry = info(tensor.dtype);
   const uint64_t cols = tensor.shape.empty() ? 1 : tensor.shape.back();
   if (tensor.shape.size() > gguf::kMaxDims)
     fail(ErrorKind::kUnsupported, "tensor '{}' has {} dimensions; GGUF stores at most {}", printable(tensor.name),

@@ -13,8 +13,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/dtype.h"
-#include "base/view.h"
+#include "formats/weight_view.h"
 
 namespace hunch {
 

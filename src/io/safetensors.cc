@@ -47,9 +47,8 @@ DType dtype_of(const std::string& name, const std::string& tensor) {
       {"I32", DType::kI32}, {"I16", DType::kI16}, {"I8", DType::kI8},     {"U8", DType::kI8},   {"BOOL", DType::kI8}};
   for (const auto& [known, dtype] : kTable)
     if (name == known) return dtype;
-  fail(ErrorKind::kUnsupported,
-       "tensor '{}' has dtype {}, which hunch does not read; convert the model to F32, F16 or BF16", printable(tensor),
-       printable(name));
+  fail(ErrorKind::kUnsupported, "tensor '{}' has dtype {}, which hunch does not read; convert the model to one of {}",
+       printable(tensor), printable(name), fmt::join(format_names(&Format::is_float), ", "));
 }
 
 const json& field(const json& entry, const char* key, const std::string& tensor) {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/dtype.h"
+#include "formats/format.h"
 #include "io/byte_reader.h"
 
 namespace hunch {

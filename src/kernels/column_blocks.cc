@@ -58,7 +58,7 @@ void bring_together(const ColumnBlocks& W, std::span<const uint32_t> blocks, siz
 }  // namespace
 
 bool can_cut_columns(DType dtype, size_t width) {
-  return info(dtype).computes && width > 0 && width % info(dtype).block_elems == 0;
+  return info(dtype).computes() && width > 0 && width % info(dtype).block_elems == 0;
 }
 
 ColumnBlocks column_blocks(const WeightView& W, size_t n_blocks) {
@@ -95,7 +95,7 @@ struct Together {
 
 Together together(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   size_t repeats, size_t rest_bytes) {
-  const bool plain = info(W.dtype).block_elems == 1;
+  const bool plain = is_plain(W.dtype);
   const size_t n = blocks.size() * repeats * W.width;
   QuantizedX shape;
   shape.n_tokens = 1;
@@ -139,7 +139,7 @@ void dot_copied(Compute& compute, const ColumnBlocks& W, std::span<const uint32_
 void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   std::span<const float> bias, std::span<float> y) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
-  if (info(W.dtype).block_elems > 1) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
+  if (!is_plain(W.dtype)) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
   compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1,
                                [&](size_t begin, size_t end, size_t) {
                                  column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));

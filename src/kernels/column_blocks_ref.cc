@@ -1,6 +1,6 @@
 #include <vector>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/column_blocks.h"
 
 namespace hunch {

@@ -7,9 +7,6 @@
 namespace hunch {
 namespace {
 
-constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
-
 // Widths of one block: around a vector where every number will do, else whole blocks of the dtype.
 std::vector<size_t> some_widths(DType dtype) {
   const uint32_t block = info(dtype).block_elems;
@@ -45,10 +42,10 @@ void expect_product(Compute& compute, DType dtype, size_t n_rows, size_t width, 
 TEST(ColumnBlocks, MatchesReferenceOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
-    for (const DType dtype : kAll)
+    for (const DType dtype : computing_types())
       for (const size_t width : some_widths(dtype))
         for (const bool block_major : {false, true})
-          expect_product(compute, dtype, 37, width, info(dtype).block_elems == 1 ? 12 : 10, block_major);
+          expect_product(compute, dtype, 37, width, is_plain(dtype) ? 12 : 10, block_major);
   });
 }
 

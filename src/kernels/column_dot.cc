@@ -9,10 +9,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/codec_blocks.h"
-#include "base/error.h"
+#include "kernels/formats/all-inl.h"
 #include "kernels/gemv.h"
-#include "kernels/gemv_load-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -61,15 +59,15 @@ void PlainRange(const ColumnDotArgs& a, size_t begin, size_t end) {
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
 
-#undef HUNCH_COLUMN_AVX512
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-#define HUNCH_COLUMN_AVX512 1
+#if HUNCH_AVX512
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
 namespace hunch {
 namespace HWY_NAMESPACE {
-#include "kernels/gemv_int8_avx512-inl.h"
-
 namespace vnni {
+
+// Groups of several blocks: k-quants, whose blocks are wider than heads, have no use for this.
+template <class F>
+concept InGroups = HasRow<F> && F::kFormat.block_elems < Row<F>::Packed::kElems;
 
 // The blocks' columns in units of one group of the format: a part of a row, or several short rows side by side.
 template <class Row>
@@ -149,8 +147,6 @@ struct Columns {
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_POP_ATTRIBUTES
-#else
-#define HUNCH_COLUMN_AVX512 0
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -158,35 +154,35 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 
 bool ColumnDotApplies(const ColumnBlocks& W) {
-  if (info(W.dtype).block_elems == 1) return true;
-#if HUNCH_COLUMN_AVX512
-  if (has_avx512_vnni()) {
-    if (W.dtype == DType::kQ8_0) return vnni::Columns<vnni::RowQ8_0>::Applies(W);
-    if (W.dtype == DType::kQ4_0) return vnni::Columns<vnni::RowQ4_0>::Applies(W);
-  }
+  return with_format<bool>(W.dtype, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (PlainFormat<F>) return true;
+#if HUNCH_AVX512
+    if constexpr (vnni::InGroups<F>) return has_avx512_vnni() && vnni::Columns<vnni::Row<F>>::Applies(W);
 #endif
-  return false;
+    return false;
+  });
 }
 
 size_t ColumnDotRepeats(const ColumnBlocks& W) {
-#if HUNCH_COLUMN_AVX512
-  if (W.dtype == DType::kQ8_0) return std::max<size_t>(vnni::PackedQ8_0::kElems / W.width, 1);
-  if (W.dtype == DType::kQ4_0) return std::max<size_t>(vnni::PackedQ4_0::kElems / W.width, 1);
+  return with_format<size_t>(W.dtype, [&](auto f) -> size_t {
+#if HUNCH_AVX512
+    using F = decltype(f);
+    if constexpr (vnni::InGroups<F>) return std::max<size_t>(vnni::Row<F>::Packed::kElems / W.width, 1);
 #endif
-  return 1;
+    return 1;
+  });
 }
 
 void ColumnDot(const ColumnDotArgs& a, size_t begin, size_t end) {
-  switch (a.W.dtype) {
-    case DType::kF32: return PlainRange<PlainF32>(a, begin, end);
-    case DType::kF16: return PlainRange<PlainF16>(a, begin, end);
-    case DType::kBF16: return PlainRange<PlainBF16>(a, begin, end);
-#if HUNCH_COLUMN_AVX512
-    case DType::kQ8_0: return vnni::Columns<vnni::RowQ8_0>::Range(a, begin, end);
-    case DType::kQ4_0: return vnni::Columns<vnni::RowQ4_0>::Range(a, begin, end);
+  with_format(a.W.dtype, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (PlainFormat<F>) return PlainRange<Simd<F>>(a, begin, end);
+#if HUNCH_AVX512
+    if constexpr (vnni::InGroups<F>) return vnni::Columns<vnni::Row<F>>::Range(a, begin, end);
 #endif
-    default: HUNCH_CHECK(false, "column_dot on {}", name_of(a.W.dtype));
-  }
+    HUNCH_CHECK(PlainFormat<F>, "column_dot on {}", name_of(a.W.dtype));
+  });
 }
 
 }  // namespace HWY_NAMESPACE

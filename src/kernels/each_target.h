@@ -3,19 +3,29 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <string>
 
 #include "hwy/highway.h"
+#include "kernels/dot_targets.h"
 
 namespace hunch {
 
-// Failures inside `body` name the target. Afterwards the best target is in force again.
+// Where a target uses VNNI the body runs once more as on a CPU without it. Failures inside `body` name the target.
+// Afterwards the best target is in force again.
 template <class Body>
 void for_each_target(const Body& body) {
-  for (int64_t target : hwy::SupportedAndGeneratedTargets()) {
+  const auto run = [&](int64_t target, bool hide_vnni) {
+    hide_vnni_for_test(hide_vnni);
+    SCOPED_TRACE(std::string(hwy::TargetName(target)) + (hide_vnni ? " without VNNI" : ""));
+    body();
+    hide_vnni_for_test(false);
+  };
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    SCOPED_TRACE(hwy::TargetName(target));
-    body();
+    run(target, false);
+    const bool uses_vnni = target <= HWY_AVX3 ? has_avx512_vnni() : target == HWY_AVX2 && has_avx_vnni();
+    if (uses_vnni) run(target, true);
   }
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());

@@ -64,7 +64,7 @@ TEST(F16Values, AreTheSameInSumsOfRowsOnEveryTarget) {
 
 TEST(F16Values, ABrokenScaleOfABlockShowsOnEveryTarget) {
   for (const DType dtype : {DType::kQ8_0, DType::kQ4_0}) {
-    const DTypeInfo& geometry = info(dtype);
+    const Format& geometry = info(dtype);
     for (const uint16_t bits : {0x7c00, 0xfc00, 0x7e00, 0x7c01}) {
       std::vector<std::byte> row(8 * geometry.block_bytes, std::byte{0x17});
       for (size_t b = 0; b < 8; ++b) std::memcpy(&row[b * geometry.block_bytes], "\0\x2c", 2);  // 2^-4

@@ -7,9 +7,6 @@
 namespace hunch {
 namespace {
 
-constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
-
 std::vector<size_t> some_columns(DType dtype) {
   const uint32_t block = info(dtype).block_elems;
   if (block == 1) return {1, 15, 40, 67, 300};
@@ -100,7 +97,7 @@ void expect_gathers_for(size_t n_tokens, Compute& compute, DType dtype, size_t n
 TEST(Gather, SeveralTokensMatchReferenceOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
-    for (const DType dtype : kAll)
+    for (const DType dtype : computing_types())
       for (const size_t n_cols : some_columns(dtype))
         for (const size_t n_tokens : {3, 6}) expect_gathers_for(n_tokens, compute, dtype, n_cols, 10);
   });
@@ -109,7 +106,7 @@ TEST(Gather, SeveralTokensMatchReferenceOnEveryTarget) {
 TEST(Gather, SeveralTokensMatchReferenceForEveryNumberOfThreads) {
   for (const size_t n_threads : {1, 3}) {
     Compute compute(n_threads);
-    for (const DType dtype : kAll) expect_gathers_for(13, compute, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+    for (const DType dtype : computing_types()) expect_gathers_for(13, compute, dtype, is_plain(dtype) ? 67 : 256, 0);
   }
 }
 
@@ -127,7 +124,7 @@ TEST(Gather, NoTokensAndNoRowsChangeNothing) {
 TEST(Gather, MatchesReferenceOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
-    for (const DType dtype : kAll)
+    for (const DType dtype : computing_types())
       for (const size_t n_cols : some_columns(dtype)) expect_gathers(compute, dtype, n_cols, 10);
   });
 }
@@ -135,7 +132,7 @@ TEST(Gather, MatchesReferenceOnEveryTarget) {
 TEST(Gather, MatchesReferenceForEveryNumberOfThreads) {
   for (const size_t n_threads : {1, 3}) {
     Compute compute(n_threads);
-    for (const DType dtype : kAll) expect_gathers(compute, dtype, info(dtype).block_elems == 1 ? 67 : 256, 0);
+    for (const DType dtype : computing_types()) expect_gathers(compute, dtype, is_plain(dtype) ? 67 : 256, 0);
   }
 }
 

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/view.h"
+#include "formats/weight_view.h"
 #include "kernels/quantize.h"
 
 namespace hunch {

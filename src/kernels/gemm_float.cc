@@ -8,9 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/error.h"
-#include "kernels/dot_unpack-inl.h"
-#include "kernels/gemv_load-inl.h"
+#include "kernels/formats/all-inl.h"
+#include "kernels/transpose4-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -166,12 +165,7 @@ void GemmRange(const GemmArgs& a, const float* packed, size_t begin, size_t end,
 
 void GemmFloat(const GemmArgs& a, const float* packed, size_t begin, size_t end, std::byte* panel) {
   float* p = reinterpret_cast<float*>(panel);
-  switch (a.W.dtype) {
-    case DType::kF32: return GemmRange<PlainF32>(a, packed, begin, end, p);
-    case DType::kF16: return GemmRange<PlainF16>(a, packed, begin, end, p);
-    case DType::kBF16: return GemmRange<PlainBF16>(a, packed, begin, end, p);
-    default: HUNCH_CHECK(false, "gemm_float on {}", name_of(a.W.dtype));
-  }
+  with_format(a.W.dtype, [&](PlainFormat auto f) { GemmRange<Simd<decltype(f)>>(a, packed, begin, end, p); });
 }
 
 // Row segments of W decoded to f32: columns [column, column + n) of one row to out[0 .. n).
@@ -222,17 +216,11 @@ void TransposedRange(const GemmArgs& a, const float* packed, size_t begin, size_
 
 void GemmTransposed(const GemmArgs& a, const float* packed, size_t begin, size_t end, std::byte* panel) {
   float* p = reinterpret_cast<float*>(panel);
-  switch (a.W.dtype) {
-    case DType::kF32: return TransposedRange<PlainSegment<PlainF32>>(a, packed, begin, end, p);
-    case DType::kF16: return TransposedRange<PlainSegment<PlainF16>>(a, packed, begin, end, p);
-    case DType::kBF16: return TransposedRange<PlainSegment<PlainBF16>>(a, packed, begin, end, p);
-    case DType::kQ8_0: return TransposedRange<QuantisedSegment<FormatQ8_0>>(a, packed, begin, end, p);
-    case DType::kQ4_0: return TransposedRange<QuantisedSegment<FormatQ4_0>>(a, packed, begin, end, p);
-    case DType::kQ4_K: return TransposedRange<QuantisedSegment<FormatQ4_K>>(a, packed, begin, end, p);
-    case DType::kQ5_K: return TransposedRange<QuantisedSegment<FormatQ5_K>>(a, packed, begin, end, p);
-    case DType::kQ6_K: return TransposedRange<QuantisedSegment<FormatQ6_K>>(a, packed, begin, end, p);
-    default: HUNCH_CHECK(false, "gemm_transposed on {}", name_of(a.W.dtype));
-  }
+  with_format(a.W.dtype, [&](auto f) {
+    using F = decltype(f);
+    using Segment = std::conditional_t<PlainFormat<F>, PlainSegment<Simd<F>>, QuantisedSegment<Simd<F>>>;
+    TransposedRange<Segment>(a, packed, begin, end, p);
+  });
 }
 
 size_t TokensPerTile() { return kTokens; }

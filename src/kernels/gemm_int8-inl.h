@@ -232,14 +232,7 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
 }
 
 void Gemm(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
-  switch (a.W.dtype) {
-    case DType::kQ8_0: return GemmRange<FormatQ8_0>(a, x, begin, end, memory);
-    case DType::kQ4_0: return GemmRange<FormatQ4_0>(a, x, begin, end, memory);
-    case DType::kQ4_K: return GemmRange<FormatQ4_K>(a, x, begin, end, memory);
-    case DType::kQ5_K: return GemmRange<FormatQ5_K>(a, x, begin, end, memory);
-    case DType::kQ6_K: return GemmRange<FormatQ6_K>(a, x, begin, end, memory);
-    default: HUNCH_CHECK(false, "gemm_int8 on {}", name_of(a.W.dtype));
-  }
+  with_format(a.W.dtype, [&](QuantisedFormat auto f) { GemmRange<Simd<decltype(f)>>(a, x, begin, end, memory); });
 }
 
 }  // namespace vnni or plain

@@ -9,9 +9,9 @@
 #include <cstring>
 
 #include "base/checked_math.h"
-#include "base/error.h"
 #include "kernels/dot_int8-inl.h"
-#include "kernels/dot_unpack-inl.h"
+#include "kernels/formats/all-inl.h"
+#include "kernels/transpose4-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {

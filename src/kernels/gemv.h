@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/view.h"
+#include "formats/weight_view.h"
 #include "kernels/quantize.h"
 
 namespace hunch {
@@ -25,7 +25,7 @@ void gemv_float(const GemvArgs& args, MatView<const float> X, size_t begin, size
 void gemv_int8(const GemvArgs& args, const QuantizedX& x, const std::byte* packed, size_t begin, size_t end);
 
 // The order of x that suits the wide kernels of one dtype; dtypes of equal gemv_int8_packing share it.
-int gemv_int8_packing(DType dtype);
+DType gemv_int8_packing(DType dtype);
 size_t gemv_int8_packed_bytes(DType dtype, const QuantizedX& x);
 void gemv_int8_pack(DType dtype, const QuantizedX& x, std::byte* packed);
 
@@ -39,6 +39,8 @@ struct AxpyArgs {
   bool skip_zeros = false;  // does nothing where A is zero for all rows and tokens that are added together
 };
 void gemv_axpy(const AxpyArgs& args, size_t begin, size_t end);
+// Up to how many tokens adding every row once per four tokens costs less than the panels of gemm_transposed().
+size_t gemv_axpy_most_tokens(DType dtype);
 
 // Y += the same over all positions, shared out among the threads; args.y is not used. Each thread has
 // sums of its own, added up in thread order.

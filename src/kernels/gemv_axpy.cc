@@ -9,12 +9,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <type_traits>
 
-#include "base/codec_blocks.h"
-#include "base/error.h"
-#include "kernels/dot_unpack-inl.h"
-#include "kernels/gemv_load-inl.h"
+#include "kernels/formats/all-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -76,15 +72,14 @@ struct QuantisedRows {
     const size_t N = hn::Lanes(d);
     constexpr size_t kSub = Format::kSub;
     const size_t n_bytes = n / Format::kBlockElems * Format::kBlockBytes;
-    // Q8_0 codes are read where they lie.
-    constexpr bool kInPlace = std::is_same_v<Format, FormatQ8_0>;
+    constexpr bool kInPlace = requires { Format::kCodesAt; };  // codes are read where they lie
     Unpacked u[R];
     alignas(64) float factor[R][T][16], min[T][8];
     for (size_t at = 0; at < n; at += 256) {
       const size_t m = std::min<size_t>(256, n - at), offset = at / Format::kBlockElems * Format::kBlockBytes;
       PrefetchRows<R>(w, ahead, offset, 256 / Format::kBlockElems * Format::kBlockBytes, n_bytes);
       for (int r = 0; r < R; ++r) {
-        if (kInPlace) {
+        if constexpr (kInPlace) {
           ScalesF16(w[r] + offset, Format::kBlockBytes, m / 32, u[r].scale);
         } else {
           UnpackGroup<Format>(w[r] + offset, m, u[r]);
@@ -101,9 +96,13 @@ struct QuantisedRows {
       }
       for (size_t b = 0; b < m / kSub; ++b) {
         const int8_t* q[R];
-        for (int r = 0; r < R; ++r)
-          q[r] = kInPlace ? reinterpret_cast<const int8_t*>(w[r] + offset + b * Format::kBlockBytes + 2)
-                          : u[r].q + b * kSub;
+        for (int r = 0; r < R; ++r) {
+          if constexpr (kInPlace) {
+            q[r] = reinterpret_cast<const int8_t*>(w[r] + offset + b * Format::kBlockBytes + Format::kCodesAt);
+          } else {
+            q[r] = u[r].q + b * kSub;
+          }
+        }
         for (size_t j = 0; j < kSub; j += N) {
           hn::Vec<decltype(d)> wv[R];
           for (int r = 0; r < R; ++r) wv[r] = hn::ConvertTo(d, hn::PromoteTo(d32, hn::LoadU(d8, q[r] + j)));
@@ -162,31 +161,34 @@ void AxpyRange(const AxpyArgs& args, size_t begin, size_t end) {
   }
 }
 
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+#if HUNCH_AVX512
 #include "kernels/gemv_axpy_avx512-inl.h"
 #endif
 
 void GemvAxpy(const AxpyArgs& args, size_t begin, size_t end) {
   if (begin >= end) return;
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-  switch (args.W.dtype) {
-    case DType::kQ8_0: return wide::AxpyRange<wide::AddQ8_0, wide::kStreams>(args, begin, end);
-    case DType::kQ4_0: return wide::AxpyRange<wide::AddQ4_0, wide::kStreams>(args, begin, end);
-    case DType::kQ4_K: return wide::AxpyRange<wide::AddQ4_K, 4>(args, begin, end);
-    default: break;
-  }
+  with_format(args.W.dtype, [&](auto f) {
+    using F = decltype(f);
+    if constexpr (PlainFormat<F>) {
+      return AxpyRange<PlainRows<Simd<F>>>(args, begin, end);
+    } else {
+#if HUNCH_AVX512
+      if constexpr (wide::HasRows<F>) return wide::AxpyRange<F>(args, begin, end);
 #endif
-  switch (args.W.dtype) {
-    case DType::kF32: return AxpyRange<PlainRows<PlainF32>>(args, begin, end);
-    case DType::kF16: return AxpyRange<PlainRows<PlainF16>>(args, begin, end);
-    case DType::kBF16: return AxpyRange<PlainRows<PlainBF16>>(args, begin, end);
-    case DType::kQ8_0: return AxpyRange<QuantisedRows<FormatQ8_0>>(args, begin, end);
-    case DType::kQ4_0: return AxpyRange<QuantisedRows<FormatQ4_0>>(args, begin, end);
-    case DType::kQ4_K: return AxpyRange<QuantisedRows<FormatQ4_K>>(args, begin, end);
-    case DType::kQ5_K: return AxpyRange<QuantisedRows<FormatQ5_K>>(args, begin, end);
-    case DType::kQ6_K: return AxpyRange<QuantisedRows<FormatQ6_K>>(args, begin, end);
-    default: HUNCH_CHECK(false, "gemv_axpy on {}", name_of(args.W.dtype));
-  }
+      return AxpyRange<QuantisedRows<Simd<F>>>(args, begin, end);
+    }
+  });
+}
+
+// 8192 x 2048 on Sapphire Rapids.
+size_t MostTokens(DType dtype) {
+  return with_format<size_t>(dtype, [&](auto f) -> size_t {
+    if constexpr (requires { Simd<decltype(f)>::kAddTokens; }) {
+      return Simd<decltype(f)>::kAddTokens;
+    } else {
+      return 15;
+    }
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -196,6 +198,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(GemvAxpy);
+HWY_EXPORT(MostTokens);
 void gemv_axpy(const AxpyArgs& args, size_t begin, size_t end) { HWY_DYNAMIC_DISPATCH(GemvAxpy)(args, begin, end); }
+size_t gemv_axpy_most_tokens(DType dtype) { return HWY_DYNAMIC_DISPATCH(MostTokens)(dtype); }
 }  // namespace hunch
 #endif

@@ -6,8 +6,7 @@
 #include "kernels/dot_targets.h"  // before foreach_target
 #include "kernels/gemv.h"
 
-#include "base/error.h"
-#include "kernels/gemv_load-inl.h"
+#include "kernels/formats/all-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -121,12 +120,7 @@ void GemvRange(const GemvArgs& a, MatView<const float> X, size_t begin, size_t e
 
 void GemvFloat(const GemvArgs& a, MatView<const float> X, size_t begin, size_t end) {
   if (begin >= end) return;
-  switch (a.W.dtype) {
-    case DType::kF32: return GemvRange<PlainF32>(a, X, begin, end);
-    case DType::kF16: return GemvRange<PlainF16>(a, X, begin, end);
-    case DType::kBF16: return GemvRange<PlainBF16>(a, X, begin, end);
-    default: HUNCH_CHECK(false, "gemv_float on {}", name_of(a.W.dtype));
-  }
+  with_format(a.W.dtype, [&](PlainFormat auto f) { GemvRange<Simd<decltype(f)>>(a, X, begin, end); });
 }
 
 }  // namespace HWY_NAMESPACE

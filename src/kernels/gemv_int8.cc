@@ -8,10 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/codec_blocks.h"
-#include "base/error.h"
 #include "kernels/dot_int8-inl.h"
-#include "kernels/dot_unpack-inl.h"
+#include "kernels/formats/all-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -70,9 +68,7 @@ void GemvUnpacked(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t e
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
 
-#undef HUNCH_GEMV_AVX512
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
-#define HUNCH_GEMV_AVX512 1
+#if HUNCH_AVX512
 HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
 namespace hunch {
 namespace HWY_NAMESPACE {
@@ -80,8 +76,6 @@ namespace HWY_NAMESPACE {
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_POP_ATTRIBUTES
-#else
-#define HUNCH_GEMV_AVX512 0
 #endif
 
 HWY_BEFORE_NAMESPACE();
@@ -90,55 +84,47 @@ namespace HWY_NAMESPACE {
 
 void GemvInt8(const GemvArgs& a, const QuantizedX& x, const std::byte* packed, size_t begin, size_t end) {
   if (begin >= end) return;
-#if HUNCH_GEMV_AVX512
-  if (packed != nullptr) {
-    switch (a.W.dtype) {
-      case DType::kQ8_0: return vnni::GemvRange<vnni::RowQ8_0>(a, x, packed, begin, end);
-      case DType::kQ4_0: return vnni::GemvRange<vnni::RowQ4_0>(a, x, packed, begin, end);
-      case DType::kQ4_K: return vnni::GemvRange<vnni::RowQ4_K>(a, x, packed, begin, end);
-      case DType::kQ5_K: return vnni::GemvRange<vnni::RowQ5_K>(a, x, packed, begin, end);
-      case DType::kQ6_K: return vnni::GemvRange<vnni::RowQ6_K>(a, x, packed, begin, end);
-      default: break;
+  with_format(a.W.dtype, [&](QuantisedFormat auto f) {
+    using F = decltype(f);
+#if HUNCH_AVX512
+    if constexpr (vnni::HasRow<F>) {
+      if (packed) return vnni::GemvRange<vnni::Row<F>>(a, x, packed, begin, end);
     }
-  }
 #endif
-  switch (a.W.dtype) {
-    case DType::kQ8_0: return GemvUnpacked<FormatQ8_0>(a, x, begin, end);
-    case DType::kQ4_0: return GemvUnpacked<FormatQ4_0>(a, x, begin, end);
-    case DType::kQ4_K: return GemvUnpacked<FormatQ4_K>(a, x, begin, end);
-    case DType::kQ5_K: return GemvUnpacked<FormatQ5_K>(a, x, begin, end);
-    case DType::kQ6_K: return GemvUnpacked<FormatQ6_K>(a, x, begin, end);
-    default: HUNCH_CHECK(false, "gemv_int8 on {}", name_of(a.W.dtype));
-  }
+    GemvUnpacked<Simd<F>>(a, x, begin, end);
+  });
+}
+
+// The first format that packs x alike.
+DType Packing(DType dtype) {
+#if HUNCH_AVX512
+  return with_format<DType>(dtype, [&](QuantisedFormat auto f) { return vnni::SamePacking<decltype(f)>(Computing()); });
+#else
+  return dtype;
+#endif
 }
 
 size_t PackedBytes(DType dtype, const QuantizedX& x) {
-#if HUNCH_GEMV_AVX512
-  const auto bytes = [&](size_t elems, size_t group_bytes) { return x.n_tokens * (x.n_padded / elems) * group_bytes; };
-  if (has_avx512_vnni()) {
-    switch (dtype) {
-      case DType::kQ8_0: return bytes(vnni::PackedQ8_0::kElems, sizeof(vnni::PackedQ8_0));
-      case DType::kQ4_0: return bytes(vnni::PackedQ4_0::kElems, sizeof(vnni::PackedQ4_0));
-      case DType::kQ4_K:
-      case DType::kQ5_K: return bytes(vnni::PackedQ4_K::kElems, sizeof(vnni::PackedQ4_K));
-      case DType::kQ6_K: return bytes(vnni::PackedQ6_K::kElems, sizeof(vnni::PackedQ6_K));
-      default: break;
-    }
-  }
+#if HUNCH_AVX512
+  if (has_avx512_vnni())
+    return with_format<size_t>(dtype, [&](QuantisedFormat auto f) -> size_t {
+      using F = decltype(f);
+      if constexpr (vnni::HasRow<F>) {
+        using Packed = typename vnni::Row<F>::Packed;
+        return x.n_tokens * (x.n_padded / Packed::kElems) * sizeof(Packed);
+      } else {
+        return 0;
+      }
+    });
 #endif
   return 0;
 }
 
 void Pack(DType dtype, const QuantizedX& x, std::byte* packed) {
-#if HUNCH_GEMV_AVX512
-  switch (dtype) {
-    case DType::kQ8_0: return vnni::Pack<vnni::PackedQ8_0>(x, packed);
-    case DType::kQ4_0: return vnni::Pack<vnni::PackedQ4_0>(x, packed);
-    case DType::kQ4_K:
-    case DType::kQ5_K: return vnni::Pack<vnni::PackedQ4_K>(x, packed);
-    case DType::kQ6_K: return vnni::Pack<vnni::PackedQ6_K>(x, packed);
-    default: break;
-  }
+#if HUNCH_AVX512
+  with_format(dtype, [&](QuantisedFormat auto f) {
+    if constexpr (vnni::HasRow<decltype(f)>) vnni::Pack<typename vnni::Row<decltype(f)>::Packed>(x, packed);
+  });
 #endif
 }
 
@@ -149,13 +135,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(GemvInt8);
+HWY_EXPORT(Packing);
 HWY_EXPORT(PackedBytes);
 HWY_EXPORT(Pack);
 
 void gemv_int8(const GemvArgs& args, const QuantizedX& x, const std::byte* packed, size_t begin, size_t end) {
   HWY_DYNAMIC_DISPATCH(GemvInt8)(args, x, packed, begin, end);
 }
-int gemv_int8_packing(DType dtype) { return int(dtype == DType::kQ5_K ? DType::kQ4_K : dtype); }
+DType gemv_int8_packing(DType dtype) { return HWY_DYNAMIC_DISPATCH(Packing)(dtype); }
 size_t gemv_int8_packed_bytes(DType dtype, const QuantizedX& x) { return HWY_DYNAMIC_DISPATCH(PackedBytes)(dtype, x); }
 void gemv_int8_pack(DType dtype, const QuantizedX& x, std::byte* packed) {
   HWY_DYNAMIC_DISPATCH(Pack)(dtype, x, packed);

@@ -1,68 +1,24 @@
-// Rows of quantised weights times a few tokens with vpdpbusd on 512-bit vectors.
-// No include guard: gemv_int8.cc includes it once per AVX-512 target, inside namespace
+// Rows of quantised weights times a few tokens with vpdpbusd on 512-bit vectors: the loops; kernels/formats/ has what
+// differs between formats. No include guard: gemv_int8.cc includes it once per AVX-512 target, inside namespace
 // HWY_NAMESPACE and with the VNNI attributes pushed.
-//
-// Every format multiplies unsigned codes u = w + offset by x: w.x = u.x - offset * sum(x). The lane
-// sums of x, times -offset, are laid beside x once per call and start the integer accumulators, so
-// that the offset costs nothing per row. x lies in the order in which a format's nibbles unpack.
 
 namespace vnni {
 
-struct alignas(64) PackedQ8_0 {  // 2 blocks
-  static constexpr size_t kElems = 64;
-  int8_t x[64];
-  int32_t start[16];
-  float scale[16];
-};
-struct alignas(64) PackedQ4_0 {  // 4 blocks: their low halves, then their high halves
-  static constexpr size_t kElems = 128;
-  int8_t low[64], high[64];
-  int32_t start[16];
-  float scale[16];
-};
-struct alignas(64) PackedQ4_K {  // 1 block: sub-blocks 0 2 | 1 3 | 4 6 | 5 7
-  static constexpr size_t kElems = 256;
-  int8_t x[4][64];
-  float scale[16];  // 8 scales, then 8 times -scale * sum(x), for the minima
-};
-struct alignas(64) PackedQ6_K {  // 1 block, in order
-  static constexpr size_t kElems = 256;
-  int8_t x[4][64];
-  int32_t start[4][16];
-  float scale[16];  // of each sub-block of 16
-};
-
-HWY_INLINE void StartSums(const int8_t* x, int32_t offset, int32_t* start) {
-  for (int i = 0; i < 16; ++i) start[i] -= offset * (x[4 * i] + x[4 * i + 1] + x[4 * i + 2] + x[4 * i + 3]);
-}
-
-HWY_INLINE void PackGroup(const int8_t* q, const float* scale, const float*, PackedQ8_0& p) {
-  std::memcpy(p.x, q, 64);
-  std::memset(p.start, 0, sizeof p.start);
-  StartSums(p.x, 128, p.start);
-  for (int i = 0; i < 16; ++i) p.scale[i] = scale[i / 8];
-}
-HWY_INLINE void PackGroup(const int8_t* q, const float* scale, const float*, PackedQ4_0& p) {
-  for (int b = 0; b < 4; ++b) {
-    std::memcpy(p.low + 16 * b, q + 32 * b, 16);
-    std::memcpy(p.high + 16 * b, q + 32 * b + 16, 16);
-  }
-  std::memset(p.start, 0, sizeof p.start);
-  StartSums(p.low, 8, p.start);
-  StartSums(p.high, 8, p.start);
-  for (int i = 0; i < 16; ++i) p.scale[i] = scale[i / 4];
-}
-HWY_INLINE void PackGroup(const int8_t* q, const float* scale, const float* scaled_sum, PackedQ4_K& p) {
-  constexpr int kOrder[8] = {0, 2, 1, 3, 4, 6, 5, 7};
-  for (int j = 0; j < 8; ++j) std::memcpy(p.x[0] + 32 * j, q + 32 * kOrder[j], 32);
-  for (int j = 0; j < 8; ++j) p.scale[j] = scale[j];
-  for (int j = 0; j < 8; ++j) p.scale[8 + j] = -scaled_sum[j];
-}
-HWY_INLINE void PackGroup(const int8_t* q, const float* scale, const float*, PackedQ6_K& p) {
-  std::memcpy(p.x, q, 256);
-  std::memset(p.start, 0, sizeof p.start);
-  for (int i = 0; i < 4; ++i) StartSums(p.x[i], 32, p.start[i]);
-  for (int j = 0; j < 16; ++j) p.scale[j] = scale[j / 2];
+// The first of the formats whose kernel reads x in the order that F's does.
+template <class F, class... G>
+DType SamePacking(FormatList<G...>) {
+  DType first = F::kFormat.dtype;
+  const auto is_same = [&]<class H>() {
+    if constexpr (HasRow<F> && HasRow<H>) {
+      if (!std::is_same_v<typename Row<F>::Packed, typename Row<H>::Packed>) return false;
+      first = H::kFormat.dtype;
+      return true;
+    } else {
+      return false;
+    }
+  };
+  (is_same.template operator()<G>() || ...);
+  return first;
 }
 
 template <class Packed>
@@ -70,165 +26,8 @@ void Pack(const QuantizedX& x, std::byte* out) {
   auto* p = reinterpret_cast<Packed*>(out);
   for (size_t t = 0; t < x.n_tokens; ++t)
     for (size_t i = 0; i < x.n_padded; i += Packed::kElems)
-      PackGroup(x.q_row(t) + i, x.scale_row(t) + i / 32, x.scaled_sum_row(t) + i / 32, *p++);
+      p++->Fill(x.q_row(t) + i, x.scale_row(t) + i / 32, x.scaled_sum_row(t) + i / 32);
 }
-
-HWY_INLINE __m512i Load512(const void* p) { return _mm512_loadu_si512(p); }
-HWY_INLINE __m512 ScaleFromWords(__m512i words, __m512i which) {
-  return _mm512_cvtph_ps(_mm512_castsi512_si256(_mm512_permutexvar_epi16(which, words)));
-}
-
-// Accumulate adds the products of one group of weights with that of T tokens: x[t] is a token's group.
-struct RowQ8_0 {
-  using Packed = PackedQ8_0;
-  static constexpr size_t kBytes = 2 * sizeof(BlockQ8_0);  // of the weights of one group
-  template <int T>
-  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i flip = _mm512_set1_epi8(-128);
-    const __m512i codes =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 2))),
-                           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 36)), 1);
-    const __m512i u = _mm512_xor_si512(codes, flip);
-    // The f16 scales are words 0 and 17 of the group.
-    const __m512i which =
-        _mm512_castsi256_si512(_mm256_set_epi16(17, 17, 17, 17, 17, 17, 17, 17, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512 scale = ScaleFromWords(Load512(w), which);
-    for (int t = 0; t < T; ++t) {
-      const __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), u, Load512(x[t]->x));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
-    }
-  }
-  // One block, n bytes.
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    alignas(64) std::byte rest[128] = {};
-    _mm512_store_si512(rest, _mm512_maskz_loadu_epi16((uint32_t{1} << n / 2) - 1, w));
-    Accumulate<T>(rest, x, acc);
-  }
-};
-
-struct RowQ4_0 {
-  using Packed = PackedQ4_0;
-  static constexpr size_t kBytes = 4 * sizeof(BlockQ4_0);  // of the weights of one group
-  // In words: the scales of a group stand at 0, 9, 18 and 27, each followed by 8 words of codes.
-  template <int T>
-  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i words = Load512(w);  // all but the end of the last block
-    Add<T>(words, _mm512_inserti32x4(Codes(words), _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 56)), 3), x,
-           acc);
-  }
-  static HWY_INLINE __m512i Codes(__m512i words) {
-    const __m512i which = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 26, 25, 24, 23, 22, 21, 20, 19, 17, 16, 15, 14, 13,
-                                           12, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1);
-    return _mm512_maskz_permutexvar_epi16(0x00ffffff, which, words);
-  }
-  // Up to three blocks, n bytes; the missing ones are zero.
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    const __m512i words = _mm512_maskz_loadu_epi16((uint32_t{1} << n / 2) - 1, w);
-    Add<T>(words, Codes(words), x, acc);
-  }
-  template <int T>
-  static HWY_INLINE void Add(__m512i words, __m512i v, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i low = _mm512_and_si512(v, nibble), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
-    const __m512i which =
-        _mm512_castsi256_si512(_mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
-    const __m512 scale = ScaleFromWords(words, which);
-    for (int t = 0; t < T; ++t) {
-      __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), low, Load512(x[t]->low));
-      dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
-    }
-  }
-};
-
-#include "kernels/scales_k_avx512-inl.h"
-
-// Adds the dots of the four code vectors with x, scaled by sub-block, and the minima.
-template <int T>
-HWY_INLINE void AccumulateK(const __m512i (&u)[4], __m512 weight_scale, const PackedQ4_K* const* x, __m512* acc) {
-  const __m512i first = _mm512_set_epi32(2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0);
-  for (int t = 0; t < T; ++t) {
-    const __m512 scale = _mm512_mul_ps(weight_scale, _mm512_load_ps(x[t]->scale));
-    acc[t] = _mm512_mask_add_ps(acc[t], 0xff00, acc[t], scale);
-    for (int i = 0; i < 4; ++i) {
-      constexpr int kFirst[4] = {0, 1, 4, 5};
-      const __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u[i], Load512(x[t]->x[i]));
-      const __m512i which = _mm512_add_epi32(first, _mm512_set1_epi32(kFirst[i]));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_permutexvar_ps(which, scale), acc[t]);
-    }
-  }
-}
-
-struct RowQ4_K {
-  using Packed = PackedQ4_K;
-  static constexpr size_t kBytes = sizeof(BlockQ4_K);  // of the weights of one group
-  template <int T>
-  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    const __m512i v0 = Load512(w + 16), v1 = Load512(w + 80);
-    const __m512i u[4] = {_mm512_and_si512(v0, nibble), _mm512_and_si512(_mm512_srli_epi16(v0, 4), nibble),
-                          _mm512_and_si512(v1, nibble), _mm512_and_si512(_mm512_srli_epi16(v1, 4), nibble)};
-    AccumulateK<T>(u, ScalesK(w), x, acc);
-  }
-};
-
-struct RowQ5_K {
-  using Packed = PackedQ4_K;
-  static constexpr size_t kBytes = sizeof(BlockQ5_K);  // of the weights of one group
-  template <int T>
-  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15), bit4 = _mm512_set1_epi8(16);
-    const __m512i v0 = Load512(w + 48), v1 = Load512(w + 112);
-    const __m512i fifth = _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 16)));
-    // Bit j of `fifth` belongs to sub-block j; the halves of a code vector are sub-blocks s and s + 2.
-    const auto add_bit = [&](__m512i u, int s) HWY_ATTR {
-      const __m512i bits = _mm512_inserti64x4(_mm512_set1_epi8(char(1 << s)), _mm256_set1_epi8(char(4 << s)), 1);
-      return _mm512_mask_or_epi64(u, 0xff, u, _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(fifth, bits), bit4));
-    };
-    const __m512i u[4] = {
-        add_bit(_mm512_and_si512(v0, nibble), 0), add_bit(_mm512_and_si512(_mm512_srli_epi16(v0, 4), nibble), 1),
-        add_bit(_mm512_and_si512(v1, nibble), 4), add_bit(_mm512_and_si512(_mm512_srli_epi16(v1, 4), nibble), 5)};
-    AccumulateK<T>(u, ScalesK(w), x, acc);
-  }
-};
-
-struct RowQ6_K {
-  using Packed = PackedQ6_K;
-  static constexpr size_t kBytes = sizeof(BlockQ6_K);  // of the weights of one group
-  template <int T>
-  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30);
-    __m512i u[4];
-    for (int half = 0; half < 2; ++half) {
-      const __m512i low = Load512(w + 64 * half);
-      const __m512i high =
-          _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 128 + 32 * half)));
-      // Bits 2k, 2k + 1 of `high` belong to quarter k; the lower half of u[0] is quarter 0, and so on.
-      const __m512i left = _mm512_inserti64x4(_mm512_set1_epi16(4), _mm256_set1_epi16(2), 1);
-      const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(2), 1);
-      const __m512i top01 = _mm512_and_si512(_mm512_sllv_epi16(high, left), top);
-      const __m512i top23 = _mm512_and_si512(_mm512_srlv_epi16(high, right), top);
-      u[2 * half] = _mm512_or_si512(_mm512_and_si512(low, nibble), top01);
-      u[2 * half + 1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble), top23);
-    }
-    uint16_t d;
-    std::memcpy(&d, w + 208, 2);
-    const __m512 weight_scale = _mm512_mul_ps(
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 192)))),
-        _mm512_cvtph_ps(_mm256_set1_epi16(int16_t(d))));
-    const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    for (int t = 0; t < T; ++t) {
-      const __m512 scale = _mm512_mul_ps(weight_scale, _mm512_load_ps(x[t]->scale));
-      for (int i = 0; i < 4; ++i) {
-        const __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start[i]), u[i], Load512(x[t]->x[i]));
-        const __m512i which = _mm512_add_epi32(first, _mm512_set1_epi32(4 * i));
-        acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_permutexvar_ps(which, scale), acc[t]);
-      }
-    }
-  }
-};
 
 // The sums of eight vectors' lanes, each in the order of _mm512_reduce_add_ps: halves are added until one lane is left.
 HWY_INLINE __m256 SumLanes(__m512 a, __m512 b, __m512 c, __m512 d, __m512 e, __m512 f, __m512 g, __m512 h) {

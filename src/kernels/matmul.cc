@@ -4,6 +4,7 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "formats/table.h"
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
 #include "kernels/matmul_ragged.h"
@@ -12,10 +13,8 @@
 namespace hunch {
 namespace {
 
-bool is_plain(DType dtype) { return info(dtype).block_elems == 1; }
-
 void check_task(const MatmulTask& task, MatView<const float> X) {
-  HUNCH_CHECK(info(task.W.dtype).computes, "no kernel for {}", name_of(task.W.dtype));
+  HUNCH_CHECK(info(task.W.dtype).computes(), "no kernel for {}", name_of(task.W.dtype));
   HUNCH_CHECK(task.W.cols == X.cols, "W.cols {} != X.cols {}", task.W.cols, X.cols);
   HUNCH_CHECK(task.Y.rows == X.rows && task.Y.cols == task.W.rows, "Y is [{}, {}] for {} tokens and {} rows",
               task.Y.rows, task.Y.cols, X.rows, task.W.rows);
@@ -55,7 +54,7 @@ class SharedInput {
     size_t n_bytes = round_up(quantized_bytes(X.rows, X.cols), 64);
     for (const Task& task : tasks) {
       if (is_plain(task.W.dtype)) continue;
-      const int packing = gemv_int8_packing(task.W.dtype);
+      const DType packing = gemv_int8_packing(task.W.dtype);
       Form* form = find_or_free(packing);
       if (form->seen) continue;
       *form = {packing, true, n_bytes, task.W.dtype};
@@ -70,7 +69,7 @@ class SharedInput {
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
   const std::byte* packed(DType dtype) const {
-    const int packing = gemv_int8_packing(dtype);
+    const DType packing = gemv_int8_packing(dtype);
     for (const Form& form : forms_)
       if (form.seen && form.packing == packing) return form.end > form.begin ? memory_ + form.begin : nullptr;
     return nullptr;
@@ -93,20 +92,20 @@ class SharedInput {
 
  private:
   struct Form {
-    int packing = -1;
+    DType packing = DType::kF32;
     bool seen = false;
     size_t begin = 0;
     DType dtype = DType::kF32;
     size_t end = 0;
   };
-  Form* find_or_free(int packing) {
+  Form* find_or_free(DType packing) {
     for (Form& form : forms_)
       if (!form.seen || form.packing == packing) return &form;
     HUNCH_CHECK(false, "more packings than quantised dtypes");
   }
   QuantizedX x_;
   std::byte* memory_ = nullptr;
-  Form forms_[8];
+  Form forms_[Computing::kSize];
 };
 
 // Few tokens: every row is read once, by one thread.
@@ -197,17 +196,14 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
 
 void matmul_transposed(Compute& compute, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
                        MatView<float> Y, TokenBits bits) {
-  HUNCH_CHECK(info(Wt.dtype).computes, "no kernel for {}", name_of(Wt.dtype));
+  HUNCH_CHECK(info(Wt.dtype).computes(), "no kernel for {}", name_of(Wt.dtype));
   HUNCH_CHECK(A.cols == Wt.rows && Y.cols == Wt.cols && Y.rows == A.rows,
               "A [{}, {}] times Wt [{}, {}] into Y [{}, {}]", A.rows, A.cols, Wt.rows, Wt.cols, Y.rows, Y.cols);
   HUNCH_CHECK(bias.empty() || bias.size() == Wt.cols, "bias of {} for {} columns", bias.size(), Wt.cols);
   if (A.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   compute.meter.read_weights(Wt.bytes());
-  // From here on unpacking panels costs less than adding every row once per four tokens (8192 x 2048 on Sapphire
-  // Rapids; the kernels of these two formats unpack in registers).
-  const size_t many_tokens = Wt.dtype == DType::kQ8_0 || Wt.dtype == DType::kQ4_0 ? 28 : 16;
-  if (A.rows < many_tokens || bits == TokenBits::kAsAlone) {
+  if (A.rows <= gemv_axpy_most_tokens(Wt.dtype) || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
       const std::span<float> y = Y.row(t);
       if (bias.empty()) {

@@ -4,7 +4,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/compute.h"
-#include "base/view.h"
+#include "formats/weight_view.h"
 #include "kernels/matmul.h"
 
 namespace hunch {

@@ -7,9 +7,6 @@
 namespace hunch {
 namespace {
 
-constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
-
 // Tasks over some rows of matrices of two dtypes, with token ranges of every kind: against matmul() of each token
 // alone.
 void expect_ragged(Compute& compute, DType a, DType b) {
@@ -51,7 +48,8 @@ TEST(MatmulRagged, EveryTokenHasTheBitsOfAProductWithItAlone) {
   for_each_target([&] {
     for (const size_t n_threads : {1, 2}) {
       Compute compute(n_threads);
-      for (const DType dtype : kAll) expect_ragged(compute, dtype, dtype == DType::kF32 ? DType::kQ4_0 : DType::kQ8_0);
+      for (const DType dtype : computing_types())
+        expect_ragged(compute, dtype, dtype == DType::kF32 ? DType::kQ4_0 : DType::kQ8_0);
     }
   });
 }

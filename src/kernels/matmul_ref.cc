@@ -1,7 +1,7 @@
 // The products as their contracts state them, in double precision on decoded weights.
 #include <vector>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "kernels/matmul.h"
 

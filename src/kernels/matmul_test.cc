@@ -7,15 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "kernels/matmul_test_util.h"
 
 namespace hunch {
 namespace {
-
-constexpr DType kAll[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
-                          DType::kQ4_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 
 struct Batch {
   std::vector<float> values;
@@ -89,8 +86,8 @@ void expect_transposed(Compute& compute, DType dtype, size_t n_in, size_t n_out,
 TEST(Matmul, MatchesReferenceOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
-    for (const DType dtype : kAll) {
-      const bool plain = info(dtype).block_elems == 1;
+    for (const DType dtype : computing_types()) {
+      const bool plain = is_plain(dtype);
       const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 7, 40, 67, 300}
                                           : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 96, 352}
                                                                           : std::vector<size_t>{256, 512};
@@ -105,8 +102,8 @@ TEST(Matmul, MatchesReferenceOnEveryTarget) {
 TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   for (const size_t n_threads : {1, 2, 3}) {
     Compute compute(n_threads);
-    for (const DType dtype : kAll) {
-      const size_t n_in = info(dtype).block_elems == 1 ? 261 : 768;  // beyond one panel's depth
+    for (const DType dtype : computing_types()) {
+      const size_t n_in = is_plain(dtype) ? 261 : 768;  // beyond one panel's depth
       const TestMatrix W = random_matrix(dtype, 70, n_in, 0, 3), narrow = random_matrix(dtype, 3, n_in, 2, 4);
       for (const size_t n_tokens : {1, 4, 16, 33, 70}) expect_matmul(compute, W, n_tokens, true, 11);
       expect_matmul(compute, narrow, 33, false, 12);
@@ -147,8 +144,8 @@ TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
 TEST(Matmul, ExtremeCodesDoNotSaturate) {
   Compute compute(1);
   for_each_target([&] {
-    for (const DType dtype : kAll) {
-      if (info(dtype).block_elems == 1) continue;
+    for (const DType dtype : computing_types()) {
+      if (is_plain(dtype)) continue;
       TestMatrix W = random_matrix(dtype, 33, 256, 0, 3);
       for (const int code : {0x80, 0xff, 0x00, 0x7f}) {  // 0x80: -128 in Q8_0
         W.fill_codes(std::byte(code));
@@ -165,7 +162,7 @@ TEST(Matmul, ExtremeCodesDoNotSaturate) {
 
 TEST(Matmul, ZeroAndTinyInputsGiveZero) {
   Compute compute(2);
-  for (const DType dtype : kAll)
+  for (const DType dtype : computing_types())
     for (const float value : {0.0f, 1e-38f}) {
       const TestMatrix W = random_matrix(dtype, 9, 256, 0, 3);
       for (const size_t n_tokens : {1, 40}) {
@@ -181,8 +178,8 @@ TEST(Matmul, ZeroAndTinyInputsGiveZero) {
 TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
-    for (const DType dtype : kAll) {
-      const bool plain = info(dtype).block_elems == 1;
+    for (const DType dtype : computing_types()) {
+      const bool plain = is_plain(dtype);
       const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 40, 67}
                                           : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
                                                                           : std::vector<size_t>{256, 512};
@@ -195,9 +192,9 @@ TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
 TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   for (const size_t n_threads : {1, 2, 3}) {
     Compute compute(n_threads);
-    for (const DType dtype : kAll)
+    for (const DType dtype : computing_types())
       for (const size_t n_tokens : {1, 4, 16, 33, 70})
-        expect_transposed(compute, dtype, 261, info(dtype).block_elems == 1 ? 70 : 256, n_tokens);
+        expect_transposed(compute, dtype, 261, is_plain(dtype) ? 70 : 256, n_tokens);
   }
 }
 
@@ -206,8 +203,8 @@ TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
   for_each_target([&] {
     for (const size_t n_threads : {1, 3}) {
       Compute compute(n_threads);
-      for (const DType dtype : kAll) {
-        const size_t n_in = info(dtype).block_elems == 1 ? 131 : info(dtype).block_elems == 32 ? 352 : 512, n_out = 39;
+      for (const DType dtype : computing_types()) {
+        const size_t n_in = is_plain(dtype) ? 131 : info(dtype).block_elems == 32 ? 352 : 512, n_out = 39;
         const TestMatrix W = random_matrix(dtype, n_out, n_in, 0, 3);
         const std::vector<float> bias = normal_values(n_out, 4);
         for (const size_t n_tokens : {2, 5, 8, 35}) {
@@ -231,8 +228,8 @@ TEST(MatmulAsAlone, EveryTokenOfATransposedProductHasTheBitsOfACallWithItAlone) 
   for_each_target([&] {
     for (const size_t n_threads : {1, 3}) {
       Compute compute(n_threads);
-      for (const DType dtype : kAll) {
-        const size_t n_in = 45, n_out = info(dtype).block_elems == 1 ? 67 : 256;
+      for (const DType dtype : computing_types()) {
+        const size_t n_in = 45, n_out = is_plain(dtype) ? 67 : 256;
         const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 0, 3);
         for (const size_t n_tokens : {2, 5, 9}) {
           const Batch A(n_tokens, n_in, 1, uint32_t(n_tokens));

@@ -1,5 +1,5 @@
 // What the tests of the product kernels share: random matrices of any dtype, error bounds derived from
-// the contract, and the loop over SIMD targets.
+// the contract, the list of formats and the loop over SIMD targets.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -10,29 +10,18 @@
 #include <string>
 #include <vector>
 
-#include "base/codec.h"
-#include "base/codec_blocks.h"
-#include "hwy/highway.h"
-#include "kernels/dot_targets.h"
+#include "formats/table.h"
+#include "kernels/each_target.h"
 #include "kernels/matmul.h"
 
 namespace hunch {
 
-// Runs test() on every SIMD target that was compiled and that this CPU has; those with VNNI also without.
-template <class Test>
-void for_each_target(Test&& test) {
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    for (const bool hide_vnni : {false, true}) {
-      hide_vnni_for_test(hide_vnni);
-      SCOPED_TRACE(std::string(hwy::TargetName(target)) + (hide_vnni ? " without VNNI" : ""));
-      test();
-    }
-  }
-  hide_vnni_for_test(false);
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+// Every format that computes.
+inline std::vector<DType> computing_types() {
+  std::vector<DType> types;
+  for (const Format& format : formats())
+    if (format.computes()) types.push_back(format.dtype);
+  return types;
 }
 
 inline std::vector<float> normal_values(size_t n, uint32_t seed) {
@@ -41,6 +30,19 @@ inline std::vector<float> normal_values(size_t n, uint32_t seed) {
   std::vector<float> x(n);
   for (float& v : x) v = normal(rng);
   return x;
+}
+
+// Sets all bytes of a block to `value` but those of its f16 members, which formats call d, d_min and min, and of the
+// integer scales, unless they are to go too.
+template <class Block>
+void set_codes(Block& block, std::byte value, bool and_scales) {
+  const Block before = block;
+  std::memset(&block, int(value), sizeof block);
+  block.d = before.d;
+  if constexpr (requires { block.d_min; }) block.d_min = before.d_min;
+  if constexpr (requires { block.min; }) block.min = before.min;
+  if constexpr (requires { block.scales; })
+    if (!and_scales) std::memcpy(block.scales, before.scales, sizeof block.scales);
 }
 
 struct TestMatrix {
@@ -55,37 +57,39 @@ struct TestMatrix {
     for (size_t r = 0; r < view.rows; ++r) codec(view.dtype).decode(view.row(r), &decoded[r * view.cols], view.cols);
     magnitude = decoded;
     for (float& w : magnitude) w = std::fabs(w);
-    if (view.dtype != DType::kQ4_K && view.dtype != DType::kQ5_K) return;
-    for (size_t i = 0; i < magnitude.size(); i += 256) {
-      BlockQ4_K head;  // Q5_K begins alike
-      std::memcpy(&head, view.row(i / view.cols) + i % view.cols / 256 * info(view.dtype).block_bytes, 16);
-      uint8_t scale[8], min[8];
-      unpack_scales(head.scales, scale, min);
-      for (size_t j = 0; j < 256; ++j) magnitude[i + j] += 2 * to_f32(head.d_min) * float(min[j / 32]);
+    if (!info(view.dtype).has_min) return;
+    // What is left of a block without its codes is its minima.
+    std::vector<float> min(view.cols);
+    for (size_t r = 0; r < view.rows; ++r) {
+      std::vector<std::byte> blocks(view.row(r), view.row(r) + row_bytes(view.dtype, view.cols));
+      for_each_block(blocks.data(), blocks.size(), [](auto& block) { set_codes(block, {}, /*and_scales=*/false); });
+      codec(view.dtype).decode(blocks.data(), min.data(), view.cols);
+      for (size_t c = 0; c < view.cols; ++c) magnitude[r * view.cols + c] += 2 * std::fabs(min[c]);
     }
   }
   std::span<const float> row(size_t r) const { return {decoded.data() + r * view.cols, view.cols}; }
   // Sets every byte of every block but the f16 scales.
   void fill_codes(std::byte value) {
     for (size_t r = 0; r < view.rows; ++r)
-      for (size_t at = 0; at < row_bytes(view.dtype, view.cols); at += info(view.dtype).block_bytes) {
-        std::byte* b = bytes.data() + r * view.row_stride_bytes + at;
-        std::byte scales[4];
-        switch (view.dtype) {
-          case DType::kQ6_K: std::memset(b, int(value), 208); break;
-          case DType::kQ4_K:
-          case DType::kQ5_K: std::memset(b + 4, int(value), info(view.dtype).block_bytes - 4); break;
-          default:
-            std::memcpy(scales, b, 2);
-            std::memset(b, int(value), info(view.dtype).block_bytes);
-            std::memcpy(b, scales, 2);
-        }
-      }
+      for_each_block(bytes.data() + r * view.row_stride_bytes, row_bytes(view.dtype, view.cols),
+                     [&](auto& block) { set_codes(block, value, /*and_scales=*/true); });
     decode();
+  }
+  // body(block), which it may change, for the blocks of a quantised format in n_bytes.
+  template <class Body>
+  void for_each_block(std::byte* blocks, size_t n_bytes, const Body& body) const {
+    with_format(view.dtype, [&](QuantisedFormat auto f) {
+      typename decltype(f)::Block block;
+      for (size_t at = 0; at < n_bytes; at += sizeof block) {
+        std::memcpy(&block, blocks + at, sizeof block);
+        body(block);
+        std::memcpy(blocks + at, &block, sizeof block);
+      }
+    });
   }
 };
 
-// Q5_K has no encoder: its blocks are random bits with sane scales.
+// The blocks of formats without an encoder are random bits with sane scales.
 inline TestMatrix random_matrix(DType dtype, size_t rows, size_t cols, size_t padding_bytes, uint32_t seed) {
   TestMatrix m;
   const size_t stride = row_bytes(dtype, cols) + padding_bytes;
@@ -95,16 +99,16 @@ inline TestMatrix random_matrix(DType dtype, size_t rows, size_t cols, size_t pa
   std::mt19937 rng(seed);
   for (size_t r = 0; r < rows; ++r) {
     std::byte* row = m.bytes.data() + r * stride;
-    if (codec(dtype).encode) {
-      codec(dtype).encode(&values[r * cols], row, cols);
+    if (info(dtype).writes()) {
+      info(dtype).encode(&values[r * cols], row, cols);
       continue;
     }
     for (size_t at = 0; at < row_bytes(dtype, cols); ++at) row[at] = std::byte(rng());
-    for (size_t at = 0; at < row_bytes(dtype, cols); at += sizeof(BlockQ5_K)) {
-      const f16 d = to_f16(0.001f * float(1 + rng() % 8)), d_min = to_f16(0.01f * float(1 + rng() % 4));
-      std::memcpy(row + at, &d, 2);
-      std::memcpy(row + at + 2, &d_min, 2);
-    }
+    m.for_each_block(row, row_bytes(dtype, cols), [&](auto& block) {
+      block.d = to_f16(0.001f * float(1 + rng() % 8));
+      if constexpr (requires { block.d_min; }) block.d_min = to_f16(0.01f * float(1 + rng() % 4));
+      if constexpr (requires { block.min; }) block.min = to_f16(0.01f * float(1 + rng() % 4));
+    });
   }
   m.decode();
   return m;
@@ -113,7 +117,7 @@ inline TestMatrix random_matrix(DType dtype, size_t rows, size_t cols, size_t pa
 // x as a product with weights of this dtype uses it: itself, or rounded to int8 in blocks of 32.
 inline std::vector<float> input_as_seen(DType dtype, std::span<const float> x) {
   std::vector<float> seen(x.begin(), x.end());
-  if (info(dtype).block_elems == 1) return seen;
+  if (is_plain(dtype)) return seen;
   for (size_t i = 0; i < seen.size(); i += 32) {
     float absmax = 0;
     for (size_t j = i; j < i + 32; ++j) absmax = std::max(absmax, std::fabs(x[j]));

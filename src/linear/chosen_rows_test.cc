@@ -6,9 +6,8 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
-#include "base/dtype.h"
 #include "base/union.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
 #include "linear/row_costs.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/checked_math.h"
-#include "base/codec.h"
 #include "base/memory_info.h"
+#include "formats/format.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -17,7 +17,7 @@ size_t turned_stride(DType dtype, size_t n_out) {
 
 // A block of inputs at a time: decoded from the rows, turned, encoded along the outputs.
 void turn_anew(Compute& compute, const WeightView& W, DType dtype, std::byte* out, size_t stride) {
-  const DTypeInfo& from = info(W.dtype);
+  const Format& from = info(W.dtype);
   const size_t tile = from.block_elems;
   compute.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
     std::vector<float> decoded(tile), turned(tile * W.rows);

@@ -6,7 +6,7 @@
 
 #include "base/compute.h"
 #include "base/rows.h"
-#include "base/view.h"
+#include "formats/weight_view.h"
 
 namespace hunch {
 

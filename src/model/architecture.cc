@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 
 namespace hunch {
 namespace {

@@ -7,9 +7,9 @@
 #include <numbers>
 
 #include "base/aligned_buffer.h"
-#include "base/codec.h"
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "formats/format.h"
 
 namespace hunch {
 namespace {
@@ -26,8 +26,9 @@ bool is_buffer(std::string_view name) {
 std::string shape_text(const std::vector<uint64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 const Tensor& must_be_plain(const Tensor& t) {
-  if (info(t.dtype).block_elems != 1 || !info(t.dtype).computes)
-    fail(ErrorKind::kUnsupported, "tensor '{}' is {}; expected f32, f16 or bf16", t.name, name_of(t.dtype));
+  if (!info(t.dtype).is_float())
+    fail(ErrorKind::kUnsupported, "tensor '{}' is {}; expected one of {}", t.name, name_of(t.dtype),
+         fmt::join(format_names(&Format::is_float), ", "));
   return t;
 }
 

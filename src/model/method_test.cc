@@ -8,7 +8,7 @@
 #include <numeric>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "model/open_model.h"
 #include "model/test_steps.h"
 #include "select/prompt_selector.h"

@@ -7,7 +7,7 @@
 #include <map>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "linear/transpose.h"
 #include "model/method.h"
 #include "model/open_model.h"

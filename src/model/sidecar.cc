@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "io/gguf.h"
 #include "io/printable.h"
 #include "kernels/sign_bits.h"
@@ -87,7 +87,7 @@ class Parser {
         (cols && t.shape[1] != cols))
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}, {}], the file has [{}]", name,
            rows ? std::to_string(rows) : "any", cols ? std::to_string(cols) : "any", fmt::join(t.shape, ", "));
-    if (!info(t.dtype).computes)
+    if (!info(t.dtype).computes())
       fail(ErrorKind::kFormat, "tensor '{}' is {}, which hunch does not compute with", name, name_of(t.dtype));
     return t;
   }

@@ -7,9 +7,9 @@
 #include <fstream>
 #include <limits>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "formats/format.h"
 #include "io/gguf.h"
 #include "kernels/sign_bits.h"
 #include "model/fingerprint.h"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "model/ops.h"
 
 namespace hunch {
@@ -110,7 +110,7 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   const ModelConfig& c = model_.config();
   const ModelWeights& w = model_.weights();
   const MatView<float> words = w.words_in ? s.take(resid.rows, c.n_embd_word) : resid;
-  const Codec& embedding = codec(w.token_embd.dtype);
+  const Format& embedding = codec(w.token_embd.dtype);
   s.compute.threads.parallel_for(resid.rows, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
       embedding.decode(w.token_embd.row(size_t(s.input.ids[t])), words.row(t).data(), c.n_embd_word);

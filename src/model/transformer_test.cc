@@ -5,7 +5,6 @@
 #include <deque>
 #include <random>
 
-#include "base/codec.h"
 #include "base/error.h"
 #include "kernels/ops.h"
 #include "model/golden_data.h"

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -48,10 +48,9 @@ class Loader {
     if (found != expected)
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
            fmt::join(t.shape, ", "));
-    if (!info(t.dtype).computes)
-      fail(ErrorKind::kUnsupported,
-           "tensor '{}' is {}, which hunch does not compute with; f32, f16, bf16, q8_0, q4_0, q4_k, q5_k and q6_k work",
-           t.name, name_of(t.dtype));
+    if (!info(t.dtype).computes())
+      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; it computes with {}", t.name,
+           name_of(t.dtype), fmt::join(format_names(&Format::computes), ", "));
   }
 
   WeightView matrix(const std::string& name, size_t rows, size_t cols) {
@@ -63,7 +62,7 @@ class Loader {
   Vector vector(const std::string& name, size_t n) {
     const Tensor& t = file_.get(name);
     if (t.n_elems() != n) check_shape(t, {n});
-    if (!info(t.dtype).computes) check_shape(t, {n});
+    if (!info(t.dtype).computes()) check_shape(t, {n});
     Vector values(n);
     codec(t.dtype).decode(t.data.data(), values.data(), n);
     return values;
@@ -240,7 +239,7 @@ size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, cons
       continue;
     const bool plain = is_plain(t.dtype);
     if (plain) bytes += t.data.size();
-    if (!plain && options.reblock_down) bytes += t.n_elems() / 32 * info(DType::kQ8_0).block_bytes;
+    if (!plain && options.reblock_down) bytes += row_bytes(DType::kQ8_0, t.n_elems());
   }
   return bytes;
 }

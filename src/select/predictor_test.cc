@@ -3,7 +3,7 @@
 #include <limits>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/each_target.h"
 #include "kernels/sign_bits.h"
 #include "select/hot_set.h"

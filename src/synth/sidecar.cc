@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "base/checked_math.h"
-#include "base/codec.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "io/file_types.h"
 #include "model/fingerprint.h"
 #include "select/linear.h"

@@ -1,7 +1,6 @@
 #include "synth/synth.h"
 
 #include "base/aligned_buffer.h"
-#include "base/codec.h"
 #include "base/error.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
@@ -30,7 +29,7 @@ Metadata metadata(const SynthOptions& options) {
   const auto set_count = [&](const char* key, size_t value) { meta.set(s.arch + "." + key, uint32_t(value)); };
   meta.set("general.architecture", s.arch);
   meta.set("general.name", fmt::format("synth {} (random weights, seed {})", s.name, options.seed));
-  meta.set("general.file_type", gguf_file_type(options.dtype));
+  meta.set("general.file_type", info(options.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
   set_count("block_count", s.n_layer);
   set_count("context_length", s.n_ctx);
@@ -105,7 +104,7 @@ void check_room(const fs::path& output, uint64_t bytes) {
 SynthReport write_synth(const fs::path& output, const SynthOptions& options, Compute& compute,
                         const Progress& progress) {
   validate(options.shape);
-  if (!info(options.dtype).writes) fail(ErrorKind::kUsage, "cannot write {}", name_of(options.dtype));
+  if (!info(options.dtype).writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(options.dtype));
   const std::vector<SynthTensor> tensors = synth_tensors(options);
   SynthReport report{.n_tensors = tensors.size()};
   RowEncoder encoder(compute);

@@ -1,4 +1,4 @@
-#include "base/codec.h"
+#include "formats/format.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,9 @@
 #include <random>
 #include <vector>
 
-#include "base/codec_blocks.h"
 #include "base/error.h"
+#include "formats/k_scales.h"
+#include "formats/table.h"
 
 namespace hunch {
 namespace {
@@ -38,23 +39,61 @@ double relative_rms(const std::vector<float>& x, const std::vector<float>& y) {
   return std::sqrt(error / power);
 }
 
-constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K};
+// Formats that can be written, and of them those with blocks.
+std::vector<Format> writable(bool quantised) {
+  std::vector<Format> chosen;
+  for (const Format& format : formats())
+    if (format.writes() && (!quantised || !is_plain(format.dtype))) chosen.push_back(format);
+  return chosen;
+}
 
-TEST(Codec, EveryComputingTypeHasOneAndNoOther) {
+TEST(Format, EveryTypeIsInTheTableOnce) {
+  for (const Format& format : formats()) {
+    EXPECT_EQ(find_format(format.dtype), &format) << format.name;
+    EXPECT_EQ(dtype_from_name(format.name), format.dtype);
+    EXPECT_GT(format.block_bytes, 0u) << format.name;
+    EXPECT_TRUE(format.computes() || !format.writes()) << format.name;
+    EXPECT_EQ(format.block_elems % 32 == 0, !is_plain(format.dtype)) << format.name;
+  }
+  EXPECT_EQ(find_format(DType(4)), nullptr);
+  EXPECT_EQ(dtype_from_name("q4_2"), std::nullopt);
+}
+
+// Where rows are not whole blocks: every format ends at one whose rows are, and all on the way can be written.
+TEST(Format, FallbacksEndAtAPlainType) {
+  for (const Format& format : writable(true)) {
+    const Format* next = &format;
+    for (int i = 0; i < 5 && !is_plain(next->dtype); ++i) {
+      EXPECT_TRUE(next->writes()) << format.name;
+      next = &info(next->fallback);
+    }
+    EXPECT_TRUE(is_plain(next->dtype)) << format.name;
+  }
+}
+
+TEST(Format, OnlyTypesThatComputeHaveACodec) {
   for (uint32_t id = 0; id < 64; ++id) {
-    const DTypeInfo* row = dtype_info(DType(id));
-    if (row && row->computes) {
-      const Codec& c = codec(DType(id));
-      EXPECT_EQ(c.dtype, DType(id));
-      EXPECT_NE(c.decode, nullptr);
-      EXPECT_EQ(c.encode != nullptr, row->writes) << row->name;
+    const Format* format = find_format(DType(id));
+    if (format && format->computes()) {
+      EXPECT_EQ(&codec(DType(id)), format);
     } else {
       EXPECT_THROW(codec(DType(id)), Error) << id;
     }
   }
 }
 
-TEST(Codec, PlainTypesRoundAsHalfDoes) {
+TEST(Format, AVisitorGetsTheFormatOfTheType) {
+  size_t n = 0;
+  for (const Format& format : formats()) {
+    if (!format.computes()) continue;
+    with_format(format.dtype, [&](auto f) { EXPECT_EQ(f.kFormat.dtype, format.dtype); });
+    EXPECT_STREQ(with_format<const char*>(format.dtype, [](auto f) { return f.kFormat.name; }), format.name);
+    ++n;
+  }
+  EXPECT_EQ(n, Computing::kSize);
+}
+
+TEST(Format, PlainTypesRoundAsHalfDoes) {
   const std::vector<float> x = normal_values(37, 3);
   const std::vector<float> f32 = round_trip(DType::kF32, x), h = round_trip(DType::kF16, x),
                            b = round_trip(DType::kBF16, x);
@@ -66,10 +105,10 @@ TEST(Codec, PlainTypesRoundAsHalfDoes) {
 }
 
 // Hand-made blocks: the layout is a fact, so the expected values are written out independently.
-TEST(Codec, DecodesQ8_0AndQ4_0ByHand) {
-  BlockQ8_0 q8{to_f16(0.5f), {}};
+TEST(Format, DecodesQ8_0AndQ4_0ByHand) {
+  format::Q8_0::Block q8{to_f16(0.5f), {}};
   for (int i = 0; i < 32; ++i) q8.q[i] = int8_t(i * 8 - 128);
-  BlockQ4_0 q4{to_f16(-2.0f), {}};
+  format::Q4_0::Block q4{to_f16(-2.0f), {}};
   for (int i = 0; i < 16; ++i) q4.q[i] = uint8_t(i | (15 - i) << 4);
   float out[32];
   codec(DType::kQ8_0).decode(reinterpret_cast<std::byte*>(&q8), out, 32);
@@ -81,7 +120,7 @@ TEST(Codec, DecodesQ8_0AndQ4_0ByHand) {
   }
 }
 
-TEST(Codec, PackedScalesSurvive) {
+TEST(Format, PackedScalesSurvive) {
   std::mt19937 rng(3);
   for (int trial = 0; trial < 100; ++trial) {
     uint8_t scale[8], min[8], packed[12], scale2[8], min2[8];
@@ -93,11 +132,11 @@ TEST(Codec, PackedScalesSurvive) {
   }
 }
 
-TEST(Codec, DecodesKQuantsByHand) {
+TEST(Format, DecodesKQuantsByHand) {
   // Sub-block j has scale 5 + j (also beyond 4 bits in the last) and min 2 j + 40.
   const uint8_t scale[8] = {5, 6, 7, 8, 9, 10, 11, 63}, min[8] = {40, 42, 44, 46, 48, 50, 52, 54};
-  BlockQ4_K q4{to_f16(0.25f), to_f16(0.125f), {}, {}};
-  BlockQ5_K q5{to_f16(0.25f), to_f16(0.125f), {}, {}, {}};
+  format::Q4_K::Block q4{to_f16(0.25f), to_f16(0.125f), {}, {}};
+  format::Q5_K::Block q5{to_f16(0.25f), to_f16(0.125f), {}, {}, {}};
   // ggml's packing written out: bytes 0..3 and 4..7 carry the top bits of entries 4..7.
   const uint8_t packed[12] = {5,           6,           7,          8 | 3 << 6,  40 | 3 << 6, 42 | 3 << 6,
                               44 | 3 << 6, 46 | 3 << 6, 9 | 0 << 4, 10 | 2 << 4, 11 | 4 << 4, 15 | 6 << 4};
@@ -121,8 +160,8 @@ TEST(Codec, DecodesKQuantsByHand) {
   EXPECT_EQ(out[255], 0.25f * 63 * 31 - 0.125f * 54);
 }
 
-TEST(Codec, DecodesQ6_KByHand) {
-  BlockQ6_K b{};
+TEST(Format, DecodesQ6_KByHand) {
+  format::Q6_K::Block b{};
   b.d = to_f16(0.5f);
   for (int j = 0; j < 16; ++j) b.scales[j] = int8_t(j - 8);
   b.low[64 + 3] = 0xa7;       // second half, l = 3: quarter 0 low 7, quarter 2 low 10
@@ -137,7 +176,7 @@ TEST(Codec, DecodesQ6_KByHand) {
   EXPECT_EQ(out[0], 0.5f * -8 * -32);
 }
 
-TEST(Codec, RoundTripErrorStaysWithinHalfAStep) {
+TEST(Format, RoundTripErrorStaysWithinHalfAStep) {
   const std::vector<float> x = normal_values(64 * 256, 0.02f);
   const std::vector<float> q8 = round_trip(DType::kQ8_0, x), q4 = round_trip(DType::kQ4_0, x);
   for (size_t block = 0; block < x.size(); block += 32) {
@@ -152,7 +191,7 @@ TEST(Codec, RoundTripErrorStaysWithinHalfAStep) {
   }
 }
 
-TEST(Codec, NormalValuesKeepTheirKnownPrecision) {
+TEST(Format, NormalValuesKeepTheirKnownPrecision) {
   const std::vector<float> x = normal_values(256 * 256, 0.02f);
   EXPECT_LT(relative_rms(x, round_trip(DType::kQ8_0, x)), 0.0058);
   EXPECT_LT(relative_rms(x, round_trip(DType::kQ4_0, x)), 0.092);
@@ -160,7 +199,7 @@ TEST(Codec, NormalValuesKeepTheirKnownPrecision) {
   EXPECT_LT(relative_rms(x, round_trip(DType::kQ6_K, x)), 0.0185);
 }
 
-TEST(Codec, EncodingIsIdempotentForSimpleFormats) {
+TEST(Format, EncodingIsIdempotentForSimpleFormats) {
   const std::vector<float> x = normal_values(2048, 1);
   for (const DType dtype : {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0}) {
     const std::vector<float> once = round_trip(dtype, x);
@@ -169,7 +208,7 @@ TEST(Codec, EncodingIsIdempotentForSimpleFormats) {
   }
 }
 
-TEST(Codec, DegenerateBlocksStayFiniteAndNear) {
+TEST(Format, DegenerateBlocksStayFiniteAndNear) {
   std::vector<std::vector<float>> cases(8, std::vector<float>(256, 0.0f));
   cases[1].assign(256, 3.5f);  // constant
   cases[2].assign(256, -3.5f);
@@ -178,10 +217,10 @@ TEST(Codec, DegenerateBlocksStayFiniteAndNear) {
   cases[5].assign(256, 1e-39f);  // subnormal: may become zero
   cases[6].assign(256, 3e38f);   // beyond every f16 scale: saturates
   for (size_t i = 0; i < 256; ++i) cases[7][i] = (i / 32 % 2 ? 1e-3f : 1e3f) * float(int(i % 32) - 16);
-  for (const DType dtype : kQuantised)
+  for (const Format& format : writable(true))
     for (size_t c = 0; c < cases.size(); ++c) {
-      SCOPED_TRACE(std::string(name_of(dtype)) + " case " + std::to_string(c));
-      const std::vector<float> y = round_trip(dtype, cases[c]);
+      SCOPED_TRACE(std::string(format.name) + " case " + std::to_string(c));
+      const std::vector<float> y = round_trip(format.dtype, cases[c]);
       float absmax = 0;
       for (const float v : cases[c]) absmax = std::max(absmax, std::fabs(v));
       for (size_t i = 0; i < 256; ++i) {
@@ -191,8 +230,8 @@ TEST(Codec, DegenerateBlocksStayFiniteAndNear) {
         }
       }
     }
-  for (const DType dtype : kQuantised)
-    for (const float v : round_trip(dtype, cases[0])) ASSERT_EQ(v, 0.0f);
+  for (const Format& format : writable(true))
+    for (const float v : round_trip(format.dtype, cases[0])) ASSERT_EQ(v, 0.0f);
 }
 
 }  // namespace

@@ -1,0 +1,96 @@
+// Blocks and the values that ggml decodes them to (shared/golden/gguf_types), for every format that computes: what its
+// quantiser made of real-looking rows, and random bits, in which codes and scales occur that no quantiser chooses.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/test_paths.h"
+#include "formats/format.h"
+
+namespace hunch {
+namespace {
+
+constexpr size_t kRows = 8, kCols = 512;
+
+class FormatGolden : public ::testing::TestWithParam<std::string> {
+ protected:
+  // The file's four arrays, one after the other.
+  void SetUp() override {
+    std::string name = GetParam();
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return char(std::toupper(c)); });
+    const auto path = shared_path("golden/gguf_types/" + name + ".bin");
+    if (!path) GTEST_SKIP() << "no golden/gguf_types/" << name << ".bin in the shared data";
+    file_ = MappedFile(*path);
+    n_bytes_ = kRows * row_bytes(format().dtype, kCols);
+    ASSERT_EQ(file_.bytes().size(), 2 * (n_bytes_ + kRows * kCols * sizeof(float)));
+  }
+  const Format& format() const { return info(*dtype_from_name(GetParam())); }
+  const std::byte* encoded(bool random) const { return file_.bytes().data() + (random ? n_bytes_ + kValueBytes : 0); }
+  std::vector<float> values(bool random) const {
+    std::vector<float> v(kRows * kCols);
+    std::memcpy(v.data(), encoded(random) + n_bytes_, kValueBytes);
+    return v;
+  }
+
+  static constexpr size_t kValueBytes = kRows * kCols * sizeof(float);
+  MappedFile file_;
+  size_t n_bytes_ = 0;
+};
+
+TEST_P(FormatGolden, DecodesToTheValuesOfGgml) {
+  for (const bool random : {false, true}) {
+    const std::vector<float> want = values(random);
+    std::vector<float> got(want.size());
+    format().decode(encoded(random), got.data(), got.size());
+    const size_t block = format().block_elems;
+    for (size_t at = 0; at < want.size(); at += block) {
+      float largest = 0;
+      for (size_t i = at; i < at + block; ++i) largest = std::max(largest, std::fabs(want[i]));
+      for (size_t i = at; i < at + block; ++i)
+        ASSERT_NEAR(got[i], want[i], 1e-6f * largest) << (random ? "random bits, " : "") << "element " << i;
+    }
+  }
+}
+
+// Not the same bytes, but no larger an error in any row than ggml's own quantiser leaves, give or take a tenth. Without
+// the last row, of -1, 0 and 1: ggml finds the scale that hits all three, the encoder of Q4_K does not look for it.
+TEST_P(FormatGolden, EncodesAsWellAsGgml) {
+  if (!format().writes()) GTEST_SKIP() << GetParam() << " is only read";
+  const auto path = shared_path("golden/gguf_types/source.f32");
+  ASSERT_TRUE(path);
+  const MappedFile file(*path);
+  std::vector<float> source(kRows * kCols), own(source.size());
+  ASSERT_EQ(file.bytes().size(), kValueBytes);
+  std::memcpy(source.data(), file.bytes().data(), kValueBytes);
+  std::vector<std::byte> blocks(n_bytes_);
+  format().encode(source.data(), blocks.data(), source.size());
+  format().decode(blocks.data(), own.data(), own.size());
+  const std::vector<float> ggml = values(false);
+  for (size_t r = 0; r + 1 < kRows; ++r) {
+    double error = 0, bound = 0;
+    for (size_t i = r * kCols; i < (r + 1) * kCols; ++i) {
+      error += std::pow(double(own[i]) - source[i], 2);
+      bound += std::pow(double(ggml[i]) - source[i], 2);
+    }
+    EXPECT_LE(std::sqrt(error), 1.1 * std::sqrt(bound) + 1e-6) << "row " << r;
+  }
+}
+
+std::vector<std::string> quantised() {
+  std::vector<std::string> names;
+  for (const Format& format : formats())
+    if (format.computes() && !is_plain(format.dtype)) names.push_back(format.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FormatGolden, ::testing::ValuesIn(quantised()),
+                         [](const auto& test) { return test.param; });
+
+}  // namespace
+}  // namespace hunch

@@ -1,0 +1,38 @@
+// BF16 in the kernels.
+#if defined(HUNCH_KERNELS_FORMATS_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HUNCH_KERNELS_FORMATS_BF16_INL_H_
+#undef HUNCH_KERNELS_FORMATS_BF16_INL_H_
+#else
+#define HUNCH_KERNELS_FORMATS_BF16_INL_H_
+#endif
+#include <cstring>
+
+#include "base/half.h"
+#include "formats/bf16.h"
+#include "hwy/highway.h"
+#include "kernels/formats/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <>
+struct Simd<format::BF16> {
+  static constexpr size_t kBytes = 2;
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
+    const hn::Rebind<hwy::bfloat16_t, D> d16;
+    return hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const hwy::bfloat16_t*>(row) + i));
+  }
+  static float One(const std::byte* row, size_t i) {
+    bf16 h;
+    std::memcpy(&h, row + i * 2, 2);
+    return to_f32(h);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+#endif
