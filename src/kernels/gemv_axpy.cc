@@ -173,7 +173,7 @@ void GemvAxpy(const AxpyArgs& args, size_t begin, size_t end) {
       return AxpyRange<PlainRows<Simd<F>>>(args, begin, end);
     } else {
 #if HUNCH_AVX512
-      if constexpr (wide::HasRows<F>) return wide::AxpyRange<F>(args, begin, end);
+      if constexpr (wide::HasRowSum<F>) return wide::AxpyRange<F>(args, begin, end);
 #endif
       return AxpyRange<QuantisedRows<Simd<F>>>(args, begin, end);
     }

@@ -28,8 +28,8 @@ HWY_NOINLINE void AddRows(const std::byte* const* w, const std::byte* const* ahe
   for (size_t i = 0, offset = 0; i < n; i += 256, offset += kStepBytes) {
     const size_t next = offset + kAheadBytes;
     const bool inside = next < n_bytes;
-    Rows<Format>::template Add<R, T>(at, a, std::min<size_t>(256, n - i), to,
-                                     Prefetch<R, kStepBytes>{inside ? w : ahead, inside ? next : next - n_bytes});
+    RowSum<Format>::template Add<R, T>(at, a, std::min<size_t>(256, n - i), to,
+                                       Prefetch<R, kStepBytes>{inside ? w : ahead, inside ? next : next - n_bytes});
     for (int r = 0; r < R; ++r) at[r] += kStepBytes;
     for (int t = 0; t < T; ++t) to[t] += 256;
   }
@@ -67,7 +67,7 @@ void AddGroup(const AxpyArgs& args, size_t i, size_t end) {
 
 template <class Format>
 void AxpyRange(const AxpyArgs& args, size_t begin, size_t end) {
-  constexpr int kMostRows = Rows<Format>::kRows;
+  constexpr int kMostRows = RowSum<Format>::kRows;
   size_t i = begin;
   if constexpr (kMostRows > 4) {
     if (args.A.rows < 4)

@@ -112,7 +112,7 @@ namespace HWY_NAMESPACE {
 namespace wide {
 
 template <>
-struct Rows<format::Q4_0> {
+struct RowSum<format::Q4_0> {
   static constexpr int kRows = 8;
   template <int R, int T, class Ahead>
   static HWY_INLINE void Add(const std::byte* const* w, const float* a, size_t n, float* const* y,

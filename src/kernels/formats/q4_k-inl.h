@@ -71,7 +71,7 @@ namespace wide {
 // Each 32 bytes hold sub-block 2j in their low and 2j + 1 in their high nibbles; w = scale q - min.
 // The minima of four rows are subtracted together: with eight, a token's bits would depend on its companions.
 template <>
-struct Rows<format::Q4_K> {
+struct RowSum<format::Q4_K> {
   static constexpr int kRows = 4;
   template <int R, int T, class Ahead>
   static HWY_INLINE void Add(const std::byte* const* w, const float* a, size_t, float* const* y,

@@ -1,4 +1,4 @@
-// What the kernels know of a format: Simd<format::Q4_0>, and on AVX-512 vnni::Row and wide::Rows. Each format's stand
+// What the kernels know of a format: Simd<format::Q4_0>, and on AVX-512 vnni::Row and wide::RowSum. Each format's stand
 // in one file of this folder; all-inl.h has them all.
 #if defined(HUNCH_KERNELS_FORMATS_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HUNCH_KERNELS_FORMATS_SIMD_INL_H_

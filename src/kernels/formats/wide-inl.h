@@ -27,10 +27,10 @@ namespace wide {
 //                                    parts, so that requests do not come in bursts that fill the buffers between L1 and
 //                                    L2
 template <class Format>
-struct Rows;
+struct RowSum;
 template <class Format>
-concept HasRows = requires {
-  Rows<Format>::kRows;
+concept HasRowSum = requires {
+  RowSum<Format>::kRows;
 };
 
 // factor[r][t][b] = a[r * T + t] * scale of sub-block b, for 256 elements.
