@@ -11,6 +11,7 @@
 #include "kernels/formats/f16-inl.h"
 #include "kernels/formats/f32-inl.h"
 #include "kernels/formats/q4_0-inl.h"
+#include "kernels/formats/q4_1-inl.h"
 #include "kernels/formats/q4_k-inl.h"
 #include "kernels/formats/q5_k-inl.h"
 #include "kernels/formats/q6_k-inl.h"
