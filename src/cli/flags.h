@@ -15,8 +15,9 @@ struct ModelFlags {
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
-  std::string sidecar;       // empty: MODEL.hunch beside it
-  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string sidecar;            // empty: MODEL.hunch beside it
+  std::vector<std::string> lora;  // adapters, "PATH" or "PATH:SCALE"
+  std::string force_target;       // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;  // no first and last line, no progress, no notes
 };
@@ -112,6 +113,12 @@ struct ConvertFlags {
   std::string name;                                // general.name; empty: as it is
 };
 
+struct MergeFlags {
+  ModelFlags model;
+  std::string out;
+  bool force = false;  // write over an existing file
+};
+
 struct SparsifyFlags {
   ModelFlags model;
   std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
@@ -177,6 +184,7 @@ int detokenize(const DetokenizeFlags& flags);
 int inspect(const InspectFlags& flags);
 int convert(const ConvertFlags& flags);
 int quantize(const ConvertFlags& flags);
+int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);

@@ -6,6 +6,11 @@ namespace hunch::cli {
 
 void add_model(Grammar& g, ModelFlags& model) { g.positional("MODEL", model.model); }
 
+void add_adapters(Grammar& g, ModelFlags& model) {
+  g.texts("--lora", model.lora, "PATH[:SCALE]",
+          "add a LoRA adapter, a PEFT folder or a GGUF file, or SCALE of it; may be repeated, they add up");
+}
+
 void add_output(Grammar& g, bool& json, bool& quiet) {
   g.section("Output");
   g.flag("--json", json, "print one JSON object on standard output and nothing else there");
@@ -23,6 +28,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
     g.real("--density", context->density, "D",
            "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
     g.text("--sidecar", model.sidecar, "FILE", "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
+    add_adapters(g, model);
     g.real("--oracle-density", context->oracle_density, "D",
            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
     g.real("--oracle-heads", context->oracle_head_density, "D",

@@ -7,6 +7,8 @@ namespace hunch::cli {
 
 // The argument MODEL.
 void add_model(Grammar& g, ModelFlags& model);
+// --lora.
+void add_adapters(Grammar& g, ModelFlags& model);
 // --json, --quiet.
 void add_output(Grammar& g, bool& json, bool& quiet);
 // What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its

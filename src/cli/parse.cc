@@ -83,6 +83,16 @@ std::vector<size_t> parse_counts(std::string_view text, std::string_view what) {
   return counts;
 }
 
+AdapterSource parse_adapter(const std::string& text) {
+  std::error_code ec;
+  const size_t colon = text.rfind(':');
+  if (colon == text.npos || std::filesystem::exists(text, ec)) return {text};
+  const double scale = parse_real(std::string_view(text).substr(colon + 1), "--lora PATH:SCALE");
+  if (!std::isfinite(float(scale)))
+    fail(ErrorKind::kUsage, "--lora: the scale of '{}' is no finite number", printable(text));
+  return {text.substr(0, colon), float(scale)};
+}
+
 std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
   std::map<int32_t, float> bias;
   for (const std::string& item : items) {

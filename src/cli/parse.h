@@ -23,6 +23,9 @@ std::vector<size_t> parse_counts(std::string_view text, std::string_view what);
 // "ID=BIAS" each, where BIAS is a number, "inf" or "-inf".
 std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
 
+// "PATH" or "PATH:SCALE", SCALE a number; a path that exists as it stands has none.
+AdapterSource parse_adapter(const std::string& text);
+
 // "dense,exact,sparse,oracle:0.2": each mode on top of `base`.
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base);
 

@@ -32,8 +32,10 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
 
 Engine open_engine(const ModelFlags& flags) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  return load_engine(resolve_model(flags), {flags.n_threads, flags.pin_threads, flags.reblock_down, flags.sidecar,
-                                            nullptr, &interrupt_stop()});
+  EngineOptions options{flags.n_threads, flags.pin_threads, flags.reblock_down,
+                        flags.sidecar,   nullptr,           &interrupt_stop()};
+  for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
+  return load_engine(resolve_model(flags), options);
 }
 
 ContextOptions context_options(const ContextFlags& flags) {
@@ -80,6 +82,9 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(),
                      engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),
                      engine.unused.size() > 1 ? ", ..." : ""));
+  if (engine.adapter)
+    note(fmt::format("adapter {}: {} matrices, {}", engine.adapter->name, engine.adapter->parts.size(),
+                     human_bytes(double(engine.adapter->bytes()))));
   if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
@@ -158,13 +163,15 @@ std::string describe_density(const std::vector<double>& per_layer) {
 
 nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags) {
   const ModelConfig& c = engine.config();
-  return {{"name", c.name.empty() ? fs::path(flags.model).filename().string() : c.name},
-          {"arch", c.arch},
-          {"source", engine.source},
-          {"dtype", name_of(engine.model->main_dtype())},
-          {"n_params", engine.model->weights().n_params},
-          {"simd_target", simd_target_name()},
-          {"n_threads", engine.compute->threads.n_threads()}};
+  nlohmann::ordered_json json = {{"name", c.name.empty() ? fs::path(flags.model).filename().string() : c.name},
+                                 {"arch", c.arch},
+                                 {"source", engine.source},
+                                 {"dtype", name_of(engine.model->main_dtype())},
+                                 {"n_params", engine.model->weights().n_params},
+                                 {"simd_target", simd_target_name()},
+                                 {"n_threads", engine.compute->threads.n_threads()}};
+  if (engine.adapter) json["adapter"] = engine.adapter->name;
+  return json;
 }
 
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special,

@@ -1,4 +1,4 @@
-// The grammars of convert, quantize, sparsify and pull.
+// The grammars of convert, quantize, merge, sparsify and pull.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 #include "formats/format.h"
@@ -36,6 +36,20 @@ std::vector<Verb> changing_verbs() {
                  f->type = "q8_0";
                  add_convert(g, *f);
                  return bind(f, quantize);
+               }});
+  v.push_back({"merge", "Change", "a model with LoRA adapters folded in", "MODEL --lora PATH[:SCALE] -o FILE [options]",
+               "hunch merge llama.gguf --lora ./tone -o llama-tone.gguf\n"
+               "hunch merge ./llama --lora ./tone:0.5 --lora style.gguf -o both.gguf\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<MergeFlags>();
+                 add_model(g, f->model);
+                 g.section("Adapters");
+                 add_adapters(g, f->model);
+                 g.section("Output file");
+                 g.text("-o,--out", f->out, "FILE", "the GGUF file to write; matrices keep their types");
+                 g.flag("--force", f->force, "write over an existing file");
+                 add_engine(g, f->model, nullptr);
+                 return bind(f, merge);
                }});
   v.push_back(
       {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",

@@ -72,6 +72,7 @@ Context::Context(const Engine& engine, const ContextOptions& options)
     : engine_(engine),
       options_(options),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
+      adapter_(options.adapter.value_or(engine.adapter)),
       sequence_(std::make_shared<Sequence>(Sequence{make_cache(engine.config(), options, n_ctx_)})),
       transformer_(std::make_unique<Transformer>(*engine.model, *sequence_->cache, *engine.compute)) {
   sequence_->id = sequence_->cache->create();
@@ -82,6 +83,7 @@ Context::Context(const Engine& engine, const ContextOptions& options, const Cont
     : engine_(engine),
       options_(options),
       n_ctx_(host.n_ctx_),
+      adapter_(options.adapter.value_or(host.adapter_)),
       sequence_(host.sequence_),
       transformer_(std::make_unique<Transformer>(*engine.model, *sequence_->cache, *engine.compute)) {
   HUNCH_CHECK(&engine == &host.engine_, "a sequence is shared by contexts of one model");
@@ -162,6 +164,7 @@ MatView<const float> Context::run(std::span<const int32_t> ids, std::span<const 
                                   bool as_alone) {
   if (phase != Phase::kPrompt) pack_settled();
   Run own{sequence_->id, ids.size(), phase, plan_.get(), as_alone, only_best_};
+  own.adapter = adapter_.get();
   own.states = &sequence_->states;
   own.watching = sequence_->plans;
   if (oracle_) {

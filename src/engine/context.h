@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ struct ContextOptions {
   std::string mode = "exact";    // Engine::plan_named(mode, density)
   double density = 0;
   std::shared_ptr<const Plan> plan;  // instead of these two
+  // Of the engine's model (Engine::load_adapter); nullptr: the model as it is. Not said: Engine::adapter, or that of
+  // the context whose sequence is shared.
+  std::optional<std::shared_ptr<const Adapter>> adapter;
   // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
   // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
   double oracle_density = 1.0, oracle_head_density = 1.0;
@@ -95,6 +99,7 @@ class Context {
   ContextOptions options_;
   size_t n_ctx_;
   std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Adapter> adapter_;  // may be none
   size_t n_prompt_ = 0;
   bool only_best_ = false;
   uint64_t packed_name_ = 0;  // of the copies that were made for this sequence

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "model/bind_adapter.h"
 #include "model/open_model.h"
 
 namespace hunch {
@@ -63,8 +64,19 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.tokenizer.emplace(std::move(spec));
   }
   find_sidecar(engine, path, options.sidecar);
+  if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   engine.load_ms = timer.ms();
   return engine;
+}
+
+std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSource> sources) {
+  std::vector<AdapterFile> files;
+  for (const AdapterSource& source : sources) files.push_back(open_adapter(source.path));
+  std::vector<AdapterChoice> chosen;
+  for (size_t i = 0; i < files.size(); ++i) chosen.push_back({&files[i], sources[i].scale});
+  std::shared_ptr<const Adapter> loaded = bind_adapters(*model, *compute, chosen);
+  model->adapt(*loaded);
+  return loaded;
 }
 
 std::shared_ptr<const Plan> Engine::plan_named(std::string_view name, double density) const {

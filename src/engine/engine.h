@@ -3,23 +3,32 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/compute.h"
+#include "linear/adapter.h"
 #include "model/model.h"
 #include "model/sidecar.h"
 #include "text/tokenizer.h"
 
 namespace hunch {
 
+// A LoRA adapter (docs/adapters.md): a PEFT folder or a GGUF file.
+struct AdapterSource {
+  std::filesystem::path path;
+  float scale = 1;  // AdapterChoice::scale
+};
+
 struct EngineOptions {
   size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
-  bool reblock_down = false;         // WeightOptions::reblock_down
-  std::filesystem::path sidecar;     // empty: MODEL.hunch beside the model, where there is one
-  std::shared_ptr<Compute> compute;  // of another engine, with which this one takes turns; none: its own
-  const Stop* stop = nullptr;        // Compute::stop from the beginning of loading on
+  bool reblock_down = false;                 // WeightOptions::reblock_down
+  std::filesystem::path sidecar;             // empty: MODEL.hunch beside the model, where there is one
+  std::shared_ptr<Compute> compute;          // of another engine, with which this one takes turns; none: its own
+  const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
+  std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
@@ -35,6 +44,7 @@ struct Engine {
   std::shared_ptr<const Sidecar> sidecar;
   std::filesystem::path sidecar_path;  // where it is, or is looked for
   std::string sidecar_problem;
+  std::shared_ptr<const Adapter> adapter;  // of contexts that choose none themselves; none: the model as it is
 
   const ModelConfig& config() const { return model->config(); }
   // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.
@@ -45,6 +55,9 @@ struct Engine {
   // is need_sidecar().plan(). By name: "dense", "exact", "sparse" (at `density`, see Sidecar::plan(); 0: as it was
   // calibrated); throws Error{kUsage} for another name, or for a density with one that has none.
   std::shared_ptr<const Plan> plan_named(std::string_view name, double density = 0) const;
+  // Reads adapters of this model, added up, for ContextOptions::adapter and Run::adapter: several of these may be in
+  // use, also in one step. Not while a step runs. Throws as open_adapter() and bind_adapters(), naming the path.
+  std::shared_ptr<const Adapter> load_adapter(std::span<const AdapterSource> sources);
 };
 
 // Opens a model path (not a hub id). Errors as open_model's and Model's.

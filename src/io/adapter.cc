@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 
-Adapter open_folder(const fs::path& path) {
+AdapterFile open_folder(const fs::path& path) {
   const std::string config = read_file(path / "adapter_config.json", kMaxConfigBytes);
   for (const char* name : {"adapter_model.safetensors", "adapter_model.bin", "adapter.safetensors"}) {
     std::error_code ignored;
@@ -29,9 +29,9 @@ Adapter open_folder(const fs::path& path) {
 
 }  // namespace
 
-Adapter open_adapter(const fs::path& path) {
+AdapterFile open_adapter(const fs::path& path) {
   std::error_code ignored;
-  Adapter out;
+  AdapterFile out;
   if (fs::is_directory(path, ignored)) {
     out = open_folder(path);
   } else {

@@ -1,6 +1,7 @@
 // Low-rank adapters (LoRA, rsLoRA, DoRA), from a PEFT folder or a GGUF file, in one form. Read, not yet bound to a
-// model. Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA, arXiv:2312.03732), Liu et al. 2024
-// (DoRA, arXiv:2402.09353); formats: Hugging Face PEFT, llama.cpp's convert_lora_to_gguf.py.
+// model (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA,
+// arXiv:2312.03732), Liu et al. 2024 (DoRA, arXiv:2402.09353); formats: Hugging Face PEFT, llama.cpp's
+// convert_lora_to_gguf.py.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -39,15 +40,16 @@ struct ReplacedTensor {
   std::vector<float> values;
 };
 
-struct Adapter {
+struct AdapterFile {
   std::string name;                     // of the folder or file, or what the GGUF's general.name says
+  std::string architecture;             // GGUF's name of the base's, whose tensor names these are; empty: HF's names
   std::vector<AdapterMatrix> matrices;  // by tensor name; no name twice
   std::vector<ReplacedTensor> replaced;
 };
 
 // Opens a PEFT folder (adapter_config.json with adapter_model.safetensors or adapter_model.bin) or a GGUF file. Values
 // are copied to f32. Messages name the file. Throws what the parsers below throw, and Error{kNotFound}.
-Adapter open_adapter(const std::filesystem::path& path);
+AdapterFile open_adapter(const std::filesystem::path& path);
 
 // Puts a PEFT adapter together. `config_json` is the text of adapter_config.json; `tensors` carry PEFT's names, with or
 // without "base_model.model." in front.
@@ -57,10 +59,10 @@ Adapter open_adapter(const std::filesystem::path& path);
 // embedding, convolutions, unknown options that are set, unknown tensors; Error{kFormat} for a config that is not one,
 // for tensors that contradict it or each other, and for missing halves. `bias` other than "none" is accepted where the
 // file holds no bias: PEFT itself then leaves the base's.
-Adapter parse_peft_adapter(std::string_view config_json, std::span<const Tensor> tensors);
+AdapterFile parse_peft_adapter(std::string_view config_json, std::span<const Tensor> tensors);
 
 // Puts a GGUF adapter together (general.type "adapter", adapter.type "lora", NAME.lora_a and NAME.lora_b). An
 // adapter.lora.alpha of zero, or none, means scale 1, as in llama.cpp. Throws as parse_peft_adapter().
-Adapter parse_gguf_adapter(const ModelFile& file);
+AdapterFile parse_gguf_adapter(const ModelFile& file);
 
 }  // namespace hunch

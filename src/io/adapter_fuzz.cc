@@ -10,7 +10,7 @@
 namespace hunch {
 namespace {
 
-void touch(const Adapter& adapter) {
+void touch(const AdapterFile& adapter) {
   for (const AdapterMatrix& m : adapter.matrices) {
     HUNCH_CHECK(m.A.size() == m.rank * m.n_in && m.B.size() == m.n_out * m.rank && !m.A.empty() && !m.B.empty());
     HUNCH_CHECK(m.magnitude.empty() || m.magnitude.size() == m.n_out);

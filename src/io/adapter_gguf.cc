@@ -25,10 +25,11 @@ void check_kind(const Metadata& meta) {
 
 }  // namespace
 
-Adapter parse_gguf_adapter(const ModelFile& file) {
+AdapterFile parse_gguf_adapter(const ModelFile& file) {
   check_kind(file.meta);
-  Adapter out;
+  AdapterFile out;
   out.name = file.meta.get_string("general.name", "");
+  out.architecture = file.meta.get_string("general.architecture");
   const double alpha = file.meta.get_float("adapter.lora.alpha", 0.0);
   PartsByName found;
   for (const Tensor& tensor : file.tensors) {

@@ -23,7 +23,7 @@ bool is_embedding_layer(std::string_view module) {
   return is_or_ends_with(module, "embed_tokens") || is_or_ends_with(module, "lm_head");
 }
 
-void add_replaced(std::string_view module, std::string_view attribute, const Tensor& tensor, Adapter& out) {
+void add_replaced(std::string_view module, std::string_view attribute, const Tensor& tensor, AdapterFile& out) {
   const std::string name = std::string(module) + "." + std::string(attribute);
   for (const ReplacedTensor& other : out.replaced)
     if (other.tensor == name) fail(ErrorKind::kFormat, "the adapter holds '{}' twice", printable(name));
@@ -31,7 +31,7 @@ void add_replaced(std::string_view module, std::string_view attribute, const Ten
 }
 
 // A tensor that is no half of a matrix.
-void sort_other(std::string_view module, const PeftConfig& config, const Tensor& tensor, Adapter& out) {
+void sort_other(std::string_view module, const PeftConfig& config, const Tensor& tensor, AdapterFile& out) {
   const std::string shown = printable(tensor.name);
   if (cut(".lora_A.bias", module) || cut(".lora_B.bias", module))
     fail(ErrorKind::kUnsupported, "tensor '{}': biases of the adapter's own are not supported", shown);
@@ -51,7 +51,7 @@ void sort_other(std::string_view module, const PeftConfig& config, const Tensor&
        shown);
 }
 
-void sort_tensor(const Tensor& tensor, const PeftConfig& config, PartsByName& parts, Adapter& out) {
+void sort_tensor(const Tensor& tensor, const PeftConfig& config, PartsByName& parts, AdapterFile& out) {
   std::string_view module = tensor.name;
   if (module.starts_with(kPrefix)) module.remove_prefix(kPrefix.size());
   const auto part_of = [&](std::string_view name) -> AdapterParts& { return parts[std::string(name)]; };
@@ -82,9 +82,9 @@ void add_magnitude(const std::string& module, const AdapterParts& parts, const P
 
 }  // namespace
 
-Adapter parse_peft_adapter(std::string_view config_json, std::span<const Tensor> tensors) {
+AdapterFile parse_peft_adapter(std::string_view config_json, std::span<const Tensor> tensors) {
   const PeftConfig config = parse_peft_config(config_json);
-  Adapter out;
+  AdapterFile out;
   PartsByName found;
   for (const Tensor& tensor : tensors) sort_tensor(tensor, config, found, out);
   if (found.empty() && out.replaced.empty()) fail(ErrorKind::kFormat, "the adapter holds no tensors");

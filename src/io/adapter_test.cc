@@ -48,7 +48,7 @@ std::string refusal(ErrorKind kind, const std::string& text, const Tensors& tens
 #define EXPECT_SAYS(message, part) EXPECT_NE((message).find(part), std::string::npos) << (message)
 
 TEST(PeftAdapter, HoldsMatricesByBaseTensor) {
-  const Adapter adapter = parse_peft_adapter(config(), Tensors().pair(kUp).all);
+  const AdapterFile adapter = parse_peft_adapter(config(), Tensors().pair(kUp).all);
   ASSERT_EQ(adapter.matrices.size(), 1u);
   const AdapterMatrix& m = adapter.matrices[0];
   EXPECT_EQ(m.tensor, "model.layers.1.up.weight");
@@ -64,7 +64,7 @@ TEST(PeftAdapter, HoldsMatricesByBaseTensor) {
 TEST(PeftAdapter, ScalesAndRanksFollowPatternsAndRsLora) {
   Tensors tensors;
   tensors.pair("m.layers.0.up", 2).pair("m.layers.1.up", 4).pair("m.layers.1.xup", 2);
-  const Adapter adapter = parse_peft_adapter(
+  const AdapterFile adapter = parse_peft_adapter(
       R"({"peft_type":"LORA","r":2,"lora_alpha":8,"use_rslora":true,
           "rank_pattern":{"layers.1.up":4},"alpha_pattern":{"1.up":32,"up":16},"target_modules":"all-linear"})",
       tensors.all);
@@ -102,7 +102,7 @@ TEST(PeftAdapter, WholeTensorsReplaceTheBases) {
   Tensors tensors;
   tensors.pair(kUp).add("base_model.model.score.weight", {2, 3}).add("base_model.model.score.bias", {2});
   tensors.add("base_model.model.lm_head.base_layer.weight", {2, 2});
-  const Adapter adapter = parse_peft_adapter(config(R"(,"modules_to_save":["score"])"), tensors.all);
+  const AdapterFile adapter = parse_peft_adapter(config(R"(,"modules_to_save":["score"])"), tensors.all);
   ASSERT_EQ(adapter.replaced.size(), 3u);
   EXPECT_EQ(adapter.replaced[0].tensor, "score.weight");
   EXPECT_EQ(adapter.replaced[0].shape, (std::vector<uint64_t>{2, 3}));
@@ -188,7 +188,7 @@ TEST(GgufAdapter, HoldsMatricesByBaseTensor) {
   tensors.add("token_embd.weight.lora_a", {5, 2}).add("token_embd.weight.lora_b", {3, 2});
   const TempDir dir("gguf_adapter");
   write_gguf(dir.path / "tone.gguf", gguf_adapter(tensors));
-  const Adapter adapter = open_adapter(dir.path / "tone.gguf");
+  const AdapterFile adapter = open_adapter(dir.path / "tone.gguf");
   EXPECT_EQ(adapter.name, "tone");
   ASSERT_EQ(adapter.matrices.size(), 2u);
   EXPECT_EQ(adapter.matrices[0].tensor, "blk.0.ffn_up.weight");
@@ -259,7 +259,7 @@ TEST(OpenAdapter, ReadsPeftFolders) {
     }
     const Want want = wanted.at(name);
     ++n_read;
-    const Adapter adapter = open_adapter(entry.path() / "");
+    const AdapterFile adapter = open_adapter(entry.path() / "");
     EXPECT_EQ(adapter.name, name);
     EXPECT_EQ(adapter.matrices.size(), want.n_matrices);
     EXPECT_EQ(adapter.replaced.size(), want.n_replaced);
@@ -285,12 +285,12 @@ TEST(OpenAdapter, ReadsPatternsAndEmbeddingsAndFitsTheBase) {
   for (const Tensor& tensor : parse_safetensors(as_byte_span(base_bytes))) base[tensor.name] = tensor;
   for (const char* folder : {"lora_llama_patterns", "dora_llama_all", "lora_llama_layers_save"}) {
     SCOPED_TRACE(folder);
-    const Adapter adapter = open_adapter(*root / "adapters" / folder);
+    const AdapterFile adapter = open_adapter(*root / "adapters" / folder);
     for (const AdapterMatrix& m : adapter.matrices)
       EXPECT_EQ(base.at(m.tensor).shape, (std::vector<uint64_t>{m.n_out, m.n_in})) << m.tensor;
     for (const ReplacedTensor& r : adapter.replaced) EXPECT_EQ(base.at(r.tensor).shape, r.shape) << r.tensor;
   }
-  const Adapter adapter = open_adapter(*root / "adapters/lora_llama_patterns");
+  const AdapterFile adapter = open_adapter(*root / "adapters/lora_llama_patterns");
   std::map<std::string, const AdapterMatrix*> by_name;
   for (const AdapterMatrix& m : adapter.matrices) by_name[m.tensor] = &m;
   EXPECT_EQ(by_name.at("model.layers.0.mlp.up_proj.weight")->scale, 8.0f / 4);

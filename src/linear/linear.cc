@@ -3,8 +3,9 @@
 namespace hunch {
 
 const char* name_of(Role role) {
-  static constexpr const char* kNames[kNumRoles] = {"q",    "k",      "v",           "o",        "gate",      "up",
-                                                    "down", "router", "shared_gate", "words_in", "words_out", "logits"};
+  static constexpr const char* kNames[kNumRoles] = {"q",        "k",         "v",      "o",           "gate",
+                                                    "up",       "down",      "router", "shared_gate", "embedding",
+                                                    "words_in", "words_out", "logits"};
   return kNames[size_t(role)];
 }
 

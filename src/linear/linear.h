@@ -10,7 +10,7 @@
 
 namespace hunch {
 
-class Adapter;  // linear/adapted.h
+class Adapter;  // linear/adapter.h
 
 // What a matrix does in its layer.
 enum class Role : uint8_t {
@@ -23,11 +23,12 @@ enum class Role : uint8_t {
   kDown,
   kRouter,
   kSharedGate,
+  kEmbedding /* of the ids: looked up, not multiplied */,
   kWordsIn,
   kWordsOut,
   kLogits
 };
-constexpr size_t kNumRoles = 12;
+constexpr size_t kNumRoles = 13;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.
@@ -80,9 +81,18 @@ class Linear {
   virtual WeightView rows() const { return {}; }
   virtual WeightView by_input() const { return {}; }
   virtual std::span<const float> bias() const { return {}; }
-  // The same W, where the products of these tokens are its own and nothing else: such products can share one loop
-  // (linear/together.h). None: ask dot().
+  // The same W, where the products of these tokens are its own, and perhaps something that finish() adds: such products
+  // can share one loop (linear/together.h). None: ask dot().
   virtual WeightView plain(Tokens tokens) const { return {}; }
+  // Rows [first_row, first_row + Y.cols) of a product.
+  struct Part {
+    size_t first_row;
+    MatView<float> Y;  // [n_tokens, n]
+  };
+  // Completes parts of the products of plain()'s W, with the bias, and X [n_tokens, n_in].
+  virtual void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const {}
+  // The form that holds W itself, where this one only adds to it.
+  virtual Linear& base() { return *this; }
 };
 
 }  // namespace hunch

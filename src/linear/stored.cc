@@ -118,7 +118,7 @@ void Stored::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet
       packed->add(compute, segment, a, rows, y);
     } else if (by_input_ && rows.unit == 1) {
       add_some(compute, segment, a, rows, y);
-    } else if (rows.unit > 1 && reads_less_by_input(rows.unit)) {
+    } else if (rows_ && rows.unit > 1 && reads_less_by_input(rows.unit)) {
       add_blocks(compute, segment, a, rows, y);
     } else {
       const Arena::Scope scope(compute.arena);

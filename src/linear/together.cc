@@ -15,6 +15,25 @@ std::span<const float> part(std::span<const float> bias, size_t first, size_t n)
   return bias.empty() ? bias : bias.subspan(first, n);
 }
 
+// finish() for every token alone; neighbouring parts of one matrix and the same tokens together.
+void finish_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const PartialProduct> parts) {
+  const std::span<Linear::Part> own = compute.arena.take<Linear::Part>(parts.size());
+  for (size_t begin = 0, end = 0; begin < parts.size(); begin = end) {
+    const PartialProduct& first = parts[begin];
+    const auto goes_with = [&](const PartialProduct& p) {
+      return p.linear == first.linear && p.first_token == first.first_token && p.Y.rows == first.Y.rows;
+    };
+    for (end = begin + 1; end < parts.size() && goes_with(parts[end]);) ++end;
+    if (!first.linear->plain(tokens.subspan(first.first_token, first.Y.rows))) continue;  // dot() did it
+    for (size_t t = 0; t < first.Y.rows; ++t) {
+      for (size_t i = begin; i < end; ++i)
+        new (&own[i - begin]) Linear::Part{parts[i].first_row, parts[i].Y.row_range(t, 1)};
+      first.linear->finish(compute, tokens.subspan(first.first_token + t, 1), X.row_range(first.first_token + t, 1),
+                           own.first(end - begin));
+    }
+  }
+}
+
 }  // namespace
 
 void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Product> products) {
@@ -32,6 +51,10 @@ void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::
       }
     }
     if (n_tasks) matmul(compute, X.row_range(first, n), {tasks, n_tasks}, bits_of(segment));
+    for (const Product& p : products) {
+      const Linear::Part whole{0, p.Y.row_range(first, n)};
+      if (p.linear->plain(segment)) p.linear->finish(compute, segment, X.row_range(first, n), {&whole, 1});
+    }
   });
 }
 
@@ -57,6 +80,7 @@ void dot_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::spa
     }
   }
   matmul_ragged(compute, X, tasks.first(n_tasks));
+  finish_parts(compute, tokens, X, parts);
 }
 
 }  // namespace hunch

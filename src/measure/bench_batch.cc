@@ -20,6 +20,7 @@ class Batch {
         n_each_(n_each),
         depth_(depth),
         plan_(mode.context.plan ? mode.context.plan : engine.plan_named(mode.context.mode, mode.context.density)),
+        adapter_(mode.context.adapter.value_or(engine.adapter)),
         cache_(make_cache(engine, mode, n_sequences, n_each)),
         transformer_(*engine.model, cache_, *engine.compute),
         states_(n_sequences) {
@@ -28,6 +29,7 @@ class Batch {
     for (uint32_t s = 0; s < n_sequences; ++s) {
       Run run{cache_.create(), 1, Phase::kDecode, plan_.get()};
       run.only_best = true;  // as greedy decoding
+      run.adapter = adapter_.get();
       run.states = &states_[s];
       run.watching = {&plan_, 1};
       runs_.push_back(run);
@@ -74,6 +76,7 @@ class Batch {
   std::span<const int32_t> ids_;
   size_t n_each_, depth_;
   std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Adapter> adapter_;
   KvCache cache_;
   Transformer transformer_;
   std::vector<SelectorStates> states_;  // [n_sequences]

@@ -17,7 +17,7 @@ class HfImport {
  public:
   // `arch` is the GGUF architecture name, the prefix of its metadata keys.
   HfImport(const HfFolder& folder, std::string arch);
-  ~HfImport();
+  virtual ~HfImport();
 
   // config.json values; the first of `names` that is present and not null. Dots descend
   // ("rope_scaling.factor"). Without fallback a missing value throws Error{kNotFound}.
@@ -39,12 +39,12 @@ class HfImport {
 
   // Prefix that the checkpoint's names carry and that take() and has() prepend, e.g. "model.".
   // The first candidate under which `probe` exists is chosen; none: Error{kNotFound}.
-  void choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe);
+  virtual void choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe);
 
   // The tensor under this HF name (with the prefix, or without it), marked as used.
   // Throws Error{kNotFound} naming it.
   bool has(std::string_view name) const;
-  Tensor take(std::string_view name);
+  virtual Tensor take(std::string_view name);
   void ignore(std::string_view name);  // marks as used, if present
 
   // Adds a tensor to the result under its GGUF name.
@@ -57,25 +57,30 @@ class HfImport {
   void move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head);
 
   // New tensors. All keep the dtype; plain dtypes only. Shapes are checked: Error{kFormat}.
-  Tensor transposed(const Tensor& t);                                           // [a, b] -> [b, a]
-  Tensor rows(const Tensor& t, size_t begin, size_t count);                     // along the first dimension
-  Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order);  // out row i = row order[i]
-  Tensor concatenated(std::span<const Tensor> parts);                           // along the first dimension
-  Tensor stacked(std::span<const Tensor> parts);                                // new first dimension
-  Tensor scaled_rows(const Tensor& t, size_t count, float factor);  // the first `count` rows times `factor`, in f32
-  Tensor plus_one(const Tensor& t);                                 // t + 1 in f32 (Gemma, Nemotron norms)
-  Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
+  virtual Tensor transposed(const Tensor& t);                                           // [a, b] -> [b, a]
+  virtual Tensor rows(const Tensor& t, size_t begin, size_t count);                     // along the first dimension
+  virtual Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order);  // out row i = row order[i]
+  virtual Tensor concatenated(std::span<const Tensor> parts);                           // along the first dimension
+  virtual Tensor stacked(std::span<const Tensor> parts);                                // new first dimension
+  virtual Tensor scaled_rows(const Tensor& t, size_t count,
+                             float factor);  // the first `count` rows times `factor`, in f32
+  virtual Tensor plus_one(const Tensor& t);  // t + 1 in f32 (Gemma, Nemotron norms)
+  virtual Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
   Tensor from_floats(std::span<const float> values, std::vector<uint64_t> shape);
 
   // HF's "rotate half" rows of each head as neighbouring pairs, the order of GGUF llama files.
-  Tensor interleaved_rope_rows(const Tensor& t, size_t n_head);
+  virtual Tensor interleaved_rope_rows(const Tensor& t, size_t n_head);
   // Rows of a fused projection stored head by head as (q, k, v) triples -> all q, all k, all v.
   // `groups` triples of `q_per_group` query heads, one key and one value head of d_head rows.
-  Tensor degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head);
+  virtual Tensor degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head);
 
   // HF tensors that no one took, without the usual buffers (rotary_emb.inv_freq, attn.bias, ...).
   std::vector<std::string> unused() const;
   ModelFile finish();
+
+ protected:
+  const std::map<std::string, const Tensor*, std::less<>>& by_name() const { return by_name_; }
+  void set_prefix(std::string_view prefix) { prefix_ = prefix; }
 
  private:
   const nlohmann::ordered_json* find_config(std::string_view name) const;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "kernels/gather.h"
+#include "linear/adapter.h"
 #include "model/ops.h"
 #include "model/transformer.h"
 
@@ -27,9 +28,11 @@ void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out
     final = words;
   }
   if (s.observer) s.observer->on_final(final);
-  // Rows that share one reading of the whole vocabulary cost less than a screen each, unless each is computed alone.
+  // Rows that share one reading of the whole vocabulary cost less than a screen each, unless each is computed alone. A
+  // screen knows the model's own matrix.
   const auto screen_of = [&](size_t i) -> const VocabScreen* {
     const Run& run = s.run(rows[i]);
+    if (run.adapter && run.adapter->find(w.output->id)) return nullptr;
     return s.restricts(run) && run.only_best && (rows.size() == 1 || run.as_alone) ? run.plan->screen.get() : nullptr;
   };
   for (size_t i = 0, end = 0; i < rows.size(); i = end) {

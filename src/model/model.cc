@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "linear/adapted.h"
 #include "model/architecture.h"
 
 namespace hunch {
@@ -27,6 +28,13 @@ Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
       config_(config_of(file_)),
       weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, compute))),
       rope_(config_.rope, config_.n_ctx_train) {}
+
+void Model::adapt(const Adapter& adapter) {
+  weights_.for_each_linear([&](std::unique_ptr<Linear>& linear) {
+    if (adapter.find(linear->id) && !dynamic_cast<const Adapted*>(linear.get()))
+      linear = std::make_unique<Adapted>(std::move(linear));
+  });
+}
 
 DType Model::main_dtype() const {
   std::map<DType, size_t> bytes;

@@ -29,6 +29,10 @@ class Model {
   // that was not done yet: some 10 ms for each shape of matrix. Without it, it is estimated. One token has no choice.
   void measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) const;
 
+  // Lets runs use `adapter`, which is bound to this model: the matrices that it changes become ones that ask each token
+  // for its adapter; the others stay as they are. Before steps, by one caller at a time.
+  void adapt(const Adapter& adapter);
+
   // The dtype that holds most of the weight bytes, for display.
   DType main_dtype() const;
   // Bytes of weights that one decoded token reads when nothing is skipped.

@@ -111,8 +111,9 @@ struct Form {
   const char* name;
   const char* fixture;
   DType dtype = DType::kF32;
-  bool relu = false;    // instead of its own activation: exact zeros, also inside experts
-  bool copies = false;  // of its matrices by input and by group of heads
+  bool relu = false;     // instead of its own activation: exact zeros, also inside experts
+  bool copies = false;   // of its matrices by input and by group of heads
+  bool adapted = false;  // two of three texts have an adapter, each another
 };
 
 // The fixture's weights, in the form's format.
@@ -143,6 +144,11 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
   static constexpr float kTolerance = 3e-5f;
 
   PlanMatrix() {
+    if (GetParam().adapted)
+      for (const uint32_t seed : {1, 2}) {
+        adapters_.push_back(random_adapter(model_, seed));
+        model_.adapt(*adapters_.back());
+      }
     if (!GetParam().copies) return;
     store_all_by_input(model_, compute_);
     if (can_choose_heads(c_)) store_heads_by_group(model_, compute_);
@@ -164,10 +170,12 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
     std::unique_ptr<SelectorStates> states = std::make_unique<SelectorStates>();
     size_t at = 0;
     bool as_alone = false;
+    const Adapter* adapter = nullptr;
     std::vector<float> logits = {};  // of the tokens behind the prompt
 
     hunch::Run next(size_t n, Phase phase) const {
       hunch::Run r{sequence, n, phase, plan.get(), as_alone && phase != Phase::kPrompt};
+      r.adapter = adapter;
       r.states = states.get();
       r.watching = {&plan, 1};
       return r;
@@ -175,7 +183,8 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
   };
   // Before its prompt.
   Life life(const std::shared_ptr<const Plan>& plan, size_t text, bool as_alone = false) {
-    return {plan, ids_of(text), cache_.create(), std::make_unique<SelectorStates>(), 0, as_alone};
+    const Adapter* adapter = text % 3 < adapters_.size() ? adapters_[text % 3].get() : nullptr;
+    return {plan, ids_of(text), cache_.create(), std::make_unique<SelectorStates>(), 0, as_alone, adapter};
   }
   // One step of n tokens for each of them.
   void step(std::vector<Life*> lives, const std::vector<std::pair<size_t, Phase>>& parts) {
@@ -223,6 +232,7 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
   KvCache cache_{Transformer::kv_shape(c_, DType::kF32, 8), 4096};
   Transformer transformer_{model_, cache_, compute_};
   const Plans plans_{c_};
+  std::vector<std::unique_ptr<Adapter>> adapters_;
   std::map<std::pair<const Plan*, size_t>, std::vector<float>> alone_;
 };
 
@@ -241,6 +251,22 @@ TEST_P(PlanMatrix, PlansDiffer) {
       EXPECT_GT(difference, kTolerance) << plan->name;
     }
   }
+}
+
+TEST_P(PlanMatrix, AdaptersDiffer) {
+  if (adapters_.empty()) GTEST_SKIP() << "a model as it is";
+  const auto logits = [&](const Adapter* adapter) {
+    Life l = life(plans_.all()[0], 0);
+    l.adapter = adapter;
+    prompt(l);
+    end(l);
+    return l.logits;
+  };
+  const std::vector<float> none = logits(nullptr), first = logits(adapters_[0].get()),
+                           second = logits(adapters_[1].get());
+  EXPECT_GT(worst_difference(first, none), 0.05f);
+  EXPECT_GT(worst_difference(second, none), 0.05f);
+  EXPECT_GT(worst_difference(second, first), 0.05f);
 }
 
 TEST_P(PlanMatrix, SeveralTokensOfARun) {
@@ -327,6 +353,10 @@ constexpr Form kForms[] = {
     {"experts", "qwen2_moe"},
     {"experts_with_copies", "qwen2_moe", DType::kF32, false, true},
     {"experts_relu_f16", "qwen2_moe", DType::kF16, true, true},
+    {"opt_adapted", "opt_sparse", DType::kF32, false, true, true},
+    {"llama_adapted", "llama_mha", DType::kF32, false, false, true},
+    {"llama_adapted_q8_0", "llama_mha", DType::kQ8_0, false, true, true},
+    {"experts_adapted", "qwen2_moe", DType::kF32, true, true, true},
 };
 
 INSTANTIATE_TEST_SUITE_P(Forms, PlanMatrix, ::testing::ValuesIn(kForms),

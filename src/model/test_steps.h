@@ -4,9 +4,12 @@
 #include <cmath>
 #include <filesystem>
 #include <initializer_list>
+#include <memory>
+#include <random>
 #include <vector>
 
 #include "base/test_paths.h"
+#include "linear/adapter.h"
 #include "model/transformer.h"
 
 namespace hunch {
@@ -62,6 +65,25 @@ inline void store_all_by_input(const Model& model, Compute& compute) {
 inline void store_heads_by_group(const Model& model, Compute& compute) {
   model.layouts().store_by_group(compute, matrices_of(model, {Role::kHeads}),
                                  model.weights().layers[0].config.group_width());
+}
+
+// An adapter of rank 3 of random values for every matrix and the embedding, with gains as DoRA has them.
+inline std::unique_ptr<Adapter> random_adapter(const Model& model, uint32_t seed) {
+  std::mt19937 rng(seed);
+  const auto values = [&](size_t n) {
+    std::normal_distribution<float> normal(0, 0.05f);
+    std::vector<float> x(n);
+    for (float& v : x) v = normal(rng);
+    return x;
+  };
+  constexpr size_t kRank = 3;
+  auto adapter = std::make_unique<Adapter>("random");
+  for (const auto& [id, where] : model.weights().tensors) {
+    const std::vector<float> A = values(kRank * where.n_in), B = values(kRank * where.n_out);
+    adapter->parts.emplace(
+        id, AdapterPart({A.data(), kRank, where.n_in}, {B.data(), kRank, where.n_out}, values(where.n_out)));
+  }
+  return adapter;
 }
 
 }  // namespace hunch

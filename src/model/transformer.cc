@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "linear/adapter.h"
 #include "model/ops.h"
 
 namespace hunch {
@@ -113,7 +114,9 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   const Format& embedding = codec(w.token_embd.dtype);
   s.compute.threads.parallel_for(resid.rows, 1, [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t) {
-      embedding.decode(w.token_embd.row(size_t(s.input.ids[t])), words.row(t).data(), c.n_embd_word);
+      const auto id = size_t(s.input.ids[t]);
+      embedding.decode(w.token_embd.row(id), words.row(t).data(), c.n_embd_word);
+      if (const Adapter* adapter = s.run(t).adapter) adapter->embed(id, words.row(t));
       if (c.embedding_scale != 1.0f) scale(c.embedding_scale, words.row(t));
     }
   });

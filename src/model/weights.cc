@@ -11,13 +11,16 @@
 namespace hunch {
 namespace {
 
+constexpr const char* kEmbedding = "token_embd.weight";
+
 class Loader {
  public:
   Loader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute)
       : file_(file), c_(config), options_(options), compute_(compute) {}
 
   ModelWeights load() {
-    w_.token_embd = matrix("token_embd.weight", c_.n_vocab, c_.n_embd_word);
+    w_.token_embd = matrix(kEmbedding, c_.n_vocab, c_.n_embd_word);
+    w_.tensors[{.role = Role::kEmbedding}] = {kEmbedding, kEmbedding, 0, c_.n_vocab, c_.n_embd_word};
     if (c_.position == PositionKind::kLearned)
       w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
@@ -30,7 +33,8 @@ class Loader {
     w_.output_norm = norm("output_norm", c_.n_embd, false);
     w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
     if (!w_.output)
-      w_.output = stored({.role = Role::kLogits}, w_.token_embd, optional_vector("output.bias", c_.n_vocab));
+      w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
+                         optional_vector("output.bias", c_.n_vocab));
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     for (const Tensor& t : file_.tensors) {
@@ -75,14 +79,20 @@ class Loader {
     return {optional_vector(name + ".weight", n), optional_vector(name + ".bias", n)};
   }
 
-  std::unique_ptr<Linear> stored(LinearId id, WeightView W, Vector bias = {}) {
+  static TensorRows tensor(const std::string& name, size_t first = 0) { return {name, name, first}; }
+
+  std::unique_ptr<Linear> stored(LinearId id, TensorRows where, WeightView W, Vector bias = {}) {
+    where.n_out = W.rows;
+    where.n_in = W.cols;
+    w_.tensors[id] = std::move(where);
     return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
   }
 
   // None where the file has none and none is required.
   std::unique_ptr<Linear> linear(LinearId id, const std::string& name, size_t rows, size_t cols, bool required) {
     if (!required && !file_.find(name + ".weight")) return nullptr;
-    return stored(id, matrix(name + ".weight", rows, cols), optional_vector(name + ".bias", rows));
+    const std::string weight = name + ".weight";
+    return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
   }
 
   // Vaswani et al. 2017, section 3.5, in the halves layout of fairseq: sines first, then cosines;
@@ -124,13 +134,13 @@ class Loader {
   void attention(const std::string& blk, const LayerConfig& c, Attention& a) {
     const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
     const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
-    if (file_.find(blk + "attn_qkv.weight")) {
-      const WeightView qkv = matrix(blk + "attn_qkv.weight", n_q + 2 * n_kv, c.n_embd);
+    if (const std::string fused = blk + "attn_qkv.weight"; file_.find(fused)) {
+      const WeightView qkv = matrix(fused, n_q + 2 * n_kv, c.n_embd);
       const Vector bias = optional_vector(blk + "attn_qkv.bias", n_q + 2 * n_kv);
       const auto part = [&](Role role, size_t begin, size_t n) {
         Vector own;
         if (!bias.empty()) own.assign(bias.begin() + ptrdiff_t(begin), bias.begin() + ptrdiff_t(begin + n));
-        return stored(id(role), qkv.row_range(begin, n), std::move(own));
+        return stored(id(role), tensor(fused, begin), qkv.row_range(begin, n), std::move(own));
       };
       a.q = part(Role::kQuery, 0, n_q);
       a.k = part(Role::kKey, n_q, n_kv);
@@ -167,16 +177,18 @@ class Loader {
     Mlp m;
     m.n_ff = n_ff;
     if (c_.gated && !file_.find(name + "_gate" + suffix + ".weight")) {  // Phi-3: gate and up in one tensor, gate first
-      const WeightView both = matrix(name + "_up" + suffix + ".weight", 2 * n_ff, c_.n_embd);
-      m.gate = stored(id(Role::kGate), both.row_range(0, n_ff));
-      m.up = stored(id(Role::kUp), both.row_range(n_ff, n_ff));
+      const std::string fused = name + "_up" + suffix + ".weight";
+      const WeightView both = matrix(fused, 2 * n_ff, c_.n_embd);
+      m.gate = stored(id(Role::kGate), tensor(fused), both.row_range(0, n_ff));
+      m.up = stored(id(Role::kUp), tensor(fused, n_ff), both.row_range(n_ff, n_ff));
     } else {
       m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c_.n_embd, true);
       if (c_.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c_.n_embd, true);
     }
-    if (file_.find(name + "_down_t" + suffix + ".weight")) {  // written neuron-major by hunch
-      m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(),
-                                        matrix(name + "_down_t" + suffix + ".weight", n_ff, c_.n_embd),
+    // Written neuron-major by hunch.
+    if (const std::string turned = name + "_down_t" + suffix + ".weight"; file_.find(turned)) {
+      w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c_.n_embd, n_ff, true};
+      m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c_.n_embd),
                                         optional_vector(name + "_down" + suffix + ".bias", c_.n_embd), *w_.layouts);
       if (is_relu_family(c_.activation)) w_.down_layout = DownLayout::kTransposed;
       return m;
@@ -190,20 +202,17 @@ class Loader {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
-    const auto stack = [&](const char* part, size_t rows, size_t cols) {
+    const auto expert = [&](uint32_t i, Role role, const char* part, size_t rows, size_t cols) {
       const Tensor& t = file_.get(blk + part);
       check_shape(t, {n, rows, cols});
-      return t.view();
+      return stored({layer, role, i}, tensor(t.name, i * rows), t.view().row_range(i * rows, rows));
     };
-    const WeightView gate = stack("ffn_gate_exps.weight", n_ff, c.n_embd);
-    const WeightView up = stack("ffn_up_exps.weight", n_ff, c.n_embd);
-    const WeightView down = stack("ffn_down_exps.weight", c.n_embd, n_ff);
     for (uint32_t i = 0; i < n; ++i) {
       Mlp& m = e.experts.emplace_back();
       m.n_ff = n_ff;
-      m.gate = stored({layer, Role::kGate, i}, gate.row_range(i * n_ff, n_ff));
-      m.up = stored({layer, Role::kUp, i}, up.row_range(i * n_ff, n_ff));
-      m.down = stored({layer, Role::kDown, i}, down.row_range(i * c.n_embd, c.n_embd));
+      m.gate = expert(i, Role::kGate, "ffn_gate_exps.weight", n_ff, c.n_embd);
+      m.up = expert(i, Role::kUp, "ffn_up_exps.weight", n_ff, c.n_embd);
+      m.down = expert(i, Role::kDown, "ffn_down_exps.weight", c.n_embd, n_ff);
       arrange_down(*m.down);
     }
     if (c.moe.n_ff_shared == 0) return;
@@ -211,8 +220,8 @@ class Loader {
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
       const Tensor& t = file_.get(blk + "ffn_gate_inp_shexp.weight");
       if (t.n_elems() != c.n_embd) check_shape(t, {1, c.n_embd});
-      e.shared_gate =
-          stored({layer, Role::kSharedGate}, {t.dtype, t.data.data(), 1, c.n_embd, row_bytes(t.dtype, c.n_embd)});
+      e.shared_gate = stored({layer, Role::kSharedGate}, tensor(t.name),
+                             {t.dtype, t.data.data(), 1, c.n_embd, row_bytes(t.dtype, c.n_embd)});
     }
   }
 

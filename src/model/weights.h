@@ -1,6 +1,8 @@
 // The weights of a model: layers of matrices in the forms that compute them, small vectors decoded to f32.
 #pragma once
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "io/model_file.h"
@@ -17,6 +19,15 @@ enum class DownLayout : uint8_t {
   kReblocked,   // decoded, transposed and re-encoded as Q8_0 along n_embd, on request
 };
 
+// Where the file keeps a matrix [n_out, n_in]: rows of a tensor, of which experts are stacked one after the other.
+struct TensorRows {
+  std::string name;    // as converters call the tensor, also where the file has it by neuron or does without
+  std::string stored;  // the file's tensor: "..._t.weight" by neuron, the embedding where the output is tied to it
+  size_t first = 0;    // row
+  size_t n_out = 0, n_in = 0;
+  bool by_input = false;  // the tensor is [n_in, n_out], and all of it
+};
+
 struct ModelWeights {
   std::unique_ptr<Layouts> layouts = std::make_unique<Layouts>();  // owns copies; outlives the matrices
   WeightView token_embd;                                           // [n_vocab, n_embd_word]
@@ -25,9 +36,23 @@ struct ModelWeights {
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
   std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied
   std::vector<Layer> layers;
+  std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding
   DownLayout down_layout = DownLayout::kNone;
   size_t n_params = 0;
   size_t bytes = 0;  // of all tensors in the file
+
+  // each(std::unique_ptr<Linear>&) for every matrix of the model.
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    for (auto* linear : {&words_in, &words_out, &output})
+      if (*linear) each(*linear);
+    for (Layer& l : layers) l.for_each_linear(each);
+  }
+  template <class Each>
+  void for_each_linear(const Each& each) const {
+    const_cast<ModelWeights*>(this)->for_each_linear(
+        [&](std::unique_ptr<Linear>& linear) { each(std::as_const(*linear)); });
+  }
 };
 
 struct WeightOptions {

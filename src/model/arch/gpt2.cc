@@ -29,6 +29,8 @@ void import(HfImport& hf) {
   hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_epsilon"}, 1e-5));
   import_activation(hf, hf.config_string({"activation_function"}, "gelu_new"), "gelu_new");
   const bool by_layer = hf.config_bool({"scale_attn_by_inverse_layer_idx"}, false);
+  if (by_layer) hf.set_bool("scale_attn_by_inverse_layer_idx", true);  // folded into W_q: adapters of it are, too
+  if (!hf.config_bool({"scale_attn_weights"}, true)) hf.set_bool("scale_attn_weights", false);
   const size_t d_head = n_embd / n_head;
   const double q_scale = hf.config_bool({"scale_attn_weights"}, true) ? 1.0 : std::sqrt(double(d_head));
 

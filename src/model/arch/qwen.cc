@@ -65,7 +65,8 @@ void import_moe(HfImport& hf) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     import_llama_like_attention(hf, layer, sizes, options);
     hf.move(from + "post_attention_layernorm", to + "ffn_norm");
-    if (!hf.has(from + "mlp.gate.weight")) {  // mlp_only_layers, decoder_sparse_step
+    const auto has_mlp = [&](const char* name) { return hf.has(fmt::format("{}mlp.{}_proj.weight", from, name)); };
+    if (has_mlp("gate") || has_mlp("up") || has_mlp("down")) {  // mlp_only_layers, decoder_sparse_step
       import_llama_like_mlp(hf, layer);
       continue;
     }

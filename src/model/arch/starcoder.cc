@@ -32,6 +32,7 @@ void import(HfImport& hf) {
   hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_epsilon"}, 1e-5));
   import_activation(hf, hf.config_string({"activation_function"}, "gelu_pytorch_tanh"), "gelu_pytorch_tanh");
   const bool scaled = hf.config_bool({"scale_attn_weights"}, true);
+  if (!scaled) hf.set_bool("scale_attn_weights", false);  // folded into W_q: adapters of it are, too
 
   hf.choose_prefix({"transformer.", ""}, "wte.weight");
   hf.move("wte", "token_embd");

@@ -1,0 +1,111 @@
+#include "compress/merge_adapter.h"
+
+#include <algorithm>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "io/gguf.h"
+
+namespace hunch {
+namespace {
+
+// A matrix within a tensor, and what is added to it.
+struct Change {
+  const TensorRows* where;
+  const AdapterPart* part;
+};
+
+class Merger {
+ public:
+  Merger(const Model& model, const Adapter& adapter, Compute& compute)
+      : model_(model), adapter_(adapter), compute_(compute) {}
+
+  std::vector<TensorToWrite> plan() {
+    std::vector<TensorToWrite> out;
+    for (const Tensor& t : model_.file().tensors) out.push_back(plan(t.name, t, changes_of(t)));
+    // The output has the embedding's weights as they were.
+    constexpr LinearId kOutput{.role = Role::kLogits}, kEmbedding{.role = Role::kEmbedding};
+    const TensorRows& output = model_.weights().tensors.at(kOutput);
+    const AdapterPart* own = adapter_.find(kOutput);
+    if (output.name != output.stored && (own || adapter_.find(kEmbedding)))
+      out.push_back(plan(output.name, model_.file().get(output.stored),
+                         own ? std::vector<Change>{{&output, own}} : std::vector<Change>()));
+    report.n_tensors = out.size();
+    return out;
+  }
+
+  MergeReport report;
+
+ private:
+  std::vector<Change> changes_of(const Tensor& t) const {
+    std::vector<Change> changes;
+    for (const auto& [id, part] : adapter_.parts) {
+      const TensorRows& where = model_.weights().tensors.at(id);
+      const bool tied = id.role == Role::kLogits && where.name != where.stored;
+      if (where.stored == t.name && !tied) changes.push_back({&where, &part});
+    }
+    return changes;
+  }
+
+  TensorToWrite plan(const std::string& name, const Tensor& t, std::vector<Change> changes) {
+    TensorToWrite w{name, t.dtype, t.shape, {}};
+    if (changes.empty()) {
+      w.produce = [&t] { return t.data; };
+      return w;
+    }
+    ++report.n_changed;
+    if (!info(t.dtype).writes) {
+      w.dtype = DType::kQ8_0;
+      report.notes.push_back(
+          fmt::format("{}: hunch does not write {}, written as {}", name, name_of(t.dtype), name_of(w.dtype)));
+    } else if (info(t.dtype).block_elems > 1 && !noted_rounding_) {
+      noted_rounding_ = true;
+      report.notes.push_back(
+          fmt::format("{} matrices are decoded, changed and rounded to {} again, which loses a "
+                      "little: merging into f16 and quantising then is better",
+                      name_of(t.dtype), name_of(t.dtype)));
+    }
+    w.produce = [this, &t, dtype = w.dtype, changes = std::move(changes)] { return encode(t, dtype, changes); };
+    return w;
+  }
+
+  // Rows in parallel. The result lives until the next call.
+  std::span<const std::byte> encode(const Tensor& t, DType dtype, std::span<const Change> changes) {
+    const WeightView W = t.view();
+    const size_t stride = row_bytes(dtype, W.cols);
+    const std::span<std::byte> out = buffer_.get<std::byte>(W.rows * stride);
+    compute_.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+      compute_.throw_if_stopped();
+      std::vector<float> row(W.cols);
+      for (size_t r = begin; r < end; ++r) {
+        codec(t.dtype).decode(W.row(r), row.data(), row.size());
+        for (const Change& c : changes) {
+          if (c.where->by_input) {
+            c.part->fold_column(r, row);
+          } else if (r >= c.where->first && r < c.where->first + c.where->n_out) {
+            c.part->fold_row(r - c.where->first, row);
+          }
+        }
+        codec(dtype).encode(row.data(), out.data() + r * stride, row.size());
+      }
+    });
+    return out;
+  }
+
+  const Model& model_;
+  const Adapter& adapter_;
+  Compute& compute_;
+  bool noted_rounding_ = false;
+  Scratch buffer_;
+};
+
+}  // namespace
+
+MergeReport merge_adapter(const Model& model, const Adapter& adapter, const std::filesystem::path& output,
+                          Compute& compute, const Progress& progress) {
+  Merger merger(model, adapter, compute);
+  write_gguf(output, model.file().meta, merger.plan(), progress);
+  return merger.report;
+}
+
+}  // namespace hunch

@@ -1,0 +1,37 @@
+// A matrix to which the runs of a step may add something of their own: low-rank adapters.
+#pragma once
+#include <memory>
+
+#include "linear/adapter.h"
+
+namespace hunch {
+
+// Wraps the form that holds W. What W itself gives, and which of its rows, copies and paths that reads, stays that
+// form's business, whatever adapters the tokens have; then the low-rank part is added for tokens that have one: of the
+// rows that a token wants, from the inputs that it has.
+class Adapted final : public Linear {
+ public:
+  explicit Adapted(std::unique_ptr<Linear> base) : Linear(base->id, base->n_in, base->n_out), base_(std::move(base)) {}
+
+  void dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const override;
+  void add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const override;
+  bool reads_less_by_input(size_t unit) const override { return base_->reads_less_by_input(unit); }
+  size_t bytes() const override { return base_->bytes(); }
+  WeightView rows() const override { return base_->rows(); }
+  WeightView by_input() const override { return base_->by_input(); }
+  std::span<const float> bias() const override { return base_->bias(); }
+  WeightView plain(Tokens tokens) const override;
+  void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const override;
+  Linear& base() override { return base_->base(); }
+
+ private:
+  // What replaces W for this token, or the base form.
+  const Linear& matrix_of(const TokenTraits& token) const;
+  // each(matrix, first, n) for stretches of tokens that one of them serves.
+  template <class Each>
+  void for_each_matrix(Tokens tokens, const Each& each) const;
+
+  std::unique_ptr<Linear> base_;
+};
+
+}  // namespace hunch

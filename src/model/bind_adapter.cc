@@ -1,0 +1,228 @@
+#include "model/bind_adapter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/codec.h"
+#include "base/error.h"
+#include "io/printable.h"
+#include "kernels/ops.h"
+#include "model/hf_trace.h"
+
+namespace hunch {
+namespace {
+
+using Floats = std::vector<float>;
+
+// What is added to one matrix, so far: A and B [rank, n], by rank.
+struct Sum {
+  Floats A, B, gain, saved;
+};
+
+// ||row i of W + B A|| of the model's weights.
+Floats row_norms(Compute& compute, const Model& model, const TensorRows& where, MatView<const float> A,
+                 MatView<const float> B) {
+  const WeightView W = model.file().get(where.stored).view();
+  const Codec& weights = codec(W.dtype);
+  Floats norms(where.n_out);
+  if (where.by_input) {
+    Floats column(where.n_out);
+    for (size_t i = 0; i < where.n_in; ++i) {
+      weights.decode(W.row(i), column.data(), column.size());
+      for (size_t k = 0; k < A.rows; ++k) axpy(A.row(k)[i], B.row(k), column);
+      for (size_t r = 0; r < column.size(); ++r) norms[r] += column[r] * column[r];
+    }
+  } else {
+    compute.threads.parallel_for(where.n_out, 16, [&](size_t begin, size_t end, size_t) {
+      Floats row(where.n_in);
+      for (size_t r = begin; r < end; ++r) {
+        weights.decode(W.row(where.first + r), row.data(), row.size());
+        for (size_t k = 0; k < A.rows; ++k) axpy(B.row(k)[r], A.row(k), row);
+        norms[r] = dot(row, row);
+      }
+    });
+  }
+  for (float& norm : norms) norm = std::sqrt(norm);
+  return norms;
+}
+
+// One file, bound to the model's matrices.
+class Binder {
+ public:
+  Binder(const Model& model, Compute& compute, const AdapterChoice& chosen, std::map<LinearId, Sum>& sums)
+      : model_(model), compute_(compute), file_(*chosen.file), scale_(chosen.scale), sums_(sums) {
+    for (const ReplacedTensor& r : file_.replaced)
+      // PEFT saves an adapted embedding's own weights beside the adapter, unchanged.
+      if (std::ranges::none_of(file_.matrices, [&](const AdapterMatrix& m) { return m.tensor == r.tensor; }))
+        saved_.push_back(&r);
+  }
+
+  void bind() {
+    std::vector<NamedRows> named;
+    for (const AdapterMatrix& m : file_.matrices) named.push_back({m.tensor, m.n_out, false});
+    for (const ReplacedTensor* r : saved_) named.push_back({r->tensor, r->shape.empty() ? 1 : r->shape[0], true});
+    const RowTrace trace = trace_of(named);
+    if (!trace.unknown.empty())
+      fail(ErrorKind::kUnsupported, "it changes '{}', which a {} model does not have{}", printable(trace.unknown[0]),
+           model_.config().arch,
+           trace.unknown.size() == 1 ? "" : fmt::format(", and {} more such tensors", trace.unknown.size() - 1));
+    std::map<std::string, size_t> n_rows;
+    for (const auto& [id, where] : model_.weights().tensors) n_rows[where.name] += where.n_out;
+    std::vector<size_t> n_bound(named.size());
+    for (const auto& [id, where] : model_.weights().tensors) {
+      const auto found = trace.tensors.find(where.name);
+      if (found == trace.tensors.end()) continue;
+      const std::vector<RowOrigin>& origins = found->second;
+      if (origins.size() != n_rows[where.name]) wrong_shape(origins, where, n_rows[where.name]);
+      const std::span<const RowOrigin> own = std::span(origins).subspan(where.by_input ? 0 : where.first, where.n_out);
+      for (const RowOrigin& origin : own) n_bound[origin.matrix] += origin.factor != 0;
+      bind(id, where, own);
+    }
+    for (size_t m = 0; m < named.size(); ++m)
+      if (n_bound[m] != named[m].n_rows)
+        fail(ErrorKind::kUnsupported, "it changes '{}', which is no matrix of this model that hunch adapts",
+             printable(named[m].name));
+  }
+
+ private:
+  RowTrace trace_of(std::span<const NamedRows> named) const {
+    if (file_.architecture.empty()) return trace_hf_rows(model_.file().meta, model_.config(), named);
+    if (file_.architecture != model_.config().arch)
+      fail(ErrorKind::kUnsupported, "it is for models of architecture '{}', this one is '{}'",
+           printable(file_.architecture), model_.config().arch);
+    RowTrace trace;
+    for (uint32_t m = 0; m < named.size(); ++m) {
+      std::vector<RowOrigin>& origins = trace.tensors[named[m].name];
+      for (uint32_t r = 0; r < named[m].n_rows; ++r) origins.push_back({m, r, 1});
+    }
+    std::set<std::string> known;
+    for (const auto& [id, where] : model_.weights().tensors) known.insert(where.name);
+    for (const NamedRows& matrix : named)
+      if (!known.count(matrix.name)) trace.unknown.push_back(matrix.name);
+    return trace;
+  }
+
+  [[noreturn]] void wrong_shape(std::span<const RowOrigin> origins, const TensorRows& where, size_t n_rows) const {
+    const auto from = std::ranges::find_if(origins, [](const RowOrigin& origin) { return origin.factor != 0; });
+    const size_t m = from->matrix;
+    const std::string name = m < file_.matrices.size() ? file_.matrices[m].tensor : saved_at(m).tensor;
+    const size_t n_in = m < file_.matrices.size() ? file_.matrices[m].n_in : saved_at(m).shape.back();
+    fail(ErrorKind::kFormat, "its '{}' is for [{}, {}], the model's '{}' is [{}, {}]", printable(name), origins.size(),
+         n_in, where.name, n_rows, where.n_in);
+  }
+  const ReplacedTensor& saved_at(size_t m) const { return *saved_[m - file_.matrices.size()]; }
+
+  void bind(LinearId id, const TensorRows& where, std::span<const RowOrigin> own) {
+    std::vector<uint32_t> matrices;  // in the order of the rows
+    for (const RowOrigin& origin : own)
+      if (origin.factor != 0 && std::ranges::count(matrices, origin.matrix) == 0) matrices.push_back(origin.matrix);
+    if (matrices.empty()) return;
+    if (matrices[0] >= file_.matrices.size()) return replace(id, where, own);
+    Floats A, B;
+    for (const uint32_t m : matrices) {
+      const AdapterMatrix& matrix = file_.matrices[m];
+      if (matrix.n_in != where.n_in) wrong_shape(own, where, where.n_out);
+      A.insert(A.end(), matrix.A.begin(), matrix.A.end());
+      for (size_t k = 0; k < matrix.rank; ++k)
+        for (const RowOrigin& from : own)
+          B.push_back(from.matrix == m ? from.factor * matrix.scale * matrix.view_B().row(from.row)[k] : 0.0f);
+    }
+    Sum& sum = sums_[id];
+    stretch(where, own, A, B, sum.gain);
+    for (float& b : B) b *= scale_;
+    sum.A.insert(sum.A.end(), A.begin(), A.end());
+    sum.B.insert(sum.B.end(), B.begin(), B.end());
+  }
+
+  // DoRA: row r of W + B A becomes m[r] / ||row|| times itself (Liu et al. 2024, section 4.1).
+  void stretch(const TensorRows& where, std::span<const RowOrigin> own, const Floats& A, Floats& B,
+               Floats& gain) const {
+    const auto magnitudes = [&](const RowOrigin& from) -> const Floats& {
+      return file_.matrices[from.matrix].magnitude;
+    };
+    if (std::ranges::none_of(own, [&](const RowOrigin& from) { return from.factor != 0 && !magnitudes(from).empty(); }))
+      return;
+    const size_t rank = A.size() / where.n_in;
+    const Floats norms =
+        row_norms(compute_, model_, where, {A.data(), rank, where.n_in}, {B.data(), rank, where.n_out});
+    gain.resize(where.n_out);
+    for (size_t r = 0; r < own.size(); ++r) {
+      if (own[r].factor == 0 || magnitudes(own[r]).empty()) continue;
+      const float stretched = own[r].factor * magnitudes(own[r])[own[r].row] / norms[r];
+      if (!std::isfinite(stretched))
+        fail(ErrorKind::kFormat, "row {} of its '{}' has no direction: the norm of the adapted row is {}", own[r].row,
+             printable(file_.matrices[own[r].matrix].tensor), norms[r]);
+      gain[r] += scale_ * (stretched - 1);
+      for (size_t k = 0; k < rank; ++k) B[k * where.n_out + r] *= stretched;
+    }
+  }
+
+  void replace(LinearId id, const TensorRows& where, std::span<const RowOrigin> own) {
+    const ReplacedTensor& saved = saved_at(own[0].matrix);
+    if (saved.shape.size() != 2 || saved.shape[1] != where.n_in) wrong_shape(own, where, where.n_out);
+    Floats values;
+    for (const RowOrigin& from : own)
+      for (size_t i = 0; i < where.n_in; ++i) values.push_back(from.factor * saved.values[from.row * where.n_in + i]);
+    if (is_unchanged(where, values)) return;
+    Sum& sum = sums_[id];
+    if (scale_ != 1 || !sum.saved.empty())
+      fail(ErrorKind::kUsage,
+           "its '{}' is saved whole: it takes the place of the model's and can neither be scaled nor "
+           "added to another adapter's",
+           printable(saved.tensor));
+    sum.saved = std::move(values);
+  }
+
+  bool is_unchanged(const TensorRows& where, const Floats& values) const {
+    if (where.by_input) return false;
+    const WeightView W = model_.file().get(where.stored).view();
+    Floats row(where.n_in);
+    for (size_t r = 0; r < where.n_out; ++r) {
+      codec(W.dtype).decode(W.row(where.first + r), row.data(), row.size());
+      if (!std::equal(row.begin(), row.end(), values.begin() + ptrdiff_t(r * where.n_in))) return false;
+    }
+    return true;
+  }
+
+  const Model& model_;
+  Compute& compute_;
+  const AdapterFile& file_;
+  const float scale_;
+  std::map<LinearId, Sum>& sums_;
+  std::vector<const ReplacedTensor*> saved_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Adapter> bind_adapters(const Model& model, Compute& compute,
+                                             std::span<const AdapterChoice> chosen) {
+  std::map<LinearId, Sum> sums;
+  std::string name;
+  for (const AdapterChoice& choice : chosen) {
+    const std::string own = printable(choice.file->name);
+    name += fmt::format("{}{}{}", name.empty() ? "" : " + ", own,
+                        choice.scale == 1 ? "" : fmt::format(" x {:g}", choice.scale));
+    try {
+      Binder(model, compute, choice, sums).bind();
+    } catch (const Error& e) {
+      fail(e.kind(), "adapter '{}': {}", own, e.what());
+    }
+  }
+  auto adapter = std::make_shared<Adapter>(std::move(name));
+  std::map<LinearId, const Linear*> linears;
+  model.weights().for_each_linear([&](const Linear& linear) { linears[linear.id] = &linear; });
+  for (const auto& [id, sum] : sums) {
+    const TensorRows& where = model.weights().tensors.at(id);
+    const size_t rank = sum.A.size() / where.n_in;
+    AdapterPart part({sum.A.data(), rank, where.n_in}, {sum.B.data(), rank, where.n_out}, sum.gain);
+    if (!sum.saved.empty())
+      part.replace(id, {sum.saved.data(), where.n_out, where.n_in},
+                   linears.count(id) ? linears.at(id)->bias() : std::span<const float>());
+    adapter->parts.emplace(id, std::move(part));
+  }
+  return adapter;
+}
+
+}  // namespace hunch
