@@ -48,6 +48,9 @@ struct TokenTraits {
 };
 using Tokens = std::span<const TokenTraits>;  // [n_tokens]
 
+// Of a matrix: its outputs or its inputs.
+enum class Axis : uint8_t { kOut, kIn };
+
 // Immutable but for its layouts: any number of threads may ask, each with a Compute of its own.
 class Linear {
  public:
@@ -83,6 +86,11 @@ class Linear {
   // The same W, where the products of these tokens are its own and nothing else: such products can share one loop
   // (linear/together.h). None: ask dot().
   virtual WeightView plain(Tokens tokens) const { return {}; }
+
+  // The matrix that has this one's outputs, or its inputs: the one to copy, turn or measure for who leaves some out.
+  // Itself, but for a product of two: W = factor(kOut) factor(kIn).
+  virtual const Linear& factor(Axis axis) const { return *this; }
+  Linear& factor(Axis axis) { return const_cast<Linear&>(static_cast<const Linear&>(*this).factor(axis)); }
 };
 
 }  // namespace hunch

@@ -6,6 +6,8 @@
 
 #include "base/codec.h"
 #include "base/error.h"
+#include "io/low_rank_names.h"
+#include "linear/low_rank.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -80,8 +82,39 @@ class Loader {
     return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
   }
 
+  // As one tensor or as two factors.
+  bool has(const std::string& name) const { return file_.find(name + ".weight") || file_.find(low_rank_u(name)); }
+
+  // The factors of a matrix, or those of a layer's experts one after the other.
+  struct Factors {
+    WeightView U, V;  // [n * n_out, rank], [n * rank, n_in]
+    size_t rank;
+  };
+  Factors factors(const std::string& name, std::vector<uint64_t> outer, size_t n_out, size_t n_in) {
+    if (file_.find(name + ".weight"))
+      fail(ErrorKind::kFormat, "the file has both '{}.weight' and '{}'", name, low_rank_u(name));
+    const Tensor &U = file_.get(low_rank_u(name)), &V = file_.get(low_rank_v(name));
+    const size_t rank = U.cols();
+    const auto shape = [&](size_t rows, size_t cols) {
+      std::vector<uint64_t> all = outer;
+      all.insert(all.end(), {rows, cols});
+      return all;
+    };
+    check_shape(U, shape(n_out, rank));
+    check_shape(V, shape(rank, n_in));
+    return {U.view(), V.view(), rank};
+  }
+
+  std::unique_ptr<Linear> low_rank(LinearId id, const WeightView& U, const WeightView& V, Vector bias = {}) {
+    return std::make_unique<LowRank>(id, stored(id, U, std::move(bias)), stored(id, V));
+  }
+
   // None where the file has none and none is required.
   std::unique_ptr<Linear> linear(LinearId id, const std::string& name, size_t rows, size_t cols, bool required) {
+    if (file_.find(low_rank_u(name))) {
+      const Factors f = factors(name, {}, rows, cols);
+      return low_rank(id, f.U, f.V, optional_vector(name + ".bias", rows));
+    }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     return stored(id, matrix(name + ".weight", rows, cols), optional_vector(name + ".bias", rows));
   }
@@ -150,16 +183,17 @@ class Loader {
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
-  void arrange_down(Linear& down) {
+  void arrange_down(Linear& whole) {
     if (!is_relu_family(c_.activation)) return;
+    auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
-    if (!plain && (!options_.reblock_down || c_.n_embd % info(DType::kQ8_0).block_elems != 0)) {
+    if (!plain && (!options_.reblock_down || down.n_out % info(DType::kQ8_0).block_elems != 0)) {
       w_.down_layout = DownLayout::kKept;
       return;
     }
     w_.down_layout = plain ? DownLayout::kTransposed : DownLayout::kReblocked;
-    w_.layouts->turn(compute_, static_cast<Stored&>(down), plain ? stored : DType::kQ8_0);
+    w_.layouts->turn(compute_, down, plain ? stored : DType::kQ8_0);
   }
 
   // `suffix`: of an expert's tensors.
@@ -167,7 +201,7 @@ class Loader {
     const auto id = [&](Role role) { return LinearId{layer, role, expert}; };
     Mlp m;
     m.n_ff = n_ff;
-    if (c_.gated && !file_.find(name + "_gate" + suffix + ".weight")) {  // Phi-3: gate and up in one tensor, gate first
+    if (c_.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
       const WeightView both = matrix(name + "_up" + suffix + ".weight", 2 * n_ff, c_.n_embd);
       m.gate = stored(id(Role::kGate), both.row_range(0, n_ff));
       m.up = stored(id(Role::kUp), both.row_range(n_ff, n_ff));
@@ -187,26 +221,32 @@ class Loader {
     return m;
   }
 
+  // One matrix of every expert, from the tensor that holds them all.
+  void stack(LinearId id, const std::string& name, size_t rows, size_t cols, std::vector<Mlp>& experts,
+             std::unique_ptr<Linear> Mlp::*matrix) {
+    const size_t n = experts.size();
+    if (file_.find(low_rank_u(name))) {
+      const Factors f = factors(name, {n}, rows, cols);
+      for (id.expert = 0; id.expert < n; ++id.expert)
+        experts[id.expert].*matrix =
+            low_rank(id, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank));
+      return;
+    }
+    const Tensor& t = file_.get(name + ".weight");
+    check_shape(t, {n, rows, cols});
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      experts[id.expert].*matrix = stored(id, t.view().row_range(id.expert * rows, rows));
+  }
+
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
-    const auto stack = [&](const char* part, size_t rows, size_t cols) {
-      const Tensor& t = file_.get(blk + part);
-      check_shape(t, {n, rows, cols});
-      return t.view();
-    };
-    const WeightView gate = stack("ffn_gate_exps.weight", n_ff, c.n_embd);
-    const WeightView up = stack("ffn_up_exps.weight", n_ff, c.n_embd);
-    const WeightView down = stack("ffn_down_exps.weight", c.n_embd, n_ff);
-    for (uint32_t i = 0; i < n; ++i) {
-      Mlp& m = e.experts.emplace_back();
-      m.n_ff = n_ff;
-      m.gate = stored({layer, Role::kGate, i}, gate.row_range(i * n_ff, n_ff));
-      m.up = stored({layer, Role::kUp, i}, up.row_range(i * n_ff, n_ff));
-      m.down = stored({layer, Role::kDown, i}, down.row_range(i * c.n_embd, c.n_embd));
-      arrange_down(*m.down);
-    }
+    for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
+    stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
+    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
+    for (Mlp& m : e.experts) arrange_down(*m.down);
     if (c.moe.n_ff_shared == 0) return;
     e.shared = mlp(layer, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
@@ -236,7 +276,7 @@ size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, cons
   size_t bytes = 0;
   for (const Tensor& t : file.tensors) {
     if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") ||
-        t.name.ends_with("_down_t.weight"))
+        t.name.ends_with("_down_t.weight") || t.name.ends_with(low_rank_u("")))
       continue;
     const bool plain = is_plain(t.dtype);
     if (plain) bytes += t.data.size();
