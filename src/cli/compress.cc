@@ -23,8 +23,7 @@ std::vector<Role> parse_roles(const std::string& text) {
     const std::string word = text.substr(begin, end - begin);
     size_t r = 0;
     while (r < kNumRoles && (word != name_of(Role(r)) || !InputMoments::covers(Role(r)))) ++r;
-    if (r == kNumRoles)
-      fail(ErrorKind::kUsage, "--only: '{}' is none of q, k, v, o, gate, up, down", printable(word));
+    if (r == kNumRoles) fail(ErrorKind::kUsage, "--only: '{}' is none of q, k, v, o, gate, up, down", printable(word));
     roles.push_back(Role(r));
     begin = end + 1;
   }
@@ -33,7 +32,8 @@ std::vector<Role> parse_roles(const std::string& text) {
 
 LowRankOptions options_of(const CompressFlags& flags) {
   LowRankOptions options;
-  if (!flags.low_rank) fail(ErrorKind::kUsage, "how small? give --low-rank RATIO, the share of the parameters that stay");
+  if (!flags.low_rank)
+    fail(ErrorKind::kUsage, "how small? give --low-rank RATIO, the share of the parameters that stay");
   options.ratio = parse_real(*flags.low_rank, "--low-rank");
   if (!(options.ratio > 0 && options.ratio < 1))
     fail(ErrorKind::kUsage, "--low-rank: expected more than 0 and less than 1, found '{}'", *flags.low_rank);
@@ -48,9 +48,9 @@ LowRankOptions options_of(const CompressFlags& flags) {
 Json report_json(const LowRankReport& report, const CompressFlags& flags, const LowRankOptions& options) {
   Json roles = Json::object();
   for (const auto& [role, r] : report.roles)
-    roles[name_of(role)] = {{"n_matrices", r.n_matrices}, {"rank", r.rank},
-                            {"error", r.error},           {"worst_error", r.worst},
-                            {"bytes_before", r.bytes_before}, {"bytes", r.bytes}};
+    roles[name_of(role)] = {
+        {"n_matrices", r.n_matrices},     {"rank", r.rank},  {"error", r.error}, {"worst_error", r.worst},
+        {"bytes_before", r.bytes_before}, {"bytes", r.bytes}};
   return {{"out", flags.out},
           {"method", options.whiten ? "svd-llm" : "svd"},
           {"ratio", options.ratio},

@@ -200,7 +200,8 @@ int eval(const EvalFlags& flags) {
   const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
   if (flags.drafting.any() && !lossless)
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");
-  if (lossless && !flags.against.empty()) fail(ErrorKind::kUsage, "--against has no lossless mode: it drafts with MODEL");
+  if (lossless && !flags.against.empty())
+    fail(ErrorKind::kUsage, "--against has no lossless mode: it drafts with MODEL");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
   std::optional<Engine> other;

@@ -20,7 +20,8 @@ std::string describe_method(const Engine& engine) {
   if (method == Method::kTeal) {
     double bytes = 0;
     for (const Layer& layer : engine.model->weights().layers)
-      layer.for_each_linear([&](const Linear& linear) { const Linear& turned = linear.factor(Axis::kIn);
+      layer.for_each_linear([&](const Linear& linear) {
+        const Linear& turned = linear.factor(Axis::kIn);
         bytes += turned.by_input() ? 0.0 : double(turned.bytes());
       });
     if (plain)

@@ -56,7 +56,8 @@ std::vector<Verb> changing_verbs() {
                  add_convert(g, *f);
                  return bind(f, quantize);
                }});
-  v.push_back({"compress", "Change", "matrices as products of two thin ones", "MODEL --low-rank RATIO --text FILE -o FILE [options]",
+  v.push_back({"compress", "Change", "matrices as products of two thin ones",
+               "MODEL --low-rank RATIO --text FILE -o FILE [options]",
                "hunch compress model.gguf --low-rank 0.5 --text book.txt -o small.gguf\n"
                "hunch eval model.gguf --text other.txt --against small.gguf\n",
                [](Grammar& g) {

@@ -43,7 +43,8 @@ HeadRecorder::HeadRecorder(const Engine& engine, Look input, size_t first_layer,
     t.n_groups = c.n_kv_head;
     t.input.reserve(n_tokens * c.n_embd);
     t.share.reserve(n_tokens * c.n_kv_head);
-    norms_.emplace_back(compute_, Values(compute_, *engine.model->weights().layers[t.layer].attention.o).rows(), t.n_groups);
+    norms_.emplace_back(compute_, Values(compute_, *engine.model->weights().layers[t.layer].attention.o).rows(),
+                        t.n_groups);
   }
 }
 

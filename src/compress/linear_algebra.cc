@@ -106,8 +106,7 @@ Matrix eigenvectors(const Matrix& A) {
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
       Eigen::Map<const Floats>(A.values.data(), n, n).cast<double>());
   Matrix out(A.rows, A.rows);
-  Eigen::Map<Floats>(out.values.data(), n, n) =
-      solver.eigenvectors().rowwise().reverse().transpose().cast<float>();
+  Eigen::Map<Floats>(out.values.data(), n, n) = solver.eigenvectors().rowwise().reverse().transpose().cast<float>();
   return out;
 }
 

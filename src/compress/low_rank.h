@@ -1,4 +1,5 @@
-// `hunch compress --low-rank`: the matrices of a model as products of two thin ones, fitted to what they read on a text.
+// `hunch compress --low-rank`: the matrices of a model as products of two thin ones, fitted to what they read on a
+// text.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -38,9 +39,9 @@ struct LowRankReport {
 // Fewer tokens say too little about the inputs of any matrix.
 constexpr size_t kMinLowRankTokens = 256;
 
-// Writes the model with every matrix of these roles as a pair (io/low_rank_names.h), everything else as it was. Layer by
-// layer, as the file is written: each is fitted to what the compressed layers before it make of the text (SVD-LLM, Wang
-// et al. 2024, section 3.2), and forgotten. The engine's model is the same afterwards.
+// Writes the model with every matrix of these roles as a pair (io/low_rank_names.h), everything else as it was. Layer
+// by layer, as the file is written: each is fitted to what the compressed layers before it make of the text (SVD-LLM,
+// Wang et al. 2024, section 3.2), and forgotten. The engine's model is the same afterwards.
 //
 // Throws Error{kUsage} for a ratio or a text that makes no sense, Error{kUnsupported} for a model that is of low rank
 // already, Error{kMemory}, Error{kInterrupted}, Error{kIo}; then no file is left.

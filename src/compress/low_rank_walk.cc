@@ -42,9 +42,7 @@ LowRankWalk::LowRankWalk(const Engine& engine, std::span<const int32_t> ids, con
   check_memory();
 }
 
-bool LowRankWalk::chooses(Role role) const {
-  return std::ranges::find(options_.roles, role) != options_.roles.end();
-}
+bool LowRankWalk::chooses(Role role) const { return std::ranges::find(options_.roles, role) != options_.roles.end(); }
 
 std::vector<std::unique_ptr<Linear>*> LowRankWalk::slots(size_t layer) const {
   std::vector<std::unique_ptr<Linear>*> found;

@@ -1,4 +1,5 @@
-// Layer after layer of a model as products of two thin matrices, each fitted to what the ones before it leave of a text.
+// Layer after layer of a model as products of two thin matrices, each fitted to what the ones before it leave of a
+// text.
 #pragma once
 #include <vector>
 
@@ -13,8 +14,8 @@ namespace hunch {
 struct LowRankPair {
   LinearId id;
   AlignedBuffer u_bytes, v_bytes;
-  WeightView U, V;   // [n_out, rank], [rank, n_in]
-  double error = 0;  // of the outputs on the text, relative
+  WeightView U, V;      // [n_out, rank], [rank, n_in]
+  double error = 0;     // of the outputs on the text, relative
   size_t n_tokens = 0;  // that the matrix was fitted to; 0: none came by, and it has its plain SVD
 };
 

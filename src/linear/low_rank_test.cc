@@ -28,8 +28,7 @@ std::vector<float> random_values(size_t n, uint32_t seed, float scale = 1) {
 struct Weights {
   Weights(DType dtype, size_t rows, size_t cols, uint32_t seed)
       : bytes(rows * row_bytes(dtype, cols)), values(rows * cols) {
-    codec(dtype).encode(random_values(rows * cols, seed, 1 / std::sqrt(float(cols))).data(), bytes.data(),
-                        rows * cols);
+    codec(dtype).encode(random_values(rows * cols, seed, 1 / std::sqrt(float(cols))).data(), bytes.data(), rows * cols);
     codec(dtype).decode(bytes.data(), values.data(), rows * cols);
     view = {dtype, bytes.data(), rows, cols, row_bytes(dtype, cols)};
   }
@@ -122,7 +121,8 @@ TEST_P(LowRankForm, DotIsTheProductOfTheFactorsInEveryBatchAndPath) {
           const std::vector<float> want = example_.product(std::span(X).subspan(t * kIn, kIn), Rows::all(kIn));
           for (size_t r = 0; r < kOut; ++r) {
             const bool wanted = own.empty() || wants(own[t], r);
-            ASSERT_NEAR(Y[t * kOut + r], wanted ? want[r] : 0.0f, wanted ? tolerance(GetParam()) : 0.0f) << t << " " << r;
+            ASSERT_NEAR(Y[t * kOut + r], wanted ? want[r] : 0.0f, wanted ? tolerance(GetParam()) : 0.0f)
+                << t << " " << r;
           }
         }
       }
@@ -144,7 +144,8 @@ TEST_P(LowRankForm, AddLeavesOutInputsInEveryLayout) {
         example_.W->add(compute_, std::vector<TokenTraits>(n), {A.data(), n, kIn}, {own}, {Y.data(), n, kOut});
         for (size_t t = 0; t < n; ++t) {
           const std::vector<float> want = example_.product(std::span(A).subspan(t * kIn, kIn), own[t]);
-          for (size_t r = 0; r < kOut; ++r) ASSERT_NEAR(Y[t * kOut + r], want[r], tolerance(GetParam())) << t << " " << r;
+          for (size_t r = 0; r < kOut; ++r)
+            ASSERT_NEAR(Y[t * kOut + r], want[r], tolerance(GetParam())) << t << " " << r;
         }
       }
   }
@@ -189,15 +190,13 @@ TEST_P(LowRankForm, PacksTheRowsOfOneFactor) {
   EXPECT_EQ(compute_.meter.bytes()[Traffic::kWeights] - before,
             example_.V.view.bytes() + 5 * row_bytes(GetParam(), kRank));
   const std::vector<float> want = example_.product(X, Rows::all(kIn));
-  for (size_t r = 0; r < kOut; ++r)
-    EXPECT_NEAR(y[r], wants(kept, r) ? want[r] : 0.0f, tolerance(GetParam())) << r;
+  for (size_t r = 0; r < kOut; ++r) EXPECT_NEAR(y[r], wants(kept, r) ? want[r] : 0.0f, tolerance(GetParam())) << r;
 }
 
 TEST_P(LowRankForm, ValuesAreThoseOfTheProduct) {
   Linear* const matrix[] = {example_.W.get()};
   for (const bool turned : {false, true}) {
-    if (turned)
-      example_.layouts.turn(compute_, static_cast<Stored&>(example_.W->factor(Axis::kIn)), DType::kF32);
+    if (turned) example_.layouts.turn(compute_, static_cast<Stored&>(example_.W->factor(Axis::kIn)), DType::kF32);
     EXPECT_FALSE(matrix[0]->rows() || matrix[0]->by_input());
     const Values values(compute_, *matrix[0]);
     ASSERT_EQ(values.rows().rows, kOut);
@@ -205,7 +204,8 @@ TEST_P(LowRankForm, ValuesAreThoseOfTheProduct) {
     std::vector<float> row(kIn);
     for (size_t r = 0; r < kOut; ++r) {
       codec(values.rows().dtype).decode(values.rows().row(r), row.data(), kIn);
-      for (size_t i = 0; i < kIn; ++i) ASSERT_NEAR(row[i], example_.weight(r, i), 1e-5) << turned << " " << r << " " << i;
+      for (size_t i = 0; i < kIn; ++i)
+        ASSERT_NEAR(row[i], example_.weight(r, i), 1e-5) << turned << " " << r << " " << i;
     }
   }
 }
@@ -218,8 +218,7 @@ TEST_P(LowRankForm, BytesAreThoseOfBothFactors) {
   EXPECT_EQ(compute_.meter.bytes()[Traffic::kWeights], example_.W->bytes());
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, LowRankForm,
-                         ::testing::Values(DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0),
+INSTANTIATE_TEST_SUITE_P(Formats, LowRankForm, ::testing::Values(DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace
