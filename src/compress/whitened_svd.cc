@@ -14,7 +14,7 @@ using Dense = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 using Vector = Eigen::VectorXd;
 using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-constexpr double kDamping = 1e-3;  // of the moment's mean diagonal
+constexpr double kDamping = 1e-4;  // of the moment's mean diagonal; more where that is lost in its rounding
 
 Dense dense(const Matrix& A) {
   return Eigen::Map<const Floats>(A.values.data(), Eigen::Index(A.rows), Eigen::Index(A.cols)).cast<double>();
@@ -28,14 +28,14 @@ Matrix stored(const Dense& A) {
 
 // S with S S^T = M, lower triangular.
 Dense whitening(const Matrix& moment) {
-  Dense M = dense(moment);
+  const Dense M = dense(moment);
   const double mean = M.trace() / double(M.rows());
   if (!std::isfinite(mean)) fail(ErrorKind::kFormat, "the inputs of a matrix hold values that are not finite");
-  M.diagonal().array() += std::max(kDamping * mean, 1e-30);
-  const Eigen::LLT<Dense> factor(M);
-  if (factor.info() != Eigen::Success)
-    fail(ErrorKind::kFormat, "the second moment of a matrix' inputs cannot be factored");
-  return factor.matrixL();
+  for (double damping = kDamping; damping < 1; damping *= 10) {
+    const Eigen::LLT<Dense> factor(M + std::max(damping * mean, 1e-30) * Dense::Identity(M.rows(), M.cols()));
+    if (factor.info() == Eigen::Success) return factor.matrixL();
+  }
+  fail(ErrorKind::kFormat, "the second moment of a matrix' inputs cannot be factored");
 }
 
 struct Leading {
