@@ -64,6 +64,13 @@ if(NOT TARGET hwy::hwy)
   endif()
 endif()
 
+find_package(Eigen3 3.4 QUIET NO_MODULE)  # decompositions, for fitting; headers only
+if(NOT TARGET Eigen3::Eigen)
+  set(EIGEN_BUILD_DOC OFF)
+  set(EIGEN_BUILD_PKGCONFIG OFF)
+  hunch_fetch(eigen GIT_REPOSITORY https://gitlab.com/libeigen/eigen.git GIT_TAG 3.4.0)
+endif()
+
 find_path(PCRE2_INCLUDE_DIR pcre2.h)
 find_library(PCRE2_LIBRARY pcre2-8)
 if(PCRE2_INCLUDE_DIR AND PCRE2_LIBRARY)

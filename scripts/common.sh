@@ -24,7 +24,7 @@ install_missing() {
 }
 
 BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev
-  libutf8proc-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libedit-dev)
+  libutf8proc-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libedit-dev libeigen3-dev)
 TEST_PACKAGES=(libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2)
 FUZZ_PACKAGES=(clang)
 TIDY_PACKAGES=(clang-tidy)

@@ -1,6 +1,8 @@
 // hunch eval: perplexity of a text, modes side by side, and tasks.
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -9,6 +11,7 @@
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
+#include "io/printable.h"
 #include "measure/compare.h"
 #include "measure/perplexity.h"
 #include "measure/tasks.h"
@@ -130,6 +133,18 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   return 0;
 }
 
+// Every mode once more with the other model; without any, the mode of --mode.
+void add_other(std::vector<CompareMode>& modes, const EvalFlags& flags, const Engine& other) {
+  if (modes.empty()) modes.push_back({flags.context.mode, context_options(flags.context)});
+  const std::string name = std::filesystem::path(flags.against).filename().string();
+  for (size_t m = 0, n = modes.size(); m < n; ++m) {
+    CompareMode mode = modes[m];
+    mode.name = fmt::format("{} {}", printable(name), mode.name);
+    mode.engine = &other;
+    modes.push_back(std::move(mode));
+  }
+}
+
 int eval_task(const EvalFlags& flags) {
   if (flags.task_file.empty()) fail(ErrorKind::kUsage, "--task {} needs its questions: --file FILE", flags.task);
   const Task task = task_from_name(flags.task);
@@ -171,7 +186,8 @@ int eval(const EvalFlags& flags) {
   if (flags.text.empty() == flags.task.empty())
     fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
   if (!flags.task.empty()) {
-    if (!flags.compare.empty()) fail(ErrorKind::kUsage, "--compare goes with --text, not with --task");
+    if (!flags.compare.empty() || !flags.against.empty())
+      fail(ErrorKind::kUsage, "--compare and --against go with --text, not with --task");
     if (flags.drafting.any()) fail(ErrorKind::kUsage, "drafts go with --compare lossless, not with --task");
     if (flags.stride || flags.max_tokens)
       fail(ErrorKind::kUsage, "--stride and --max-tokens go with --text, not with --task");
@@ -184,8 +200,18 @@ int eval(const EvalFlags& flags) {
   const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
   if (flags.drafting.any() && !lossless)
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");
+  if (lossless && !flags.against.empty())
+    fail(ErrorKind::kUsage, "--against has no lossless mode: it drafts with MODEL");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
+  std::optional<Engine> other;
+  if (!flags.against.empty()) {
+    ModelFlags model = flags.model;
+    model.model = flags.against;
+    model.sidecar.clear();
+    other = open_engine(model, engine.compute);
+    add_other(modes, flags, *other);
+  }
   if (lossless) {
     DraftFlags drafting = flags.drafting;
     drafting.lossless = !drafting.any();

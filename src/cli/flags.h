@@ -127,10 +127,18 @@ struct SparsifyFlags {
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
 };
 
+struct CompressFlags {
+  ModelFlags model;
+  std::optional<std::string> low_rank;  // the ratio
+  std::string text, out, type = "auto", only;
+  size_t max_tokens = 16384;
+  bool plain = false, force = false;
+};
+
 struct EvalFlags {
   ModelFlags model;
   ContextFlags context;
-  std::string text, task, task_file, compare;
+  std::string text, task, task_file, compare, against;
   size_t stride = 0, max_tokens = 0, max_items = 0;
   DraftFlags drafting;
 };
@@ -186,6 +194,7 @@ int convert(const ConvertFlags& flags);
 int quantize(const ConvertFlags& flags);
 int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
+int compress(const CompressFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);

@@ -9,8 +9,9 @@ std::string describe_method(const Engine& engine) {
   const Method method = engine.sidecar->method();
   if (method == Method::kNone) return "";
   const Layer& l = engine.model->weights().layers[0];
-  const bool plain = is_plain(l.mlp.up->rows().dtype);
-  const bool whole_down = !l.mlp.down->by_input() && !is_plain(l.mlp.down->rows().dtype);
+  const Linear &up = l.mlp.up->factor(Axis::kIn), &down = l.mlp.down->factor(Axis::kIn);  // where inputs are left out
+  const bool plain = is_plain(up.rows().dtype);
+  const bool whole_down = !down.by_input() && !is_plain(down.rows().dtype);
   std::string text = fmt::format("sparse mode is {}", name_of(method));
   if (method == Method::kGriffin)
     text += fmt::format(
@@ -19,19 +20,22 @@ std::string describe_method(const Engine& engine) {
   if (method == Method::kTeal) {
     double bytes = 0;
     for (const Layer& layer : engine.model->weights().layers)
-      layer.for_each_linear([&](const Linear& linear) { bytes += linear.by_input() ? 0.0 : double(linear.bytes()); });
+      layer.for_each_linear([&](const Linear& linear) {
+        const Linear& turned = linear.factor(Axis::kIn);
+        bytes += turned.by_input() ? 0.0 : double(turned.bytes());
+      });
     if (plain)
       return text + fmt::format(", on copies of the projections stored by input, {:.0f} MB more memory", bytes / 1e6);
     return text + fmt::format(
                       ": the weights are {}, in blocks that cannot be turned without rounding anew; small inputs count "
                       "as zero, but every weight is "
                       "read: no faster than dense",
-                      name_of(l.mlp.up->rows().dtype));
+                      name_of(up.rows().dtype));
   }
   if (whole_down)
     text += fmt::format(
         "; the down projection is {} in rows and is read whole (`hunch quantize --layout neuron` stores it by neuron)",
-        name_of(l.mlp.down->rows().dtype));
+        name_of(down.rows().dtype));
   return text;
 }
 

@@ -30,10 +30,10 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
   return Tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
 }
 
-Engine open_engine(const ModelFlags& flags) {
+Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  EngineOptions options{flags.n_threads, flags.pin_threads, flags.reblock_down,
-                        flags.sidecar,   nullptr,           &interrupt_stop()};
+  EngineOptions options{flags.n_threads, flags.pin_threads,  flags.reblock_down,
+                        flags.sidecar,   std::move(compute), &interrupt_stop()};
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }
@@ -89,7 +89,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
-        name_of(engine.model->weights().layers[0].mlp.down->rows().dtype)));
+        name_of(engine.model->weights().layers[0].mlp.down->factor(Axis::kIn).rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&

@@ -25,8 +25,9 @@ OpenedModel open_named(const ModelFlags& flags);
 // The tokenizer of a model, or Error{kNotFound}.
 Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name);
 
-// Honours --force-target, then resolves and loads.
-Engine open_engine(const ModelFlags& flags);
+// Honours --force-target, then resolves and loads. `compute`: of an engine with which this one takes turns; none: its
+// own.
+Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute = nullptr);
 
 ContextOptions context_options(const ContextFlags& flags);
 

@@ -1,4 +1,4 @@
-// The grammars of convert, quantize, merge, sparsify and pull.
+// The grammars of convert, quantize, merge, compress, sparsify and pull.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 #include "formats/format.h"
@@ -17,6 +17,25 @@ void add_convert(Grammar& g, ConvertFlags& f) {
            "reads; auto: by neuron in ReLU models where "
            "the type is quantised and llama.cpp does not know the architecture");
   g.text("--name", f.name, "TEXT", "the model's name in the metadata (default: its own)");
+  add_engine(g, f.model, nullptr);
+}
+
+void add_compress(Grammar& g, CompressFlags& f) {
+  add_model(g, f.model);
+  g.section("Low rank (docs/low-rank.md)");
+  g.text("--low-rank", f.low_rank, "RATIO",
+         "every matrix as a product of two thin ones that have this share of its parameters, e.g. 0.5; fitted to what "
+         "the matrix reads on the text (SVD-LLM)");
+  g.text("--only", f.only, "LIST", "only these matrices of every layer: q,k,v,o,gate,up,down (default: all)");
+  g.flag("--plain", f.plain, "fit to the weights alone, by their plain SVD: for comparison");
+  g.section("Text");
+  g.text("--text", f.text, "FILE", "text like what the model will read");
+  g.count("--tokens", f.max_tokens, "N", "use so many of its tokens, in windows spread evenly over it");
+  g.section("Output file");
+  g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
+  g.choice("--type", f.type, {"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
+           "type of the thin matrices; auto: the model's own");
+  g.flag("--force", f.force, "write over a file that is there already");
   add_engine(g, f.model, nullptr);
 }
 
@@ -50,6 +69,15 @@ std::vector<Verb> changing_verbs() {
                  g.flag("--force", f->force, "write over an existing file");
                  add_engine(g, f->model, nullptr);
                  return bind(f, merge);
+               }});
+  v.push_back({"compress", "Change", "matrices as products of two thin ones",
+               "MODEL --low-rank RATIO --text FILE -o FILE [options]",
+               "hunch compress model.gguf --low-rank 0.5 --text book.txt -o small.gguf\n"
+               "hunch eval model.gguf --text other.txt --against small.gguf\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<CompressFlags>();
+                 add_compress(g, *f);
+                 return bind(f, compress);
                }});
   v.push_back(
       {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",

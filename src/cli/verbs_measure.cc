@@ -49,6 +49,7 @@ std::vector<Verb> measuring_verbs() {
       {"eval", "Measure", "perplexity, comparisons, tasks", "MODEL (--text FILE | --task NAME --file FILE) [options]",
        "hunch eval model.gguf --text wiki.test.raw --ctx 2048 --stride 512\n"
        "hunch eval model.gguf --text story.txt --compare dense,exact,sparse,oracle:0.2:1\n"
+       "hunch eval model.gguf --text story.txt --against smaller.gguf\n"
        "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n",
        [](Grammar& g) {
          auto f = std::make_shared<EvalFlags>();
@@ -63,6 +64,9 @@ std::vector<Verb> measuring_verbs() {
                 "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another "
                 "density), "
                 "oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only)");
+         g.text("--against", f->against, "FILE",
+                "another model with the same tokens, e.g. this one made smaller: both side by side, in each mode of "
+                "--compare");
          g.section("On a task");
          g.text("--task", f->task, "NAME",
                 "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa or rte");

@@ -4,21 +4,17 @@
 #include <span>
 #include <vector>
 
-#include "engine/generate.h"
+#include "compress/block_walk.h"
 #include "model/method.h"
 
 namespace hunch {
 
-struct BlockProbeOptions {
-  size_t n_tokens = 512;  // of the sample, taken in windows spread evenly over the text
-  size_t n_window = 128;  // tokens that see each other; the first half is the prompt that GRIFFIN chooses by
-};
-
-// Walks through the layers: each is entered by what the dense layers before it made of the sample.
+// Walks through the layers: each is entered by what the dense layers before it made of the sample. The first half of a
+// window is the prompt that GRIFFIN chooses by.
 class BlockProbe {
  public:
   // `engine` must outlive it. Throws Error{kMemory} as KvCache, Error{kUsage} for a text shorter than a window.
-  BlockProbe(const Engine& engine, std::span<const int32_t> ids, const BlockProbeOptions& options);
+  BlockProbe(const Engine& engine, std::span<const int32_t> ids, const BlockSample& sample);
   ~BlockProbe();
 
   // Computes the next layer densely; the first call the first. Throws Error{kFormat} naming the layer and the token

@@ -5,15 +5,14 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "kernels/ops.h"
+#include "linear/values.h"
 
 namespace hunch {
 
 GroupNorms::GroupNorms(Compute& compute, const WeightView& W_o, size_t n_groups) {
   const size_t width = W_o.cols / n_groups;
   Matrix rows(W_o.rows, W_o.cols);
-  compute.threads.parallel_for(W_o.rows, 16, [&](size_t begin, size_t end, size_t) {
-    for (size_t r = begin; r < end; ++r) codec(W_o.dtype).decode(W_o.row(r), rows.row(r).data(), W_o.cols);
-  });
+  decode_rows(compute, W_o, rows.view());
   for (size_t g = 0; g < n_groups; ++g) {
     const Matrix columns = transpose(compute, rows.view().col_range(g * width, width));
     gram_.push_back(multiply_nt(compute, columns.view(), columns.weights()));
@@ -45,7 +44,8 @@ HeadRecorder::HeadRecorder(const Engine& engine, Look input, size_t first_layer,
     t.n_groups = c.n_kv_head;
     t.input.reserve(n_tokens * c.n_embd);
     t.share.reserve(n_tokens * c.n_kv_head);
-    norms_.emplace_back(compute_, engine.model->weights().layers[t.layer].attention.o->rows(), t.n_groups);
+    norms_.emplace_back(compute_, Values(compute_, *engine.model->weights().layers[t.layer].attention.o).rows(),
+                        t.n_groups);
   }
 }
 

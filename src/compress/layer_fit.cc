@@ -54,7 +54,7 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
   if (!wanted("lowrank") && !wanted("lowrank_relu") && !wanted("svd")) return fit;
 
   const std::vector<size_t> ranks = ranks_for(trace.n_embd, options.rank);
-  const LowRankBasis basis = fit_basis(compute, first, neuron_norms(*mlp.down), trace, n_train, ranks.back());
+  const LowRankBasis basis = fit_basis(compute, first, neuron_norms(compute, *mlp.down), trace, n_train, ranks.back());
   const auto add_low_rank = [&](const char* kind, LowRankFit low_rank, bool relu = false) {
     add_value(statistics, low_rank.bias);
     for (DType dtype : {DType::kQ8_0, DType::kQ4_0})

@@ -1,8 +1,8 @@
 #include "compress/linear_algebra.h"
 
+#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/error.h"
 #include "kernels/ops.h"
@@ -101,41 +101,12 @@ void orthonormalise(MatView<float> rows) {
 }
 
 Matrix eigenvectors(const Matrix& A) {
-  const size_t n = A.rows;
-  std::vector<double> a(A.values.begin(), A.values.end()), v(n * n, 0.0);
-  for (size_t i = 0; i < n; ++i) v[i * n + i] = 1;
-  for (int sweep = 0; sweep < 30; ++sweep) {
-    double off = 0, diagonal = 0;
-    for (size_t i = 0; i < n; ++i)
-      for (size_t j = 0; j < n; ++j) (i == j ? diagonal : off) += a[i * n + j] * a[i * n + j];
-    if (off <= 1e-16 * diagonal) break;
-    for (size_t p = 0; p < n; ++p)
-      for (size_t q = p + 1; q < n; ++q) {
-        const double apq = a[p * n + q];
-        if (std::abs(apq) < 1e-300) continue;
-        const double theta = (a[q * n + q] - a[p * n + p]) / (2 * apq);
-        const double t = (theta >= 0 ? 1 : -1) / (std::abs(theta) + std::sqrt(theta * theta + 1));
-        const double c = 1 / std::sqrt(t * t + 1), s = t * c;
-        for (size_t k = 0; k < n; ++k) {  // columns p and q
-          const double akp = a[k * n + p], akq = a[k * n + q];
-          a[k * n + p] = c * akp - s * akq;
-          a[k * n + q] = s * akp + c * akq;
-        }
-        for (size_t k = 0; k < n; ++k) {  // rows p and q, and the vectors
-          const double apk = a[p * n + k], aqk = a[q * n + k], vp = v[p * n + k], vq = v[q * n + k];
-          a[p * n + k] = c * apk - s * aqk;
-          a[q * n + k] = s * apk + c * aqk;
-          v[p * n + k] = c * vp - s * vq;
-          v[q * n + k] = s * vp + c * vq;
-        }
-      }
-  }
-  std::vector<size_t> order(n);
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::sort(order, std::greater<>(), [&](size_t i) { return a[i * n + i]; });
-  Matrix out(n, n);
-  for (size_t i = 0; i < n; ++i)
-    for (size_t k = 0; k < n; ++k) out.values[i * n + k] = float(v[order[i] * n + k]);
+  using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const auto n = Eigen::Index(A.rows);
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
+      Eigen::Map<const Floats>(A.values.data(), n, n).cast<double>());
+  Matrix out(A.rows, A.rows);
+  Eigen::Map<Floats>(out.values.data(), n, n) = solver.eigenvectors().rowwise().reverse().transpose().cast<float>();
   return out;
 }
 

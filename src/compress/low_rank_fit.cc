@@ -5,6 +5,7 @@
 #include <random>
 
 #include "kernels/ops.h"
+#include "linear/values.h"
 
 namespace hunch {
 namespace {
@@ -75,21 +76,21 @@ void weigh(Matrix& Z, std::span<const float> norms, int power) {
 }
 
 // Variance of z by neuron, from evenly spread tokens.
-std::vector<float> variance_of(Compute& compute, const Linear& first, const MlpTrace& trace,
+std::vector<float> variance_of(Compute& compute, const WeightView& W, const MlpTrace& trace,
                                const std::vector<double>& mean, size_t n_tokens) {
   const size_t n = std::min<size_t>(n_tokens, 2048), step = n_tokens / n;
-  std::vector<double> sum(first.n_out), squares(first.n_out);
+  std::vector<double> sum(W.rows), squares(W.rows);
   for (size_t t0 = 0; t0 < n; t0 += 256) {
     const size_t b = std::min<size_t>(256, n - t0);
     Matrix X(b, trace.n_embd);
     for (size_t r = 0; r < b; ++r) trace.read(trace.mlp_in(), (t0 + r) * step, X.view().row_range(r, 1));
     for (size_t r = 0; r < b; ++r)
       for (size_t i = 0; i < trace.n_embd; ++i) X.row(r)[i] -= float(mean[i]);
-    const Matrix Z = multiply_nt(compute, X.view(), first.rows());
+    const Matrix Z = multiply_nt(compute, X.view(), W);
     for (size_t r = 0; r < b; ++r)
       for (size_t k = 0; k < Z.cols; ++k) sum[k] += Z.row(r)[k], squares[k] += double(Z.row(r)[k]) * Z.row(r)[k];
   }
-  std::vector<float> variance(first.n_out);
+  std::vector<float> variance(W.rows);
   for (size_t k = 0; k < variance.size(); ++k)
     variance[k] = float(std::max(squares[k] / double(n) - sum[k] / double(n) * sum[k] / double(n), 1e-12));
   return variance;
@@ -100,6 +101,8 @@ std::vector<float> variance_of(Compute& compute, const Linear& first, const MlpT
 LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const float> norms, const MlpTrace& trace,
                        size_t n_tokens, size_t rank) {
   const size_t n = trace.n_embd;
+  const Values values(compute, first);
+  const WeightView& W = values.rows();
   const Moments m = moments_of(compute, trace, n_tokens);
   const Matrix L = cholesky(compute, m.C, 1e-4);
   std::mt19937 rng(1);
@@ -110,12 +113,12 @@ LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const fl
   orthonormalise(V.view());
   for (int iteration = 0; iteration < 4; ++iteration) {
     compute.throw_if_stopped();
-    Matrix Z = to_neurons(compute, first.rows(), m, L, V);
+    Matrix Z = to_neurons(compute, W, m, L, V);
     weigh(Z, norms, 2);
-    V = from_neurons(compute, first.rows(), m, L, Z);
+    V = from_neurons(compute, W, m, L, Z);
     orthonormalise(V.view());
   }
-  Matrix Z = to_neurons(compute, first.rows(), m, L, V);
+  Matrix Z = to_neurons(compute, W, m, L, V);
   weigh(Z, norms, 1);
   const Matrix rotation = eigenvectors(multiply_nt(compute, Z.view(), Z.weights()));
   V = multiply_nn(compute, rotation.view(), V.weights());
@@ -123,18 +126,18 @@ LowRankBasis fit_basis(Compute& compute, const Linear& first, std::span<const fl
   Matrix leading(std::min(rank, n_directions), n);
   std::copy_n(V.values.begin(), leading.values.size(), leading.values.begin());
   LowRankBasis basis;
-  basis.out = transpose(compute, to_neurons(compute, first.rows(), m, L, leading).view());
+  basis.out = transpose(compute, to_neurons(compute, W, m, L, leading).view());
   solve_lower_transposed(compute, L, leading.view());
   basis.in = std::move(leading);
   Matrix mean(2, n);
   for (size_t i = 0; i < n; ++i) mean.row(0)[i] = float(m.mean_mlp[i]), mean.row(1)[i] = float(m.mean_x[i]);
-  const Matrix z_mean = multiply_nt(compute, mean.view(), first.rows()),
+  const Matrix z_mean = multiply_nt(compute, mean.view(), W),
                h_mean = multiply_nt(compute, mean.view(), basis.in.weights());
   basis.hidden_mean.assign(h_mean.row(1).begin(), h_mean.row(1).end());
   basis.bias.resize(trace.n_ff);
   for (size_t k = 0; k < trace.n_ff; ++k)
     basis.bias[k] = z_mean.row(0)[k] + (first.bias().empty() ? 0.0f : first.bias()[k]);
-  basis.variance = variance_of(compute, first, trace, m.mean_mlp, n_tokens);
+  basis.variance = variance_of(compute, W, trace, m.mean_mlp, n_tokens);
   return basis;
 }
 

@@ -29,7 +29,7 @@ class Recorder : public Observer {
       t.input.reserve(n_tokens * c.n_embd);
       if (options.input == Look::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
       t.code.reserve(n_tokens * c.n_ff);
-      norms_.push_back(neuron_norms(*engine.model->weights().layers[t.layer].mlp.down));
+      norms_.push_back(neuron_norms(compute_, *engine.model->weights().layers[t.layer].mlp.down));
     }
   }
 

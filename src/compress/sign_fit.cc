@@ -5,6 +5,7 @@
 
 #include "formats/format.h"
 #include "kernels/sign_bits.h"
+#include "linear/values.h"
 
 namespace hunch {
 namespace {
@@ -66,7 +67,7 @@ Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& tra
 std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
                                                            size_t n_tokens, const NeuronStatistics& statistics) {
   auto owned = std::make_shared<OwnedSigns>();
-  owned->planes = planes_of(compute, first.rows());
+  owned->planes = planes_of(compute, Values(compute, first).rows());
   SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
                       std::vector<float>(trace.n_ff)};
   const size_t n_used = std::min(n_tokens, kMostTokens);

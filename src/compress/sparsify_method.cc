@@ -46,11 +46,11 @@ class MethodSparsifier {
   }
 
   void fit() {
-    BlockProbeOptions probe_options;
+    BlockSample sample;
     // TEAL tries many settings; and a large model is slow.
-    probe_options.n_tokens = method_ == Method::kTeal ? 256 : 512;
-    BlockProbe probe(engine_, text_.fit, probe_options);
-    report_.n_train = std::min(probe_options.n_tokens, text_.fit.size());
+    sample.n_tokens = method_ == Method::kTeal ? 256 : 512;
+    BlockProbe probe(engine_, text_.fit, sample);
+    report_.n_train = std::min(sample.n_tokens, text_.fit.size());
     for (size_t l = 0; l < c_.n_layer; ++l) {
       engine_.compute->throw_if_stopped();
       probe.next();
@@ -169,7 +169,10 @@ class MethodSparsifier {
     const Mlp& m = engine_.model->weights().layers[l].mlp;
     const Attention& a = engine_.model->weights().layers[l].attention;
     const double density = fits_[l].curve[point].density;
-    const auto plain_rows = [](const Linear& w) { return w.rows() && is_plain(w.rows().dtype); };
+    const auto plain_rows = [](const Linear& w) {
+      const WeightView rows = w.factor(Axis::kIn).rows();
+      return rows && is_plain(rows.dtype);
+    };
     const bool plain = m.down->reads_less_by_input(1) || plain_rows(*m.down);
     const double gate = m.gate ? double(m.gate->bytes()) : 0, up = double(m.up->bytes()),
                  down = double(m.down->bytes());

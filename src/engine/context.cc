@@ -105,7 +105,8 @@ void Context::begin() {
   sequence_->plans.push_back(plan_);
   n_prompt_ = n_ctx_ / 2;
   if (options_.has_oracle())
-    oracle_ = std::make_unique<OracleRecorder>(*engine_.model, options_.oracle_density, options_.oracle_head_density);
+    oracle_ = std::make_unique<OracleRecorder>(*engine_.compute, *engine_.model, options_.oracle_density,
+                                               options_.oracle_head_density);
 }
 
 Context::~Context() {

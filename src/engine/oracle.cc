@@ -4,13 +4,14 @@
 
 #include "formats/format.h"
 #include "kernels/ops.h"
+#include "linear/values.h"
 #include "select/prompt_selector.h"
 #include "select/selectors.h"
 #include "select/top_k.h"
 
 namespace hunch {
 
-std::vector<float> neuron_norms(const Linear& down) {
+std::vector<float> neuron_norms(Compute& compute, const Linear& down) {
   std::vector<float> norms(down.n_in, 0.0f), row;
   if (const WeightView W = down.by_input()) {
     row.resize(W.cols);
@@ -20,7 +21,8 @@ std::vector<float> neuron_norms(const Linear& down) {
     }
     return norms;
   }
-  const WeightView W = down.rows();
+  const Values values(compute, down);
+  const WeightView& W = values.rows();
   row.resize(W.cols);
   for (size_t r = 0; r < W.rows; ++r) {
     codec(W.dtype).decode(W.row(r), row.data(), row.size());
@@ -30,10 +32,10 @@ std::vector<float> neuron_norms(const Linear& down) {
   return norms;
 }
 
-OracleRecorder::OracleRecorder(const Model& model, double density, double head_density)
+OracleRecorder::OracleRecorder(Compute& compute, const Model& model, double density, double head_density)
     : c_(model.config()), density_(density), head_density_(head_density), neurons_(c_.n_layer), heads_(c_.n_layer) {
   for (const Layer& l : model.weights().layers)
-    down_norm_.push_back(l.mlp.n_ff ? neuron_norms(*l.mlp.down) : std::vector<float>());
+    down_norm_.push_back(l.mlp.n_ff ? neuron_norms(compute, *l.mlp.down) : std::vector<float>());
 }
 
 void OracleRecorder::begin(size_t n_tokens) {

@@ -9,13 +9,13 @@
 namespace hunch {
 
 // ||W_down[:, k]|| for every neuron k, [n_ff]: times |activation|, the norm of what the neuron adds to the stream.
-std::vector<float> neuron_norms(const Linear& down);
+std::vector<float> neuron_norms(Compute& compute, const Linear& down);
 
 // Watches a dense pass and chooses, per token and layer, ceil(density * n) neurons by
 // |activation| * ||row of W_down|| and ceil(head_density * n_head) heads by the norm of their output.
 class OracleRecorder : public Observer {
  public:
-  OracleRecorder(const Model& model, double density, double head_density);
+  OracleRecorder(Compute& compute, const Model& model, double density, double head_density);
   void begin(size_t n_tokens);
   void on_heads(size_t layer, MatView<const float> attn_out) override;
   void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override;

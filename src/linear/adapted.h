@@ -22,7 +22,7 @@ class Adapted final : public Linear {
   std::span<const float> bias() const override { return base_->bias(); }
   WeightView plain(Tokens tokens) const override;
   void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const override;
-  Linear& base() override { return base_->base(); }
+  const Linear& factor(Axis axis) const override { return base_->factor(axis); }
 
  private:
   // What replaces W for this token, or the base form.

@@ -159,7 +159,7 @@ TEST_P(AdaptedForms, AddFromAllAndFromSomeInputs) {
 TEST_P(AdaptedForms, SharesLoopsWithOthers) {
   const Matrix X(n(), kIn, 5);
   Matrix Y(n(), kOut, 6), other(n(), kOut, 6);
-  const Product both[] = {{adapted_.get(), Y.view()}, {&adapted_->base(), other.view()}};
+  const Product both[] = {{adapted_.get(), Y.view()}, {&adapted_->factor(Axis::kIn), other.view()}};
   dot_together(compute_, traits_, X.view(), both);
   expect(X, Y, {}, 1, {}, 1);
 
@@ -183,7 +183,7 @@ TEST_P(AdaptedForms, ReadsPackedCopiesOfTheBase) {
     const uint64_t name = layouts_.new_name();
     const Layouts::PackRequest request{adapted_.get(), axis, &kept};
     layouts_.pack(compute_, name, {&request, 1});
-    ASSERT_NE(layouts_.packed(adapted_->base(), name), nullptr);
+    ASSERT_NE(layouts_.packed(adapted_->factor(Axis::kIn), name), nullptr);
     kept.set_name(name);
     const std::vector<Rows> rows(n(), kept);
     Matrix Y(n(), kOut, 6);
@@ -237,12 +237,12 @@ TEST_P(AdaptedForms, CountsTheBytesThatItReads) {
   };
   const TokenTraits plain, adapted{false, &effects_[0].adapter};
   const std::vector<TokenTraits> mixed = {adapted, plain, adapted};
-  const uint64_t base = bytes(adapted_->base(), mixed, {});
-  EXPECT_EQ(bytes(*adapted_, {&plain, 1}, {}), bytes(adapted_->base(), {&plain, 1}, {}));
+  const uint64_t base = bytes(adapted_->factor(Axis::kIn), mixed, {});
+  EXPECT_EQ(bytes(*adapted_, {&plain, 1}, {}), bytes(adapted_->factor(Axis::kIn), {&plain, 1}, {}));
   EXPECT_EQ(bytes(*adapted_, mixed, {}), base + 4 * (kIn + kOut) * sizeof(float));
   const std::vector<Rows> in = {Rows::of({3, 8, 77}, kIn)};
   EXPECT_EQ(bytes(*adapted_, {&adapted, 1}, {in}),
-            bytes(adapted_->base(), {&adapted, 1}, {in}) + 4 * (3 + kOut) * sizeof(float));
+            bytes(adapted_->factor(Axis::kIn), {&adapted, 1}, {in}) + 4 * (3 + kOut) * sizeof(float));
 }
 
 constexpr Form kForms[] = {{"f32", DType::kF32, true, false},

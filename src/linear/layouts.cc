@@ -39,7 +39,7 @@ void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices
   std::vector<Stored*> wanted;
   uint64_t bytes = 0;
   for (Linear* matrix : matrices) {
-    auto* stored = dynamic_cast<Stored*>(&matrix->base());
+    auto* stored = dynamic_cast<Stored*>(&matrix->factor(Axis::kIn));
     if (!stored || stored->by_input_ || !is_plain(stored->rows_.dtype)) continue;
     bytes += uint64_t{stored->n_in} * turned_stride(stored->rows_.dtype, stored->n_out);
     wanted.push_back(stored);
@@ -72,7 +72,7 @@ void Layouts::turn(Compute& compute, Stored& matrix, DType dtype) {
 
 void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit) {
   for (Linear* matrix : matrices) {
-    auto* stored = dynamic_cast<Stored*>(&matrix->base());
+    auto* stored = dynamic_cast<Stored*>(&matrix->factor(Axis::kIn));
     if (!stored || stored->blocks_ || !stored->rows_ || !can_cut_columns(stored->rows_.dtype, unit)) continue;
     const ColumnBlocks cut = column_blocks(stored->rows_, stored->n_in / unit);
     const uint64_t available = available_memory_bytes();
@@ -86,11 +86,12 @@ void Layouts::pack(Compute& compute, uint64_t name, std::span<const PackRequest>
   unpack(name);
   uint64_t bytes = 0;
   for (const PackRequest& r : requests)
-    if (Packed::applies(*r.matrix, r.axis)) bytes += Packed::bytes_needed(*r.matrix, r.axis, r.kept->size());
+    if (const Linear& matrix = r.matrix->factor(r.axis); Packed::applies(matrix, r.axis))
+      bytes += Packed::bytes_needed(matrix, r.axis, r.kept->size());
   require_memory(bytes, "the neurons that the prompt chose", "a lower --density takes less");
   for (const PackRequest& r : requests)
-    if (Packed::applies(*r.matrix, r.axis))
-      packed_[{name, r.matrix->id}] = std::make_unique<Packed>(compute, *r.matrix, r.axis, *r.kept);
+    if (const Linear& matrix = r.matrix->factor(r.axis); Packed::applies(matrix, r.axis))
+      packed_[{name, &matrix}] = std::make_unique<Packed>(compute, matrix, r.axis, *r.kept);
 }
 
 void Layouts::unpack(uint64_t name) {

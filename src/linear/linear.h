@@ -49,6 +49,9 @@ struct TokenTraits {
 };
 using Tokens = std::span<const TokenTraits>;  // [n_tokens]
 
+// Of a matrix: its outputs or its inputs.
+enum class Axis : uint8_t { kOut, kIn };
+
 // Immutable but for its layouts: any number of threads may ask, each with a Compute of its own.
 class Linear {
  public:
@@ -91,8 +94,11 @@ class Linear {
   };
   // Completes parts of the products of plain()'s W, with the bias, and X [n_tokens, n_in].
   virtual void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const {}
-  // The form that holds W itself, where this one only adds to it.
-  virtual Linear& base() { return *this; }
+
+  // The matrix that has this one's outputs, or its inputs: the one to copy, turn or measure for who leaves some out.
+  // Itself, but for a product of two, W = factor(kOut) factor(kIn), and for a form that only adds to another.
+  virtual const Linear& factor(Axis axis) const { return *this; }
+  Linear& factor(Axis axis) { return const_cast<Linear&>(static_cast<const Linear&>(*this).factor(axis)); }
 };
 
 }  // namespace hunch

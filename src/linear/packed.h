@@ -8,8 +8,6 @@
 
 namespace hunch {
 
-enum class Axis : uint8_t { kOut, kIn };
-
 class Packed final : public Linear {
  public:
   // Whether a matrix can be packed along this axis: its outputs always, its inputs where they lie by input or element

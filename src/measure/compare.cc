@@ -24,6 +24,8 @@ double mean_density(const std::vector<uint64_t>& active, const std::vector<uint6
   return n ? sum / double(n) : 1.0;
 }
 
+const Engine& engine_of(const CompareMode& mode, const Engine& engine) { return mode.engine ? *mode.engine : engine; }
+
 // The text's windows, every mode on the same tokens; the first mode's logits are the reference.
 void compare_quality(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
                      const PerplexityOptions& options, std::vector<CompareRow>& rows, const Progress& progress) {
@@ -39,7 +41,7 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
     ContextOptions sized = mode.context;
     sized.n_ctx = n_ctx;
     sized.decodes_all = true;
-    contexts.push_back(std::make_unique<Context>(engine, sized));
+    contexts.push_back(std::make_unique<Context>(engine_of(mode, engine), sized));
   }
   const size_t n_vocab = engine.config().n_vocab;
   std::vector<float> reference(Context::kBatchTokens * n_vocab);
@@ -125,6 +127,10 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
                                       std::span<const int32_t> ids, const CompareOptions& options,
                                       const Progress& progress) {
   if (modes.empty()) fail(ErrorKind::kUsage, "no modes to compare");
+  for (const CompareMode& mode : modes)
+    if (const size_t n = engine_of(mode, engine).config().n_vocab; n != engine.config().n_vocab)
+      fail(ErrorKind::kUsage, "'{}' has {} tokens in its vocabulary, the reference {}: they cannot be compared",
+           mode.name, n, engine.config().n_vocab);
   std::vector<CompareRow> rows(modes.size());
   for (size_t m = 0; m < modes.size(); ++m) {
     rows[m].name = modes[m].name;
@@ -144,17 +150,18 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     for (size_t m = 0; m < modes.size(); ++m) {
       ContextOptions sized = modes[m].context;
       sized.n_ctx = n_prompt + n_decode;
-      Context context(engine, sized);
+      const Engine& own = engine_of(modes[m], engine);
+      Context context(own, sized);
       if (modes[m].lossless) {
         speeds[m].push_back(
-            decode_lossless(engine, context, modes[m], ids.first(n_prompt), n_decode, stats[m], drafts[m]));
+            decode_lossless(own, context, modes[m], ids.first(n_prompt), n_decode, stats[m], drafts[m]));
       } else {
         context.set_only_best(true);  // as greedy decoding
         context.append(ids.first(n_prompt));
         context.clear_stats();
         const Timer timer;
         for (size_t i = 0; i < n_decode; ++i) {
-          engine.compute->throw_if_stopped();
+          own.compute->throw_if_stopped();
           context.decode(ids.subspan(n_prompt + i, 1));
         }
         speeds[m].push_back(double(n_decode) / timer.seconds());

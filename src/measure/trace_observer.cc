@@ -78,7 +78,7 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
     } else {
       layer.rule = is_relu_family(c_.activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
-      layer.neuron_norm = neuron_norms(*engine.model->weights().layers[i].mlp.down);
+      layer.neuron_norm = neuron_norms(*engine.compute, *engine.model->weights().layers[i].mlp.down);
     }
     layer.counts.assign(layer.n_units, 0);
     layer.sets = UnitSets(sample_.n_tokens(), layer.n_units);
@@ -190,9 +190,9 @@ namespace {
 // W A, without the bias.
 PartsProduct product_of(Compute& compute, const Linear& linear) {
   return [&](MatView<const float> A, MatView<float> Y) {
-    if (!linear.rows()) return matmul_transposed(compute, A, linear.by_input(), {}, Y);
-    const MatmulTask task{linear.rows(), {}, Y};
-    matmul(compute, A, {&task, 1});
+    linear.dot(compute, std::vector<TokenTraits>(A.rows), A, {}, Y);
+    if (linear.bias().empty()) return;
+    for (size_t t = 0; t < Y.rows; ++t) axpy(-1.0f, linear.bias(), Y.row(t));
   };
 }
 

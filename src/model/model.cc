@@ -72,13 +72,13 @@ void Model::measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) c
     l.for_each_linear([&](const Linear& linear) {
       switch (linear.id.role) {
         case Role::kGate:
-          if (chosen) note(RowProduct::kDot, linear.rows());
+          if (chosen) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
           break;
         case Role::kUp:
-          if (chosen || (live && config_.gated)) note(RowProduct::kDot, linear.rows());
+          if (chosen || (live && config_.gated)) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
           break;
         case Role::kDown:
-          if (chosen || live) note(RowProduct::kAdd, linear.by_input());
+          if (chosen || live) note(RowProduct::kAdd, linear.factor(Axis::kIn).by_input());
           break;
         default: break;
       }

@@ -21,6 +21,8 @@ class Model {
   const ModelFile& file() const { return file_; }
   const ModelConfig& config() const { return config_; }
   const ModelWeights& weights() const { return weights_; }
+  // For who puts other forms in the place of matrices: one caller at a time, and no step meanwhile.
+  ModelWeights& weights() { return weights_; }
   const RopeTable& rope() const { return rope_; }
   // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
   // caller at a time.

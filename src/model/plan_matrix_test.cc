@@ -8,6 +8,7 @@
 #include <random>
 
 #include "formats/format.h"
+#include "io/low_rank_names.h"
 #include "linear/transpose.h"
 #include "model/method.h"
 #include "model/open_model.h"
@@ -111,15 +112,51 @@ struct Form {
   const char* name;
   const char* fixture;
   DType dtype = DType::kF32;
-  bool relu = false;     // instead of its own activation: exact zeros, also inside experts
-  bool copies = false;   // of its matrices by input and by group of heads
-  bool adapted = false;  // two of three texts have an adapter, each another
+  bool relu = false;      // instead of its own activation: exact zeros, also inside experts
+  bool copies = false;    // of its matrices by input and by group of heads
+  bool adapted = false;   // two of three texts have an adapter, each another
+  bool low_rank = false;  // its matrices as products with the unit matrix
 };
+
+// W = I W, or W I: the narrower unit. Of experts, one after the other.
+void split(ModelFile& file) {
+  std::vector<Tensor> tensors;
+  const auto add = [&](const Tensor& like, std::string name, size_t rows, size_t cols, bool unit) {
+    std::vector<uint64_t> shape(like.shape.begin(), like.shape.end() - 2);
+    shape.insert(shape.end(), {rows, cols});
+    Tensor t{std::move(name), like.dtype, std::move(shape), like.data};
+    if (unit) {
+      const auto values = std::make_shared<std::vector<float>>(t.n_elems());
+      for (size_t i = 0; i < t.n_elems(); i += rows * cols)
+        for (size_t k = 0; k < rows; ++k) (*values)[i + k * cols + k] = 1;
+      t.dtype = DType::kF32;
+      t.data = std::as_bytes(std::span(*values));
+      file.owners.push_back(values);
+    }
+    tensors.push_back(std::move(t));
+  };
+  for (const Tensor& t : file.tensors) {
+    constexpr std::string_view kEnd = ".weight";
+    const bool splits = t.name.starts_with("blk.") && t.name.ends_with(kEnd) && t.shape.size() >= 2 &&
+                        t.name.find("gate_inp") == t.name.npos && t.name.find("norm") == t.name.npos;
+    if (!splits) {
+      tensors.push_back(t);
+      continue;
+    }
+    const std::string name = t.name.substr(0, t.name.size() - kEnd.size());
+    const size_t n_in = t.cols(), n_out = t.shape[t.shape.size() - 2], rank = std::min(n_in, n_out);
+    add(t, low_rank_u(name), n_out, rank, n_out <= n_in);
+    add(t, low_rank_v(name), rank, n_in, n_out > n_in);
+  }
+  file.tensors = std::move(tensors);
+  file.index();
+}
 
 // The fixture's weights, in the form's format.
 ModelFile file_of(const Form& form) {
   ModelFile file = open_model(golden_fixture(form.fixture)).file;
   if (form.relu) file.meta.set(file.meta.get_string("general.architecture") + ".activation", std::string("relu"));
+  if (form.low_rank) split(file);
   if (form.dtype == DType::kF32) return file;
   for (Tensor& t : file.tensors) {
     if (t.shape.size() < 2 || t.dtype != DType::kF32 || t.cols() % info(form.dtype).block_elems ||
@@ -357,6 +394,10 @@ constexpr Form kForms[] = {
     {"llama_adapted", "llama_mha", DType::kF32, false, false, true},
     {"llama_adapted_q8_0", "llama_mha", DType::kQ8_0, false, true, true},
     {"experts_adapted", "qwen2_moe", DType::kF32, true, true, true},
+    {"opt_low_rank", "opt_sparse", DType::kF32, false, false, false, true},
+    {"llama_low_rank_with_copies", "llama_mha", DType::kF32, false, true, false, true},
+    {"llama_low_rank_adapted", "llama_mha", DType::kF32, false, false, true, true},
+    {"experts_low_rank_relu", "qwen2_moe", DType::kF32, true, false, false, true},
 };
 
 INSTANTIATE_TEST_SUITE_P(Forms, PlanMatrix, ::testing::ValuesIn(kForms),

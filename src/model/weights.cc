@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "io/low_rank_names.h"
+#include "linear/low_rank.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -88,8 +90,42 @@ class Loader {
     return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
   }
 
+  // As one tensor or as two factors.
+  bool has(const std::string& name) const { return file_.find(name + ".weight") || file_.find(low_rank_u(name)); }
+
+  // The factors of a matrix, or those of a layer's experts one after the other.
+  struct Factors {
+    WeightView U, V;  // [n * n_out, rank], [n * rank, n_in]
+    size_t rank;
+  };
+  Factors factors(const std::string& name, std::vector<uint64_t> outer, size_t n_out, size_t n_in) {
+    if (file_.find(name + ".weight"))
+      fail(ErrorKind::kFormat, "the file has both '{}.weight' and '{}'", name, low_rank_u(name));
+    const Tensor &U = file_.get(low_rank_u(name)), &V = file_.get(low_rank_v(name));
+    const size_t rank = U.cols();
+    const auto shape = [&](size_t rows, size_t cols) {
+      std::vector<uint64_t> all = outer;
+      all.insert(all.end(), {rows, cols});
+      return all;
+    };
+    check_shape(U, shape(n_out, rank));
+    check_shape(V, shape(rank, n_in));
+    return {U.view(), V.view(), rank};
+  }
+
+  std::unique_ptr<Linear> low_rank(LinearId id, const std::string& name, const WeightView& U, const WeightView& V,
+                                   Vector bias = {}) {
+    auto matrix = std::make_unique<LowRank>(id, stored(id, {}, U, std::move(bias)), stored(id, {}, V));
+    w_.tensors[id] = {name + ".weight", "", 0, U.rows, V.cols};
+    return matrix;
+  }
+
   // None where the file has none and none is required.
   std::unique_ptr<Linear> linear(LinearId id, const std::string& name, size_t rows, size_t cols, bool required) {
+    if (file_.find(low_rank_u(name))) {
+      const Factors f = factors(name, {}, rows, cols);
+      return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
+    }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     const std::string weight = name + ".weight";
     return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
@@ -159,16 +195,17 @@ class Loader {
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
-  void arrange_down(Linear& down) {
+  void arrange_down(Linear& whole) {
     if (!is_relu_family(c_.activation)) return;
+    auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
-    if (!plain && (!options_.reblock_down || c_.n_embd % info(DType::kQ8_0).block_elems != 0)) {
+    if (!plain && (!options_.reblock_down || down.n_out % info(DType::kQ8_0).block_elems != 0)) {
       w_.down_layout = DownLayout::kKept;
       return;
     }
     w_.down_layout = plain ? DownLayout::kTransposed : DownLayout::kReblocked;
-    w_.layouts->turn(compute_, static_cast<Stored&>(down), plain ? stored : DType::kQ8_0);
+    w_.layouts->turn(compute_, down, plain ? stored : DType::kQ8_0);
   }
 
   // `suffix`: of an expert's tensors.
@@ -176,7 +213,7 @@ class Loader {
     const auto id = [&](Role role) { return LinearId{layer, role, expert}; };
     Mlp m;
     m.n_ff = n_ff;
-    if (c_.gated && !file_.find(name + "_gate" + suffix + ".weight")) {  // Phi-3: gate and up in one tensor, gate first
+    if (c_.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
       const std::string fused = name + "_up" + suffix + ".weight";
       const WeightView both = matrix(fused, 2 * n_ff, c_.n_embd);
       m.gate = stored(id(Role::kGate), tensor(fused), both.row_range(0, n_ff));
@@ -198,23 +235,32 @@ class Loader {
     return m;
   }
 
+  // One matrix of every expert, from the tensor that holds them all.
+  void stack(LinearId id, const std::string& name, size_t rows, size_t cols, std::vector<Mlp>& experts,
+             std::unique_ptr<Linear> Mlp::*matrix) {
+    const size_t n = experts.size();
+    if (file_.find(low_rank_u(name))) {
+      const Factors f = factors(name, {n}, rows, cols);
+      for (id.expert = 0; id.expert < n; ++id.expert)
+        experts[id.expert].*matrix =
+            low_rank(id, name, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank));
+      return;
+    }
+    const Tensor& t = file_.get(name + ".weight");
+    check_shape(t, {n, rows, cols});
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      experts[id.expert].*matrix = stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows));
+  }
+
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
-    const auto expert = [&](uint32_t i, Role role, const char* part, size_t rows, size_t cols) {
-      const Tensor& t = file_.get(blk + part);
-      check_shape(t, {n, rows, cols});
-      return stored({layer, role, i}, tensor(t.name, i * rows), t.view().row_range(i * rows, rows));
-    };
-    for (uint32_t i = 0; i < n; ++i) {
-      Mlp& m = e.experts.emplace_back();
-      m.n_ff = n_ff;
-      m.gate = expert(i, Role::kGate, "ffn_gate_exps.weight", n_ff, c.n_embd);
-      m.up = expert(i, Role::kUp, "ffn_up_exps.weight", n_ff, c.n_embd);
-      m.down = expert(i, Role::kDown, "ffn_down_exps.weight", c.n_embd, n_ff);
-      arrange_down(*m.down);
-    }
+    for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
+    stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
+    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
+    for (Mlp& m : e.experts) arrange_down(*m.down);
     if (c.moe.n_ff_shared == 0) return;
     e.shared = mlp(layer, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
@@ -244,7 +290,7 @@ size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, cons
   size_t bytes = 0;
   for (const Tensor& t : file.tensors) {
     if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") ||
-        t.name.ends_with("_down_t.weight"))
+        t.name.ends_with("_down_t.weight") || t.name.ends_with(low_rank_u("")))
       continue;
     const bool plain = is_plain(t.dtype);
     if (plain) bytes += t.data.size();

@@ -22,7 +22,8 @@ enum class DownLayout : uint8_t {
 // Where the file keeps a matrix [n_out, n_in]: rows of a tensor, of which experts are stacked one after the other.
 struct TensorRows {
   std::string name;    // as converters call the tensor, also where the file has it by neuron or does without
-  std::string stored;  // the file's tensor: "..._t.weight" by neuron, the embedding where the output is tied to it
+  std::string stored;  // the file's tensor: "..._t.weight" by neuron, the embedding where the output is tied to it,
+                       // none where the matrix is a product of two
   size_t first = 0;    // row
   size_t n_out = 0, n_in = 0;
   bool by_input = false;  // the tensor is [n_in, n_out], and all of it

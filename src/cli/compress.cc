@@ -1,0 +1,106 @@
+// hunch compress: a model's matrices as products of two thin ones.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/output_file.h"
+#include "cli/parse.h"
+#include "cli/session_io.h"
+#include "compress/input_moments.h"
+#include "compress/low_rank.h"
+#include "io/printable.h"
+
+namespace hunch::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<Role> parse_roles(const std::string& text) {
+  std::vector<Role> roles;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    size_t r = 0;
+    while (r < kNumRoles && (word != name_of(Role(r)) || !InputMoments::covers(Role(r)))) ++r;
+    if (r == kNumRoles) fail(ErrorKind::kUsage, "--only: '{}' is none of q, k, v, o, gate, up, down", printable(word));
+    roles.push_back(Role(r));
+    begin = end + 1;
+  }
+  return roles;
+}
+
+LowRankOptions options_of(const CompressFlags& flags) {
+  LowRankOptions options;
+  if (!flags.low_rank)
+    fail(ErrorKind::kUsage, "how small? give --low-rank RATIO, the share of the parameters that stay");
+  options.ratio = parse_real(*flags.low_rank, "--low-rank");
+  if (!(options.ratio > 0 && options.ratio < 1))
+    fail(ErrorKind::kUsage, "--low-rank: expected more than 0 and less than 1, found '{}'", *flags.low_rank);
+  options.whiten = !flags.plain;
+  options.n_tokens = flags.max_tokens;
+  if (flags.type != "auto") options.dtype = *dtype_from_name(flags.type);  // the grammar let only names pass
+  if (!flags.only.empty()) options.roles = parse_roles(flags.only);
+  options.text_name = std::filesystem::path(flags.text).filename().string();
+  return options;
+}
+
+Json report_json(const LowRankReport& report, const CompressFlags& flags, const LowRankOptions& options) {
+  Json roles = Json::object();
+  for (const auto& [role, r] : report.roles)
+    roles[name_of(role)] = {
+        {"n_matrices", r.n_matrices},     {"rank", r.rank},  {"error", r.error}, {"worst_error", r.worst},
+        {"bytes_before", r.bytes_before}, {"bytes", r.bytes}};
+  return {{"out", flags.out},
+          {"method", options.whiten ? "svd-llm" : "svd"},
+          {"ratio", options.ratio},
+          {"type", name_of(report.dtype)},
+          {"n_tokens", report.n_tokens},
+          {"roles", roles},
+          {"bytes_before", report.bytes_before},
+          {"bytes", report.bytes},
+          {"notes", report.notes}};
+}
+
+void print_report(const LowRankReport& report) {
+  std::vector<std::vector<std::string>> cells = {
+      {"matrix", "layers", "rank", "output error", "worst", "before", "after"}};
+  for (const auto& [role, r] : report.roles)
+    cells.push_back({name_of(role), std::to_string(r.n_matrices), std::to_string(r.rank),
+                     fmt::format("{:.1f} %", r.error * 100), fmt::format("{:.1f} %", r.worst * 100),
+                     human_bytes(double(r.bytes_before)), human_bytes(double(r.bytes))});
+  print(table(cells));
+}
+
+}  // namespace
+
+int compress(const CompressFlags& flags) {
+  const LowRankOptions options = options_of(flags);
+  if (flags.text.empty())
+    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
+  check_output(flags.out, flags.model.model, flags.force, "-o");
+  const std::string text = read_text(flags.text);
+  const Engine engine = open_engine(flags.model);
+  const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
+  print_first_line(engine, flags.model, {}, 0, 0);
+  LowRankReport report;
+  {
+    ProgressBar bar(!flags.model.quiet);
+    report = compress_low_rank(engine, ids, options, flags.out, bar.progress());
+  }
+  if (flags.model.json) {
+    print_json(report_json(report, flags, options));
+  } else {
+    print_report(report);
+  }
+  if (flags.model.quiet) return 0;
+  for (const std::string& line : report.notes) note("note: " + line);
+  note(fmt::format("output error: ||(W - U V) X|| / ||W X|| over {} tokens of the text, mean over the layers.",
+                   grouped(report.n_tokens)));
+  note(fmt::format("wrote {}: {} ({} before); `hunch eval {} --text FILE --against {}` prints its price", flags.out,
+                   human_bytes(double(report.bytes)), human_bytes(double(report.bytes_before)), flags.model.model,
+                   flags.out));
+  return 0;
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,72 @@
+#include "compress/input_moments.h"
+
+#include <set>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+#include "model/layer.h"
+
+namespace hunch {
+
+bool InputMoments::covers(Role role) {
+  switch (role) {
+    case Role::kQuery:
+    case Role::kKey:
+    case Role::kValue:
+    case Role::kHeads:
+    case Role::kGate:
+    case Role::kUp:
+    case Role::kDown: return true;
+    default: return false;
+  }
+}
+
+InputMoments::Key InputMoments::key_of(const LinearId& id) {
+  HUNCH_CHECK(covers(id.role), "nobody sees the inputs of {}", name_of(id.role));
+  switch (id.role) {
+    case Role::kHeads: return {InputPart::kHeads, LinearId::kNone};
+    case Role::kGate:
+    case Role::kUp: return {InputPart::kMlp, id.expert};
+    case Role::kDown: return {InputPart::kNeurons, id.expert};
+    default: return {InputPart::kAttention, LinearId::kNone};
+  }
+}
+
+const InputMoment& InputMoments::of(const LinearId& id) const {
+  static const InputMoment kNone;
+  const auto found = moments_.find(key_of(id));
+  return found == moments_.end() ? kNone : found->second;
+}
+
+uint64_t InputMoments::bytes_needed(const Layer& layer) {
+  uint64_t bytes = 0;
+  std::set<Key> seen;
+  layer.for_each_linear([&](const Linear& linear) {
+    if (covers(linear.id.role) && seen.insert(key_of(linear.id)).second)
+      bytes += uint64_t{linear.n_in} * linear.n_in * sizeof(float);
+  });
+  return bytes;
+}
+
+void InputMoments::add(Key key, MatView<const float> X) {
+  InputMoment& moment = moments_[key];
+  if (moment.n_tokens == 0) moment.sum = Matrix(X.cols, X.cols);
+  moment.n_tokens += X.rows;
+  const Matrix Xt = transpose(compute_, X);
+  hunch::add(multiply_nn(compute_, Xt.view(), weight_view(X)).values, moment.sum.values);
+}
+
+void InputMoments::on_attention_input(size_t, MatView<const float> x) {
+  add({InputPart::kAttention, LinearId::kNone}, x);
+}
+
+void InputMoments::on_heads(size_t, MatView<const float> attn_out) {
+  add({InputPart::kHeads, LinearId::kNone}, attn_out);
+}
+
+void InputMoments::on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) {
+  add({InputPart::kMlp, place.expert}, mlp_in);
+  add({InputPart::kNeurons, place.expert}, ff_act);
+}
+
+}  // namespace hunch

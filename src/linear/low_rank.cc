@@ -1,0 +1,27 @@
+#include "linear/low_rank.h"
+
+#include "base/error.h"
+
+namespace hunch {
+
+LowRank::LowRank(LinearId id, std::unique_ptr<Linear> U, std::unique_ptr<Linear> V)
+    : Linear(id, V->n_in, U->n_out), U_(std::move(U)), V_(std::move(V)) {
+  HUNCH_CHECK(U_->n_in == V_->n_out && V_->bias().empty(), "[{}, {}] times [{}, {}]", U_->n_out, U_->n_in, V_->n_out,
+              V_->n_in);
+}
+
+void LowRank::dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const {
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> hidden(compute.arena.take<float>(X.rows * rank()).data(), X.rows, rank());
+  V_->dot(compute, tokens, X, {}, hidden);
+  U_->dot(compute, tokens, hidden, out, Y);
+}
+
+void LowRank::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const {
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> hidden(compute.arena.take<float>(A.rows * rank()).data(), A.rows, rank());
+  V_->add(compute, tokens, A, in, hidden);
+  U_->dot(compute, tokens, hidden, {}, Y);
+}
+
+}  // namespace hunch
