@@ -94,6 +94,10 @@ void Batch::remove(const Answer& answer) {
   std::erase_if(answers_, [&](const auto& other) { return other.get() == &answer; });
 }
 
+void Batch::drop_done() {
+  std::erase_if(answers_, [](const auto& answer) { return answer->is_done(); });
+}
+
 // Takes the answer into the step, with at most n_prompt tokens of its prompt. Whether it has a part in it.
 bool Batch::collect(Answer& answer, size_t n_prompt) {
   const size_t page = cache_->shape().page_tokens;
@@ -134,6 +138,7 @@ void Batch::group_alike() {
 }
 
 bool Batch::step() {
+  drop_done();  // also of a step that threw
   wanted_.clear();
   wanting_.clear();
   n_pages_left_ = cache_->n_free_tokens() / cache_->shape().page_tokens;
@@ -154,7 +159,7 @@ bool Batch::step() {
     for (size_t i = 0, row = 0; i < wanted_.size(); row += wanted_[i++].n_logits)
       wanting_[i]->take(logits.row_range(row, wanted_[i].n_logits), seconds);
   }
-  std::erase_if(answers_, [](const auto& answer) { return answer->is_done(); });
+  drop_done();
   return !answers_.empty();
 }
 

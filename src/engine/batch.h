@@ -76,6 +76,7 @@ class Batch {
   size_t n_pages(const Sequence& sequence, size_t n_more) const;
   bool collect(Answer& answer, size_t n_prompt);
   void group_alike();
+  void drop_done();
 
   const Engine& engine_;
   BatchOptions options_;
