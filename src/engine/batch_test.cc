@@ -217,6 +217,28 @@ TEST_F(BatchTest, ACallbackThatThrowsEndsItsAnswerOnly) {
   EXPECT_THROW(batch.admit(*b, {int32_t(engine_.config().n_vocab)}, options), Error);
 }
 
+TEST_F(BatchTest, AStoppedStepIsTakenAgain) {
+  Request decoding{prompt(1, 5), half_, {}, false, 0}, reading{prompt(2, 60), half_, {}, false, 0};
+  for (Request* r : {&decoding, &reading}) r->options.n_tokens = 12, r->options.ignore_end = true;
+  Batch batch(engine_, {.n_tokens = 256, .n_sequences = 2});
+  const auto a = batch.new_sequence({half_}), b = batch.new_sequence({half_});
+  const auto first = batch.admit(*a, decoding.prompt, decoding.options);
+  batch.step();
+  const auto second = batch.admit(*b, reading.prompt, reading.options);
+  Stop stop;
+  stop.request();
+  {
+    const StopScope scope(*engine_.compute, &stop);
+    EXPECT_THROW(batch.step(), Error);
+  }
+  EXPECT_EQ(a->n_tokens(), 5u);
+  EXPECT_EQ(b->n_tokens(), 0u);
+  while (batch.step()) {
+  }
+  EXPECT_EQ(first->generated().ids, alone(decoding).ids);
+  EXPECT_EQ(second->generated().ids, alone(reading).ids);
+}
+
 // However a prompt is cut, none of its tokens counts as decoding; each token of the answer but the first does, once in
 // every layer.
 TEST_F(BatchTest, NoTokenOfAPromptIsDecodedSparsely) {
