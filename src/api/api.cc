@@ -118,11 +118,10 @@ Generation generate(LanguageModel& model, std::span<const int32_t> prompt_ids, c
                      o.seed};
   std::vector<float> log_probs;
   LanguageModel::Impl& impl = model.impl();
-  const Generated g =
-      generate(impl.engine, impl.fresh_context(), prompt_ids, options, [&](const GeneratedToken& token) {
-        if (log_probs.size() < o.n_tokens) log_probs.push_back(token.log_prob);
-        return token.text.empty() || !on_text || on_text(token.text);
-      });
+  const Generated g = generate(impl.fresh_context(), prompt_ids, options, [&](const GeneratedToken& token) {
+    if (log_probs.size() < o.n_tokens) log_probs.push_back(token.log_prob);
+    return token.text.empty() || !on_text || on_text(token.text);
+  });
   log_probs.resize(o.log_probs ? g.ids.size() : 0);
   return summary(g, std::move(log_probs));
 }

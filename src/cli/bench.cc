@@ -11,6 +11,7 @@
 #include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "engine/cost_file.h"
 #include "kernels/simd_target.h"
 #include "measure/bench_batch.h"
 #include "measure/bench_drafts.h"
@@ -114,6 +115,8 @@ int bench(const BenchFlags& flags) {
          "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
   if (!flags.batch.empty() && flags.drafting.any())
     fail(ErrorKind::kUsage, "--batch: sequences that decode together do not draft; leave out one of the two");
+  if (!flags.costs.empty() && flags.batch.empty())
+    fail(ErrorKind::kUsage, "--costs: only sequences that decode together choose by them; add --batch");
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
@@ -138,11 +141,14 @@ int bench(const BenchFlags& flags) {
   }
   std::vector<BatchBenchRow> batched;
   if (!flags.batch.empty()) {
+    CostTable& costs = engine.model->layouts().costs();
+    if (!flags.costs.empty() && std::filesystem::exists(flags.costs)) pin_costs(costs, flags.costs);
     ProgressBar bar(!flags.model.quiet);
     batched =
         bench_batch(engine, context_options(flags.context),
                     {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids}, flags.batch}, bar.progress());
     for (const BatchBenchRow& row : batched) rows.push_back(row.row);
+    if (!flags.costs.empty()) write_costs(costs, flags.costs);
   }
   std::vector<DraftBenchRow> drafted;
   if (drafting.any()) {

@@ -70,7 +70,7 @@ Conversation::Answer Conversation::say(const std::string& user,
     answer.n_cached = std::min(answer.n_cached, ids.size() - 1);
     context_.truncate(answer.n_cached);
     cached_.resize(answer.n_cached);
-    answer.generated = generate(engine_, context_, std::span(ids).subspan(answer.n_cached), options_, on_token);
+    answer.generated = generate(context_, std::span(ids).subspan(answer.n_cached), options_, on_token);
     cached_ = ids;
     cached_.insert(cached_.end(), answer.generated.ids.begin(), answer.generated.ids.end());
     cached_.resize(context_.n_tokens());

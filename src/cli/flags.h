@@ -152,6 +152,7 @@ struct BenchFlags {
   bool machine = false;  // measure the machine and nothing else
   std::string text;      // what is computed; what drafted rows continue
   std::string compare;   // modes measured side by side
+  std::string costs;     // a file of row costs
   DraftFlags drafting;
 };
 

@@ -79,7 +79,7 @@ int run(const RunFlags& flags) {
   std::vector<GeneratedToken> tokens;
   const bool has_text = engine.tokenizer.has_value();
   bool ends_line = true, first = true;
-  const Generated generated = generate(engine, context, ids, options, [&](const GeneratedToken& token) {
+  const Generated generated = generate(context, ids, options, [&](const GeneratedToken& token) {
     if (flags.top_log_probs) tokens.push_back(token);
     if (flags.model.json) return true;
     const std::string shown = has_text ? token.text : fmt::format("{}{}", first ? "" : ",", token.id);

@@ -93,6 +93,8 @@ std::vector<Verb> measuring_verbs() {
                   "rows tg for this many sequences that decode together, each a stretch of the text of its own; with "
                   "the share "
                   "of the rows that any of them needs and how they were read");
+         g.text("--costs", f->costs, "FILE",
+                "row costs of --batch: as FILE says where it exists; what is measured besides is added to it");
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");

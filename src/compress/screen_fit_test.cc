@@ -61,7 +61,7 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
     greedy.ignore_end = true;
     greedy.sampler.temperature = 0;
     greedy.log_probs = log_probs;
-    return generate(engine, c, all.first(20), greedy, [&](const GeneratedToken& token) {
+    return generate(c, all.first(20), greedy, [&](const GeneratedToken& token) {
       got.push_back(token.log_prob);
       return true;
     });

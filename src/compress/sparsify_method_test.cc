@@ -183,14 +183,14 @@ TEST_P(MethodTest, LosslessAnswersAreThoseOfPlainDecoding) {
   options.sampler.temperature = 0;
   options.ignore_end = true;
   Context plain(engine, {});
-  const Generated want = generate(engine, plain, prompt, options);
+  const Generated want = generate(plain, prompt, options);
   Context context(engine, {});
   DraftingOptions with;
   with.sparse = true;
   with.n_tokens = 4;
   Drafting drafting(engine, context, with);
   options.speculation = &drafting.speculation();
-  const Generated got = generate(engine, context, prompt, options);
+  const Generated got = generate(context, prompt, options);
   EXPECT_EQ(got.ids, want.ids);
   ASSERT_EQ(drafting.speculation().stats().size(), 1u);
   EXPECT_GT(drafting.speculation().stats()[0].n_accepted, 0u);

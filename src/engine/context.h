@@ -1,4 +1,4 @@
-// One sequence in its own KV cache, and how it is computed: prompts go in, logits come out.
+// One sequence in its own KV cache, for who wants its logits: prompts go in, logits come out.
 #pragma once
 #include <functional>
 #include <memory>
@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "base/progress.h"
-#include "engine/engine.h"
-#include "model/transformer.h"
+#include "engine/batch.h"
 
 namespace hunch {
 
@@ -21,8 +20,7 @@ struct ContextOptions {
   // Of the engine's model (Engine::load_adapter); nullptr: the model as it is. Not said: Engine::adapter, or that of
   // the context whose sequence is shared.
   std::optional<std::shared_ptr<const Adapter>> adapter;
-  // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
-  // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
+  // SequenceOptions' oracle
   double oracle_density = 1.0, oracle_head_density = 1.0;
   // Every token is restricted as decoding would restrict it, however many are computed together: for measuring quality.
   // Where a plan learns from prompts (GRIFFIN), the first half of a full context is the prompt (Context::set_prompt).
@@ -30,21 +28,16 @@ struct ContextOptions {
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
 
-// Without --ctx, long-context models do not reserve their whole context.
-constexpr size_t kDefaultMaxContext = 4096;
-
-// The context that would be used: checks `n_ctx` against the model. Beyond the trained context a
-// learned table throws Error{kLimit}; RoPE and ALiBi go on (the caller warns).
-size_t resolve_context(const ModelConfig& config, size_t n_ctx);
+// What of these a sequence needs: the plan that they name or hold, and the rest. Throws as Engine::plan_named().
+SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options);
 
 class Context {
  public:
-  // Memory is checked before it is reserved: Error{kMemory} names what is needed and available.
+  // Throws as Batch and Sequence.
   Context(const Engine& engine, const ContextOptions& options);
   // The sequence of `host`, which must outlive this, computed another way: what one appends or truncates, the
   // other sees. Length and type of the cache are the host's.
   Context(const Engine& engine, const ContextOptions& options, const Context& host);
-  ~Context();
 
   // Appends a prompt and returns the logits after its last token, [n_vocab], valid until the next call.
   // It is computed in batches of kBatchTokens; a stop in a long one throws Error{kInterrupted}.
@@ -58,58 +51,39 @@ class Context {
   // As decode(), but returns the logits of each id, [n, n_vocab], valid until the next call. Every row has the
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);
-  void truncate(size_t n_tokens);
+  void truncate(size_t n_tokens) { sequence_->truncate(n_tokens); }
   // From now on only the largest logit of each position must be right (Run::only_best).
   void set_only_best(bool only_best) { only_best_ = only_best; }
   // With `decodes_all` and a plan that learns from prompts: the first n tokens of the sequence are its prompt.
   void set_prompt(size_t n_tokens) { n_prompt_ = n_tokens; }
-  // Whether the plan learns from prompts.
-  bool learns_from_prompts() const;
-  size_t n_tokens() const { return sequence_->ids.size(); }
-  std::span<const int32_t> ids() const { return sequence_->ids; }  // what was appended
+  bool learns_from_prompts() const { return sequence_->learns_from_prompts(); }
+  size_t n_tokens() const { return sequence_->n_tokens(); }
+  std::span<const int32_t> ids() const { return sequence_->ids(); }  // what was appended
   size_t n_vocab() const { return engine_.config().n_vocab; }
-  const Plan& plan() const { return *plan_; }
-  size_t n_ctx() const { return n_ctx_; }
+  const Plan& plan() const { return sequence_->plan(); }
+  size_t n_ctx() const { return sequence_->n_ctx(); }
   size_t kv_bytes() const;
+  // Who generates computes in here.
+  Batch& batch() { return batch_; }
+  Sequence& sequence() { return *sequence_; }
 
   // Throws Error{kInterrupted} when the engine's present call is to stop.
   void throw_if_stopped() const { engine_.compute->throw_if_stopped(); }
   // Who watches the passes, or nullptr.
-  void set_observer(Observer* observer) { transformer_->observer = observer; }
-  const StepStats& stats() const { return transformer_->stats; }
-  void clear_stats() { transformer_->stats = {}; }
+  void set_observer(Observer* observer) { batch_.transformer().observer = observer; }
+  const StepStats& stats() const { return batch_.transformer().stats; }
+  void clear_stats() { batch_.transformer().stats = {}; }
   static constexpr size_t kBatchTokens = 512;
 
  private:
-  struct Sequence {
-    std::unique_ptr<KvCache> cache;
-    KvCache::SequenceId id = 0;
-    std::vector<int32_t> ids;
-    std::vector<std::shared_ptr<const Plan>> plans{};  // of all contexts on it
-    SelectorStates states{};                           // of the selectors of these
-  };
-  void begin();
-  void check_room(size_t n_tokens) const;
-  void pack_settled();
-  std::span<const uint32_t> all_rows(size_t n);
-  MatView<const float> run(std::span<const int32_t> ids, std::span<const uint32_t> rows, Phase phase,
-                           bool as_alone = false);
+  MatView<const float> run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone = false);
 
   const Engine& engine_;
-  ContextOptions options_;
-  size_t n_ctx_;
-  std::shared_ptr<const Plan> plan_;
-  std::shared_ptr<const Adapter> adapter_;  // may be none
-  size_t n_prompt_ = 0;
+  Batch batch_;
+  std::unique_ptr<Sequence> sequence_;
+  bool decodes_all_;
+  size_t n_prompt_;
   bool only_best_ = false;
-  uint64_t packed_name_ = 0;  // of the copies that were made for this sequence
-  std::shared_ptr<Sequence> sequence_;
-  std::unique_ptr<Transformer> transformer_;
-  std::vector<uint32_t> all_rows_;
-  std::unique_ptr<class OracleRecorder> oracle_;
 };
-
-// Makes the copies of weights that the plan's selectors gather from: before steps that use it. Throws Error{kMemory}.
-void prepare_layouts(const Engine& engine, const Plan& plan);
 
 }  // namespace hunch

@@ -22,6 +22,9 @@ struct GenerateOptions {
   // Whether GeneratedToken::log_prob is wanted, else it is 0: decoding greedily, sparse mode may then guess most
   // logits.
   bool log_probs = true;
+  // Every token, of the prompt too, gets the bits that it has when nobody shares its steps (Run::as_alone): slower
+  // prompts. Without, what it shares a step with changes the rounding.
+  bool as_alone = false;
   size_t n_top_log_probs = 0;    // how many alternatives to report per token; more than 0 wants log_probs
   const Stop* cancel = nullptr;  // ends this answer after the token that is being made; what is there is kept
   bool is_stopped() const { return cancel && cancel->requested(); }
@@ -43,14 +46,15 @@ struct Generated {
   // Tokens that passes after the prompt's decided; its own pass gives the first. An end-of-text token counts.
   size_t n_decoded = 0;
   StopReason stop_reason = StopReason::kLength;
-  double prompt_seconds = 0, seconds = 0;  // prompt processing; generation
+  // Prompt processing; generation. In a batch, the steps of this time are those of all that took part in them.
+  double prompt_seconds = 0, seconds = 0;
   StepStats prompt_stats, stats;
 };
 
 // Generates after `prompt_ids` (appended to what the context holds). `on_token` sees each token as
 // it is made; returning false stops. Text that might be the beginning of a stop string is held back
 // until it is decided. Ctrl-C stops with StopReason::kInterrupted and keeps what is there.
-Generated generate(const Engine& engine, Context& context, std::span<const int32_t> prompt_ids,
-                   const GenerateOptions& options, const std::function<bool(const GeneratedToken&)>& on_token = {});
+Generated generate(Context& context, std::span<const int32_t> prompt_ids, const GenerateOptions& options,
+                   const std::function<bool(const GeneratedToken&)>& on_token = {});
 
 }  // namespace hunch

@@ -31,7 +31,7 @@ GenerateOptions greedy(size_t n) {
 TEST_F(GenerateTest, GreedyContinuationIsTheGoldenOne) {
   Context context(engine_, {});
   size_t n_seen = 0;
-  const Generated g = generate(engine_, context, prompt(), greedy(24), [&](const GeneratedToken& t) {
+  const Generated g = generate(context, prompt(), greedy(24), [&](const GeneratedToken& t) {
     EXPECT_LE(t.log_prob, 0);
     ++n_seen;
     return true;
@@ -46,19 +46,19 @@ TEST_F(GenerateTest, GreedyContinuationIsTheGoldenOne) {
 TEST_F(GenerateTest, TheCallbackStopsAndAFullContextStops) {
   Context context(engine_, {.n_ctx = 20});
   const Generated stopped =
-      generate(engine_, context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
+      generate(context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
   EXPECT_EQ(stopped.ids.size(), 1u);
   EXPECT_EQ(stopped.stop_reason, StopReason::kInterrupted);
   context.truncate(0);
-  const Generated full = generate(engine_, context, prompt(), greedy(24));
+  const Generated full = generate(context, prompt(), greedy(24));
   EXPECT_EQ(full.stop_reason, StopReason::kContextFull);
   EXPECT_EQ(full.ids.size(), 4u);  // 17 + 3 read, and the one after them
   EXPECT_EQ(std::vector(golden_.sequences[1].greedy.begin(), golden_.sequences[1].greedy.begin() + 4), full.ids);
   context.truncate(0);
   const std::vector<int32_t> long_prompt(21, 5);
-  EXPECT_THROW(generate(engine_, context, long_prompt, greedy(1)), Error);
+  EXPECT_THROW(generate(context, long_prompt, greedy(1)), Error);
   EXPECT_EQ(context.n_tokens(), 0u);
-  EXPECT_THROW(generate(engine_, context, {}, greedy(1)), Error);
+  EXPECT_THROW(generate(context, {}, greedy(1)), Error);
 }
 
 TEST_F(GenerateTest, ALearnedTableLimitsTheContext) {

@@ -54,7 +54,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
     // Greedy texts of a small model run into loops, which n-grams guess too easily; penalties break them.
     if (p >= prompts.size()) options.sampler.repeat_penalty = 1.05f + 0.05f * float(p / prompts.size());
     Context plain_context(engine, {});
-    const Generated plain = generate(engine, plain_context, ids, options);
+    const Generated plain = generate(plain_context, ids, options);
     ASSERT_EQ(plain.ids.size(), options.n_tokens);
     for (Way& way : ways) {
       Context context(engine, {});
@@ -66,7 +66,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
       if (way.liar) speculation.add(std::make_unique<Liar>());
       if (way.sparse) speculation.add(std::make_unique<ContextDrafter>("sparse", self, self.n_vocab()));
       options.speculation = &speculation;
-      const Generated g = generate(engine, context, ids, options);
+      const Generated g = generate(context, ids, options);
       ASSERT_EQ(g.ids, plain.ids) << way.name << ", prompt " << p;
       way.n_passes += speculation.n_passes();
       way.n_tokens += g.ids.size();

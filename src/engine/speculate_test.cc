@@ -88,7 +88,7 @@ class SpeculateTest : public ::testing::Test {
                 const std::function<bool(const GeneratedToken&)>& on_token = {}) {
     options.speculation = speculation;
     Answer a;
-    a.generated = generate(engine_, context, prompt(), options, [&](const GeneratedToken& t) {
+    a.generated = generate(context, prompt(), options, [&](const GeneratedToken& t) {
       a.tokens.push_back(t);
       return !on_token || on_token(t);
     });
@@ -434,7 +434,7 @@ TEST_F(SpeculateTest, SampledAnswersKeepTheirDistribution) {
   for (size_t i = 0; i < kAnswers; ++i) {
     options.sampler.seed = i;
     context.truncate(0);
-    const Generated g = generate(engine_, context, ids, options);
+    const Generated g = generate(context, ids, options);
     const auto found = index.find(g.ids);
     ASSERT_NE(found, index.end()) << "an impossible answer";
     ++counts[found->second];

@@ -5,35 +5,22 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
-#include "base/memory_info.h"
 #include "base/timer.h"
 
 namespace hunch {
 namespace {
 
 // Sequences that one mode decodes together.
-class Batch {
+class Together {
  public:
-  Batch(const Engine& engine, const CompareMode& mode, std::span<const int32_t> ids, size_t n_sequences, size_t n_each,
-        size_t depth)
-      : ids_(ids),
-        n_each_(n_each),
-        depth_(depth),
-        plan_(mode.context.plan ? mode.context.plan : engine.plan_named(mode.context.mode, mode.context.density)),
-        adapter_(mode.context.adapter.value_or(engine.adapter)),
-        cache_(make_cache(engine, mode, n_sequences, n_each)),
-        transformer_(*engine.model, cache_, *engine.compute),
-        states_(n_sequences) {
-    prepare_layouts(engine, *plan_);
-    engine.model->measure_costs(*engine.compute, *plan_, n_sequences);
-    for (uint32_t s = 0; s < n_sequences; ++s) {
-      Run run{cache_.create(), 1, Phase::kDecode, plan_.get()};
-      run.only_best = true;  // as greedy decoding
-      run.adapter = adapter_.get();
-      run.states = &states_[s];
-      run.watching = {&plan_, 1};
-      runs_.push_back(run);
-      rows_.push_back(s);
+  Together(const Engine& engine, const CompareMode& mode, std::span<const int32_t> ids, size_t n_sequences,
+           size_t n_each, size_t depth)
+      : ids_(ids), n_each_(n_each), depth_(depth), batch_(engine, batch_options(mode, n_sequences, n_each)) {
+    SequenceOptions options = sequence_options(engine, mode.context);
+    options.n_ctx = n_each;
+    for (size_t s = 0; s < n_sequences; ++s) {
+      sequences_.push_back(batch_.new_sequence(options));
+      runs_.push_back({sequences_.back().get(), {}, Phase::kDecode, 1, false, true});  // as greedy decoding
     }
   }
 
@@ -41,47 +28,40 @@ class Batch {
   void read_prompts() {
     for (size_t s = 0; s < runs_.size(); ++s)
       for (size_t at = 0; at < depth_; at += Context::kBatchTokens) {
-        Run run = runs_[s];
-        run.n_tokens = std::min(Context::kBatchTokens, depth_ - at);
-        run.phase = Phase::kPrompt;
-        transformer_.run({ids_.subspan(s * n_each_ + at, run.n_tokens), {&run, 1}, {}});
+        SequenceRun run{runs_[s].sequence};
+        run.ids = ids_.subspan(s * n_each_ + at, std::min(Context::kBatchTokens, depth_ - at));
+        batch_.compute({&run, 1});
       }
   }
 
   // Decodes the measured tokens and forgets them. Seconds.
   double decode() {
-    transformer_.stats = {};
-    std::vector<int32_t> next(runs_.size());
+    batch_.transformer().stats = {};
     const Timer timer;
     for (size_t i = depth_; i < n_each_; ++i) {
-      for (size_t s = 0; s < runs_.size(); ++s) next[s] = ids_[s * n_each_ + i];
-      transformer_.run({next, runs_, rows_});
+      for (size_t s = 0; s < runs_.size(); ++s) runs_[s].ids = ids_.subspan(s * n_each_ + i, 1);
+      batch_.compute(runs_);
     }
     const double seconds = timer.seconds();
-    for (const Run& run : runs_) cache_.truncate(run.sequence, depth_);
+    for (const auto& sequence : sequences_) sequence->truncate(depth_);
     return seconds;
   }
-  const StepStats& stats() const { return transformer_.stats; }
+  const StepStats& stats() const { return batch_.transformer().stats; }
 
  private:
-  static KvCache make_cache(const Engine& engine, const CompareMode& mode, size_t n_sequences, size_t n_each) {
-    const KvShape shape = Transformer::kv_shape(engine.config(), mode.context.kv_dtype);
-    const size_t n_tokens = n_sequences * round_up(n_each, shape.page_tokens);
-    require_memory(n_tokens * KvCache::bytes_per_token(shape),
-                   fmt::format("the KV cache of {} sequences of {} tokens", n_sequences, n_each),
-                   "try fewer sequences in --batch or --kv f16");
-    return KvCache(shape, n_tokens);
+  static BatchOptions batch_options(const CompareMode& mode, size_t n_sequences, size_t n_each) {
+    BatchOptions options;
+    options.n_tokens = n_sequences * round_up(n_each, KvShape().page_tokens);
+    options.kv_dtype = mode.context.kv_dtype;
+    options.n_sequences = n_sequences;
+    return options;
   }
 
   std::span<const int32_t> ids_;
   size_t n_each_, depth_;
-  std::shared_ptr<const Plan> plan_;
-  std::shared_ptr<const Adapter> adapter_;
-  KvCache cache_;
-  Transformer transformer_;
-  std::vector<SelectorStates> states_;  // [n_sequences]
-  std::vector<Run> runs_;
-  std::vector<uint32_t> rows_;
+  Batch batch_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
+  std::vector<SequenceRun> runs_;
 };
 
 // n tokens from each of so many places, evenly spread over the text: sequences of a batch have little to do with each
@@ -133,9 +113,9 @@ std::vector<BatchBenchRow> bench_batch(const Engine& engine, const ContextOption
              n_sequences, n, o.depth, n_ids);
       const std::vector<int32_t> ids =
           o.ids.empty() ? random_ids(n_ids, engine.config().n_vocab) : stretches(o.ids, n_sequences, n_each);
-      std::vector<std::unique_ptr<Batch>> batches;
+      std::vector<std::unique_ptr<Together>> batches;
       for (const CompareMode& mode : modes) {
-        batches.push_back(std::make_unique<Batch>(engine, mode, ids, n_sequences, n_each, o.depth));
+        batches.push_back(std::make_unique<Together>(engine, mode, ids, n_sequences, n_each, o.depth));
         batches.back()->read_prompts();
       }
       std::vector<Measured> measured(modes.size());

@@ -45,7 +45,7 @@ std::vector<DraftBenchRow> bench_drafts(const Engine& engine, const ContextOptio
         context.truncate(0);
         Drafting drafting(engine, context, drafting_options);
         generate_options.speculation = drafted ? &drafting.speculation() : nullptr;
-        const Generated g = generate(engine, context, prompt, generate_options);
+        const Generated g = generate(context, prompt, generate_options);
         if (g.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
         if (progress) progress("bench", ++done, options.generate.size() * (options.n_repeats + 1) * 2);
         if (repeat == 0) continue;  // the warm-up

@@ -99,7 +99,7 @@ double decode_lossless(const Engine& engine, Context& context, const CompareMode
   options.ignore_end = true;
   options.log_probs = false;
   options.speculation = &drafting.speculation();
-  const Generated generated = generate(engine, context, prompt, options);
+  const Generated generated = generate(context, prompt, options);
   if (generated.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
   stats += generated.stats;
   counts.n_passes += drafting.speculation().n_passes();

@@ -1,0 +1,149 @@
+#include "engine/answer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/speculate.h"
+
+namespace hunch {
+namespace {
+
+const Draft kNoDraft;
+
+}  // namespace
+
+Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transformer, std::vector<int32_t> prompt,
+               GenerateOptions options, OnToken on_token)
+    : engine_(engine),
+      sequence_(sequence),
+      transformer_(transformer),
+      prompt_(std::move(prompt)),
+      options_(std::move(options)),
+      on_token_(std::move(on_token)),
+      only_best_(is_argmax(options_.sampler) && !options_.log_probs),
+      sampler_(options_.sampler),
+      emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(), sequence.n_ctx()),
+      n_at_start_(sequence.n_tokens()) {
+  if (prompt_.empty()) hunch::fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
+  if (options_.n_top_log_probs && !options_.log_probs)
+    hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
+  emission_.out.n_prompt = prompt_.size();
+  // After a prompt, the text goes on: its first token keeps the space that it begins with.
+  const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
+  emission_.begin_text(sequence.n_tokens() == 0 && tokenizer && std::ranges::all_of(prompt_, [&](int32_t id) {
+                         return size_t(id) < tokenizer->n_vocab() && tokenizer->is_control(id);
+                       }));
+}
+
+const Generated& Answer::generated() const {
+  if (error_) std::rethrow_exception(error_);
+  return emission_.out;
+}
+
+SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
+  if (options_.is_stopped()) {
+    emission_.out.stop_reason = StopReason::kInterrupted;
+    end();
+    return {};
+  }
+  SequenceRun run{&sequence_};
+  run.as_alone = options_.as_alone || options_.speculation;
+  run.only_best = only_best_;
+  if (is_reading()) {
+    if (n_read_ == 0) {
+      timer_ = Timer();
+      stats_at_start_ = transformer_.stats;
+    } else {
+      engine_.compute->throw_if_stopped();
+    }
+    run.as_alone = options_.as_alone;
+    run.ids = std::span(prompt_).subspan(n_read_, std::min(n_prompt, n_unread()));
+    run.n_logits = run.ids.size() == n_unread();
+    return run;
+  }
+  n_before_ = sequence_.n_tokens();
+  // The pass yields one token more than was drafted.
+  const size_t n_max = std::min({emission_.n_left() - 1, sequence_.n_ctx() - n_before_ - 1, n_room - 1});
+  draft_ = options_.speculation ? &options_.speculation->draft(text_, n_history_, n_max) : &kNoDraft;
+  sequence_.truncate(n_before_);  // a drafter may have drafted into it
+  pass_.assign(1, text_.back());
+  pass_.insert(pass_.end(), draft_->ids.begin(), draft_->ids.end());
+  run.ids = pass_;
+  run.n_logits = pass_.size();
+  run.phase = pass_.size() > 1 ? Phase::kVerify : Phase::kDecode;
+  return run;
+}
+
+void Answer::take(MatView<const float> logits, double step_seconds) {
+  try {
+    if (!is_reading()) return judge(logits, step_seconds);
+    n_read_ = sequence_.n_tokens() - n_at_start_;
+    if (!is_reading()) begin(logits.row(0));
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+// The prompt is read: these are the logits after it.
+void Answer::begin(std::span<const float> logits) {
+  sequence_.pack_settled();
+  const std::span<const int32_t> held = sequence_.ids();
+  text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_ctx() - held.size()) + 1);
+  text_.assign(held.begin(), held.end());
+  n_history_ = prompt_.size();
+  if (options_.speculation) options_.speculation->begin(options_.sampler, text_);
+  Generated& out = emission_.out;
+  out.prompt_seconds = timer_.seconds();
+  stats_after_prompt_ = transformer_.stats;
+  out.prompt_stats = stats_after_prompt_ - stats_at_start_;
+  timer_ = Timer();
+  if (emission_.n_left() == 0) return end();
+  const int32_t id = sampler_.sample(logits, prompt_);
+  note(id);
+  if (!emission_.take(id, logits)) end();
+}
+
+// Row i follows the drafted token i - 1: it counts if that one is what the model itself chose.
+void Answer::judge(MatView<const float> logits, double step_seconds) {
+  const Draft& draft = *draft_;
+  kept_.clear();
+  for (size_t i = 0; i < pass_.size(); ++i) {
+    const bool drafted = i < draft.ids.size();
+    const std::span<const int32_t> history = std::span<const int32_t>(text_).last(n_history_);
+    const int32_t id = drafted ? sampler_.judge(logits.row(i), history, draft.ids[i], draft.q[i])
+                               : sampler_.sample(logits.row(i), history);
+    kept_.push_back(id);
+    note(id);
+    if (!drafted || id != draft.ids[i]) break;
+  }
+  sequence_.truncate(n_before_ + kept_.size());
+  if (options_.speculation) options_.speculation->verified(kept_.size() - 1, step_seconds);
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    if (emission_.take(kept_[i], logits.row(i))) continue;
+    sequence_.truncate(n_before_ + i + 1);
+    return end();
+  }
+}
+
+void Answer::note(int32_t id) {
+  text_.push_back(id);
+  ++n_history_;
+}
+
+void Answer::end() {
+  is_done_ = true;
+  emission_.finish();
+  Generated& out = emission_.out;
+  const bool ended = out.stop_reason == StopReason::kEndOfText;
+  out.n_decoded = std::max<size_t>(out.ids.size() + ended, 1) - 1;
+  if (is_reading()) return;
+  out.seconds = timer_.seconds();
+  out.stats = transformer_.stats - stats_after_prompt_;
+}
+
+void Answer::fail(std::exception_ptr error) {
+  is_done_ = true;
+  error_ = std::move(error);
+}
+
+}  // namespace hunch

@@ -1,0 +1,70 @@
+// A request in the making: what it wants of the next step, and what it does with the logits. The batch computes.
+#pragma once
+#include <exception>
+
+#include "base/timer.h"
+#include "engine/batch.h"
+#include "engine/draft.h"
+#include "engine/emission.h"
+#include "engine/generate.h"
+
+namespace hunch {
+
+// First the prompt is read, in chunks; then each pass yields a token, and as many more as were drafted right.
+class Answer {
+ public:
+  using OnToken = std::function<bool(const GeneratedToken&)>;
+
+  // Throws Error{kUsage} for options out of range or a prompt without tokens. The references outlive it.
+  Answer(const Engine& engine, Sequence& sequence, Transformer& transformer, std::vector<int32_t> prompt,
+         GenerateOptions options, OnToken on_token);
+  Answer(const Answer&) = delete;
+  Answer& operator=(const Answer&) = delete;
+
+  bool is_done() const { return is_done_; }
+  bool is_reading() const { return n_read_ < prompt_.size(); }
+  size_t n_unread() const { return prompt_.size() - n_read_; }
+  Sequence& sequence() const { return sequence_; }
+  // What ended it before its end; none: nothing did.
+  std::exception_ptr error() const { return error_; }
+  // What there is of it; of an answer that is done: all. Throws the error that ended it.
+  const Generated& generated() const;
+
+  // The run that it wants next: at most n_prompt tokens of the prompt (more than 0), or the newest token and its draft,
+  // of at most n_room tokens (more than 0). Without ids when it was cancelled. Valid until take().
+  SequenceRun next(size_t n_prompt, size_t n_room);
+  // The run was computed, in a step of so many seconds: its logits [n_logits, n_vocab].
+  void take(MatView<const float> logits, double step_seconds);
+  // Ends it here.
+  void fail(std::exception_ptr error);
+
+ private:
+  void begin(std::span<const float> logits);
+  void judge(MatView<const float> logits, double step_seconds);
+  void note(int32_t id);
+  void end();
+
+  const Engine& engine_;
+  Sequence& sequence_;
+  Transformer& transformer_;
+  const std::vector<int32_t> prompt_;
+  const GenerateOptions options_;
+  const OnToken on_token_;
+  const bool only_best_;
+  Sampler sampler_;
+  Emission emission_;
+  // All that the sequence holds, and the newest token, which it does not hold yet. Penalties look back on the last
+  // n_history_ of them: this prompt and answer.
+  std::vector<int32_t> text_;
+  const size_t n_at_start_;  // tokens of the sequence before the prompt
+  size_t n_read_ = 0, n_history_ = 0;
+  size_t n_before_ = 0;           // tokens of the sequence before the present pass
+  const Draft* draft_ = nullptr;  // of the present pass
+  std::vector<int32_t> pass_, kept_;
+  bool is_done_ = false;
+  std::exception_ptr error_;
+  Timer timer_;
+  StepStats stats_at_start_, stats_after_prompt_;
+};
+
+}  // namespace hunch

@@ -1,0 +1,166 @@
+#include "engine/batch.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/checked_math.h"
+#include "base/error.h"
+#include "base/memory_info.h"
+#include "engine/answer.h"
+
+namespace hunch {
+namespace {
+
+// Prompts go on, by so many tokens a step, however many sequences decode.
+constexpr size_t kLeastPromptTokens = 32;
+
+std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& options) {
+  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
+  const auto needed = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
+  require_memory(needed ? *needed : UINT64_MAX,
+                 options.n_sequences > 1
+                     ? fmt::format("the KV cache of {} tokens for {} sequences", options.n_tokens, options.n_sequences)
+                     : fmt::format("the KV cache of a context of {} tokens", options.n_tokens),
+                 options.n_sequences > 1 ? "try fewer sequences or --kv f16" : "try a smaller --ctx or --kv f16");
+  return std::make_shared<KvCache>(shape, options.n_tokens);
+}
+
+BatchOptions resolved(const Engine& engine, BatchOptions options) {
+  if (options.n_tokens == 0) options.n_tokens = resolve_context(engine.config(), 0);
+  return options;
+}
+
+}  // namespace
+
+Batch::Batch(const Engine& engine, const BatchOptions& options)
+    : engine_(engine),
+      options_(resolved(engine, options)),
+      cache_(make_cache(engine, options_)),
+      transformer_(*engine.model, *cache_, *engine.compute) {}
+
+Batch::Batch(const Engine& engine, std::shared_ptr<KvCache> cache)
+    : engine_(engine), cache_(std::move(cache)), transformer_(*engine.model, *cache_, *engine.compute) {}
+
+Batch::~Batch() = default;
+
+std::unique_ptr<Sequence> Batch::new_sequence(const SequenceOptions& options) {
+  auto sequence = std::make_unique<Sequence>(engine_, cache_, options);
+  for (size_t n = 2; n <= batch_size_class(options_.n_sequences); n = batch_size_class(n + 1))
+    engine_.model->measure_costs(*engine_.compute, sequence->plan(), n);
+  return sequence;
+}
+
+MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
+  ids_.clear();
+  runs_.clear();
+  rows_.clear();
+  for (const SequenceRun& w : wanted) {
+    Run run = w.sequence->prepare(transformer_, w.ids, w.phase);
+    run.as_alone = w.as_alone;
+    run.only_best = w.only_best;
+    runs_.push_back(run);
+    ids_.insert(ids_.end(), w.ids.begin(), w.ids.end());
+    for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));
+  }
+  const MatView<const float> logits = transformer_.run({ids_, runs_, rows_});
+  for (const SequenceRun& w : wanted) w.sequence->extend(w.ids);
+  return logits;
+}
+
+// Pages that n more tokens take from the cache.
+size_t Batch::n_pages(const Sequence& sequence, size_t n_more) const {
+  const size_t page = cache_->shape().page_tokens, n = sequence.n_tokens();
+  return (n + n_more + page - 1) / page - (n + page - 1) / page;
+}
+
+std::shared_ptr<Answer> Batch::admit(Sequence& sequence, std::vector<int32_t> prompt, const GenerateOptions& options,
+                                     std::function<bool(const GeneratedToken&)> on_token) {
+  sequence.require_room(prompt.size());
+  size_t n_promised = 0;
+  for (const auto& other : answers_) n_promised += n_pages(other->sequence(), other->n_unread());
+  const size_t page = cache_->shape().page_tokens;
+  if (n_pages(sequence, prompt.size()) + n_promised > cache_->n_free_tokens() / page)
+    fail(ErrorKind::kLimit, "no room for a prompt of {} tokens: the cache has {} left, of which {} are promised",
+         prompt.size(), cache_->n_free_tokens(), n_promised * page);
+  for (const int32_t id : prompt)
+    if (id < 0 || size_t(id) >= engine_.config().n_vocab)
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+  answers_.push_back(
+      std::make_shared<Answer>(engine_, sequence, transformer_, std::move(prompt), options, std::move(on_token)));
+  return answers_.back();
+}
+
+void Batch::remove(const Answer& answer) {
+  std::erase_if(answers_, [&](const auto& other) { return other.get() == &answer; });
+}
+
+void Batch::drop_done() {
+  std::erase_if(answers_, [](const auto& answer) { return answer->is_done(); });
+}
+
+// Takes the answer into the step, with at most n_prompt tokens of its prompt. Whether it has a part in it.
+bool Batch::collect(Answer& answer, size_t n_prompt) {
+  const size_t page = cache_->shape().page_tokens;
+  const Sequence& sequence = answer.sequence();
+  n_pages_promised_ -= n_pages(sequence, answer.n_unread());  // its own
+  const size_t n_pages_free = n_pages_left_ - std::min(n_pages_left_, n_pages_promised_);
+  const size_t n_room = n_pages_free * page + (page - sequence.n_tokens() % page) % page;
+  try {
+    if (n_room == 0)
+      fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",
+           sequence.n_tokens());
+    const SequenceRun run = answer.next(std::min(n_prompt, n_room), n_room);
+    if (!run.ids.empty()) {
+      wanted_.push_back(run);
+      wanting_.push_back(&answer);
+    }
+    n_pages_left_ -= n_pages(sequence, run.ids.size());
+    n_pages_promised_ +=
+        answer.n_unread() ? n_pages(sequence, answer.n_unread()) - n_pages(sequence, run.ids.size()) : 0;
+    return !run.ids.empty();
+  } catch (...) {
+    answer.fail(std::current_exception());
+    return false;
+  }
+}
+
+// Runs that want their bits share a reading of the weights with their like only: they stand side by side.
+void Batch::group_alike() {
+  const auto kind = [](const SequenceRun& run) {
+    return std::tuple(run.as_alone, run.as_alone ? uintptr_t(&run.sequence->plan()) : 0,
+                      run.as_alone ? run.phase : Phase());
+  };
+  for (size_t i = 1; i < wanted_.size(); ++i)
+    for (size_t k = i; k > 0 && kind(wanted_[k]) < kind(wanted_[k - 1]); --k) {
+      std::swap(wanted_[k], wanted_[k - 1]);
+      std::swap(wanting_[k], wanting_[k - 1]);
+    }
+}
+
+bool Batch::step() {
+  drop_done();  // also of a step that threw
+  wanted_.clear();
+  wanting_.clear();
+  n_pages_left_ = cache_->n_free_tokens() / cache_->shape().page_tokens;
+  n_pages_promised_ = 0;
+  for (const auto& answer : answers_) n_pages_promised_ += n_pages(answer->sequence(), answer->n_unread());
+  size_t n_tokens = 0;
+  for (const auto& answer : answers_)
+    if (!answer->is_reading() && collect(*answer, 0)) n_tokens += wanted_.back().ids.size();
+  const size_t n_end = std::max(options_.step_tokens, n_tokens + kLeastPromptTokens);
+  for (const auto& answer : answers_)
+    if (answer->is_reading() && n_tokens < n_end && collect(*answer, n_end - n_tokens))
+      n_tokens += wanted_.back().ids.size();
+  if (!wanted_.empty()) {
+    group_alike();
+    const Timer timer;
+    const MatView<const float> logits = compute(wanted_);
+    const double seconds = timer.seconds();
+    for (size_t i = 0, row = 0; i < wanted_.size(); row += wanted_[i++].n_logits)
+      wanting_[i]->take(logits.row_range(row, wanted_[i].n_logits), seconds);
+  }
+  drop_done();
+  return !answers_.empty();
+}
+
+}  // namespace hunch

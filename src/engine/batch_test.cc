@@ -1,0 +1,271 @@
+// Requests that share steps against each of them alone.
+#include "engine/batch.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "engine/answer.h"
+#include "engine/drafting.h"
+#include "engine/ngram_drafter.h"
+#include "model/golden_data.h"
+
+namespace hunch {
+namespace {
+
+// Keeps the strongest half of the neurons, as a sidecar's predictor would; counts the tokens that it was asked about.
+class HalfOfTheNeurons : public Selector {
+ public:
+  void choose(Compute&, const Evidence& evidence, std::span<Rows> out) const override {
+    for (size_t t = 0; t < out.size(); ++t) {
+      const bool odd = evidence.x.row(t)[0] > 0;  // of this token, whoever stands beside it
+      std::vector<uint32_t>& rows = out[t].refill(evidence.n_rows);
+      for (uint32_t r = odd; r < evidence.n_rows; r += 2) rows.push_back(r);
+    }
+    n_asked += out.size();
+  }
+  std::string_view kind() const override { return "half"; }
+  mutable size_t n_asked = 0;
+};
+
+struct Request {
+  std::vector<int32_t> prompt;
+  std::shared_ptr<const Plan> plan;
+  GenerateOptions options;
+  bool drafts = false;
+  size_t at_step = 0;  // when it is admitted
+};
+
+class BatchTest : public ::testing::Test {
+ protected:
+  BatchTest() {
+    auto half = std::make_shared<Plan>();
+    half->name = "half";
+    for (size_t l = 0; l < engine_.config().n_layer; ++l) half->set(l, Point::kNeurons, {selector_});
+    half_ = half;
+  }
+
+  std::vector<int32_t> prompt(size_t seed, size_t n) const {
+    std::vector<int32_t> ids;
+    for (size_t i = 0; i < n; ++i)
+      ids.push_back(int32_t((seed * 7919 + i * i * 31 + i * seed) % engine_.config().n_vocab));
+    return ids;
+  }
+
+  // Differing in all that may differ.
+  std::vector<Request> requests(bool as_alone) const {
+    std::vector<Request> all;
+    const std::shared_ptr<const Plan> plans[] = {std::make_shared<const Plan>(), engine_.plan_named("exact"), half_};
+    for (size_t i = 0; i < 12; ++i) {
+      Request r{prompt(i + 1, 3 + i * 5 % 37), plans[i % 3], {}, i % 4 == 3, i * 2 % 9};
+      r.options.n_tokens = 8 + i * 3;
+      r.options.ignore_end = true;
+      r.options.as_alone = as_alone;
+      r.options.sampler.temperature = as_alone && i % 2 ? 0.9f : 0.0f;
+      if (i % 5 == 2) r.options.sampler.repeat_penalty = 1.2f;
+      r.options.sampler.seed = i;
+      all.push_back(std::move(r));
+    }
+    return all;
+  }
+
+  struct Result {
+    std::vector<int32_t> ids;
+    std::vector<float> log_probs;
+    std::string error;
+  };
+
+  std::vector<Result> run(Batch& batch, const std::vector<Request>& requests) {
+    std::vector<std::unique_ptr<Sequence>> sequences;
+    std::vector<std::unique_ptr<Speculation>> speculations;
+    std::vector<std::shared_ptr<Answer>> answers;
+    std::vector<Result> results(requests.size());
+    for (const Request& r : requests) sequences.push_back(batch.new_sequence({r.plan}));
+    answers.resize(requests.size());
+    for (size_t step = 0, n_admitted = 0; n_admitted < requests.size() || batch.n_answers(); ++step) {
+      for (size_t i = 0; i < requests.size(); ++i) {
+        if (requests[i].at_step != step) continue;
+        GenerateOptions options = requests[i].options;
+        if (requests[i].drafts) {
+          speculations.push_back(std::make_unique<Speculation>(4));
+          speculations.back()->add(std::make_unique<NgramDrafter>());
+          options.speculation = speculations.back().get();
+        }
+        answers[i] = batch.admit(*sequences[i], requests[i].prompt, options, [&results, i](const GeneratedToken& t) {
+          results[i].log_probs.push_back(t.log_prob);
+          return true;
+        });
+        ++n_admitted;
+      }
+      batch.step();
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_TRUE(answers[i]->is_done());
+      try {
+        results[i].ids = answers[i]->generated().ids;
+      } catch (const Error& e) {
+        results[i].error = e.what();
+      }
+    }
+    return results;
+  }
+
+  Result alone(Request request) {
+    request.at_step = 0;
+    Batch batch(engine_, {.n_tokens = 128});
+    return run(batch, {request})[0];
+  }
+
+  Engine engine_ =
+      load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "tests/data/golden/opt_sparse", {.n_threads = 1});
+  std::shared_ptr<const HalfOfTheNeurons> selector_ = std::make_shared<HalfOfTheNeurons>();
+  std::shared_ptr<const Plan> half_;
+};
+
+TEST_F(BatchTest, AnswersAsAloneHaveTheirBitsWhoeverSharesTheirSteps) {
+  const std::vector<Request> all = requests(true);
+  Batch batch(engine_, {.n_tokens = 2048, .n_sequences = all.size(), .step_tokens = 48});
+  const std::vector<Result> together = run(batch, all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Result want = alone(all[i]);
+    EXPECT_EQ(together[i].ids, want.ids) << i;
+    EXPECT_EQ(together[i].log_probs, want.log_probs) << i;
+  }
+}
+
+TEST_F(BatchTest, AnswersDoNotDependOnTheirNeighboursButForRounding) {
+  const std::vector<Request> all = requests(false);
+  Batch batch(engine_, {.n_tokens = 2048, .n_sequences = all.size(), .step_tokens = 48});
+  const std::vector<Result> together = run(batch, all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Result want = alone(all[i]);
+    EXPECT_EQ(together[i].ids, want.ids) << i;
+    ASSERT_EQ(together[i].log_probs.size(), want.log_probs.size());
+    for (size_t t = 0; t < want.log_probs.size(); ++t)
+      EXPECT_NEAR(together[i].log_probs[t], want.log_probs[t], 1e-3) << i << " " << t;
+  }
+  EXPECT_GT(selector_->n_asked, 0u);
+}
+
+TEST_F(BatchTest, OneOfSixteenIsCancelled) {
+  Batch batch(engine_, {.n_tokens = 2048, .n_sequences = 16});
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::shared_ptr<Answer>> answers;
+  Stop stop;
+  for (size_t i = 0; i < 16; ++i) {
+    GenerateOptions options;
+    options.n_tokens = 20;
+    options.ignore_end = true;
+    options.sampler.temperature = 0;
+    if (i == 5) options.cancel = &stop;
+    sequences.push_back(batch.new_sequence({}));
+    answers.push_back(batch.admit(*sequences[i], prompt(i, 6), options));
+  }
+  for (size_t i = 0; i < 4; ++i) batch.step();
+  stop.request();
+  batch.step();
+  EXPECT_TRUE(answers[5]->is_done());
+  EXPECT_EQ(batch.n_answers(), 15u);
+  const size_t n_free = batch.n_free_tokens();
+  sequences[5].reset();
+  EXPECT_GT(batch.n_free_tokens(), n_free);
+  while (batch.step()) {
+  }
+  for (size_t i = 0; i < 16; ++i) {
+    const Generated& g = answers[i]->generated();
+    EXPECT_EQ(g.stop_reason, i == 5 ? StopReason::kInterrupted : StopReason::kLength) << i;
+    EXPECT_EQ(g.ids.size(), i == 5 ? 4u : 20u) << i;
+  }
+}
+
+TEST_F(BatchTest, TheOneWithoutRoomEndsWithItsErrorAndTheOthersGoOn) {
+  Batch batch(engine_, {.n_tokens = 96, .n_sequences = 2});  // three pages of 32
+  const auto small = batch.new_sequence({}), large = batch.new_sequence({}), late = batch.new_sequence({});
+  GenerateOptions options;
+  options.n_tokens = 60;
+  options.ignore_end = true;
+  options.sampler.temperature = 0;
+  const auto grows = batch.admit(*large, prompt(1, 60), options);
+  options.n_tokens = 20;
+  const auto fits = batch.admit(*small, prompt(2, 5), options);
+  EXPECT_THROW(batch.admit(*late, prompt(3, 1), options), Error);  // every page is promised
+  while (batch.step()) {
+  }
+  EXPECT_EQ(fits->generated().ids.size(), 20u);
+  try {
+    grows->generated();
+    FAIL() << "there is no page for it";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kLimit);
+    EXPECT_NE(std::string(e.what()).find("64 tokens of this sequence"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(BatchTest, ACallbackThatThrowsEndsItsAnswerOnly) {
+  Batch batch(engine_, {.n_tokens = 256, .n_sequences = 2});
+  const auto a = batch.new_sequence({}), b = batch.new_sequence({});
+  GenerateOptions options;
+  options.n_tokens = 9;
+  options.ignore_end = true;
+  const auto bad =
+      batch.admit(*a, prompt(1, 4), options, [](const GeneratedToken&) -> bool { throw std::bad_alloc(); });
+  const auto good = batch.admit(*b, prompt(2, 4), options);
+  while (batch.step()) {
+  }
+  EXPECT_THROW(bad->generated(), std::bad_alloc);
+  EXPECT_EQ(good->generated().ids.size(), 9u);
+  EXPECT_THROW(batch.admit(*b, {}, options), Error);
+  EXPECT_THROW(batch.admit(*b, {int32_t(engine_.config().n_vocab)}, options), Error);
+}
+
+TEST_F(BatchTest, AStoppedStepIsTakenAgain) {
+  Request decoding{prompt(1, 5), half_, {}, false, 0}, reading{prompt(2, 60), half_, {}, false, 0};
+  for (Request* r : {&decoding, &reading}) r->options.n_tokens = 12, r->options.ignore_end = true;
+  Batch batch(engine_, {.n_tokens = 256, .n_sequences = 2});
+  const auto a = batch.new_sequence({half_}), b = batch.new_sequence({half_});
+  const auto first = batch.admit(*a, decoding.prompt, decoding.options);
+  batch.step();
+  const auto second = batch.admit(*b, reading.prompt, reading.options);
+  Stop stop;
+  stop.request();
+  {
+    const StopScope scope(*engine_.compute, &stop);
+    EXPECT_THROW(batch.step(), Error);
+  }
+  EXPECT_EQ(a->n_tokens(), 5u);
+  EXPECT_EQ(b->n_tokens(), 0u);
+  while (batch.step()) {
+  }
+  EXPECT_EQ(first->generated().ids, alone(decoding).ids);
+  EXPECT_EQ(second->generated().ids, alone(reading).ids);
+}
+
+// However a prompt is cut, none of its tokens counts as decoding; each token of the answer but the first does, once in
+// every layer.
+TEST_F(BatchTest, NoTokenOfAPromptIsDecodedSparsely) {
+  const Engine engine =
+      load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "tests/data/golden/llama_mha", {.n_threads = 1});
+  Plan plan;
+  for (size_t l = 0; l < engine.config().n_layer; ++l) plan.set(l, Point::kNeurons, {selector_});
+  const auto shared = std::make_shared<const Plan>(plan);
+  for (size_t n = 513; n <= 516; ++n) {
+    Batch batch(engine, {.n_tokens = 640});
+    const auto sequence = batch.new_sequence({.plan = shared, .n_ctx = 600});
+    std::vector<int32_t> ids(n);
+    for (size_t i = 0; i < n; ++i) ids[i] = int32_t(i * 13 % engine.config().n_vocab);
+    GenerateOptions options;
+    options.n_tokens = 3;
+    options.ignore_end = true;
+    selector_->n_asked = 0;
+    const auto answer = batch.admit(*sequence, ids, options);
+    while (!answer->is_done()) {
+      batch.step();
+      if (sequence->n_tokens() <= n) {
+        EXPECT_EQ(selector_->n_asked, 0u) << n;
+      }
+    }
+    EXPECT_EQ(selector_->n_asked, 2 * engine.config().n_layer) << n;
+  }
+}
+
+}  // namespace
+}  // namespace hunch

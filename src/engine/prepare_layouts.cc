@@ -1,0 +1,44 @@
+// Which copies of weights a plan gathers from.
+#include "engine/sequence.h"
+
+namespace hunch {
+
+void prepare_layouts(const Engine& engine, const Plan& plan) {
+  const ModelWeights& w = engine.model->weights();
+  std::vector<Linear*> by_input, by_group;
+  for (const Layer& l : w.layers) {
+    const size_t layer = l.config.index;
+    const auto has = [&](Point point, InputPart part = InputPart::kAttention) {
+      return bool(plan.at(layer, point, part).selector);
+    };
+    const bool gathers_neurons = has(Point::kLive) && !is_relu_family(l.config.activation);
+    const_cast<Layer&>(l).for_each_linear([&](std::unique_ptr<Linear>& linear) {
+      switch (linear->id.role) {
+        case Role::kQuery:
+        case Role::kKey:
+        case Role::kValue:
+          if (has(Point::kInputs, InputPart::kAttention)) by_input.push_back(linear.get());
+          break;
+        case Role::kHeads:
+          if (has(Point::kHeads)) by_group.push_back(linear.get());
+          if (has(Point::kInputs, InputPart::kHeads)) by_input.push_back(linear.get());
+          break;
+        case Role::kGate:
+        case Role::kUp:
+          if (has(Point::kInputs, InputPart::kMlp)) by_input.push_back(linear.get());
+          break;
+        case Role::kDown:
+          if (gathers_neurons || has(Point::kInputs, InputPart::kNeurons)) by_input.push_back(linear.get());
+          break;
+        default: break;
+      }
+    });
+  }
+  Layouts& layouts = engine.model->layouts();
+  layouts.store_by_input(*engine.compute, by_input,
+                         plan.uses(Point::kInputs) ? "storing every projection by input, for TEAL,"
+                                                   : "storing the down projections by neuron");
+  if (!by_group.empty()) layouts.store_by_group(*engine.compute, by_group, w.layers[0].config.group_width());
+}
+
+}  // namespace hunch

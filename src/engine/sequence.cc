@@ -1,0 +1,125 @@
+#include "engine/sequence.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "engine/oracle.h"
+
+namespace hunch {
+
+size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
+  if (n_ctx == 0) return std::min(config.n_ctx_train, kDefaultMaxContext);
+  const bool table = config.position == PositionKind::kLearned || config.position == PositionKind::kSinusoidal;
+  if (table && n_ctx > config.n_ctx_train)
+    fail(ErrorKind::kLimit, "--ctx {} is more than the {} positions that this model has learned", n_ctx,
+         config.n_ctx_train);
+  return n_ctx;
+}
+
+Sequence::Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, const SequenceOptions& options)
+    : engine_(engine), n_ctx_(resolve_context(engine.config(), options.n_ctx)) {
+  const KvCache::SequenceId id = cache->create();
+  text_ = std::make_shared<Text>(std::move(cache), id);
+  begin(options);
+}
+
+Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
+    : engine_(host.engine_), text_(host.text_), n_ctx_(host.n_ctx_) {
+  begin(options);
+}
+
+Sequence::~Sequence() {
+  if (packed_name_) engine_.model->layouts().unpack(packed_name_);
+}
+
+void Sequence::begin(const SequenceOptions& options) {
+  for (double density : {options.oracle_density, options.oracle_head_density})
+    if (!(density > 0 && density <= 1))
+      fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
+  if (options.has_oracle() && engine_.config().moe.n_expert > 0)
+    fail(ErrorKind::kUnsupported, "the oracle needs a dense MLP; this model has {} experts",
+         engine_.config().moe.n_expert);
+  plan_ = options.plan ? options.plan : std::make_shared<const Plan>();
+  adapter_ = options.adapter;
+  if (options.has_oracle() && plan_->name == "sparse")
+    fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
+  HUNCH_CHECK(plan_->n_layer() <= engine_.config().n_layer, "a plan of {} layers", plan_->n_layer());
+  prepare_layouts(engine_, *plan_);
+  if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
+  if (options.has_oracle())
+    oracle_ = std::make_unique<OracleRecorder>(*engine_.compute, *engine_.model, options.oracle_density, options.oracle_head_density);
+}
+
+bool Sequence::learns_from_prompts() const {
+  for (size_t l = 0; l < plan_->n_layer(); ++l)
+    if (const auto& selector = plan_->at(l, Point::kNeurons).selector; selector && text_->states.of(*selector))
+      return true;
+  return false;
+}
+
+void Sequence::require_room(size_t n) const {
+  if (n > n_ctx_ - std::min(n_ctx_, n_tokens()))
+    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(),
+         n_ctx_);
+}
+
+void Sequence::truncate(size_t n_tokens) {
+  text_->cache->truncate(id(), n_tokens);
+  text_->ids.resize(n_tokens);
+  text_->states.truncate(n_tokens);
+}
+
+void Sequence::extend(std::span<const int32_t> ids) { text_->ids.insert(text_->ids.end(), ids.begin(), ids.end()); }
+
+Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {
+  if (phase != Phase::kPrompt) pack_settled();
+  Run run{id(), ids.size(), phase, plan_.get()};
+  run.adapter = adapter_.get();
+  run.states = &text_->states;
+  run.watching = text_->plans;
+  if (oracle_) take_oracle_pass(transformer, ids, run);
+  return run;
+}
+
+// The first pass: dense, watched, then forgotten. Its cost is not counted: an oracle has none.
+void Sequence::take_oracle_pass(Transformer& transformer, std::span<const int32_t> ids, Run& run) {
+  struct Restore {  // also when a stop ends the pass
+    Transformer& transformer;
+    Observer* const observer = transformer.observer;
+    const StepStats stats = transformer.stats;
+    ~Restore() {
+      transformer.observer = observer;
+      transformer.stats = stats;
+    }
+  } const restore{transformer};
+  Run dense = run;
+  dense.plan = nullptr;
+  transformer.observer = oracle_.get();
+  oracle_->begin(ids.size());
+  transformer.run({ids, {&dense, 1}, {}});
+  text_->cache->truncate(id(), n_tokens());  // its ids were not noted yet
+  run.plan = &oracle_->plan();
+  run.phase = Phase::kDecode;
+}
+
+void Sequence::pack_settled() {
+  std::vector<Layouts::PackRequest> requests;
+  std::vector<Rows*> settled;
+  for (const Layer& l : engine_.model->weights().layers) {
+    const auto& selector = plan_->at(l.config.index, Point::kNeurons).selector;
+    SelectorState* state = selector && l.mlp.n_ff ? text_->states.of(*selector) : nullptr;
+    Rows* rows = state ? selector->settled(state, l.mlp.n_ff) : nullptr;
+    if (!rows || rows->is_all() || rows->name()) continue;
+    settled.push_back(rows);
+    for (const auto* first : {&l.mlp.gate, &l.mlp.up})
+      if (*first) requests.push_back({first->get(), Axis::kOut, rows});
+    requests.push_back({l.mlp.down.get(), Axis::kIn, rows});
+  }
+  if (settled.empty()) return;
+  Layouts& layouts = engine_.model->layouts();
+  if (packed_name_ == 0) packed_name_ = layouts.new_name();
+  layouts.pack(*engine_.compute, packed_name_, requests);
+  for (Rows* rows : settled) rows->set_name(packed_name_);
+}
+
+}  // namespace hunch

@@ -1,0 +1,87 @@
+// A text in a KV cache: its tokens, what selectors remember of it, and how it is computed.
+#pragma once
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model/transformer.h"
+
+namespace hunch {
+
+struct SequenceOptions {
+  std::shared_ptr<const Plan> plan;             // none: dense
+  std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
+  size_t n_ctx = 0;                             // most tokens; 0: resolve_context()'s choice
+  // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
+  // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
+  double oracle_density = 1.0, oracle_head_density = 1.0;
+  bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
+};
+
+// Without --ctx, long-context models do not reserve their whole context.
+constexpr size_t kDefaultMaxContext = 4096;
+
+// The context that would be used: checks `n_ctx` against the model. Beyond the trained context a
+// learned table throws Error{kLimit}; RoPE and ALiBi go on (the caller warns).
+size_t resolve_context(const ModelConfig& config, size_t n_ctx);
+
+// Makes the copies of weights that the plan's selectors gather from: before steps that use it. Throws Error{kMemory}.
+void prepare_layouts(const Engine& engine, const Plan& plan);
+
+// Belongs to one caller at a time. Its pages return to the cache with it.
+class Sequence {
+ public:
+  // Empty. The engine outlives it. Throws Error{kMemory} where the plan needs copies of weights that do not fit,
+  // Error{kUsage | kUnsupported} for an oracle that cannot be, Error{kLimit} as resolve_context().
+  Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, const SequenceOptions& options);
+  // The text of `host`, computed another way: what one extends or truncates, the other sees. It is as long as the host
+  // may be.
+  Sequence(const Sequence& host, const SequenceOptions& options);
+  ~Sequence();
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  size_t n_tokens() const { return text_->ids.size(); }
+  size_t n_ctx() const { return n_ctx_; }
+  std::span<const int32_t> ids() const { return text_->ids; }
+  KvCache& cache() const { return *text_->cache; }
+  KvCache::SequenceId id() const { return text_->id; }
+  const Plan& plan() const { return *plan_; }
+  const std::shared_ptr<const Adapter>& adapter() const { return adapter_; }
+  // Whether the plan learns from prompts (GRIFFIN).
+  bool learns_from_prompts() const;
+  // Throws Error{kLimit} where n more tokens are more than n_ctx.
+  void require_room(size_t n_tokens) const;
+  void truncate(size_t n_tokens);
+
+  // A batch computes these ids next: the run that a step needs to know, which refers to this. Copies of weights are
+  // packed that the prompt settled on, and an oracle takes its first pass.
+  Run prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase);
+  // They are in the cache.
+  void extend(std::span<const int32_t> ids);
+  // Copies together what a prompt chose for the rest of the sequence, where that is new.
+  void pack_settled();
+
+ private:
+  struct Text {
+    ~Text() { cache->release(id); }
+    std::shared_ptr<KvCache> cache;
+    KvCache::SequenceId id;
+    std::vector<int32_t> ids = {};
+    std::vector<std::shared_ptr<const Plan>> plans = {};  // that it was ever computed with
+    SelectorStates states = {};                           // of the selectors of these
+  };
+  void begin(const SequenceOptions& options);
+  void take_oracle_pass(Transformer& transformer, std::span<const int32_t> ids, Run& run);
+
+  const Engine& engine_;
+  std::shared_ptr<Text> text_;
+  size_t n_ctx_;
+  std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Adapter> adapter_;
+  uint64_t packed_name_ = 0;  // of the copies that were made for this sequence
+  std::unique_ptr<class OracleRecorder> oracle_;
+};
+
+}  // namespace hunch
