@@ -15,10 +15,12 @@ constexpr size_t kMinKeysPerPart = 256;  // fewer keys are not worth a merge
 
 // How the work of one span divides: KV heads x blocks of rows x parts of the keys.
 struct Division {
+  size_t first_stat = 0;   // rows of all KV heads of the spans before that want key weights
   size_t first_item = 0;   // items of all spans before
   size_t first_block = 0;  // blocks (over all KV heads) of all spans before
   size_t n_blocks = 0;     // per KV head
   size_t n_parts = 0;
+  size_t most_keys = 0;  // of a head
 };
 
 struct Plan {
@@ -27,10 +29,43 @@ struct Plan {
   const AttentionParams& params;
   std::span<const AttentionSpan> spans;
   std::span<Division> divisions;  // [n_spans]
-  size_t group, block_rows, n_items = 0, n_blocks = 0;
+  size_t group, block_rows, n_items = 0, n_blocks = 0, n_stats = 0;
+  float *max = nullptr, *sum = nullptr;  // [n_stats] of the softmax of each row, for the key weights
 
   size_t n_rows(size_t span) const { return spans[span].n_tokens * group; }
 };
+
+bool has_list(const AttentionSpan& span, size_t kv_head) { return !span.keys.empty() && !span.keys[kv_head].is_all(); }
+
+// Keys to consider, before anything is known of positions.
+size_t n_listed(const AttentionSpan& span, size_t kv_head) {
+  return has_list(span, kv_head) ? span.keys[kv_head].size() : span.kv.n_slots(kv_head);
+}
+
+// Whether the head's keys are other than all those up to the query, or of a format that is not read where it lies.
+bool is_listed(const AttentionSpan& span, size_t kv_head) {
+  return has_list(span, kv_head) || !span.kv.positions.empty() ||
+         !(span.kv.dtype == DType::kF32 || span.kv.dtype == DType::kF16);
+}
+
+template <class With>
+void for_each_head(const AttentionSpan& span, const With& with) {
+  for (size_t i = 0; i < span.n_kv_heads(); ++i) with(span.all_heads ? i : size_t(span.kv_heads[i]));
+}
+
+// Slots of the head that some query of the span sees.
+size_t n_seen(const AttentionSpan& span, size_t kv_head, size_t window) {
+  if (span.n_tokens == 0) return 0;
+  const size_t end = span.first_pos + span.n_tokens;
+  const size_t first = window && span.first_pos >= window ? span.first_pos + 1 - window : 0;
+  const auto seen = [&](size_t position) { return position >= first && position < end; };
+  const KvView& kv = span.kv;
+  if (has_list(span, kv_head))
+    return size_t(std::ranges::count_if(span.keys[kv_head].ids(),
+                                        [&](uint32_t slot) { return seen(kv.position(kv_head, slot)); }));
+  if (kv.positions.empty()) return end - first;
+  return size_t(std::ranges::count_if(kv.positions[kv_head], seen));
+}
 
 void check(const MatView<const float>& Q, size_t n_head, std::span<const AttentionSpan> spans,
            const AttentionParams& params, const MatView<float>& out) {
@@ -38,11 +73,25 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     const KvView& kv = span.kv;
     HUNCH_CHECK(kv.n_kv_head && n_head % kv.n_kv_head == 0, "{} heads share {} KV heads", n_head, kv.n_kv_head);
     HUNCH_CHECK(kv.d_head && Q.cols == n_head * kv.d_head && out.cols == Q.cols, "Q has {} columns", Q.cols);
-    HUNCH_CHECK(kv.dtype == DType::kF32 || kv.dtype == DType::kF16, "KV dtype {}", name_of(kv.dtype));
+    HUNCH_CHECK(info(kv.dtype).computes && kv.d_head % info(kv.dtype).block_elems == 0, "heads of {} values as {}",
+                kv.d_head, name_of(kv.dtype));
     HUNCH_CHECK(span.first_token + span.n_tokens <= Q.rows && Q.rows <= out.rows, "span ends after the last query");
-    HUNCH_CHECK(kv.page_tokens && span.first_pos + span.n_tokens <= kv.n_tokens &&
-                    kv.n_tokens <= kv.pages.size() * kv.page_tokens,
-                "queries end at {}, keys at {}", span.first_pos + span.n_tokens, kv.n_tokens);
+    HUNCH_CHECK(kv.page_tokens, "pages of nothing");
+    HUNCH_CHECK(!kv.positions.empty() || span.first_pos + span.n_tokens <= kv.n_tokens, "queries end at {}, keys at {}",
+                span.first_pos + span.n_tokens, kv.n_tokens);
+    HUNCH_CHECK(kv.positions.empty() || kv.positions.size() == kv.n_kv_head, "positions of {} heads",
+                kv.positions.size());
+    HUNCH_CHECK(span.keys.empty() || span.keys.size() == kv.n_kv_head, "keys of {} heads", span.keys.size());
+    HUNCH_CHECK(!span.key_weights.data || span.key_weights.rows == kv.n_kv_head, "key weights of {} heads",
+                span.key_weights.rows);
+    for (size_t head = 0; head < kv.n_kv_head; ++head) {
+      const size_t n_slots = kv.n_slots(head);
+      HUNCH_CHECK(
+          n_slots <= kv.pages.size() * kv.page_tokens && (!span.key_weights.data || n_slots <= span.key_weights.cols),
+          "head {} has {} slots", head, n_slots);
+      HUNCH_CHECK(!has_list(span, head) || span.keys[head].ids().empty() || span.keys[head].ids().back() < n_slots,
+                  "key {} of {} slots", span.keys[head].ids().back(), n_slots);
+    }
     HUNCH_CHECK(span.kv_heads.empty() || span.kv_heads.back() < kv.n_kv_head, "head {} of {}", span.kv_heads.back(),
                 kv.n_kv_head);
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
@@ -50,28 +99,42 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
 }
 
+// Keys that the longest list of a head of the span may have for a query.
+size_t most_keys(const AttentionSpan& span) {
+  size_t most = 0;
+  for_each_head(span, [&](size_t head) {
+    most = std::max(most, is_listed(span, head) ? n_listed(span, head) : span.first_pos + span.n_tokens);
+  });
+  return most;
+}
+
 // Splits keys only as far as the threads need it: an item is to be at most 1 / kItemsPerThread of a
 // thread's share.
 void divide(Plan& plan, size_t n_threads) {
   const auto cost_of = [&](size_t i) {
     const size_t n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
-    return double(n_blocks * plan.spans[i].n_kv_heads()) * double(plan.spans[i].first_pos + plan.spans[i].n_tokens);
+    return double(n_blocks * plan.spans[i].n_kv_heads()) * double(plan.divisions[i].most_keys);
   };
   double all = 0;
-  for (size_t i = 0; i < plan.spans.size(); ++i) all += cost_of(i);
+  for (size_t i = 0; i < plan.spans.size(); ++i) {
+    plan.divisions[i].most_keys = most_keys(plan.spans[i]);
+    all += cost_of(i);
+  }
   for (size_t i = 0; i < plan.spans.size(); ++i) {
     const AttentionSpan& span = plan.spans[i];
     Division& division = plan.divisions[i];
     division.n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
     const double cost = plan.params.spans_as_alone ? cost_of(i) : all;
     const double item_keys = std::max(cost / double(n_threads * kItemsPerThread), double(kMinKeysPerPart));
-    const size_t last = span.first_pos + span.n_tokens;
-    const size_t window = plan.params.window, n_keys = window ? std::min(last, window + span.n_tokens) : last;
+    const size_t window = plan.params.window, last = division.most_keys;
+    const size_t n_keys = window ? std::min(last, window + span.n_tokens) : last;
     division.n_parts = n_threads == 1 ? 1 : std::max<size_t>(1, size_t(std::ceil(double(n_keys) / item_keys)));
     division.first_item = plan.n_items;
     division.first_block = plan.n_blocks;
+    division.first_stat = plan.n_stats;
     plan.n_blocks += division.n_blocks * span.n_kv_heads();
     plan.n_items += division.n_blocks * span.n_kv_heads() * division.n_parts;
+    if (span.key_weights.data) plan.n_stats += plan.n_rows(i) * span.n_kv_heads();
   }
 }
 
@@ -81,6 +144,23 @@ size_t span_of(const Plan& plan, size_t i) {
   const auto after = std::upper_bound(plan.divisions.begin(), plan.divisions.end(), i,
                                       [](size_t value, const Division& d) { return value < d.*First; });
   return size_t(after - plan.divisions.begin()) - 1;
+}
+
+// The keys of a block that does not read them where they lie.
+void set_list(AttentionBlock& block) {
+  const AttentionSpan& span = *block.span;
+  block.codec = &codec(span.kv.dtype);
+  const std::span<const uint32_t> ids =
+      has_list(span, block.kv_head) ? span.keys[block.kv_head].ids() : std::span<const uint32_t>();
+  if (has_list(span, block.kv_head)) block.slots = ids.data();
+  if (!span.kv.positions.empty()) {  // in any order
+    block.positions = span.kv.positions[block.kv_head].data();
+    block.key_begin = 0;
+    block.key_end = n_listed(span, block.kv_head);
+  } else if (has_list(span, block.kv_head)) {
+    block.key_end = size_t(std::ranges::lower_bound(ids, block.key_end) - ids.begin());
+    block.key_begin = size_t(std::ranges::lower_bound(ids, block.key_begin) - ids.begin());
+  }
 }
 
 // Block `b` of span `s`, KV head-major, with all its keys. Later tokens come first: they see more keys,
@@ -97,13 +177,24 @@ AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
   block.n_rows = std::min(plan.block_rows, plan.n_rows(s) - block.first_row);
   block.key_begin = block.first_key(0);
   block.key_end = block.pos(block.n_rows - 1) + 1;
+  block.is_listed = is_listed(*block.span, block.kv_head);
+  if (block.is_listed) set_list(block);
   return block;
 }
 
+// Where the softmax's max and sum of the block's rows are kept, of a span that wants key weights.
+PartialAttention stats_of(const Plan& plan, size_t s, size_t b, const AttentionBlock& block) {
+  if (!plan.spans[s].key_weights.data) return {};
+  const Division& division = plan.divisions[s];
+  const size_t at = division.first_stat + b / division.n_blocks * plan.n_rows(s) + block.first_row;
+  return {nullptr, plan.max + at, plan.sum + at};
+}
+
 // Writes the block's rows from its parts, which are part_at(0), part_at(1), ...: each part's sums are
-// relative to its own max.
+// relative to its own max. Fills the stats that are wanted.
 template <class PartAt>
-void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, MatView<float> out) {
+void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, const PartialAttention& stats,
+           MatView<float> out) {
   const size_t d_head = block.span->kv.d_head;
   for (size_t r = 0; r < block.n_rows; ++r) {
     float max = part_at(0).max[r], sum = 0;
@@ -112,12 +203,41 @@ void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, M
     std::fill_n(y, d_head, 0.0f);
     for (size_t p = 0; p < n_parts; ++p) {
       const PartialAttention part = part_at(p);
+      if (part.sum[r] == 0) continue;  // the row sees no key of this part
       const float weight = std::exp(part.max[r] - max);
       sum += weight * part.sum[r];
       for (size_t i = 0; i < d_head; ++i) y[i] += weight * part.rows[r * d_head + i];
     }
-    for (size_t i = 0; i < d_head; ++i) y[i] /= sum;
+    for (size_t i = 0; sum != 0 && i < d_head; ++i) y[i] /= sum;
+    if (stats.max) {
+      stats.max[r] = max;
+      stats.sum[r] = sum;
+    }
   }
+}
+
+// Adds up the weights of the keys of span `s`: a part of the keys of a head at a time, from all its blocks of rows in
+// order, so that no two threads add to the same slot.
+void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, size_t work_floats) {
+  const AttentionSpan& span = plan.spans[s];
+  const size_t n_threads = compute.threads.n_threads(), n_blocks = plan.divisions[s].n_blocks;
+  const size_t wanted = n_threads == 1 ? 1 : n_threads * kItemsPerThread;
+  const size_t n_parts = std::clamp<size_t>(plan.divisions[s].most_keys / kMinKeysPerPart, 1, wanted);
+  compute.threads.parallel_for_dynamic(span.n_kv_heads() * n_parts, 1, [&](size_t begin, size_t end, size_t thread) {
+    for (size_t item = begin; item < end; ++item) {
+      const size_t head = item / n_parts, part = item % n_parts;
+      for (size_t b = head * n_blocks; b < (head + 1) * n_blocks; ++b) {
+        AttentionBlock block = block_of(plan, s, b);
+        const PartialAttention stats = stats_of(plan, s, b, block);
+        if (!block.is_listed) block.is_listed = true, set_list(block);
+        const size_t n_keys = n_listed(span, block.kv_head);
+        block.key_begin = std::max(block.key_begin, n_keys * part / n_parts);
+        block.key_end = std::min(block.key_end, n_keys * (part + 1) / n_parts);
+        add_key_weights(block, stats.max, stats.sum, span.key_weights.row(block.kv_head).data(),
+                        work + thread * work_floats);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -126,11 +246,11 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
                const AttentionParams& params, MatView<float> out) {
   check(Q, n_head, spans, params, out);
   if (spans.empty()) return;
-  for (const AttentionSpan& span : spans) {
-    const size_t n_skipped = params.window && span.first_pos >= params.window ? span.first_pos + 1 - params.window : 0;
-    compute.meter.read_kv(2 * (span.first_pos + span.n_tokens - n_skipped) * span.n_kv_heads() *
-                          row_bytes(span.kv.dtype, span.kv.d_head));
-  }
+  for (const AttentionSpan& span : spans)
+    for_each_head(span, [&](size_t head) {
+      compute.meter.read_kv((span.key_weights.data ? 3 : 2) * n_seen(span, head, params.window) *
+                            row_bytes(span.kv.dtype, span.kv.d_head));
+    });
   const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 
   const Arena::Scope scope(compute.arena);
@@ -139,6 +259,10 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows()};
   plan.divisions = compute.arena.take<Division>(spans.size());
   divide(plan, n_threads);
+  if (plan.n_stats > 0) {
+    plan.max = compute.arena.take<float>(plan.n_stats).data();
+    plan.sum = compute.arena.take<float>(plan.n_stats).data();
+  }
   const bool has_parts = plan.n_items > plan.n_blocks;
   const size_t partial_floats = whole_lines(plan.block_rows * (d_head + 2));
   float* const work = compute.arena.take<float>(n_threads * work_floats).data();
@@ -156,20 +280,24 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
       const size_t part = local % n_parts, first = block.key_begin, n_keys = block.key_end - first;
       block.key_begin = first + n_keys * part / n_parts;
       block.key_end = first + n_keys * (part + 1) / n_parts;
-      attend_block(block, out, n_parts > 1 ? partial_of(item) : PartialAttention{}, work + thread * work_floats);
+      attend_block(block, out, n_parts > 1 ? partial_of(item) : stats_of(plan, s, local / n_parts, block),
+                   work + thread * work_floats);
     }
   });
-  if (!has_parts) return;
-  compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t b = begin; b < end; ++b) {
-      const size_t s = span_of<&Division::first_block>(plan, b);
-      const Division& division = plan.divisions[s];
-      if (division.n_parts == 1) continue;
-      const size_t local = b - division.first_block, first = division.first_item + local * division.n_parts;
-      merge(
-          block_of(plan, s, local), division.n_parts, [&](size_t p) { return partial_of(first + p); }, out);
-    }
-  });
+  if (has_parts)
+    compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
+      for (size_t b = begin; b < end; ++b) {
+        const size_t s = span_of<&Division::first_block>(plan, b);
+        const Division& division = plan.divisions[s];
+        if (division.n_parts == 1) continue;
+        const size_t local = b - division.first_block, first = division.first_item + local * division.n_parts;
+        const AttentionBlock block = block_of(plan, s, local);
+        const auto part_at = [&](size_t p) { return partial_of(first + p); };
+        merge(block, division.n_parts, part_at, stats_of(plan, s, local, block), out);
+      }
+    });
+  for (size_t s = 0; s < spans.size(); ++s)
+    if (spans[s].key_weights.data) sum_key_weights(compute, plan, s, work, work_floats);
 }
 
 }  // namespace hunch

@@ -1,29 +1,40 @@
 // Attention with an online softmax over a paged KV cache (flash attention: Dao et al. 2022, alg. 1):
 // memory linear in the context, nothing of size n_tokens x n_ctx exists.
 #pragma once
+#include <algorithm>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/compute.h"
+#include "base/rows.h"
 #include "formats/weight_view.h"
 
 namespace hunch {
 
-// One layer of one sequence's cached keys and values, as pages of `page_tokens` tokens.
-// In a page, head-major: K as [n_kv_head][page_tokens][d_head], and V the same, `v_offset_bytes` in.
+// One layer of one sequence's cached keys and values, in numbered slots, on pages of `page_tokens` slots: slot j is row
+// j % page_tokens of page j / page_tokens. In a page, head-major: K as [n_kv_head][page_tokens][d_head], and V the
+// same, `v_offset_bytes` in.
 struct KvView {
   std::span<const std::byte* const> pages;
   size_t page_tokens = 0;
   size_t n_kv_head = 0, d_head = 0;
-  DType dtype = DType::kF32;  // kF32 or kF16
+  DType dtype = DType::kF32;  // any that computes; d_head is a multiple of its blocks
   size_t v_offset_bytes = 0;
-  size_t n_tokens = 0;  // tokens held; key j sits in page j / page_tokens at slot j % page_tokens
+  size_t n_tokens = 0;  // seen so far: slots held, where slots are positions
+  // The position of every slot of every KV head, in any order, each below 2^31; a head has as many slots as positions.
+  // Empty: slot j of every head holds position j.
+  std::span<const std::vector<uint32_t>> positions;
+
+  size_t n_slots(size_t kv_head) const { return positions.empty() ? n_tokens : positions[kv_head].size(); }
+  size_t position(size_t kv_head, size_t slot) const { return positions.empty() ? slot : positions[kv_head][slot]; }
 };
 
 struct AttentionParams {
   float scale = 1.0f;                   // multiplies q.k
   float soft_cap = 0.0f;                // > 0: s = cap * tanh(s / cap) (Gemma-2)
-  size_t window = 0;                    // > 0: a query sees only the last `window` keys, itself included
+  size_t window = 0;                    // > 0: a query sees only the last `window` positions, its own included
   std::span<const float> alibi_slopes;  // [n_head] or empty: adds slope * (key - query position), after the cap
   bool spans_as_alone = false;          // every span gets the bits of a call with this span alone
 };
@@ -33,22 +44,29 @@ struct AttentionSpan {
   KvView kv;               // already holds the keys and values of these queries
   size_t first_token = 0;  // row of Q and out where the run begins
   size_t n_tokens = 0;
-  size_t first_pos = 0;  // index of the run's first query among the sequence's keys
+  size_t first_pos = 0;  // position of the run's first query
   // KV heads to compute, strictly increasing, where not all: the columns of other heads in `out` are left alone, and
   // neither their queries nor their keys are read. An empty list that is not all: nothing is computed.
   std::span<const uint32_t> kv_heads;
   bool all_heads = true;
+  // The slots that may be read, one list for each of the n_kv_head heads, or empty: all of all.
+  std::span<const Rows> keys;
+  // If it has data, [n_kv_head, at least the most slots of a head], added to: the weights that the softmax gave a slot,
+  // summed over the span's queries and over the query heads of the group (Zhang et al. 2023, "H2O", section 4.1, from
+  // which a cache learns what to drop). Rows of heads that are not computed are left alone. Reads the keys twice.
+  MatView<float> key_weights;
 
   size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };
 
-// out[t, head h] = softmax_j(scale * q.k_j ...) V over the keys j <= position of t (causal).
+// out[t, head h] = softmax_j(scale * q.k_j ...) V over the slots j whose position is at most that of t (causal), as far
+// as window and list let it see them; 0 where it sees none.
 //
 //   Q    [n_tokens, n_head * d_head]; head h reads KV head h / (n_head / n_kv_head)
 //   out  [n_tokens, n_head * d_head], written; may not overlap Q
 //
-// f32 arithmetic. Work is shared out over (span, head, block of queries), and over parts of the keys
-// when there are fewer of those than threads (decode of one long sequence).
+// f32 arithmetic. What no query of the span sees is not read. Work is shared out over (span, head, block of queries),
+// and over parts of the keys when there are fewer of those than threads (decode of one long sequence).
 void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out);
 

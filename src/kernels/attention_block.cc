@@ -4,24 +4,36 @@
 #define HWY_TARGET_INCLUDE "kernels/attention_block.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/attention_key_weights-inl.h"
 #include "kernels/attention_narrow-inl.h"
 #include "kernels/attention_wide-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
 
+// The wide way costs the same for one row as for all: it pays from about half the lanes on.
+HWY_INLINE bool is_narrow(const AttentionBlock& block) {
+  const size_t lanes = hn::Lanes(DF());
+  return block.n_rows * 2 <= lanes && block.span->kv.d_head >= lanes;
+}
+
 template <class T>
 HWY_INLINE void attend(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
                        float* scratch) {
-  // The wide way costs the same for one row as for all: it pays from about half the lanes on.
-  const size_t lanes = hn::Lanes(DF());
-  const bool narrow = block.n_rows * 2 <= lanes && block.span->kv.d_head >= lanes;
-  return narrow ? attend_narrow<T>(block, out, partial, scratch) : attend_wide<T>(block, out, partial, scratch);
+  return is_narrow(block) ? attend_narrow<T>(block, out, partial, scratch)
+                          : attend_wide<T>(block, out, partial, scratch);
 }
 
 void AttendBlock(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch) {
+  if (block.is_listed) return attend<void>(block, out, partial, scratch);
   if (block.span->kv.dtype == DType::kF16) return attend<f16>(block, out, partial, scratch);
   attend<float>(block, out, partial, scratch);
+}
+
+void AddKeyWeights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch) {
+  if (is_narrow(block)) return key_weights_narrow(block, max, sum, weights, scratch);
+  is_shaped(*block.params) ? key_weights_wide<true>(block, max, sum, weights, scratch)
+                           : key_weights_wide<false>(block, max, sum, weights, scratch);
 }
 
 size_t BlockRows() { return 2 * hn::Lanes(DF()); }
@@ -36,6 +48,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(AttendBlock);
+HWY_EXPORT(AddKeyWeights);
 HWY_EXPORT(BlockRows);
 HWY_EXPORT(BlockScratch);
 
@@ -43,6 +56,9 @@ size_t attention_block_rows() { return HWY_DYNAMIC_DISPATCH(BlockRows)(); }
 size_t attention_block_scratch(size_t d_head) { return HWY_DYNAMIC_DISPATCH(BlockScratch)(d_head); }
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch) {
   HWY_DYNAMIC_DISPATCH(AttendBlock)(block, out, partial, scratch);
+}
+void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch) {
+  HWY_DYNAMIC_DISPATCH(AddKeyWeights)(block, max, sum, weights, scratch);
 }
 
 }  // namespace hunch

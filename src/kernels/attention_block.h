@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 
+#include "base/codec.h"
 #include "kernels/attention.h"
 
 namespace hunch {
@@ -15,20 +16,28 @@ struct AttentionBlock {
   MatView<const float> Q;
   size_t kv_head = 0, group = 1;
   size_t first_row = 0, n_rows = 0;
-  size_t key_begin = 0, key_end = 0;  // keys that no row sees are left out by the caller
+  // Keys [key_begin, key_end) of the head's list. What no row sees is left out by the caller where the list has the
+  // order of positions, and otherwise when it is read.
+  size_t key_begin = 0, key_end = 0;
+  // Whether keys are taken one by one and decoded; otherwise key j is slot and position j, and is read where it lies.
+  bool is_listed = false;
+  const uint32_t* slots = nullptr;      // listed: the slot of each key; none: its number
+  const uint32_t* positions = nullptr;  // listed: the position of each slot; none: its number
+  const Codec* codec = nullptr;         // listed: of the cache
 
   size_t token(size_t r) const { return (first_row + r) / group; }
   size_t head(size_t r) const { return kv_head * group + (first_row + r) % group; }
   size_t pos(size_t r) const { return span->first_pos + token(r); }
   size_t row_in_q(size_t r) const { return span->first_token + token(r); }
-  // The first key that row r sees.
+  // The first position that row r sees; pos(r) is the last.
   size_t first_key(size_t r) const {
     const size_t window = params->window, end = pos(r) + 1;
     return window && end > window ? end - window : 0;
   }
 };
 
-// Softmax over a part of the keys, not yet divided by its sum: what parts are merged from.
+// Softmax over a part of the keys, not yet divided by its sum: what parts are merged from. Without `rows`, of all keys,
+// written to the result; without max and sum, these are not wanted.
 struct PartialAttention {
   float* rows = nullptr;  // [n_rows, d_head] sum_j e^(s_j - max) v_j
   float* max = nullptr;   // [n_rows]
@@ -42,5 +51,9 @@ size_t attention_block_scratch(size_t d_head);
 // Attends with block.n_rows <= attention_block_rows() rows. With partial.rows the result goes there,
 // otherwise, normalised, to `out`.
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch);
+
+// weights[slot] += sum over the block's rows r of e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a listed
+// block, where max and sum are those that attending to all keys gave.
+void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch);
 
 }  // namespace hunch

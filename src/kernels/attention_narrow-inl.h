@@ -106,22 +106,55 @@ HWY_INLINE void mix_values(const float* weights, const T* v, size_t n_keys, size
   }
 }
 
-// Turns scores of keys begin, begin + 1, ... into weights; `scores` has room up to a whole vector.
+// What a row sees of consecutive keys: all of them, the first at this distance from it.
+struct SeenRun {
+  static constexpr bool kMasked = false;
+  float distance;
+  HWY_INLINE VF distances(DF d, size_t j) const { return hn::Iota(d, distance + float(j)); }
+};
+// What a row sees of listed keys: those at positions first to pos.
+struct SeenListed {
+  static constexpr bool kMasked = true;
+  const int32_t* positions;
+  int32_t first, pos;
+  HWY_INLINE VF distances(DF d, size_t j) const {
+    const hn::RebindToSigned<DF> di;
+    return hn::ConvertTo(d, hn::Sub(hn::LoadU(di, positions + j), hn::Set(di, pos)));
+  }
+  HWY_INLINE hn::Mask<DF> hidden(size_t j) const {
+    const hn::RebindToSigned<DF> di;
+    const auto key = hn::LoadU(di, positions + j);
+    return hn::RebindMask(DF(), hn::Or(hn::Gt(key, hn::Set(di, pos)), hn::Lt(key, hn::Set(di, first))));
+  }
+};
+
+// The scores of keys j, ... as the model wants them: shaped, and -inf where hidden or past the last.
+template <class Seen>
+HWY_INLINE VF shown_scores(DF d, const AttentionParams& params, float slope, const Seen& seen, bool shaped,
+                           const float* scores, size_t j, size_t n_keys) {
+  const VF lowest = hn::Set(d, kLowest);
+  VF s = hn::LoadU(d, scores + j);
+  if (shaped) {
+    s = shape_score(d, s, params.soft_cap, hn::Set(d, slope), seen.distances(d, j));
+    if (j + hn::Lanes(d) > n_keys) s = hn::IfThenElse(hn::FirstN(d, n_keys - j), s, lowest);
+  }
+  if constexpr (Seen::kMasked) s = hn::IfThenElse(seen.hidden(j), lowest, s);
+  return s;
+}
+
+// Turns scores of the keys that are `seen` into weights; `scores` has room up to a whole vector.
 // Returns alpha and updates max and sum, as weigh_wide does for each lane.
-HWY_INLINE float weigh_narrow(const AttentionParams& params, float slope, float distance, float* scores, size_t n_keys,
-                              float& max, float& sum) {
+template <class Seen>
+HWY_INLINE float weigh_narrow(const AttentionParams& params, float slope, const Seen& seen, float* scores,
+                              size_t n_keys, float& max, float& sum) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
   const bool shaped = params.soft_cap > 0 || slope != 0;
   for (size_t j = n_keys; j % lanes != 0; ++j) scores[j] = kLowest;
   VF vmax = hn::Set(d, max);
   for (size_t j = 0; j < n_keys; j += lanes) {
-    VF s = hn::LoadU(d, scores + j);
-    if (shaped) {
-      s = shape_score(d, s, params.soft_cap, hn::Set(d, slope), hn::Iota(d, distance + float(j)));
-      if (j + lanes > n_keys) s = hn::IfThenElse(hn::FirstN(d, n_keys - j), s, hn::Set(d, kLowest));
-      hn::StoreU(s, d, scores + j);
-    }
+    const VF s = shown_scores(d, params, slope, seen, shaped, scores, j, n_keys);
+    if (shaped || Seen::kMasked) hn::StoreU(s, d, scores + j);
     vmax = hn::Max(vmax, s);
   }
   const float new_max = hn::GetLane(hn::MaxOfLanes(d, vmax));
@@ -138,6 +171,27 @@ HWY_INLINE float weigh_narrow(const AttentionParams& params, float slope, float 
   return alpha;
 }
 
+// Queries as dot_keys takes them: scaled, and their last vector moved as the keys' is. `to` [n_rows, padded] holds
+// zeros.
+HWY_INLINE void begin_narrow(const AttentionBlock& block, size_t padded, float* to) {
+  const size_t lanes = hn::Lanes(DF()), d_head = block.span->kv.d_head;
+  const size_t n_whole = d_head / lanes * lanes, n_tail = d_head - n_whole;
+  for (size_t r = 0; r < block.n_rows; ++r, to += padded) {
+    const float* q = block.Q.row(block.row_in_q(r)).data() + block.head(r) * d_head;
+    for (size_t i = 0; i < n_whole; ++i) to[i] = q[i] * block.params->scale;
+    for (size_t i = 0; i < n_tail; ++i) to[padded - n_tail + i] = q[n_whole + i] * block.params->scale;
+  }
+}
+
+HWY_INLINE float slope_of(const AttentionBlock& block, size_t r) {
+  return block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
+}
+
+HWY_INLINE SeenListed seen_by(const AttentionBlock& block, size_t r, const int32_t* positions) {
+  return {positions, int32_t(block.first_key(r)), int32_t(block.pos(r))};
+}
+
+// T: float or f16, read where they lie, or void: keys are listed.
 template <class T>
 HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
                               float* scratch) {
@@ -155,39 +209,40 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   std::fill_n(queries, 2 * n_rows * padded, 0.0f);
   std::fill_n(maxima, n_rows, kLowest);
   std::fill_n(sums, n_rows, 0.0f);
-  const size_t n_whole = d_head / lanes * lanes, n_tail = d_head - n_whole;
-  for (size_t r = 0; r < n_rows; ++r) {
-    const float* q = block.Q.row(block.row_in_q(r)).data() + block.head(r) * d_head;
-    float* const to = queries + r * padded;
-    for (size_t i = 0; i < n_whole; ++i) to[i] = q[i] * block.params->scale;
-    for (size_t i = 0; i < n_tail; ++i) to[padded - n_tail + i] = q[n_whole + i] * block.params->scale;
-  }
-  // One row takes its keys and values through this.
-  const auto take = [&](size_t r, const auto& tile) HWY_ATTR {
-    const size_t pos = block.pos(r);
-    const size_t begin = std::max(tile.begin, block.first_key(r));
-    const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
-    if (begin >= end) return;
-    const size_t skip = (begin - tile.begin) * d_head;
-    const float slope = block.params->alibi_slopes.empty() ? 0.0f : block.params->alibi_slopes[block.head(r)];
-    dot_keys(queries + r * padded, tile.k + skip, end - begin, d_head, scores);
-    const float alpha =
-        weigh_narrow(*block.params, slope, float(begin) - float(pos), scores, end - begin, maxima[r], sums[r]);
-    mix_values(scores, tile.v + skip, end - begin, d_head, alpha, mixes + r * padded);
+  begin_narrow(block, padded, queries);
+  // One row takes keys and values through this.
+  const auto take = [&](size_t r, const auto* k, const auto* v, size_t n_keys, const auto& seen) HWY_ATTR {
+    dot_keys(queries + r * padded, k, n_keys, d_head, scores);
+    const float alpha = weigh_narrow(*block.params, slope_of(block, r), seen, scores, n_keys, maxima[r], sums[r]);
+    mix_values(scores, v, n_keys, d_head, alpha, mixes + r * padded);
   };
-  for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-    if (n_rows == 1) return take(0, tile);
-    // Several rows: halves are converted once for all.
-    const size_t n = tile.n_keys * d_head;
-    const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
-    for (size_t r = 0; r < n_rows; ++r) take(r, tile32);
-  });
+  if constexpr (std::is_void_v<T>) {
+    for_each_listed_tile(block, k32, v32, [&](const ListedTile& tile) HWY_ATTR {
+      for (size_t r = 0; r < n_rows; ++r) take(r, tile.k, tile.v, tile.n_keys, seen_by(block, r, tile.positions));
+    });
+  } else {
+    const auto take_seen = [&](size_t r, const auto& tile) HWY_ATTR {
+      const size_t pos = block.pos(r);
+      const size_t begin = std::max(tile.begin, block.first_key(r));
+      const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
+      if (begin >= end) return;
+      const size_t skip = (begin - tile.begin) * d_head;
+      take(r, tile.k + skip, tile.v + skip, end - begin, SeenRun{float(begin) - float(pos)});
+    };
+    for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
+      if (n_rows == 1) return take_seen(0, tile);
+      // Several rows: halves are converted once for all.
+      const size_t n = tile.n_keys * d_head;
+      const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
+      for (size_t r = 0; r < n_rows; ++r) take_seen(r, tile32);
+    });
+  }
   for (size_t r = 0; r < n_rows; ++r) {
     float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
-    const VF factor = hn::Set(d, partial.rows ? 1.0f : 1.0f / sums[r]);
+    const VF factor = hn::Set(d, partial.rows ? 1.0f : inverse_or_0(sums[r]));
     for (size_t i = 0; i < n_vectors; ++i)
       hn::StoreU(hn::Mul(hn::LoadU(d, mixes + r * padded + i * lanes), factor), d, to + offset_of(i, lanes, d_head));
-    if (partial.rows) {
+    if (partial.max) {
       partial.max[r] = maxima[r];
       partial.sum[r] = sums[r];
     }

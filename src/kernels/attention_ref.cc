@@ -3,18 +3,33 @@
 #include <limits>
 #include <vector>
 
-#include "base/half.h"
+#include "base/codec.h"
 #include "kernels/attention.h"
 
 namespace hunch::ref {
 namespace {
 
-// Element i of the K (offset 0) or V row of key `j`.
-double element(const KvView& kv, size_t offset_bytes, size_t kv_head, size_t j, size_t i) {
-  const size_t index = (kv_head * kv.page_tokens + j % kv.page_tokens) * kv.d_head + i;
-  const std::byte* base = kv.pages[j / kv.page_tokens] + offset_bytes;
-  if (kv.dtype == DType::kF16) return to_f32(reinterpret_cast<const f16*>(base)[index]);
-  return reinterpret_cast<const float*>(base)[index];
+// The K (offset 0) or V row of a slot.
+std::vector<float> row(const KvView& kv, size_t offset_bytes, size_t kv_head, size_t slot) {
+  const size_t index = kv_head * kv.page_tokens + slot % kv.page_tokens;
+  std::vector<float> values(kv.d_head);
+  const std::byte* at = kv.pages[slot / kv.page_tokens] + offset_bytes + index * row_bytes(kv.dtype, kv.d_head);
+  codec(kv.dtype).decode(at, values.data(), kv.d_head);
+  return values;
+}
+
+// The slots that a query at `pos` sees.
+std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t pos, size_t window) {
+  std::vector<size_t> seen;
+  for (size_t slot = 0; slot < span.kv.n_slots(kv_head); ++slot) {
+    const size_t position = span.kv.position(kv_head, slot);
+    if (position > pos || (window && position + window <= pos)) continue;
+    if (!span.keys.empty() && !span.keys[kv_head].is_all() &&
+        !std::ranges::binary_search(span.keys[kv_head].ids(), uint32_t(slot)))
+      continue;
+    seen.push_back(slot);
+  }
+  return seen;
 }
 
 }  // namespace
@@ -25,30 +40,31 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
     const KvView& kv = span.kv;
     for (size_t t = 0; t < span.n_tokens; ++t) {
       const size_t pos = span.first_pos + t;
-      const size_t begin = params.window && pos + 1 > params.window ? pos + 1 - params.window : 0;
-      std::vector<double> p(pos + 1 - begin), mix(kv.d_head);
       for (size_t head = 0; head < n_head; ++head) {
         const size_t kv_head = head / (n_head / kv.n_kv_head);
         if (!span.all_heads && std::ranges::find(span.kv_heads, kv_head) == span.kv_heads.end()) continue;
+        const std::vector<size_t> slots = seen_slots(span, kv_head, pos, params.window);
         const float* q = Q.row(span.first_token + t).data() + head * kv.d_head;
+        std::vector<double> weights, mix(kv.d_head);
         double max = -std::numeric_limits<double>::infinity(), sum = 0;
-        for (size_t j = begin; j <= pos; ++j) {
+        for (const size_t slot : slots) {
+          const std::vector<float> k = row(kv, 0, kv_head, slot);
           double s = 0;
-          for (size_t i = 0; i < kv.d_head; ++i) s += q[i] * element(kv, 0, kv_head, j, i);
+          for (size_t i = 0; i < kv.d_head; ++i) s += double(q[i]) * k[i];
           s *= params.scale;
           if (params.soft_cap > 0) s = params.soft_cap * std::tanh(s / params.soft_cap);
-          if (!params.alibi_slopes.empty()) s -= params.alibi_slopes[head] * double(pos - j);
-          p[j - begin] = s;
+          if (!params.alibi_slopes.empty())
+            s -= params.alibi_slopes[head] * (double(pos) - double(kv.position(kv_head, slot)));
+          weights.push_back(s);
           max = std::max(max, s);
         }
-        std::fill(mix.begin(), mix.end(), 0.0);
-        for (size_t j = begin; j <= pos; ++j) {
-          const double weight = std::exp(p[j - begin] - max);
-          sum += weight;
-          for (size_t i = 0; i < kv.d_head; ++i) mix[i] += weight * element(kv, kv.v_offset_bytes, kv_head, j, i);
+        for (double& weight : weights) sum += weight = std::exp(weight - max);
+        for (size_t j = 0; j < slots.size(); ++j) {
+          const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);
+          for (size_t i = 0; i < kv.d_head; ++i) mix[i] += weights[j] / sum * v[i];
+          if (span.key_weights.data) span.key_weights.row(kv_head)[slots[j]] += float(weights[j] / sum);
         }
-        float* y = out.row(span.first_token + t).data() + head * kv.d_head;
-        for (size_t i = 0; i < kv.d_head; ++i) y[i] = float(mix[i] / sum);
+        std::ranges::copy(mix, out.row(span.first_token + t).data() + head * kv.d_head);
       }
     }
   }

@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "base/half.h"
+#include "base/codec.h"
 #include "kernels/each_target.h"
 
 namespace hunch {
@@ -40,27 +40,54 @@ class Sequence {
  public:
   Sequence(const Shape& shape, size_t n_tokens, std::mt19937& rng) {
     const size_t n_pages = (n_tokens + shape.page_tokens - 1) / shape.page_tokens;
-    const size_t half = shape.n_kv_head * shape.page_tokens * shape.d_head, elem = row_bytes(shape.dtype, 1);
-    const size_t v_offset = (half * elem + 63) / 64 * 64;
+    const size_t bytes = row_bytes(shape.dtype, shape.d_head), half = shape.n_kv_head * shape.page_tokens * bytes;
+    const size_t v_offset = (half + 63) / 64 * 64;
     for (size_t p = 0; p < n_pages; ++p) {
-      pages_.push_back(std::make_unique<std::byte[]>(v_offset + half * elem));
-      for (size_t i = 0; i < 2 * half; ++i) {
-        const size_t token = p * shape.page_tokens + i / shape.d_head % shape.page_tokens;
-        std::normal_distribution<float> distribution;
-        const float value = token < n_tokens ? distribution(rng) : std::numeric_limits<float>::quiet_NaN();
-        std::byte* at = pages_[p].get() + (i < half ? i * elem : v_offset + (i - half) * elem);
-        const f16 rounded = to_f16(value);
-        std::memcpy(at, shape.dtype == DType::kF16 ? static_cast<const void*>(&rounded) : &value, elem);
+      pages_.push_back(std::make_unique<std::byte[]>(v_offset + half));
+      std::memset(pages_[p].get(), 0xff, v_offset + half);  // NaN in every format: the scales of blocks are halves
+      for (size_t row = 0; row < 2 * shape.n_kv_head * shape.page_tokens; ++row) {
+        if (p * shape.page_tokens + row % shape.page_tokens >= n_tokens) continue;
+        const std::vector<float> values = normal(shape.d_head, rng);
+        std::byte* at = pages_[p].get() + row * bytes;
+        if (row >= shape.n_kv_head * shape.page_tokens) at += v_offset - half;
+        codec(shape.dtype).encode(values.data(), at, shape.d_head);
       }
     }
     for (const auto& page : pages_) table_.push_back(page.get());
     view = {table_, shape.page_tokens, shape.n_kv_head, shape.d_head, shape.dtype, v_offset, n_tokens};
+  }
+
+  // Slots of each head in another order, each head with another number of them: what they hold at random positions
+  // below n_positions, every one at most once. The last query's own position is among them.
+  void shuffle(size_t n_positions, std::mt19937& rng) {
+    for (size_t head = 0; head < view.n_kv_head; ++head) {
+      std::vector<uint32_t> all(n_positions);
+      for (size_t i = 0; i < n_positions; ++i) all[i] = uint32_t(i);
+      std::shuffle(all.begin(), all.end(), rng);
+      all.resize(std::min(view.n_tokens - rng() % (view.n_tokens / 2 + 1), n_positions));
+      positions_.push_back(std::move(all));
+    }
+    view.n_tokens = n_positions;
+    view.positions = positions_;
+  }
+  // Random slots of each head, and of some heads all or none.
+  std::span<const Rows> choose_keys(std::mt19937& rng) {
+    for (size_t head = 0; head < view.n_kv_head; ++head) {
+      const size_t n = view.n_slots(head), kind = rng() % 8;
+      std::vector<uint32_t> ids;
+      for (size_t j = 0; j < n; ++j)
+        if (kind != 1 && (rng() % 3 == 0 || j + 1 == n)) ids.push_back(uint32_t(j));
+      keys_.push_back(kind == 0 ? Rows::all(n) : Rows::of(ids, n));
+    }
+    return keys_;
   }
   KvView view;
 
  private:
   std::vector<std::unique_ptr<std::byte[]>> pages_;
   std::vector<const std::byte*> table_;
+  std::vector<std::vector<uint32_t>> positions_;
+  std::vector<Rows> keys_;
 };
 
 // Queries of several sequences, with strided rows and rows between the spans that belong to nobody.
@@ -70,6 +97,7 @@ struct Case {
   std::vector<Sequence> sequences;
   std::vector<AttentionSpan> spans;
   std::vector<float> q, slopes;
+  std::vector<bool> wants_weights;  // by span, or empty
   size_t n_tokens = 1, stride;
 
   Case(const Shape& s, const std::vector<SpanSize>& sizes, bool alibi, std::mt19937& rng) : shape(s) {
@@ -86,26 +114,67 @@ struct Case {
     params.alibi_slopes = slopes;
   }
 
+  // Slots with positions of their own, lists of keys, key weights wanted, for every span by the toss of a coin.
+  void choose(std::mt19937& rng, bool weights) {
+    for (size_t s = 0; s < spans.size(); ++s) {
+      const size_t n_positions = spans[s].first_pos + spans[s].n_tokens + rng() % 20;
+      if (rng() % 2 && sequences[s].view.n_tokens > 0) sequences[s].shuffle(n_positions + 1, rng);
+      spans[s].kv = sequences[s].view;
+      if (rng() % 2) spans[s].keys = sequences[s].choose_keys(rng);
+      wants_weights.push_back(weights && rng() % 2);
+    }
+  }
+
+  // Room for the key weights of all spans, and the spans that write there.
+  static constexpr float kBefore = 0.5f;
+  struct Weighed {
+    std::vector<std::vector<float>> weights;
+    std::vector<AttentionSpan> spans;
+
+    // What was added, per row of queries.
+    void append_means(const Shape& shape, std::vector<float>& result) const {
+      for (size_t s = 0; s < weights.size(); ++s)
+        for (const float weight : weights[s])
+          result.push_back((weight - kBefore) /
+                           float(std::max<size_t>(spans[s].n_tokens, 1) * shape.n_head / shape.n_kv_head));
+    }
+  };
+  Weighed weighed() const {
+    Weighed w{{}, spans};
+    for (size_t s = 0; s < wants_weights.size(); ++s) {
+      size_t most = 3;
+      for (size_t head = 0; head < shape.n_kv_head; ++head) most = std::max(most, spans[s].kv.n_slots(head) + 3);
+      w.weights.emplace_back(most * shape.n_kv_head, kBefore);
+      if (wants_weights[s]) w.spans[s].key_weights = {w.weights[s].data(), shape.n_kv_head, most - 2, most};
+    }
+    return w;
+  }
+
   MatView<const float> Q() const { return {q.data(), n_tokens, shape.n_head * shape.d_head, stride}; }
 
   std::vector<float> run(size_t n_threads) const {
     std::vector<float> result(n_tokens * stride, 7.0f);
     MatView<float> out(result.data(), n_tokens, shape.n_head * shape.d_head, stride);
     Compute compute(n_threads);
-    attention(compute, Q(), shape.n_head, spans, params, out);
+    Weighed w = weighed();
+    attention(compute, Q(), shape.n_head, w.spans, params, out);
+    w.append_means(shape, result);
     return result;
   }
 
   std::vector<float> reference() const {
     std::vector<float> result(n_tokens * stride, 7.0f);
     MatView<float> out(result.data(), n_tokens, shape.n_head * shape.d_head, stride);
-    ref::attention(Q(), shape.n_head, spans, params, out);
+    Weighed w = weighed();
+    ref::attention(Q(), shape.n_head, w.spans, params, out);
+    w.append_means(shape, result);
     return result;
   }
 
   // A score is a sum of d_head products, rounded by at most d_head / 2^24 of sum |q k| scale (here about 0.64
   // sqrt(d_head), and its largest value below 3 sqrt(d_head) for normal numbers); a weight errs by e^(that), the
-  // mix of values by twice that times the largest |v| < 5. Random signs make it the root of d_head.
+  // mix of values by twice that times the largest |v| < 5. Random signs make it the root of d_head. Only key weights,
+  // sums of a weight for each of up to 1600 rows, are larger: they err as the sum of so many, at most in proportion.
   double tolerance() const { return 1e-5 * std::sqrt(double(shape.d_head) / 64); }
 };
 
@@ -146,6 +215,97 @@ TEST(Attention, MatchesReferenceOnEveryTarget) {
     for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
     if (HasFailure()) return;
   }
+}
+
+// The same, with everything that can be chosen of a cache: formats, slots in any order, lists of slots, key weights.
+TEST(Attention, OfChosenSlotsMatchesReferenceOnEveryTarget) {
+  std::mt19937 rng(8);
+  const auto pick = [&rng](std::initializer_list<size_t> values) { return values.begin()[rng() % values.size()]; };
+  const DType dtypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K};
+  for (size_t i = 0; i < 100; ++i) {
+    Shape shape;
+    shape.dtype = dtypes[rng() % std::size(dtypes)];
+    const size_t block = info(shape.dtype).block_elems;
+    shape.d_head = block == 1 ? pick({1, 8, 17, 40, 64, 100}) : block * pick({1, 1, 2, block == 32 ? 3u : 1u});
+    shape.page_tokens = pick({1, 3, 16, 32, 100});
+    shape.n_kv_head = pick({1, 2, 3});
+    const size_t group = pick({1, 1, 2, 4, 7, 40});
+    shape.n_head = shape.n_kv_head * group;
+    std::vector<SpanSize> sizes;
+    for (size_t s = rng() % 3 + 1; s > 0; --s)
+      sizes.push_back({pick({0, 5, 31, 150}), pick({0, 1, 1, 2, 9, group > 2 ? 4u : 33u}), pick({0, 0, 4})});
+    Case c(shape, sizes, rng() % 3 == 0, rng);
+    c.choose(rng, /*weights=*/true);
+    c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
+    c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
+    const size_t n_threads = rng() % 3 + 1;
+    SCOPED_TRACE(fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} threads {}", i,
+                             shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
+                             c.params.window, c.params.soft_cap, !c.slopes.empty(), n_threads));
+    const std::vector<float> want = c.reference();
+    for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
+    if (HasFailure()) return;
+  }
+}
+
+// Lists long enough to be split into parts, by heads of unequal length.
+TEST(Attention, DividesLongListsAmongThreads) {
+  for (size_t group : {1, 6})
+    for (size_t seed = 0; seed < 4; ++seed) {
+      std::mt19937 rng(10 + uint32_t(seed));
+      Case c({.n_head = 2 * group, .n_kv_head = 2, .d_head = 32, .dtype = seed % 2 ? DType::kF16 : DType::kQ8_0},
+             {{1999, 1}, {700, 2}, {300, 20}}, false, rng);
+      c.choose(rng, /*weights=*/true);
+      c.params.window = seed == 3 ? 400 : 0;
+      const std::vector<float> want = c.reference();
+      for_each_target([&] {
+        for (size_t n_threads : {1, 2, 3}) expect_close(c.run(n_threads), want, c.tolerance());
+      });
+    }
+}
+
+TEST(Attention, CountsTheSlotsThatItReads) {
+  std::mt19937 rng(9);
+  Compute compute(1);
+  const auto read = [&](Case& c) {
+    std::vector<float> out(c.n_tokens * c.stride);
+    const uint64_t before = compute.meter.bytes()[Traffic::kKv];
+    attention(compute, c.Q(), c.shape.n_head, c.weighed().spans, c.params,
+              {out.data(), c.n_tokens, c.shape.n_head * c.shape.d_head, c.stride});
+    return compute.meter.bytes()[Traffic::kKv] - before;
+  };
+  Case c({.n_head = 4, .n_kv_head = 2, .d_head = 64, .dtype = DType::kQ8_0}, {{99, 2, 7}}, false, rng);
+  constexpr uint64_t kRow = 2 * 34;
+  EXPECT_EQ(read(c), 2 * 2 * 101 * kRow) << "K and V of two heads";
+  c.params.window = 10;
+  EXPECT_EQ(read(c), 2 * 2 * 11 * kRow);
+  const Rows keys[] = {Rows::of({3, 89, 90, 100, 101}, 108), Rows::all(108)};
+  c.spans[0].keys = keys;
+  EXPECT_EQ(read(c), 2 * (2 + 11) * kRow) << "slots 90 and 100 of the first head";
+  c.wants_weights = {true};
+  EXPECT_EQ(read(c), 3 * (2 + 11) * kRow) << "K twice";
+  std::vector<std::vector<uint32_t>> positions(2, std::vector<uint32_t>(108, 0));
+  positions[0][3] = 95;
+  positions[1][0] = 101;
+  c.spans[0].kv.positions = positions;
+  EXPECT_EQ(read(c), 3 * 1 * kRow) << "of the second head, the only one in the window is later than the queries";
+}
+
+// Slots may be those of tokens whose keys come later in the pass: what no query sees is not even multiplied by 0.
+TEST(Attention, LaterSlotsMayHoldAnything) {
+  for_each_target([] {
+    for (const size_t group : {1, 40}) {
+      std::mt19937 rng(11);
+      Case c({.n_head = group, .n_kv_head = 1, .d_head = 32, .dtype = DType::kF32}, {{20, 1, 9}}, false, rng);
+      const size_t n = c.spans[0].kv.n_tokens;
+      std::vector<std::vector<uint32_t>> positions(1);
+      for (size_t j = 0; j < n + 2; ++j) positions[0].push_back(uint32_t(j));  // the last two slots hold NaN
+      std::swap(positions[0][n - 1], positions[0][n + 1]);
+      std::swap(positions[0][3], positions[0][4]);
+      c.spans[0].kv.positions = positions;
+      for (const float x : c.run(1)) ASSERT_FALSE(std::isnan(x));
+    }
+  });
 }
 
 TEST(Attention, DividesOneLongSequenceAmongThreads) {

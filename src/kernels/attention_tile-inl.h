@@ -1,4 +1,4 @@
-// What both ways of attending share: keys and values page by page, and the shape of scores.
+// What both ways of attending share: keys and values page by page or slot by slot, and the shape of scores.
 // For inclusion by attention_block.cc, once per SIMD target.
 // clang-format off
 #if defined(HUNCH_KERNELS_ATTENTION_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -11,11 +11,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/half.h"
 #include "hwy/highway.h"
-#include "kernels/attention_block.h"
-#include "kernels/promote_f16-inl.h"
-#include "kernels/vec_math-inl.h"
+#include "kernels/attention_decode-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
@@ -60,28 +57,72 @@ HWY_INLINE void for_each_tile(const KvView& kv, size_t kv_head, size_t begin, si
   }
 }
 
-HWY_INLINE VF load(DF d, const float* p) { return hn::LoadU(d, p); }
-HWY_INLINE VF load(DF d, const f16* p) {
-  const hn::Rebind<hwy::float16_t, DF> dh;
-  return PromoteF16(d, hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(p)));
-}
-
 // s = cap * tanh(s / cap), then s += slope * (key - pos), as far as wanted.
 HWY_INLINE VF shape_score(DF d, VF s, float soft_cap, VF slope, VF distance) {
   if (soft_cap > 0) s = hn::Mul(hn::Set(d, soft_cap), tanh(d, hn::Mul(s, hn::Set(d, 1 / soft_cap))));
   return hn::MulAdd(slope, distance, s);
 }
 
-// `rows` as f32: itself, or n halves converted into `to`.
-HWY_INLINE const float* as_f32(const float* rows, size_t, float*) { return rows; }
-HWY_INLINE const float* as_f32(const f16* rows, size_t n, float* to) {
-  const DF d;
-  const size_t lanes = hn::Lanes(d);
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(load(d, rows + i), d, to + i);
-  for (; i < n; ++i) to[i] = to_f32(rows[i]);
-  return to;
+// Keys taken one by one: their rows decoded, d_head elements apart.
+struct ListedTile {
+  const float *k, *v;        // v: if it was asked for
+  const int32_t* positions;  // [kTileKeys], the first n_keys mean something
+  const uint32_t* slots;     // [n_keys]
+  size_t n_keys;
+};
+
+// The slots of the next tile of a list, their rows of K, and where in the list the tile after it begins.
+struct SlotBatch {
+  const std::byte* rows[kTileKeys];
+  uint32_t slots[kTileKeys];
+  int32_t positions[kTileKeys] = {};
+  size_t n = 0, next = 0;
+};
+
+HWY_INLINE const std::byte* key_row(const AttentionBlock& block, size_t slot, size_t bytes) {
+  const KvView& kv = block.span->kv;
+  return kv.pages[slot / kv.page_tokens] + (block.kv_head * kv.page_tokens + slot % kv.page_tokens) * bytes;
 }
+
+// The next keys from `begin` on that some row sees. The others are not read: they may not have been stored yet.
+HWY_INLINE void take_slots(const AttentionBlock& block, size_t begin, size_t bytes, bool with_values,
+                           SlotBatch& batch) {
+  const size_t lowest = block.first_key(0), highest = block.pos(block.n_rows - 1);
+  batch.n = 0;
+  for (; begin < block.key_end && batch.n < kTileKeys; ++begin) {
+    const size_t slot = block.slots ? block.slots[begin] : begin;
+    const size_t position = block.positions ? block.positions[slot] : slot;
+    if (position < lowest || position > highest) continue;
+    const std::byte* const row = key_row(block, slot, bytes);
+    batch.rows[batch.n] = row;
+    batch.slots[batch.n] = uint32_t(slot);
+    batch.positions[batch.n++] = int32_t(position);
+    prefetch(row, bytes);
+    if (with_values) prefetch(row + block.span->kv.v_offset_bytes, bytes);
+  }
+  batch.next = begin;
+}
+
+// Calls body(tile) for those of the block's listed keys that some row sees, decoded to k32 and, unless that is null,
+// v32; the next tile is on its way meanwhile.
+template <class Body>
+HWY_INLINE void for_each_listed_tile(const AttentionBlock& block, float* k32, float* v32, const Body& body) {
+  const size_t d_head = block.span->kv.d_head, bytes = row_bytes(block.span->kv.dtype, d_head);
+  SlotBatch batches[2];
+  take_slots(block, block.key_begin, bytes, v32, batches[0]);
+  for (size_t b = 0; batches[b].n > 0; b = 1 - b) {
+    const SlotBatch& batch = batches[b];
+    take_slots(block, batch.next, bytes, v32, batches[1 - b]);
+    for (size_t j = 0; j < batch.n; ++j) {
+      decode_row(block, batch.rows[j], k32 + j * d_head);
+      if (v32) decode_row(block, batch.rows[j] + block.span->kv.v_offset_bytes, v32 + j * d_head);
+    }
+    body(ListedTile{k32, v32, batch.positions, batch.slots, batch.n});
+  }
+}
+
+// 1 / sum: no key, no weight.
+HWY_INLINE float inverse_or_0(float sum) { return sum == 0 ? 0.0f : 1.0f / sum; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch

@@ -175,11 +175,11 @@ HWY_INLINE void end_wide(const AttentionBlock& block, const WideState& s, MatVie
     return partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
   };
   for (size_t r = 0; r < block.n_rows; ++r) {
-    if (!partial.rows) continue;
+    if (!partial.max) continue;
     partial.max[r] = s.max[r];
     partial.sum[r] = s.sum[r];
   }
-  const auto factor = [&](size_t r) HWY_ATTR { return partial.rows ? 1.0f : 1.0f / s.sum[r]; };
+  const auto factor = [&](size_t r) HWY_ATTR { return partial.rows ? 1.0f : inverse_or_0(s.sum[r]); };
   size_t r = 0;
   for (; r + 4 <= block.n_rows; r += 4) {
     float* const rows[4] = {row(r), row(r + 1), row(r + 2), row(r + 3)};
@@ -198,10 +198,29 @@ HWY_INLINE void end_wide(const AttentionBlock& block, const WideState& s, MatVie
     for (size_t i = 0; i < d_head; ++i) row(r)[i] = s.mix[i * width + r] * factor(r);
 }
 
+// The positions of a tile's keys.
+struct Consecutive {
+  size_t begin;
+  HWY_INLINE int32_t at(size_t j) const { return int32_t(begin + j); }
+};
+struct Listed {
+  const int32_t* positions;
+  HWY_INLINE int32_t at(size_t j) const { return positions[j]; }
+};
+
+// A score as the model wants it: shaped, and -inf where the row does not see the key.
+template <bool kShaped, bool kMasked, class VI>
+HWY_INLINE VF shown_score(DF d, VF score, VI key, VI pos, VI first, float soft_cap, VF slope) {
+  if (kShaped) score = shape_score(d, score, soft_cap, slope, hn::ConvertTo(d, hn::Sub(key, pos)));
+  if (!kMasked) return score;
+  const auto hidden = hn::Or(hn::Gt(key, pos), hn::Lt(key, first));
+  return hn::IfThenElse(hn::RebindMask(d, hidden), hn::Set(d, kLowest), score);
+}
+
 // Turns a tile's scores into weights e^(s - max), updating each row's max, sum and alpha (the factor for
 // what was summed before). Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", alg. 3.
-template <bool kShaped, bool kMasked>
-HWY_NOINLINE void weigh_wide(const AttentionBlock& block, const WideState& s, size_t begin, size_t n_keys) {
+template <bool kShaped, bool kMasked, class Keys>
+HWY_NOINLINE void weigh_wide(const AttentionBlock& block, const WideState& s, Keys keys, size_t n_keys) {
   const DF d;
   const hn::RebindToSigned<DF> di;
   const size_t lanes = hn::Lanes(d), width = 2 * lanes;
@@ -212,13 +231,8 @@ HWY_NOINLINE void weigh_wide(const AttentionBlock& block, const WideState& s, si
     VF max = old_max;
     for (size_t j = 0; j < n_keys; ++j) {
       float* const at = s.scores + j * width + half;
-      VF score = hn::LoadU(d, at);
-      const auto key = hn::Set(di, int32_t(begin + j));
-      if (kShaped) score = shape_score(d, score, block.params->soft_cap, slope, hn::ConvertTo(d, hn::Sub(key, pos)));
-      if (kMasked) {
-        const auto hidden = hn::Or(hn::Gt(key, pos), hn::Lt(key, first));
-        score = hn::IfThenElse(hn::RebindMask(d, hidden), lowest, score);
-      }
+      const VF score = shown_score<kShaped, kMasked>(d, hn::LoadU(d, at), hn::Set(di, keys.at(j)), pos, first,
+                                                     block.params->soft_cap, slope);
       if (kShaped || kMasked) hn::StoreU(score, d, at);
       max = hn::Max(max, score);
     }
@@ -238,6 +252,21 @@ HWY_NOINLINE void weigh_wide(const AttentionBlock& block, const WideState& s, si
   }
 }
 
+HWY_INLINE bool is_shaped(const AttentionParams& params) { return params.soft_cap > 0 || !params.alibi_slopes.empty(); }
+
+template <class T, class Keys>
+HWY_INLINE void attend_tile_wide(const AttentionBlock& block, const WideState& s, const T* k, const T* v, size_t n_keys,
+                                 Keys keys, bool masked) {
+  const size_t d_head = block.span->kv.d_head;
+  product<false>(as_f32(k, n_keys * d_head, s.k), n_keys, d_head, d_head, 1, s.q, s.scores, nullptr);
+  const auto weigh = is_shaped(*block.params)
+                         ? (masked ? weigh_wide<true, true, Keys> : weigh_wide<true, false, Keys>)
+                         : (masked ? weigh_wide<false, true, Keys> : weigh_wide<false, false, Keys>);
+  weigh(block, s, keys, n_keys);
+  product<true>(as_f32(v, n_keys * d_head, s.v), d_head, 1, n_keys, d_head, s.scores, s.mix, s.alpha);
+}
+
+// T: float or f16, read where they lie, or void: keys are listed.
 template <class T>
 HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
                             float* scratch) {
@@ -245,18 +274,17 @@ HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, con
   const size_t d_head = kv.d_head, last = block.n_rows - 1;
   WideState s = wide_state(scratch, d_head);
   begin_wide(block, s);
-  const bool shaped = block.params->soft_cap > 0 || !block.params->alibi_slopes.empty();
-  for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-    const float* k = as_f32(tile.k, tile.n_keys * d_head, s.k);
-    product<false>(k, tile.n_keys, d_head, d_head, 1, s.q, s.scores, nullptr);
-    // Only the pages at the ends of the range hold keys that some rows see and others do not.
-    const bool masked = tile.begin + tile.n_keys > block.pos(0) + 1 || tile.begin < block.first_key(last);
-    const auto weigh = shaped ? (masked ? weigh_wide<true, true> : weigh_wide<true, false>)
-                              : (masked ? weigh_wide<false, true> : weigh_wide<false, false>);
-    weigh(block, s, tile.begin, tile.n_keys);
-    const float* v = as_f32(tile.v, tile.n_keys * d_head, s.v);
-    product<true>(v, d_head, 1, tile.n_keys, d_head, s.scores, s.mix, s.alpha);
-  });
+  if constexpr (std::is_void_v<T>) {
+    for_each_listed_tile(block, s.k, s.v, [&](const ListedTile& tile) HWY_ATTR {
+      attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Listed{tile.positions}, true);
+    });
+  } else {
+    for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
+      // Only the pages at the ends of the range hold keys that some rows see and others do not.
+      const bool masked = tile.begin + tile.n_keys > block.pos(0) + 1 || tile.begin < block.first_key(last);
+      attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Consecutive{tile.begin}, masked);
+    });
+  }
   end_wide(block, s, out, partial);
 }
 

@@ -17,6 +17,17 @@ bool each_alone(const Step& s) {
   return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
 }
 
+// with(run, its spans).
+template <class With>
+void for_each_run(const Step& s, const With& with) {
+  size_t first = 0;
+  for (size_t r = 0; r < s.runs().size(); ++r) {
+    const size_t n = s.runs()[r].as_alone ? s.runs()[r].n_tokens : 1;
+    with(r, std::span(s.memory.spans).subspan(first, n));
+    first += n;
+  }
+}
+
 }  // namespace
 
 void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
@@ -50,9 +61,13 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     for (size_t t = 0; t < run.n_tokens; t += n_together)
       spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
+  for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) { s.limit_keys(r, c.index, own); });
   const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, s.memory.alibi_slopes,
                                std::ranges::any_of(s.runs(), &Run::as_alone)};
   attention(s.compute, queries, c.n_head, spans, params, heads);
+  for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
+    s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
+  });
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
   const Product out[] = {{o.get(), y}};

@@ -34,7 +34,8 @@ void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input
   const size_t width = c.group_width();
   const MatView<float> queries = s.take(x.rows, q->n_out), heads = s.take(x.rows, q->n_out);
   const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
-  const bool lazy = std::ranges::all_of(s.runs(), [](const Run& run) { return run.plan && run.plan->lazy_keys; });
+  const bool lazy = std::ranges::all_of(
+      s.runs(), [&](const Run& run) { return run.plan && run.plan->lazy_keys && !key_state(run, c.index); });
   const bool whole_row =
       s.observer || !o->reads_less_by_input(width) || s.asks(c.index, Point::kInputs, s.all(), InputPart::kHeads);
   if (whole_row) fill_rows(0.0f, heads);
@@ -82,8 +83,10 @@ void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t 
   AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index), 0, 1, s.position(token)};
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
+  s.limit_keys(run, c.index, {&span, 1});
   const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, s.memory.alibi_slopes, false};
   attention(s.compute, queries, c.n_head, {&span, 1}, params, heads.row_range(token, 1));
+  s.watch_keys(run, c.index, {&span, 1}, heads.row_range(token, 1));
 }
 
 }  // namespace hunch

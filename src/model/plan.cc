@@ -15,6 +15,15 @@ Plan Plan::exact(const ModelConfig& config) {
   return plan;
 }
 
+void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
+  for (size_t l = 0; l < config.n_layer; ++l) {
+    set(l, Point::kKeys, {keys});
+    if (keys->chooses_heads() && !at(l, Point::kHeads).selector && can_choose_heads(config))
+      set(l, Point::kHeads, {keys});
+  }
+  this->keys = std::move(keys);
+}
+
 void Plan::set(size_t layer, Point point, PlanEntry entry, InputPart part) {
   if (layers_.size() <= layer) layers_.resize(layer + 1);
   layers_[layer][slot(point, part)] = std::move(entry);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/config.h"
-#include "select/selector.h"
+#include "select/key_selector.h"
 #include "select/vocab_screen.h"
 
 namespace hunch {
@@ -33,6 +33,8 @@ class Plan {
   // For kInputs `part` says of which projections; else it does not matter.
   void set(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
   const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
+  // Every layer's cache keeps what `keys` says.
+  void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
   // Whether any layer has a selector there.
   bool uses(Point point) const;
   bool empty() const { return layers_.empty() && !screen; }
@@ -44,6 +46,8 @@ class Plan {
   bool lazy_keys = false;
   // Guesses the logits, of which the likely best are then computed, where only the best is wanted; none: all are.
   std::shared_ptr<const VocabScreen> screen;
+  // Who chooses cached tokens, in every layer; none: all stay.
+  std::shared_ptr<const KeySelector> keys;
   // Of what selectors point into.
   std::vector<std::shared_ptr<const void>> owners;
 

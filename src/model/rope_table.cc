@@ -67,6 +67,14 @@ std::span<const double> RopeTable::frequencies(size_t n_ctx, std::vector<double>
   return own;
 }
 
+void RopeTable::turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const {
+  for (size_t i = 0; i < n_pairs_; ++i) {
+    const double angle = double(by) * frequencies[i];
+    cos[i] = float(std::cos(angle));
+    sin[i] = float(std::sin(angle));
+  }
+}
+
 void RopeTable::at(size_t position, std::span<const double> frequencies, std::span<float> cos,
                    std::span<float> sin) const {
   for (size_t i = 0; i < n_pairs_; ++i) {

@@ -21,7 +21,9 @@ class RopeTable {
   // choose by the length. `own` is memory for the case that they are computed anew.
   std::span<const double> frequencies(size_t n_ctx, std::vector<double>& own) const;
 
-  // Fills cos and sin [n_pairs] of one position.
+  // Fills cos and sin [n_pairs] of a turn by so many positions: what is at position p goes to p + by.
+  void turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
+  // Fills cos and sin [n_pairs] of one position, scaled as the model's attention wants it.
   void at(size_t position, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
 
  private:

@@ -70,11 +70,13 @@ void Step::rotate() {
   sin = both.col_range(rope.n_pairs(), rope.n_pairs());
   for (size_t r = 0; r < runs().size(); ++r) {
     const size_t end = first_token(r) + runs()[r].n_tokens;
+    // Where sinks have moved along, the text begins with them.
+    const size_t begin = cache.first_position(runs()[r].sequence);
     // Some scalings depend on the length of the text, which alone would end with each token.
     const size_t n_together = runs()[r].as_alone ? 1 : runs()[r].n_tokens;
     for (size_t first = first_token(r); first < end; first += n_together) {
       const std::span<const double> frequencies =
-          rope.frequencies(position(first) + n_together, memory.rope_frequencies);
+          rope.frequencies(position(first) + n_together - begin, memory.rope_frequencies);
       for (size_t t = first; t < first + n_together; ++t) rope.at(position(t), frequencies, cos.row(t), sin.row(t));
     }
   }
@@ -132,7 +134,8 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
   const bool foreseen = answer.layer == q.layer && g.tokens.empty();
   if (answer.own.size() < g.size()) answer.own.resize(g.size());
   const std::span<Rows> own = std::span(answer.own).first(g.size());
-  const size_t n_rows = q.point == Point::kNeurons ? model.weights().layers[q.layer].config.n_ff : x.cols;
+  const LayerConfig& c = model.weights().layers[q.layer].config;
+  const size_t n_rows = q.point == Point::kNeurons ? c.n_ff : q.point == Point::kHeads ? c.n_kv_head : x.cols;
   size_t n_total = n_rows;
   for (size_t i = 0, end = 0; i < g.size(); i = end) {
     // One question about neighbours of one run, or of several runs that ask the same selector.
@@ -166,8 +169,8 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
       continue;
     }
     selector->choose(compute,
-                     {x.row_range(i, end - i), n_rows, first - first_token(memory.run_of[first]), position(first),
-                      run.as_alone, state},
+                     {x.row_range(i, end - i), n_rows, q.layer, first - first_token(memory.run_of[first]),
+                      position(first), run.as_alone, state},
                      out);
     n_total = out[0].n_total();
   }
@@ -185,8 +188,8 @@ void Step::watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act)
       const Selector* selector = plan->at(layer, Point::kNeurons).selector.get();
       SelectorState* state = selector ? run.states->of(*selector) : nullptr;
       if (state)
-        selector->watch(
-            compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, 0, first_position(r), false, state});
+        selector->watch(compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, layer, 0,
+                                  first_position(r), false, state});
     }
   }
 }

@@ -7,6 +7,7 @@
 #include "linear/together.h"
 #include "model/observer.h"
 #include "model/plan.h"
+#include "select/key_selector.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
 
@@ -64,6 +65,9 @@ struct TokenGroup {
   size_t size() const { return traits.size(); }
 };
 
+// The state of whoever chooses the keys of a layer; nullptr: all stay. Prompts are no exception: they fill the cache.
+KeyState* key_state(const Run& run, size_t layer);
+
 // Lists that steps use one after the other, so that a step allocates only where it is larger than those before.
 struct StepMemory {
   struct Answer {
@@ -78,6 +82,7 @@ struct StepMemory {
   std::vector<float> alibi_slopes;
   std::vector<double> rope_frequencies;
   std::vector<AttentionSpan> spans;
+  std::vector<Rows> kept_keys;  // [n_kv_head] slots
   std::vector<PartialProduct> parts;
   Rows shortlist;  // of the vocabulary
   // Rotations of recent positions, by position % KvCache::kMaxDeferred: those whose keys may still be missing.
@@ -121,6 +126,10 @@ class Step {
               InputPart part = InputPart::kAttention, RowSet among = {});
   // Whether rows() would ask anyone.
   bool asks(size_t layer, Point point, const TokenGroup& g, InputPart part = InputPart::kAttention) const;
+  // What a layer's attention of a run may read of the past, and whether it is to say what it thought of it: `spans` are
+  // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
+  void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;
+  void watch_keys(size_t run, size_t layer, std::span<const AttentionSpan> spans, MatView<const float> heads) const;
   // Shows the MLP's activations to selectors that learn from prompts.
   void watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act);
 
@@ -134,6 +143,7 @@ class Step {
  private:
   using Answer = StepMemory::Answer;
   const PlanEntry* entry_of(const Run& run, size_t layer, Point point, InputPart part) const;
+  KeyPlace key_place(const Run& run, size_t layer) const;
   struct Question {
     size_t layer;
     Point point;

@@ -55,6 +55,10 @@ class Transformer {
   void append(const StepInput& input);
   void forget(const StepInput& input);
   MatView<float> result(size_t rows, size_t cols);
+  // model/settle_keys.cc
+  void settle_keys(const StepInput& input);
+  void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
+  void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void embed(Step& s, MatView<float> resid) const;
   void layers(Step& s, size_t first, size_t end, MatView<float> resid) const;
   void layer(Step& s, const Layer& l, MatView<float> resid) const;

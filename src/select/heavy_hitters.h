@@ -21,13 +21,15 @@ namespace hunch {
 //   - utils_hh takes its budgets as shares of the prompt's length, rounded down, once.
 // Both sum over the batch and over all query rows of a step, so that early prompt tokens, which more queries see, weigh
 // more; so do we.
-class HeavyHitters final : public KeyPolicy {
+class HeavyHitters final : public ClonedPolicy<HeavyHitters> {
  public:
   explicit HeavyHitters(std::optional<size_t> n_recent = {}) : n_recent_(n_recent) {}
 
+  bool learns() const override { return true; }
   void observe(std::span<const float> column_sums) override { scores_.add(column_sums); }
   void keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const override;
   void compact(std::span<const uint32_t> kept) override { scores_.compact(kept); }
+  void forget_last(size_t n) override { scores_.forget_last(n); }
   // Accumulated attention of each slot.
   std::span<const float> scores() const { return scores_.values(); }
 

@@ -1,7 +1,9 @@
 // Which cached tokens stay: what every policy of the key/value cache has in common. A policy is the state of one
 // (layer, kv head); it sees slots of the cache and sums of attention weights, never keys or values.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -13,10 +15,14 @@ namespace hunch {
 // One step: tokens were appended, attention ran, and the cache holds n_slots.
 //   policy.observe(column_sums);               // where the policy needs evidence
 //   policy.keep(n_slots, budget, kept);        // budget - n_coming to make room for n_coming tokens beforehand
-//   cache.keep(kept);  policy.compact(kept);   // also after a rollback, with the slots that are left
+//   cache.keep(kept);  policy.compact(kept);
 class KeyPolicy {
  public:
   virtual ~KeyPolicy() = default;
+  virtual std::unique_ptr<KeyPolicy> clone() const = 0;
+
+  // Whether it needs evidence.
+  virtual bool learns() const = 0;
 
   // Adds one step's evidence.
   //
@@ -31,6 +37,17 @@ class KeyPolicy {
 
   // Slot i is from now on what slot kept[i] was; the others are forgotten. `kept` ascending.
   virtual void compact(std::span<const uint32_t> kept) = 0;
+  // The last n observed slots are gone (a rollback).
+  virtual void forget_last(size_t n) = 0;
+};
+
+// What every policy says in the same words.
+template <class Policy>
+class ClonedPolicy : public KeyPolicy {
+ public:
+  std::unique_ptr<KeyPolicy> clone() const override {
+    return std::make_unique<Policy>(static_cast<const Policy&>(*this));
+  }
 };
 
 // What the heavy-hitter policies remember: evidence added up per slot.
@@ -39,6 +56,7 @@ class SlotScores {
   // Adds sums to the slots' scores; slots beyond those known begin at zero. sums.size() >= size().
   void add(std::span<const float> sums);
   void compact(std::span<const uint32_t> kept);
+  void forget_last(size_t n) { values_.resize(values_.size() - std::min(n, values_.size())); }
   std::span<const float> values() const { return values_; }
 
  private:

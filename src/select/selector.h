@@ -15,8 +15,9 @@ enum class Point : uint8_t {
   kHeads,    // groups of heads that share a key head, before attention
   kNeurons,  // of an MLP, before it is computed
   kLive,     // of an MLP, once the gate's (or, without a gate, the neurons') activations are known
+  kKeys,     // of the past that is cached: select/key_selector.h
 };
-constexpr size_t kNumPoints = 4;
+constexpr size_t kNumPoints = 5;
 
 // Groups of a layer's projections that share an input.
 enum class InputPart : uint8_t {
@@ -39,7 +40,8 @@ struct Evidence {
   // [n_tokens, n]: the input of the projection (kInputs), the stream that the predictor reads (kHeads, kNeurons), or
   // the activations (kLive), of consecutive tokens of one run.
   MatView<const float> x;
-  size_t n_rows = 0;               // to choose from
+  size_t n_rows = 0;  // to choose from
+  size_t layer = 0;
   size_t first_token = 0;          // place of the first of them in its run
   size_t first_position = 0;       // and in its sequence
   bool as_alone = false;           // the answer for a token may not depend on how many are asked about

@@ -11,13 +11,15 @@ namespace hunch {
 // Its kv_cache_token_pruning.py sums whatever scores it is given over the queries, and makes room for n_coming tokens
 // by a shorter window (budget = start + important + recent - n_coming). Its driver hands it the logits before the
 // softmax of the last step alone; here evidence is attention weights, accumulated over steps, as the paper has it.
-class SpattenLlm final : public KeyPolicy {
+class SpattenLlm final : public ClonedPolicy<SpattenLlm> {
  public:
   SpattenLlm(size_t n_start, size_t n_important) : n_start_(n_start), n_important_(n_important) {}
 
+  bool learns() const override { return true; }
   void observe(std::span<const float> column_sums) override { scores_.add(column_sums); }
   void keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const override;
   void compact(std::span<const uint32_t> kept) override { scores_.compact(kept); }
+  void forget_last(size_t n) override { scores_.forget_last(n); }
 
  private:
   size_t n_start_, n_important_;
@@ -46,12 +48,21 @@ class SpattenCascade {
   //                                 pruning
   void observe(std::span<const float> token_sums, std::span<const float> head_sums);
 
-  // Leaves the n_tokens and n_heads with the largest scores live; no token is protected (algorithm 1 does not, either).
-  // Larger counts than there are leave all.
-  void prune(size_t n_tokens, size_t n_heads);
+  // Leaves the n_tokens and n_heads with the largest scores live. Of the tokens the last n_recent are safe; algorithm 1
+  // protects none, and when a text goes on for long, no new token can outweigh what old ones have gathered. Larger
+  // counts than there are leave all.
+  void prune(size_t n_tokens, size_t n_heads, size_t n_recent = 0);
+
+  // A new pass: every head is live, and every token.
+  void revive();
+  // Of the live tokens only these (ascending) stay live: the others a layer dropped in an earlier pass.
+  void restrict_to(std::span<const uint32_t> tokens);
+  // Tokens from n_tokens on never were.
+  void truncate(size_t n_tokens);
 
   // New tokens, live and with score zero, as generation appends them.
   void append(size_t n_new);
+  size_t n_tokens() const { return token_scores_.size(); }
 
  private:
   std::vector<uint32_t> tokens_, heads_;

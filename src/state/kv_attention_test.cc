@@ -73,5 +73,57 @@ TEST(KvAttention, AForkContinuesAsTheSequenceItWasMadeFromWouldHave) {
   expect_close(forked, straight);
 }
 
+// A long text through a small cache: attention sinks and the latest tokens (Xiao et al. 2023, "StreamingLLM"), as lists
+// of keys of a cache that holds everything, and dropped from one that could not. Both heads keep lists of their own.
+TEST(KvAttention, DroppedSlotsAreAsKeysThatAreNotRead) {
+  for (const DType dtype : {DType::kF16, DType::kQ8_0}) {
+    constexpr size_t kTokens = 20000, kChunk = 20, kCap = 300;
+    const KvShape shape{.n_layer = 1, .n_kv_head = 2, .d_head = 32, .dtype = dtype, .page_tokens = 16};
+    KvCache whole(shape, kTokens), small(shape, kCap + 20);
+    const auto a = whole.create(), b = small.create();
+    std::mt19937 rng(3);
+    std::normal_distribution<float> normal;
+    std::vector<float> k(kChunk * 64), v(k.size()), q(kChunk * 128), want(q.size()), got(q.size());
+    const std::vector<float> slopes = {0.5f, 0.01f, 0.0f, 0.1f};
+    Compute compute(2);
+    std::vector<uint32_t> kept[2];  // tokens that each head still has
+    for (size_t first = 0; first < kTokens; first += kChunk) {
+      for (auto* x : {&k, &v, &q})
+        for (float& value : *x) value = normal(rng);
+      for (auto& [cache, id] : {std::pair(&whole, a), {&small, b}}) {
+        cache->append(id, kChunk);
+        cache->store(id, 0, first, {k.data(), kChunk, 64}, {v.data(), kChunk, 64});
+      }
+      for (auto& list : kept)
+        for (size_t t = first; t < first + kChunk; ++t) list.push_back(uint32_t(t));
+      if (first % 500 < kChunk) {
+        const Rows lists[] = {Rows::of(kept[0], first + kChunk), Rows::of(kept[1], first + kChunk)};
+        AttentionSpan span{whole.view(a, 0), 0, kChunk, first};
+        const AttentionParams params{.scale = 0.2f, .alibi_slopes = slopes};
+        span.keys = lists;
+        attention(compute, {q.data(), kChunk, 128}, 4, {&span, 1}, params, {want.data(), kChunk, 128});
+        span = {small.view(b, 0), 0, kChunk, first};
+        attention(compute, {q.data(), kChunk, 128}, 4, {&span, 1}, params, {got.data(), kChunk, 128});
+        expect_close(got, want);
+      }
+      if (kept[1].size() + kChunk <= kCap) continue;
+      std::vector<Rows> slots;
+      for (size_t head = 0; head < 2; ++head) {
+        const size_t n = kept[head].size(), n_latest = 100 + 40 * head;
+        std::vector<uint32_t> ids, tokens;
+        for (uint32_t slot = 0; slot < n; ++slot)
+          if (slot < 4 || slot + n_latest >= n) {
+            ids.push_back(slot);
+            tokens.push_back(kept[head][slot]);
+          }
+        kept[head] = tokens;
+        slots.push_back(Rows::of(ids, n));
+      }
+      small.keep(b, 0, slots);
+      EXPECT_EQ(small.n_free_tokens(), 320u - 144u);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hunch

@@ -6,10 +6,12 @@
 #include <optional>
 
 #include "base/checked_math.h"
+#include "base/codec.h"
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "kernels/ops.h"
 #include "state/page_pool.h"
+#include "state/slot_map.h"
 
 namespace hunch {
 namespace {
@@ -24,8 +26,21 @@ size_t half_page_bytes(const KvShape& shape) {
 
 const KvShape& checked(const KvShape& shape) {
   HUNCH_CHECK(shape.n_layer && shape.n_kv_head && shape.d_head && shape.page_tokens, "empty KV shape");
-  HUNCH_CHECK(shape.dtype == DType::kF32 || shape.dtype == DType::kF16, "KV dtype {}", name_of(shape.dtype));
+  const DTypeInfo& type = info(shape.dtype);
+  if (!type.computes || !type.writes)
+    fail(ErrorKind::kUnsupported, "the KV cache cannot be {}, which is not written here; use f16 or f32", type.name);
+  if (shape.d_head % type.block_elems != 0)
+    fail(ErrorKind::kUnsupported,
+         "the KV cache cannot be {}: heads of {} values are not whole blocks of {}; use f16 or f32", type.name,
+         shape.d_head, type.block_elems);
   return shape;
+}
+
+// The first of the kept slots that is not its own number, and so moves; their number if none does.
+size_t first_moved(std::span<const uint32_t> slots) {
+  size_t i = 0;
+  while (i < slots.size() && slots[i] == i) ++i;
+  return i;
 }
 
 }  // namespace
@@ -33,8 +48,8 @@ const KvShape& checked(const KvShape& shape) {
 struct KvCache::Impl {
   struct Sequence {
     bool alive = false;
-    size_t n_tokens = 0;
-    std::vector<PageId> pages;
+    SlotMap slots{0, 0};
+    std::vector<PageId> pages;                          // as many as the most slots of a head need
     std::vector<std::vector<const std::byte*>> tables;  // [n_layer][page], what attention reads
     std::optional<DeferredInputs> deferred;
   };
@@ -75,20 +90,71 @@ struct KvCache::Impl {
     set_page(sequence, i, own);
   }
 
+  // Adds to `pages` those that slots [first, first + n) lie in and that another sequence reads.
+  void add_shared(const Sequence& sequence, size_t first, size_t n, std::vector<size_t>& pages) const {
+    const size_t end = std::min(pages_for(first + n, shape.page_tokens), sequence.pages.size());
+    for (size_t i = first / shape.page_tokens; n > 0 && i < end; ++i)
+      if (pool.is_shared(sequence.pages[i]) && std::ranges::find(pages, i) == pages.end()) pages.push_back(i);
+  }
+
+  // Makes shared pages the sequence's own. Changes nothing when there is no room.
+  void own(Sequence& sequence, std::span<const size_t> pages) {
+    if (pages.size() > pool.n_free())
+      fail(ErrorKind::kLimit,
+           "the KV cache is full: copies of {} pages are needed, {} are free; raise --ctx or end other sequences",
+           pages.size(), pool.n_free());
+    for (const size_t i : pages) {
+      const PageId shared = sequence.pages[i];
+      copy_page(sequence, i, shared);
+      pool.unref(shared);
+    }
+  }
+
+  // The K row of a slot; that of V lies half a page further.
+  std::byte* row(const Sequence& sequence, size_t layer, size_t head, size_t slot) const {
+    return pool.data(layer, sequence.pages[slot / shape.page_tokens]) +
+           (head * shape.page_tokens + slot % shape.page_tokens) * row_bytes(shape.dtype, shape.d_head);
+  }
+
+  void encode(std::span<const float> values, std::byte* to) const {
+    if (shape.dtype == DType::kF16) {
+      to_f16(values, {reinterpret_cast<f16*>(to), shape.d_head});
+    } else {
+      codec(shape.dtype).encode(values.data(), to, shape.d_head);
+    }
+  }
+
   void store(const Sequence& sequence, size_t layer, size_t head, size_t token, std::span<const float> K,
              std::span<const float> V) {
-    const PageId page = sequence.pages[token / shape.page_tokens];
-    HUNCH_CHECK(!pool.is_shared(page), "token {} lies in a page that another sequence reads", token);
-    const size_t head_bytes = row_bytes(shape.dtype, shape.d_head);
-    std::byte* k = pool.data(layer, page) + (head * shape.page_tokens + token % shape.page_tokens) * head_bytes;
-    std::byte* v = k + half_page_bytes(shape);
-    if (shape.dtype == DType::kF16) {
-      to_f16(K, {reinterpret_cast<f16*>(k), shape.d_head});
-      to_f16(V, {reinterpret_cast<f16*>(v), shape.d_head});
-    } else {
-      std::memcpy(k, K.data(), head_bytes);
-      std::memcpy(v, V.data(), head_bytes);
+    const size_t slot = sequence.slots.slot_of(layer, head, token);
+    HUNCH_CHECK(!pool.is_shared(sequence.pages[slot / shape.page_tokens]),
+                "token {} lies in a page that another sequence reads", token);
+    std::byte* const k = row(sequence, layer, head, slot);
+    encode(K, k);
+    encode(V, k + half_page_bytes(shape));
+  }
+
+  // Moves the kept slots, which ascend, to the front.
+  void compact(const Sequence& sequence, size_t layer, size_t head, std::span<const uint32_t> kept) {
+    const size_t bytes = row_bytes(shape.dtype, shape.d_head), v_offset = half_page_bytes(shape);
+    for (size_t i = first_moved(kept); i < kept.size(); ++i) {
+      std::byte* const to = row(sequence, layer, head, i);
+      const std::byte* const from = row(sequence, layer, head, kept[i]);
+      std::memcpy(to, from, bytes);
+      std::memcpy(to + v_offset, from + v_offset, bytes);
     }
+  }
+
+  // The leading pages that two sequences can share: in the others keys are missing, which both sides will yet write.
+  size_t n_shareable(const Sequence& sequence) const {
+    size_t n = sequence.pages.size();
+    for (size_t layer = 0; sequence.deferred && layer < shape.n_layer; ++layer)
+      for (size_t head = 0; head < shape.n_kv_head; ++head) {
+        const size_t complete = sequence.deferred->n_complete(layer, head);
+        if (complete < sequence.slots.n_tokens())
+          n = std::min(n, sequence.slots.slot_of(layer, head, complete) / shape.page_tokens);
+      }
+    return n;
   }
 
   void keep_pages(Sequence& sequence, size_t n_pages) {
@@ -112,24 +178,29 @@ size_t KvCache::bytes_per_token(const KvShape& shape) {
 }
 size_t KvCache::bytes() const { return impl_->pool.bytes(); }
 const KvShape& KvCache::shape() const { return impl_->shape; }
-size_t KvCache::n_tokens(SequenceId sequence) const { return impl_->at(sequence).n_tokens; }
+size_t KvCache::n_tokens(SequenceId sequence) const { return impl_->at(sequence).slots.n_tokens(); }
+size_t KvCache::n_fixed(SequenceId sequence) const { return impl_->at(sequence).slots.n_fixed(); }
+size_t KvCache::n_slots(SequenceId sequence, size_t layer, size_t head) const {
+  return impl_->at(sequence).slots.n_slots(layer, head);
+}
+size_t KvCache::first_position(SequenceId sequence) const {
+  const auto positions = impl_->at(sequence).slots.positions(0);
+  return positions.empty() || positions[0].empty() ? 0 : positions[0][0];
+}
 size_t KvCache::n_free_tokens() const { return impl_->pool.n_free() * impl_->shape.page_tokens; }
 
 KvCache::SequenceId KvCache::create() {
   const SequenceId id = impl_->new_id();
   Impl::Sequence& sequence = impl_->sequences[id];
   sequence.alive = true;
-  sequence.n_tokens = 0;
+  sequence.slots = SlotMap(impl_->shape.n_layer, impl_->shape.n_kv_head);
   sequence.tables.resize(impl_->shape.n_layer);
   return id;
 }
 
 KvCache::SequenceId KvCache::fork(SequenceId parent) {
   const Impl::Sequence& source = impl_->at(parent);
-  // Both sides will yet write where keys are missing.
-  const size_t n_complete =
-      source.deferred ? std::min(source.deferred->n_complete(), source.n_tokens) : source.n_tokens;
-  const size_t n_shared = n_complete < source.n_tokens ? n_complete / impl_->shape.page_tokens : source.pages.size();
+  const size_t n_shared = impl_->n_shareable(source);
   if (source.pages.size() - n_shared > impl_->pool.n_free())
     fail(ErrorKind::kLimit,
          "the KV cache is full: a copy of {} pages is needed, {} are free; raise --ctx or end other sequences",
@@ -137,7 +208,7 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
   const SequenceId id = create();
   const Impl::Sequence& from = impl_->at(parent);  // after create(), which may move the sequences
   Impl::Sequence& to = impl_->at(id);
-  to.n_tokens = from.n_tokens;
+  to.slots = from.slots;
   to.pages = from.pages;
   to.tables = from.tables;
   to.deferred = from.deferred;
@@ -163,30 +234,75 @@ void KvCache::append(SequenceId id, size_t n) {
   Impl::Sequence& sequence = impl_->at(id);
   PagePool& pool = impl_->pool;
   const size_t page_tokens = impl_->shape.page_tokens, n_old = sequence.pages.size();
-  // The last page, half full and shared with another sequence, becomes this sequence's own.
-  const bool copies = n > 0 && sequence.n_tokens % page_tokens != 0 && pool.is_shared(sequence.pages.back());
-  const size_t n_room = n_old * page_tokens - sequence.n_tokens;
+  // Half-full pages that are shared with another sequence become this sequence's own.
+  std::vector<size_t> shared;
+  sequence.slots.for_each_count([&](size_t n_slots) { impl_->add_shared(sequence, n_slots, n, shared); });
+  const size_t n_room = n_old * page_tokens - sequence.slots.most_slots();
   const size_t n_new = n > n_room ? pages_for(n - n_room, page_tokens) : 0;
-  if (n_new + copies > pool.n_free())
+  if (n_new + shared.size() > pool.n_free())
     fail(ErrorKind::kLimit,
          "the KV cache is full: {} more tokens need {} pages of {} tokens, {} of {} are free; raise --ctx or end "
          "other sequences",
-         n, n_new + copies, page_tokens, pool.n_free(), pool.n_pages());
-  if (copies) {
-    const PageId shared = sequence.pages.back();
-    impl_->copy_page(sequence, n_old - 1, shared);
-    pool.unref(shared);
-  }
+         n, n_new + shared.size(), page_tokens, pool.n_free(), pool.n_pages());
+  impl_->own(sequence, shared);
   for (size_t i = 0; i < n_new; ++i) impl_->set_page(sequence, n_old + i, pool.take());
-  sequence.n_tokens += n;
+  sequence.slots.append(n);
 }
 
 void KvCache::truncate(SequenceId id, size_t n_tokens) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(n_tokens <= sequence.n_tokens, "truncate to {} of {} tokens", n_tokens, sequence.n_tokens);
-  impl_->keep_pages(sequence, pages_for(n_tokens, impl_->shape.page_tokens));
-  sequence.n_tokens = n_tokens;
+  HUNCH_CHECK(n_tokens <= sequence.slots.n_tokens(), "truncate to {} of {} tokens", n_tokens,
+              sequence.slots.n_tokens());
+  sequence.slots.truncate(n_tokens);
+  impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), impl_->shape.page_tokens));
   if (sequence.deferred) sequence.deferred->truncate(n_tokens);
+}
+
+void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {
+  const KvShape& shape = impl_->shape;
+  Impl::Sequence& sequence = impl_->at(id);
+  HUNCH_CHECK(layer < shape.n_layer && slots.size() == shape.n_kv_head, "layer {}, lists of {} heads", layer,
+              slots.size());
+  std::vector<size_t> shared;
+  bool drops = false;
+  for (size_t head = 0; head < slots.size(); ++head) {
+    const std::span<const uint32_t> ids = slots[head].ids();
+    const size_t n_slots = sequence.slots.n_slots(layer, head);
+    if (slots[head].is_all() || ids.size() == n_slots) continue;
+    HUNCH_CHECK(ids.empty() || ids.back() < n_slots, "slot {} of {}", ids.back(), n_slots);
+    HUNCH_CHECK(n_complete(id, layer, head) == sequence.slots.n_tokens(), "keys of tokens from {} are missing",
+                n_complete(id, layer, head));
+    const size_t first = first_moved(ids);
+    impl_->add_shared(sequence, first, ids.size() - first, shared);
+    drops = true;
+  }
+  if (!drops) return;
+  impl_->own(sequence, shared);
+  for (size_t head = 0; head < slots.size(); ++head) impl_->compact(sequence, layer, head, slots[head].ids());
+  sequence.slots.keep(layer, slots);
+  impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), shape.page_tokens));
+}
+
+void KvCache::move_leading(SequenceId id, size_t layer, size_t n, size_t first) {
+  impl_->at(id).slots.move_leading(layer, n, first);
+}
+
+void KvCache::load_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<float> K) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->shape.d_head, "load [{}, +{}) of {} slots",
+              first, K.rows, n_slots(id, layer, head));
+  for (size_t i = 0; i < K.rows; ++i)
+    codec(impl_->shape.dtype).decode(impl_->row(sequence, layer, head, first + i), K.row(i).data(), K.cols);
+}
+
+void KvCache::replace_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K) {
+  Impl::Sequence& sequence = impl_->at(id);
+  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->shape.d_head,
+              "replace [{}, +{}) of {} slots", first, K.rows, n_slots(id, layer, head));
+  std::vector<size_t> shared;
+  impl_->add_shared(sequence, first, K.rows, shared);
+  impl_->own(sequence, shared);
+  for (size_t i = 0; i < K.rows; ++i) impl_->encode(K.row(i), impl_->row(sequence, layer, head, first + i));
 }
 
 void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const float> K, MatView<const float> V) {
@@ -195,7 +311,8 @@ void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const flo
   const size_t d_head = shape.d_head;
   HUNCH_CHECK(layer < shape.n_layer && K.cols == shape.n_kv_head * d_head && V.cols == K.cols && V.rows == K.rows,
               "layer {}, K [{}, {}], V [{}, {}]", layer, K.rows, K.cols, V.rows, V.cols);
-  HUNCH_CHECK(first + K.rows <= sequence.n_tokens, "store [{}, +{}) of {} tokens", first, K.rows, sequence.n_tokens);
+  HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
+              sequence.slots.n_tokens());
   for (size_t t = 0; t < K.rows; ++t)
     for (size_t head = 0; head < shape.n_kv_head; ++head)
       impl_->store(sequence, layer, head, first + t, K.row(t).subspan(head * d_head, d_head),
@@ -210,14 +327,16 @@ void KvCache::store_head(SequenceId id, size_t layer, size_t head, size_t first,
   HUNCH_CHECK(layer < impl_->shape.n_layer && head < impl_->shape.n_kv_head && K.cols == impl_->shape.d_head &&
                   V.cols == K.cols && V.rows == K.rows,
               "layer {}, head {}, K [{}, {}], V [{}, {}]", layer, head, K.rows, K.cols, V.rows, V.cols);
-  HUNCH_CHECK(first + K.rows <= sequence.n_tokens, "store [{}, +{}) of {} tokens", first, K.rows, sequence.n_tokens);
+  HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
+              sequence.slots.n_tokens());
   for (size_t t = 0; t < K.rows; ++t) impl_->store(sequence, layer, head, first + t, K.row(t), V.row(t));
   if (sequence.deferred) sequence.deferred->complete(layer, head, first, first + K.rows);
 }
 
 void KvCache::defer(SequenceId id, size_t layer, size_t token, std::span<const float> x) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < impl_->shape.n_layer && token < sequence.n_tokens, "token {} of {}", token, sequence.n_tokens);
+  HUNCH_CHECK(layer < impl_->shape.n_layer && token < sequence.slots.n_tokens(), "token {} of {}", token,
+              sequence.slots.n_tokens());
   if (!sequence.deferred) sequence.deferred.emplace(impl_->shape.n_layer, impl_->shape.n_kv_head);
   sequence.deferred->keep(layer, token, x);
 }
@@ -228,15 +347,21 @@ std::span<const float> KvCache::deferred_input(SequenceId id, size_t layer, size
 
 size_t KvCache::n_complete(SequenceId id, size_t layer, size_t head) const {
   const Impl::Sequence& sequence = impl_->at(id);
-  return sequence.deferred ? std::min(sequence.deferred->n_complete(layer, head), sequence.n_tokens)
-                           : sequence.n_tokens;
+  const size_t n_tokens = sequence.slots.n_tokens();
+  return sequence.deferred ? std::min(sequence.deferred->n_complete(layer, head), n_tokens) : n_tokens;
 }
 
 KvView KvCache::view(SequenceId id, size_t layer) const {
   const Impl::Sequence& sequence = impl_->at(id);
   const KvShape& shape = impl_->shape;
-  return {sequence.tables[layer], shape.page_tokens, shape.n_kv_head, shape.d_head, shape.dtype,
-          half_page_bytes(shape), sequence.n_tokens};
+  return {sequence.tables[layer],
+          shape.page_tokens,
+          shape.n_kv_head,
+          shape.d_head,
+          shape.dtype,
+          half_page_bytes(shape),
+          sequence.slots.n_tokens(),
+          sequence.slots.positions(layer)};
 }
 
 }  // namespace hunch

@@ -1,6 +1,6 @@
 // Paged storage for keys and values (Kwon et al. 2023, "PagedAttention"): fixed-size pages from one
-// pool, a page table per sequence, copy-on-write when sequences share a prefix. Knows nothing of who
-// selects tokens.
+// pool, a page table per sequence, copy-on-write when sequences share a prefix. Can drop tokens anywhere, by layer and
+// head, and knows nothing of who selects them.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/rows.h"
 #include "kernels/attention.h"
 #include "state/deferred_inputs.h"
 
@@ -15,16 +16,21 @@ namespace hunch {
 
 struct KvShape {
   size_t n_layer = 0, n_kv_head = 0, d_head = 0;
-  DType dtype = DType::kF32;  // kF32 or kF16
+  DType dtype = DType::kF32;  // any that can be written, if d_head is a multiple of its blocks
   size_t page_tokens = 32;
 };
 
+// Every token that is appended gets a slot in every head of every layer: at first, slot t is token t, and its position.
+// keep() drops slots and moves the others together. From then on the layer's slots have positions, each head its own,
+// and the tokens that follow take the slots that became free, while the sequence goes on counting its tokens
+// (n_tokens), which is the next one's position. Tokens are named by position, except where a contract says slot.
 class KvCache {
  public:
   using SequenceId = uint32_t;
 
   // Room for `max_tokens` tokens over all sequences (rounded up to whole pages). Memory is reserved
-  // now and touched page by page as it is used. Throws Error{kMemory}.
+  // now and touched page by page as it is used. Throws Error{kMemory}, and Error{kUnsupported} for a dtype whose blocks
+  // d_head does not fill, or that cannot be written.
   KvCache(const KvShape& shape, size_t max_tokens);
 
   // Bytes that one token takes over all layers, and that a cache for max_tokens reserves.
@@ -32,18 +38,30 @@ class KvCache {
   size_t bytes() const;
   const KvShape& shape() const;
 
-  SequenceId create();                 // an empty sequence
-  SequenceId fork(SequenceId parent);  // shares all pages; written pages are copied first,
-                                       // and at once those in which keys are missing
-  void release(SequenceId sequence);   // its pages return to the pool
-  size_t n_tokens(SequenceId sequence) const;
+  SequenceId create();                         // an empty sequence
+  SequenceId fork(SequenceId parent);          // shares all pages; written pages are copied first,
+                                               // and at once those in which keys are missing
+  void release(SequenceId sequence);           // its pages return to the pool
+  size_t n_tokens(SequenceId sequence) const;  // seen: the position of the next
+  size_t n_slots(SequenceId sequence, size_t layer, size_t head) const;
+  // The position of the first slot that layer 0 holds; 0 of an empty sequence.
+  size_t first_position(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
 
   // Makes room for n more tokens (all layers). Throws Error{kLimit} when the pool is exhausted; the
   // sequence is then unchanged.
   void append(SequenceId sequence, size_t n);
-  // Forgets all tokens from `n_tokens` on (a rejected draft, `/reset`).
+  // Forgets all tokens from `n_tokens` on (a rejected draft, `/reset`). What keep() dropped does not come back:
+  // n_tokens is at least n_fixed(), or 0.
   void truncate(SequenceId sequence, size_t n_tokens);
+  // Tokens when keep() last dropped one, 0 if it never did.
+  size_t n_fixed(SequenceId sequence) const;
+
+  // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
+  // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:
+  // call it between passes, since a pass that fails cannot be rolled back across it. Pages that other sequences read
+  // are copied first; throws Error{kLimit} when there is no room for that, and nothing has changed then.
+  void keep(SequenceId sequence, size_t layer, std::span<const Rows> slots);
 
   // Stores K and V of tokens [first, first + n) of one layer, converting to the cache's dtype.
   //   K, V  [n, n_kv_head * d_head], rows may be strided
@@ -53,6 +71,18 @@ class KvCache {
   // The same for one KV head: K, V [n, d_head].
   void store_head(SequenceId sequence, size_t layer, size_t head, size_t first, MatView<const float> K,
                   MatView<const float> V);
+
+  // In a layer that dropped tokens, the first n slots of every head from now on hold positions first, first + 1, ...,
+  // all before that of the slot after them. Their keys stay as they are.
+  void move_leading(SequenceId sequence, size_t layer, size_t n, size_t first);
+
+  // Keys of slots [first, first + K.rows) of one head, as f32, and their replacement; K [n, d_head]. With these a
+  // caller that counts positions by slot (Xiao et al. 2023, "StreamingLLM", section 3.2) rotates keys on by the
+  // difference of two positions, after it dropped some: rotations add up. The cache stays ignorant of rotations, and
+  // attention reads keys as they lie; storing unrotated keys instead would have it rotate every key anew for every
+  // token. replace_keys() copies pages that others read, as keep() does, and throws the same; one thread at a time.
+  void load_keys(SequenceId sequence, size_t layer, size_t head, size_t first, MatView<float> K) const;
+  void replace_keys(SequenceId sequence, size_t layer, size_t head, size_t first, MatView<const float> K);
 
   // Keys and values may be computed later than their token, head by head: keeps `x`, from which those of `token` will
   // be, for at most kMaxDeferred tokens that a head is behind. Until then store() and store_head() must continue where

@@ -13,11 +13,11 @@ namespace {
 
 constexpr KvShape kSmall{.n_layer = 2, .n_kv_head = 3, .d_head = 5, .dtype = DType::kF32, .page_tokens = 4};
 
-// Rows [n, n_kv_head * d_head] whose every value names its token, so that any mix-up shows.
-struct Rows {
+// TagRows [n, n_kv_head * d_head] whose every value names its token, so that any mix-up shows.
+struct TagRows {
   std::vector<float> values;
   MatView<const float> view;
-  Rows(const KvShape& shape, size_t n, float tag) {
+  TagRows(const KvShape& shape, size_t n, float tag) {
     const size_t cols = shape.n_kv_head * shape.d_head;
     for (size_t t = 0; t < n; ++t)
       for (size_t c = 0; c < cols; ++c) values.push_back(tag + float(t) + float(c) / 64);
@@ -30,7 +30,7 @@ void grow(KvCache& cache, KvCache::SequenceId id, size_t n, float tag) {
   const size_t first = cache.n_tokens(id);
   cache.append(id, n);
   for (size_t layer = 0; layer < cache.shape().n_layer; ++layer) {
-    const Rows k(cache.shape(), n, tag + 100 * float(layer)), v(cache.shape(), n, tag + 1000 + 100 * float(layer));
+    const TagRows k(cache.shape(), n, tag + 100 * float(layer)), v(cache.shape(), n, tag + 1000 + 100 * float(layer));
     cache.store(id, layer, first, k.view, v.view);
   }
 }

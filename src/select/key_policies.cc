@@ -1,0 +1,105 @@
+#include "select/key_policies.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include "base/error.h"
+#include "select/heavy_hitters.h"
+#include "select/per_head_keys.h"
+#include "select/spatten_keys.h"
+#include "select/streaming_llm.h"
+
+namespace hunch {
+namespace {
+
+using Options = std::map<std::string_view, double>;  // those of the policy, all of them
+
+struct Policy {
+  std::string_view name, example;
+  Options defaults;
+  std::shared_ptr<const KeySelector> (*make)(size_t budget, const Options& options);
+};
+
+void expect_share(const Options& options, std::string_view name, double least) {
+  if (const double value = options.at(name); !(value >= least && value <= 1))
+    fail(ErrorKind::kUsage, "--kv-policy: {} is {}, expected a share from {} to 1", name, value, least);
+}
+
+std::shared_ptr<const KeySelector> streaming(size_t budget, const Options& options) {
+  const double sinks = options.at("sinks");
+  if (!(sinks >= 1 && sinks < double(budget) && sinks == std::floor(sinks)))
+    fail(ErrorKind::kUsage,
+         "--kv-policy: sinks is {}, expected a number of tokens from 1 to less than the budget of {}", sinks, budget);
+  const size_t n_sinks = size_t(sinks);
+  return std::make_shared<PerHeadKeys>("streaming", std::make_unique<StreamingLlm>(n_sinks), budget, n_sinks);
+}
+
+std::shared_ptr<const KeySelector> h2o(size_t budget, const Options& options) {
+  expect_share(options, "recent", 0);
+  const size_t n_recent = size_t(std::ceil(options.at("recent") * double(budget)));
+  return std::make_shared<PerHeadKeys>("h2o", std::make_unique<HeavyHitters>(n_recent), budget);
+}
+
+std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options) {
+  expect_share(options, "recent", 0);
+  expect_share(options, "heads", 0.05);
+  return std::make_shared<SpattenKeys>(SpattenOptions{budget, options.at("recent"), options.at("heads")});
+}
+
+const std::vector<Policy>& policies() {
+  static const std::vector<Policy> all = {{"streaming", "streaming:256", {{"sinks", 4}}, streaming},
+                                          {"h2o", "h2o:128", {{"recent", 0.5}}, h2o},
+                                          {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}}, spatten}};
+  return all;
+}
+
+template <class Value>
+bool read(std::string_view text, Value& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+void read_option(const Policy& policy, std::string_view option, Options& options) {
+  const size_t equals = option.find('=');
+  const auto found = options.find(option.substr(0, equals));
+  std::vector<std::string_view> names;
+  for (const auto& [name, value] : policy.defaults) names.push_back(name);
+  if (equals == std::string_view::npos || found == options.end() || !read(option.substr(equals + 1), found->second))
+    fail(ErrorKind::kUsage, "--kv-policy: '{}' is no option of {}, expected NAME=NUMBER with one of {}", option,
+         policy.name, fmt::join(names, ", "));
+}
+
+}  // namespace
+
+std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
+  const size_t colon = text.find(':'), comma = std::min(text.find(','), text.size());
+  for (const Policy& policy : policies()) {
+    if (policy.name != text.substr(0, colon)) continue;
+    size_t budget = 0;
+    if (colon == std::string_view::npos || !read(text.substr(colon + 1, comma - colon - 1), budget) || budget == 0 ||
+        budget > (size_t{1} << 30))
+      fail(ErrorKind::kUsage, "--kv-policy '{}' has no budget, expected {}: so many cached tokens per head", text,
+           policy.example);
+    Options options = policy.defaults;
+    for (size_t begin = comma; begin < text.size();) {
+      const size_t end = std::min(text.find(',', begin + 1), text.size());
+      read_option(policy, text.substr(begin + 1, end - begin - 1), options);
+      begin = end;
+    }
+    return policy.make(budget, options);
+  }
+  fail(ErrorKind::kUsage, "unknown --kv-policy '{}', expected {}", text, key_policy_help());
+}
+
+std::string key_policy_help() {
+  std::vector<std::string_view> examples;
+  for (const Policy& policy : policies()) examples.push_back(policy.example);
+  return fmt::format("{}", fmt::join(examples, ", "));
+}
+
+}  // namespace hunch

@@ -1,0 +1,21 @@
+// The policies of the key/value cache by name, as a command line says them.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "select/key_selector.h"
+
+namespace hunch {
+
+// "NAME:BUDGET[,OPTION=VALUE]...": BUDGET is the number of cached tokens per head that stay.
+//   streaming:256[,sinks=4]               the first tokens and the most recent ones
+//   h2o:128[,recent=0.5]                  heavy hitters, and a share of recent ones
+//   spatten:128[,recent=0.5][,heads=1]    cascade pruning; mean over the layers
+// Throws Error{kUsage} naming what was expected and what was found.
+std::shared_ptr<const KeySelector> key_policy_from(std::string_view text);
+
+// What key_policy_from() reads, for help texts.
+std::string key_policy_help();
+
+}  // namespace hunch

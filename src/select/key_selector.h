@@ -1,0 +1,64 @@
+// Who says which cached tokens matter: asked at Point::kKeys, once for each layer of a pass.
+#pragma once
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "select/selector.h"
+
+namespace hunch {
+
+// Of which layer of a sequence's cache it is the talk.
+struct KeyPlace {
+  size_t layer = 0, n_layer = 0;
+  KvView view;  // its slots, those of the pass's tokens included
+};
+
+// What a selector of keys remembers of a sequence. In every pass, for each layer in turn: readable(), observe(); and
+// when the pass has succeeded, for each layer: keep().
+class KeyState : public SelectorState {
+ public:
+  // The slots that the coming attention may read, one list for each KV head; empty: all of all. Valid until the next
+  // question. Asked about one token at a time, never about a prompt.
+  virtual std::span<const Rows> readable(const KeyPlace&) { return {}; }
+
+  // Whether observe() wants to see anything: it costs a second reading of the keys.
+  virtual bool learns() const { return false; }
+  //   weights [n_kv_head, n_slots]     attention weights that each slot got, summed over the pass's queries and over
+  //   the
+  //                                    query heads that share a KV head; zeros for heads that were not computed
+  //   heads [n_tokens, n_head * d_head]  what the heads gave
+  virtual void observe(const KeyPlace&, MatView<const float> /*weights*/, MatView<const float> /*heads*/) {}
+
+  // The slots that stay, one list for each KV head: out[head] is refilled. Heads that a later layer may read must not
+  // be empty.
+  virtual void keep(const KeyPlace& place, std::span<Rows> out) = 0;
+
+  // So many leading slots move along: their positions are always those just before the next slot's, and their keys are
+  // rotated accordingly, from what they first were.
+  virtual size_t n_sinks() const { return 0; }
+  std::vector<float>& sink_keys(size_t layer, size_t head) { return sink_keys_[{layer, head}]; }  // [n_sinks * d_head]
+
+ protected:
+  std::map<std::pair<size_t, size_t>, std::vector<float>> sink_keys_;
+};
+
+class KeySelector : public Selector {
+ public:
+  // Keys are no rows of a product: nothing is said of these.
+  void choose(Compute&, const Evidence& evidence, std::span<Rows> out) const override {
+    for (Rows& rows : out) rows.refill_all(evidence.n_rows);
+  }
+  // A KeyState.
+  std::unique_ptr<SelectorState> new_state() const override = 0;
+
+  // The most slots of a head that are left after a pass.
+  virtual size_t most_slots() const = 0;
+  // Whether positions begin anew as slots are dropped, so that a text may be longer than any context.
+  virtual bool streams() const { return false; }
+  // Whether it speaks at kHeads too.
+  virtual bool chooses_heads() const { return false; }
+};
+
+}  // namespace hunch
