@@ -89,7 +89,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
                     {"density_mlp", row.density_mlp},
                     {"density_heads", row.density_heads},
                     {"density_mlp_per_layer", row.density_per_layer},
-                    {"bytes_per_token", row.bytes_per_token}};
+                    {"bytes_per_token", row.bytes_per_token},
+                    {"kv_bytes_per_token", row.kv_bytes_per_token}};
       entry["tokens_per_s"] = row.speed_is_real ? Json(row.tokens_per_s) : Json();
       if (row.lossless) {
         entry["tokens_per_pass"] = row.tokens_per_pass;
@@ -101,14 +102,15 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
     print_json(json);
     return 0;
   }
-  std::vector<std::vector<std::string>> cells = {
-      {"mode", "perplexity", "KL", "same top token", "MLP density", "head density", "per token", "tokens/s"}};
+  std::vector<std::vector<std::string>> cells = {{"mode", "perplexity", "KL", "same top token", "MLP density",
+                                                  "head density", "per token", "of it KV", "tokens/s"}};
   bool oracle = false;
   for (const CompareRow& row : rows) {
     oracle = oracle || !row.speed_is_real;
     cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
                      fmt::format("{:.1f} %", row.top1 * 100), fmt::format("{:.1f} %", row.density_mlp * 100),
                      fmt::format("{:.1f} %", row.density_heads * 100), megabytes(row.bytes_per_token),
+                     megabytes(row.kv_bytes_per_token),
                      row.speed_is_real ? fmt::format("{:.1f}", row.tokens_per_s) : "-"});
   }
   print(table(cells));
@@ -180,6 +182,19 @@ int eval_task(const EvalFlags& flags) {
   return 0;
 }
 
+// The whole cache, then each policy.
+std::vector<CompareMode> kv_policy_modes(const EvalFlags& flags, std::vector<CompareMode> modes) {
+  if (!modes.empty()) fail(ErrorKind::kUsage, "give --compare or --kv-policy, each with --mode as it is to be");
+  ContextFlags context = flags.context;
+  context.kv_policies.clear();
+  modes.push_back({"all keys", context_options(context)});
+  for (const std::string& policy : flags.context.kv_policies) {
+    context.kv_policies = {policy};
+    modes.push_back({policy, context_options(context)});
+  }
+  return modes;
+}
+
 }  // namespace
 
 int eval(const EvalFlags& flags) {
@@ -197,6 +212,7 @@ int eval(const EvalFlags& flags) {
     fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
+  if (!flags.context.kv_policies.empty()) modes = kv_policy_modes(flags, std::move(modes));
   const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
   if (flags.drafting.any() && !lossless)
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");

@@ -44,6 +44,10 @@ ContextOptions context_options(const ContextFlags& flags) {
   options.kv_dtype = *dtype_from_name(flags.kv);
   options.mode = flags.mode;
   options.density = flags.density;
+  if (flags.kv_policies.size() > 1)
+    fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval compares several)",
+         flags.kv_policies.size());
+  if (!flags.kv_policies.empty()) options.keys = key_policy_from(flags.kv_policies[0]);
   options.oracle_density = flags.oracle_density;
   options.oracle_head_density = flags.oracle_head_density != 0 ? flags.oracle_head_density : flags.oracle_density;
   return options;

@@ -13,7 +13,7 @@ void check(const Engine& engine, std::span<const int32_t> ids, const LowRankOpti
     fail(ErrorKind::kUsage, "the ratio is {}, expected more than 0 and less than 1: the share of a matrix' parameters",
          options.ratio);
   if (options.roles.empty()) fail(ErrorKind::kUsage, "no matrices are named");
-  if (options.dtype && !info(*options.dtype).writes)
+  if (options.dtype && !info(*options.dtype).writes())
     fail(ErrorKind::kUsage, "cannot write {}", name_of(*options.dtype));
   if (ids.size() < kMinLowRankTokens || options.n_tokens < kMinLowRankTokens)
     fail(ErrorKind::kUsage, "the text has {} tokens, of which {} are asked for; at least {} are needed", ids.size(),
@@ -44,7 +44,7 @@ LowRankReport compress_low_rank(const Engine& engine, std::span<const int32_t> i
   check(engine, ids, options);
   LowRankReport report;
   const DType own = engine.model->main_dtype();
-  report.dtype = options.dtype.value_or(info(own).writes ? own : DType::kF16);
+  report.dtype = options.dtype.value_or(info(own).writes() ? own : DType::kF16);
   LowRankWalk walk(engine, ids, options, report.dtype, progress);
   report.n_tokens = walk.n_tokens();
   LowRankFile file(engine, walk, report);

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "compress/convert.h"

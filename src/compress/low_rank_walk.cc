@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "compress/whitened_svd.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "io/gguf.h"
 
@@ -54,7 +54,7 @@ class Merger {
       return w;
     }
     ++report.n_changed;
-    if (!info(t.dtype).writes) {
+    if (!info(t.dtype).writes()) {
       w.dtype = DType::kQ8_0;
       report.notes.push_back(
           fmt::format("{}: hunch does not write {}, written as {}", name, name_of(t.dtype), name_of(w.dtype)));

@@ -22,7 +22,8 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
       on_token_(std::move(on_token)),
       only_best_(is_argmax(options_.sampler) && !options_.log_probs),
       sampler_(options_.sampler),
-      emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(), sequence.n_ctx()),
+      emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(),
+                sequence.n_tokens() + sequence.n_left()),
       n_at_start_(sequence.n_tokens()) {
   if (prompt_.empty()) hunch::fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   if (options_.n_top_log_probs && !options_.log_probs)
@@ -57,13 +58,13 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
       engine_.compute->throw_if_stopped();
     }
     run.as_alone = options_.as_alone;
-    run.ids = std::span(prompt_).subspan(n_read_, std::min(n_prompt, n_unread()));
+    run.ids = std::span(prompt_).subspan(n_read_, std::min({n_prompt, n_unread(), sequence_.most_together()}));
     run.n_logits = run.ids.size() == n_unread();
     return run;
   }
   n_before_ = sequence_.n_tokens();
   // The pass yields one token more than was drafted.
-  const size_t n_max = std::min({emission_.n_left() - 1, sequence_.n_ctx() - n_before_ - 1, n_room - 1});
+  const size_t n_max = std::min({emission_.n_left() - 1, sequence_.n_left() - 1, n_room - 1});
   draft_ = options_.speculation ? &options_.speculation->draft(text_, n_history_, n_max) : &kNoDraft;
   sequence_.truncate(n_before_);  // a drafter may have drafted into it
   pass_.assign(1, text_.back());
@@ -88,7 +89,7 @@ void Answer::take(MatView<const float> logits, double step_seconds) {
 void Answer::begin(std::span<const float> logits) {
   sequence_.pack_settled();
   const std::span<const int32_t> held = sequence_.ids();
-  text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_ctx() - held.size()) + 1);
+  text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_left()) + 1);
   text_.assign(held.begin(), held.end());
   n_history_ = prompt_.size();
   if (options_.speculation) options_.speculation->begin(options_.sampler, text_);

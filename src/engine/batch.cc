@@ -69,7 +69,8 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
 
 // Pages that n more tokens take from the cache.
 size_t Batch::n_pages(const Sequence& sequence, size_t n_more) const {
-  const size_t page = cache_->shape().page_tokens, n = sequence.n_tokens();
+  const size_t page = cache_->shape().page_tokens, n = sequence.n_cached();
+  n_more = std::min(n_more, sequence.most_together());  // what streams leaves as much as comes
   return (n + n_more + page - 1) / page - (n + page - 1) / page;
 }
 
@@ -104,11 +105,11 @@ bool Batch::collect(Answer& answer, size_t n_prompt) {
   const Sequence& sequence = answer.sequence();
   n_pages_promised_ -= n_pages(sequence, answer.n_unread());  // its own
   const size_t n_pages_free = n_pages_left_ - std::min(n_pages_left_, n_pages_promised_);
-  const size_t n_room = n_pages_free * page + (page - sequence.n_tokens() % page) % page;
+  const size_t n_room = n_pages_free * page + (page - sequence.n_cached() % page) % page;
   try {
     if (n_room == 0)
       fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",
-           sequence.n_tokens());
+           sequence.n_cached());
     const SequenceRun run = answer.next(std::min(n_prompt, n_room), n_room);
     if (!run.ids.empty()) {
       wanted_.push_back(run);

@@ -9,6 +9,11 @@ namespace hunch {
 SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options) {
   SequenceOptions own;
   own.plan = options.plan ? options.plan : engine.plan_named(options.mode, options.density);
+  if (options.keys) {
+    auto with_keys = std::make_shared<Plan>(*own.plan);
+    with_keys->set_keys(engine.config(), options.keys);
+    own.plan = std::move(with_keys);
+  }
   own.adapter = options.adapter.value_or(engine.adapter);
   own.n_ctx = options.n_ctx;
   own.oracle_density = options.oracle_density;
@@ -54,7 +59,9 @@ void Context::append_all(std::span<const int32_t> ids, const std::function<void(
   const bool learns = decodes_all_ && learns_from_prompts();
   for (size_t begin = 0; begin < ids.size();) {
     throw_if_stopped();
-    size_t n = std::min(kBatchTokens, ids.size() - begin);
+    // Who chooses keys does so after every token.
+    const size_t n_together = !plan().keys ? kBatchTokens : decodes_all_ ? 1 : sequence_->most_together();
+    size_t n = std::min({kBatchTokens, n_together, ids.size() - begin});
     const bool in_prompt = learns && n_tokens() < n_prompt_;
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
     each(begin, run(ids.subspan(begin, n), decodes_all_ && !in_prompt ? Phase::kDecode : Phase::kPrompt, n));
@@ -76,9 +83,10 @@ std::span<const float> Context::append(std::span<const int32_t> ids, const Progr
   if (ids.empty()) fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   sequence_->require_room(ids.size());
   MatView<const float> logits;
-  for (size_t begin = 0; begin < ids.size(); begin += kBatchTokens) {
+  const size_t n_together = std::min(kBatchTokens, sequence_->most_together());
+  for (size_t begin = 0; begin < ids.size(); begin += n_together) {
     if (begin) throw_if_stopped();
-    const auto batch = ids.subspan(begin, std::min(kBatchTokens, ids.size() - begin));
+    const auto batch = ids.subspan(begin, std::min(n_together, ids.size() - begin));
     logits = run(batch, Phase::kPrompt, begin + batch.size() == ids.size());
     if (progress) progress("prompt", begin + batch.size(), ids.size());
   }

@@ -44,10 +44,14 @@ void Sequence::begin(const SequenceOptions& options) {
   if (options.has_oracle() && plan_->name == "sparse")
     fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
   HUNCH_CHECK(plan_->n_layer() <= engine_.config().n_layer, "a plan of {} layers", plan_->n_layer());
+  if (plan_->keys && plan_->keys->most_slots() >= n_ctx_)
+    fail(ErrorKind::kUsage, "--kv-policy keeps up to {} tokens, expected fewer than the context of {}",
+         plan_->keys->most_slots(), n_ctx_);
   prepare_layouts(engine_, *plan_);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
   if (options.has_oracle())
-    oracle_ = std::make_unique<OracleRecorder>(*engine_.compute, *engine_.model, options.oracle_density, options.oracle_head_density);
+    oracle_ = std::make_unique<OracleRecorder>(*engine_.compute, *engine_.model, options.oracle_density,
+                                               options.oracle_head_density);
 }
 
 bool Sequence::learns_from_prompts() const {
@@ -57,13 +61,25 @@ bool Sequence::learns_from_prompts() const {
   return false;
 }
 
+size_t Sequence::n_left() const {
+  if (plan_->keys && plan_->keys->streams()) return SIZE_MAX / 2;
+  return n_ctx_ - std::min(n_ctx_, n_tokens());
+}
+
+size_t Sequence::most_together() const {
+  return plan_->keys && plan_->keys->streams() ? n_ctx_ - plan_->keys->most_slots() : n_ctx_;
+}
+
 void Sequence::require_room(size_t n) const {
-  if (n > n_ctx_ - std::min(n_ctx_, n_tokens()))
+  if (n > n_left())
     fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(),
          n_ctx_);
 }
 
 void Sequence::truncate(size_t n_tokens) {
+  if (const size_t n_fixed = text_->cache->n_fixed(id()); n_tokens > 0 && n_tokens < n_fixed)
+    fail(ErrorKind::kUnsupported, "the text cannot go back to {} tokens: at {} the --kv-policy dropped some for good",
+         n_tokens, n_fixed);
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
   text_->states.truncate(n_tokens);
@@ -72,6 +88,9 @@ void Sequence::truncate(size_t n_tokens) {
 void Sequence::extend(std::span<const int32_t> ids) { text_->ids.insert(text_->ids.end(), ids.begin(), ids.end()); }
 
 Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {
+  if (plan_->keys && phase == Phase::kVerify)
+    fail(ErrorKind::kUnsupported,
+         "drafts cannot be verified while a --kv-policy drops tokens after every one: leave out one of the two");
   if (phase != Phase::kPrompt) pack_settled();
   Run run{id(), ids.size(), phase, plan_.get()};
   run.adapter = adapter_.get();

@@ -12,7 +12,8 @@ namespace hunch {
 struct SequenceOptions {
   std::shared_ptr<const Plan> plan;             // none: dense
   std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
-  size_t n_ctx = 0;                             // most tokens; 0: resolve_context()'s choice
+  size_t n_ctx = 0;                             // most tokens; 0: resolve_context()'s choice. Where the plan's keys
+                                                // stream, most that the cache holds: the text may be longer
   // Two-pass oracle (Liu et al. 2023, section 3.1): each token is first computed densely, then again
   // with only this share of the neurons, and of the heads, those with the largest output norms. 1 = off.
   double oracle_density = 1.0, oracle_head_density = 1.0;
@@ -44,6 +45,12 @@ class Sequence {
 
   size_t n_tokens() const { return text_->ids.size(); }
   size_t n_ctx() const { return n_ctx_; }
+  // Tokens that may still come; of a text that streams, no end.
+  size_t n_left() const;
+  // Tokens that a head holds at most: all, but for plans whose keys drop some.
+  size_t n_cached() const { return text_->cache->n_slots(id(), 0, 0); }
+  // A prompt's tokens that may be computed together: of a text that streams, as many as the cache holds beside it.
+  size_t most_together() const;
   std::span<const int32_t> ids() const { return text_->ids; }
   KvCache& cache() const { return *text_->cache; }
   KvCache::SequenceId id() const { return text_->id; }
@@ -53,6 +60,7 @@ class Sequence {
   bool learns_from_prompts() const;
   // Throws Error{kLimit} where n more tokens are more than n_ctx.
   void require_room(size_t n_tokens) const;
+  // Throws Error{kUnsupported} where the plan's keys dropped some that would come back, unless all are forgotten.
   void truncate(size_t n_tokens);
 
   // A batch computes these ids next: the run that a step needs to know, which refers to this. Copies of weights are

@@ -51,6 +51,7 @@ struct Q4_0 {
                                      .decode = decode,
                                      .encode = encode,
                                      .file_type = 2,
+                                     .caches = true,
                                      .fallback = DType::kQ8_0};
 
  private:

@@ -48,7 +48,8 @@ struct Q8_0 {
                                      .block_bytes = 34,
                                      .decode = decode,
                                      .encode = encode,
-                                     .file_type = 7};
+                                     .file_type = 7,
+                                     .caches = true};
 };
 static_assert(sizeof(Q8_0::Block) == Q8_0::kFormat.block_bytes);
 

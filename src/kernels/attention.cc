@@ -73,7 +73,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     const KvView& kv = span.kv;
     HUNCH_CHECK(kv.n_kv_head && n_head % kv.n_kv_head == 0, "{} heads share {} KV heads", n_head, kv.n_kv_head);
     HUNCH_CHECK(kv.d_head && Q.cols == n_head * kv.d_head && out.cols == Q.cols, "Q has {} columns", Q.cols);
-    HUNCH_CHECK(info(kv.dtype).computes && kv.d_head % info(kv.dtype).block_elems == 0, "heads of {} values as {}",
+    HUNCH_CHECK(info(kv.dtype).computes() && kv.d_head % info(kv.dtype).block_elems == 0, "heads of {} values as {}",
                 kv.d_head, name_of(kv.dtype));
     HUNCH_CHECK(span.first_token + span.n_tokens <= Q.rows && Q.rows <= out.rows, "span ends after the last query");
     HUNCH_CHECK(kv.page_tokens, "pages of nothing");

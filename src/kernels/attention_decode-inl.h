@@ -1,4 +1,4 @@
-// Rows of cached keys and values as f32, whatever their format. The bits are those of the codecs in base/codec.h.
+// Rows of cached keys and values as f32, whatever their format. The bits are those of the codecs in formats/.
 // clang-format off
 #if defined(HUNCH_KERNELS_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HUNCH_KERNELS_ATTENTION_DECODE_INL_H_
@@ -9,7 +9,9 @@
 // clang-format on
 #include <cstring>
 
-#include "base/codec_blocks.h"
+#include "formats/f16.h"
+#include "formats/q4_0.h"
+#include "formats/q8_0.h"
 #include "hwy/highway.h"
 #include "kernels/attention_block.h"
 #include "kernels/promote_f16-inl.h"
@@ -42,8 +44,8 @@ HWY_INLINE void unpack_q8_0(const std::byte* blocks, size_t n, float* to) {
   const DBlock d;
   const hn::RebindToSigned<DBlock> di;
   const hn::Rebind<int8_t, DBlock> d8;
-  for (size_t i = 0; i < n; i += 32, blocks += sizeof(BlockQ8_0), to += 32) {
-    const auto& block = *reinterpret_cast<const BlockQ8_0*>(blocks);
+  for (size_t i = 0; i < n; i += 32, blocks += sizeof(format::Q8_0::Block), to += 32) {
+    const auto& block = *reinterpret_cast<const format::Q8_0::Block*>(blocks);
     const auto scale = hn::Set(d, to_f32(block.d));
     for (size_t j = 0; j < 32; j += hn::Lanes(d)) {
       const auto q = hn::PromoteTo(di, hn::LoadU(d8, block.q + j));
@@ -57,8 +59,8 @@ HWY_INLINE void unpack_q4_0(const std::byte* blocks, size_t n, float* to) {
   const hn::RebindToSigned<DBlock> di;
   const hn::Rebind<uint8_t, DBlock> d8;
   const auto low_bits = hn::Set(di, 15), zero_code = hn::Set(di, 8);
-  for (size_t i = 0; i < n; i += 32, blocks += sizeof(BlockQ4_0), to += 32) {
-    const auto& block = *reinterpret_cast<const BlockQ4_0*>(blocks);
+  for (size_t i = 0; i < n; i += 32, blocks += sizeof(format::Q4_0::Block), to += 32) {
+    const auto& block = *reinterpret_cast<const format::Q4_0::Block*>(blocks);
     const auto scale = hn::Set(d, to_f32(block.d));
     for (size_t j = 0; j < 16; j += hn::Lanes(d)) {
       const auto both = hn::PromoteTo(di, hn::LoadU(d8, block.q + j));

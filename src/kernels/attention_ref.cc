@@ -3,7 +3,7 @@
 #include <limits>
 #include <vector>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/attention.h"
 
 namespace hunch::ref {

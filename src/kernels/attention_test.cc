@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "kernels/each_target.h"
 
 namespace hunch {

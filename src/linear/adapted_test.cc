@@ -8,7 +8,7 @@
 #include <optional>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "linear/together.h"
 #include "linear/transpose.h"
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "linear/layouts.h"
 #include "linear/values.h"
 

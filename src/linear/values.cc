@@ -1,6 +1,6 @@
 #include "linear/values.h"
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "kernels/matmul.h"

@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "io/printable.h"
 #include "kernels/ops.h"
@@ -25,7 +25,7 @@ struct Sum {
 Floats row_norms(Compute& compute, const Model& model, const TensorRows& where, MatView<const float> A,
                  MatView<const float> B) {
   const WeightView W = model.file().get(where.stored).view();
-  const Codec& weights = codec(W.dtype);
+  const Format& weights = codec(W.dtype);
   Floats norms(where.n_out);
   if (where.by_input) {
     Floats column(where.n_out);

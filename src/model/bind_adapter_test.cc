@@ -8,7 +8,7 @@
 #include <deque>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "io/gguf.h"
 #include "io/hf_folder.h"
 #include "io/test_bytes.h"

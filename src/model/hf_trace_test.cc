@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "io/hf_folder.h"
 #include "io/test_errors.h"
 #include "model/architecture.h"

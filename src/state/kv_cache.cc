@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "base/checked_math.h"
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "kernels/ops.h"
@@ -26,8 +26,8 @@ size_t half_page_bytes(const KvShape& shape) {
 
 const KvShape& checked(const KvShape& shape) {
   HUNCH_CHECK(shape.n_layer && shape.n_kv_head && shape.d_head && shape.page_tokens, "empty KV shape");
-  const DTypeInfo& type = info(shape.dtype);
-  if (!type.computes || !type.writes)
+  const Format& type = info(shape.dtype);
+  if (!type.computes() || !type.writes())
     fail(ErrorKind::kUnsupported, "the KV cache cannot be {}, which is not written here; use f16 or f32", type.name);
   if (shape.d_head % type.block_elems != 0)
     fail(ErrorKind::kUnsupported,
@@ -174,6 +174,7 @@ struct KvCache::Impl {
 KvCache::KvCache(const KvShape& shape, size_t max_tokens) : impl_(std::make_shared<Impl>(shape, max_tokens)) {}
 
 size_t KvCache::bytes_per_token(const KvShape& shape) {
+  checked(shape);
   return shape.n_layer * shape.n_kv_head * 2 * row_bytes(shape.dtype, shape.d_head);
 }
 size_t KvCache::bytes() const { return impl_->pool.bytes(); }

@@ -4,7 +4,7 @@
 #include <map>
 #include <random>
 
-#include "base/codec.h"
+#include "formats/format.h"
 #include "base/error.h"
 #include "state/kv_cache.h"
 
