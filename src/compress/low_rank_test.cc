@@ -5,12 +5,12 @@
 #include <cmath>
 #include <random>
 
-#include "formats/format.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "compress/convert.h"
 #include "compress/whitened_svd.h"
 #include "engine/generate.h"
+#include "formats/format.h"
 #include "io/gguf.h"
 #include "io/low_rank_names.h"
 #include "linear/values.h"

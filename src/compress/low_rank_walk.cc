@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <mutex>
 
-#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "compress/whitened_svd.h"
+#include "formats/format.h"
 #include "io/file_types.h"
 #include "linear/low_rank.h"
 #include "linear/values.h"

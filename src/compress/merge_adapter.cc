@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "formats/format.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "io/gguf.h"
 
 namespace hunch {
@@ -41,6 +41,12 @@ class Merger {
     std::vector<Change> changes;
     for (const auto& [id, part] : adapter_.parts) {
       const TensorRows& where = model_.weights().tensors.at(id);
+      if (where.stored.empty())
+        fail(ErrorKind::kUnsupported,
+             "'{}' is a product of two matrices in this file, into which an adapter cannot be merged: expected the "
+             "model "
+             "as it was before `hunch compress`",
+             where.name);
       const bool tied = id.role == Role::kLogits && where.name != where.stored;
       if (where.stored == t.name && !tied) changes.push_back({&where, &part});
     }

@@ -45,8 +45,7 @@ TEST_F(GenerateTest, GreedyContinuationIsTheGoldenOne) {
 
 TEST_F(GenerateTest, TheCallbackStopsAndAFullContextStops) {
   Context context(engine_, {.n_ctx = 20});
-  const Generated stopped =
-      generate(context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
+  const Generated stopped = generate(context, prompt(), greedy(24), [](const GeneratedToken&) { return false; });
   EXPECT_EQ(stopped.ids.size(), 1u);
   EXPECT_EQ(stopped.stop_reason, StopReason::kInterrupted);
   context.truncate(0);

@@ -1,8 +1,8 @@
 #include "linear/values.h"
 
-#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "formats/format.h"
 #include "kernels/matmul.h"
 
 namespace hunch {

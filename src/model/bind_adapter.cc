@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
-#include "formats/format.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/ops.h"
 #include "model/hf_trace.h"
@@ -21,10 +21,20 @@ struct Sum {
   Floats A, B, gain, saved;
 };
 
+// The model's own weights.
+WeightView weights_of(const Model& model, const TensorRows& where) {
+  if (where.stored.empty())
+    fail(ErrorKind::kUnsupported,
+         "'{}' is a product of two matrices in this file, which only plain LoRA can be added to (not DoRA, nor what is "
+         "saved whole)",
+         where.name);
+  return model.file().get(where.stored).view();
+}
+
 // ||row i of W + B A|| of the model's weights.
 Floats row_norms(Compute& compute, const Model& model, const TensorRows& where, MatView<const float> A,
                  MatView<const float> B) {
-  const WeightView W = model.file().get(where.stored).view();
+  const WeightView W = weights_of(model, where);
   const Format& weights = codec(W.dtype);
   Floats norms(where.n_out);
   if (where.by_input) {
@@ -177,7 +187,7 @@ class Binder {
 
   bool is_unchanged(const TensorRows& where, const Floats& values) const {
     if (where.by_input) return false;
-    const WeightView W = model_.file().get(where.stored).view();
+    const WeightView W = weights_of(model_, where);
     Floats row(where.n_in);
     for (size_t r = 0; r < where.n_out; ++r) {
       codec(W.dtype).decode(W.row(where.first + r), row.data(), row.size());

@@ -84,9 +84,9 @@ void Transformer::check(const StepInput& input) const {
       fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c.n_vocab);
   const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
   for (const Run& r : input.runs)
-    if (table && cache_.n_tokens(r.sequence) + r.n_tokens > c.n_ctx_train)
-      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions",
-           cache_.n_tokens(r.sequence) + r.n_tokens, c.n_ctx_train);
+    if (const size_t end = cache_.n_tokens(r.sequence) - cache_.n_moved(r.sequence) + r.n_tokens;
+        table && end > c.n_ctx_train)
+      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions", end, c.n_ctx_train);
 }
 
 // All or nothing.

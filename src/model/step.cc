@@ -71,7 +71,7 @@ void Step::rotate() {
   for (size_t r = 0; r < runs().size(); ++r) {
     const size_t end = first_token(r) + runs()[r].n_tokens;
     // Where sinks have moved along, the text begins with them.
-    const size_t begin = cache.first_position(runs()[r].sequence);
+    const size_t begin = cache.n_moved(runs()[r].sequence);
     // Some scalings depend on the length of the text, which alone would end with each token.
     const size_t n_together = runs()[r].as_alone ? 1 : runs()[r].n_tokens;
     for (size_t first = first_token(r); first < end; first += n_together) {

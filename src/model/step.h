@@ -112,6 +112,8 @@ class Step {
   size_t first_token(size_t run) const { return memory.first_token[run]; }
   size_t first_position(size_t run) const { return memory.first_position[run]; }
   size_t position(size_t token) const { return memory.positions[token]; }
+  // The same of a model whose positions are a table: of a text that streams, the slot.
+  size_t learned_position(size_t token) const { return position(token) - cache.n_moved(run(token).sequence); }
   TokenGroup all() const { return {memory.traits, {}}; }
   bool restricts(const Run& run) const { return run.plan && run.phase != Phase::kPrompt; }
 

@@ -125,7 +125,7 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   if (w.words_in) w.words_in->dot(s.compute, s.all().traits, words, {}, resid);
   if (!w.position_embd.empty())
     for (size_t t = 0; t < resid.rows; ++t)
-      add(std::span(w.position_embd).subspan(s.position(t) * c.n_embd, c.n_embd), resid.row(t));
+      add(std::span(w.position_embd).subspan(s.learned_position(t) * c.n_embd, c.n_embd), resid.row(t));
   if (!w.embd_norm.empty()) norm_rows(s.compute, c.norm, c.norm_eps, resid, w.embd_norm, resid);
 }
 

@@ -249,7 +249,8 @@ class Loader {
     const Tensor& t = file_.get(name + ".weight");
     check_shape(t, {n, rows, cols});
     for (id.expert = 0; id.expert < n; ++id.expert)
-      experts[id.expert].*matrix = stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows));
+      experts[id.expert].*matrix =
+          stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows));
   }
 
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {

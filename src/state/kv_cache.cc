@@ -6,9 +6,9 @@
 #include <optional>
 
 #include "base/checked_math.h"
-#include "formats/format.h"
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
 #include "state/page_pool.h"
 #include "state/slot_map.h"
@@ -184,10 +184,7 @@ size_t KvCache::n_fixed(SequenceId sequence) const { return impl_->at(sequence).
 size_t KvCache::n_slots(SequenceId sequence, size_t layer, size_t head) const {
   return impl_->at(sequence).slots.n_slots(layer, head);
 }
-size_t KvCache::first_position(SequenceId sequence) const {
-  const auto positions = impl_->at(sequence).slots.positions(0);
-  return positions.empty() || positions[0].empty() ? 0 : positions[0][0];
-}
+size_t KvCache::n_moved(SequenceId sequence) const { return impl_->at(sequence).slots.n_moved(); }
 size_t KvCache::n_free_tokens() const { return impl_->pool.n_free() * impl_->shape.page_tokens; }
 
 KvCache::SequenceId KvCache::create() {

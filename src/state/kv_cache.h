@@ -44,8 +44,8 @@ class KvCache {
   void release(SequenceId sequence);           // its pages return to the pool
   size_t n_tokens(SequenceId sequence) const;  // seen: the position of the next
   size_t n_slots(SequenceId sequence, size_t layer, size_t head) const;
-  // The position of the first slot that layer 0 holds; 0 of an empty sequence.
-  size_t first_position(SequenceId sequence) const;
+  // The position of the first slot where move_leading() moved it; else 0. What counts positions by slot counts from it.
+  size_t n_moved(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
 
   // Makes room for n more tokens (all layers). Throws Error{kLimit} when the pool is exhausted; the

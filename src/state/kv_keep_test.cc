@@ -4,8 +4,8 @@
 #include <map>
 #include <random>
 
-#include "formats/format.h"
 #include "base/error.h"
+#include "formats/format.h"
 #include "state/kv_cache.h"
 
 namespace hunch {

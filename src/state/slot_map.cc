@@ -73,6 +73,7 @@ void SlotMap::move_leading(size_t layer, size_t n, size_t first) {
   HUNCH_CHECK(layer < layers_.size() && !layers_[layer].empty(), "layer {} never dropped a token", layer);
   for (std::vector<uint32_t>& head : layers_[layer])
     for (size_t i = 0; i < std::min(n, head.size()); ++i) head[i] = uint32_t(first + i);
+  n_moved_ = first;
 }
 
 }  // namespace hunch

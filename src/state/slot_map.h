@@ -18,7 +18,8 @@ class SlotMap {
   size_t n_tokens() const { return n_tokens_; }
   size_t n_fixed() const { return n_fixed_; }  // tokens when keep() was last called
   size_t n_slots(size_t layer, size_t head) const;
-  size_t most_slots() const;  // of any layer and head
+  size_t n_moved() const { return n_moved_; }  // by how much move_leading() last moved slots
+  size_t most_slots() const;                   // of any layer and head
   // Of a token that the head has had since it last dropped one.
   size_t slot_of(size_t layer, size_t head, size_t token) const;
   // The tokens of each head's slots, ascending; empty where they are the slots' numbers.
@@ -41,7 +42,7 @@ class SlotMap {
 
  private:
   using Layer = std::vector<std::vector<uint32_t>>;  // [n_head][n_slots], or empty
-  size_t n_layer_, n_head_, n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0;
+  size_t n_layer_, n_head_, n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
   std::vector<Layer> layers_;  // [n_layer], or empty
 };
 
