@@ -37,9 +37,9 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
     g.real("--oracle-heads", context->oracle_head_density, "D",
            "share of the heads, where it is another than that of the neurons; 0 = the same");
-    g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET",
-            fmt::format("cached tokens that stay per head ({}); eval takes several and prints what each costs",
-                        key_policy_help()));
+    static const std::string policies = fmt::format(
+        "cached tokens that stay per head: {}; eval takes several and prints what each costs", key_policy_help());
+    g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET", policies.c_str());
     g.choice("--kv", context->kv, format_names(&Format::caches), "type of the KV cache; f16 halves it and rounds");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");

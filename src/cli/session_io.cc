@@ -12,6 +12,7 @@
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
+#include "select/key_policies.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;

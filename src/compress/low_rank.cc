@@ -29,7 +29,7 @@ void check(const Engine& engine, std::span<const int32_t> ids, const LowRankOpti
 
 Metadata metadata(const ModelFile& file, const LowRankOptions& options, const LowRankReport& report) {
   Metadata meta = file.meta;
-  meta.set("general.file_type", gguf_file_type(report.dtype));
+  meta.set("general.file_type", info(report.dtype).file_type);
   meta.set(kLowRankMethod, std::string(options.whiten ? "svd-llm" : "svd"));
   meta.set(kLowRankRatio, float(options.ratio));
   meta.set(kLowRankText, options.text_name);

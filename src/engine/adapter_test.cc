@@ -115,14 +115,14 @@ TEST_F(EngineAdapters, AreTheDraftersToo) {
   options.ignore_end = true;
   options.sampler.temperature = 0;
   Context plain(engine_, {.adapter = adapter}), host(engine_, {.adapter = adapter}), base(engine_, {});
-  const std::vector<int32_t> want = generate(engine_, plain, prompt, options).ids;
-  EXPECT_NE(generate(engine_, base, prompt, options).ids, want);
+  const std::vector<int32_t> want = generate(plain, prompt, options).ids;
+  EXPECT_NE(generate(base, prompt, options).ids, want);
   Context guest(engine_, {}, host);
   EXPECT_EQ(prompt_logits(guest), with({.adapter = adapter})) << "a context on another's sequence has its adapter";
   host.truncate(0);
   Drafting drafting(engine_, host, {.ngram = true, .n_tokens = 4});
   options.speculation = &drafting.speculation();
-  EXPECT_EQ(generate(engine_, host, prompt, options).ids, want);
+  EXPECT_EQ(generate(host, prompt, options).ids, want);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ class Layouts {
   // The copy of this name; nullptr: none.
   const Packed* packed(const Linear& matrix, uint64_t name) const {
     if (name == 0) return nullptr;
-    const auto found = packed_.find({name, matrix.id});
+    const auto found = packed_.find({name, &matrix});
     return found == packed_.end() ? nullptr : found->second.get();
   }
   size_t packed_bytes() const;
@@ -50,7 +50,7 @@ class Layouts {
  private:
   CostTable costs_;
   std::vector<AlignedBuffer> arenas_;
-  std::map<std::pair<uint64_t, LinearId>, std::unique_ptr<Packed>> packed_;
+  std::map<std::pair<uint64_t, const Linear*>, std::unique_ptr<Packed>> packed_;
   uint64_t last_name_ = 0;
 };
 
