@@ -7,6 +7,7 @@
 #include "base/test_paths.h"
 #include "engine/context.h"
 #include "engine/generate.h"
+#include "engine/speculate.h"
 #include "select/key_policies.h"
 
 namespace hunch {
@@ -27,7 +28,7 @@ TEST(KeyPolicy, ATextOf20000TokensStreamsThroughASmallContext) {
     SCOPED_TRACE(name);
     const Engine engine = load_engine(fixture(name), {.n_threads = 1});
     ContextOptions options;
-    options.n_ctx = 64;
+    options.n_ctx = 48;
     options.keys = key_policy_from("streaming:24");
     Context context(engine, options);
     const std::vector<int32_t> ids = some_ids(engine, 20000);
@@ -79,7 +80,10 @@ TEST(KeyPolicy, WhatCannotBeIsSaid) {
   Context context(engine, options);
   context.append(ids);
   EXPECT_THROW(context.truncate(20), Error) << "dropped tokens do not come back";
-  EXPECT_THROW(context.verify(std::span(ids).first(2)), Error) << "drafts";
+  Speculation drafts;
+  GenerateOptions drafting;
+  drafting.speculation = &drafts;
+  EXPECT_THROW(generate(context, std::span(ids).first(1), drafting), Error) << "drafts";
   EXPECT_THROW(context.append(ids), Error) << "positions end with the context";
   context.truncate(0);
   context.append(ids);

@@ -88,9 +88,7 @@ void Sequence::truncate(size_t n_tokens) {
 void Sequence::extend(std::span<const int32_t> ids) { text_->ids.insert(text_->ids.end(), ids.begin(), ids.end()); }
 
 Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {
-  if (plan_->keys && phase == Phase::kVerify)
-    fail(ErrorKind::kUnsupported,
-         "drafts cannot be verified while a --kv-policy drops tokens after every one: leave out one of the two");
+  HUNCH_CHECK(!plan_->keys || phase != Phase::kVerify, "drafts beside {}", plan_->keys->kind());
   if (phase != Phase::kPrompt) pack_settled();
   Run run{id(), ids.size(), phase, plan_.get()};
   run.adapter = adapter_.get();
