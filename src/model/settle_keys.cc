@@ -1,6 +1,7 @@
 // After a pass: what the selectors of keys do not keep leaves the cache.
 #include <algorithm>
 
+#include "base/error.h"
 #include "model/ops.h"
 #include "model/transformer.h"
 
@@ -8,7 +9,8 @@ namespace hunch {
 
 void Transformer::settle_keys(const StepInput& input) {
   for (const Run& run : input.runs) {
-    if (run.phase == Phase::kVerify) continue;  // some of its tokens may yet be taken back
+    if (!run.plan || !run.plan->keys) continue;
+    HUNCH_CHECK(run.phase != Phase::kVerify, "some of these tokens may yet be taken back");
     for (size_t layer = 0; layer < model_.config().n_layer; ++layer)
       if (KeyState* state = key_state(run, layer)) settle_keys(run.sequence, layer, *state);
   }
