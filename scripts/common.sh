@@ -35,6 +35,12 @@ tests_with_shared_data() {
   echo cli.verbs
 }
 
+# clang-format 14 where the system has it: Debian 12 and Ubuntu 22.04 call it so.
+install_format() {
+  command -v clang-format-14 >/dev/null || ! command -v apt-cache >/dev/null || [ -z "$(apt-cache madison clang-format-14 2>/dev/null)" ] ||
+    install_missing clang-format-14
+}
+
 # The fuzz preset needs clang's runtime of the same version, whose package has another name on each release.
 install_clang_runtime() {
   local version

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -182,15 +183,18 @@ int eval_task(const EvalFlags& flags) {
   return 0;
 }
 
-// The whole cache, then each policy.
-std::vector<CompareMode> kv_policy_modes(const EvalFlags& flags, std::vector<CompareMode> modes) {
-  if (!modes.empty()) fail(ErrorKind::kUsage, "give --compare or --kv-policy, each with --mode as it is to be");
+// The mode of --mode without policies, then with each.
+std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
+  if (!flags.compare.empty() || (!flags.context.kv_policies.empty() && !flags.context.experts.empty()))
+    fail(ErrorKind::kUsage, "give one of --compare, --kv-policy and --experts, each with --mode as it is to be");
+  const bool of_keys = !flags.context.kv_policies.empty();
   ContextFlags context = flags.context;
-  context.kv_policies.clear();
-  modes.push_back({"all keys", context_options(context)});
-  for (const std::string& policy : flags.context.kv_policies) {
-    context.kv_policies = {policy};
-    modes.push_back({policy, context_options(context)});
+  std::vector<std::string>& policy = of_keys ? context.kv_policies : context.experts;
+  const std::vector<std::string> policies = std::exchange(policy, {});
+  std::vector<CompareMode> modes = {{of_keys ? "all keys" : "as trained", context_options(context)}};
+  for (const std::string& name : policies) {
+    policy = {name};
+    modes.push_back({name, context_options(context)});
   }
   return modes;
 }
@@ -211,8 +215,11 @@ int eval(const EvalFlags& flags) {
   if (!flags.task_file.empty() || flags.max_items)
     fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
   std::vector<CompareMode> modes;
-  if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
-  if (!flags.context.kv_policies.empty()) modes = kv_policy_modes(flags, std::move(modes));
+  if (!flags.context.kv_policies.empty() || !flags.context.experts.empty()) {
+    modes = policy_modes(flags);
+  } else if (!flags.compare.empty()) {
+    modes = parse_modes(flags.compare, context_options(flags.context));
+  }
   const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
   if (flags.drafting.any() && !lossless)
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");

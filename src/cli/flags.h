@@ -27,6 +27,7 @@ struct ContextFlags {
   std::string kv = "f32";
   std::string mode = "exact";            // dense | exact | sparse
   std::vector<std::string> kv_policies;  // "h2o:128"; eval compares several
+  std::vector<std::string> experts;      // "capacity:1.25"; eval compares several
   double density = 0;                    // of sparse mode; 0: as calibrated
   double oracle_density = 1.0;
   double oracle_head_density = 0.0;  // 0: the same as oracle_density

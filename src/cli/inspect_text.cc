@@ -1,5 +1,6 @@
 #include "cli/inspect_text.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -93,6 +94,37 @@ std::string oracle_table(const Trace& t) {
   return table(rows);
 }
 
+// Of a mixture: how its tokens fall on the experts, and what limits would refuse and drop; "" without experts.
+std::string experts_table(const Trace& t) {
+  constexpr size_t kMostExperts = 16;  // in columns of their own
+  std::vector<std::vector<std::string>> rows;
+  for (size_t l = 0; l < t.layers.size(); ++l) {
+    const LayerTrace& x = t.layers[l];
+    if (x.capacities.empty()) continue;
+    std::vector<double> load;
+    for (uint32_t n : x.counts) load.push_back(double(n) / double(x.n_counted));
+    std::vector<std::string> names, cells = {std::to_string(l)};
+    if (load.size() <= kMostExperts) {
+      for (size_t e = 0; e < load.size(); ++e)
+        names.push_back(fmt::format("e{}", e)), cells.push_back(percent(load[e]));
+    } else {
+      std::ranges::sort(load);
+      names = {"least", "a quarter below", "median", "a quarter above", "most"};
+      for (size_t i = 0; i < 5; ++i) cells.push_back(percent(load[(load.size() - 1) * i / 4]));
+    }
+    for (const CapacityPrice& p : x.capacities) {
+      names.push_back(fmt::format("over {}", p.factor)), cells.push_back(percent(p.overflow));
+      names.push_back(fmt::format("drop {}", p.factor)), cells.push_back(percent(p.dropped));
+    }
+    if (rows.empty()) {
+      names.insert(names.begin(), "layer");
+      rows.push_back(names);
+    }
+    rows.push_back(cells);
+  }
+  return rows.empty() ? "" : table(rows);
+}
+
 }  // namespace
 
 nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
@@ -126,6 +158,7 @@ nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
   }
   if (!flags.model.json) {
     print(layers_table(trace));
+    if (const std::string experts = experts_table(trace); !experts.empty()) print("\nload of the experts\n" + experts);
     if (trace.oracle_note.empty())
       print("\nperplexity of " + std::to_string(trace.oracle_tokens) + " tokens\n" + oracle_table(trace));
   }
@@ -140,6 +173,11 @@ nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
         "the next; adds: ||F(X)|| / ||X||.",
         trace.n_tokens, trace.n_windows, trace.n_windows == 1 ? "" : "s", trace.n_ctx, active, trace.union_sizes[eight],
         unit_name(trace)));
+    if (std::ranges::any_of(trace.layers, [](const LayerTrace& l) { return !l.capacities.empty(); }))
+      note(
+          "load: share of the tokens that choose the expert; over, drop F: if each expert took at most F times an "
+          "equal "
+          "share of a batch, so many choices would find it full, and so many tokens no expert at all");
     if (!trace.oracle_note.empty()) note(trace.oracle_note);
     if (!flags.html.empty()) note(fmt::format("the report is in {}", flags.html));
     if (!flags.svg.empty()) note(fmt::format("the figures are in {}", flags.svg));

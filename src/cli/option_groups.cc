@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "select/expert_policies.h"
 #include "select/key_policies.h"
 
 namespace hunch::cli {
@@ -40,7 +41,13 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
     static const std::string policies = fmt::format(
         "cached tokens that stay per head: {}; eval takes several and prints what each costs", key_policy_help());
     g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET", policies.c_str());
-    g.choice("--kv", context->kv, format_names(&Format::caches), "type of the KV cache; f16 halves it and rounds");
+    static const std::string routers = fmt::format(
+        "which experts the tokens of a mixture go to, instead of its own choice: {}; eval takes several and prints "
+        "what each costs",
+        expert_policy_help());
+    g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
+    g.choice("--kv", context->kv, format_names(&Format::caches),
+             "type of the KV cache; f16 halves it and rounds, q8_0 and q4_0 halve that again and round more");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");

@@ -12,6 +12,7 @@
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
+#include "select/expert_policies.h"
 #include "select/key_policies.h"
 
 namespace hunch::cli {
@@ -49,6 +50,10 @@ ContextOptions context_options(const ContextFlags& flags) {
     fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval compares several)",
          flags.kv_policies.size());
   if (!flags.kv_policies.empty()) options.keys = key_policy_from(flags.kv_policies[0]);
+  if (flags.experts.size() > 1)
+    fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
+         flags.experts.size());
+  if (!flags.experts.empty()) options.experts = expert_policy_from(flags.experts[0]);
   options.oracle_density = flags.oracle_density;
   options.oracle_head_density = flags.oracle_head_density != 0 ? flags.oracle_head_density : flags.oracle_density;
   return options;

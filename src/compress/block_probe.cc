@@ -4,17 +4,18 @@
 #include <cmath>
 
 #include "kernels/ops.h"
+#include "model/ops.h"
 
 namespace hunch {
 namespace {
 
 constexpr size_t kMaxMagnitudes = 200000;
 
-std::vector<float> sorted_magnitudes(MatView<const float> X) {
+std::vector<float> sorted_magnitudes(std::span<const float> x) {
   std::vector<float> out;
-  const size_t n = X.rows * X.cols, step = std::max<size_t>(1, n / kMaxMagnitudes);
-  out.reserve(n / step + 1);
-  for (size_t i = 0; i < n; i += step) out.push_back(std::abs(X.row(i / X.cols)[i % X.cols]));
+  const size_t step = std::max<size_t>(1, x.size() / kMaxMagnitudes);
+  out.reserve(x.size() / step + 1);
+  for (size_t i = 0; i < x.size(); i += step) out.push_back(std::abs(x[i]));
   std::ranges::sort(out);
   return out;
 }
@@ -34,49 +35,53 @@ struct BlockProbe::Impl : Observer {
   void on_attention_input(size_t, MatView<const float> x) override { keep(InputPart::kAttention, x); }
   void on_heads(size_t, MatView<const float> x) override { keep(InputPart::kHeads, x); }
   void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override {
+    keep_gate(place, mlp_in, ff_act);
     if (!place.is_dense()) return;
     keep(InputPart::kMlp, mlp_in);
     keep(InputPart::kNeurons, ff_act);
   }
+  const Mlp& mlp_at(const MlpPlace& place) const {
+    const Layer& l = engine.model->weights().layers[place.layer];
+    return place.is_dense()                    ? l.mlp
+           : place.expert == LinearId::kShared ? l.experts.shared
+                                               : l.experts.experts[place.expert];
+  }
+  void keep_gate(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act);
   void keep(InputPart part, MatView<const float> x) {
     for (size_t t = 0; t < x.rows; ++t)
       inputs[size_t(part)].insert(inputs[size_t(part)].end(), x.row(t).begin(), x.row(t).end());
   }
 
   void next();
-  void find_gate_magnitudes();
   double error(const MethodPoint& point);
 
   const Engine& engine;
   BlockWalk walk;
-  std::vector<float> inputs[kNInputParts], magnitudes[kNInputParts], gate;
+  std::vector<float> inputs[kNInputParts], magnitudes[kNInputParts];
+  std::vector<float> gates, gate_magnitudes;  // of the layer's MLP, or of all its experts
 };
 
 void BlockProbe::Impl::next() {
   walk.next();
   for (auto& values : inputs) values.clear();
+  gates.clear();
   walk.compute(this);
-  find_gate_magnitudes();
+  gate_magnitudes = sorted_magnitudes(gates);
   for (size_t p = 0; p < kNInputParts; ++p) {
-    magnitudes[p] = sorted_magnitudes({inputs[p].data(), walk.n_tokens(), inputs[p].size() / walk.n_tokens()});
+    magnitudes[p] = sorted_magnitudes(inputs[p]);
     inputs[p].clear();
   }
 }
 
-void BlockProbe::Impl::find_gate_magnitudes() {
-  const Mlp& m = engine.model->weights().layers[walk.layer()].mlp;
-  const MatView<const float> ff_act(inputs[size_t(InputPart::kNeurons)].data(), walk.n_tokens(), m.n_ff);
-  if (!m.gate) {
-    gate = sorted_magnitudes(ff_act);
-    return;
-  }
-  std::vector<float> values(walk.n_tokens() * m.n_ff);
-  const MatView<float> act(values.data(), walk.n_tokens(), m.n_ff);
-  const MatView<const float> mlp_in(inputs[size_t(InputPart::kMlp)].data(), walk.n_tokens(), engine.config().n_embd);
+void BlockProbe::Impl::keep_gate(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) {
+  const Mlp& m = mlp_at(place);
+  const size_t first = gates.size();
+  gates.resize(first + ff_act.rows * m.n_ff);
+  const MatView<float> act(&gates[first], ff_act.rows, m.n_ff);
+  if (!m.gate) return copy_rows(ff_act, act);
   const Arena::Scope scope(engine.compute->arena);
-  m.gate->dot(*engine.compute, std::vector<TokenTraits>(walk.n_tokens()), mlp_in, {}, act);
+  m.gate->dot(*engine.compute, std::vector<TokenTraits>(act.rows), mlp_in, {}, act);
   for (size_t t = 0; t < act.rows; ++t) activate(engine.config().activation, act.row(t));
-  gate = sorted_magnitudes(act);
 }
 
 double BlockProbe::Impl::error(const MethodPoint& point) {
@@ -111,7 +116,7 @@ BlockProbe::~BlockProbe() = default;
 void BlockProbe::next() { impl_->next(); }
 size_t BlockProbe::layer() const { return impl_->walk.layer(); }
 std::span<const float> BlockProbe::magnitudes(InputPart part) const { return impl_->magnitudes[size_t(part)]; }
-std::span<const float> BlockProbe::gate_magnitudes() const { return impl_->gate; }
+std::span<const float> BlockProbe::gate_magnitudes() const { return impl_->gate_magnitudes; }
 double BlockProbe::error(const MethodPoint& point) { return impl_->error(point); }
 
 float magnitude_quantile(std::span<const float> magnitudes, double below) {

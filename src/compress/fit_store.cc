@@ -14,8 +14,8 @@ namespace {
 constexpr const char* kSuffix = ".fit";
 
 // What the predictor's matrices point into lives as long as the predictor.
-std::shared_ptr<const NeuronPredictor> keep(const std::shared_ptr<const Sidecar>& owner,
-                                            const std::shared_ptr<const NeuronPredictor>& predictor) {
+std::shared_ptr<const Predictor> keep(const std::shared_ptr<const Sidecar>& owner,
+                                      const std::shared_ptr<const Predictor>& predictor) {
   return {owner, predictor.get()};
 }
 

@@ -23,7 +23,7 @@ struct OwnedLinear {
   std::unique_ptr<LinearPredictor> predictor;
 };
 
-std::shared_ptr<const NeuronPredictor> make_linear(const Matrix& W, std::vector<float> bias) {
+std::shared_ptr<const Predictor> make_linear(const Matrix& W, std::vector<float> bias) {
   auto owned = std::make_shared<OwnedLinear>();
   const DType dtype = fitting_dtype(DType::kQ8_0, W.cols);
   const size_t n = row_bytes(dtype, W.cols);
@@ -31,7 +31,7 @@ std::shared_ptr<const NeuronPredictor> make_linear(const Matrix& W, std::vector<
   for (size_t r = 0; r < W.rows; ++r) codec(dtype).encode(W.row(r).data(), &owned->weights[r * n], W.cols);
   owned->predictor =
       std::make_unique<LinearPredictor>(WeightView{dtype, owned->weights.data(), W.rows, W.cols, n}, std::move(bias));
-  const NeuronPredictor* predictor = owned->predictor.get();
+  const Predictor* predictor = owned->predictor.get();
   return {std::move(owned), predictor};
 }
 
@@ -76,8 +76,7 @@ Moments moments_of(Compute& compute, const HeadTrace& trace, size_t n_tokens) {
   return m;
 }
 
-DensityCurve measure(Compute& compute, const NeuronPredictor& predictor, const HeadTrace& trace, size_t first,
-                     size_t n) {
+DensityCurve measure(Compute& compute, const Predictor& predictor, const HeadTrace& trace, size_t first, size_t n) {
   struct Scored {
     float score, share;
     bool needed;
@@ -132,7 +131,7 @@ HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, 
   fit.selected_bytes = double(w.q->bytes() + w.o->bytes() + 2 * kTypicalContext * kv_row);
   (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k->bytes() + w.v->bytes());
   if (trace.input.empty() || trace.n_groups < 2) return fit;
-  const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
+  const auto add = [&](std::string name, std::shared_ptr<const Predictor> predictor) {
     DensityCurve curve = measure(compute, *predictor, trace, n_train, trace.n_tokens - n_train);
     fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
   };

@@ -12,7 +12,7 @@ namespace hunch {
 
 struct HeadCandidate {
   std::string name;  // "linear q8_0", "hot"
-  std::shared_ptr<const NeuronPredictor> predictor;
+  std::shared_ptr<const Predictor> predictor;
   DensityCurve curve;  // lower hull; loss: mean over the tokens of the share of the squared contributions left out;
                        // recall: share of the groups that carry 90 % of a token's, smallest set, that are predicted
 };

@@ -44,7 +44,7 @@ LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, 
     fit.note = fmt::format("layer {}: no neuron was active on the text; it stays exact", trace.layer);
     return fit;
   }
-  const auto add = [&](std::string name, std::shared_ptr<const NeuronPredictor> predictor) {
+  const auto add = [&](std::string name, std::shared_ptr<const Predictor> predictor) {
     DensityCurve curve = measure_curve(compute, *predictor, trace, n_train, trace.n_tokens - n_train);
     fit.candidates.push_back({std::move(name), std::move(predictor), std::move(curve)});
   };

@@ -70,7 +70,7 @@ void add_value(const NeuronStatistics& s, std::span<float> bias) {
   }
 }
 
-std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu) {
+std::shared_ptr<const Predictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu) {
   auto owned = std::make_shared<OwnedLowRank>();
   const DType in = fitting_dtype(dtype, fit.in.cols), out = fitting_dtype(dtype, fit.out.cols);
   owned->in = encode(fit.in, in);
@@ -80,11 +80,11 @@ std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DTyp
                      {out, owned->out.data(), fit.out.rows, fit.out.cols, row_bytes(out, fit.out.cols)},
                      fit.bias,
                      relu});
-  const NeuronPredictor* predictor = owned->predictor.get();
+  const Predictor* predictor = owned->predictor.get();
   return {std::move(owned), predictor};
 }
 
-std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& s, size_t n_in) {
+std::shared_ptr<const Predictor> make_hot_set(const NeuronStatistics& s, size_t n_in) {
   double mean = 0;
   for (float v : s.value) mean += v / double(s.value.size());
   std::vector<float> scores(s.value.size());
@@ -93,7 +93,7 @@ std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& s, s
   return std::make_shared<HotSetPredictor>(std::move(scores), n_in);
 }
 
-DensityCurve measure_curve(Compute& compute, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
+DensityCurve measure_curve(Compute& compute, const Predictor& predictor, const MlpTrace& trace, size_t first,
                            size_t n) {
   constexpr size_t kBatch = 256;
   std::vector<Histogram> histograms(compute.threads.n_threads());

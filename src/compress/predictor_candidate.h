@@ -12,7 +12,7 @@ namespace hunch {
 
 struct PredictorCandidate {
   std::string name;  // "lowrank 64 q8_0"
-  std::shared_ptr<const NeuronPredictor> predictor;
+  std::shared_ptr<const Predictor> predictor;
   DensityCurve curve;  // lower hull; loss: share of the summed squared contributions that is left out
 };
 
@@ -29,12 +29,11 @@ NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens);
 void add_value(const NeuronStatistics& statistics, std::span<float> bias);
 
 // The fit with its matrices in `dtype`, in memory of its own. Where rows are not whole blocks: f16.
-std::shared_ptr<const NeuronPredictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu);
+std::shared_ptr<const Predictor> make_low_rank(const LowRankFit& fit, DType dtype, bool relu);
 // Scores by mean squared contribution.
-std::shared_ptr<const NeuronPredictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
+std::shared_ptr<const Predictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
 
 // What thresholds on the predictor's scores give on the trace's tokens [first, first + n).
-DensityCurve measure_curve(Compute& compute, const NeuronPredictor& predictor, const MlpTrace& trace, size_t first,
-                           size_t n);
+DensityCurve measure_curve(Compute& compute, const Predictor& predictor, const MlpTrace& trace, size_t first, size_t n);
 
 }  // namespace hunch

@@ -67,7 +67,7 @@ struct KnownLayer {
 };
 
 // Share of the (token, neuron) pairs on whose activity the sign of the score is right, and recall.
-std::pair<double, double> accuracy(Compute& compute, const NeuronPredictor& predictor, const MlpTrace& trace) {
+std::pair<double, double> accuracy(Compute& compute, const Predictor& predictor, const MlpTrace& trace) {
   Matrix X(trace.n_tokens, trace.n_embd), S(trace.n_tokens, trace.n_ff);
   trace.read(trace.input, 0, X.view());
   predictor.score(compute, X.view(), S.view());

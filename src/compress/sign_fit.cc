@@ -64,8 +64,8 @@ Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& tra
 
 }  // namespace
 
-std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
-                                                           size_t n_tokens, const NeuronStatistics& statistics) {
+std::shared_ptr<const Predictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
+                                                     size_t n_tokens, const NeuronStatistics& statistics) {
   auto owned = std::make_shared<OwnedSigns>();
   owned->planes = planes_of(compute, Values(compute, first).rows());
   SignWeights weights{owned->planes.data(), trace.n_ff, trace.n_embd, std::vector<float>(trace.n_ff, -1.0f),
@@ -96,7 +96,7 @@ std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, con
   }
   add_value(statistics, weights.bias);
   owned->predictor = std::make_unique<SignPredictor>(std::move(weights));
-  const NeuronPredictor* predictor = owned->predictor.get();
+  const Predictor* predictor = owned->predictor.get();
   return {std::move(owned), predictor};
 }
 

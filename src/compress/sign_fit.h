@@ -13,7 +13,7 @@ namespace hunch {
 // discriminant analysis). Neurons that were seldom active borrow the layer's mean gap. add_value() is part of the bias.
 //
 //   first  the MLP's first product: gate where gated, else up
-std::shared_ptr<const NeuronPredictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
-                                                           size_t n_tokens, const NeuronStatistics& statistics);
+std::shared_ptr<const Predictor> make_sign_predictor(Compute& compute, const Linear& first, const MlpTrace& trace,
+                                                     size_t n_tokens, const NeuronStatistics& statistics);
 
 }  // namespace hunch

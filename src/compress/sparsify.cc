@@ -63,7 +63,9 @@ class Sparsifier {
   void check() {
     if (c_.moe.n_expert > 0)
       fail(ErrorKind::kUnsupported,
-           "the model has {} experts, which its router already selects; predictors work on dense MLPs",
+           "the model has {} experts, which its router already selects; predictors work on dense MLPs, --method cats "
+           "inside "
+           "experts too",
            c_.moe.n_expert);
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,

@@ -38,10 +38,11 @@ class MethodSparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0)
+    if (c_.moe.n_expert > 0 && method_ != Method::kCats)
       fail(ErrorKind::kUnsupported,
-           "the model has {} experts, which its router already selects; {} works on dense MLPs", c_.moe.n_expert,
-           name_of(method_));
+           "the model has {} experts, which its router already selects; {} works on dense MLPs, --method cats inside "
+           "experts too",
+           c_.moe.n_expert, name_of(method_));
     check_budget_options(options_);
   }
 
@@ -164,9 +165,15 @@ class MethodSparsifier {
           fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
   }
 
-  // Bytes that the MLP, or with TEAL the layer, reads of a decoded token at a point.
+  // Bytes that the MLP, the experts of one token, or with TEAL the layer, read of a decoded token at a point.
   double bytes(size_t l, size_t point) const {
-    const Mlp& m = engine_.model->weights().layers[l].mlp;
+    const Layer& layer = engine_.model->weights().layers[l];
+    if (!c_.has_experts(l)) return bytes_of(layer.mlp, l, point);
+    const double shared = layer.experts.shared.n_ff ? bytes_of(layer.experts.shared, l, point) : 0;
+    return double(c_.moe.n_expert_used) * bytes_of(layer.experts.experts[0], l, point) + shared;
+  }
+
+  double bytes_of(const Mlp& m, size_t l, size_t point) const {
     const Attention& a = engine_.model->weights().layers[l].attention;
     const double density = fits_[l].curve[point].density;
     const auto plain_rows = [](const Linear& w) {

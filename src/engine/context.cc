@@ -9,10 +9,11 @@ namespace hunch {
 SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options) {
   SequenceOptions own;
   own.plan = options.plan ? options.plan : engine.plan_named(options.mode, options.density);
-  if (options.keys) {
-    auto with_keys = std::make_shared<Plan>(*own.plan);
-    with_keys->set_keys(engine.config(), options.keys);
-    own.plan = std::move(with_keys);
+  if (options.keys || options.experts) {
+    auto plan = std::make_shared<Plan>(*own.plan);
+    if (options.keys) plan->set_keys(engine.config(), options.keys);
+    if (options.experts) plan->set_experts(engine.config(), options.experts);
+    own.plan = std::move(plan);
   }
   own.adapter = options.adapter.value_or(engine.adapter);
   own.n_ctx = options.n_ctx;

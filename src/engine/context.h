@@ -16,8 +16,9 @@ struct ContextOptions {
   DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   std::string mode = "exact";    // Engine::plan_named(mode, density)
   double density = 0;
-  std::shared_ptr<const Plan> plan;         // instead of these two
-  std::shared_ptr<const KeySelector> keys;  // who chooses cached tokens, whatever the plan; none: all stay
+  std::shared_ptr<const Plan> plan;               // instead of these two
+  std::shared_ptr<const KeySelector> keys;        // who chooses cached tokens, whatever the plan; none: all stay
+  std::shared_ptr<const ExpertSelector> experts;  // who routes the tokens of a mixture; none: its own gate
   // Of the engine's model (Engine::load_adapter); nullptr: the model as it is. Not said: Engine::adapter, or that of
   // the context whose sequence is shared.
   std::optional<std::shared_ptr<const Adapter>> adapter;

@@ -21,6 +21,13 @@ void for_each_token(Compute& compute, size_t n_tokens, const Each& each) {
   });
 }
 
+// [n], for each of the ids its place among them; the others mean nothing. Until the end of the caller's scope.
+std::span<const uint32_t> positions(Compute& compute, size_t n, std::span<const uint32_t> ids) {
+  const std::span<uint32_t> position = compute.arena.take<uint32_t>(n);
+  for (size_t k = 0; k < ids.size(); ++k) position[ids[k]] = uint32_t(k);
+  return position;
+}
+
 }  // namespace
 
 const char* name_of(RowPath path) {
@@ -75,9 +82,8 @@ void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
   const std::span<const uint32_t> ids = rows.any->ids();
   const MatView<float> dots(compute.arena.take<float>(X.rows * ids.size()).data(), X.rows, ids.size());
   gather_dot(compute, W, ids, X, dots);
-  uint32_t* position = compute.arena.take<uint32_t>(W.rows).data();
-  for (size_t k = 0; k < ids.size(); ++k) position[ids[k]] = uint32_t(k);
-  for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position); });
+  const std::span<const uint32_t> position = positions(compute, W.rows, ids);
+  for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position.data()); });
 }
 
 void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
@@ -92,10 +98,6 @@ void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
       std::ranges::copy(bias, Y.row(t).begin());
     }
   }
-  const auto collect = [&](size_t t, std::span<const uint32_t> ids, float* to) {
-    const std::span<const float> a = A.row(t);
-    for (size_t k = 0; k < ids.size(); ++k) to[k] = a[ids[k]];
-  };
   if (rows.path == RowPath::kOwn) {
     float* factors = compute.arena.take<float>(W.rows).data();
     for (size_t t = 0; t < A.rows; ++t) {
@@ -104,14 +106,18 @@ void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
         continue;
       }
       const std::span<const uint32_t> ids = rows.own[t].ids();
-      collect(t, ids, factors);
+      for (size_t k = 0; k < ids.size(); ++k) factors[k] = A.row(t)[ids[k]];
       gather_axpy(compute, W, ids, {factors, ids.size()}, Y.row(t));
     }
     return;
   }
   const std::span<const uint32_t> ids = rows.any->ids();
   const MatView<float> factors(compute.arena.take<float>(A.rows * ids.size()).data(), A.rows, ids.size());
-  for_each_token(compute, A.rows, [&](size_t t) { collect(t, ids, factors.data + t * factors.row_stride); });
+  const std::span<const uint32_t> position = positions(compute, W.rows, ids);
+  for_each_token(compute, A.rows, [&](size_t t) {
+    std::ranges::fill(factors.row(t), 0.0f);
+    for (const uint32_t id : rows.own[t].ids()) factors.row(t)[position[id]] = A.row(t)[id];
+  });
   gather_axpy(compute, W, ids, factors, Y);
 }
 

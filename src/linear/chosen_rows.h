@@ -36,8 +36,8 @@ void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
 
 // Y[t, :] = sum of A[t, i] * W[i, :] over the rows i of own[t] + bias.
 //
-//   W [n, n_out]   bias [n_out] or empty   A [n_tokens, n], 0 outside of own[t]   Y [n_tokens, n_out], written; may not
-//   overlap A
+//   W [n, n_out]   bias [n_out] or empty   A [n_tokens, n], for RowPath::kAll 0 outside of own[t]
+//   Y [n_tokens, n_out], written; may not overlap A
 void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
                 MatView<const float> A, MatView<float> Y);
 

@@ -52,10 +52,10 @@ void expect_products(Compute& compute, DType dtype, size_t n_tokens, size_t ever
   Rows any;
   select_union(own, any);
   const std::vector<float> x = values(n_tokens * kCols, 1), bias = values(kRows, 2), out_bias = values(kCols, 3);
-  std::vector<float> a = values(n_tokens * kRows, 5);
+  std::vector<float> a = values(n_tokens * kRows, 5), unread = a;
   for (size_t t = 0; t < n_tokens; ++t)
     for (uint32_t i = 0; i < kRows; ++i)
-      if (!has(own[t], i)) a[t * kRows + i] = 0;
+      if (!has(own[t], i)) a[t * kRows + i] = 0, unread[t * kRows + i] = NAN;
   for (const RowPath path : {RowPath::kOwn, RowPath::kUnion, RowPath::kAll})
     for (const bool biased : {false, true}) {
       SCOPED_TRACE(std::string(name_of(path)) + ", " + std::string(name_of(dtype)) + ", tokens " +
@@ -65,7 +65,7 @@ void expect_products(Compute& compute, DType dtype, size_t n_tokens, size_t ever
       dot_chosen(compute, W.view, biased ? std::span<const float>(bias) : std::span<const float>(), rows,
                  {x.data(), n_tokens, kCols}, {y.data(), n_tokens, kRows});
       add_chosen(compute, W.view, biased ? std::span<const float>(out_bias) : std::span<const float>(), rows,
-                 {a.data(), n_tokens, kRows}, {z.data(), n_tokens, kCols});
+                 {path == RowPath::kAll ? a.data() : unread.data(), n_tokens, kRows}, {z.data(), n_tokens, kCols});
       for (size_t t = 0; t < n_tokens; ++t) {
         std::vector<uint32_t> ids(kRows);
         for (uint32_t i = 0; i < kRows; ++i) ids[i] = i;

@@ -41,15 +41,15 @@ void for_each_name(Tokens tokens, RowSet rows, const Each& each) {
   });
 }
 
-// The way to read them, of tokens of equal traits; `any` becomes their union.
+// The way to read them, of tokens of equal traits; where they are several `any` becomes their union.
 ChosenRows choose(Compute& compute, const CostTable& costs, RowProduct product, const WeightView& W, Tokens tokens,
                   RowSet rows, Rows& any) {
+  if (tokens.size() == 1) return {rows.own, &rows.own[0], RowPath::kOwn};
   select_union(rows.own, any);
-  const bool alone = tokens.size() == 1 || tokens[0].as_alone;
-  const RowPath path = alone          ? RowPath::kOwn
-                       : any.is_all() ? RowPath::kAll
-                                      : fastest(costs.of(product, W, tokens.size()), rows.own, any);
-  if (tokens.size() > 1) compute.meter.note_rows(size_t(path), any.size(), any.n_total());
+  const RowPath path = tokens[0].as_alone ? RowPath::kOwn
+                       : any.is_all()     ? RowPath::kAll
+                                          : fastest(costs.of(product, W, tokens.size()), rows.own, any);
+  compute.meter.note_rows(size_t(path), any.size(), any.n_total());
   return {rows.own, &any, path};
 }
 
@@ -144,7 +144,7 @@ void Stored::add_some(Compute& compute, Tokens tokens, MatView<const float> A, R
     }
     return;
   }
-  add_chosen(compute, by_input_, bias_, chosen, chosen.path == RowPath::kUnion ? masked(compute, A, in) : A, Y);
+  add_chosen(compute, by_input_, bias_, chosen, A, Y);
 }
 
 // Token by token: their groups differ, and few tokens come here.

@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "engine/generate.h"
 #include "measure/attention_map.h"
+#include "measure/expert_load.h"
 
 namespace hunch {
 
@@ -43,6 +44,7 @@ struct LayerTrace {
                                                // most 1 %, 10 % of its norm (CETT); none for experts
   std::vector<uint32_t> counts;                // [n_units] tokens that had the unit active, of n_counted
   size_t n_counted = 0;
+  std::vector<CapacityPrice> capacities;       // of experts, in groups of at most Context::kBatchTokens; else empty
   std::vector<double> union_near, union_far;   // [Trace::union_sizes] share of the units that a batch needs together
   std::vector<double> head_norm;               // [n_head] mean norm of the head's output, before W_o
   Spread heads_99, heads_90;                   // share of the heads, as needed_99, of attention's output after W_o

@@ -75,6 +75,7 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
     if (c_.has_experts(i)) {
       layer.rule = ActiveRule::kRouted;
       layer.n_units = c_.moe.n_expert;
+      layer.load.emplace(c_.moe.n_expert);
     } else {
       layer.rule = is_relu_family(c_.activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
@@ -279,19 +280,17 @@ void TraceObserver::on_router(size_t layer, MatView<const float> logits) {
   require_finite(layer, "the router's logits are", logits);
   Layer& l = layers_[layer];
   const size_t n_used = c_.moe.n_expert_used;
-  std::vector<uint32_t> order(logits.cols), run_of(logits.rows, UINT32_MAX);
+  l.load->observe(c_.moe.gate(), logits);
+  std::vector<uint32_t> run_of(logits.rows, UINT32_MAX);
   for_sampled_runs(logits.rows, [&](size_t row, size_t sampled) {
     for (size_t t = 0; t < sample_.n_run; ++t) run_of[row + t] = uint32_t(sampled + t);
   });
   for (size_t t = 0; t < logits.rows; ++t) {
-    std::iota(order.begin(), order.end(), 0u);
-    std::ranges::stable_sort(order, std::greater<>(), [&](uint32_t e) { return logits.row(t)[e]; });
-    for (size_t i = 0; i < n_used; ++i) {
-      ++l.counts[order[i]];
-      if (run_of[t] != UINT32_MAX) l.sets.insert(run_of[t], order[i]);
-    }
+    if (run_of[t] != UINT32_MAX)
+      for (size_t i = 0; i < n_used; ++i) l.sets.insert(run_of[t], l.load->choices().expert[t * n_used + i]);
     l.active.push_back(float(n_used) / float(logits.cols));
   }
+  l.counts = l.load->counts();
   l.n_counted += logits.rows;
 }
 
@@ -317,6 +316,7 @@ void TraceObserver::finish(Trace& trace) {
       out.union_far.push_back(l.sets.mean_union(far, size, step));
     }
     out.counts = std::move(l.counts);
+    if (l.load) out.capacities = l.load->prices();
     out.n_counted = l.n_counted;
     out.head_norm = l.head_norm;
     for (double& norm : out.head_norm) norm /= double(std::max<size_t>(1, n_seen_));

@@ -47,8 +47,9 @@ class TraceObserver : public Observer {
     std::vector<float> active, needed_99, needed_90;  // shares, per token
     std::vector<uint32_t> counts;
     size_t n_counted = 0;
-    UnitSets sets;                  // of the sample
-    std::vector<double> head_norm;  // sums
+    std::optional<ExpertLoad> load;  // of experts
+    UnitSets sets;                   // of the sample
+    std::vector<double> head_norm;   // sums
     std::vector<float> heads_99, heads_90;
     std::vector<HeadHabit> habits;
     std::vector<float> stream[2], branch[2], ratio[2];  // per token

@@ -21,7 +21,7 @@ RowCosts only(RowPath path) {
 }
 
 // Scores that depend on the token's input and on nothing else.
-class OfInput : public NeuronPredictor {
+class OfInput : public Predictor {
  public:
   OfInput(size_t n_in, size_t n_out, uint32_t salt) : n_in_(n_in), n_out_(n_out), salt_(salt) {}
   void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override {
@@ -35,7 +35,7 @@ class OfInput : public NeuronPredictor {
   }
   std::string_view kind() const override { return "of input"; }
   size_t n_in() const override { return n_in_; }
-  size_t n_ff() const override { return n_out_; }
+  size_t n_out() const override { return n_out_; }
   size_t bytes() const override { return 64; }
 
  private:
@@ -71,11 +71,13 @@ class BatchTest : public ::testing::TestWithParam<const char*> {
     KvCache cache(Transformer::kv_shape(c_, DType::kF32, 8), 512);
     Transformer transformer(model_, cache, compute_);
     std::vector<hunch::Run> runs;
+    std::deque<SelectorStates> states;  // as requests have them; selectors that remember nothing do not mind
     for (size_t s = 0; s < n_sequences; ++s) {
       const std::vector<int32_t> ids = ids_of(s);
       const hunch::Run prompt{cache.create(), ids.size() - kSteps, Phase::kPrompt, plan};
       transformer.run({std::span(ids).first(prompt.n_tokens), {&prompt, 1}, {}});
       runs.push_back({prompt.sequence, 1, Phase::kDecode, plan});
+      runs.back().states = &states.emplace_back();
     }
     Result out;
     out.logits.resize(n_sequences);
@@ -154,6 +156,7 @@ TEST_P(BatchTest, PredictedEqualsEachSequenceAloneOnEveryPath) {
         expect_near(got, want);
         EXPECT_EQ(got.stats.active_neurons, want.stats.active_neurons);
         EXPECT_EQ(got.stats.active_heads, want.stats.active_heads);
+        EXPECT_EQ(got.stats.predictor_bytes * n, want.stats.predictor_bytes) << "a predictor is asked once for all";
         EXPECT_TRUE(c_.has_experts(0) || got.stats.rows.products[size_t(path)] > 0);
       }
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "select/expert_gate.h"
 
 namespace hunch {
 
@@ -37,6 +38,9 @@ struct MoeConfig {
   size_t n_ff = 0;                         // of one expert
   size_t n_ff_shared = 0;                  // of the shared expert; 0 = none
   bool renormalise = true;                 // the used experts' probabilities are made to sum to 1
+
+  // How the router chooses.
+  ExpertGateConfig gate() const { return {.k = n_expert_used, .renormalise = renormalise}; }
 };
 
 struct ModelConfig {

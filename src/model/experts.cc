@@ -1,9 +1,7 @@
-// A mixture of experts: each token goes to its n_expert_used most probable experts, whose outputs are weighted by the
-// router's probabilities; the tokens of one expert make one product (Shazeer et al. 2017).
-#include <algorithm>
-
+// A mixture of experts: each token goes to its n_expert_used most probable experts, or where the plan says, whose
+// outputs are weighted by the router's probabilities; the tokens of one expert make one product (Shazeer et al. 2017).
+#include "base/sigmoid.h"
 #include "model/layer.h"
-#include "model/route.h"
 
 namespace hunch {
 
@@ -14,7 +12,7 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, 
   const MatView<float> scores = s.take(n, experts.size());
   router->dot(s.compute, all.traits, x, {}, scores);
   if (s.observer) s.observer->on_router(c.index, scores);
-  const std::span<const Route> routes = route_top_k(s.compute, c.moe, scores);
+  const std::span<const Route> routes = s.route(c, scores);
 
   fill_rows(0.0f, y);
   const MatView<float> in = s.take(n, c.n_embd), out = s.take(n, c.n_embd);
@@ -38,7 +36,7 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, 
   const MatView<float> gates = s.take(n, 1);
   if (shared_gate) shared_gate->dot(s.compute, all.traits, x, {}, gates);
   for (size_t t = 0; t < n; ++t)
-    add_rows(shared_gate ? sigmoid(gates.row(t)) : 1.0f, out.row_range(t, 1), y.row_range(t, 1));
+    add_rows(shared_gate ? sigmoid(gates.row(t)[0]) : 1.0f, out.row_range(t, 1), y.row_range(t, 1));
 }
 
 }  // namespace hunch

@@ -13,7 +13,7 @@ namespace hunch {
 namespace {
 
 // Scores that depend on the input as erratically as possible, but on nothing else. Remembers what it was shown.
-class ErraticPredictor : public NeuronPredictor {
+class ErraticPredictor : public Predictor {
  public:
   ErraticPredictor(size_t n_in, size_t n_groups, uint32_t salt) : n_in_(n_in), n_groups_(n_groups), salt_(salt) {}
   void score(Compute&, MatView<const float> X, MatView<float> scores) const override {
@@ -27,7 +27,7 @@ class ErraticPredictor : public NeuronPredictor {
   }
   std::string_view kind() const override { return "erratic"; }
   size_t n_in() const override { return n_in_; }
-  size_t n_ff() const override { return n_groups_; }
+  size_t n_out() const override { return n_groups_; }
   size_t bytes() const override { return 64; }
   mutable std::vector<float> seen;
 

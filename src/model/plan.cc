@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "select/selectors.h"
 
 namespace hunch {
@@ -22,6 +23,14 @@ void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector
       set(l, Point::kHeads, {keys});
   }
   this->keys = std::move(keys);
+}
+
+void Plan::set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts) {
+  if (config.moe.n_expert == 0)
+    fail(ErrorKind::kUsage, "the model is no mixture of experts: there is nothing for '{}' to route", experts->kind());
+  experts->check(config.moe.n_expert);
+  for (size_t l = 0; l < config.n_layer; ++l)
+    if (config.has_experts(l)) set(l, Point::kExperts, {experts});
 }
 
 void Plan::set(size_t layer, Point point, PlanEntry entry, InputPart part) {

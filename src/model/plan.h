@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "select/expert_selector.h"
 #include "select/key_selector.h"
 #include "select/vocab_screen.h"
 
@@ -35,6 +36,8 @@ class Plan {
   const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
   // Every layer's cache keeps what `keys` says.
   void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
+  // Every mixture's tokens go where `experts` says. Throws Error{kUsage} where the model has none.
+  void set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts);
   // Whether any layer has a selector there.
   bool uses(Point point) const;
   bool empty() const { return layers_.empty() && !screen; }

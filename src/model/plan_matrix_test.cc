@@ -13,13 +13,14 @@
 #include "model/method.h"
 #include "model/open_model.h"
 #include "model/test_steps.h"
+#include "select/expert_policies.h"
 #include "select/selectors.h"
 
 namespace hunch {
 namespace {
 
 // Scores that depend on the token's input and on nothing else; coarse, so that rounding does not change them.
-class OfInput : public NeuronPredictor {
+class OfInput : public Predictor {
  public:
   OfInput(size_t n_in, size_t n_out, uint32_t salt) : n_in_(n_in), n_out_(n_out), salt_(salt) {}
   void score(Compute&, MatView<const float> X, MatView<float> scores) const override {
@@ -33,7 +34,7 @@ class OfInput : public NeuronPredictor {
   }
   std::string_view kind() const override { return "of input"; }
   size_t n_in() const override { return n_in_; }
-  size_t n_ff() const override { return n_out_; }
+  size_t n_out() const override { return n_out_; }
   size_t bytes() const override { return 0; }
 
  private:
@@ -80,6 +81,11 @@ class Plans {
       predict_heads(p, true);
       p.lazy_keys = true;
     });
+    if (c.moe.n_expert > 0)
+      add("CATS of one expert", [&](Plan& p) {
+        method(p, cats);
+        p.set_experts(c, expert_policy_from("top:1"));
+      });
   }
   const std::vector<std::shared_ptr<const Plan>>& all() const { return plans_; }
 
@@ -112,10 +118,11 @@ struct Form {
   const char* name;
   const char* fixture;
   DType dtype = DType::kF32;
-  bool relu = false;      // instead of its own activation: exact zeros, also inside experts
-  bool copies = false;    // of its matrices by input and by group of heads
-  bool adapted = false;   // two of three texts have an adapter, each another
-  bool low_rank = false;  // its matrices as products with the unit matrix
+  bool relu = false;        // instead of its own activation: exact zeros, also inside experts
+  bool copies = false;      // of its matrices by input and by group of heads
+  bool adapted = false;     // two of three texts have an adapter, each another
+  bool low_rank = false;    // its matrices as products with the unit matrix
+  bool every_pair = false;  // of plans side by side; else every plan beside the next
 };
 
 // W = I W, or W I: the narrower unit. Of experts, one after the other.
@@ -260,6 +267,17 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
   void expect_bits(const Life& l, size_t text) {
     EXPECT_EQ(worst_difference(l.logits, alone(l.plan, text)), 0.0f) << l.plan->name << ", text " << text;
   }
+  // each(a, b): which plans are tried side by side.
+  template <class Each>
+  void for_pairs(const Each& each) const {
+    const auto& all = plans_.all();
+    for (size_t a = 0; a < all.size(); ++a)
+      for (size_t b = 0; b < all.size(); ++b)
+        if (a != b && (GetParam().every_pair || b == (a + 1) % all.size())) {
+          SCOPED_TRACE(all[a]->name + " beside " + all[b]->name);
+          each(all[a], all[b]);
+        }
+  }
   // Quantised inputs move a little with the order of sums, and thresholds then decide otherwise.
   bool is_exact() const { return is_plain(GetParam().dtype); }
 
@@ -344,60 +362,55 @@ TEST_P(PlanMatrix, FiveSequences) {
 // A prompt is read while two others decode, each by a plan of its own; then all three decode.
 TEST_P(PlanMatrix, APromptBesideDecodingByOtherPlans) {
   if (!is_exact()) GTEST_SKIP() << "near its thresholds a quantised model decides by the order of sums";
-  for (const auto& a : plans_.all())
-    for (const auto& b : plans_.all()) {
-      if (a == b) continue;
-      SCOPED_TRACE(a->name + " beside " + b->name);
-      Life first = life(a, 0), second = life(b, 1), third = life(a, 2);
-      prompt(first);
-      prompt(second);
-      step({&first, &third, &second},
-           {{1, Phase::kDecode}, {third.ids.size() - kSteps, Phase::kPrompt}, {1, Phase::kDecode}});
-      step({&third, &second, &first}, {{1, Phase::kDecode}, {1, Phase::kDecode}, {1, Phase::kDecode}});
-      step({&first, &second, &third}, {{1, Phase::kDecode}, {1, Phase::kDecode}, {2, Phase::kDecode}});
-      expect_near(first, 0);
-      expect_near(second, 1);
-      expect_near(third, 2);
-      for (Life* l : {&first, &second, &third}) end(*l);
-    }
+  for_pairs([&](const auto& a, const auto& b) {
+    Life first = life(a, 0), second = life(b, 1), third = life(a, 2);
+    prompt(first);
+    prompt(second);
+    step({&first, &third, &second},
+         {{1, Phase::kDecode}, {third.ids.size() - kSteps, Phase::kPrompt}, {1, Phase::kDecode}});
+    step({&third, &second, &first}, {{1, Phase::kDecode}, {1, Phase::kDecode}, {1, Phase::kDecode}});
+    step({&first, &second, &third}, {{1, Phase::kDecode}, {1, Phase::kDecode}, {2, Phase::kDecode}});
+    expect_near(first, 0);
+    expect_near(second, 1);
+    expect_near(third, 2);
+    for (Life* l : {&first, &second, &third}) end(*l);
+  });
 }
 
 // The bits of a token as alone do not depend on what the others in its step want, as alone or not.
 TEST_P(PlanMatrix, AsAloneBesideOtherPlans) {
-  for (const auto& a : plans_.all())
-    for (const auto& b : plans_.all()) {
-      SCOPED_TRACE(a->name + " beside " + b->name);
-      Life first = life(a, 0, true), second = life(b, 1, true), other = life(b, 2);
-      for (Life* l : {&first, &second, &other}) prompt(*l);
-      step({&first, &second}, {{2, Phase::kVerify}, {1, Phase::kVerify}});
-      step({&other, &first, &second}, {{kSteps, Phase::kDecode}, {1, Phase::kVerify}, {2, Phase::kVerify}});
-      expect_bits(first, 0);
-      expect_bits(second, 1);
-      if (is_exact()) expect_near(other, 2);
-      for (Life* l : {&first, &second, &other}) end(*l);
-    }
+  for_pairs([&](const auto& a, const auto& b) {
+    Life first = life(a, 0, true), second = life(b, 1, true), other = life(b, 2);
+    for (Life* l : {&first, &second, &other}) prompt(*l);
+    step({&first, &second}, {{2, Phase::kVerify}, {1, Phase::kVerify}});
+    step({&other, &first, &second}, {{kSteps, Phase::kDecode}, {1, Phase::kVerify}, {2, Phase::kVerify}});
+    expect_bits(first, 0);
+    expect_bits(second, 1);
+    if (is_exact()) expect_near(other, 2);
+    for (Life* l : {&first, &second, &other}) end(*l);
+  });
 }
 
 constexpr Form kForms[] = {
-    {"opt", "opt_sparse"},
-    {"opt_with_copies", "opt_sparse", DType::kF32, false, true},
-    {"opt_f16", "opt_sparse", DType::kF16},
-    {"opt_q8_0", "opt_sparse", DType::kQ8_0},
-    {"llama", "llama_mha"},
-    {"llama_with_copies", "llama_mha", DType::kF32, false, true},
-    {"llama_relu", "llama_mha", DType::kF32, true, true},
-    {"llama_q8_0", "llama_mha", DType::kQ8_0, false, true},
-    {"experts", "qwen2_moe"},
-    {"experts_with_copies", "qwen2_moe", DType::kF32, false, true},
-    {"experts_relu_f16", "qwen2_moe", DType::kF16, true, true},
-    {"opt_adapted", "opt_sparse", DType::kF32, false, true, true},
-    {"llama_adapted", "llama_mha", DType::kF32, false, false, true},
-    {"llama_adapted_q8_0", "llama_mha", DType::kQ8_0, false, true, true},
-    {"experts_adapted", "qwen2_moe", DType::kF32, true, true, true},
-    {"opt_low_rank", "opt_sparse", DType::kF32, false, false, false, true},
-    {"llama_low_rank_with_copies", "llama_mha", DType::kF32, false, true, false, true},
-    {"llama_low_rank_adapted", "llama_mha", DType::kF32, false, false, true, true},
-    {"experts_low_rank_relu", "qwen2_moe", DType::kF32, true, false, false, true},
+    {.name = "opt", .fixture = "opt_sparse"},
+    {.name = "opt_with_copies", .fixture = "opt_sparse", .copies = true, .every_pair = true},
+    {.name = "opt_f16", .fixture = "opt_sparse", .dtype = DType::kF16},
+    {.name = "opt_q8_0", .fixture = "opt_sparse", .dtype = DType::kQ8_0},
+    {.name = "llama", .fixture = "llama_mha"},
+    {.name = "llama_with_copies", .fixture = "llama_mha", .copies = true},
+    {.name = "llama_relu", .fixture = "llama_mha", .relu = true, .copies = true},
+    {.name = "llama_q8_0", .fixture = "llama_mha", .dtype = DType::kQ8_0, .copies = true, .every_pair = true},
+    {.name = "experts", .fixture = "qwen2_moe"},
+    {.name = "experts_with_copies", .fixture = "qwen2_moe", .copies = true, .every_pair = true},
+    {.name = "experts_relu_f16", .fixture = "qwen2_moe", .dtype = DType::kF16, .relu = true, .copies = true},
+    {.name = "opt_adapted", .fixture = "opt_sparse", .copies = true, .adapted = true},
+    {.name = "llama_adapted", .fixture = "llama_mha", .adapted = true},
+    {.name = "llama_adapted_q8_0", .fixture = "llama_mha", .dtype = DType::kQ8_0, .copies = true, .adapted = true},
+    {.name = "experts_adapted", .fixture = "qwen2_moe", .relu = true, .copies = true, .adapted = true},
+    {.name = "opt_low_rank", .fixture = "opt_sparse", .low_rank = true},
+    {.name = "llama_low_rank_with_copies", .fixture = "llama_mha", .copies = true, .low_rank = true},
+    {.name = "llama_low_rank_adapted", .fixture = "llama_mha", .adapted = true, .low_rank = true, .every_pair = true},
+    {.name = "experts_low_rank_relu", .fixture = "qwen2_moe", .relu = true, .low_rank = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(Forms, PlanMatrix, ::testing::ValuesIn(kForms),

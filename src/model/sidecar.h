@@ -24,14 +24,14 @@ struct SidecarBase {
 
 // Which heads of a layer's attention to compute.
 struct SidecarHeads {
-  std::shared_ptr<const NeuronPredictor> groups;  // scores the n_kv_head groups; none: every head is computed
+  std::shared_ptr<const Predictor> groups;  // scores the n_kv_head groups; none: every head is computed
   Look input = Look::kHere;
   DensityCurve curve;  // as a layer's
   size_t point = 0;
 };
 
 struct SidecarLayer {
-  std::shared_ptr<const NeuronPredictor> neurons;  // none: computed as in exact mode
+  std::shared_ptr<const Predictor> neurons;  // none: computed as in exact mode
   Look input = Look::kHere;
   // What each threshold gives, in order of falling density; not empty where there is a predictor or a method. With
   // kGriffin a point is its density, and its threshold unused; with kTeal density is the share of the layer's weights

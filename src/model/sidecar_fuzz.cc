@@ -9,9 +9,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Sidecar sidecar = parse_sidecar(parse_gguf(std::as_bytes(std::span(data, size))));
     for (double density : {0.0, 0.3, 1.0}) sidecar.plan(ModelConfig(), density);
     for (const SidecarLayer& l : sidecar.layers)
-      for (const NeuronPredictor* p : {l.neurons.get(), l.heads.groups.get()}) {
-        if (!p || p->n_in() * 4 + p->n_ff() > size) continue;
-        std::vector<float> x(p->n_in(), 0.5f), scores(p->n_ff());
+      for (const Predictor* p : {l.neurons.get(), l.heads.groups.get()}) {
+        if (!p || p->n_in() * 4 + p->n_out() > size) continue;
+        std::vector<float> x(p->n_in(), 0.5f), scores(p->n_out());
         p->score(compute, {x.data(), 1, x.size()}, {scores.data(), 1, scores.size()});
       }
   });

@@ -88,14 +88,14 @@ class SidecarTest : public ::testing::Test {
     return c;
   }
   // A plan's point chooses what the predictor scores above the threshold.
-  static void expect_predicts(const Plan& plan, size_t layer, Point point, const NeuronPredictor& predictor,
-                              float threshold, Look look) {
+  static void expect_predicts(const Plan& plan, size_t layer, Point point, const Predictor& predictor, float threshold,
+                              Look look) {
     const PlanEntry& entry = plan.at(layer, point);
     ASSERT_TRUE(entry.selector) << "layer " << layer;
     EXPECT_EQ(entry.selector->kind(), "predicted");
     EXPECT_EQ(entry.look, look);
     Compute compute(1);
-    std::vector<float> x(32), scores(predictor.n_ff());
+    std::vector<float> x(32), scores(predictor.n_out());
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i) * 0.7f);
     predictor.score(compute, {x.data(), 1, 32}, {scores.data(), 1, scores.size()});
     Rows want, got;

@@ -1,52 +1,56 @@
 #include <cstring>
-#include <optional>
 
 #include "base/error.h"
 #include "io/gguf.h"
-#include "kernels/sign_bits.h"
 #include "model/sidecar.h"
-#include "select/hot_set.h"
-#include "select/linear.h"
-#include "select/low_rank.h"
-#include "select/sign_predictor.h"
 
 namespace hunch {
 namespace {
 
-// Tensors with their own bytes, in the order of the file.
-class Tensors {
+// What a file will hold, in its order; names begin with the prefix that was last said.
+class Tensors : public ArchiveWriter {
  public:
-  void add(std::string name, const WeightView& view) {
+  explicit Tensors(Metadata& meta) : meta_(meta) {}
+  Tensors& at(std::string prefix) {
+    prefix_ = std::move(prefix);
+    return *this;
+  }
+
+  void matrix(std::string_view name, const WeightView& view) override {
     std::vector<std::byte> bytes;
     const size_t n = row_bytes(view.dtype, view.cols);
     for (size_t r = 0; r < view.rows; ++r) bytes.insert(bytes.end(), view.row(r), view.row(r) + n);
-    add(std::move(name), view.dtype, {view.rows, view.cols}, std::move(bytes));
+    add(name, view.dtype, {view.rows, view.cols}, std::move(bytes));
   }
-  void add(std::string name, std::span<const float> values, std::vector<uint64_t> shape) {
+  void floats(std::string_view name, std::span<const float> values) override { floats(name, values, {values.size()}); }
+  void floats(std::string_view name, std::span<const float> values, std::vector<uint64_t> shape) {
     std::vector<std::byte> bytes(values.size_bytes());
     std::memcpy(bytes.data(), values.data(), bytes.size());
-    add(std::move(name), DType::kF32, std::move(shape), std::move(bytes));
+    add(name, DType::kF32, std::move(shape), std::move(bytes));
   }
-  void add(std::string name, const uint64_t* words, size_t rows, size_t cols) {
+  void words(std::string_view name, const uint64_t* words, size_t rows, size_t cols) override {
     std::vector<std::byte> bytes(rows * cols * sizeof(uint64_t));
     std::memcpy(bytes.data(), words, bytes.size());
-    add(std::move(name), DType::kI64, {rows, cols}, std::move(bytes));
+    add(name, DType::kI64, {rows, cols}, std::move(bytes));
+  }
+  void number(std::string_view name, double value) override {
+    meta_.set(fmt::format("hunch.{}{}", prefix_, name), value);
   }
   const std::vector<TensorToWrite>& list() const { return tensors_; }
 
  private:
-  void add(std::string name, DType dtype, std::vector<uint64_t> shape, std::vector<std::byte> bytes) {
+  void add(std::string_view name, DType dtype, std::vector<uint64_t> shape, std::vector<std::byte> bytes) {
     auto data = std::make_shared<std::vector<std::byte>>(std::move(bytes));
     tensors_.push_back(
-        {std::move(name), dtype, std::move(shape), [data] { return std::span<const std::byte>(*data); }});
+        {prefix_ + std::string(name), dtype, std::move(shape), [data] { return std::span<const std::byte>(*data); }});
   }
+  Metadata& meta_;
+  std::string prefix_;
   std::vector<TensorToWrite> tensors_;
 };
 
 std::string kind_of(const SidecarLayer& l) {
-  if (!l.neurons) return std::string(name_of(l.method));
-  const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get());
-  return low_rank && low_rank->weights().relu ? "lowrank_relu" : std::string(l.neurons->kind());
+  return std::string(l.neurons ? l.neurons->stored_kind() : name_of(l.method));
 }
 
 std::vector<float> flat(const DensityCurve& curve) {
@@ -55,17 +59,14 @@ std::vector<float> flat(const DensityCurve& curve) {
   return values;
 }
 
+void add_curve(const DensityCurve& curve, std::string_view name, Tensors& tensors) {
+  tensors.floats(name, flat(curve), {curve.size(), 4});
+}
+
 void add_heads(const std::string& blk, const SidecarHeads& heads, Tensors& tensors) {
   if (!heads.groups) return;
-  if (const auto* linear = dynamic_cast<const LinearPredictor*>(heads.groups.get())) {
-    tensors.add(blk + "head_predictor.weight", linear->W());
-    tensors.add(blk + "head_predictor.bias", linear->bias(), {linear->bias().size()});
-  } else if (const auto* hot = dynamic_cast<const HotSetPredictor*>(heads.groups.get())) {
-    tensors.add(blk + "head_predictor.bias", hot->scores(), {hot->scores().size()});
-  } else {
-    HUNCH_CHECK(false, "no format for a head predictor of kind {}", heads.groups->kind());
-  }
-  tensors.add(blk + "head_curve", flat(heads.curve), {heads.curve.size(), 4});
+  heads.groups->save(tensors.at(blk + "head_predictor"));
+  add_curve(heads.curve, "head_curve", tensors.at(blk));
 }
 
 // All layers' heads; nothing where every layer computes all of them, so that older readers miss nothing.
@@ -75,10 +76,10 @@ void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
   size_t n_groups = 0;
   for (size_t i = 0; i < sidecar.layers.size(); ++i) {
     const SidecarHeads& heads = sidecar.layers[i].heads;
-    kinds.push_back(heads.groups ? std::string(heads.groups->kind()) : "none");
+    kinds.push_back(heads.groups ? std::string(heads.groups->stored_kind()) : "none");
     inputs.push_back(heads.input == Look::kHere ? "attention" : "previous_attention");
     points.push_back(uint32_t(heads.point));
-    if (heads.groups) n_groups = heads.groups->n_ff();
+    if (heads.groups) n_groups = heads.groups->n_out();
     add_heads(fmt::format("blk.{}.", i), heads, tensors);
   }
   if (n_groups == 0) return;
@@ -114,7 +115,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   meta.set("hunch.quality.n_tokens", q.n_tokens);
   std::vector<std::string> kinds, inputs;
   std::vector<uint32_t> points;
-  Tensors tensors;
+  Tensors tensors(meta);
   for (size_t i = 0; i < b.n_layer; ++i) {
     const SidecarLayer& l = sidecar.layers[i];
     kinds.push_back(kind_of(l));
@@ -122,38 +123,18 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     points.push_back(uint32_t(l.point));
     if (!l.learned()) continue;
     const std::string blk = fmt::format("blk.{}.", i);
-    if (!l.neurons) {
-      std::vector<float> thresholds;
-      for (const auto& point : l.inputs) thresholds.insert(thresholds.end(), point.begin(), point.end());
-      if (!thresholds.empty()) tensors.add(blk + "inputs", thresholds, {l.inputs.size(), kNInputParts});
-    } else if (const auto* low_rank = dynamic_cast<const LowRankPredictor*>(l.neurons.get())) {
-      tensors.add(blk + "predictor_in.weight", low_rank->weights().W_in);
-      tensors.add(blk + "predictor_out.weight", low_rank->weights().W_out);
-      tensors.add(blk + "predictor.bias", low_rank->weights().bias, {b.n_ff});
-    } else if (const auto* hot = dynamic_cast<const HotSetPredictor*>(l.neurons.get())) {
-      tensors.add(blk + "predictor.bias", hot->scores(), {b.n_ff});
-    } else if (const auto* signs = dynamic_cast<const SignPredictor*>(l.neurons.get())) {
-      const SignWeights& w = signs->weights();
-      tensors.add(blk + "predictor_signs", w.planes, w.n_ff, sign_words(w.n_in));
-      tensors.add(blk + "predictor.slope", w.slope, {b.n_ff});
-      tensors.add(blk + "predictor.bias", w.bias, {b.n_ff});
-    } else {
-      HUNCH_CHECK(false, "no format for a predictor of kind {}", l.neurons->kind());
-    }
-    tensors.add(blk + "curve", flat(l.curve), {l.curve.size(), 4});
+    if (l.neurons) l.neurons->save(tensors.at(blk + "predictor"));
+    tensors.at(blk);
+    std::vector<float> thresholds;
+    for (const auto& point : l.inputs) thresholds.insert(thresholds.end(), point.begin(), point.end());
+    if (!thresholds.empty()) tensors.floats("inputs", thresholds, {l.inputs.size(), kNInputParts});
+    add_curve(l.curve, "curve", tensors);
   }
   meta.set("hunch.mlp.kind", MetaArray(kinds));
   meta.set("hunch.mlp.input", MetaArray(inputs));
   meta.set("hunch.mlp.point", MetaArray(points));
   add_heads(sidecar, meta, tensors);
-  if (sidecar.screen) {
-    const ScreenWeights& w = sidecar.screen->weights();
-    tensors.add("screen_in.weight", w.W_in);
-    tensors.add("screen_out.weight", w.W_out);
-    tensors.add("screen.outside", w.outside, {w.outside.size()});
-    tensors.add("screen.inside", w.inside, {w.inside.size()});
-    meta.set("hunch.screen.margin", double(w.margin));
-  }
+  if (sidecar.screen) sidecar.screen->save(tensors.at("screen"));
   for (const std::string& key : more.keys()) meta.set(key, *more.find(key));
   write_gguf(path, meta, tensors.list());
 }

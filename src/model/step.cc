@@ -150,8 +150,9 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
       if (memory.run_of[t] == memory.run_of[first]) return true;
       const Run& other = runs()[memory.run_of[t]];
       const PlanEntry* its = entry_of(other, q.layer, q.point, q.part);
-      return selector && its && its->selector.get() == selector && its->look == q.look && !state && !other.states &&
-             other.as_alone == run.as_alone;
+      // Where this run has states but none of this selector, it is one that remembers nothing.
+      return selector && its && its->selector.get() == selector && its->look == q.look && !state &&
+             (run.states || !other.states) && other.as_alone == run.as_alone;
     };
     for (end = i + 1; end < g.size() && same(end);) ++end;
     const std::span<Rows> out = own.subspan(i, end - i);

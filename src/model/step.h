@@ -7,6 +7,7 @@
 #include "linear/together.h"
 #include "model/observer.h"
 #include "model/plan.h"
+#include "select/expert_selector.h"
 #include "select/key_selector.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
@@ -84,6 +85,8 @@ struct StepMemory {
   std::vector<AttentionSpan> spans;
   std::vector<Rows> kept_keys;  // [n_kv_head] slots
   std::vector<PartialProduct> parts;
+  Routing routing, own_routing;  // of a mixture: of all tokens, of one run
+  RoutingMemory routers;
   Rows shortlist;  // of the vocabulary
   // Rotations of recent positions, by position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope;
@@ -128,6 +131,10 @@ class Step {
               InputPart part = InputPart::kAttention, RowSet among = {});
   // Whether rows() would ask anyone.
   bool asks(size_t layer, Point point, const TokenGroup& g, InputPart part = InputPart::kAttention) const;
+  // Which experts the tokens go to, and with what weight, by expert and token: what the router thinks of them,
+  // [n_tokens, n_expert], overwritten, and what the runs' plans make of that. Valid until the next layer
+  // (model/step_experts.cc).
+  std::span<const Route> route(const LayerConfig& c, MatView<float> logits);
   // What a layer's attention of a run may read of the past, and whether it is to say what it thought of it: `spans` are
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;

@@ -212,7 +212,7 @@ TEST(TransformerPlan, ExactSkipsZeroNeuronsAndCountsThem) {
 class PredictedPlan : public ::testing::Test {
  protected:
   // A static set of neurons per layer.
-  struct Fixed : NeuronPredictor {
+  struct Fixed : Predictor {
     std::vector<float> scores;
     size_t width;
     void score(Compute& compute, MatView<const float> X, MatView<float> out) const override {
@@ -221,7 +221,7 @@ class PredictedPlan : public ::testing::Test {
     }
     std::string_view kind() const override { return "fixed"; }
     size_t n_in() const override { return width; }
-    size_t n_ff() const override { return scores.size(); }
+    size_t n_out() const override { return scores.size(); }
     size_t bytes() const override { return 1000; }
   };
 

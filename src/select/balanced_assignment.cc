@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/sigmoid.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -15,8 +16,6 @@ namespace {
 
 constexpr uint32_t kNone = ~0u;
 constexpr double kFar = std::numeric_limits<double>::infinity();
-
-float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 // The best pair of a free token and an expert with room, again and again; leaves assigned tokens alone.
 void assign_greedily(MatView<const float> scores, size_t capacity, std::vector<uint32_t>& expert) {

@@ -136,7 +136,7 @@ TEST(BalancedAssignment, MatchesGoldenArrays) {
     ExpertGateConfig config;
     config.score = RouterScore::kSigmoid;
     ExpertChoices choices;
-    ExpertGate(config).choose(scores, choices);
+    ExpertGate().choose(config, scores, choices);
     EXPECT_EQ(choices.expert, golden.get<uint32_t>(name + ".greedy_expert").values);
 
     const auto want = golden.get<float>(name + ".sinkhorn");

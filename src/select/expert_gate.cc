@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/sigmoid.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -36,55 +37,55 @@ void best_of(std::span<const float> score, std::span<uint32_t> out) {
   }
 }
 
-void ExpertGate::score(std::span<const float> logits) {
+void ExpertGate::score(const ExpertGateConfig& c, std::span<const float> logits) {
   score_.assign(logits.begin(), logits.end());
-  if (c_.score == RouterScore::kSoftmax) {
+  if (c.score == RouterScore::kSoftmax) {
     softmax(score_);
   } else {
-    for (float& s : score_) s = 1.0f / (1.0f + std::exp(-s));
+    for (float& s : score_) s = sigmoid(s);
   }
   biased_ = score_;
-  if (!c_.bias.empty()) add(c_.bias, biased_);
+  if (!c.bias.empty()) add(c.bias, biased_);
 }
 
 // Overwrites the biased scores of the experts outside the best groups.
-void ExpertGate::leave_best_groups() {
-  const size_t n_in_group = biased_.size() / c_.n_group;
-  group_score_.resize(c_.n_group);
-  groups_.resize(std::max(c_.n_group_used, c_.group_best));
-  for (size_t g = 0; g < c_.n_group; ++g) {
+void ExpertGate::leave_best_groups(const ExpertGateConfig& c) {
+  const size_t n_in_group = biased_.size() / c.n_group;
+  group_score_.resize(c.n_group);
+  groups_.resize(std::max(c.n_group_used, c.group_best));
+  for (size_t g = 0; g < c.n_group; ++g) {
     const auto group = std::span(biased_).subspan(g * n_in_group, n_in_group);
-    const auto best = std::span(groups_).first(std::min(c_.group_best, n_in_group));
+    const auto best = std::span(groups_).first(std::min(c.group_best, n_in_group));
     best_of(group, best);
     group_score_[g] = 0;
     for (uint32_t e : best) group_score_[g] += group[e];
   }
-  const auto used = std::span(groups_).first(c_.n_group_used);
+  const auto used = std::span(groups_).first(c.n_group_used);
   best_of(group_score_, used);
-  for (uint32_t g = 0; g < c_.n_group; ++g)
+  for (uint32_t g = 0; g < c.n_group; ++g)
     if (std::ranges::find(used, g) == used.end())
       std::fill_n(biased_.begin() + ptrdiff_t(g * n_in_group), n_in_group,
-                  c_.losing == LosingGroups::kZero ? 0.0f : kLowest);
+                  c.losing == LosingGroups::kZero ? 0.0f : kLowest);
 }
 
-void ExpertGate::choose(MatView<const float> logits, ExpertChoices& out) {
-  const size_t n_expert = logits.cols, k = c_.k;
+void ExpertGate::choose(const ExpertGateConfig& c, MatView<const float> logits, ExpertChoices& out) {
+  const size_t n_expert = logits.cols, k = c.k;
   HUNCH_CHECK(k >= 1 && k <= n_expert, "{} of {} experts per token", k, n_expert);
-  HUNCH_CHECK(c_.bias.empty() || c_.bias.size() == n_expert, "bias of {}, {} experts", c_.bias.size(), n_expert);
-  HUNCH_CHECK(c_.n_group >= 1 && n_expert % c_.n_group == 0, "{} experts in {} groups", n_expert, c_.n_group);
-  HUNCH_CHECK(c_.n_group_used >= 1 && c_.n_group_used <= c_.n_group && c_.group_best >= 1);
-  HUNCH_CHECK(k <= n_expert / c_.n_group * c_.n_group_used, "{} experts per token, fewer in the groups used", k);
+  HUNCH_CHECK(c.bias.empty() || c.bias.size() == n_expert, "bias of {}, {} experts", c.bias.size(), n_expert);
+  HUNCH_CHECK(c.n_group >= 1 && n_expert % c.n_group == 0, "{} experts in {} groups", n_expert, c.n_group);
+  HUNCH_CHECK(c.n_group_used >= 1 && c.n_group_used <= c.n_group && c.group_best >= 1);
+  HUNCH_CHECK(k <= n_expert / c.n_group * c.n_group_used, "{} experts per token, fewer in the groups used", k);
 
   out.resize(logits.rows, n_expert, k);
   for (size_t t = 0; t < logits.rows; ++t) {
-    score(logits.row(t));
-    if (c_.n_group_used < c_.n_group) leave_best_groups();
+    score(c, logits.row(t));
+    if (c.n_group_used < c.n_group) leave_best_groups(c);
     const auto expert = std::span(out.expert).subspan(t * k, k);
     const auto weight = std::span(out.weight).subspan(t * k, k);
     best_of(biased_, expert);
     float total = 0;
     for (size_t i = 0; i < k; ++i) total += weight[i] = score_[expert[i]];
-    for (float& w : weight) w = (c_.renormalise ? w / (total + kTiny) : w) * c_.scale;
+    for (float& w : weight) w = (c.renormalise ? w / (total + kTiny) : w) * c.scale;
   }
 }
 

@@ -48,17 +48,13 @@ struct ExpertGateConfig {
 // Allocates only when it meets more tokens or experts than before. Not thread safe: it owns its scratch.
 class ExpertGate {
  public:
-  // The caller has checked that the config makes sense: see the .cc.
-  explicit ExpertGate(const ExpertGateConfig& config) : c_(config) {}
-
-  // logits [n_tokens, n_expert]; `out` is refilled.
-  void choose(MatView<const float> logits, ExpertChoices& out);
+  // logits [n_tokens, n_expert]; `out` is refilled. The caller has checked that the config makes sense: see the .cc.
+  void choose(const ExpertGateConfig& config, MatView<const float> logits, ExpertChoices& out);
 
  private:
-  void score(std::span<const float> logits);
-  void leave_best_groups();
+  void score(const ExpertGateConfig& config, std::span<const float> logits);
+  void leave_best_groups(const ExpertGateConfig& config);
 
-  ExpertGateConfig c_;
   std::vector<float> score_, biased_, group_score_;  // of one token
   std::vector<uint32_t> groups_;
 };

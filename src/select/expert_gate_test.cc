@@ -32,8 +32,8 @@ TEST(ExpertGate, WithDefaultsGivesTheBitsOfTheMixtureOfExperts) {
       ExpertGateConfig config;
       config.k = kUsed;
       config.renormalise = renormalise;
-      ExpertGate gate(config);
-      gate.choose({logits.data(), kTokens, kExperts}, got);
+      ExpertGate gate;
+      gate.choose(config, {logits.data(), kTokens, kExperts}, got);
       for (size_t t = 0; t < kTokens; ++t) {
         const auto row = std::span(logits).subspan(t * kExperts, kExperts);
         softmax(row);
@@ -66,7 +66,7 @@ TEST(ExpertGate, BiasChoosesAndDoesNotWeigh) {
   config.bias = bias;
   config.scale = 3;
   ExpertChoices out;
-  ExpertGate(config).choose({logits.data(), 1, 3}, out);
+  ExpertGate().choose(config, {logits.data(), 1, 3}, out);
   EXPECT_EQ(out.expert[0], 2u);
   EXPECT_EQ(out.weight[0], 1.5f);
 }
@@ -78,7 +78,7 @@ TEST(ExpertGate, WeightsThatAllUnderflowStayZero) {
   config.k = 2;
   config.renormalise = true;
   ExpertChoices out;
-  ExpertGate(config).choose({logits.data(), 1, 2}, out);
+  ExpertGate().choose(config, {logits.data(), 1, 2}, out);
   EXPECT_EQ(out.weight, (std::vector<float>{0, 0}));
 }
 
@@ -106,14 +106,14 @@ TEST(ExpertGate, ChoosesAsDeepSeekDoes) {
     config.scale = settings["route_scale"];
     const MatView<const float> view(logits.values.data(), logits.shape[0], logits.shape[1]);
     ExpertChoices out;
-    ExpertGate(config).choose(view, out);
+    ExpertGate().choose(config, view, out);
     const auto expert = golden.get<uint32_t>(name + ".expert");
     const auto weight = golden.get<float>(name + ".weight");
     EXPECT_EQ(out.expert, expert.values);
     for (size_t i = 0; i < weight.values.size(); ++i) EXPECT_NEAR(out.weight[i], weight.values[i], 1e-6) << i;
 
     config.losing = LosingGroups::kZero;
-    ExpertGate(config).choose(view, out);
+    ExpertGate().choose(config, view, out);
     const auto mask0 = golden.get<uint32_t>(name + ".expert_mask0");
     const auto groups = golden.has(name + ".groups") ? golden.get<uint32_t>(name + ".groups") : GoldenArray<uint32_t>();
     for (size_t t = 0; t < view.rows; ++t) {

@@ -7,8 +7,16 @@
 namespace hunch {
 
 void HotSetPredictor::score(Compute&, MatView<const float> X, MatView<float> scores) const {
-  HUNCH_CHECK(scores.cols == n_ff() && scores.rows == X.rows);
+  HUNCH_CHECK(scores.cols == n_out() && scores.rows == X.rows);
   for (size_t t = 0; t < X.rows; ++t) std::ranges::copy(scores_, scores.row(t).begin());
+}
+
+void HotSetPredictor::save(ArchiveWriter& archive) const { archive.floats(".bias", scores_); }
+
+std::shared_ptr<const Predictor> HotSetPredictor::load(std::string_view kind, size_t n_in, size_t n_out,
+                                                       const ArchiveReader& archive) {
+  if (kind != "hot") return nullptr;
+  return std::make_shared<HotSetPredictor>(archive.floats(".bias", n_out), n_in);
 }
 
 }  // namespace hunch

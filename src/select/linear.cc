@@ -9,9 +9,21 @@ LinearPredictor::LinearPredictor(WeightView W, std::vector<float> bias) : W_(W),
 }
 
 void LinearPredictor::score(Compute& compute, MatView<const float> X, MatView<float> scores) const {
-  HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
+  HUNCH_CHECK(X.cols == n_in() && scores.cols == n_out() && scores.rows == X.rows);
   const MatmulTask task{W_, bias_, scores};
   matmul(compute, X, {&task, 1});
+}
+
+void LinearPredictor::save(ArchiveWriter& archive) const {
+  archive.matrix(".weight", W_);
+  archive.floats(".bias", bias_);
+}
+
+std::shared_ptr<const Predictor> LinearPredictor::load(std::string_view kind, size_t n_in, size_t n_out,
+                                                       const ArchiveReader& archive) {
+  if (kind != "linear") return nullptr;
+  const WeightView W = archive.matrix(".weight", n_out, n_in);
+  return std::make_shared<LinearPredictor>(W, archive.floats(".bias", n_out));
 }
 
 }  // namespace hunch

@@ -3,19 +3,20 @@
 #pragma once
 #include <vector>
 
+#include "kernels/matmul.h"
 #include "select/predictor.h"
 
 namespace hunch {
 
 struct LowRankWeights {
   WeightView W_in;          // [rank, n_in]   any dtype that computes
-  WeightView W_out;         // [n_ff, rank]
-  std::vector<float> bias;  // [n_ff]
+  WeightView W_out;         // [n_out, rank]
+  std::vector<float> bias;  // [n_out]
   bool relu = false;        // a ReLU between the two (PowerInfer has one, Deja Vu's code has none)
 };
 
 // score = W_out f(W_in x) + bias, f the identity or ReLU.
-class LowRankPredictor : public NeuronPredictor {
+class LowRankPredictor : public Predictor {
  public:
   // The matrices must outlive the predictor. Shapes are checked: HUNCH_CHECK.
   explicit LowRankPredictor(LowRankWeights weights);
@@ -23,9 +24,14 @@ class LowRankPredictor : public NeuronPredictor {
   void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "lowrank"; }
   size_t n_in() const override { return w_.W_in.cols; }
-  size_t n_ff() const override { return w_.W_out.rows; }
+  size_t n_out() const override { return w_.W_out.rows; }
   size_t rank() const { return w_.W_in.rows; }
   size_t bytes() const override;
+  std::string_view stored_kind() const override { return w_.relu ? "lowrank_relu" : "lowrank"; }
+  void save(ArchiveWriter& archive) const override;
+  // nullptr for another kind's.
+  static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,
+                                               const ArchiveReader& archive);
   const LowRankWeights& weights() const { return w_; }
 
  private:

@@ -115,7 +115,7 @@ TEST(LinearPredictor, MatchesItsFormula) {
   const std::vector<float> W = {1, 2, 3, -1, 0, 0.5f}, bias = {10, -1}, x = {1, 1, 2, 0, -3, 4};
   const LinearPredictor predictor(weight_view({W.data(), 2, 3}), bias);
   EXPECT_EQ(predictor.n_in(), 3u);
-  EXPECT_EQ(predictor.n_ff(), 2u);
+  EXPECT_EQ(predictor.n_out(), 2u);
   EXPECT_EQ(predictor.bytes(), 8u * sizeof(float));
   Compute compute(2);
   std::vector<float> scores(4);

@@ -86,7 +86,7 @@ ExpertChoices best_k(MatView<const float> logits, size_t k) {
   ExpertGateConfig config;
   config.k = k;
   ExpertChoices out;
-  ExpertGate(config).choose(logits, out);
+  ExpertGate().choose(config, logits, out);
   return out;
 }
 

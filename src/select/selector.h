@@ -16,8 +16,9 @@ enum class Point : uint8_t {
   kNeurons,  // of an MLP, before it is computed
   kLive,     // of an MLP, once the gate's (or, without a gate, the neurons') activations are known
   kKeys,     // of the past that is cached: select/key_selector.h
+  kExperts,  // of a mixture, for each token: select/expert_selector.h
 };
-constexpr size_t kNumPoints = 5;
+constexpr size_t kNumPoints = 6;
 
 // Groups of a layer's projections that share an input.
 enum class InputPart : uint8_t {

@@ -31,7 +31,7 @@ void Magnitude::choose(Compute& compute, const Evidence& e, std::span<Rows> out)
 void Predicted::choose(Compute& compute, const Evidence& e, std::span<Rows> out) const {
   const Meter::Predicting predicting(compute.meter);
   const Arena::Scope scope(compute.arena);
-  const size_t n = predictor_.n_ff(), n_together = e.as_alone ? 1 : e.x.rows;
+  const size_t n = predictor_.n_out(), n_together = e.as_alone ? 1 : e.x.rows;
   const MatView<float> scores(compute.arena.take<float>(e.x.rows * n).data(), e.x.rows, n);
   for (size_t t = 0; t < e.x.rows; t += n_together)
     predictor_.score(compute, e.x.row_range(t, n_together), scores.row_range(t, n_together));

@@ -30,13 +30,13 @@ class Magnitude final : public Selector {
 class Predicted final : public Selector {
  public:
   // `predictor` must outlive this.
-  Predicted(const NeuronPredictor& predictor, float threshold) : predictor_(predictor), threshold_(threshold) {}
+  Predicted(const Predictor& predictor, float threshold) : predictor_(predictor), threshold_(threshold) {}
   void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
   std::string_view kind() const override { return "predicted"; }
   size_t bytes() const override { return predictor_.bytes(); }
 
  private:
-  const NeuronPredictor& predictor_;
+  const Predictor& predictor_;
   float threshold_;
 };
 

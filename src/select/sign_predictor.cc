@@ -14,7 +14,7 @@ size_t SignPredictor::bytes() const { return w_.n_ff * (sign_words(w_.n_in) * si
 
 void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<float> scores) const {
   const Arena::Scope scope(compute.arena);
-  HUNCH_CHECK(X.cols == n_in() && scores.cols == n_ff() && scores.rows == X.rows);
+  HUNCH_CHECK(X.cols == n_in() && scores.cols == n_out() && scores.rows == X.rows);
   const size_t n_words = sign_words(w_.n_in);
   const std::span<uint64_t> bits = compute.arena.take<uint64_t>(X.rows * n_words);
   compute.meter.read_weights(w_.n_ff * n_words * sizeof(uint64_t));
@@ -26,6 +26,21 @@ void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<floa
       for (size_t k = 0; k < y.size(); ++k) y[k] = w_.bias[begin + k] - w_.slope[begin + k] * y[k];
     }
   });
+}
+
+void SignPredictor::save(ArchiveWriter& archive) const {
+  archive.words("_signs", w_.planes, w_.n_ff, sign_words(w_.n_in));
+  archive.floats(".slope", w_.slope);
+  archive.floats(".bias", w_.bias);
+}
+
+std::shared_ptr<const Predictor> SignPredictor::load(std::string_view kind, size_t n_in, size_t n_out,
+                                                     const ArchiveReader& archive) {
+  if (kind != "signs") return nullptr;
+  const uint64_t* planes = archive.words("_signs", n_out, sign_words(n_in));
+  std::vector<float> slope = archive.floats(".slope", n_out);
+  return std::make_shared<SignPredictor>(
+      SignWeights{planes, n_out, n_in, std::move(slope), archive.floats(".bias", n_out)});
 }
 
 }  // namespace hunch

@@ -15,7 +15,7 @@ struct SignWeights {
 // score = bias - slope * d, d the number of inputs whose sign differs from the weight's. SparseInfer (Shin et al.
 // 2024, arXiv:2411.12692) compares d with the number that agree, the same for all neurons; here the scale of each
 // neuron is fitted (compress/sign_fit.h), since biases, and inputs that are always of one sign, shift d.
-class SignPredictor : public NeuronPredictor {
+class SignPredictor : public Predictor {
  public:
   // The planes must outlive the predictor. Sizes are checked: HUNCH_CHECK.
   explicit SignPredictor(SignWeights weights);
@@ -23,8 +23,12 @@ class SignPredictor : public NeuronPredictor {
   void score(Compute& compute, MatView<const float> X, MatView<float> scores) const override;
   std::string_view kind() const override { return "signs"; }
   size_t n_in() const override { return w_.n_in; }
-  size_t n_ff() const override { return w_.n_ff; }
+  size_t n_out() const override { return w_.n_ff; }
   size_t bytes() const override;
+  void save(ArchiveWriter& archive) const override;
+  // nullptr for another kind's.
+  static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,
+                                               const ArchiveReader& archive);
   const SignWeights& weights() const { return w_; }
 
  private:

@@ -57,4 +57,22 @@ void VocabScreen::guess(Compute& compute, std::span<const float> x, std::span<co
   if (rows.empty()) shortlist.refill_all(n);  // a NaN: nothing is above anything
 }
 
+void VocabScreen::save(ArchiveWriter& archive) const {
+  archive.matrix("_in.weight", w_.W_in);
+  archive.matrix("_out.weight", w_.W_out);
+  archive.floats(".outside", w_.outside);
+  archive.floats(".inside", w_.inside);
+  archive.number(".margin", double(w_.margin));
+}
+
+std::shared_ptr<const VocabScreen> VocabScreen::load(const ArchiveReader& archive) {
+  ScreenWeights w;
+  w.W_in = archive.matrix("_in.weight", 0, 0);
+  w.W_out = archive.matrix("_out.weight", 0, w.W_in.rows);
+  w.outside = archive.floats(".outside", w.W_out.rows);
+  w.inside = archive.floats(".inside", w.W_out.rows);
+  w.margin = float(archive.number(".margin", 0));
+  return std::make_shared<const VocabScreen>(std::move(w));
+}
+
 }  // namespace hunch

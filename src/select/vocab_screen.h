@@ -1,5 +1,6 @@
 // Which rows of the vocabulary may hold the largest logit: a cheap guess of all, with a bound on its error.
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -7,6 +8,7 @@
 #include "base/rows.h"
 #include "formats/weight_view.h"
 #include "kernels/matmul.h"
+#include "select/archive.h"
 
 namespace hunch {
 
@@ -49,6 +51,9 @@ class VocabScreen {
   size_t rank() const { return w_.W_in.rows; }
   size_t bytes() const;
   const ScreenWeights& weights() const { return w_; }
+
+  void save(ArchiveWriter& archive) const;
+  static std::shared_ptr<const VocabScreen> load(const ArchiveReader& archive);
 
  private:
   ScreenWeights w_;

@@ -119,6 +119,7 @@ class Report(CliTest):
             self.assertTrue(says in html_text.unescape(text), f"{name}: {says!r} is not on the page")
             self.assertEqual("No oracle for this model" in text, name == "qwen2_moe")
             self.assertIn("attention adds", out.text)
+            self.assertEqual("load of the experts" in out.text, name == "qwen2_moe")
             self.assertIn(html, out.err)
 
     def test_a_short_text_and_text_from_a_pipe(self):

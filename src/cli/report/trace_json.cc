@@ -46,6 +46,8 @@ Json layer_json(size_t layer, const LayerTrace& l) {
                {"heads", Json::array()},
                {"attention", addition_json(l.attention)},
                {"mlp", addition_json(l.mlp)}};
+  for (const CapacityPrice& p : l.capacities)
+    json["capacities"].push_back({{"factor", p.factor}, {"overflow", p.overflow}, {"dropped", p.dropped}});
   for (const HeadHabit& h : l.habits) json["heads"].push_back(habit_json(h));
   return json;
 }

@@ -1,0 +1,76 @@
+#include "select/expert_policies.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+#include "select/expert_selectors.h"
+
+namespace hunch {
+namespace {
+
+using Selected = std::shared_ptr<const ExpertSelector>;
+
+struct Policy {
+  std::string_view name, example;
+  bool has_number;
+  Selected (*make)(double number);
+};
+
+Selected top(double number) {
+  if (!(number >= 1 && number <= 65536 && number == std::floor(number)))
+    fail(ErrorKind::kUsage, "--experts: top is {}, expected a number of experts from 1", number);
+  return std::make_shared<TopExperts>(size_t(number));
+}
+
+double factor(double number) {
+  if (!(number > 0 && number <= 65536))
+    fail(ErrorKind::kUsage, "--experts: a capacity factor of {}, expected one above 0", number);
+  return number;
+}
+
+const std::vector<Policy>& policies() {
+  static const std::vector<Policy> all = {
+      {"top", "top:1", true, top},
+      {"capacity", "capacity:1.25", true,
+       [](double f) -> Selected { return std::make_shared<ExpertCapacity>(factor(f), QueueOrder::kByToken); }},
+      {"prioritised", "prioritised:1.25", true,
+       [](double f) -> Selected { return std::make_shared<ExpertCapacity>(factor(f), QueueOrder::kByWeight); }},
+      {"choice", "choice:1", true, [](double f) -> Selected { return std::make_shared<ExpertsChoose>(factor(f)); }},
+      {"balanced", "balanced", false,
+       [](double) -> Selected { return std::make_shared<BalancedExperts>(Balance::kOptimal); }},
+      {"sinkhorn", "sinkhorn", false, [](double) -> Selected { return std::make_shared<SinkhornExperts>(); }}};
+  return all;
+}
+
+}  // namespace
+
+std::shared_ptr<const ExpertSelector> expert_policy_from(std::string_view text) {
+  const size_t colon = text.find(':');
+  for (const Policy& policy : policies()) {
+    if (policy.name != text.substr(0, colon)) continue;
+    double number = 0;
+    bool is_read = colon == std::string_view::npos;
+    if (!is_read) {
+      const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
+      const auto [stop, error] = std::from_chars(begin, end, number);
+      is_read = error == std::errc() && stop == end;
+    }
+    if (!is_read || policy.has_number == (colon == std::string_view::npos))
+      fail(ErrorKind::kUsage, "--experts '{}', expected {}", text, policy.example);
+    return policy.make(number);
+  }
+  fail(ErrorKind::kUsage, "unknown --experts '{}', expected {}", text, expert_policy_help());
+}
+
+std::string expert_policy_help() {
+  std::vector<std::string_view> examples;
+  for (const Policy& policy : policies()) examples.push_back(policy.example);
+  return fmt::format("{}", fmt::join(examples, ", "));
+}
+
+}  // namespace hunch
