@@ -154,12 +154,11 @@ TEST_F(Api, AChatRemembersWhatItComputed) {
   EXPECT_EQ(chat.messages_json(), R"([{"role":"system","content":"Be kind."}])");
 }
 
-TEST_F(Api, TheHiddenStateGivesTheLogits) {
+TEST_F(Api, AHiddenStateDependsOnWhatComesBeforeIt) {
   const std::vector<int32_t> ids = model.tokenize("Once upon a time there was");
   const HiddenStates states = hidden_states(model, ids);
   ASSERT_EQ(states.n_tokens, ids.size());
   ASSERT_EQ(states.n_embd, model.info().n_embd);
-  // A state depends on what comes before it only.
   const HiddenStates beginning = hidden_states(model, std::span(ids).first(3));
   for (size_t i = 0; i < states.n_embd; ++i) EXPECT_NEAR(states.row(2)[i], beginning.row(2)[i], 1e-3);
   const std::vector<float> mean = embed(model, "Once upon a time there was", {.normalize = false});
