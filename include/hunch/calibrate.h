@@ -39,19 +39,19 @@ struct CalibrationOptions {
   bool screen = true;                  // compute only likely logits in greedy answers, where it pays
   std::filesystem::path sidecar = {};  // the file to write; empty: MODEL.hunch beside the model
   OnProgress on_progress = {};
-  // Ends the call with Error{kInterrupted}. Layers that were finished are kept in SIDECAR.partial: the same call goes on
-  // from there.
+  // Ends the call with Error{kInterrupted}. Layers that were finished are kept in SIDECAR.partial: the same call goes
+  // on from there.
   const Cancel* cancel = nullptr;
 };
 
 struct Calibration {
-  std::filesystem::path sidecar;                        // the file that was written
-  std::string method;                                   // "predict", "cats", "griffin" or "teal"
-  bool met = true;                                      // whether the budget was
-  double perplexity_dense = 0, perplexity_sparse = 0;   // on a part of the text that nothing was fitted to
-  double kl = 0;                                        // mean KL divergence from the dense distribution, nats
-  double top1 = 0;                                      // share of tokens whose most probable next token is the same
-  double speed_up = 1;                                  // decoding, measured against dense
+  std::filesystem::path sidecar;                       // the file that was written
+  std::string method;                                  // "predict", "cats", "griffin" or "teal"
+  bool met = true;                                     // whether the budget was
+  double perplexity_dense = 0, perplexity_sparse = 0;  // on a part of the text that nothing was fitted to
+  double kl = 0;                                       // mean KL divergence from the dense distribution, nats
+  double top1 = 0;                                     // share of tokens whose most probable next token is the same
+  double speed_up = 1;                                 // decoding, measured against dense
   std::vector<std::string> notes;
 };
 

@@ -73,8 +73,8 @@ struct Generation {
   std::size_t n_prompt = 0;
   std::string stop_reason;  // "length", "end_of_text", "stop_string", "context_full", "interrupted"
   double prompt_tokens_per_s = 0, tokens_per_s = 0;
-  double gb_per_s = 0;  // bytes of weights and cache that generation touched per second
-  double density = 1;   // share of MLP neurons that were computed, mean over layers
+  double gb_per_s = 0;                          // bytes of weights and cache that generation touched per second
+  double density = 1;                           // share of MLP neurons that were computed, mean over layers
   std::uint64_t n_drafted = 0, n_accepted = 0;  // tokens
 };
 

@@ -12,8 +12,8 @@
  *   hunch_free(model);
  *
  * A function that fails returns NULL or a negative number, and hunch_last_error() says why. What a function gives to be
- * kept has a function that frees it, which takes NULL too. Strings are UTF-8. One call at a time for a model and all that
- * was made from it, which is freed before the model is; what may be called at any time says so.
+ * kept has a function that frees it, which takes NULL too. Strings are UTF-8. One call at a time for a model and all
+ * that was made from it, which is freed before the model is; what may be called at any time says so.
  *
  * Options are structs that hunch_..._init() fills with the defaults; their first field says how large the caller knows
  * them, so that a later library may add fields at the end. NULL for options means the defaults.
@@ -89,22 +89,22 @@ typedef struct hunch_generation_options {
   float repeat_penalty, frequency_penalty, presence_penalty;
   int32_t penalty_last_n;
   uint64_t seed;
-  int ignore_end;            /* 1: go on past end-of-text tokens */
-  const char* const* stop;   /* [n_stop] the answer ends before the first of these */
+  int ignore_end;          /* 1: go on past end-of-text tokens */
+  const char* const* stop; /* [n_stop] the answer ends before the first of these */
   size_t n_stop;
-  const int32_t* bias_ids;   /* [n_bias] tokens */
-  const float* bias;         /* [n_bias] added to their logits */
+  const int32_t* bias_ids; /* [n_bias] tokens */
+  const float* bias;       /* [n_bias] added to their logits */
   size_t n_bias;
-  int log_probs;             /* 1: hunch_answer_log_probs() */
-  size_t n_top_log_probs;    /* alternatives to report for each token */
-  const char* plan;          /* "dense", "exact", "sparse"; NULL: that of the session or model */
-  double density;            /* as hunch_load_options; goes with a plan */
-  const char* sidecar;       /* of "sparse"; NULL: the model's own */
-  int lossless;              /* 1: verify what the sparse plan and n-grams draft */
-  int ngram;                 /* 1: n-grams draft */
-  hunch_model* draft_model;  /* a smaller model drafts; NULL: none */
-  size_t n_draft_tokens;     /* 0: as many as pays */
-  int as_alone;              /* 1: the bits do not depend on who shares a batch's steps */
+  int log_probs;              /* 1: hunch_answer_log_probs() */
+  size_t n_top_log_probs;     /* alternatives to report for each token */
+  const char* plan;           /* "dense", "exact", "sparse"; NULL: that of the session or model */
+  double density;             /* as hunch_load_options; goes with a plan */
+  const char* sidecar;        /* of "sparse"; NULL: the model's own */
+  int lossless;               /* 1: verify what the sparse plan and n-grams draft */
+  int ngram;                  /* 1: n-grams draft */
+  hunch_model* draft_model;   /* a smaller model drafts; NULL: none */
+  size_t n_draft_tokens;      /* 0: as many as pays */
+  int as_alone;               /* 1: the bits do not depend on who shares a batch's steps */
   const hunch_cancel* cancel; /* ends the answer early; what is there is kept. NULL: nobody */
 } hunch_generation_options;
 

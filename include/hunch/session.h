@@ -21,8 +21,8 @@
 namespace hunch {
 
 struct SessionOptions {
-  std::size_t n_ctx = 0;                     // most tokens; 0: the model's own (LoadOptions::n_ctx)
-  std::optional<PlanChoice> plan = {};       // not said: the model's own (LoadOptions::plan)
+  std::size_t n_ctx = 0;                // most tokens; 0: the model's own (LoadOptions::n_ctx)
+  std::optional<PlanChoice> plan = {};  // not said: the model's own (LoadOptions::plan)
 };
 
 // One call at a time for all that belongs to a model. Keeps its model loaded.

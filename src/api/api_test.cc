@@ -166,7 +166,8 @@ TEST_F(Api, AHiddenStateDependsOnWhatComesBeforeIt) {
   for (size_t t = 0; t < states.n_tokens; ++t) sum += states.row(t)[7];
   EXPECT_NEAR(mean[7], sum / double(states.n_tokens), 1e-4);
   double squares = 0;
-  for (const float v : embed(model, "Once upon a time there was", {.pooling = Pooling::kLast})) squares += double(v) * v;
+  for (const float v : embed(model, "Once upon a time there was", {.pooling = Pooling::kLast}))
+    squares += double(v) * v;
   EXPECT_NEAR(squares, 1, 1e-4);
 }
 

@@ -85,8 +85,8 @@ struct GenerationBatch::Impl {
 GenerationBatch::GenerationBatch(LanguageModel& model, const GenerationBatchOptions& options) {
   LanguageModel::Impl& impl = *model.impl();
   const size_t n_ctx = resolve_context(impl.engine.config(), options.n_ctx ? options.n_ctx : impl.options.n_ctx);
-  impl_.reset(new Impl{model.impl(), n_ctx, options.n_sequences,
-                       Batch(impl.engine, batch_options(impl, options, n_ctx))});
+  impl_.reset(
+      new Impl{model.impl(), n_ctx, options.n_sequences, Batch(impl.engine, batch_options(impl, options, n_ctx))});
 }
 
 GenerationBatch::~GenerationBatch() = default;

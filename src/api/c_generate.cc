@@ -91,9 +91,7 @@ char* hunch_generate(hunch_model* model, const char* prompt, const hunch_generat
 void hunch_answer_free(hunch_answer* answer) { delete answer; }
 const char* hunch_answer_text(const hunch_answer* answer) { return answer ? answer->generation.text.c_str() : ""; }
 size_t hunch_answer_n_tokens(const hunch_answer* answer) { return answer ? answer->generation.ids.size() : 0; }
-const int32_t* hunch_answer_ids(const hunch_answer* answer) {
-  return answer ? answer->generation.ids.data() : nullptr;
-}
+const int32_t* hunch_answer_ids(const hunch_answer* answer) { return answer ? answer->generation.ids.data() : nullptr; }
 const float* hunch_answer_log_probs(const hunch_answer* answer) {
   return answer && !answer->generation.log_probs.empty() ? answer->generation.log_probs.data() : nullptr;
 }

@@ -31,8 +31,7 @@ hunch_answer* hunch_session_generate(hunch_session* session, const char* text, c
                                      hunch_on_text on_text, void* user) {
   return guarded<hunch_answer*>(nullptr, [&] {
     require(session && text, "hunch_session_generate: a pointer is NULL");
-    return new hunch_answer{
-        session->session.generate(text, generation_options(options), on_text_of(on_text, user))};
+    return new hunch_answer{session->session.generate(text, generation_options(options), on_text_of(on_text, user))};
   });
 }
 
