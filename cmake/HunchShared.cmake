@@ -12,10 +12,14 @@ set_target_properties(hunch_shared PROPERTIES OUTPUT_NAME hunch EXPORT_NAME shar
 if(NOT APPLE)  # whose linker has no version scripts: everything is exported there
   target_link_options(hunch_shared PRIVATE LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/hunch.map)
 endif()
+if(TARGET hunch)  # whoever has built the program can install
+  add_dependencies(hunch hunch_shared)
+endif()
 
 install(TARGETS hunch_shared EXPORT hunchSharedTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT hunchSharedTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
 # The package may be moved as a whole: paths in hunch.pc are relative to it.
 file(RELATIVE_PATH HUNCH_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+string(REGEX REPLACE "/$" "" HUNCH_PC_PREFIX "${HUNCH_PC_PREFIX}")
 configure_file(cmake/hunch.pc.in ${CMAKE_BINARY_DIR}/hunch.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/hunch.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
