@@ -196,6 +196,8 @@ void hunch_chat_free(hunch_chat* chat);
 /* NULL on failure: the question is taken back. */
 hunch_answer* hunch_chat_say(hunch_chat* chat, const char* message, const hunch_generation_options* options,
                              hunch_on_text on_text, void* user);
+/* From the next answer on; "": no system message. 0 on success, -1 on failure. */
+int hunch_chat_set_system(hunch_chat* chat, const char* text);
 /* Forgets everything but the system message. 0 on success, -1 on failure. */
 int hunch_chat_reset(hunch_chat* chat);
 /* A JSON list of {"role", "content"}, to be freed with hunch_free_string(). NULL on failure. */

@@ -38,6 +38,14 @@ hunch_answer* hunch_chat_say(hunch_chat* chat, const char* message, const hunch_
   });
 }
 
+int hunch_chat_set_system(hunch_chat* chat, const char* text) {
+  return guarded(-1, [&] {
+    require(chat && text, "hunch_chat_set_system: a pointer is NULL");
+    chat->chat.set_system(text);
+    return 0;
+  });
+}
+
 int hunch_chat_reset(hunch_chat* chat) {
   return guarded(-1, [&] {
     require(chat, "hunch_chat_reset: chat is NULL");

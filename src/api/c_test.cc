@@ -113,7 +113,11 @@ TEST_F(CApi, SessionsChatsAndBatchesAnswer) {
   answer = hunch_chat_say(chat, "Hello.", &options, nullptr, nullptr);
   EXPECT_TRUE(answer) << hunch_last_error();
   hunch_answer_free(answer);
+  EXPECT_EQ(hunch_chat_set_system(chat, "Be kind."), 0);
   EXPECT_EQ(hunch_chat_reset(chat), 0);
+  char* messages = hunch_chat_messages(chat);
+  EXPECT_STREQ(messages, R"([{"role":"system","content":"Be kind."}])");
+  hunch_free_string(messages);
   hunch_chat_free(chat);
 
   hunch_batch* batch = hunch_batch_new(model, nullptr);
