@@ -20,8 +20,7 @@ for library in hunch shared; do
   say "CMake, hunch::$library"
   cmake -S tests/install -B "$prefix/$library" -G Ninja -DCMAKE_PREFIX_PATH="$prefix/usr" -DLIBRARY=$library >/dev/null
   cmake --build "$prefix/$library" >/dev/null
-  run "$prefix/$library/consumer"
-  run "$prefix/$library/c_consumer"
+  for program in consumer everything c_consumer; do run "$prefix/$library/$program"; done
 done
 
 say "pkg-config"

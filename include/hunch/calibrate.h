@@ -55,10 +55,10 @@ struct Calibration {
   std::vector<std::string> notes;
 };
 
-// Fits to a text of at least 1200 tokens like what the model will read, writes the sidecar, and makes it the model's
-// own: "sparse" means it from the next call on; sessions that began earlier keep their plan. Throws Error{kUsage} for a
-// text that is too short or a budget that makes no sense, Error{kUnsupported} for what cannot be predicted,
-// Error{kInterrupted}, Error{kIo}.
+// Fits the model, without adapters, to a text of at least 1200 tokens like what it will read, writes the sidecar, and
+// makes it the model's own: "sparse" means it from the next call on; sessions that began earlier keep their plan.
+// Throws Error{kUsage} for a text that is too short or a budget that makes no sense, Error{kUnsupported} for what
+// cannot be predicted, Error{kInterrupted}, Error{kIo}.
 Calibration calibrate(LanguageModel& model, std::string_view text, const CalibrationOptions& options = {});
 
 }  // namespace hunch

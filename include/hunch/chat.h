@@ -16,16 +16,20 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "hunch/generate.h"
 
 namespace hunch {
 
 struct ChatOptions {
-  std::string system = {};              // the system message; empty: none
-  std::string template_file = {};       // Jinja; empty: the model's own; "plain": User: ... Assistant: ...
-  std::size_t n_ctx = 0;                // most tokens of the conversation; 0: the model's own (LoadOptions::n_ctx)
-  std::optional<PlanChoice> plan = {};  // not said: the model's own (LoadOptions::plan)
+  std::string system = {};         // the system message; empty: none
+  std::string template_file = {};  // Jinja; empty: the model's own; "plain": User: ... Assistant: ...
+  std::size_t n_ctx = 0;           // most tokens of the conversation; 0: the model's own (LoadOptions::n_ctx)
+  // Not said: the model's own (LoadOptions).
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
 };
 
 struct ChatAnswer {
@@ -43,8 +47,9 @@ class ChatSession {
   ChatSession(ChatSession&&) noexcept;
   ChatSession& operator=(ChatSession&&) noexcept;
 
-  // Answers the user. On an error the question is taken back. A plan in `options` is that of this answer. Throws
-  // Error{kLimit} for a message that does not fit into the context alone; else as generate().
+  // Answers the user. On an error the question is taken back. A plan and adapters in `options` are those of this
+  // answer. Throws Error{kLimit} for a message that does not fit into the context alone, Error{kInterrupted} when it is
+  // cancelled before the answer begins, Error{kUsage} for another key policy than the session's; else as generate().
   ChatAnswer say(std::string_view message, const GenerationOptions& options = {}, const OnText& on_text = {});
   // From the next answer on; empty: no system message.
   void set_system(std::string_view text);

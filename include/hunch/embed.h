@@ -9,6 +9,7 @@
 //
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -19,7 +20,8 @@
 namespace hunch {
 
 struct HiddenStateOptions {
-  const Cancel* cancel = nullptr;  // ends the call with Error{kInterrupted}
+  std::optional<std::vector<LoraAdapter>> adapters = {};  // not said: the model's own (LoadOptions)
+  const Cancel* cancel = nullptr;                         // ends the call with Error{kInterrupted}
 };
 
 // After the final norm, where the model has one: Hugging Face's last_hidden_state.
@@ -29,8 +31,8 @@ struct HiddenStates {
   std::span<const float> row(std::size_t token) const { return {values.data() + token * n_embd, n_embd}; }
 };
 
-// Of every position, read as a prompt is: by the whole model, whatever its plan. Throws Error{kLimit} when the ids do
-// not fit into the context, Error{kUsage} for ids outside the vocabulary.
+// Of every position, read as a prompt is: by the whole model, whatever its plan and key policy. Throws Error{kLimit}
+// when the ids do not fit into the context, Error{kUsage} for ids outside the vocabulary.
 HiddenStates hidden_states(LanguageModel& model, std::span<const std::int32_t> ids,
                            const HiddenStateOptions& options = {});
 
@@ -41,8 +43,9 @@ enum class Pooling : std::uint8_t {
 
 struct EmbeddingOptions {
   Pooling pooling = Pooling::kMean;
-  bool normalize = true;           // to length 1
-  const Cancel* cancel = nullptr;  // as HiddenStateOptions
+  bool normalize = true;                                  // to length 1
+  std::optional<std::vector<LoraAdapter>> adapters = {};  // as HiddenStateOptions
+  const Cancel* cancel = nullptr;
 };
 
 // One vector [n_embd] for a text. Throws as hidden_states(), and Error{kUsage} for a text without tokens.

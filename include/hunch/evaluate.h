@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,8 +21,11 @@
 namespace hunch {
 
 struct LogitsOptions {
-  std::optional<PlanChoice> plan = {};  // not said: the model's own (LoadOptions::plan)
-  const Cancel* cancel = nullptr;       // ends the call with Error{kInterrupted}
+  // Not said: the model's own (LoadOptions).
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+  const Cancel* cancel = nullptr;  // ends the call with Error{kInterrupted}
 };
 
 struct Logits {
@@ -35,10 +39,13 @@ struct Logits {
 Logits logits(LanguageModel& model, std::span<const std::int32_t> ids, const LogitsOptions& options = {});
 
 struct TextPerplexityOptions {
-  std::size_t n_ctx = 0;                // tokens per window; 0: the trained context, at most 2048
-  std::size_t stride = 0;               // from a window's beginning to the next one's, tokens; 0: half of n_ctx
-  std::size_t max_tokens = 0;           // score the first so many tokens; 0: all
-  std::optional<PlanChoice> plan = {};  // as LogitsOptions
+  std::size_t n_ctx = 0;       // tokens per window; 0: the trained context, at most 2048
+  std::size_t stride = 0;      // from a window's beginning to the next one's, tokens; 0: half of n_ctx
+  std::size_t max_tokens = 0;  // score the first so many tokens; 0: all
+  // The others as LogitsOptions.
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
   const Cancel* cancel = nullptr;
 };
 

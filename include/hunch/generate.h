@@ -52,9 +52,13 @@ struct GenerationOptions {
   std::vector<std::string> stop = {};  // generation ends before the first of these
   bool ignore_end = false;             // go on past end-of-text tokens
   bool log_probs = true;  // fill Generation::log_probs; without, a greedy answer in sparse mode computes fewer logits
-  std::size_t n_top_log_probs = 0;      // alternatives to report for each token; more than 0 wants log_probs
-  std::optional<PlanChoice> plan = {};  // not said: that of the session, or of the model (LoadOptions::plan)
-  DraftOptions drafts = {};
+  std::size_t n_top_log_probs = 0;  // alternatives to report for each token; more than 0 wants log_probs
+  // Plan, key policy and adapters: not said, those of the session, or of the model (LoadOptions). A session keeps the
+  // key policy that it began with. No adapters: the model as it is.
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+  DraftOptions drafts = {};        // not beside a key policy
   bool as_alone = false;           // the bits do not depend on who shares a batch's steps; slower prompts
   const Cancel* cancel = nullptr;  // ends the answer after the token in the making; what is there is kept
 };
@@ -73,16 +77,17 @@ struct Generation {
   std::size_t n_prompt = 0;
   std::string stop_reason;  // "length", "end_of_text", "stop_string", "context_full", "interrupted"
   double prompt_tokens_per_s = 0, tokens_per_s = 0;
-  double gb_per_s = 0;                          // bytes of weights and cache that generation touched per second
-  double density = 1;                           // share of MLP neurons that were computed, mean over layers
+  double gb_per_s = 0;  // bytes of weights and cache that generation touched per second
+  double density = 1;   // share of MLP neurons that a plan chose, or that were not zero where it chooses none
   std::uint64_t n_drafted = 0, n_accepted = 0;  // tokens
 };
 
 // Sees text as soon as it is made of whole characters; returning false stops.
 using OnText = std::function<bool(std::string_view piece)>;
 
-// Starts from an empty context. Throws Error{kLimit} when the prompt does not fit, Error{kUsage} for
-// options out of range.
+// Starts from an empty context. Throws Error{kLimit} when the prompt does not fit, Error{kUsage} for a prompt without
+// tokens, ids outside the vocabulary and options out of range, Error{kNotFound | kFormat} for a sidecar or an adapter
+// that is missing or another model's, Error{kUnsupported} for drafts beside a key policy.
 Generation generate(LanguageModel& model, std::string_view prompt, const GenerationOptions& options = {},
                     const OnText& on_text = {});
 Generation generate(LanguageModel& model, std::span<const std::int32_t> prompt_ids,

@@ -32,12 +32,25 @@ struct PlanChoice {
   bool operator==(const PlanChoice&) const = default;
 };
 
+// What a fine-tuning adds to the model's matrices: a PEFT folder or a GGUF file.
+struct LoraAdapter {
+  std::filesystem::path path = {};
+  float scale = 1;  // how much of the difference between the base model and the adapted one: 0 none, 1 all of it
+  bool operator==(const LoraAdapter&) const = default;
+};
+
+// Plan, key policy and adapters are those of calls that choose none themselves.
 struct LoadOptions {
-  std::size_t n_threads = 0;           // 0: one per physical core that the process may use
-  std::size_t n_ctx = 0;               // tokens of context; 0: the model's own, at most 4096
-  bool kv_f16 = false;                 // keep keys and values as f16: half the memory, rounded
-  PlanChoice plan = {};                // of calls that choose none themselves
-  std::filesystem::path sidecar = {};  // empty: MODEL.hunch beside the model, where there is one
+  std::size_t n_threads = 0;  // 0: one per physical core that the process may use
+  std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
+  // Type of cached keys and values: "f32" is exact; "f16", "q8_0" and "q4_0" are smaller, and rounded.
+  std::string kv = "f32";
+  PlanChoice plan = {};
+  // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation
+  // (docs/key-policies.md). Empty: all stay.
+  std::string kv_policy = {};
+  std::vector<LoraAdapter> adapters = {};  // added up
+  std::filesystem::path sidecar = {};      // empty: MODEL.hunch beside the model, where there is one
   // Take turns with this model's threads (and leave n_threads unused): for a draft model beside its target.
   const LanguageModel* threads_of = nullptr;
 };
@@ -53,7 +66,8 @@ struct ModelInfo {
 // independent of each other, unless they share threads.
 class LanguageModel {
  public:
-  // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error.
+  // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error{kNotFound | kIo | kFormat |
+  // kUnsupported} for what cannot be read, Error{kUsage} for options that cannot be meant, Error{kMemory}.
   explicit LanguageModel(const std::filesystem::path& path, const LoadOptions& options = {});
   ~LanguageModel();
   LanguageModel(LanguageModel&&) noexcept;

@@ -14,15 +14,20 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "hunch/generate.h"
 
 namespace hunch {
 
 struct SessionOptions {
-  std::size_t n_ctx = 0;                // most tokens; 0: the model's own (LoadOptions::n_ctx)
-  std::optional<PlanChoice> plan = {};  // not said: the model's own (LoadOptions::plan)
+  std::size_t n_ctx = 0;  // most tokens; 0: the model's own (LoadOptions::n_ctx)
+  // Not said: the model's own (LoadOptions).
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
 };
 
 // One call at a time for all that belongs to a model. Keeps its model loaded.
@@ -35,14 +40,16 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // Reads the text and answers; both are then part of the session. An empty text goes on where the answer ended. A
-  // plan in `options` is that of this answer. On an error the session is as it was. Throws as generate().
+  // plan and adapters in `options` are those of this answer. On an error the session is as it was. Throws as
+  // generate(), and Error{kUsage} for another key policy than the session's.
   Generation generate(std::string_view text, const GenerationOptions& options = {}, const OnText& on_text = {});
   Generation generate(std::span<const std::int32_t> ids, const GenerationOptions& options = {},
                       const OnText& on_text = {});
   // Reads only, so that the next answer begins sooner.
   void read(std::string_view text);
   void read(std::span<const std::int32_t> ids);
-  // Forgets all but the first n tokens.
+  // Forgets all but the first n tokens. Where a key policy has dropped some of these, they are read again with the next
+  // answer.
   void truncate(std::size_t n_tokens);
 
   std::span<const std::int32_t> ids() const;  // texts and answers; valid until the next call

@@ -2,21 +2,28 @@
 
 #include "api/impl.h"
 #include "api/options.h"
+#include "base/error.h"
 
 namespace hunch {
 
-Answering::Answering(LanguageModel::Impl& model, const ContextOptions& options)
-    : model_(model), context_(model.engine, options) {}
+Answering::Answering(LanguageModel::Impl& model, const ComputeChoice& choice, size_t n_ctx)
+    : model_(model),
+      kv_policy_(choice.kv_policy.value_or(model.options.kv_policy)),
+      own_(model.context_options(choice, n_ctx)),
+      context_(model.engine, own_) {}
 
-Context& Answering::computed_as(const std::optional<PlanChoice>& plan) {
-  if (!plan) return context_;
-  ContextOptions options;
-  options.plan = model_.plan(*plan);
-  if (options.plan.get() == &context_.plan()) return context_;
-  if (!beside_ || options.plan.get() != &beside_->plan()) {
+Context& Answering::computed_as(const ComputeChoice& choice) {
+  if (choice.kv_policy && *choice.kv_policy != kv_policy_)
+    fail(ErrorKind::kUsage, "an answer with the key policy '{}' in a text that began with '{}': expected the same",
+         *choice.kv_policy, kv_policy_);
+  ContextOptions wanted = own_;
+  if (choice.plan) wanted.plan = model_.choices.plan(*choice.plan, kv_policy_);
+  if (choice.adapters) wanted.adapter = model_.choices.adapter(*choice.adapters);
+  if (computes_as(wanted, context_)) return context_;
+  if (!beside_ || !computes_as(wanted, *beside_)) {
     drafting_.reset();
     beside_.reset();
-    beside_ = std::make_unique<Context>(model_.engine, options, context_);
+    beside_ = std::make_unique<Context>(model_.engine, wanted, context_);
   }
   return *beside_;
 }
@@ -34,7 +41,7 @@ Speculation* Answering::speculation(const DraftOptions& drafts, const Context& c
 }
 
 Generation Answering::generate(std::span<const int32_t> ids, const GenerationOptions& options, const OnText& on_text) {
-  Context& context = computed_as(options.plan);
+  Context& context = computed_as(choice_of(options));
   GenerateOptions own = generate_options(options);
   own.speculation = speculation(options.drafts, context);
   AnswerRecord record(options, on_text);

@@ -35,7 +35,7 @@ BatchOptions batch_options(const LanguageModel::Impl& model, const GenerationBat
   if (options.n_sequences == 0) fail(ErrorKind::kUsage, "a batch of 0 sequences, expected at least 1");
   BatchOptions own;
   own.n_tokens = options.n_tokens ? options.n_tokens : options.n_sequences * n_ctx;
-  own.kv_dtype = model.options.kv_f16 ? DType::kF16 : DType::kF32;
+  own.kv_dtype = cache_type(model.options.kv);
   own.n_sequences = options.n_sequences;
   return own;
 }
@@ -103,10 +103,9 @@ size_t GenerationBatch::add(std::span<const int32_t> prompt_ids, const Generatio
     fail(ErrorKind::kLimit, "{} answers are in the making, which is what this batch was made for", impl_->n_sequences);
   auto part = std::make_unique<Part>(options, std::move(on_text));
   part->speculation = speculation_of(options.drafts, impl_->model->engine);
-  SequenceOptions own;
-  own.plan = impl_->model->plan(options.plan.value_or(impl_->model->options.plan));
-  own.n_ctx = impl_->n_ctx;
-  part->sequence = impl_->batch.new_sequence(own);
+  LanguageModel::Impl& model = *impl_->model;
+  part->sequence = impl_->batch.new_sequence(
+      sequence_options(model.engine, model.context_options(choice_of(options), impl_->n_ctx)));
   GenerateOptions wanted = generate_options(options);
   wanted.speculation = part->speculation.get();
   part->answer = impl_->batch.admit(*part->sequence, {prompt_ids.begin(), prompt_ids.end()}, wanted,

@@ -49,6 +49,14 @@ int64_t hunch_batch_add(hunch_batch* batch, const char* prompt, const hunch_gene
   });
 }
 
+int64_t hunch_batch_add_ids(hunch_batch* batch, const int32_t* ids, size_t n_ids,
+                            const hunch_generation_options* options, hunch_on_text on_text, void* user) {
+  return guarded<int64_t>(-1, [&] {
+    require(batch, "hunch_batch_add_ids: batch is NULL");
+    return int64_t(batch->batch.add(ids_of(ids, n_ids), generation_options(options), on_text_of(on_text, user)));
+  });
+}
+
 int hunch_batch_step(hunch_batch* batch) {
   return guarded(-1, [&] {
     require(batch, "hunch_batch_step: batch is NULL");

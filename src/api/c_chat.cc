@@ -22,7 +22,7 @@ hunch_chat* hunch_chat_new(hunch_model* model, const hunch_chat_options* options
     o.system = text_or_empty(c.system);
     o.template_file = text_or_empty(c.template_file);
     o.n_ctx = c.n_ctx;
-    o.plan = plan_choice(c.plan, c.density, c.sidecar);
+    take_choices(c, o);
     return new hunch_chat{hunch::ChatSession(model->model, o)};
   });
 }

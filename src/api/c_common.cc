@@ -31,6 +31,19 @@ std::optional<PlanChoice> plan_choice(const char* plan, double density, const ch
   return PlanChoice{.name = plan, .density = density, .sidecar = text_or_empty(sidecar)};
 }
 
+std::optional<std::vector<LoraAdapter>> adapters_choice(const char* const* paths, const float* scales, size_t n) {
+  if (!paths) {
+    require(n == 0, "the list of adapters is NULL");
+    return std::nullopt;
+  }
+  std::vector<LoraAdapter> adapters;
+  for (size_t i = 0; i < n; ++i) {
+    require(paths[i], "the path of an adapter is NULL");
+    adapters.push_back({.path = paths[i], .scale = scales ? scales[i] : 1});
+  }
+  return adapters;
+}
+
 }  // namespace hunch::c
 
 extern "C" {

@@ -5,7 +5,9 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "hunch/cancel.h"
 #include "hunch/generate.h"
@@ -64,8 +66,24 @@ T take_sized(const T* from, T defaults) {
   return defaults;
 }
 
-// NULL as the plan: none; a density or a sidecar then has no place.
+// NULL as the plan: not said; a density or a sidecar then has no place.
 std::optional<PlanChoice> plan_choice(const char* plan, double density, const char* sidecar);
+inline std::optional<std::string> kv_policy_choice(const char* policy) {
+  return policy ? std::optional<std::string>(policy) : std::nullopt;
+}
+// NULL as the paths: not said.
+std::optional<std::vector<LoraAdapter>> adapters_choice(const char* const* paths, const float* scales, size_t n);
+// How a text is computed, which all options say in the same words.
+template <class From, class To>
+void take_choices(const From& from, To& to) {
+  to.plan = plan_choice(from.plan, from.density, from.sidecar);
+  to.kv_policy = kv_policy_choice(from.kv_policy);
+  to.adapters = adapters_choice(from.adapters, from.adapter_scales, from.n_adapters);
+}
+inline std::span<const int32_t> ids_of(const int32_t* ids, size_t n_ids) {
+  require(ids || n_ids == 0, "ids is NULL");
+  return {ids, n_ids};
+}
 inline const Cancel* cancel_of(const hunch_cancel* cancel) { return cancel ? &cancel->cancel : nullptr; }
 GenerationOptions generation_options(const hunch_generation_options* options);
 OnText on_text_of(hunch_on_text on_text, void* user);

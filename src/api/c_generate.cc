@@ -48,7 +48,7 @@ GenerationOptions generation_options(const hunch_generation_options* options) {
   for (size_t i = 0; i < c.n_bias; ++i) o.logit_bias[c.bias_ids[i]] = c.bias[i];
   o.log_probs = c.log_probs != 0;
   o.n_top_log_probs = c.n_top_log_probs;
-  o.plan = plan_choice(c.plan, c.density, c.sidecar);
+  take_choices(c, o);
   o.drafts.lossless = c.lossless != 0;
   o.drafts.ngram = c.ngram != 0;
   o.drafts.model = c.draft_model ? &c.draft_model->model : nullptr;
@@ -77,6 +77,15 @@ hunch_answer* hunch_answer_prompt(hunch_model* model, const char* prompt, const 
     require(model && prompt, "hunch_answer_prompt: a pointer is NULL");
     return new hunch_answer{
         hunch::generate(model->model, prompt, generation_options(options), on_text_of(on_text, user))};
+  });
+}
+
+hunch_answer* hunch_answer_prompt_ids(hunch_model* model, const int32_t* ids, size_t n_ids,
+                                      const hunch_generation_options* options, hunch_on_text on_text, void* user) {
+  return guarded<hunch_answer*>(nullptr, [&] {
+    require(model, "hunch_answer_prompt_ids: model is NULL");
+    return new hunch_answer{
+        hunch::generate(model->model, ids_of(ids, n_ids), generation_options(options), on_text_of(on_text, user))};
   });
 }
 

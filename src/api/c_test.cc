@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "hunch/embed.h"
+#include "hunch/evaluate.h"
 #include "hunch/generate.h"
 #include "hunch/hunch.h"
 
@@ -94,6 +96,77 @@ TEST_F(CApi, StopStringsAndPlansGetThrough) {
   EXPECT_TRUE(generated("Once").starts_with("error: a density"));
 }
 
+TEST_F(CApi, KeyPoliciesCacheTypesAndAdaptersGetThrough) {
+  const std::string whole = generated("Once upon a time");
+  options.kv_policy = "h2o:2";
+  EXPECT_NE(generated("Once upon a time"), whole);
+  options.kv_policy = "nonsense";
+  EXPECT_NE(generated("Once upon a time").find("nonsense"), std::string::npos);
+  options.kv_policy = nullptr;
+  const char* nowhere[] = {"/nowhere.gguf"};
+  options.adapters = nowhere;
+  EXPECT_EQ(generated("Once upon a time"), whole) << "a list of none";
+  options.n_adapters = 1;
+  EXPECT_NE(generated("Once upon a time").find("/nowhere.gguf"), std::string::npos);
+  options.adapters = nullptr;
+  EXPECT_EQ(generated("Once upon a time"), "error: the list of adapters is NULL");
+
+  hunch_load_options load;
+  hunch_load_options_init(&load);
+  EXPECT_STREQ(load.kv, "f32");
+  load.n_threads = 1;
+  load.kv = "nonsense";
+  EXPECT_FALSE(hunch_load(kDemo, &load));
+  EXPECT_NE(std::string(hunch_last_error()).find("expected one of f32, f16, q8_0, q4_0"), std::string::npos);
+}
+
+TEST_F(CApi, ValuesAreThoseOfTheCppApi) {
+  hunch::LanguageModel same(kDemo, {.n_threads = 1, .n_ctx = 256});
+  hunch_model_info info;
+  hunch_model_info_get(model, &info);
+  EXPECT_STREQ(info.architecture, "opt");
+  EXPECT_EQ(info.n_vocab, hunch_n_vocab(model));
+  EXPECT_EQ(info.has_tokenizer, 1);
+  const std::vector<int32_t> ids = same.tokenize("Once upon a time");
+  std::vector<int32_t> got(16);
+  ASSERT_EQ(hunch_tokenize(model, "Once upon a time", 1, got.data(), got.size()), int64_t(ids.size()));
+  got.resize(ids.size());
+  EXPECT_EQ(got, ids);
+
+  hunch_evaluation_options sparse;
+  hunch_evaluation_options_init(&sparse);
+  sparse.plan = "sparse";
+  sparse.density = 0.2;
+  std::vector<float> logits(ids.size() * info.n_vocab), states(ids.size() * info.n_embd);
+  ASSERT_EQ(hunch_logits(model, ids.data(), ids.size(), &sparse, logits.data()), 0) << hunch_last_error();
+  const hunch::PlanChoice plan{.name = "sparse", .density = 0.2};
+  EXPECT_EQ(logits, hunch::logits(same, ids, {.plan = plan}).values);
+  sparse.max_tokens = 3;
+  EXPECT_EQ(hunch_perplexity(model, "Once upon a time", &sparse),
+            hunch::perplexity(same, "Once upon a time", {.max_tokens = 3, .plan = plan}).perplexity);
+  ASSERT_EQ(hunch_hidden_states(model, ids.data(), ids.size(), nullptr, states.data()), 0) << hunch_last_error();
+  EXPECT_EQ(states, hunch::hidden_states(same, ids).values);
+}
+
+TEST_F(CApi, ACancelledAnswerKeepsWhatIsThere) {
+  hunch_cancel* cancel = hunch_cancel_new();
+  options.cancel = cancel;
+  const auto request = [](const char*, void* user) {
+    hunch_cancel_request(static_cast<hunch_cancel*>(user));
+    return 1;
+  };
+  hunch_answer* answer = hunch_answer_prompt(model, "Once upon a time", &options, request, cancel);
+  ASSERT_TRUE(answer) << hunch_last_error();
+  EXPECT_LT(hunch_answer_n_tokens(answer), 8u);
+  hunch_answer_info info;
+  hunch_answer_info_get(answer, &info);
+  EXPECT_STREQ(info.stop_reason, "interrupted");
+  hunch_answer_free(answer);
+  hunch_cancel_clear(cancel);
+  EXPECT_EQ(generated("Once").substr(0, 5) == "error", false);
+  hunch_cancel_free(cancel);
+}
+
 TEST_F(CApi, SessionsChatsAndBatchesAnswer) {
   const std::string whole = generated("Once upon a time");
   hunch_session* session = hunch_session_new(model, nullptr);
@@ -103,6 +176,15 @@ TEST_F(CApi, SessionsChatsAndBatchesAnswer) {
   hunch_answer_free(answer);
   EXPECT_EQ(hunch_session_truncate(session, 2), 0);
   EXPECT_EQ(hunch_session_n_tokens(session), 2u);
+  EXPECT_EQ(hunch_session_n_ctx(session), 256u);
+  const std::vector<int32_t> kept(hunch_session_ids(session), hunch_session_ids(session) + 2);
+  hunch_session_free(session);
+  session = hunch_session_new(model, nullptr);
+  EXPECT_EQ(hunch_session_read_ids(session, kept.data(), 2), 0);
+  EXPECT_EQ(hunch_session_read(session, " a dog"), 0);
+  answer = hunch_session_generate_ids(session, nullptr, 0, &options, nullptr, nullptr);
+  EXPECT_EQ(hunch_answer_n_tokens(answer), 8u) << hunch_last_error();
+  hunch_answer_free(answer);
   hunch_session_free(session);
 
   hunch_chat_options chat_options;
@@ -132,6 +214,8 @@ TEST_F(CApi, SessionsChatsAndBatchesAnswer) {
   EXPECT_EQ(hunch_answer_text(answer), whole);
   hunch_answer_free(answer);
   EXPECT_EQ(hunch_batch_is_done(batch, 99), -1);
+  EXPECT_EQ(hunch_batch_remove(batch, number), 0);
+  EXPECT_EQ(hunch_batch_result(batch, number), nullptr);
   hunch_batch_free(batch);
 }
 

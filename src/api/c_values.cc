@@ -15,23 +15,43 @@ hunch_embedding_options defaults() {
   return o;
 }
 
+// The same fields of the options of logits and of a perplexity.
+template <class Options>
+Options value_options(const hunch_evaluation_options& c) {
+  Options o;
+  take_choices(c, o);
+  o.cancel = cancel_of(c.cancel);
+  return o;
+}
+
 }  // namespace
 
 extern "C" {
 
-int hunch_logits(hunch_model* model, const int32_t* ids, size_t n_ids, float* logits) {
+void hunch_evaluation_options_init_sized(hunch_evaluation_options* options, size_t size) {
+  give_sized(hunch_evaluation_options{}, options, size);
+}
+
+int hunch_logits(hunch_model* model, const int32_t* ids, size_t n_ids, const hunch_evaluation_options* options,
+                 float* logits) {
   return guarded(-1, [&] {
-    require(model && ids && logits, "hunch_logits: a pointer is NULL");
-    const hunch::Logits all = hunch::logits(model->model, {ids, n_ids});
+    require(model && logits, "hunch_logits: a pointer is NULL");
+    const hunch_evaluation_options c = take_sized(options, hunch_evaluation_options{});
+    const hunch::Logits all = hunch::logits(model->model, ids_of(ids, n_ids), value_options<hunch::LogitsOptions>(c));
     std::copy(all.values.begin(), all.values.end(), logits);
     return 0;
   });
 }
 
-double hunch_perplexity(hunch_model* model, const char* text) {
+double hunch_perplexity(hunch_model* model, const char* text, const hunch_evaluation_options* options) {
   return guarded(-1.0, [&] {
     require(model && text, "hunch_perplexity: a pointer is NULL");
-    return hunch::perplexity(model->model, text).perplexity;
+    const hunch_evaluation_options c = take_sized(options, hunch_evaluation_options{});
+    auto o = value_options<hunch::TextPerplexityOptions>(c);
+    o.n_ctx = c.n_ctx;
+    o.stride = c.stride;
+    o.max_tokens = c.max_tokens;
+    return hunch::perplexity(model->model, text, o).perplexity;
   });
 }
 
@@ -46,9 +66,24 @@ int hunch_embed(hunch_model* model, const char* text, const hunch_embedding_opti
     hunch::EmbeddingOptions o;
     o.pooling = c.last ? hunch::Pooling::kLast : hunch::Pooling::kMean;
     o.normalize = c.normalize != 0;
+    o.adapters = adapters_choice(c.adapters, c.adapter_scales, c.n_adapters);
     o.cancel = cancel_of(c.cancel);
     const std::vector<float> state = hunch::embed(model->model, text, o);
     std::copy(state.begin(), state.end(), embedding);
+    return 0;
+  });
+}
+
+int hunch_hidden_states(hunch_model* model, const int32_t* ids, size_t n_ids, const hunch_embedding_options* options,
+                        float* states) {
+  return guarded(-1, [&] {
+    require(model && states, "hunch_hidden_states: a pointer is NULL");
+    const hunch_embedding_options c = take_sized(options, defaults());
+    hunch::HiddenStateOptions o;
+    o.adapters = adapters_choice(c.adapters, c.adapter_scales, c.n_adapters);
+    o.cancel = cancel_of(c.cancel);
+    const hunch::HiddenStates all = hunch::hidden_states(model->model, ids_of(ids, n_ids), o);
+    std::copy(all.values.begin(), all.values.end(), states);
     return 0;
   });
 }

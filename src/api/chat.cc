@@ -16,7 +16,7 @@ struct ChatSession::Impl {
 ChatSession::ChatSession(LanguageModel& model, const ChatOptions& options) {
   LanguageModel::Impl& impl = *model.impl();
   ChatText text = chat_text(&impl.engine.need_tokenizer(), options.template_file);
-  impl_.reset(new Impl{model.impl(), Answering(impl, impl.context_options(options.plan, options.n_ctx)),
+  impl_.reset(new Impl{model.impl(), Answering(impl, choice_of(options), options.n_ctx),
                        Conversation(impl.engine, std::move(text))});
   impl_->conversation.set_system(options.system);
 }
@@ -27,7 +27,7 @@ ChatSession& ChatSession::operator=(ChatSession&&) noexcept = default;
 
 ChatAnswer ChatSession::say(std::string_view message, const GenerationOptions& options, const OnText& on_text) {
   Answering& answering = impl_->answering;
-  Context& context = answering.computed_as(options.plan);
+  Context& context = answering.computed_as(choice_of(options));
   GenerateOptions own = generate_options(options);
   own.speculation = answering.speculation(options.drafts, context);
   AnswerRecord record(options, on_text);

@@ -54,7 +54,8 @@ HiddenStates hidden_states(LanguageModel& model, std::span<const int32_t> ids, c
   out.n_tokens = ids.size();
   out.n_embd = c.n_embd;
   out.values.reserve(ids.size() * c.n_embd);
-  Context& context = impl.fresh({}).context();
+  // A prompt is read by the whole model whatever the plan, but not whatever the key policy.
+  Context& context = impl.fresh({.kv_policy = "", .adapters = options.adapters}).context();
   {
     const StreamCopy copy(context, c.n_layer, out.values);
     context.append(ids);
@@ -65,7 +66,8 @@ HiddenStates hidden_states(LanguageModel& model, std::span<const int32_t> ids, c
 }
 
 std::vector<float> embed(LanguageModel& model, std::string_view text, const EmbeddingOptions& options) {
-  const HiddenStates states = hidden_states(model, model.tokenize(text), {.cancel = options.cancel});
+  const HiddenStates states =
+      hidden_states(model, model.tokenize(text), {.adapters = options.adapters, .cancel = options.cancel});
   const std::span<const float> last = states.row(states.n_tokens - 1);
   std::vector<float> out(last.begin(), last.end());
   if (options.pooling == Pooling::kMean) {

@@ -12,7 +12,7 @@ Logits logits(LanguageModel& model, std::span<const int32_t> ids, const LogitsOp
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   Logits out{ids.size(), impl.engine.config().n_vocab, {}};
   out.values.resize(out.n_tokens * out.n_vocab);
-  impl.fresh_for_values(options.plan).append_all(ids, [&](size_t first, MatView<const float> rows) {
+  impl.fresh_for_values(choice_of(options)).append_all(ids, [&](size_t first, MatView<const float> rows) {
     std::copy_n(rows.data, rows.rows * rows.cols, out.values.begin() + ptrdiff_t(first * out.n_vocab));
   });
   return out;
@@ -22,13 +22,11 @@ TextPerplexity perplexity(LanguageModel& model, std::string_view text, const Tex
   LanguageModel::Impl& impl = *model.impl();
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   const std::vector<int32_t> ids = model.tokenize(text);
-  ContextOptions context = impl.context_options(options.plan);
-  context.decodes_all = context.plan->name == "sparse";
   PerplexityOptions windows;
   windows.n_ctx = options.n_ctx;
   windows.stride = options.stride;
   windows.max_tokens = options.max_tokens;
-  const Perplexity p = perplexity(impl.engine, context, ids, windows);
+  const Perplexity p = perplexity(impl.engine, impl.options_for_values(choice_of(options)), ids, windows);
   TextPerplexity out;
   out.perplexity = p.perplexity;
   out.nll = p.nll;

@@ -7,9 +7,7 @@ namespace hunch {
 
 Generation generate(LanguageModel& model, std::span<const int32_t> prompt_ids, const GenerationOptions& options,
                     const OnText& on_text) {
-  GenerationOptions rest = options;
-  rest.plan.reset();  // it is the context's own
-  return model.impl()->fresh(options.plan).generate(prompt_ids, rest, on_text);
+  return model.impl()->fresh(choice_of(options)).generate(prompt_ids, options, on_text);
 }
 
 Generation generate(LanguageModel& model, std::string_view prompt, const GenerationOptions& options,

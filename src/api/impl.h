@@ -1,35 +1,32 @@
 // What a LanguageModel holds.
 #pragma once
 #include <memory>
-#include <optional>
-#include <utility>
-#include <vector>
 
 #include "api/answering.h"
-#include "hunch/model.h"
+#include "api/choices.h"
 
 namespace hunch {
 
 struct LanguageModel::Impl {
+  Impl(Engine opened, const LoadOptions& load_options);
+
   LoadOptions options;
   Engine engine;
   ModelInfo info;
+  Choices choices{engine};
 
-  // Plans are made once: sessions know the ones that they were computed with by their addresses. Throws as
-  // Engine::plan_named(), open_sidecar() and check_sidecar().
-  std::shared_ptr<const Plan> plan(const PlanChoice& choice);
-  // Of the choice, or the model's own.
-  ContextOptions context_options(const std::optional<PlanChoice>& choice, size_t n_ctx = 0);
-  // Empty, for a call that begins with nothing; valid until the next call.
-  Answering& fresh(const std::optional<PlanChoice>& choice);
+  // Of a text that is computed so; n_ctx 0: the model's own. Throws as Choices, and as resolve_context().
+  ContextOptions context_options(const ComputeChoice& choice, size_t n_ctx = 0);
   // The same for who wants the values of every token as decoding would compute it.
-  Context& fresh_for_values(const std::optional<PlanChoice>& choice);
+  ContextOptions options_for_values(const ComputeChoice& choice);
+  // Empty, for a call that begins with nothing; valid until the next call.
+  Answering& fresh(const ComputeChoice& choice);
+  Context& fresh_for_values(const ComputeChoice& choice);
   // The sidecar in `path`, which was made for this model, is its own from now on.
   void use_sidecar(const std::filesystem::path& path);
 
  private:
-  std::vector<std::pair<PlanChoice, std::shared_ptr<const Plan>>> plans_;
-  // Of the last calls, for the next ones with the same plans.
+  // Of the last calls, for the next ones that compute alike.
   std::unique_ptr<Answering> answering_;
   std::unique_ptr<Context> values_;
 };

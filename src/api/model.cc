@@ -41,45 +41,41 @@ ModelInfo info_of(const Engine& engine) {
 
 }  // namespace
 
-std::shared_ptr<const Plan> LanguageModel::Impl::plan(const PlanChoice& choice) {
-  for (const auto& [known, made] : plans_)
-    if (known == choice) return made;
-  std::shared_ptr<const Plan> made;
-  if (choice.sidecar.empty()) {
-    made = engine.plan_named(choice.name, choice.density);
-  } else {
-    if (choice.name != "sparse")
-      fail(ErrorKind::kUsage, "a sidecar goes with the plan \"sparse\", found it with \"{}\"", choice.name);
-    const Sidecar sidecar = open_sidecar(choice.sidecar);
-    check_sidecar(sidecar, engine.model->file(), engine.config());
-    made = std::make_shared<const Plan>(sidecar.plan(engine.config(), choice.density));
-  }
-  plans_.emplace_back(choice, made);
-  return made;
+LanguageModel::Impl::Impl(Engine opened, const LoadOptions& load_options)
+    : options(load_options), engine(std::move(opened)), info(info_of(engine)) {
+  options.threads_of = nullptr;  // need not outlive the call
+  // What is wrong with these is wrong now.
+  cache_type(options.kv);
+  context_options({});
 }
 
-ContextOptions LanguageModel::Impl::context_options(const std::optional<PlanChoice>& choice, size_t n_ctx) {
+ContextOptions LanguageModel::Impl::context_options(const ComputeChoice& choice, size_t n_ctx) {
   ContextOptions own;
   own.n_ctx = resolve_context(engine.config(), n_ctx ? n_ctx : options.n_ctx);
-  own.kv_dtype = options.kv_f16 ? DType::kF16 : DType::kF32;
-  own.plan = plan(choice.value_or(options.plan));
+  own.kv_dtype = cache_type(options.kv);
+  own.plan = choices.plan(choice.plan.value_or(options.plan), choice.kv_policy.value_or(options.kv_policy));
+  own.adapter = choices.adapter(choice.adapters.value_or(options.adapters));
   return own;
 }
 
-Answering& LanguageModel::Impl::fresh(const std::optional<PlanChoice>& choice) {
-  const ContextOptions wanted = context_options(choice);
-  if (!answering_ || &answering_->context().plan() != wanted.plan.get()) {
+ContextOptions LanguageModel::Impl::options_for_values(const ComputeChoice& choice) {
+  ContextOptions own = context_options(choice);
+  own.decodes_all = own.plan->name == "sparse" || own.plan->keys;  // the others give a prompt the same values
+  return own;
+}
+
+Answering& LanguageModel::Impl::fresh(const ComputeChoice& choice) {
+  if (!answering_ || !computes_as(context_options(choice), answering_->context())) {
     answering_.reset();  // before the next one's memory is reserved
-    answering_ = std::make_unique<Answering>(*this, wanted);
+    answering_ = std::make_unique<Answering>(*this, choice);
   }
   answering_->context().truncate(0);
   return *answering_;
 }
 
-Context& LanguageModel::Impl::fresh_for_values(const std::optional<PlanChoice>& choice) {
-  ContextOptions wanted = context_options(choice);
-  wanted.decodes_all = wanted.plan->name == "sparse";  // the others give a prompt the same values
-  if (!values_ || &values_->plan() != wanted.plan.get()) {
+Context& LanguageModel::Impl::fresh_for_values(const ComputeChoice& choice) {
+  const ContextOptions wanted = options_for_values(choice);
+  if (!values_ || !computes_as(wanted, *values_)) {
     values_.reset();
     values_ = std::make_unique<Context>(engine, wanted);
   }
@@ -93,19 +89,13 @@ void LanguageModel::Impl::use_sidecar(const std::filesystem::path& path) {
   engine.sidecar = std::move(sidecar);
   engine.sidecar_path = path;
   engine.sidecar_problem.clear();
-  plans_.clear();
+  choices.forget_plans();
   answering_.reset();
   values_.reset();
 }
 
 LanguageModel::LanguageModel(const std::filesystem::path& path, const LoadOptions& options)
-    : impl_(std::make_shared<Impl>()) {
-  impl_->options = options;
-  impl_->options.threads_of = nullptr;  // need not outlive the call
-  impl_->engine = load(path, options);
-  impl_->info = info_of(impl_->engine);
-  impl_->plan(options.plan);  // what is wrong with it is wrong now
-}
+    : impl_(std::make_shared<Impl>(load(path, options), options)) {}
 
 LanguageModel::~LanguageModel() = default;
 LanguageModel::LanguageModel(LanguageModel&&) noexcept = default;

@@ -7,20 +7,22 @@
 
 namespace hunch {
 
-// The context holds a beginning of `ids`; what follows it is computed with the next answer. That is never nothing, so
-// that an answer has logits to begin with.
+// The context holds a beginning of `ids`; what follows it is computed with the next answer.
 struct Session::Impl {
   std::shared_ptr<LanguageModel::Impl> model;
   Answering answering;
   std::vector<int32_t> ids = {};
 
   Context& context() { return answering.context(); }
-  void truncate_context(size_t n_tokens) { context().truncate(std::min(context().n_tokens(), n_tokens)); }
+  // The context holds at most n tokens, fewer where a key policy has dropped some of these.
+  void go_back(size_t n_tokens) { context().go_back(std::min(context().n_tokens(), n_tokens)); }
   std::vector<int32_t> tokenize(std::string_view text) const {
     return model->engine.need_tokenizer().encode(text, {.add_special = ids.empty()});
   }
-  // What is not computed yet, and `more`.
+  // What is not computed yet, and `more`: at least one token where there is any, so that an answer has logits to begin
+  // with.
   std::vector<int32_t> unread(std::span<const int32_t> more) {
+    if (more.empty() && !ids.empty()) go_back(ids.size() - 1);
     std::vector<int32_t> all(ids.begin() + ptrdiff_t(context().n_tokens()), ids.end());
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -29,7 +31,7 @@ struct Session::Impl {
 
 Session::Session(LanguageModel& model, const SessionOptions& options) {
   LanguageModel::Impl& impl = *model.impl();
-  impl_.reset(new Impl{model.impl(), Answering(impl, impl.context_options(options.plan, options.n_ctx))});
+  impl_.reset(new Impl{model.impl(), Answering(impl, choice_of(options), options.n_ctx)});
 }
 
 Session::~Session() = default;
@@ -49,7 +51,7 @@ Generation Session::generate(std::span<const int32_t> ids, const GenerationOptio
     impl_->ids.insert(impl_->ids.end(), g.ids.begin(), g.ids.end());
     return g;
   } catch (...) {
-    impl_->truncate_context(n_held);
+    impl_->go_back(n_held);
     throw;
   }
 }
@@ -67,7 +69,7 @@ void Session::read(std::span<const int32_t> ids) {
     try {
       impl_->context().append(unread);
     } catch (...) {
-      impl_->truncate_context(n_held);
+      impl_->go_back(n_held);
       throw;
     }
   }
@@ -76,7 +78,7 @@ void Session::read(std::span<const int32_t> ids) {
 
 void Session::truncate(size_t n_tokens) {
   if (n_tokens >= impl_->ids.size()) return;
-  impl_->truncate_context(n_tokens ? n_tokens - 1 : 0);
+  impl_->go_back(n_tokens);
   impl_->ids.resize(n_tokens);
 }
 

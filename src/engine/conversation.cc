@@ -68,9 +68,11 @@ Conversation::Answer Conversation::say(Context& context, const std::string& user
     // The last token is always computed: its logits begin the answer.
     answer.n_cached = size_t(std::ranges::mismatch(ids, cached_).in1 - ids.begin());
     answer.n_cached = std::min(answer.n_cached, ids.size() - 1);
-    context.truncate(answer.n_cached);
+    answer.n_cached = context.go_back(answer.n_cached);
     cached_.resize(answer.n_cached);
     answer.generated = generate(context, std::span(ids).subspan(answer.n_cached), ended, show);
+    if (answer.generated.ids.empty() && answer.generated.stop_reason == StopReason::kInterrupted)
+      fail(ErrorKind::kInterrupted, "stopped before the answer began");
     cached_ = ids;
     cached_.insert(cached_.end(), answer.generated.ids.begin(), answer.generated.ids.end());
     cached_.resize(context.n_tokens());
@@ -80,8 +82,7 @@ Conversation::Answer Conversation::say(Context& context, const std::string& user
     return answer;
   } catch (...) {
     messages_ = before;
-    cached_.resize(std::min(cached_.size(), context.n_tokens()));
-    context.truncate(cached_.size());
+    cached_.resize(context.go_back(std::min(cached_.size(), context.n_tokens())));
     throw;
   }
 }
