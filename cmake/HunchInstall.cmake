@@ -1,4 +1,4 @@
-# `cmake --install`: the binary, the public headers, the libraries and a CMake package (hunch::hunch).
+# `cmake --install`: the binary, the public headers, the libraries and a CMake package (hunch::hunch, hunch::shared).
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -12,23 +12,27 @@ endforeach()
 add_library(hunch_hunch INTERFACE)
 set_target_properties(hunch_hunch PROPERTIES EXPORT_NAME hunch)
 target_link_libraries(hunch_hunch INTERFACE hunch_api)
+target_compile_features(hunch_hunch INTERFACE cxx_std_20)
 add_library(hunch::hunch ALIAS hunch_hunch)
 
 install(DIRECTORY include/hunch DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET hunch)
   install(TARGETS hunch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+if(HUNCH_SHARED_LIBRARY)
+  include(HunchShared)
+endif()
+configure_file(cmake/hunchConfig.cmake.in ${CMAKE_BINARY_DIR}/hunchConfig.cmake @ONLY)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
 
-# A package can only name libraries that its users find as well, and not what was fetched for this build.
+# Static libraries can only name libraries that their users find as well, and not what was fetched for this build.
 get_property(fetched GLOBAL PROPERTY HUNCH_HAS_FETCHED)
 if(fetched)
-  message(STATUS "hunch: some libraries were fetched; `cmake --install` installs the program and headers, no CMake package")
+  message(STATUS "hunch: some libraries were fetched; `cmake --install` installs no static libraries")
   return()
 endif()
 # Dependencies that have no package of their own are named by their libraries.
 install(TARGETS ${libraries} hunch_hunch EXPORT hunchTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}/hunch)
 install(EXPORT hunchTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
-configure_file(cmake/hunchConfig.cmake.in ${CMAKE_BINARY_DIR}/hunchConfig.cmake @ONLY)
-write_basic_package_version_file(${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_BINARY_DIR}/hunchConfig.cmake ${CMAKE_BINARY_DIR}/hunchConfigVersion.cmake cmake/HunchDependencies.cmake
-  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)

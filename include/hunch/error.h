@@ -20,7 +20,7 @@ enum class ErrorKind {
   kNetwork,      // the hub did not answer, or not as it should
   kMemory,       // not enough memory for what was asked
   kLimit,        // a request over a limit: context length, batch size
-  kInterrupted,  // the user pressed Ctrl-C
+  kInterrupted,  // the call was asked to end: hunch::Cancel, or Ctrl-C in the program
 };
 
 // Name of a kind as it appears in JSON errors, e.g. "format".

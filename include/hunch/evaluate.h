@@ -9,13 +9,24 @@
 //
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "hunch/cancel.h"
 #include "hunch/model.h"
 
 namespace hunch {
+
+struct LogitsOptions {
+  // Not said: the model's own (LoadOptions).
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+  const Cancel* cancel = nullptr;  // ends the call with Error{kInterrupted}
+};
 
 struct Logits {
   std::size_t n_tokens = 0, n_vocab = 0;
@@ -23,16 +34,28 @@ struct Logits {
   std::span<const float> row(std::size_t token) const { return {values.data() + token * n_vocab, n_vocab}; }
 };
 
-// Logits of every position. Throws Error{kLimit} when the ids do not fit into the context.
-Logits logits(LanguageModel& model, std::span<const std::int32_t> ids);
+// Logits of every position, each computed as decoding would. Throws Error{kLimit} when the ids do not fit into the
+// context.
+Logits logits(LanguageModel& model, std::span<const std::int32_t> ids, const LogitsOptions& options = {});
+
+struct TextPerplexityOptions {
+  std::size_t n_ctx = 0;       // tokens per window; 0: the trained context, at most 2048
+  std::size_t stride = 0;      // from a window's beginning to the next one's, tokens; 0: half of n_ctx
+  std::size_t max_tokens = 0;  // score the first so many tokens; 0: all
+  // The others as LogitsOptions.
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+  const Cancel* cancel = nullptr;
+};
 
 struct TextPerplexity {
   double perplexity = 0, nll = 0;  // exp(nll / n_tokens); nll in nats, summed
   std::size_t n_tokens = 0;        // scored tokens: all but the first
 };
 
-// Sliding windows of `n_ctx` tokens that start every `stride` tokens (0: the trained context, at most
-// 2048; and half of it); every token is scored once, with the longest context its window gives.
-TextPerplexity perplexity(LanguageModel& model, std::string_view text, std::size_t n_ctx = 0, std::size_t stride = 0);
+// Sliding windows of `n_ctx` tokens that start every `stride` tokens; every token is scored once, with the longest
+// context that its window gives.
+TextPerplexity perplexity(LanguageModel& model, std::string_view text, const TextPerplexityOptions& options = {});
 
 }  // namespace hunch

@@ -20,24 +20,54 @@
 
 namespace hunch {
 
+class LanguageModel;
+
+// How much of a model is computed.
+struct PlanChoice {
+  // "dense": everything. "exact": all but what ReLU set to zero; equal to dense up to rounding. "sparse": what the
+  // sidecar says is needed (calibrate.h), an approximation with a known price.
+  std::string name = "exact";
+  double density = 0;  // of "sparse": mean share of the neurons to keep, in (0, 1]; 0: as it was calibrated
+  std::filesystem::path sidecar = {};  // of "sparse"; empty: the model's own (LoadOptions::sidecar)
+  bool operator==(const PlanChoice&) const = default;
+};
+
+// What a fine-tuning adds to the model's matrices: a PEFT folder or a GGUF file.
+struct LoraAdapter {
+  std::filesystem::path path = {};
+  float scale = 1;  // how much of the difference between the base model and the adapted one: 0 none, 1 all of it
+  bool operator==(const LoraAdapter&) const = default;
+};
+
+// Plan, key policy and adapters are those of calls that choose none themselves.
 struct LoadOptions {
   std::size_t n_threads = 0;  // 0: one per physical core that the process may use
   std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
-  bool kv_f16 = false;        // keep keys and values as f16: half the memory, rounded
-  bool exact_skip = true;     // skip what ReLU set to zero; equal to the dense result up to rounding
+  // Type of cached keys and values: "f32" is exact; "f16", "q8_0" and "q4_0" are smaller, and rounded.
+  std::string kv = "f32";
+  PlanChoice plan = {};
+  // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation
+  // (docs/key-policies.md). Empty: all stay.
+  std::string kv_policy = {};
+  std::vector<LoraAdapter> adapters = {};  // added up
+  std::filesystem::path sidecar = {};      // empty: MODEL.hunch beside the model, where there is one
+  // Take turns with this model's threads (and leave n_threads unused): for a draft model beside its target.
+  const LanguageModel* threads_of = nullptr;
 };
 
 struct ModelInfo {
-  std::string architecture, name, dtype;
+  std::string architecture = {}, name = {}, dtype = {};
   std::uint64_t n_params = 0, weight_bytes = 0;
   std::size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, n_ff = 0, n_vocab = 0, n_ctx_train = 0;
-  bool has_tokenizer = false;
+  bool has_tokenizer = false, has_chat_template = false;
 };
 
-// Not for concurrent use: one call at a time per object. Objects are independent of each other.
+// Not for concurrent use: one call at a time per object and all that was made from it (sessions, batches). Models are
+// independent of each other, unless they share threads.
 class LanguageModel {
  public:
-  // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error.
+  // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error{kNotFound | kIo | kFormat |
+  // kUnsupported} for what cannot be read, Error{kUsage} for options that cannot be meant, Error{kMemory}.
   explicit LanguageModel(const std::filesystem::path& path, const LoadOptions& options = {});
   ~LanguageModel();
   LanguageModel(LanguageModel&&) noexcept;
@@ -56,10 +86,10 @@ class LanguageModel {
   std::string apply_chat_template(std::string_view messages_json, bool add_generation_prompt = true) const;
 
   struct Impl;  // for the library's own functions
-  Impl& impl() const { return *impl_; }
+  const std::shared_ptr<Impl>& impl() const { return impl_; }
 
  private:
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace hunch

@@ -6,11 +6,11 @@
 #include "base/home_folder.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
-#include "cli/conversation.h"
 #include "cli/drafting_flags.h"
 #include "cli/line_editor.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
+#include "engine/conversation.h"
 
 namespace hunch::cli {
 namespace {
@@ -35,8 +35,10 @@ class Chat {
  public:
   Chat(const ChatFlags& flags, const Engine& engine, Context& context, ChatText text, GenerateOptions options)
       : flags_(flags),
+        context_(context),
+        options_(std::move(options)),
         editor_(history_file()),
-        conversation_(engine, context, std::move(text), std::move(options), flags.template_file == "plain") {
+        conversation_(engine, std::move(text)) {
     conversation_.set_system(flags.system);
   }
 
@@ -124,11 +126,9 @@ class Chat {
   void answer(const std::string& question) {
     bool shown = false;
     try {
-      const Conversation::Answer a = conversation_.say(question, [&](const GeneratedToken& token) {
-        const size_t begin = shown ? 0 : token.text.find_first_not_of(" \n");
-        if (begin == token.text.npos) return true;
-        shown = true;
-        if (!flags_.model.json) print(std::string_view(token.text).substr(begin));
+      const Conversation::Answer a = conversation_.say(context_, question, options_, [&](const GeneratedToken& token) {
+        shown = shown || !token.text.empty();
+        if (!flags_.model.json) print(token.text);
         return true;
       });
       if (!flags_.model.json) print("\n");
@@ -160,6 +160,8 @@ class Chat {
   }
 
   const ChatFlags& flags_;
+  Context& context_;
+  const GenerateOptions options_;
   LineEditor editor_;
   Conversation conversation_;
   Speed speed_;
@@ -173,7 +175,6 @@ int chat(const ChatFlags& flags) {
   options.log_probs = false;
   options.n_tokens = flags.n_tokens;
   options.sampler = sampler_options(flags.sampler);
-  if (flags.template_file == "plain") options.stop = {"\nUser:", "\nAssistant:"};
   const Engine engine = open_engine(flags.model);
   ChatText text = chat_text(&engine.need_tokenizer(), flags.template_file);
   Context context(engine, context_options(flags.context));

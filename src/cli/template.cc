@@ -3,10 +3,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "cli/chat_text.h"
 #include "cli/console.h"
 #include "cli/session_io.h"
-#include "text/chat_template.h"
+#include "text/chat_text.h"
 
 namespace hunch::cli {
 namespace {

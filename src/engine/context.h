@@ -54,6 +54,7 @@ class Context {
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);
   void truncate(size_t n_tokens) { sequence_->truncate(n_tokens); }
+  size_t go_back(size_t n_tokens) { return sequence_->go_back(n_tokens); }
   // From now on only the largest logit of each position must be right (Run::only_best).
   void set_only_best(bool only_best) { only_best_ = only_best; }
   // With `decodes_all` and a plan that learns from prompts: the first n tokens of the sequence are its prompt.

@@ -13,6 +13,7 @@ struct DraftingOptions {
   std::shared_ptr<const Engine> model;  // a draft model, or none; best with the target's thread compute
   size_t n_tokens = 0;                  // drafted at a time; 0: as many as pays
   bool any() const { return ngram || sparse || model; }
+  bool operator==(const DraftingOptions&) const = default;
 };
 
 // Drafters for one context, asked in this order: n-grams, which cost nothing, then the draft model, then the

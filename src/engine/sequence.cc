@@ -85,6 +85,12 @@ void Sequence::truncate(size_t n_tokens) {
   text_->states.truncate(n_tokens);
 }
 
+size_t Sequence::go_back(size_t n_tokens) {
+  if (n_tokens < text_->cache->n_fixed(id())) n_tokens = 0;
+  truncate(n_tokens);
+  return n_tokens;
+}
+
 void Sequence::extend(std::span<const int32_t> ids) { text_->ids.insert(text_->ids.end(), ids.begin(), ids.end()); }
 
 Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {

@@ -62,6 +62,8 @@ class Sequence {
   void require_room(size_t n_tokens) const;
   // Throws Error{kUnsupported} where the plan's keys dropped some that would come back, unless all are forgotten.
   void truncate(size_t n_tokens);
+  // The same, but all is forgotten where some would have to come back. Returns the tokens that are left: n, or 0.
+  size_t go_back(size_t n_tokens);
 
   // A batch computes these ids next: the run that a step needs to know, which refers to this. Copies of weights are
   // packed that the prompt settled on, and an oracle takes its first pass.

@@ -1,9 +1,9 @@
-#include "cli/chat_text.h"
+#include "text/chat_text.h"
 
 #include "base/error.h"
 #include "base/file.h"
 
-namespace hunch::cli {
+namespace hunch {
 namespace {
 
 constexpr const char* kPlain =
@@ -24,7 +24,13 @@ ChatText chat_text(const Tokenizer* tokenizer, const std::string& file) {
     if (spec.eos) out.options.eos_token = std::string(tokenizer->piece(*spec.eos));
     out.source = spec.chat_template;
   }
-  if (!file.empty()) out.source = file == "plain" ? kPlain : read_file(file);
+  if (file == "plain") {
+    out.source = kPlain;
+    out.add_special = true;
+    out.stop = {"\nUser:", "\nAssistant:"};
+  } else if (!file.empty()) {
+    out.source = read_file(file);
+  }
   if (out.source.empty())
     fail(
         ErrorKind::kNotFound,
@@ -33,4 +39,4 @@ ChatText chat_text(const Tokenizer* tokenizer, const std::string& file) {
   return out;
 }
 
-}  // namespace hunch::cli
+}  // namespace hunch

@@ -1,10 +1,10 @@
-#include "cli/conversation.h"
+#include "engine/conversation.h"
 
 #include <algorithm>
 
 #include "base/error.h"
 
-namespace hunch::cli {
+namespace hunch {
 namespace {
 
 nlohmann::ordered_json message(const char* role, const std::string& content) {
@@ -12,14 +12,6 @@ nlohmann::ordered_json message(const char* role, const std::string& content) {
 }
 
 }  // namespace
-
-Conversation::Conversation(const Engine& engine, Context& context, ChatText text, GenerateOptions options,
-                           bool add_special)
-    : engine_(engine),
-      context_(context),
-      text_(std::move(text)),
-      options_(std::move(options)),
-      add_special_(add_special) {}
 
 void Conversation::set_system(const std::string& text) {
   const bool has = !messages_.empty() && messages_[0]["role"] == "system";
@@ -34,7 +26,7 @@ void Conversation::reset() {
 
 std::vector<int32_t> Conversation::render() const {
   return engine_.need_tokenizer().encode(apply_chat_template(text_.source, messages_, text_.options),
-                                         {add_special_, true});
+                                         {text_.add_special, true});
 }
 
 // Removes the first user message and all up to the next one. The last user message stays.
@@ -47,20 +39,28 @@ bool Conversation::forget_oldest_turn() {
   return true;
 }
 
-Conversation::Answer Conversation::say(const std::string& user,
+Conversation::Answer Conversation::say(Context& context, const std::string& user, const GenerateOptions& options,
                                        const std::function<bool(const GeneratedToken&)>& on_token) {
   const nlohmann::ordered_json before = messages_;
+  GenerateOptions ended = options;
+  ended.stop.insert(ended.stop.end(), text_.stop.begin(), text_.stop.end());
+  bool shown = false;
+  const auto show = [&](GeneratedToken token) {
+    if (!shown) token.text.erase(0, token.text.find_first_not_of(" \n"));
+    shown = shown || !token.text.empty();
+    return !on_token || on_token(token);
+  };
   try {
     messages_.push_back(message("user", user));
     Answer answer;
     std::vector<int32_t> ids = render();
-    const size_t room = std::min(options_.n_tokens, std::max<size_t>(1, context_.n_ctx() / 4));
-    while (ids.size() + room > context_.n_ctx()) {
+    const size_t room = std::min(options.n_tokens, std::max<size_t>(1, context.n_ctx() / 4));
+    while (ids.size() + room > context.n_ctx()) {
       if (!forget_oldest_turn())
         fail(ErrorKind::kLimit,
              "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; "
              "raise --ctx",
-             ids.size(), room, context_.n_ctx());
+             ids.size(), room, context.n_ctx());
       ++answer.n_forgotten;
       ids = render();
     }
@@ -68,23 +68,23 @@ Conversation::Answer Conversation::say(const std::string& user,
     // The last token is always computed: its logits begin the answer.
     answer.n_cached = size_t(std::ranges::mismatch(ids, cached_).in1 - ids.begin());
     answer.n_cached = std::min(answer.n_cached, ids.size() - 1);
-    context_.truncate(answer.n_cached);
+    answer.n_cached = context.go_back(answer.n_cached);
     cached_.resize(answer.n_cached);
-    answer.generated = generate(context_, std::span(ids).subspan(answer.n_cached), options_, on_token);
+    answer.generated = generate(context, std::span(ids).subspan(answer.n_cached), ended, show);
+    if (answer.generated.ids.empty() && answer.generated.stop_reason == StopReason::kInterrupted)
+      fail(ErrorKind::kInterrupted, "stopped before the answer began");
     cached_ = ids;
     cached_.insert(cached_.end(), answer.generated.ids.begin(), answer.generated.ids.end());
-    cached_.resize(context_.n_tokens());
-    // Many vocabularies begin an answer with a space of its own, which templates add again.
+    cached_.resize(context.n_tokens());
     std::string& text = answer.generated.text;
     text.erase(0, text.find_first_not_of(" \n"));
     messages_.push_back(message("assistant", text));
     return answer;
   } catch (...) {
     messages_ = before;
-    cached_.resize(std::min(cached_.size(), context_.n_tokens()));
-    context_.truncate(cached_.size());
+    cached_.resize(context.go_back(std::min(cached_.size(), context.n_tokens())));
     throw;
   }
 }
 
-}  // namespace hunch::cli
+}  // namespace hunch

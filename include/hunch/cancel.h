@@ -1,0 +1,34 @@
+// A wish that a call end early.
+//
+// Example:
+//   hunch::Cancel cancel;  // a call is told of it as `options.cancel = &cancel`
+//   cancel.request();      // from any thread, or from a signal handler
+//   std::cout << (cancel.requested() ? "the call ends early\n" : "the call goes on\n");
+//   cancel.clear();  // before the next call
+//
+#pragma once
+#include <memory>
+
+namespace hunch {
+
+class Stop;
+
+// Outlives the calls that know it. All functions may be called from several threads at once.
+class Cancel {
+ public:
+  Cancel();
+  ~Cancel();
+  Cancel(const Cancel&) = delete;
+  Cancel& operator=(const Cancel&) = delete;
+
+  void request() noexcept;
+  void clear() noexcept;
+  bool requested() const noexcept;
+
+  const Stop& stop() const { return *stop_; }  // for the library's own functions
+
+ private:
+  std::unique_ptr<Stop> stop_;
+};
+
+}  // namespace hunch

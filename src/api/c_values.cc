@@ -1,0 +1,91 @@
+// The C API: logits, perplexity and embeddings.
+#include "api/c_common.h"
+#include "hunch/embed.h"
+#include "hunch/evaluate.h"
+
+using namespace hunch::c;
+
+namespace {
+
+hunch_embedding_options defaults() {
+  const hunch::EmbeddingOptions d;
+  hunch_embedding_options o{};
+  o.last = d.pooling == hunch::Pooling::kLast;
+  o.normalize = d.normalize;
+  return o;
+}
+
+// The same fields of the options of logits and of a perplexity.
+template <class Options>
+Options value_options(const hunch_evaluation_options& c) {
+  Options o;
+  take_choices(c, o);
+  o.cancel = cancel_of(c.cancel);
+  return o;
+}
+
+}  // namespace
+
+extern "C" {
+
+void hunch_evaluation_options_init_sized(hunch_evaluation_options* options, size_t size) {
+  give_sized(hunch_evaluation_options{}, options, size);
+}
+
+int hunch_logits(hunch_model* model, const int32_t* ids, size_t n_ids, const hunch_evaluation_options* options,
+                 float* logits) {
+  return guarded(-1, [&] {
+    require(model && logits, "hunch_logits: a pointer is NULL");
+    const hunch_evaluation_options c = take_sized(options, hunch_evaluation_options{});
+    const hunch::Logits all = hunch::logits(model->model, ids_of(ids, n_ids), value_options<hunch::LogitsOptions>(c));
+    std::copy(all.values.begin(), all.values.end(), logits);
+    return 0;
+  });
+}
+
+double hunch_perplexity(hunch_model* model, const char* text, const hunch_evaluation_options* options) {
+  return guarded(-1.0, [&] {
+    require(model && text, "hunch_perplexity: a pointer is NULL");
+    const hunch_evaluation_options c = take_sized(options, hunch_evaluation_options{});
+    auto o = value_options<hunch::TextPerplexityOptions>(c);
+    o.n_ctx = c.n_ctx;
+    o.stride = c.stride;
+    o.max_tokens = c.max_tokens;
+    return hunch::perplexity(model->model, text, o).perplexity;
+  });
+}
+
+void hunch_embedding_options_init_sized(hunch_embedding_options* options, size_t size) {
+  give_sized(defaults(), options, size);
+}
+
+int hunch_embed(hunch_model* model, const char* text, const hunch_embedding_options* options, float* embedding) {
+  return guarded(-1, [&] {
+    require(model && text && embedding, "hunch_embed: a pointer is NULL");
+    const hunch_embedding_options c = take_sized(options, defaults());
+    hunch::EmbeddingOptions o;
+    o.pooling = c.last ? hunch::Pooling::kLast : hunch::Pooling::kMean;
+    o.normalize = c.normalize != 0;
+    o.adapters = adapters_choice(c.adapters, c.adapter_scales, c.n_adapters);
+    o.cancel = cancel_of(c.cancel);
+    const std::vector<float> state = hunch::embed(model->model, text, o);
+    std::copy(state.begin(), state.end(), embedding);
+    return 0;
+  });
+}
+
+int hunch_hidden_states(hunch_model* model, const int32_t* ids, size_t n_ids, const hunch_embedding_options* options,
+                        float* states) {
+  return guarded(-1, [&] {
+    require(model && states, "hunch_hidden_states: a pointer is NULL");
+    const hunch_embedding_options c = take_sized(options, defaults());
+    hunch::HiddenStateOptions o;
+    o.adapters = adapters_choice(c.adapters, c.adapter_scales, c.n_adapters);
+    o.cancel = cancel_of(c.cancel);
+    const hunch::HiddenStates all = hunch::hidden_states(model->model, ids_of(ids, n_ids), o);
+    std::copy(all.values.begin(), all.values.end(), states);
+    return 0;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,58 @@
+// How a text is computed, as calls say it and as the engine takes it.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/context.h"
+#include "hunch/model.h"
+
+namespace hunch {
+
+// What is not said is the model's own (LoadOptions).
+struct ComputeChoice {
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+};
+
+// Of the options of any call.
+template <class Options>
+ComputeChoice choice_of(const Options& options) {
+  return {.plan = options.plan, .kv_policy = options.kv_policy, .adapters = options.adapters};
+}
+
+// Whether the context computes as `wanted` says: its plan and its adapter are these.
+bool computes_as(const ContextOptions& wanted, Context& context);
+
+// The type of the cache with this name. Throws Error{kUsage} naming those that there are.
+DType cache_type(const std::string& name);
+
+// The plans, key policies and adapters that a model was asked for, each made once: a text knows those that it was
+// computed with by their addresses.
+class Choices {
+ public:
+  // The engine outlives it.
+  explicit Choices(Engine& engine) : engine_(engine) {}
+
+  // With the keys that `kv_policy` keeps; empty: all. Throws as Engine::plan_named(), open_sidecar(), check_sidecar()
+  // and key_policy_from().
+  std::shared_ptr<const Plan> plan(const PlanChoice& choice, const std::string& kv_policy);
+  // nullptr for none. Throws as Engine::load_adapter().
+  std::shared_ptr<const Adapter> adapter(const std::vector<LoraAdapter>& adapters);
+  // The engine has another sidecar.
+  void forget_plans() { plans_.clear(); }
+
+ private:
+  std::shared_ptr<const Plan> make_plan(const PlanChoice& choice);
+  const std::shared_ptr<const KeySelector>& keys(const std::string& kv_policy);
+
+  Engine& engine_;
+  std::vector<std::pair<std::pair<PlanChoice, std::string>, std::shared_ptr<const Plan>>> plans_;
+  std::vector<std::pair<std::string, std::shared_ptr<const KeySelector>>> keys_;
+  std::vector<std::pair<std::vector<LoraAdapter>, std::shared_ptr<const Adapter>>> adapters_;
+};
+
+}  // namespace hunch
