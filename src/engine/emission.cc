@@ -4,10 +4,10 @@
 
 namespace hunch {
 
-size_t StopStrings::find(const std::string& text) const {
+size_t StopStrings::find(const std::string& text, size_t from) const {
   size_t first = text.npos;
   for (const std::string& s : stops_)
-    if (!s.empty()) first = std::min(first, text.find(s));
+    if (!s.empty()) first = std::min(first, text.find(s, from));
   return first;
 }
 
@@ -50,8 +50,9 @@ bool Emission::take(int32_t id, std::span<const float> logits) {
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);
 
-  if (const size_t at = stops_.find(out.text); at != out.text.npos) {
-    out.text.resize(std::max(at, n_shown_));
+  // What might have begun one was not shown.
+  if (const size_t at = stops_.find(out.text, n_shown_); at != out.text.npos) {
+    out.text.resize(at);
     show(std::move(token), out.text.size());
     out.stop_reason = StopReason::kStopString;
     return false;
