@@ -40,15 +40,20 @@ Speculation* Answering::speculation(const DraftOptions& drafts, const Context& c
   return &drafting_->speculation();
 }
 
-Generation Answering::generate(std::span<const int32_t> ids, const GenerationOptions& options, const OnText& on_text) {
+Generation Answering::answer(const GenerationOptions& options, const OnText& on_text, const Make& make) {
   Context& context = computed_as(choice_of(options));
   GenerateOptions own = generate_options(options);
   own.speculation = speculation(options.drafts, context);
   AnswerRecord record(options, on_text);
   const DraftCount before = drafts_of(own.speculation);
-  const Generated generated =
-      hunch::generate(context, ids, own, [&](const GeneratedToken& token) { return record.take(token); });
-  return record.generation(generated, drafts_of(own.speculation) - before);
+  const Generated made = make(context, own, [&](const GeneratedToken& token) { return record.take(token); });
+  return record.generation(made, drafts_of(own.speculation) - before);
+}
+
+Generation Answering::generate(std::span<const int32_t> ids, const GenerationOptions& options, const OnText& on_text) {
+  return answer(options, on_text, [&](Context& context, const GenerateOptions& own, const auto& on_token) {
+    return hunch::generate(context, ids, own, on_token);
+  });
 }
 
 }  // namespace hunch

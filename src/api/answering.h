@@ -1,5 +1,6 @@
 // A context, and what answers in it are made with: kept between answers, so that drafters go on with what they know.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,16 +17,20 @@ class Answering {
   Answering(LanguageModel::Impl& model, const ComputeChoice& choice, size_t n_ctx = 0);
 
   Context& context() { return context_; }
+  // Appends the ids to the context and answers.
+  Generation generate(std::span<const int32_t> ids, const GenerationOptions& options, const OnText& on_text);
+  // The answer that `make` makes in a context which computes as the options say.
+  using Make = std::function<Generated(Context&, const GenerateOptions&,
+                                       const std::function<bool(const GeneratedToken&)>& on_token)>;
+  Generation answer(const GenerationOptions& options, const OnText& on_text, const Make& make);
+
+ private:
   // The context, or one that computes its sequence with another plan or adapter. Throws as Choices, and Error{kUsage}
   // for another key policy: what one has dropped another cannot know.
   Context& computed_as(const ComputeChoice& choice);
   // Who drafts for an answer in `context`, which is one of these; nullptr: nobody. Throws as Drafting.
   Speculation* speculation(const DraftOptions& drafts, const Context& context);
 
-  // Appends the ids to the context and answers.
-  Generation generate(std::span<const int32_t> ids, const GenerationOptions& options, const OnText& on_text);
-
- private:
   LanguageModel::Impl& model_;
   const std::string kv_policy_;
   const ContextOptions own_;

@@ -2,7 +2,6 @@
 #include "hunch/chat.h"
 
 #include "api/impl.h"
-#include "api/options.h"
 #include "engine/conversation.h"
 
 namespace hunch {
@@ -26,18 +25,14 @@ ChatSession::ChatSession(ChatSession&&) noexcept = default;
 ChatSession& ChatSession::operator=(ChatSession&&) noexcept = default;
 
 ChatAnswer ChatSession::say(std::string_view message, const GenerationOptions& options, const OnText& on_text) {
-  Answering& answering = impl_->answering;
-  Context& context = answering.computed_as(choice_of(options));
-  GenerateOptions own = generate_options(options);
-  own.speculation = answering.speculation(options.drafts, context);
-  AnswerRecord record(options, on_text);
-  const DraftCount before = drafts_of(own.speculation);
-  const Conversation::Answer answer = impl_->conversation.say(
-      context, std::string(message), own, [&](const GeneratedToken& token) { return record.take(token); });
   ChatAnswer out;
-  out.generation = record.generation(answer.generated, drafts_of(own.speculation) - before);
-  out.n_forgotten = answer.n_forgotten;
-  out.n_cached = answer.n_cached;
+  out.generation = impl_->answering.answer(
+      options, on_text, [&](Context& context, const GenerateOptions& own, const auto& on_token) {
+        Conversation::Answer answer = impl_->conversation.say(context, std::string(message), own, on_token);
+        out.n_forgotten = answer.n_forgotten;
+        out.n_cached = answer.n_cached;
+        return std::move(answer.generated);
+      });
   return out;
 }
 

@@ -5,7 +5,7 @@
 
 #include "api/impl.h"
 #include "base/error.h"
-#include "text/chat_template.h"
+#include "text/chat_text.h"
 
 namespace hunch {
 namespace {
@@ -112,16 +112,12 @@ std::string LanguageModel::detokenize(std::span<const int32_t> ids, bool skip_sp
 }
 
 std::string LanguageModel::apply_chat_template(std::string_view messages_json, bool add_generation_prompt) const {
-  const Tokenizer& tokenizer = impl_->engine.need_tokenizer();
-  const TokenizerSpec& spec = tokenizer.spec();
-  if (spec.chat_template.empty()) fail(ErrorKind::kNotFound, "the model has no chat template");
+  if (!impl_->info.has_chat_template) fail(ErrorKind::kNotFound, "the model has no chat template");
+  ChatText text = chat_text(&impl_->engine.need_tokenizer(), "");
   const auto messages = nlohmann::ordered_json::parse(messages_json, nullptr, false);
   if (messages.is_discarded()) fail(ErrorKind::kUsage, "the messages are not JSON");
-  TemplateOptions options;
-  options.add_generation_prompt = add_generation_prompt;
-  if (spec.bos) options.bos_token = spec.pieces[size_t(*spec.bos)];
-  if (spec.eos) options.eos_token = spec.pieces[size_t(*spec.eos)];
-  return hunch::apply_chat_template(spec.chat_template, messages, options);
+  text.options.add_generation_prompt = add_generation_prompt;
+  return hunch::apply_chat_template(text.source, messages, text.options);
 }
 
 }  // namespace hunch

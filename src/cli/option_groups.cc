@@ -47,7 +47,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
         expert_policy_help());
     g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
     g.choice("--kv", context->kv, format_names(&Format::caches),
-             "type of the KV cache; f16 halves it and rounds, q8_0 and q4_0 halve that again and round more");
+             "type of the KV cache; f16, q8_0, q4_0: about a half, a quarter, an eighth of it, and rounded");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");

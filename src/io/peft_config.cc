@@ -1,11 +1,11 @@
 #include "io/peft_config.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/read_number.h"
 #include "io/printable.h"
 
 namespace hunch {
@@ -167,9 +167,7 @@ std::optional<uint64_t> layer_of(std::string_view module, const std::vector<std:
   for (size_t begin = 0, dot; (dot = module.find('.', begin)) != std::string_view::npos; begin = dot + 1) {
     const std::string_view part = module.substr(begin, dot - begin);
     uint64_t number = 0;
-    const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
-    const bool is_number = error == std::errc() && end == part.data() + part.size();
-    if (is_number && begin > 0 && (before.empty() || std::ranges::count(before, last))) found = number;
+    if (read_number(part, number) && begin > 0 && (before.empty() || std::ranges::count(before, last))) found = number;
     last = part;
   }
   return found;

@@ -26,7 +26,6 @@ class ExpertLoad {
   const ExpertChoices& choices() const { return memory_.choices; }
 
   const std::vector<uint32_t>& counts() const { return counts_; }  // [n_expert] tokens that chose it
-  size_t n_tokens() const { return n_tokens_; }
   std::vector<CapacityPrice> prices() const;
 
   static const std::vector<double> kFactors;

@@ -290,7 +290,6 @@ void TraceObserver::on_router(size_t layer, MatView<const float> logits) {
       for (size_t i = 0; i < n_used; ++i) l.sets.insert(run_of[t], l.load->choices().expert[t * n_used + i]);
     l.active.push_back(float(n_used) / float(logits.cols));
   }
-  l.counts = l.load->counts();
   l.n_counted += logits.rows;
 }
 
@@ -315,7 +314,7 @@ void TraceObserver::finish(Trace& trace) {
       out.union_near.push_back(l.sets.mean_union(near, size, 1));
       out.union_far.push_back(l.sets.mean_union(far, size, step));
     }
-    out.counts = std::move(l.counts);
+    out.counts = l.load ? l.load->counts() : std::move(l.counts);
     if (l.load) out.capacities = l.load->prices();
     out.n_counted = l.n_counted;
     out.head_norm = l.head_norm;

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <charconv>
 #include <cmath>
 #include <vector>
 
 #include "base/error.h"
+#include "base/read_number.h"
 #include "select/expert_selectors.h"
 
 namespace hunch {
@@ -53,14 +53,9 @@ std::shared_ptr<const ExpertSelector> expert_policy_from(std::string_view text) 
   const size_t colon = text.find(':');
   for (const Policy& policy : policies()) {
     if (policy.name != text.substr(0, colon)) continue;
+    const bool has_number = colon != std::string_view::npos;
     double number = 0;
-    bool is_read = colon == std::string_view::npos;
-    if (!is_read) {
-      const char *begin = text.data() + colon + 1, *end = text.data() + text.size();
-      const auto [stop, error] = std::from_chars(begin, end, number);
-      is_read = error == std::errc() && stop == end;
-    }
-    if (!is_read || policy.has_number == (colon == std::string_view::npos))
+    if (has_number != policy.has_number || (has_number && !read_number(text.substr(colon + 1), number)))
       fail(ErrorKind::kUsage, "--experts '{}', expected {}", text, policy.example);
     return policy.make(number);
   }

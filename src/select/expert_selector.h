@@ -12,7 +12,7 @@ namespace hunch {
 struct RoutingMemory {
   ExpertGate gate;
   ExpertChoices choices;
-  std::vector<float> scores, balanced;
+  std::vector<float> scores, totals;
 };
 
 // What everybody does who is not asked to do otherwise: each token goes to the gate's choice of experts.

@@ -14,7 +14,7 @@ bool is_enough_to_balance(const ExpertGateConfig& gate, MatView<const float> log
 }
 
 // Logits become the gate's scores, and the routes get their weights of these.
-void weigh(const ExpertGateConfig& gate, MatView<float> logits, Routing& out) {
+void weigh(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory, Routing& out) {
   for (size_t t = 0; t < logits.rows; ++t) {
     if (gate.score == RouterScore::kSoftmax) {
       softmax(logits.row(t));
@@ -22,15 +22,10 @@ void weigh(const ExpertGateConfig& gate, MatView<float> logits, Routing& out) {
       for (float& x : logits.row(t)) x = sigmoid(x);
     }
   }
-  std::vector<float> total(logits.rows, 0.0f);
+  std::vector<float>& total = memory.totals;
+  total.assign(logits.rows, 0.0f);
   for (Route& r : out.routes) total[r.token] += r.weight = logits.row(r.token)[r.expert];
   for (Route& r : out.routes) r.weight = (gate.renormalise ? r.weight / total[r.token] : r.weight) * gate.scale;
-}
-
-// Experts that were chosen for every token, k of them each.
-void route_chosen(const ExpertGateConfig& gate, MatView<float> logits, ExpertChoices& choices, Routing& out) {
-  route_all(choices, out);
-  weigh(gate, logits, out);
 }
 
 }  // namespace
@@ -66,7 +61,7 @@ void ExpertsChoose::route(const ExpertGateConfig& gate, MatView<float> logits, R
   const MatView<float> probabilities(memory.scores.data(), logits.rows, logits.cols);
   for (size_t t = 0; t < logits.rows; ++t) std::ranges::copy(logits.row(t), probabilities.row(t).begin());
   route_expert_choice(probabilities, capacity, out);
-  weigh(gate, logits, out);
+  weigh(gate, logits, memory, out);
 }
 
 void BalancedExperts::route(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory,
@@ -92,19 +87,21 @@ void BalancedExperts::route(const ExpertGateConfig& gate, MatView<float> logits,
       scores.row(t)[e] = taken;
     }
   }
-  route_chosen(gate, logits, memory.choices, out);
+  route_all(memory.choices, out);
+  weigh(gate, logits, memory, out);
 }
 
 void SinkhornExperts::route(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory,
                             Routing& out) const {
   if (!is_enough_to_balance(gate, logits)) return route_as_trained(gate, logits, memory, out);
-  memory.balanced.resize(logits.rows * logits.cols);
-  const MatView<float> balanced(memory.balanced.data(), logits.rows, logits.cols);
+  memory.scores.resize(logits.rows * logits.cols);
+  const MatView<float> balanced(memory.scores.data(), logits.rows, logits.cols);
   sinkhorn(logits, balanced);
   memory.choices.resize(logits.rows, logits.cols, gate.k);
   for (size_t t = 0; t < logits.rows; ++t)
     best_of(balanced.row(t), std::span(memory.choices.expert).subspan(t * gate.k, gate.k));
-  route_chosen(gate, logits, memory.choices, out);
+  route_all(memory.choices, out);
+  weigh(gate, logits, memory, out);
 }
 
 }  // namespace hunch

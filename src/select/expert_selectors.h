@@ -35,7 +35,8 @@ class ExpertCapacity final : public ExpertSelector {
 
 // The following look at all tokens of a run and give each expert its share. Runs of so few tokens that some expert must
 // go without (n_tokens * k < n_expert), as in decoding, are routed by the model's own gate, as BASE layers and Megatron
-// do outside of training. A token's experts depend on later tokens of its run: for measuring, not for serving.
+// do outside of training. A token's experts depend on later tokens of its run: for measuring, not for serving;
+// the last two allocate.
 
 // Each expert takes the n_tokens * k * factor / n_expert tokens that suit it best (Zhou et al. 2022, arXiv:2202.09368).
 class ExpertsChoose final : public ExpertSelector {

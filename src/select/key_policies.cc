@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <vector>
 
 #include "base/error.h"
+#include "base/read_number.h"
 #include "select/heavy_hitters.h"
 #include "select/per_head_keys.h"
 #include "select/spatten_keys.h"
@@ -58,18 +58,13 @@ const std::vector<Policy>& policies() {
   return all;
 }
 
-template <class Value>
-bool read(std::string_view text, Value& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 void read_option(const Policy& policy, std::string_view option, Options& options) {
   const size_t equals = option.find('=');
   const auto found = options.find(option.substr(0, equals));
   std::vector<std::string_view> names;
   for (const auto& [name, value] : policy.defaults) names.push_back(name);
-  if (equals == std::string_view::npos || found == options.end() || !read(option.substr(equals + 1), found->second))
+  if (equals == std::string_view::npos || found == options.end() ||
+      !read_number(option.substr(equals + 1), found->second))
     fail(ErrorKind::kUsage, "--kv-policy: '{}' is no option of {}, expected NAME=NUMBER with one of {}", option,
          policy.name, fmt::join(names, ", "));
 }
@@ -81,8 +76,8 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
   for (const Policy& policy : policies()) {
     if (policy.name != text.substr(0, colon)) continue;
     size_t budget = 0;
-    if (colon == std::string_view::npos || !read(text.substr(colon + 1, comma - colon - 1), budget) || budget == 0 ||
-        budget > (size_t{1} << 30))
+    if (colon == std::string_view::npos || !read_number(text.substr(colon + 1, comma - colon - 1), budget) ||
+        budget == 0 || budget > (size_t{1} << 30))
       fail(ErrorKind::kUsage, "--kv-policy '{}' has no budget, expected {}: so many cached tokens per head", text,
            policy.example);
     Options options = policy.defaults;

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
+#include "io/test_errors.h"
 
 namespace hunch {
 namespace {
@@ -16,15 +16,7 @@ TEST(KeyPolicies, AreReadWithTheirOptions) {
 }
 
 TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
-  const auto refusal = [](const char* text) -> std::string {
-    try {
-      key_policy_from(text);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.kind(), ErrorKind::kUsage) << text;
-      return e.what();
-    }
-    return "";
-  };
+  const auto refusal = [](const char* text) { return message_of(ErrorKind::kUsage, [&] { key_policy_from(text); }); };
   EXPECT_NE(refusal("lru:4").find("streaming:256, h2o:128, spatten:128"), std::string::npos);
   for (const char* text : {"h2o", "h2o:", "h2o:0", "h2o:-1", "h2o:4x", "h2o:1e9"})
     EXPECT_NE(refusal(text).find("has no budget"), std::string::npos) << text;
