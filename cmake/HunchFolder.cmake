@@ -65,14 +65,6 @@ function(hunch_build_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Debug>:-O0>)
 endfunction()
 
-# What tests do themselves is checked for bad addresses only: the undefined behaviour to look for is that of the libraries,
-# and checks for it take a third of a test's compile time.
-function(hunch_without_ubsan target)
-  if(HUNCH_SANITIZE MATCHES "undefined")
-    target_compile_options(${target} PRIVATE -fno-sanitize=undefined)
-  endif()
-endfunction()
-
 # src/io/gguf_test.cc -> program and ctest entry `io.gguf`. A test whose file name ends in
 # `_slow_test.cc` carries the ctest label `slow`.
 function(hunch_test folder source)
@@ -84,7 +76,6 @@ function(hunch_test folder source)
   target_link_libraries(${target} PRIVATE hunch_${folder} ${others} GTest::gtest GTest::gtest_main)
   if(NOT folder STREQUAL "kernels")
     hunch_build_quickly(${target})
-    hunch_without_ubsan(${target})
   endif()
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${target} PRIVATE HUNCH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"

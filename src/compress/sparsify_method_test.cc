@@ -210,7 +210,7 @@ TEST_P(MethodTest, RefusesWhatItCannotDo) {
 }
 
 // A mixture is sparse twice: its router takes some of the experts, a threshold some of their neurons.
-TEST_F(Methods, CatsKeepsAShareOfTheChosenExpertsNeurons) {
+TEST(CatsInExperts, KeepsAShareOfTheChosenExpertsNeurons) {
   const Engine mixture = load_engine(fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / "qwen2_moe", {2});
   std::mt19937 rng(3);
   std::vector<int32_t> ids(1300);
