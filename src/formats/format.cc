@@ -15,14 +15,20 @@ constexpr auto kTable = []<class... F>(FormatList<F...>) {
   return table;
 }(Computing());
 
+// Where the type with this number stands in the table, plus one; 0: nowhere.
+constexpr auto kPlaces = [] {
+  std::array<uint8_t, 64> places{};
+  for (size_t i = 0; i < kTable.size(); ++i) places[size_t(kTable[i].dtype)] = uint8_t(i + 1);
+  return places;
+}();
+
 }  // namespace
 
 std::span<const Format> formats() { return kTable; }
 
 const Format* find_format(DType dtype) {
-  for (const Format& format : kTable)
-    if (format.dtype == dtype) return &format;
-  return nullptr;
+  const size_t place = size_t(dtype) < kPlaces.size() ? kPlaces[size_t(dtype)] : 0;
+  return place ? &kTable[place - 1] : nullptr;
 }
 
 const Format& info(DType dtype) {

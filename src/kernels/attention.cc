@@ -48,6 +48,9 @@ bool is_listed(const AttentionSpan& span, size_t kv_head) {
          !(span.kv.dtype == DType::kF32 || span.kv.dtype == DType::kF16);
 }
 
+// Whether all heads have the same slots, and may read the same.
+bool is_uniform(const AttentionSpan& span) { return span.keys.empty() && span.kv.positions.empty(); }
+
 template <class With>
 void for_each_head(const AttentionSpan& span, const With& with) {
   for (size_t i = 0; i < span.n_kv_heads(); ++i) with(span.all_heads ? i : size_t(span.kv_heads[i]));
@@ -67,14 +70,23 @@ size_t n_seen(const AttentionSpan& span, size_t kv_head, size_t window) {
   return size_t(std::ranges::count_if(kv.positions[kv_head], seen));
 }
 
+// Over the heads that are computed.
+size_t n_seen(const AttentionSpan& span, size_t window) {
+  if (is_uniform(span)) return span.n_kv_heads() * n_seen(span, 0, window);
+  size_t n = 0;
+  for_each_head(span, [&](size_t head) { n += n_seen(span, head, window); });
+  return n;
+}
+
 void check(const MatView<const float>& Q, size_t n_head, std::span<const AttentionSpan> spans,
            const AttentionParams& params, const MatView<float>& out) {
   for (const AttentionSpan& span : spans) {
     const KvView& kv = span.kv;
     HUNCH_CHECK(kv.n_kv_head && n_head % kv.n_kv_head == 0, "{} heads share {} KV heads", n_head, kv.n_kv_head);
     HUNCH_CHECK(kv.d_head && Q.cols == n_head * kv.d_head && out.cols == Q.cols, "Q has {} columns", Q.cols);
-    HUNCH_CHECK(info(kv.dtype).computes() && kv.d_head % info(kv.dtype).block_elems == 0, "heads of {} values as {}",
-                kv.d_head, name_of(kv.dtype));
+    const Format& format = info(kv.dtype);
+    HUNCH_CHECK(format.computes() && kv.d_head % format.block_elems == 0, "heads of {} values as {}", kv.d_head,
+                format.name);
     HUNCH_CHECK(span.first_token + span.n_tokens <= Q.rows && Q.rows <= out.rows, "span ends after the last query");
     HUNCH_CHECK(kv.page_tokens, "pages of nothing");
     HUNCH_CHECK(!kv.positions.empty() || span.first_pos + span.n_tokens <= kv.n_tokens, "queries end at {}, keys at {}",
@@ -84,7 +96,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(span.keys.empty() || span.keys.size() == kv.n_kv_head, "keys of {} heads", span.keys.size());
     HUNCH_CHECK(!span.key_weights.data || span.key_weights.rows == kv.n_kv_head, "key weights of {} heads",
                 span.key_weights.rows);
-    for (size_t head = 0; head < kv.n_kv_head; ++head) {
+    for (size_t head = 0; head < (is_uniform(span) ? 1 : kv.n_kv_head); ++head) {
       const size_t n_slots = kv.n_slots(head);
       HUNCH_CHECK(
           n_slots <= kv.pages.size() * kv.page_tokens && (!span.key_weights.data || n_slots <= span.key_weights.cols),
@@ -101,6 +113,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
 
 // Keys that the longest list of a head of the span may have for a query.
 size_t most_keys(const AttentionSpan& span) {
+  if (is_uniform(span)) return is_listed(span, 0) ? span.kv.n_tokens : span.first_pos + span.n_tokens;
   size_t most = 0;
   for_each_head(span, [&](size_t head) {
     most = std::max(most, is_listed(span, head) ? n_listed(span, head) : span.first_pos + span.n_tokens);
@@ -149,7 +162,6 @@ size_t span_of(const Plan& plan, size_t i) {
 // The keys of a block that does not read them where they lie.
 void set_list(AttentionBlock& block) {
   const AttentionSpan& span = *block.span;
-  block.codec = &codec(span.kv.dtype);
   const std::span<const uint32_t> ids =
       has_list(span, block.kv_head) ? span.keys[block.kv_head].ids() : std::span<const uint32_t>();
   if (has_list(span, block.kv_head)) block.slots = ids.data();
@@ -247,10 +259,8 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   check(Q, n_head, spans, params, out);
   if (spans.empty()) return;
   for (const AttentionSpan& span : spans)
-    for_each_head(span, [&](size_t head) {
-      compute.meter.read_kv((span.key_weights.data ? 3 : 2) * n_seen(span, head, params.window) *
-                            row_bytes(span.kv.dtype, span.kv.d_head));
-    });
+    compute.meter.read_kv((span.key_weights.data ? 3 : 2) * n_seen(span, params.window) *
+                          row_bytes(span.kv.dtype, span.kv.d_head));
   const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 
   const Arena::Scope scope(compute.arena);

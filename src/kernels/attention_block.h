@@ -3,7 +3,6 @@
 #pragma once
 #include <cstddef>
 
-#include "formats/format.h"
 #include "kernels/attention.h"
 
 namespace hunch {
@@ -23,7 +22,6 @@ struct AttentionBlock {
   bool is_listed = false;
   const uint32_t* slots = nullptr;      // listed: the slot of each key; none: its number
   const uint32_t* positions = nullptr;  // listed: the position of each slot; none: its number
-  const Format* codec = nullptr;        // listed: of the cache
 
   size_t token(size_t r) const { return (first_row + r) / group; }
   size_t head(size_t r) const { return kv_head * group + (first_row + r) % group; }

@@ -53,6 +53,8 @@ void to_f16(std::span<const float> x, std::span<f16> y);
 // Writes first_id + i for every i with x[i] != 0, ascending, and returns how many. -0 is zero, NaN is not.
 // `ids` has room for x.size() of them, and all of it may be written.
 size_t nonzero_ids(std::span<const float> x, uint32_t first_id, uint32_t* ids);
+// How many there are.
+size_t count_nonzero(std::span<const float> x);
 
 // y += a * x; dot product of two f32 rows.
 void axpy(float a, std::span<const float> x, std::span<float> y);

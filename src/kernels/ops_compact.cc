@@ -30,16 +30,27 @@ size_t NonzeroIds(const float* x, size_t n, uint32_t first_id, uint32_t* ids) {
   return n_found;
 }
 
+size_t CountNonzero(const float* x, size_t n) {
+  const hn::ScalableTag<float> d;
+  const size_t lanes = hn::Lanes(d);
+  size_t n_zeros = 0, i = 0;
+  for (; i + lanes <= n; i += lanes) n_zeros += hn::CountTrue(d, hn::Eq(hn::LoadU(d, x + i), hn::Zero(d)));
+  for (; i < n; ++i) n_zeros += x[i] == 0;
+  return n - n_zeros;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(NonzeroIds);
+HWY_EXPORT(CountNonzero);
 
 size_t nonzero_ids(std::span<const float> x, uint32_t first_id, uint32_t* ids) {
   return HWY_DYNAMIC_DISPATCH(NonzeroIds)(x.data(), x.size(), first_id, ids);
 }
+size_t count_nonzero(std::span<const float> x) { return HWY_DYNAMIC_DISPATCH(CountNonzero)(x.data(), x.size()); }
 
 }  // namespace hunch
 #endif  // HWY_ONCE

@@ -68,6 +68,22 @@ TEST(LayerNorm, MatchesReferenceOnEveryTarget) {
   });
 }
 
+TEST(Nonzero, IdsAndTheirNumberOnEveryTarget) {
+  for_each_target([] {
+    for (size_t n : kSizes) {
+      auto x = normal(n, 7);
+      for (size_t i = 0; i < n; i += 3) x[i] = i % 2 ? 0.0f : -0.0f;
+      if (n > 4) x[4] = kNaN;
+      std::vector<uint32_t> want, got(n);
+      for (size_t i = 0; i < n; ++i)
+        if (!(x[i] == 0)) want.push_back(uint32_t(100 + i));
+      got.resize(nonzero_ids(x, 100, got.data()));
+      EXPECT_EQ(got, want);
+      EXPECT_EQ(count_nonzero(x), want.size());
+    }
+  });
+}
+
 TEST(RmsNorm, MatchesReferenceOnEveryTarget) {
   for_each_target([] {
     for (size_t n : kSizes)

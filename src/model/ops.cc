@@ -69,7 +69,7 @@ void clip_rows(float limit, MatView<float> x) {
 
 uint64_t count_nonzero(MatView<const float> x) {
   uint64_t n = 0;
-  for (size_t t = 0; t < x.rows; ++t) n += uint64_t(std::ranges::count_if(x.row(t), [](float v) { return v != 0.0f; }));
+  for (size_t t = 0; t < x.rows; ++t) n += count_nonzero(x.row(t));
   return n;
 }
 

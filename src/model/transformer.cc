@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "formats/format.h"
+#include "kernels/look_up.h"
 #include "linear/adapter.h"
 #include "model/ops.h"
 
@@ -112,16 +112,11 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   const ModelConfig& c = model_.config();
   const ModelWeights& w = model_.weights();
   const MatView<float> words = w.words_in ? s.take(resid.rows, c.n_embd_word) : resid;
-  const Format& embedding = codec(w.token_embd.dtype);
-  s.compute.threads.parallel_for(resid.rows, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t t = begin; t < end; ++t) {
-      const auto id = size_t(s.input.ids[t]);
-      embedding.decode(w.token_embd.row(id), words.row(t).data(), c.n_embd_word);
-      if (const Adapter* adapter = s.run(t).adapter) adapter->embed(id, words.row(t));
-      if (c.embedding_scale != 1.0f) scale(c.embedding_scale, words.row(t));
-    }
-  });
-  s.compute.meter.read_weights(resid.rows * row_bytes(w.token_embd.dtype, w.token_embd.cols));
+  look_up_rows(s.compute, w.token_embd, s.input.ids, words);
+  for (size_t t = 0; t < resid.rows; ++t) {
+    if (const Adapter* adapter = s.run(t).adapter) adapter->embed(size_t(s.input.ids[t]), words.row(t));
+    if (c.embedding_scale != 1.0f) scale(c.embedding_scale, words.row(t));
+  }
   if (w.words_in) w.words_in->dot(s.compute, s.all().traits, words, {}, resid);
   if (!w.position_embd.empty())
     for (size_t t = 0; t < resid.rows; ++t)
