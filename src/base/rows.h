@@ -20,6 +20,15 @@ class Rows {
   double density() const { return n_total_ ? double(size()) / double(n_total_) : 1.0; }
   // Empty when is_all().
   std::span<const uint32_t> ids() const { return ids_; }
+  // with(row) for every row.
+  template <class With>
+  void for_each(const With& with) const {
+    if (all_) {
+      for (size_t i = 0; i < n_total_; ++i) with(i);
+    } else {
+      for (const uint32_t i : ids_) with(size_t{i});
+    }
+  }
   // The emptied vector, for selectors that fill the same Rows token after token: append the rows in
   // ascending order. Allocates nothing once it has held as many.
   std::vector<uint32_t>& refill(size_t n_total);

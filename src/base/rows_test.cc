@@ -18,6 +18,17 @@ TEST(Rows, SaysWhatItHolds) {
   EXPECT_EQ(Rows::all(0).density(), 1.0);
 }
 
+TEST(Rows, AreWalkedThroughInOrder) {
+  const auto walked = [](const Rows& rows) {
+    std::vector<size_t> seen;
+    rows.for_each([&](size_t i) { seen.push_back(i); });
+    return seen;
+  };
+  EXPECT_EQ(walked(Rows::of({1, 4, 6}, 9)), (std::vector<size_t>{1, 4, 6}));
+  EXPECT_EQ(walked(Rows::all(3)), (std::vector<size_t>{0, 1, 2}));
+  EXPECT_EQ(walked(Rows::of({}, 3)), std::vector<size_t>());
+}
+
 TEST(Rows, RefillKeepsItsMemory) {
   Rows selection = Rows::of({0, 1, 2, 3}, 4);
   const uint32_t* memory = selection.ids().data();

@@ -75,6 +75,15 @@ Json config_json(const ModelConfig& c) {
     json["n_expert"] = c.moe.n_expert;
     json["n_expert_used"] = c.moe.n_expert_used;
   }
+  // What differs between layers is told of each.
+  const auto by_layer = [&](const char* name, const auto& of) {
+    std::vector<size_t> values;
+    for (const LayerConfig& l : c.layers) values.push_back(of(l));
+    if (std::ranges::any_of(values, [&](size_t v) { return v != values[0]; })) json[name] = values;
+  };
+  by_layer("n_head", [](const LayerConfig& l) { return l.n_head; });
+  by_layer("n_kv_head", [](const LayerConfig& l) { return l.n_kv_head; });
+  by_layer("n_ff", [](const LayerConfig& l) { return l.n_ff; });
   if (!c.windows.empty()) json["windows"] = c.windows;
   return json;
 }
@@ -189,8 +198,7 @@ int inspect(const InspectFlags& flags) {
   size_t n_layer = 0;
   std::string why_not;
   try {
-    const ModelConfig c = architecture_by_gguf_name(arch).config_from_gguf(file);
-    validate(c);
+    const ModelConfig c = config_from_gguf(file);
     config = config_json(c);
     n_layer = c.n_layer;
     sidecar = sidecar_json(flags.model, file, c);

@@ -81,7 +81,7 @@ void BlockProbe::Impl::keep_gate(const MlpPlace& place, MatView<const float> mlp
   if (!m.gate) return copy_rows(ff_act, act);
   const Arena::Scope scope(engine.compute->arena);
   m.gate->dot(*engine.compute, std::vector<TokenTraits>(act.rows), mlp_in, {}, act);
-  for (size_t t = 0; t < act.rows; ++t) activate(engine.config().activation, act.row(t));
+  for (size_t t = 0; t < act.rows; ++t) activate(engine.config().layers[place.layer].activation, act.row(t));
 }
 
 double BlockProbe::Impl::error(const MethodPoint& point) {

@@ -9,7 +9,7 @@
 #include "io/file_types.h"
 #include "kernels/ops.h"
 #include "select/hot_set.h"
-#include "select/linear.h"
+#include "select/linear_predictor.h"
 
 namespace hunch {
 namespace {
@@ -124,10 +124,9 @@ DensityCurve measure(Compute& compute, const Predictor& predictor, const HeadTra
 
 HeadFit fit_heads(const Engine& engine, const HeadTrace& trace, size_t n_train, bool lazy_keys) {
   Compute& compute = *engine.compute;
-  const ModelConfig& c = engine.config();
   const Attention& w = engine.model->weights().layers[trace.layer].attention;
   HeadFit fit;
-  const size_t kv_row = c.n_kv_head * c.d_head * sizeof(float);
+  const size_t kv_row = w.k->n_out * sizeof(float);
   fit.selected_bytes = double(w.q->bytes() + w.o->bytes() + 2 * kTypicalContext * kv_row);
   (lazy_keys ? fit.selected_bytes : fit.always_bytes) += double(w.k->bytes() + w.v->bytes());
   if (trace.input.empty() || trace.n_groups < 2) return fit;

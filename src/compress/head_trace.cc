@@ -41,9 +41,9 @@ HeadRecorder::HeadRecorder(const Engine& engine, Look input, size_t first_layer,
     HeadTrace& t = traces_[i];
     t.layer = first_layer + i;
     t.n_embd = c.n_embd;
-    t.n_groups = c.n_kv_head;
+    t.n_groups = c.layers[t.layer].n_kv_head;
     t.input.reserve(n_tokens * c.n_embd);
-    t.share.reserve(n_tokens * c.n_kv_head);
+    t.share.reserve(n_tokens * t.n_groups);
     norms_.emplace_back(compute_, Values(compute_, *engine.model->weights().layers[t.layer].attention.o).rows(),
                         t.n_groups);
   }

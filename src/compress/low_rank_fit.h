@@ -3,7 +3,7 @@
 #include "compress/linear_algebra.h"
 #include "compress/mlp_trace.h"
 #include "model/weights.h"
-#include "select/low_rank.h"
+#include "select/low_rank_predictor.h"
 
 namespace hunch {
 

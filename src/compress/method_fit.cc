@@ -44,13 +44,13 @@ DensityCurve with_steps_between(const DensityCurve& hull) {
 
 }  // namespace
 
-std::array<double, kNInputParts> part_sizes(const ModelConfig& c) {
+std::array<double, kNInputParts> part_sizes(const LayerConfig& c) {
   const double n_q = double(c.n_head * c.d_head), n_kv = double(c.n_kv_head * c.d_head), d = double(c.n_embd),
                ff = double(c.n_ff);
   return {d * (n_q + 2 * n_kv), n_q * d, d * ff * (c.gated ? 2 : 1), ff * d};
 }
 
-MethodFit fit_teal(BlockProbe& probe, const ModelConfig& config) {
+MethodFit fit_teal(BlockProbe& probe, const LayerConfig& config) {
   constexpr double kStep = 0.05, kMost = 0.9;
   const std::array<double, kNInputParts> sizes = part_sizes(config);
   const double largest = std::ranges::max(sizes);
@@ -104,7 +104,7 @@ MethodFit fit_teal(BlockProbe& probe, const ModelConfig& config) {
   return fit;
 }
 
-MethodFit fit_method(BlockProbe& probe, const ModelConfig& config, Method method) {
+MethodFit fit_method(BlockProbe& probe, const LayerConfig& config, Method method) {
   if (method == Method::kTeal) return fit_teal(probe, config);
   MethodFit fit;
   fit.curve.push_back({-1, 1, 0, 1});

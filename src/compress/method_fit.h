@@ -16,14 +16,14 @@ struct MethodFit {
 
 // CATS: thresholds at percentiles of |act(gate)|. GRIFFIN: shares of the neurons. TEAL: the path of fit_teal.
 // Densities from 1 down to about 0.05 (TEAL: 0.1).
-MethodFit fit_method(BlockProbe& probe, const ModelConfig& config, Method method);
+MethodFit fit_method(BlockProbe& probe, const LayerConfig& config, Method method);
 
 // Numbers of weights behind each part's input.
-std::array<double, kNInputParts> part_sizes(const ModelConfig& config);
+std::array<double, kNInputParts> part_sizes(const LayerConfig& config);
 
 // TEAL's block-wise greedy allocation (Liu et al. 2024, algorithm 1): step by step, the part whose next 5 % of
 // sparsity, scaled by the size of the largest part over its own, raises the block's error least; no part beyond 90 %.
 // An error measured at an earlier step ranks the candidates, and is measured anew before a candidate is taken.
-MethodFit fit_teal(BlockProbe& probe, const ModelConfig& config);
+MethodFit fit_teal(BlockProbe& probe, const LayerConfig& config);
 
 }  // namespace hunch

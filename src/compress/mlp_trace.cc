@@ -25,10 +25,10 @@ class Recorder : public Observer {
       MlpTrace& t = traces_[i];
       t.layer = options.first_layer + i;
       t.n_embd = c.n_embd;
-      t.n_ff = c.n_ff;
+      t.n_ff = c.layers[t.layer].n_ff;
       t.input.reserve(n_tokens * c.n_embd);
       if (options.input == Look::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
-      t.code.reserve(n_tokens * c.n_ff);
+      t.code.reserve(n_tokens * t.n_ff);
       norms_.push_back(neuron_norms(compute_, *engine.model->weights().layers[t.layer].mlp.down));
     }
   }

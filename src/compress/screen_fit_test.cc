@@ -52,7 +52,7 @@ TEST(ScreenFit, ListsTheBestTokenOfTextItDidNotSee) {
   // Greedy answers are the same with it, for fewer bytes; who asks for log-probabilities gets the model's own.
   const auto answer = [&](std::shared_ptr<const VocabScreen> screen, bool log_probs, std::vector<float>& got) {
     Plan plan = Plan::exact(engine.config());
-    plan.screen = std::move(screen);
+    plan.set_screen(std::move(screen));
     ContextOptions sparse;
     sparse.plan = std::make_shared<const Plan>(std::move(plan));
     Context c(engine, sparse);

@@ -132,7 +132,7 @@ class Sparsifier {
     Plan plan = Plan::exact(c_);
     plan.name = "sparse";
     plan.lazy_keys = lazy_keys_;
-    plan.screen = report_.screen.screen;
+    plan.set_screen(report_.screen.screen);
     const auto set = [&](size_t layer, Point point, const auto& candidate, size_t p, Look look) {
       const float threshold = candidate.curve[p].threshold;
       plan.set(layer, point, {std::make_shared<const Predicted>(*candidate.predictor, threshold), look});

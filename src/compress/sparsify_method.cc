@@ -55,7 +55,7 @@ class MethodSparsifier {
     for (size_t l = 0; l < c_.n_layer; ++l) {
       engine_.compute->throw_if_stopped();
       probe.next();
-      fits_.push_back(fit_method(probe, c_, method_));
+      fits_.push_back(fit_method(probe, c_.layers[fits_.size()], method_));
       if (progress_) progress_(fmt::format("errors of {}", name_of(method_)), l + 1, c_.n_layer);
     }
   }
@@ -74,7 +74,7 @@ class MethodSparsifier {
   Plan plan_of(const Points& points) const {
     Plan plan = Plan::exact(c_);
     plan.name = "sparse";
-    plan.screen = report_.screen.screen;
+    plan.set_screen(report_.screen.screen);
     for (size_t l = 0; l < c_.n_layer; ++l) setting_of(l, points[l]).set(plan, l);
     return plan;
   }
@@ -168,7 +168,7 @@ class MethodSparsifier {
   // Bytes that the MLP, the experts of one token, or with TEAL the layer, read of a decoded token at a point.
   double bytes(size_t l, size_t point) const {
     const Layer& layer = engine_.model->weights().layers[l];
-    if (!c_.has_experts(l)) return bytes_of(layer.mlp, l, point);
+    if (!c_.layers[l].has_experts()) return bytes_of(layer.mlp, l, point);
     const double shared = layer.experts.shared.n_ff ? bytes_of(layer.experts.shared, l, point) : 0;
     return double(c_.moe.n_expert_used) * bytes_of(layer.experts.experts[0], l, point) + shared;
   }

@@ -333,12 +333,12 @@ TEST_F(Methods, TealSpendsItsSparsityWhereItCostsLeast) {
   const std::vector<int32_t> ids = text(800);
   BlockProbe probe(engine, ids, {256, 128});
   probe.next();
-  const MethodFit fit = fit_teal(probe, engine.config());
+  const MethodFit fit = fit_teal(probe, engine.config().layers[0]);
   ASSERT_GT(fit.curve.size(), 5u);
   EXPECT_EQ(fit.inputs.size(), fit.curve.size());
   EXPECT_EQ(fit.curve[0].density, 1);
   EXPECT_LT(fit.curve.back().density, 0.15);
-  const std::array<double, kNInputParts> sizes = part_sizes(engine.config());
+  const std::array<double, kNInputParts> sizes = part_sizes(engine.config().layers[0]);
   double total = 0;
   for (double s : sizes) total += s;
   for (size_t p = 1; p < fit.curve.size(); ++p) {

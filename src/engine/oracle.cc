@@ -42,21 +42,22 @@ void OracleRecorder::begin(size_t n_tokens) {
   plan_ = Plan::exact(c_);
   plan_.name = "oracle";
   for (size_t l = 0; l < c_.n_layer; ++l) {
-    neurons_[l].assign(n_tokens, Rows::all(c_.n_ff));
-    heads_[l].assign(n_tokens, Rows::all(c_.n_head));
+    neurons_[l].assign(n_tokens, Rows::all(c_.layers[l].n_ff));
+    heads_[l].assign(n_tokens, Rows::all(c_.layers[l].n_head));
     if (density_ < 1) plan_.set(l, Point::kNeurons, {std::make_shared<const Given>(neurons_[l])});
     if (head_density_ < 1) plan_.set(l, Point::kHeads, {std::make_shared<const Given>(heads_[l])});
   }
 }
 
 void OracleRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
-  score_.resize(c_.n_head);
+  const LayerConfig& c = c_.layers[layer];
+  score_.resize(c.n_head);
   for (size_t t = 0; t < attn_out.rows; ++t) {
-    for (size_t h = 0; h < c_.n_head; ++h) {
-      const auto head = attn_out.row(t).subspan(h * c_.d_head, c_.d_head);
+    for (size_t h = 0; h < c.n_head; ++h) {
+      const auto head = attn_out.row(t).subspan(h * c.d_head, c.d_head);
       score_[h] = dot(head, head);
     }
-    select_top_k(score_, n_kept(head_density_, c_.n_head), heads_[layer][t]);
+    select_top_k(score_, n_kept(head_density_, c.n_head), heads_[layer][t]);
   }
 }
 

@@ -38,7 +38,8 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
   layouts.store_by_input(*engine.compute, by_input,
                          plan.uses(Point::kInputs) ? "storing every projection by input, for TEAL,"
                                                    : "storing the down projections by neuron");
-  if (!by_group.empty()) layouts.store_by_group(*engine.compute, by_group, w.layers[0].config.group_width());
+  for (Linear* heads : by_group)
+    layouts.store_by_group(*engine.compute, {&heads, 1}, w.layers[heads->id.layer].config.group_width());
 }
 
 }  // namespace hunch

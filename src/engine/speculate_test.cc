@@ -12,7 +12,7 @@
 #include "engine/generate.h"
 #include "engine/ngram_drafter.h"
 #include "model/golden_data.h"
-#include "select/linear.h"
+#include "select/linear_predictor.h"
 #include "text/byte_alphabet.h"
 
 namespace hunch {

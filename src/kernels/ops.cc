@@ -144,34 +144,23 @@ struct GeluTanh {  // 0.5 x (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x 
 struct GeluQuick {
   HWY_INLINE VF operator()(DF d, VF x) const { return hn::Mul(x, sigmoid(d, hn::Mul(x, hn::Set(d, 1.702f)))); }
 };
-template <class F>
-struct Gated {
-  HWY_INLINE VF operator()(DF d, VF gate, VF x) const { return hn::Mul(F()(d, gate), x); }
-};
 
-// x = f(gate) * x, or x = f(x) without a gate.
-template <class F>
-HWY_INLINE void activate_with(const float* gate, float* x, size_t n) {
-  if (gate) {
-    zip(gate, x, n, Gated<F>());
-  } else {
-    map(x, x, n, F());
-  }
-}
-
-void Activate(Activation activation, const float* gate, float* x, size_t n) {
+void Activate(Activation activation, float* x, size_t n) {
   switch (activation) {
-    case Activation::kRelu: return activate_with<Relu>(gate, x, n);
-    case Activation::kReluSquared: return activate_with<ReluSquared>(gate, x, n);
-    case Activation::kSilu: return activate_with<Silu>(gate, x, n);
-    case Activation::kGeluErf: return activate_with<GeluErf>(gate, x, n);
-    case Activation::kGeluTanh: return activate_with<GeluTanh>(gate, x, n);
-    case Activation::kGeluQuick: return activate_with<GeluQuick>(gate, x, n);
+    case Activation::kRelu: return map(x, x, n, Relu());
+    case Activation::kReluSquared: return map(x, x, n, ReluSquared());
+    case Activation::kSilu: return map(x, x, n, Silu());
+    case Activation::kGeluErf: return map(x, x, n, GeluErf());
+    case Activation::kGeluTanh: return map(x, x, n, GeluTanh());
+    case Activation::kGeluQuick: return map(x, x, n, GeluQuick());
   }
 }
 
 struct Sum {
   HWY_INLINE VF operator()(DF, VF x, VF y) const { return hn::Add(x, y); }
+};
+struct Product {
+  HWY_INLINE VF operator()(DF, VF x, VF y) const { return hn::Mul(x, y); }
 };
 struct MulAddTo {
   float a;
@@ -186,6 +175,7 @@ struct Capped {
   HWY_INLINE VF operator()(DF d, VF x) const { return hn::Mul(hn::Set(d, cap), tanh(d, hn::Div(x, hn::Set(d, cap)))); }
 };
 void Add(const float* x, float* y, size_t n) { zip(x, y, n, Sum()); }
+void Multiply(const float* x, float* y, size_t n) { zip(x, y, n, Product()); }
 void Scale(float s, float* x, size_t n) { map(x, x, n, Times{s}); }
 void SoftCap(float cap, float* x, size_t n) { map(x, x, n, Capped{cap}); }
 void Axpy(float a, const float* x, float* y, size_t n) { zip(x, y, n, MulAddTo{a}); }
@@ -311,6 +301,7 @@ HWY_EXPORT(LayerNorm);
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(Activate);
 HWY_EXPORT(Add);
+HWY_EXPORT(Multiply);
 HWY_EXPORT(Scale);
 HWY_EXPORT(SoftCap);
 HWY_EXPORT(Axpy);
@@ -332,13 +323,12 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x.data(), weight.data(), eps, y.data(), x.size());
 }
 void activate(Activation activation, std::span<float> x) {
-  HWY_DYNAMIC_DISPATCH(Activate)(activation, nullptr, x.data(), x.size());
-}
-void activate_gated(Activation activation, std::span<const float> gate, std::span<float> x) {
-  if (x.empty()) return;
-  HWY_DYNAMIC_DISPATCH(Activate)(activation, gate.data(), x.data(), x.size());
+  HWY_DYNAMIC_DISPATCH(Activate)(activation, x.data(), x.size());
 }
 void add(std::span<const float> x, std::span<float> y) { HWY_DYNAMIC_DISPATCH(Add)(x.data(), y.data(), y.size()); }
+void multiply(std::span<const float> x, std::span<float> y) {
+  HWY_DYNAMIC_DISPATCH(Multiply)(x.data(), y.data(), y.size());
+}
 void scale(float s, std::span<float> x) { HWY_DYNAMIC_DISPATCH(Scale)(s, x.data(), x.size()); }
 void soft_cap(float cap, std::span<float> x) { HWY_DYNAMIC_DISPATCH(SoftCap)(cap, x.data(), x.size()); }
 void axpy(float a, std::span<const float> x, std::span<float> y) {

@@ -27,11 +27,10 @@ enum class Activation : uint8_t {
 constexpr bool is_relu_family(Activation a) { return a == Activation::kRelu || a == Activation::kReluSquared; }
 // x = f(x). GELU within 1e-6 of the exact function.
 void activate(Activation activation, std::span<float> x);
-// x = f(gate) * x.
-void activate_gated(Activation activation, std::span<const float> gate, std::span<float> x);
 
-// y += x; y = x * s; s = cap * tanh(x / cap).
+// y += x; y *= x; x *= s; x = cap * tanh(x / cap).
 void add(std::span<const float> x, std::span<float> y);
+void multiply(std::span<const float> x, std::span<float> y);
 void scale(float s, std::span<float> x);
 void soft_cap(float cap, std::span<float> x);
 

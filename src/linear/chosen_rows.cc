@@ -39,14 +39,6 @@ const char* name_of(RowPath path) {
   return "?";
 }
 
-size_t ChosenRows::n_read() const {
-  if (path == RowPath::kAll) return any->n_total();
-  if (path == RowPath::kUnion) return any->size();
-  size_t n = 0;
-  for (const Rows& rows : own) n += rows.size();
-  return n;
-}
-
 void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bias, const ChosenRows& rows,
                 MatView<const float> X, MatView<float> Y) {
   check(rows, W, X.rows);

@@ -23,8 +23,6 @@ struct ChosenRows {
   std::span<const Rows> own;     // [n_tokens], of n rows each
   const Rows* any = nullptr;     // their union
   RowPath path = RowPath::kAll;  // kAll where `any` is all rows
-  // Rows read, a row that is read for several tokens in turn as often.
-  size_t n_read() const;
 };
 
 // Y[t, i] = dot(W[i, :], X[t, :]) + bias[i] for every row i of own[t], and 0 for the others: a token's result does not

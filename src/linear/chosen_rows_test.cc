@@ -94,15 +94,6 @@ TEST(ChosenRows, EveryPathGivesTheTokensOwnProducts) {
       for (const size_t every : {1, 2, 9, 1000}) expect_products(compute, dtype, n_tokens, every);
 }
 
-TEST(ChosenRows, CountsTheRowsThatArePassedThrough) {
-  const std::vector<Rows> own{Rows::of({1, 2, 5}, 9), Rows::of({2, 7}, 9)};
-  Rows any;
-  select_union(own, any);
-  EXPECT_EQ((ChosenRows{own, &any, RowPath::kOwn}.n_read()), 5u);
-  EXPECT_EQ((ChosenRows{own, &any, RowPath::kUnion}.n_read()), 4u);
-  EXPECT_EQ((ChosenRows{own, &any, RowPath::kAll}.n_read()), 9u);
-}
-
 // 100 rows: each path has its range.
 TEST(RowCosts, TheCheapestPathIsChosen) {
   const RowCosts costs{.own_call = 1, .own_row = 1, .own_first = 0, .union_call = 3, .union_row = 2, .all = 83};

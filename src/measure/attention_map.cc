@@ -30,14 +30,11 @@ Received received(const std::vector<float>& P, size_t n, size_t key) {
 
 }  // namespace
 
-std::vector<float> attention_weights(const ModelConfig& config, size_t layer, size_t head, MatView<const float> q,
+std::vector<float> attention_weights(const LayerConfig& config, size_t head, MatView<const float> q,
                                      MatView<const float> k) {
   HUNCH_CHECK(q.rows == k.rows && head < config.n_head, "{} queries, {} keys, head {}", q.rows, k.rows, head);
-  const size_t n = q.rows, d = config.d_head, kv_head = head / (config.n_head / config.n_kv_head);
-  const size_t window = config.window(layer);
-  double slope = 0;
-  if (config.position == PositionKind::kAlibi)
-    slope = double(alibi_slopes(config.n_head, config.alibi_max_bias)[head] * config.alibi_scale);
+  const size_t n = q.rows, d = config.d_head, kv_head = head / config.n_group(), window = config.window;
+  const double slope = config.alibi_slopes.empty() ? 0 : double(config.alibi_slopes[head]);
   std::vector<float> P(n * n, 0.0f);
   for (size_t i = 0; i < n; ++i) {
     const size_t begin = window && i + 1 > window ? i + 1 - window : 0;

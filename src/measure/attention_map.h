@@ -15,7 +15,7 @@ namespace hunch {
 //   q  [n, n_head * d_head], k [n, n_kv_head * d_head]  as Observer::on_attention shows them
 //
 // Returns P [n, n] row-major: row = query, column = key; rows sum to 1, 0 where the query does not see the key.
-std::vector<float> attention_weights(const ModelConfig& config, size_t layer, size_t head, MatView<const float> q,
+std::vector<float> attention_weights(const LayerConfig& config, size_t head, MatView<const float> q,
                                      MatView<const float> k);
 
 // How one head spreads its attention. The first quarter of the queries sees few keys and is left out.

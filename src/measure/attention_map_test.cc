@@ -25,7 +25,7 @@ TEST_P(AttentionMapOf, ReproducesTheHeads) {
     void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) override {
       expected.clear();
       for (size_t h = 0; h < c.n_head; ++h) {
-        const std::vector<float> P = attention_weights(c, layer, h, q, k);
+        const std::vector<float> P = attention_weights(c.layers[layer], h, q, k);
         std::vector<float> out(q.rows * c.d_head);
         for (size_t i = 0; i < q.rows; ++i) {
           float sum = 0;

@@ -63,9 +63,9 @@ Trace trace_text(const Engine& engine, std::span<const int32_t> ids, const Trace
                  const Progress& progress) {
   const ModelConfig& c = engine.config();
   for (const HeadId& id : options.heads)
-    if (id.layer >= c.n_layer || id.head >= c.n_head)
+    if (id.layer >= c.n_layer || id.head >= c.layers[id.layer].n_head)
       fail(ErrorKind::kUsage, "there is no head {}:{}; the model has {} layers of {} heads, counted from 0", id.layer,
-           id.head, c.n_layer, c.n_head);
+           id.head, c.n_layer, c.layers[std::min(id.layer, c.n_layer - 1)].n_head);
   if (options.max_tokens) ids = ids.first(std::min(ids.size(), options.max_tokens));
   if (ids.size() < 2) fail(ErrorKind::kUsage, "the text has {} tokens; a trace needs at least 2", ids.size());
 

@@ -69,15 +69,15 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
     : engine_(engine), c_(engine.config()), sample_(sample), wanted_(heads.begin(), heads.end()), layers_(c_.n_layer) {
   for (size_t i = 0; i < c_.n_layer; ++i) {
     Layer& layer = layers_[i];
-    layer.head_norm.assign(c_.n_head, 0.0);
+    layer.head_norm.assign(c_.layers[i].n_head, 0.0);
     for (auto* values : {&layer.active, &layer.stream[0], &layer.stream[1], &layer.branch[0], &layer.branch[1]})
       values->reserve(n_tokens);
-    if (c_.has_experts(i)) {
+    if (c_.layers[i].has_experts()) {
       layer.rule = ActiveRule::kRouted;
-      layer.n_units = c_.moe.n_expert;
-      layer.load.emplace(c_.moe.n_expert);
+      layer.n_units = c_.layers[i].moe.n_expert;
+      layer.load.emplace(layer.n_units);
     } else {
-      layer.rule = is_relu_family(c_.activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
+      layer.rule = is_relu_family(c_.layers[i].activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
       layer.neuron_norm = neuron_norms(*engine.compute, *engine.model->weights().layers[i].mlp.down);
     }
@@ -152,9 +152,9 @@ void TraceObserver::on_attention(size_t layer, MatView<const float> q, MatView<c
   q = q.row_range(0, n);
   k = k.row_range(0, n);
   std::vector<HeadHabit>& habits = layers_[layer].habits;
-  habits.resize(c_.n_head);
-  engine_.compute->threads.parallel_for_dynamic(c_.n_head, 1, [&](size_t begin, size_t end, size_t) {
-    for (size_t h = begin; h < end; ++h) habits[h] = head_habit(attention_weights(c_, layer, h, q, k), n);
+  habits.resize(c_.layers[layer].n_head);
+  engine_.compute->threads.parallel_for_dynamic(habits.size(), 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t h = begin; h < end; ++h) habits[h] = head_habit(attention_weights(c_.layers[layer], h, q, k), n);
   });
   keep_maps(layer, habits, q, k);
 }
@@ -163,7 +163,7 @@ void TraceObserver::on_attention(size_t layer, MatView<const float> q, MatView<c
 void TraceObserver::keep_maps(size_t layer, std::span<const HeadHabit> habits, MatView<const float> q,
                               MatView<const float> k) {
   const auto map_of = [&](size_t h) {
-    AttentionMap map{{layer, h}, habits[h], attention_weights(c_, layer, h, q, k), {}};
+    AttentionMap map{{layer, h}, habits[h], attention_weights(c_.layers[layer], h, q, k), {}};
     map.heavy = heavy_hitters(map.weights, q.rows);
     return map;
   };
@@ -172,7 +172,7 @@ void TraceObserver::keep_maps(size_t layer, std::span<const HeadHabit> habits, M
       if (id.layer == layer) maps_.push_back(map_of(id.head));
     return;
   }
-  for (size_t h = 0; h < c_.n_head; ++h) {
+  for (size_t h = 0; h < habits.size(); ++h) {
     const HeadKind kind = kind_of(habits[h]);
     std::vector<size_t> rivals;
     for (size_t i = 0; i < maps_.size(); ++i)
@@ -202,11 +202,11 @@ PartsProduct product_of(Compute& compute, const Linear& linear) {
 void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
   require_finite(layer, "the heads' outputs are", attn_out);
   Layer& l = layers_[layer];
-  const size_t n_head = c_.n_head;
+  const size_t n_head = c_.layers[layer].n_head, d_head = c_.layers[layer].d_head;
   std::vector<float> norms(attn_out.rows * n_head);
   for (size_t t = 0; t < attn_out.rows; ++t)
     for (size_t h = 0; h < n_head; ++h) {
-      const double norm = norm_of(attn_out.row(t).subspan(h * c_.d_head, c_.d_head));
+      const double norm = norm_of(attn_out.row(t).subspan(h * d_head, d_head));
       l.head_norm[h] += norm;
       norms[t * n_head + h] = float(norm);
     }
@@ -214,7 +214,7 @@ void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
   for_sampled_runs(attn_out.rows, [&](size_t row, size_t) {
     const MatView<const float> scores(&norms[row * n_head], sample_.n_run, n_head);
     for (auto [tolerance, shares] : {std::pair(0.01, &l.heads_99), std::pair(0.1, &l.heads_90)})
-      for (uint32_t n : needed_parts(*engine_.compute, attn_out.row_range(row, sample_.n_run), c_.d_head, scores,
+      for (uint32_t n : needed_parts(*engine_.compute, attn_out.row_range(row, sample_.n_run), d_head, scores,
                                      c_.n_embd, product, tolerance)
                             .count)
         shares->push_back(float(n) / float(n_head));
@@ -225,7 +225,7 @@ void TraceObserver::on_branch(size_t layer, Branch branch, MatView<const float> 
   Layer& l = layers_[layer];
   const size_t b = branch == Branch::kMlp;
   for (size_t t = 0; t < resid.rows; ++t) {
-    const double x = norm_of(resid.row(t)), f = norm_of(out.row(t)) * double(c_.residual_scale);
+    const double x = norm_of(resid.row(t)), f = norm_of(out.row(t)) * double(c_.layers[layer].residual_scale);
     l.stream[b].push_back(float(x));
     l.branch[b].push_back(float(f));
     if (x > 0) l.ratio[b].push_back(float(f / x));
@@ -279,8 +279,9 @@ void TraceObserver::on_mlp(const MlpPlace& place, MatView<const float>, MatView<
 void TraceObserver::on_router(size_t layer, MatView<const float> logits) {
   require_finite(layer, "the router's logits are", logits);
   Layer& l = layers_[layer];
-  const size_t n_used = c_.moe.n_expert_used;
-  l.load->observe(c_.moe.gate(), logits);
+  const MoeConfig& moe = c_.layers[layer].moe;
+  const size_t n_used = moe.n_expert_used;
+  l.load->observe(moe.gate(), logits);
   std::vector<uint32_t> run_of(logits.rows, UINT32_MAX);
   for_sampled_runs(logits.rows, [&](size_t row, size_t sampled) {
     for (size_t t = 0; t < sample_.n_run; ++t) run_of[row + t] = uint32_t(sampled + t);

@@ -223,7 +223,7 @@ TEST(Trace, ExpertsAreCountedWhereTheRouterChooses) {
   bool any = false;
   for (size_t layer = 0; layer < trace.layers.size(); ++layer) {
     const LayerTrace& l = trace.layers[layer];
-    if (!engine.config().has_experts(layer)) continue;
+    if (!engine.config().layers[layer].has_experts()) continue;
     any = true;
     EXPECT_EQ(l.rule, ActiveRule::kRouted);
     EXPECT_EQ(l.n_units, moe.n_expert);

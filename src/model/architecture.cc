@@ -23,18 +23,32 @@ bool in_list(std::string_view list, std::string_view word) {
   return false;
 }
 
-// A per-layer list or a single number; hunch wants one number.
-size_t uniform(const Metadata& meta, const std::string& key) {
+// A number for all layers, or a list with one for each.
+std::vector<size_t> by_layer(const Metadata& meta, const std::string& key, size_t n_layer) {
   const MetaValue* value = meta.find(key);
-  if (!value || !std::holds_alternative<MetaArray>(*value)) return size_t(meta.get_uint(key));
-  const std::vector<int64_t> list = meta.get_ints(key);
-  for (int64_t v : list)
-    if (v != list[0])
-      fail(ErrorKind::kUnsupported, "'{}' differs between layers ({} and {}); hunch wants equal layers", key, list[0],
-           v);
-  if (list.empty() || list[0] < 0) fail(ErrorKind::kFormat, "'{}' is an empty or negative list", key);
-  return size_t(list[0]);
+  if (!value || !std::holds_alternative<MetaArray>(*value)) return {size_t(meta.get_uint(key))};
+  std::vector<size_t> out;
+  for (const int64_t v : meta.get_ints(key)) {
+    if (v < 0) fail(ErrorKind::kFormat, "'{}' holds {}", key, v);
+    out.push_back(size_t(v));
+  }
+  if (out.empty() || (out.size() != n_layer && out.size() != 1))
+    fail(ErrorKind::kFormat, "'{}' has {} values, expected one for each of {} layers", key, out.size(), n_layer);
+  return out;
 }
+
+// What GGUF gives as lists where layers differ.
+struct Widths {
+  std::vector<size_t> n_head, n_kv_head, n_ff;  // [n_layer], or [1] for all
+
+  Widths(const Metadata& meta, const std::string& arch, size_t n_layer) {
+    const auto read = [&](const char* suffix) { return by_layer(meta, arch + suffix, n_layer); };
+    n_head = read(".attention.head_count");
+    n_kv_head = meta.has(arch + ".attention.head_count_kv") ? read(".attention.head_count_kv") : n_head;
+    n_ff = meta.has(arch + ".feed_forward_length") ? read(".feed_forward_length") : std::vector<size_t>{0};
+  }
+  static size_t of(const std::vector<size_t>& values, size_t layer) { return values[values.size() == 1 ? 0 : layer]; }
+};
 
 std::vector<float> floats_of(const Tensor& t) {
   std::vector<float> values(t.n_elems());
@@ -108,6 +122,28 @@ const Architecture& architecture_by_hf_type(std::string_view model_type) {
        fmt::join(known, ", "));
 }
 
+ModelConfig config_from_gguf(const ModelFile& file) {
+  const std::string arch = file.meta.get_string("general.architecture");
+  ModelConfig c = architecture_by_gguf_name(arch).config_from_gguf(file);
+  const Widths widths(file.meta, arch, c.n_layer);
+  const std::string windowed_base = arch + ".rope.freq_base_swa";  // of layers with a window, unscaled
+  if (file.meta.has(windowed_base)) {
+    RopeConfig windowed;
+    windowed.n_rot = c.rope.n_rot;
+    windowed.interleaved = c.rope.interleaved;
+    windowed.base = file.meta.get_float(windowed_base);
+    c.more_ropes = {windowed};
+  }
+  lay_out(c, [&](LayerConfig& l) {
+    if (!c.more_ropes.empty() && l.window > 0) l.rope = 1;
+    if (widths.n_head.size() > 1) l.n_head = Widths::of(widths.n_head, l.index);
+    if (widths.n_kv_head.size() > 1) l.n_kv_head = Widths::of(widths.n_kv_head, l.index);
+    if (widths.n_ff.size() > 1) l.n_ff = Widths::of(widths.n_ff, l.index);
+  });
+  validate(c);
+  return c;
+}
+
 Activation activation_from_name(std::string_view name) {
   if (name == "relu") return Activation::kRelu;
   if (name == "relu2" || name == "squared_relu") return Activation::kReluSquared;
@@ -130,9 +166,10 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   c.n_layer = meta.get_uint(key("block_count"));
   c.n_embd = meta.get_uint(key("embedding_length"));
   c.n_ctx_train = meta.get_uint(key("context_length"));
-  c.n_head = uniform(meta, key("attention.head_count"));
-  c.n_kv_head = meta.has(key("attention.head_count_kv")) ? uniform(meta, key("attention.head_count_kv")) : c.n_head;
-  c.n_ff = meta.has(key("feed_forward_length")) ? uniform(meta, key("feed_forward_length")) : 0;
+  const Widths widths(meta, c.arch, c.n_layer);
+  c.n_head = widths.n_head[0];
+  c.n_kv_head = widths.n_kv_head[0];
+  c.n_ff = widths.n_ff[0];
   if (c.n_head == 0) fail(ErrorKind::kFormat, "'{}' is 0", key("attention.head_count"));
   c.d_head = meta.get_uint(key("attention.key_length"), c.n_embd / c.n_head);
   if (meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)

@@ -17,7 +17,8 @@ struct Architecture {
   // config.json's model_type, a comma-separated list where several share the mapping.
   const char* hf_model_types;
   bool known_to_llama_cpp;
-  // GGUF metadata and tensors -> capabilities. Throws Error{kNotFound | kFormat} naming the key.
+  // GGUF metadata and tensors -> capabilities, as most layers have them. Throws Error{kNotFound | kFormat} naming the
+  // key.
   ModelConfig (*config_from_gguf)(const ModelFile& file);
   // HF config and tensors -> GGUF metadata and tensors, as `hunch convert` writes them.
   void (*import_hf)(HfImport& hf);
@@ -27,6 +28,10 @@ std::span<const Architecture* const> architectures();
 // Throw Error{kUnsupported} naming the architecture and those that hunch knows.
 const Architecture& architecture_by_gguf_name(std::string_view name);
 const Architecture& architecture_by_hf_type(std::string_view model_type);
+
+// The config of a file, of whatever architecture, with its layers: GGUF's lists (head counts and MLP widths by layer)
+// say where these differ. Throws Error{kNotFound | kFormat | kUnsupported}.
+ModelConfig config_from_gguf(const ModelFile& file);
 
 // Reads the keys that all architectures share ("<arch>.block_count", ".embedding_length",
 // ".attention.head_count", ".attention.head_count_kv", ".attention.key_length",

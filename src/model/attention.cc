@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "model/layer.h"
-#include "model/project.h"
+#include "linear/project.h"
 
 namespace hunch {
 namespace {
@@ -34,7 +34,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   const Arena::Scope scope(s.compute.arena);
   s.look(c.index, x);
   if (s.observer) s.observer->on_attention_input(c.index, x);
-  RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x);
+  RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x, {}, {}, c.n_kv_head);
   if (!groups.own.empty()) groups.unit = q->n_out / groups.own[0].n_total();  // groups, or single heads
   s.count_heads(c.index, groups.count(x.rows, q->n_out) / c.d_head, x.rows * c.n_head);
   if (groups.unit == c.group_width() && (x.rows <= kMaxChoosingTokens || each_alone(s)))
@@ -49,7 +49,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
   const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
   project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
-  finish_heads(s.compute, c, queries, q_norm, 0, s.cos, s.sin);
+  finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
   store_keys(s, c, keys, values);
   if (s.observer) s.observer->on_attention(c.index, queries, keys, values);
 
@@ -62,7 +62,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
   for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) { s.limit_keys(r, c.index, own); });
-  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, s.memory.alibi_slopes,
+  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes,
                                std::ranges::any_of(s.runs(), &Run::as_alone)};
   attention(s.compute, queries, c.n_head, spans, params, heads);
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
@@ -76,7 +76,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
 
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
 void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
-  finish_heads(s.compute, c, keys, k_norm, 0, s.cos, s.sin);
+  finish_heads(s.compute, c, keys, k_norm, 0, s.rotation(c));
   clip_rows(c.clip_qkv, values);
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const Run& run = s.runs()[r];

@@ -10,11 +10,6 @@
 namespace hunch {
 namespace {
 
-template <class With>
-void for_each_group(const Rows& groups, const With& with) {
-  for (size_t i = 0; i < groups.size(); ++i) with(groups.is_all() ? i : size_t(groups.ids()[i]));
-}
-
 // x, or a copy without the inputs that a token does not have: reading rows by heads spares more than reading by inputs.
 MatView<const float> kept(Step& s, const LayerConfig& c, MatView<const float> x, InputPart part) {
   const RowSet inputs = s.rows(c.index, Point::kInputs, s.all(), x, part);
@@ -58,7 +53,7 @@ void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input
       if (lazy) {
         project_lazily(s, c, r, t, x.row_range(t, 1), own, queries.row_range(t, 1));
       } else {
-        for_each_group(own, [&](size_t g) {
+        own.for_each([&](size_t g) {
           parts.push_back({q.get(), g * width, 0, queries.row_range(t, 1).col_range(g * width, width)});
         });
         dot_parts(s.compute, tokens.subspan(t, 1), x.row_range(t, 1), parts);
@@ -74,17 +69,16 @@ void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input
 
 void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t token, const Rows& groups,
                               MatView<float> queries, MatView<float> heads) const {
-  const MatView<const float> cos = c.rotates ? s.cos.row_range(token, 1) : s.cos;
-  const MatView<const float> sin = c.rotates ? s.sin.row_range(token, 1) : s.sin;
-  for_each_group(groups, [&](size_t g) {
-    finish_heads(s.compute, c, queries.col_range(g * c.group_width(), c.group_width()), q_norm, g * c.n_group(), cos,
-                 sin);
+  const Rotation rotation = s.rotation(c).row(token);
+  groups.for_each([&](size_t g) {
+    finish_heads(s.compute, c, queries.col_range(g * c.group_width(), c.group_width()), q_norm, g * c.n_group(),
+                 rotation);
   });
   AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index), 0, 1, s.position(token)};
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
   s.limit_keys(run, c.index, {&span, 1});
-  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, s.memory.alibi_slopes, false};
+  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, false};
   attention(s.compute, queries, c.n_head, {&span, 1}, params, heads.row_range(token, 1));
   s.watch_keys(run, c.index, {&span, 1}, heads.row_range(token, 1));
 }

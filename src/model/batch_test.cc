@@ -117,7 +117,7 @@ class BatchTest : public ::testing::TestWithParam<const char*> {
   Plan plan(float threshold, float head_threshold) {
     Plan p = exact_;
     for (size_t l = 0; l < c_.n_layer; ++l) {
-      if (!c_.has_experts(l)) {
+      if (!c_.layers[l].has_experts()) {
         predictors_.emplace_back(c_.n_embd, c_.n_ff, uint32_t(l));
         p.set(
             l, Point::kNeurons,
@@ -157,7 +157,7 @@ TEST_P(BatchTest, PredictedEqualsEachSequenceAloneOnEveryPath) {
         EXPECT_EQ(got.stats.active_neurons, want.stats.active_neurons);
         EXPECT_EQ(got.stats.active_heads, want.stats.active_heads);
         EXPECT_EQ(got.stats.predictor_bytes * n, want.stats.predictor_bytes) << "a predictor is asked once for all";
-        EXPECT_TRUE(c_.has_experts(0) || got.stats.rows.products[size_t(path)] > 0);
+        EXPECT_TRUE(c_.layers[0].has_experts() || got.stats.rows.products[size_t(path)] > 0);
       }
     }
   // The restriction is felt at all.
@@ -184,7 +184,7 @@ TEST_P(BatchTest, CatsAndTealEqualEachSequenceAlone) {
 
 // Bytes and the union against the activations of a dense pass over the same tokens.
 TEST_P(BatchTest, CountsTheRowsThatWereRead) {
-  if (c_.has_experts(0) || !is_relu_family(c_.activation)) GTEST_SKIP() << "no exact zeros by layer";
+  if (c_.layers[0].has_experts() || !is_relu_family(c_.activation)) GTEST_SKIP() << "no exact zeros by layer";
   struct Watch : Observer {
     uint64_t n_union = 0, n_own = 0, n_all = 0;
     void on_mlp(const MlpPlace&, MatView<const float>, MatView<const float> act) override {
@@ -249,7 +249,7 @@ TEST_P(BatchTest, OnlyPromptsAreDense) {
   EXPECT_GT(difference(5, 1), 1e-3f);
   EXPECT_LE(difference(6, 2), 3e-5f);
   EXPECT_NE(run(&none, {{4, kDecode}, {4, kDecode}}, &stats), run(nullptr, {{4, kDecode}, {4, kDecode}}));
-  EXPECT_TRUE(c_.has_experts(0) || stats.rows.union_of > 0);
+  EXPECT_TRUE(c_.layers[0].has_experts() || stats.rows.union_of > 0);
   EXPECT_GT(stats.predictor_bytes, 0u);
 }
 
@@ -260,7 +260,7 @@ TEST_P(BatchTest, CostsAreMeasuredOnceAndNeverInAStep) {
   EXPECT_TRUE(costs.measured().empty()) << "a step measures";
   model_.measure_costs(compute_, some, 6);
   const auto once = costs.measured();
-  ASSERT_EQ(once.empty(), c_.has_experts(0)) << "the plan restricts nothing inside experts";
+  ASSERT_EQ(once.empty(), c_.layers[0].has_experts()) << "the plan restricts nothing inside experts";
   for (const CostTable::Measured& m : once) {
     EXPECT_EQ(m.n_tokens, 6u);
     EXPECT_GT(m.costs.all, 0);
@@ -276,7 +276,7 @@ TEST_P(BatchTest, CostsAreMeasuredOnceAndNeverInAStep) {
 
 // Costs that were measured elsewhere decide as they did there.
 TEST_P(BatchTest, PinnedCostsChoose) {
-  if (c_.has_experts(0)) GTEST_SKIP() << "how many tokens an expert gets is up to the router";
+  if (c_.layers[0].has_experts()) GTEST_SKIP() << "how many tokens an expert gets is up to the router";
   const Plan some = plan(2.5f, -1);
   model_.measure_costs(compute_, some, 6);
   for (const RowPath path : {RowPath::kOwn, RowPath::kUnion, RowPath::kAll}) {

@@ -1,5 +1,6 @@
 #include "model/config.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -13,65 +14,98 @@ void in_range(const char* field, size_t value, size_t low, size_t high) {
     fail(ErrorKind::kFormat, "model config: {} is {}, expected {} to {}", field, value, low, high);
 }
 
-}  // namespace
+constexpr size_t kLarge = size_t{1} << 24;
 
-LayerConfig ModelConfig::layer(size_t index) const {
-  LayerConfig l;
-  l.index = index;
-  l.n_embd = n_embd;
-  l.norm = norm;
-  l.norm_place = norm_place;
-  l.norm_eps = norm_eps;
-  l.parallel_residual = parallel_residual;
-  l.residual_scale = residual_scale;
-  l.n_head = n_head;
-  l.n_kv_head = n_kv_head;
-  l.d_head = d_head;
-  l.window = window(index);
-  l.attn_scale = attn_scale;
-  l.attn_soft_cap = attn_soft_cap;
-  l.clip_qkv = clip_qkv;
-  l.qk_norm = qk_norm;
-  l.qk_norm_kind = qk_norm_kind;
-  l.rotates = position == PositionKind::kRope;
-  l.rope_interleaved = rope.interleaved;
-  l.n_ff = n_ff;
-  l.activation = activation;
-  if (has_experts(index)) l.moe = moe;
-  return l;
-}
-
-void validate(const ModelConfig& c) {
-  constexpr size_t kLarge = size_t{1} << 24;
+void validate_sizes(const ModelConfig& c) {
   in_range("n_layer", c.n_layer, 1, 10000);
   in_range("n_embd", c.n_embd, 1, kLarge);
   in_range("n_embd_word", c.n_embd_word, 1, kLarge);
-  in_range("n_head", c.n_head, 1, 65536);
-  in_range("n_kv_head", c.n_kv_head, 1, c.n_head);
-  in_range("d_head", c.d_head, 1, 65536);
   in_range("n_vocab", c.n_vocab, 1, kLarge * 16);
   in_range("n_ctx_train", c.n_ctx_train, 1, size_t{1} << 32);
-  if (c.n_head % c.n_kv_head != 0)
-    fail(ErrorKind::kFormat, "model config: n_head {} is not a multiple of n_kv_head {}", c.n_head, c.n_kv_head);
-  if (c.moe.n_expert == 0 || !c.moe_layers.empty()) in_range("n_ff", c.n_ff, 1, kLarge);
-  if (c.moe.n_expert > 0) {
-    in_range("n_expert", c.moe.n_expert, 1, 65536);
-    in_range("n_expert_used", c.moe.n_expert_used, 1, c.moe.n_expert);
-    in_range("expert n_ff", c.moe.n_ff, 1, kLarge);
-  }
-  if (c.position == PositionKind::kRope) {
-    in_range("rope dimensions", c.rope.n_rot, 2, c.d_head);
-    if (c.rope.n_rot % 2) fail(ErrorKind::kFormat, "model config: rope dimensions {} is odd", c.rope.n_rot);
-    if (!(c.rope.base > 0)) fail(ErrorKind::kFormat, "model config: rope base {} is not positive", c.rope.base);
-    if (!(c.rope.factor > 0)) fail(ErrorKind::kFormat, "model config: rope factor {} is not positive", c.rope.factor);
-    for (const auto* factors : {&c.rope.freq_factors, &c.rope.long_factors, &c.rope.short_factors})
-      if (!factors->empty() && factors->size() != c.rope.n_rot / 2)
-        fail(ErrorKind::kFormat, "model config: {} rope factors, expected {}", factors->size(), c.rope.n_rot / 2);
-  }
-  if (!(c.norm_eps >= 0) || !std::isfinite(c.attn_scale) || c.attn_scale <= 0)
-    fail(ErrorKind::kFormat, "model config: norm_eps {} or attention scale {} is not usable", c.norm_eps, c.attn_scale);
   if (!c.windows.empty() && c.windows.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} attention windows for {} layers", c.windows.size(), c.n_layer);
+}
+
+}  // namespace
+
+void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
+  validate_sizes(c);
+  LayerConfig all;
+  all.n_embd = c.n_embd;
+  all.norm = c.norm;
+  all.norm_place = c.norm_place;
+  all.norm_eps = c.norm_eps;
+  all.parallel_residual = c.parallel_residual;
+  all.residual_scale = c.residual_scale;
+  all.n_head = c.n_head;
+  all.n_kv_head = c.n_kv_head;
+  all.d_head = c.d_head;
+  all.attn_scale = c.attn_scale;
+  all.attn_soft_cap = c.attn_soft_cap;
+  all.clip_qkv = c.clip_qkv;
+  all.qk_norm = c.qk_norm;
+  all.qk_norm_kind = c.qk_norm_kind;
+  all.rotates = c.position == PositionKind::kRope;
+  all.rope_interleaved = c.rope.interleaved;
+  all.n_ff = c.n_ff;
+  all.activation = c.activation;
+  all.gated = c.gated;
+  c.layers.assign(c.n_layer, all);
+  for (size_t i = 0; i < c.n_layer; ++i) {
+    LayerConfig& l = c.layers[i];
+    l.index = i;
+    if (i < c.windows.size()) l.window = c.windows[i];
+    if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;
+    if (change) change(l);
+    if (c.position != PositionKind::kAlibi) continue;
+    l.alibi_slopes = alibi_slopes(l.n_head, c.alibi_max_bias);
+    for (float& slope : l.alibi_slopes) slope *= c.alibi_scale;
+  }
+}
+
+bool can_choose_heads(const ModelConfig& config) {
+  return std::ranges::all_of(config.layers, [](const LayerConfig& l) { return can_choose_heads(l); });
+}
+
+namespace {
+
+void validate(const LayerConfig& l) {
+  in_range("n_head", l.n_head, 1, 65536);
+  in_range("n_kv_head", l.n_kv_head, 1, l.n_head);
+  in_range("d_head", l.d_head, 1, 65536);
+  if (l.n_head % l.n_kv_head != 0)
+    fail(ErrorKind::kFormat, "model config: n_head {} is not a multiple of n_kv_head {}", l.n_head, l.n_kv_head);
+  if (!l.has_experts()) in_range("n_ff", l.n_ff, 1, kLarge);
+  if (l.has_experts()) {
+    in_range("n_expert", l.moe.n_expert, 1, 65536);
+    in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);
+    in_range("expert n_ff", l.moe.n_ff, 1, kLarge);
+  }
+  if (!(l.norm_eps >= 0) || !std::isfinite(l.attn_scale) || l.attn_scale <= 0)
+    fail(ErrorKind::kFormat, "model config: norm_eps {} or attention scale {} is not usable", l.norm_eps, l.attn_scale);
+}
+
+void validate(const RopeConfig& rope, size_t d_head) {
+  in_range("rope dimensions", rope.n_rot, 2, d_head);
+  if (rope.n_rot % 2) fail(ErrorKind::kFormat, "model config: rope dimensions {} is odd", rope.n_rot);
+  if (!(rope.base > 0)) fail(ErrorKind::kFormat, "model config: rope base {} is not positive", rope.base);
+  if (!(rope.factor > 0)) fail(ErrorKind::kFormat, "model config: rope factor {} is not positive", rope.factor);
+  for (const auto* factors : {&rope.freq_factors, &rope.long_factors, &rope.short_factors})
+    if (!factors->empty() && factors->size() != rope.n_rot / 2)
+      fail(ErrorKind::kFormat, "model config: {} rope factors, expected {}", factors->size(), rope.n_rot / 2);
+}
+
+}  // namespace
+
+void validate(const ModelConfig& c) {
+  validate_sizes(c);
+  HUNCH_CHECK(c.layers.size() == c.n_layer, "{} of {} layers are laid out", c.layers.size(), c.n_layer);
+  for (const LayerConfig& l : c.layers) {
+    validate(l);
+    if (!l.rotates) continue;
+    HUNCH_CHECK(l.rope < c.n_ropes(), "rope {} of {}", l.rope, c.n_ropes());
+    validate(c.rope_number(l.rope), l.d_head);
+  }
 }
 
 std::vector<float> alibi_slopes(size_t n_head, double max_bias) {

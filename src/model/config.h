@@ -2,6 +2,7 @@
 // name; the files in model/arch/ map each architecture's own words to them.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,34 @@ struct MoeConfig {
   ExpertGateConfig gate() const { return {.k = n_expert_used, .renormalise = renormalise}; }
 };
 
+// One layer, as its blocks see it: they never ask for more.
+struct LayerConfig {
+  size_t index = 0, n_embd = 0;
+  NormKind norm = NormKind::kLayer;
+  NormPlace norm_place = NormPlace::kPre;
+  float norm_eps = 1e-5f;
+  bool parallel_residual = false;
+  float residual_scale = 1.0f;
+  // Attention.
+  size_t n_head = 0, n_kv_head = 0, d_head = 0;
+  size_t window = 0;  // tokens; 0: all
+  float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
+  QkNorm qk_norm = QkNorm::kNone;
+  NormKind qk_norm_kind = NormKind::kRms;
+  bool rotates = false, rope_interleaved = false;
+  size_t rope = 0;                  // where it rotates: by which of ModelConfig's ropes
+  std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
+  // MLP: dense, or experts where moe.n_expert > 0.
+  size_t n_ff = 0;
+  Activation activation = Activation::kGeluTanh;
+  bool gated = false;  // act(gate) * up instead of act(up)
+  MoeConfig moe;
+
+  bool has_experts() const { return moe.n_expert > 0; }
+  size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
+  size_t group_width() const { return n_group() * d_head; }  // values of those
+};
+
 struct ModelConfig {
   std::string arch;  // GGUF's general.architecture; for printing and for writing files, never for deciding
   std::string name;
@@ -81,41 +110,24 @@ struct ModelConfig {
   MoeConfig moe;
   std::vector<bool> moe_layers;  // [n_layer] which layers have experts; empty = all, when n_expert > 0
 
-  // What a block of one layer is.
-  struct LayerConfig layer(size_t index) const;
-  size_t window(size_t layer) const { return windows.empty() ? 0 : windows[layer]; }
-  bool has_experts(size_t layer) const { return moe.n_expert > 0 && (moe_layers.empty() || moe_layers[layer]); }
+  // The layers, which may differ: what everything that computes reads. What stands above of heads, widths and functions
+  // is what most of them have, for who reads configs and for people.
+  std::vector<LayerConfig> layers;     // [n_layer], by lay_out()
+  std::vector<RopeConfig> more_ropes;  // numbers 1, 2, ... of LayerConfig::rope; 0 is `rope`
+
+  size_t n_ropes() const { return 1 + more_ropes.size(); }
+  const RopeConfig& rope_number(size_t i) const { return i == 0 ? rope : more_ropes[i - 1]; }
 };
 
-// One layer, as its blocks see it: they never ask for more.
-struct LayerConfig {
-  size_t index = 0, n_embd = 0;
-  NormKind norm = NormKind::kLayer;
-  NormPlace norm_place = NormPlace::kPre;
-  float norm_eps = 1e-5f;
-  bool parallel_residual = false;
-  float residual_scale = 1.0f;
-  // Attention.
-  size_t n_head = 0, n_kv_head = 0, d_head = 0;
-  size_t window = 0;  // tokens; 0: all
-  float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
-  QkNorm qk_norm = QkNorm::kNone;
-  NormKind qk_norm_kind = NormKind::kRms;
-  bool rotates = false, rope_interleaved = false;
-  // MLP: dense, or experts where moe.n_expert > 0.
-  size_t n_ff = 0;
-  Activation activation = Activation::kGeluTanh;
-  MoeConfig moe;
-
-  size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
-  size_t group_width() const { return n_group() * d_head; }  // values of those
-};
+// Makes the layers, all as the config says of all of them, but for what `change` makes of each. Throws as validate().
+void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& change = {});
 
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
 // Whether heads can be left out: not where one norm spans all heads of a query or key.
-inline bool can_choose_heads(const ModelConfig& config) { return config.qk_norm != QkNorm::kAllHeads; }
+inline bool can_choose_heads(const LayerConfig& layer) { return layer.qk_norm != QkNorm::kAllHeads; }
+bool can_choose_heads(const ModelConfig& config);  // in all layers
 
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
 // in the authors' code: the even positions of the next power's slopes come after).

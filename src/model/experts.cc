@@ -1,6 +1,5 @@
 // A mixture of experts: each token goes to its n_expert_used most probable experts, or where the plan says, whose
 // outputs are weighted by the router's probabilities; the tokens of one expert make one product (Shazeer et al. 2017).
-#include "base/sigmoid.h"
 #include "model/layer.h"
 
 namespace hunch {
@@ -33,10 +32,10 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, 
 
   if (shared.n_ff == 0) return;
   shared(s, c, all, x, out, LinearId::kShared);
+  if (!shared_gate) return add_rows(1.0f, out, y);
   const MatView<float> gates = s.take(n, 1);
-  if (shared_gate) shared_gate->dot(s.compute, all.traits, x, {}, gates);
-  for (size_t t = 0; t < n; ++t)
-    add_rows(shared_gate ? sigmoid(gates.row(t)[0]) : 1.0f, out.row_range(t, 1), y.row_range(t, 1));
+  shared_gate->dot(s.compute, all.traits, x, {}, gates);
+  add_gated_rows(gates, out, y);
 }
 
 }  // namespace hunch

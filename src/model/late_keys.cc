@@ -61,10 +61,9 @@ void Attention::project_lazily(Step& s, const LayerConfig& c, size_t run, size_t
     parts.push_back({k.get(), l.head * c.d_head, l.first - first, l.k});
     parts.push_back({v.get(), l.head * c.d_head, l.first - first, l.v});
   }
-  for (size_t i = 0; i < groups.size(); ++i) {
-    const size_t g = groups.is_all() ? i : groups.ids()[i];
+  groups.for_each([&](size_t g) {
     parts.push_back({q.get(), g * width, token - first, queries.col_range(g * width, width)});
-  }
+  });
   dot_parts(s.compute, traits, X, parts);
   parts.clear();
   for (const LateKeys& l : late) finish_late_keys(s, c, sequence, l);
@@ -96,14 +95,8 @@ void Attention::complete_keys(Step& s, const LayerConfig& c) const {
 
 void Attention::finish_late_keys(Step& s, const LayerConfig& c, KvCache::SequenceId sequence,
                                  const LateKeys& late) const {
-  if (c.rotates) {
-    for (size_t i = 0; i < late.k.rows; ++i) {
-      const auto [cos, sin] = s.rotation_of(late.first + i);
-      finish_heads(s.compute, c, late.k.row_range(i, 1), k_norm, late.head, cos, sin);
-    }
-  } else {
-    finish_heads(s.compute, c, late.k, k_norm, late.head, s.cos, s.sin);
-  }
+  for (size_t i = 0; i < late.k.rows; ++i)
+    finish_heads(s.compute, c, late.k.row_range(i, 1), k_norm, late.head, s.rotation_of(c, late.first + i));
   clip_rows(c.clip_qkv, late.v);
   s.cache.store_head(sequence, c.index, late.head, late.first, late.k, late.v);
 }

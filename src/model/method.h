@@ -1,5 +1,5 @@
 // Ways to leave parts of an MLP out that need no training and no exact zeros: what a sidecar says of a layer, and the
-// selectors that it stands for (docs/smooth-models.md).
+// selectors that it stands for (docs/small-activations.md).
 #pragma once
 #include <array>
 #include <optional>

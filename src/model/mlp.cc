@@ -1,6 +1,6 @@
 // The MLP, whatever the plan, the batch and the form of its matrices.
 #include "model/layer.h"
-#include "model/project.h"
+#include "linear/project.h"
 
 namespace hunch {
 
@@ -8,8 +8,8 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
                      uint32_t expert) const {
   const Arena::Scope scope(s.compute.arena);
   const RowSet inputs = s.rows(c.index, Point::kInputs, g, x, InputPart::kMlp);  // TEAL, or all
-  const RowSet neurons = s.rows(c.index, Point::kNeurons, g, x);                 // a predictor, the prompt, or all
-  const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || !neurons.is_all());
+  const RowSet neurons = s.rows(c.index, Point::kNeurons, g, x, {}, {}, n_ff);   // a predictor, the prompt, or all
+  const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || s.asks(c.index, Point::kNeurons, g));
   const MatView<float> act = s.take(x.rows, n_ff), ups = gate ? s.take(x.rows, n_ff) : MatView<float>();
 
   if (gate && !gate_tells) {

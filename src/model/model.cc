@@ -10,13 +10,6 @@
 namespace hunch {
 namespace {
 
-ModelConfig config_of(const ModelFile& file) {
-  const std::string arch = file.meta.get_string("general.architecture");
-  ModelConfig config = architecture_by_gguf_name(arch).config_from_gguf(file);
-  validate(config);
-  return config;
-}
-
 void check_memory(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {
   require_memory(extra_weight_bytes(file, config, options), "storing the down projections by neuron");
 }
@@ -25,9 +18,10 @@ void check_memory(const ModelFile& file, const ModelConfig& config, const Weight
 
 Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
     : file_(std::move(file)),
-      config_(config_of(file_)),
-      weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, compute))),
-      rope_(config_.rope, config_.n_ctx_train) {}
+      config_(config_from_gguf(file_)),
+      weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, compute))) {
+  for (size_t i = 0; i < config_.n_ropes(); ++i) ropes_.emplace_back(config_.rope_number(i), config_.n_ctx_train);
+}
 
 void Model::adapt(const Adapter& adapter) {
   weights_.for_each_linear([&](std::unique_ptr<Linear>& linear) {
@@ -75,7 +69,7 @@ void Model::measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) c
           if (chosen) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
           break;
         case Role::kUp:
-          if (chosen || (live && config_.gated)) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
+          if (chosen || (live && l.config.gated)) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
           break;
         case Role::kDown:
           if (chosen || live) note(RowProduct::kAdd, linear.factor(Axis::kIn).by_input());

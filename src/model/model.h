@@ -23,7 +23,8 @@ class Model {
   const ModelWeights& weights() const { return weights_; }
   // For who puts other forms in the place of matrices: one caller at a time, and no step meanwhile.
   ModelWeights& weights() { return weights_; }
-  const RopeTable& rope() const { return rope_; }
+  const RopeTable& rope(const LayerConfig& layer) const { return ropes_[layer.rope]; }
+  std::span<const RopeTable> ropes() const { return ropes_; }
   // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
   // caller at a time.
   Layouts& layouts() const { return *weights_.layouts; }
@@ -44,7 +45,7 @@ class Model {
   ModelFile file_;
   ModelConfig config_;
   ModelWeights weights_;
-  RopeTable rope_;
+  std::vector<RopeTable> ropes_;
 };
 
 }  // namespace hunch

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/sigmoid.h"
+
 namespace hunch {
 namespace {
 
@@ -44,13 +46,11 @@ void activate_rows(Compute& compute, Activation activation, MatView<float> x) {
 }
 
 void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y) {
-  for_rows(compute, x.rows, 1, [&](size_t t) {
-    for (size_t i = 0; i < x.cols; ++i) y.row(t)[i] *= x.row(t)[i];
-  });
+  for_rows(compute, x.rows, 1, [&](size_t t) { multiply(x.row(t), y.row(t)); });
 }
 
-void activate_gated_rows(Compute& compute, Activation activation, MatView<const float> gate, MatView<float> y) {
-  for_rows(compute, y.rows, 1, [&](size_t t) { activate_gated(activation, gate.row(t), y.row(t)); });
+void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y) {
+  for (size_t t = 0; t < x.rows; ++t) axpy(sigmoid(gates.row(t)[0]), x.row(t), y.row(t));
 }
 
 void fill_rows(float value, MatView<float> y) {
@@ -59,6 +59,10 @@ void fill_rows(float value, MatView<float> y) {
 
 void copy_rows(MatView<const float> x, MatView<float> y) {
   for (size_t t = 0; t < x.rows; ++t) std::ranges::copy(x.row(t), y.row(t).begin());
+}
+
+void copy_chosen(const Rows& rows, std::span<const float> from, std::span<float> to) {
+  rows.for_each([&](size_t i) { to[i] = from[i]; });
 }
 
 void clip_rows(float limit, MatView<float> x) {
@@ -74,7 +78,7 @@ uint64_t count_nonzero(MatView<const float> x) {
 }
 
 void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, const NormWeights& n, size_t first_head,
-                  MatView<const float> cos, MatView<const float> sin) {
+                  const Rotation& rotation) {
   const bool normed = c.qk_norm != QkNorm::kNone;
   if (c.clip_qkv <= 0 && !c.rotates && !normed) return;
   // Normalised at once: a head, or all heads of a token.
@@ -93,7 +97,7 @@ void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, cons
       }
     }
     for (size_t first = 0; c.rotates && first < x.cols; first += c.d_head)
-      rope(x.row(t).subspan(first, c.d_head), cos.row(t), sin.row(t), c.rope_interleaved);
+      rope(x.row(t).subspan(first, c.d_head), rotation.cos.row(t), rotation.sin.row(t), c.rope_interleaved);
   });
 }
 

@@ -11,6 +11,13 @@ namespace hunch {
 
 using Vector = std::vector<float>;  // empty where the model has none
 
+// By what queries and keys are rotated: cos and sin [n, n_pairs] of so many positions; none where a layer rotates
+// nothing.
+struct Rotation {
+  MatView<const float> cos, sin;
+  Rotation row(size_t i) const { return cos.data ? Rotation{cos.row_range(i, 1), sin.row_range(i, 1)} : *this; }
+};
+
 struct NormWeights {
   Vector weight, bias;  // [n], or empty
   bool empty() const { return weight.empty(); }
@@ -26,17 +33,19 @@ void add_rows(float scale, MatView<const float> x, MatView<float> y);
 void activate_rows(Compute& compute, Activation activation, MatView<float> x);
 // y *= x.
 void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y);
-// y = act(gate) * y.
-void activate_gated_rows(Compute& compute, Activation activation, MatView<const float> gate, MatView<float> y);
+// y += sigmoid(gates) * x, gates [n_tokens, 1].
+void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y);
 void fill_rows(float value, MatView<float> y);
 void copy_rows(MatView<const float> x, MatView<float> y);
+// to[i] = from[i] for the chosen entries.
+void copy_chosen(const Rows& rows, std::span<const float> from, std::span<float> to);
 // x clamped to [-limit, limit]; 0: as it is.
 void clip_rows(float limit, MatView<float> x);
 uint64_t count_nonzero(MatView<const float> x);
 
 // What stands between the product and attention, for heads first_head, ... of queries or keys x [n, heads * d_head]:
-// clipped, normalised and rotated as the layer wants it. cos and sin are those of x's rows.
+// clipped, normalised and rotated as the layer wants it; `rotation` is that of x's rows.
 void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, const NormWeights& n, size_t first_head,
-                  MatView<const float> cos, MatView<const float> sin);
+                  const Rotation& rotation);
 
 }  // namespace hunch

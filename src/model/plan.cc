@@ -11,15 +11,15 @@ Plan Plan::exact(const ModelConfig& config) {
   Plan plan;
   plan.name = "exact";
   const auto zeros = std::make_shared<const ReluZeros>();
-  if (is_relu_family(config.activation))
-    for (size_t l = 0; l < config.n_layer; ++l) plan.set(l, Point::kLive, {zeros});
+  for (const LayerConfig& l : config.layers)
+    if (is_relu_family(l.activation)) plan.set(l.index, Point::kLive, {zeros});
   return plan;
 }
 
 void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
   for (size_t l = 0; l < config.n_layer; ++l) {
     set(l, Point::kKeys, {keys});
-    if (keys->chooses_heads() && !at(l, Point::kHeads).selector && can_choose_heads(config))
+    if (keys->chooses_heads() && !at(l, Point::kHeads).selector && can_choose_heads(config.layers[l]))
       set(l, Point::kHeads, {keys});
   }
   this->keys = std::move(keys);
@@ -29,8 +29,12 @@ void Plan::set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSe
   if (config.moe.n_expert == 0)
     fail(ErrorKind::kUsage, "the model is no mixture of experts: there is nothing for '{}' to route", experts->kind());
   experts->check(config.moe.n_expert);
-  for (size_t l = 0; l < config.n_layer; ++l)
-    if (config.has_experts(l)) set(l, Point::kExperts, {experts});
+  for (const LayerConfig& l : config.layers)
+    if (l.has_experts()) set(l.index, Point::kExperts, {experts});
+}
+
+void Plan::set_screen(std::shared_ptr<const VocabScreen> screen) {
+  if (screen) set(0, Point::kVocabulary, {std::move(screen)});
 }
 
 void Plan::set(size_t layer, Point point, PlanEntry entry, InputPart part) {

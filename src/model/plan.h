@@ -38,17 +38,20 @@ class Plan {
   void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
   // Every mixture's tokens go where `experts` says. Throws Error{kUsage} where the model has none.
   void set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts);
+  // The vocabulary is the whole model's: the screen stands in the first layer's row.
+  void set_screen(std::shared_ptr<const VocabScreen> screen);
+  const VocabScreen* screen() const {
+    return static_cast<const VocabScreen*>(at(0, Point::kVocabulary).selector.get());
+  }
   // Whether any layer has a selector there.
   bool uses(Point point) const;
-  bool empty() const { return layers_.empty() && !screen; }
+  bool empty() const { return layers_.empty(); }
   size_t n_layer() const { return layers_.size(); }
 
   std::string name = "dense";  // for people: dense, exact, sparse, ...
   // Keys and values of heads that a token leaves out are computed only when a later token chooses the head, all that
   // are missing at once. Otherwise they are computed with their token.
   bool lazy_keys = false;
-  // Guesses the logits, of which the likely best are then computed, where only the best is wanted; none: all are.
-  std::shared_ptr<const VocabScreen> screen;
   // Who chooses cached tokens, in every layer; none: all stay.
   std::shared_ptr<const KeySelector> keys;
   // Of what selectors point into.

@@ -102,7 +102,7 @@ class Plans {
   }
   void predict_neurons(Plan& p, Look look) {  // of dense layers only: a predictor knows one MLP
     for (size_t l = 0; l < c_.n_layer; ++l)
-      if (!c_.has_experts(l)) p.set(l, Point::kNeurons, {predicted(c_.n_ff, l), look});
+      if (!c_.layers[l].has_experts()) p.set(l, Point::kNeurons, {predicted(c_.n_ff, l), look});
   }
   void predict_heads(Plan& p, bool ahead) {
     for (size_t l = 0; l < c_.n_layer; ++l)

@@ -40,7 +40,7 @@ void Transformer::move_sinks(KvCache::SequenceId sequence, size_t layer, KeyStat
       first.resize(n * c.d_head);
       cache_.load_keys(sequence, layer, head, 0, {first.data(), n, c.d_head});
     }
-    const RopeTable& rope = model_.rope();
+    const RopeTable& rope = model_.rope(c);
     const std::span<float> turn = compute_.arena.take<float>(2 * rope.n_pairs());
     const std::span<float> cos = turn.first(rope.n_pairs()), sin = turn.subspan(rope.n_pairs());
     rope.turn(shift, rope.frequencies(n_tokens - shift, memory_.rope_frequencies), cos, sin);

@@ -23,7 +23,7 @@ Plan Sidecar::plan(const ModelConfig& config, double density) const {
   Plan plan = Plan::exact(config);
   plan.name = "sparse";
   plan.lazy_keys = lazy_keys;
-  plan.screen = screen;
+  plan.set_screen(screen);
   plan.owners = owners;
   std::vector<size_t> points;
   for (const SidecarLayer& l : layers) points.push_back(l.point);
@@ -70,21 +70,18 @@ fs::path sidecar_path(const fs::path& model) {
 
 namespace {
 
-void check_heads(const Sidecar& sidecar, const ModelConfig& c) {
-  for (const SidecarLayer& l : sidecar.layers)
-    if (l.heads.groups && (l.heads.groups->n_out() != c.n_kv_head || !can_choose_heads(c)))
-      fail(ErrorKind::kFormat,
-           "the sidecar chooses among {} groups of heads, the model has {}{}; make one with `hunch sparsify`",
-           l.heads.groups->n_out(), c.n_kv_head, can_choose_heads(c) ? "" : " that are normalised together");
-}
-
-void check_neurons(const Sidecar& sidecar, const ModelConfig& c) {
-  for (size_t l = 0; l < c.n_layer; ++l)
-    if (sidecar.layers[l].neurons && c.has_experts(l))
-      fail(ErrorKind::kFormat,
-           "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch "
-           "sparsify`",
-           l);
+void check_layer(const SidecarLayer& l, const LayerConfig& c) {
+  if (l.heads.groups && (l.heads.groups->n_out() != c.n_kv_head || !can_choose_heads(c)))
+    fail(ErrorKind::kFormat,
+         "the sidecar chooses among {} groups of heads in layer {}, the model has {}{}; make one with `hunch sparsify`",
+         l.heads.groups->n_out(), c.index, c.n_kv_head, can_choose_heads(c) ? "" : " that are normalised together");
+  if (l.neurons && c.has_experts())
+    fail(ErrorKind::kFormat,
+         "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch sparsify`",
+         c.index);
+  if (l.neurons && l.neurons->n_out() != c.n_ff)
+    fail(ErrorKind::kFormat, "the sidecar predicts {} neurons in layer {}, the model has {}", l.neurons->n_out(),
+         c.index, c.n_ff);
 }
 
 void check_screen(const Sidecar& sidecar, const ModelConfig& c) {
@@ -101,8 +98,7 @@ void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelCo
   const SidecarBase& b = sidecar.base;
   if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff &&
       b.fingerprint == tensor_fingerprint(model)) {
-    check_neurons(sidecar, c);
-    check_heads(sidecar, c);
+    for (size_t l = 0; l < c.n_layer; ++l) check_layer(sidecar.layers[l], c.layers[l]);
     return check_screen(sidecar, c);
   }
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",

@@ -87,7 +87,8 @@ class Parser {
     const std::vector<int64_t> points = file_.meta.get_ints("hunch.mlp.point");
     if (points.size() != base.n_layer) fail_length("hunch.mlp.point", points.size());
     sidecar_.layers.resize(base.n_layer);
-    for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i]);
+    const std::vector<size_t> widths = by_layer("hunch.mlp.n_ff", base.n_ff);
+    for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i], widths[i]);
     heads();
     if (file_.find("screen_in.weight")) sidecar_.screen = VocabScreen::load(Tensors(file_, "screen"));
     return std::move(sidecar_);
@@ -101,6 +102,17 @@ class Parser {
   }
   [[noreturn]] void fail_length(const char* key, size_t n) {
     fail(ErrorKind::kFormat, "'{}' has {} values, expected one for each of {} layers", key, n, sidecar_.base.n_layer);
+  }
+  // Of models whose layers differ; otherwise all are `usual`.
+  std::vector<size_t> by_layer(const char* key, size_t usual) {
+    if (!file_.meta.has(key)) return std::vector<size_t>(sidecar_.base.n_layer, usual);
+    std::vector<size_t> values;
+    for (const int64_t v : file_.meta.get_ints(key)) {
+      if (v < 0 || uint64_t(v) > kMaxWidth) fail(ErrorKind::kFormat, "'{}' holds {}, expected 0 to {}", key, v, kMaxWidth);
+      values.push_back(size_t(v));
+    }
+    if (values.size() != sidecar_.base.n_layer) fail_length(key, values.size());
+    return values;
   }
   std::vector<std::string> strings(const char* key) {
     std::vector<std::string> values = file_.meta.get_strings(key);
@@ -119,12 +131,12 @@ class Parser {
     q.n_tokens = m.get_uint("hunch.quality.n_tokens", 0);
   }
 
-  void layer(size_t i, const std::string& kind, const std::string& input, int64_t point) {
+  void layer(size_t i, const std::string& kind, const std::string& input, int64_t point, size_t n_ff) {
     SidecarLayer& l = sidecar_.layers[i];
     if (kind == "none") return;
     const SidecarBase& b = sidecar_.base;
     const std::string blk = fmt::format("blk.{}.", i);
-    l.neurons = load_predictor(kind, b.n_embd, b.n_ff, Tensors(file_, blk + "predictor"));
+    l.neurons = load_predictor(kind, b.n_embd, n_ff, Tensors(file_, blk + "predictor"));
     if (const auto method = method_named(kind); !l.neurons && method) {
       l.method = *method;
     } else if (!l.neurons) {
@@ -171,11 +183,12 @@ class Parser {
     const auto kinds = strings("hunch.heads.kind"), inputs = strings("hunch.heads.input");
     const std::vector<int64_t> points = file_.meta.get_ints("hunch.heads.point");
     if (points.size() != b.n_layer) fail_length("hunch.heads.point", points.size());
+    const std::vector<size_t> widths = by_layer("hunch.heads.n_groups", n_group);
     for (size_t i = 0; i < b.n_layer; ++i) {
       if (kinds[i] == "none") continue;
       SidecarHeads& heads = sidecar_.layers[i].heads;
       const std::string blk = fmt::format("blk.{}.", i);
-      heads.groups = load_predictor(kinds[i], b.n_embd, n_group, Tensors(file_, blk + "head_predictor"));
+      heads.groups = load_predictor(kinds[i], b.n_embd, widths[i], Tensors(file_, blk + "head_predictor"));
       if (!heads.groups) fail(ErrorKind::kFormat, "layer {}: unknown head predictor '{}'", i, printable(kinds[i]));
       if (inputs[i] != "attention" && (inputs[i] != "previous_attention" || i == 0))
         fail(ErrorKind::kFormat, "layer {}: unknown input '{}' of a head predictor, expected attention{}", i,

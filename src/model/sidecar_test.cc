@@ -14,8 +14,8 @@
 #include "kernels/sign_bits.h"
 #include "model/fingerprint.h"
 #include "select/hot_set.h"
-#include "select/linear.h"
-#include "select/low_rank.h"
+#include "select/linear_predictor.h"
+#include "select/low_rank_predictor.h"
 #include "select/prompt_selector.h"
 #include "select/selectors.h"
 #include "select/sign_predictor.h"
@@ -236,7 +236,7 @@ TEST_F(SidecarTest, KeepsTheVocabularysScreen) {
                                                   std::vector<float>(100, 0.1f), std::vector<float>(100, 0.2f), 5});
   const Sidecar read = open_sidecar(write());
   ASSERT_TRUE(read.screen);
-  EXPECT_EQ(read.plan(config()).screen, read.screen);
+  EXPECT_EQ(read.plan(config()).screen(), read.screen.get());
   EXPECT_EQ(read.screen->weights().margin, 5);
   EXPECT_EQ(read.screen->weights().inside[99], 0.2f);
   EXPECT_EQ(read.screen->bytes(), sidecar_.screen->bytes());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -73,17 +74,21 @@ void add_heads(const std::string& blk, const SidecarHeads& heads, Tensors& tenso
 void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
   std::vector<std::string> kinds, inputs;
   std::vector<uint32_t> points;
+  std::vector<uint32_t> widths;
   size_t n_groups = 0;
   for (size_t i = 0; i < sidecar.layers.size(); ++i) {
     const SidecarHeads& heads = sidecar.layers[i].heads;
     kinds.push_back(heads.groups ? std::string(heads.groups->stored_kind()) : "none");
     inputs.push_back(heads.input == Look::kHere ? "attention" : "previous_attention");
     points.push_back(uint32_t(heads.point));
-    if (heads.groups) n_groups = heads.groups->n_out();
+    widths.push_back(uint32_t(heads.groups ? heads.groups->n_out() : 0));
+    n_groups = std::max(n_groups, size_t(widths.back()));
     add_heads(fmt::format("blk.{}.", i), heads, tensors);
   }
   if (n_groups == 0) return;
   meta.set("hunch.heads.n_group", uint64_t{n_groups});
+  if (std::ranges::any_of(widths, [&](size_t n) { return n != 0 && n != n_groups; }))
+    meta.set("hunch.heads.n_groups", MetaArray(widths));
   meta.set("hunch.heads.keys", std::string(sidecar.lazy_keys ? "lazy" : "write"));
   meta.set("hunch.heads.kind", MetaArray(kinds));
   meta.set("hunch.heads.input", MetaArray(inputs));
@@ -130,6 +135,9 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     if (!thresholds.empty()) tensors.floats("inputs", thresholds, {l.inputs.size(), kNInputParts});
     add_curve(l.curve, "curve", tensors);
   }
+  std::vector<uint32_t> widths;
+  for (const SidecarLayer& l : sidecar.layers) widths.push_back(uint32_t(l.neurons ? l.neurons->n_out() : b.n_ff));
+  if (std::ranges::any_of(widths, [&](size_t n) { return n != b.n_ff; })) meta.set("hunch.mlp.n_ff", MetaArray(widths));
   meta.set("hunch.mlp.kind", MetaArray(kinds));
   meta.set("hunch.mlp.input", MetaArray(inputs));
   meta.set("hunch.mlp.point", MetaArray(points));

@@ -57,17 +57,17 @@ Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput
     }
   }
   for (Answer& answer : memory.answers) answer.layer = SIZE_MAX;
-  if (model.config().position == PositionKind::kRope) rotate();
+  memory.rotations.clear();
+  if (model.config().position == PositionKind::kRope)
+    for (const RopeTable& rope : model.ropes()) memory.rotations.push_back(rotate(rope));
   stats.n_tokens += n_tokens();
   for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
     counts->resize(model.config().n_layer);
 }
 
-void Step::rotate() {
-  const RopeTable& rope = model.rope();
+Rotation Step::rotate(const RopeTable& rope) {
   const MatView<float> both = take(n_tokens(), 2 * rope.n_pairs());
-  cos = both.col_range(0, rope.n_pairs());
-  sin = both.col_range(rope.n_pairs(), rope.n_pairs());
+  const MatView<float> cos = both.col_range(0, rope.n_pairs()), sin = both.col_range(rope.n_pairs(), rope.n_pairs());
   for (size_t r = 0; r < runs().size(); ++r) {
     const size_t end = first_token(r) + runs()[r].n_tokens;
     // Where sinks have moved along, the text begins with them.
@@ -80,15 +80,21 @@ void Step::rotate() {
       for (size_t t = first; t < first + n_together; ++t) rope.at(position(t), frequencies, cos.row(t), sin.row(t));
     }
   }
+  return {cos, sin};
 }
 
-std::pair<MatView<const float>, MatView<const float>> Step::rotation_of(size_t position) {
-  const size_t n_pairs = model.rope().n_pairs(), slot = position % KvCache::kMaxDeferred;
-  memory.late_rope.resize(KvCache::kMaxDeferred * 2 * n_pairs);
-  memory.late_rope_position.resize(KvCache::kMaxDeferred, SIZE_MAX);
-  const MatView<float> cos(&memory.late_rope[slot * 2 * n_pairs], 1, n_pairs), sin(cos.data + n_pairs, 1, n_pairs);
+Rotation Step::rotation_of(const LayerConfig& c, size_t position) {
+  if (!c.rotates) return {};
+  const RopeTable& rope = model.rope(c);
+  size_t most_pairs = 0;
+  for (const RopeTable& any : model.ropes()) most_pairs = std::max(most_pairs, any.n_pairs());
+  memory.late_rope.resize(model.ropes().size() * KvCache::kMaxDeferred * 2 * most_pairs);
+  memory.late_rope_position.resize(model.ropes().size() * KvCache::kMaxDeferred, SIZE_MAX);
+  const size_t slot = c.rope * KvCache::kMaxDeferred + position % KvCache::kMaxDeferred;
+  const MatView<float> cos(&memory.late_rope[slot * 2 * most_pairs], 1, rope.n_pairs());
+  const MatView<float> sin(cos.data + most_pairs, 1, rope.n_pairs());
   if (memory.late_rope_position[slot] != position) {
-    model.rope().at(position, model.rope().frequencies(position + 1, memory.rope_frequencies), cos.row(0), sin.row(0));
+    rope.at(position, rope.frequencies(position + 1, memory.rope_frequencies), cos.row(0), sin.row(0));
     memory.late_rope_position[slot] = position;
   }
   return {cos, sin};
@@ -115,7 +121,9 @@ void Step::look(size_t layer, MatView<const float> attention_input) {
           return entry && entry->look == look;
         }))
       return;
-    ask({of_layer, point, InputPart::kAttention, look}, all(), attention_input, {});
+    const LayerConfig& c = model.weights().layers[of_layer].config;
+    const size_t n_rows = point == Point::kNeurons ? c.n_ff : c.n_kv_head;
+    ask({of_layer, point, InputPart::kAttention, look, n_rows}, all(), attention_input, {});
     answer_of(of_layer, point, InputPart::kAttention).layer = of_layer;
   };
   foresee(layer, Point::kNeurons, Look::kAttention);
@@ -123,9 +131,9 @@ void Step::look(size_t layer, MatView<const float> attention_input) {
 }
 
 RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x, InputPart part,
-                  RowSet among) {
+                  RowSet among, size_t n_rows) {
   if (!asks(layer, point, g, part)) return among;
-  return ask({layer, point, part, Look::kHere}, g, x, among);
+  return ask({layer, point, part, Look::kHere, n_rows ? n_rows : x.cols}, g, x, among);
 }
 
 // Tokens whose entry wants another look keep what was foreseen for them.
@@ -134,9 +142,7 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
   const bool foreseen = answer.layer == q.layer && g.tokens.empty();
   if (answer.own.size() < g.size()) answer.own.resize(g.size());
   const std::span<Rows> own = std::span(answer.own).first(g.size());
-  const LayerConfig& c = model.weights().layers[q.layer].config;
-  const size_t n_rows = q.point == Point::kNeurons ? c.n_ff : q.point == Point::kHeads ? c.n_kv_head : x.cols;
-  size_t n_total = n_rows;
+  size_t n_total = q.n_rows;
   for (size_t i = 0, end = 0; i < g.size(); i = end) {
     // One question about neighbours of one run, or of several runs that ask the same selector.
     const size_t first = place(g, i);
@@ -170,7 +176,7 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
       continue;
     }
     selector->choose(compute,
-                     {x.row_range(i, end - i), n_rows, q.layer, first - first_token(memory.run_of[first]),
+                     {x.row_range(i, end - i), q.n_rows, q.layer, first - first_token(memory.run_of[first]),
                       position(first), run.as_alone, state},
                      out);
     n_total = out[0].n_total();

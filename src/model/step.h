@@ -6,6 +6,7 @@
 
 #include "linear/together.h"
 #include "model/observer.h"
+#include "model/ops.h"
 #include "model/plan.h"
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
@@ -15,6 +16,7 @@
 namespace hunch {
 
 class Model;
+class RopeTable;
 
 // What the tokens of a run are; declared, not guessed from their number.
 enum class Phase : uint8_t {
@@ -80,15 +82,15 @@ struct StepMemory {
   std::vector<uint32_t> run_of;                     // [n_tokens]
   std::vector<TokenTraits> traits;                  // [n_tokens]
   std::array<Answer, 2 * Plan::kSlots> answers;     // of this layer and the next
-  std::vector<float> alibi_slopes;
   std::vector<double> rope_frequencies;
   std::vector<AttentionSpan> spans;
   std::vector<Rows> kept_keys;  // [n_kv_head] slots
   std::vector<PartialProduct> parts;
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
   RoutingMemory routers;
-  Rows shortlist;  // of the vocabulary
-  // Rotations of recent positions, by position % KvCache::kMaxDeferred: those whose keys may still be missing.
+  std::vector<Rows> shortlists;  // of the vocabulary
+  std::vector<Rotation> rotations;  // of the tokens, by the model's ropes
+  // Rotations of recent positions, by rope and position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope;
   std::vector<size_t> late_rope_position;
 };
@@ -107,7 +109,6 @@ class Step {
   StepStats& stats;
   StepMemory& memory;
   const Model& model;
-  MatView<float> cos, sin;  // [n_tokens, n_pairs] where the model rotates
 
   size_t n_tokens() const { return input.ids.size(); }
   std::span<const Run> runs() const { return input.runs; }
@@ -127,8 +128,10 @@ class Step {
   void look(size_t layer, MatView<const float> attention_input);
   // Asks the runs' selectors. `x` [g.size(), n] is the evidence; a token about which nobody speaks keeps what it has
   // in `among`. Valid until the next question about this point.
+  //
+  //   n_rows   to choose from; 0: x.cols
   RowSet rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x,
-              InputPart part = InputPart::kAttention, RowSet among = {});
+              InputPart part = InputPart::kAttention, RowSet among = {}, size_t n_rows = 0);
   // Whether rows() would ask anyone.
   bool asks(size_t layer, Point point, const TokenGroup& g, InputPart part = InputPart::kAttention) const;
   // Which experts the tokens go to, and with what weight, by expert and token: what the router thinks of them,
@@ -144,9 +147,9 @@ class Step {
 
   void count_neurons(size_t layer, uint64_t active, uint64_t all);
   void count_heads(size_t layer, uint64_t active, uint64_t all);
-  // cos and sin, [1, n_pairs] each, of one of the last KvCache::kMaxDeferred positions, as in the step of that token
-  // alone.
-  std::pair<MatView<const float>, MatView<const float>> rotation_of(size_t position);
+  // Of the step's tokens; and of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
+  Rotation rotation(const LayerConfig& c) const { return c.rotates ? memory.rotations[c.rope] : Rotation(); }
+  Rotation rotation_of(const LayerConfig& c, size_t position);
   void throw_if_stopped() const { compute.throw_if_stopped(); }
 
  private:
@@ -158,12 +161,13 @@ class Step {
     Point point;
     InputPart part;
     Look look;
+    size_t n_rows;  // to choose from
   };
   RowSet ask(const Question& question, const TokenGroup& g, MatView<const float> x, RowSet among);
   Answer& answer_of(size_t layer, Point point, InputPart part) const {
     return memory.answers[(layer % 2) * Plan::kSlots + Plan::slot(point, part)];
   }
-  void rotate();
+  Rotation rotate(const RopeTable& rope);
   size_t place(const TokenGroup& g, size_t i) const { return g.tokens.empty() ? i : g.tokens[i]; }
 };
 

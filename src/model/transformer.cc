@@ -10,12 +10,7 @@
 namespace hunch {
 
 Transformer::Transformer(const Model& model, KvCache& cache, Compute& compute)
-    : model_(model), cache_(cache), compute_(compute) {
-  const ModelConfig& c = model.config();
-  if (c.position != PositionKind::kAlibi) return;
-  memory_.alibi_slopes = alibi_slopes(c.n_head, c.alibi_max_bias);
-  for (float& slope : memory_.alibi_slopes) slope *= c.alibi_scale;
-}
+    : model_(model), cache_(cache), compute_(compute) {}
 
 MatView<const float> Transformer::run(const StepInput& input) {
   const ModelConfig& c = model_.config();
@@ -30,6 +25,8 @@ MatView<const float> Transformer::run(const StepInput& input) {
     });
   });
   settle_keys(input);
+  for (const Run& run : input.runs)
+    if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
   return out;
 }
 
@@ -66,7 +63,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const LayerConfig& c = l.config;
   const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
-    c.moe.n_expert ? l.experts(s, c, x, y) : l.mlp(s, c, s.all(), x, y);
+    c.has_experts() ? l.experts(s, c, x, y) : l.mlp(s, c, s.all(), x, y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
     norm_rows(s.compute, c, x, n, y);

@@ -33,44 +33,56 @@ class Transformer {
   // Runs work(step); when it throws (a stop, an observer that fails), the tokens are not in the cache.
   template <class Work>
   void in_step(const StepInput& input, const Work& work) {
-    begin(input);
+    check(input);
+    append(input);
+    const Counted counted(compute_.meter, stats);
     try {
       const Arena::Scope scope(compute_.arena);
       Step step(model_, cache_, compute_, input, observer, stats, memory_);
       work(step);
     } catch (...) {
       forget(input);
-      end();
       throw;
     }
-    end();
   }
-  // model/logits.cc
+  // What the meter counts from its beginning to its end goes into the stats.
+  class Counted {
+   public:
+    Counted(const Meter& meter, StepStats& stats);
+    ~Counted();
+
+   private:
+    const Meter& meter_;
+    StepStats& stats_;
+    Bytes bytes_;
+    RowReads rows_;
+  };
+  // model/pass.cc
   // Runs that want the bits of a step alone share one only with runs of their kind: a plan decides much for all of its
   // tokens at once. each(part, its first row of logits); all or nothing.
   void for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each);
-  void begin(const StepInput& input);
-  void end();
   void check(const StepInput& input) const;
   void append(const StepInput& input);
   void forget(const StepInput& input);
   MatView<float> result(size_t rows, size_t cols);
+  // model/logits.cc
+  void logits(Step& s, MatView<const float> resid, MatView<float> out) const;
+  void screened_logits(Step& s, const VocabScreen& screen, Tokens tokens, MatView<const float> final,
+                       MatView<float> out) const;
   // model/settle_keys.cc
   void settle_keys(const StepInput& input);
   void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
+  // model/transformer.cc
   void embed(Step& s, MatView<float> resid) const;
   void layers(Step& s, size_t first, size_t end, MatView<float> resid) const;
   void layer(Step& s, const Layer& l, MatView<float> resid) const;
-  void logits(Step& s, MatView<const float> resid, MatView<float> out) const;
-  void screened_logits(Step& s, const VocabScreen& screen, std::span<const float> final, std::span<float> out) const;
 
   const Model& model_;
   KvCache& cache_;
   Compute& compute_;
   StepMemory memory_;
-  std::pair<Bytes, RowReads> before_;  // what the meter said when the step began
-  Scratch result_;                     // of the last call
+  Scratch result_;  // of the last call
 };
 
 }  // namespace hunch

@@ -150,7 +150,7 @@ class Loader {
     compute_.throw_if_stopped();
     const std::string blk = fmt::format("blk.{}.", i);
     Layer& l = w_.layers[i];
-    l.config = c_.layer(i);
+    l.config = c_.layers[i];
     l.attn_norm = norm(blk + "attn_norm", c_.n_embd, false);
     l.ffn_norm = norm(blk + "ffn_norm", c_.n_embd, false);
     if (file_.find(blk + "attn_norm_2.weight")) {  // Falcon: attn_norm_2 is attention's, attn_norm the MLP's
@@ -160,10 +160,10 @@ class Loader {
     l.post_attn_norm = norm(blk + "post_attention_norm", c_.n_embd, false);
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
     attention(blk, l.config, l.attention);
-    if (c_.has_experts(i)) {
+    if (l.config.has_experts()) {
       experts(blk, l.config, l.experts);
     } else {
-      l.mlp = mlp(uint32_t(i), LinearId::kNone, blk + "ffn", "", c_.n_ff);
+      l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
     }
   }
 
@@ -195,8 +195,8 @@ class Loader {
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
-  void arrange_down(Linear& whole) {
-    if (!is_relu_family(c_.activation)) return;
+  void arrange_down(const LayerConfig& c, Linear& whole) {
+    if (!is_relu_family(c.activation)) return;
     auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
@@ -209,29 +209,29 @@ class Loader {
   }
 
   // `suffix`: of an expert's tensors.
-  Mlp mlp(uint32_t layer, uint32_t expert, const std::string& name, const std::string& suffix, size_t n_ff) {
-    const auto id = [&](Role role) { return LinearId{layer, role, expert}; };
+  Mlp mlp(const LayerConfig& c, uint32_t expert, const std::string& name, const std::string& suffix, size_t n_ff) {
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role, expert}; };
     Mlp m;
     m.n_ff = n_ff;
-    if (c_.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
+    if (c.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
       const std::string fused = name + "_up" + suffix + ".weight";
-      const WeightView both = matrix(fused, 2 * n_ff, c_.n_embd);
+      const WeightView both = matrix(fused, 2 * n_ff, c.n_embd);
       m.gate = stored(id(Role::kGate), tensor(fused), both.row_range(0, n_ff));
       m.up = stored(id(Role::kUp), tensor(fused, n_ff), both.row_range(n_ff, n_ff));
     } else {
-      m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c_.n_embd, true);
-      if (c_.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c_.n_embd, true);
+      m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c.n_embd, true);
+      if (c.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c.n_embd, true);
     }
     // Written neuron-major by hunch.
     if (const std::string turned = name + "_down_t" + suffix + ".weight"; file_.find(turned)) {
-      w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c_.n_embd, n_ff, true};
-      m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c_.n_embd),
-                                        optional_vector(name + "_down" + suffix + ".bias", c_.n_embd), *w_.layouts);
-      if (is_relu_family(c_.activation)) w_.down_layout = DownLayout::kTransposed;
+      w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c.n_embd, n_ff, true};
+      m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c.n_embd),
+                                        optional_vector(name + "_down" + suffix + ".bias", c.n_embd), *w_.layouts);
+      if (is_relu_family(c.activation)) w_.down_layout = DownLayout::kTransposed;
       return m;
     }
-    m.down = linear(id(Role::kDown), name + "_down" + suffix, c_.n_embd, n_ff, true);
-    arrange_down(*m.down);
+    m.down = linear(id(Role::kDown), name + "_down" + suffix, c.n_embd, n_ff, true);
+    arrange_down(c, *m.down);
     return m;
   }
 
@@ -261,9 +261,9 @@ class Loader {
     stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
     stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
     stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
-    for (Mlp& m : e.experts) arrange_down(*m.down);
+    for (Mlp& m : e.experts) arrange_down(c, *m.down);
     if (c.moe.n_ff_shared == 0) return;
-    e.shared = mlp(layer, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
+    e.shared = mlp(c, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
       const Tensor& t = file_.get(blk + "ffn_gate_inp_shexp.weight");
       if (t.n_elems() != c.n_embd) check_shape(t, {1, c.n_embd});
@@ -287,7 +287,7 @@ ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, cons
 }
 
 size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {
-  if (!is_relu_family(config.activation)) return 0;
+  if (std::ranges::none_of(config.layers, [](const LayerConfig& l) { return is_relu_family(l.activation); })) return 0;
   size_t bytes = 0;
   for (const Tensor& t : file.tensors) {
     if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") ||

@@ -16,7 +16,4 @@ namespace hunch {
 // (arXiv:2404.08763), section 3.1.
 void select_magnitude(std::span<const float> x, float threshold, Rows& out);
 
-// Zeroes what select_magnitude would leave out, and returns how many entries stay.
-size_t keep_magnitude(std::span<float> x, float threshold);
-
 }  // namespace hunch

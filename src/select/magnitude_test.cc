@@ -18,14 +18,11 @@ TEST(SelectMagnitude, MatchesALoopAndTheMaskKeepsTheSameEntries) {
     for (float& v : x) v = std::round(normal(rng) * 8) / 8;  // many equal to a threshold
     for (float threshold : {-1.0f, 0.0f, 0.5f, 1.25f, std::numeric_limits<float>::infinity()}) {
       std::vector<uint32_t> want;
-      std::vector<float> masked = x, want_masked(n, 0.0f);
       for (uint32_t i = 0; i < n; ++i)
-        if (std::fabs(x[i]) > threshold) want.push_back(i), want_masked[i] = x[i];
+        if (std::fabs(x[i]) > threshold) want.push_back(i);
       select_magnitude(x, threshold, out);
       EXPECT_EQ(std::vector<uint32_t>(out.ids().begin(), out.ids().end()), want) << n << " above " << threshold;
       EXPECT_EQ(out.n_total(), n);
-      EXPECT_EQ(keep_magnitude(masked, threshold), want.size());
-      EXPECT_EQ(masked, want_masked);
     }
   }
 }
@@ -36,8 +33,6 @@ TEST(SelectMagnitude, NaNIsSelected) {
   select_magnitude(x, std::numeric_limits<float>::infinity(), out);
   ASSERT_EQ(out.size(), 1u);
   EXPECT_EQ(out.ids()[0], 1u);
-  EXPECT_EQ(keep_magnitude(x, 5), 1u);
-  EXPECT_TRUE(std::isnan(x[1]));
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include "kernels/each_target.h"
 #include "kernels/sign_bits.h"
 #include "select/hot_set.h"
-#include "select/linear.h"
-#include "select/low_rank.h"
+#include "select/linear_predictor.h"
+#include "select/low_rank_predictor.h"
 #include "select/sign_predictor.h"
 #include "select/threshold.h"
 

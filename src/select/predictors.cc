@@ -1,8 +1,8 @@
 #include "select/predictors.h"
 
 #include "select/hot_set.h"
-#include "select/linear.h"
-#include "select/low_rank.h"
+#include "select/linear_predictor.h"
+#include "select/low_rank_predictor.h"
 #include "select/sign_predictor.h"
 
 namespace hunch {

@@ -11,14 +11,15 @@
 namespace hunch {
 
 enum class Point : uint8_t {
-  kInputs,   // what a projection reads: which entries of its input
-  kHeads,    // groups of heads that share a key head, before attention
-  kNeurons,  // of an MLP, before it is computed
-  kLive,     // of an MLP, once the gate's (or, without a gate, the neurons') activations are known
-  kKeys,     // of the past that is cached: select/key_selector.h
-  kExperts,  // of a mixture, for each token: select/expert_selector.h
+  kInputs,      // what a projection reads: which entries of its input
+  kHeads,       // groups of heads that share a key head, before attention
+  kNeurons,     // of an MLP, before it is computed
+  kLive,        // of an MLP, once the gate's (or, without a gate, the neurons') activations are known
+  kKeys,        // of the past that is cached: select/key_selector.h
+  kExperts,     // of a mixture, for each token: select/expert_selector.h
+  kVocabulary,  // of the whole model, where only the largest logit is wanted: select/vocab_screen.h
 };
-constexpr size_t kNumPoints = 6;
+constexpr size_t kNumPoints = 7;
 
 // Groups of a layer's projections that share an input.
 enum class InputPart : uint8_t {

@@ -17,24 +17,46 @@ VocabScreen::VocabScreen(ScreenWeights weights) : w_(std::move(weights)) {
 
 size_t VocabScreen::bytes() const { return w_.W_in.bytes() + w_.W_out.bytes() + 2 * n_vocab() * sizeof(float); }
 
-VocabScreen::Norms VocabScreen::project(Compute& compute, std::span<const float> x, std::span<const float> bias,
-                                        std::span<float> logits) const {
-  const Arena::Scope scope(compute.arena);
-  HUNCH_CHECK(x.size() == n_in() && logits.size() == n_vocab(), "{} inputs, {} logits for [{}, {}]", x.size(),
-              logits.size(), n_vocab(), n_in());
-  const MatView<float> hidden(compute.arena.take<float>(rank()).data(), 1, rank());
+void VocabScreen::products(Compute& compute, MatView<const float> X, std::span<const float> bias, MatView<float> hidden,
+                           MatView<float> logits, TokenBits bits) const {
+  HUNCH_CHECK(X.cols == n_in() && logits.cols == n_vocab() && logits.rows == X.rows,
+              "[{}, {}] inputs, [{}, {}] logits for [{}, {}]", X.rows, X.cols, logits.rows, logits.cols, n_vocab(),
+              n_in());
   const MatmulTask in{w_.W_in, {}, hidden};
-  matmul(compute, {x.data(), 1, x.size()}, {&in, 1});
-  const MatmulTask out{w_.W_out, bias, {logits.data(), 1, logits.size()}};
-  matmul(compute, hidden, {&out, 1});
-  const float inside = dot(hidden.row(0), hidden.row(0));
+  matmul(compute, X, {&in, 1}, bits);
+  const MatmulTask out{w_.W_out, bias, logits};
+  matmul(compute, hidden, {&out, 1}, bits);
+}
+
+namespace {
+
+VocabScreen::Norms norms_of(std::span<const float> x, std::span<const float> hidden) {
+  const float inside = dot(hidden, hidden);
   return {std::sqrt(std::max(dot(x, x) - inside, 0.0f)), std::sqrt(inside)};
 }
 
-void VocabScreen::guess(Compute& compute, std::span<const float> x, std::span<const float> bias,
-                        std::span<float> logits, Rows& shortlist) const {
-  const Norms norms = project(compute, x, bias, logits);
+}  // namespace
+
+VocabScreen::Norms VocabScreen::project(Compute& compute, std::span<const float> x, std::span<const float> bias,
+                                        std::span<float> logits) const {
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> hidden(compute.arena.take<float>(rank()).data(), 1, rank());
+  products(compute, {x.data(), 1, x.size()}, bias, hidden, {logits.data(), 1, logits.size()}, TokenBits::kAsAlone);
+  return norms_of(x, hidden.row(0));
+}
+
+void VocabScreen::guess(Compute& compute, MatView<const float> X, std::span<const float> bias, MatView<float> logits,
+                        std::span<Rows> shortlists, TokenBits bits) const {
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> hidden(compute.arena.take<float>(X.rows * rank()).data(), X.rows, rank());
+  products(compute, X, bias, hidden, logits, bits);
   compute.meter.read_weights(2 * n_vocab() * sizeof(float));  // the deviations
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t t = begin; t < end; ++t) list(norms_of(X.row(t), hidden.row(t)), logits.row(t), shortlists[t]);
+  });
+}
+
+void VocabScreen::list(Norms norms, std::span<const float> logits, Rows& shortlist) const {
   const Norms reach{w_.margin * norms.outside, w_.margin * norms.inside};
   // Lanes of their own, so that the loop is a SIMD one.
   constexpr size_t kLanes = 16;

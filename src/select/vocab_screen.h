@@ -9,6 +9,7 @@
 #include "formats/weight_view.h"
 #include "kernels/matmul.h"
 #include "select/archive.h"
+#include "select/selector.h"
 
 namespace hunch {
 
@@ -24,19 +25,30 @@ struct ScreenWeights {
 // guess = W_out W_in x. Its error in row i is taken for at most b_i = margin * (outside_i * |x outside| + inside_i *
 // |W_in x|). Whatever row has the largest exact logit is then among those with guess_i + b_i >= max_j (guess_j - b_j):
 // the shortlist. Views only; immutable.
-class VocabScreen {
+class VocabScreen final : public Selector {
  public:
   // The matrices must outlive the screen. Shapes are checked: HUNCH_CHECK.
   explicit VocabScreen(ScreenWeights weights);
 
-  // Guesses the logits of one input and lists the rows to compute exactly: all of them where an eighth of the
-  // vocabulary would not do.
+  // Guesses the logits of inputs, and lists for each the rows to compute exactly: all of them where an eighth of the
+  // vocabulary would not do. As alone: none depends on the others.
   //
-  //   x       [n_in]
-  //   bias    [n_vocab] of the output projection, or empty
-  //   logits  [n_vocab] written
+  //   X           [n, n_in]
+  //   bias        [n_vocab] of the output projection, or empty
+  //   logits      [n, n_vocab] written
+  //   shortlists  [n]
+  void guess(Compute& compute, MatView<const float> X, std::span<const float> bias, MatView<float> logits,
+             std::span<Rows> shortlists, TokenBits bits) const;
   void guess(Compute& compute, std::span<const float> x, std::span<const float> bias, std::span<float> logits,
-             Rows& shortlist) const;
+             Rows& shortlist) const {
+    guess(compute, {x.data(), 1, x.size()}, bias, {logits.data(), 1, logits.size()}, {&shortlist, 1},
+          TokenBits::kAsAlone);
+  }
+  // Who reads logits wants the guesses too: nothing is said of rows alone.
+  void choose(Compute&, const Evidence& evidence, std::span<Rows> out) const override {
+    for (Rows& rows : out) rows.refill_all(evidence.n_rows);
+  }
+  std::string_view kind() const override { return "screen"; }
 
   // The guesses alone, without bias, and the norms of the input's two parts.
   struct Norms {
@@ -49,13 +61,18 @@ class VocabScreen {
   size_t n_in() const { return w_.W_in.cols; }
   size_t n_vocab() const { return w_.W_out.rows; }
   size_t rank() const { return w_.W_in.rows; }
-  size_t bytes() const;
+  size_t bytes() const override;
   const ScreenWeights& weights() const { return w_; }
 
   void save(ArchiveWriter& archive) const;
   static std::shared_ptr<const VocabScreen> load(const ArchiveReader& archive);
 
  private:
+  // Of X [n, n_in]: hidden [n, rank] and the guesses.
+  void products(Compute& compute, MatView<const float> X, std::span<const float> bias, MatView<float> hidden,
+                MatView<float> logits, TokenBits bits) const;
+  void list(Norms norms, std::span<const float> logits, Rows& shortlist) const;
+
   ScreenWeights w_;
 };
 

@@ -10,7 +10,7 @@ namespace hunch {
 void DeferredInputs::keep(size_t layer, size_t token, std::span<const float> x) {
   Layer& l = layers_[layer];
   if (l.complete.empty()) {
-    l.complete.assign(n_head_, token);
+    l.complete.assign(n_heads_[layer], token);
     l.n_in = x.size();
     l.inputs.resize(kCapacity * l.n_in);
   }

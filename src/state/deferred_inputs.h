@@ -1,7 +1,9 @@
 // Tokens of a sequence whose keys and values were not computed yet for some heads, and what they are computed from.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace hunch {
@@ -14,7 +16,8 @@ class DeferredInputs {
  public:
   static constexpr size_t kCapacity = 64;
 
-  DeferredInputs(size_t n_layer, size_t n_head) : n_head_(n_head), layers_(n_layer) {}
+  explicit DeferredInputs(std::vector<uint32_t> n_heads)  // [n_layer]
+      : n_heads_(std::move(n_heads)), layers_(n_heads_.size()) {}
 
   // Keeps the input of `token`, whose keys and values no head has yet. The first time, every head of the layer counts
   // as complete up to it. No head may fall more than kCapacity tokens behind.
@@ -35,7 +38,7 @@ class DeferredInputs {
     std::vector<float> inputs;     // [kCapacity, n_in], token at slot token % kCapacity
     size_t n_in = 0;
   };
-  size_t n_head_;
+  std::vector<uint32_t> n_heads_;
   std::vector<Layer> layers_;
 };
 

@@ -13,7 +13,7 @@ namespace {
 std::vector<float> input_of(size_t layer, size_t token) { return {float(layer), float(token), float(token) * 0.5f}; }
 
 TEST(DeferredInputs, KeepsInputsUntilEveryHeadHasThem) {
-  DeferredInputs d(2, 3);
+  DeferredInputs d({3, 3});
   EXPECT_EQ(d.n_complete(1, 0), SIZE_MAX);
   EXPECT_EQ(d.n_complete(), SIZE_MAX);
   for (size_t token = 10; token < 10 + DeferredInputs::kCapacity; ++token) d.keep(1, token, input_of(1, token));
@@ -33,7 +33,7 @@ TEST(DeferredInputs, KeepsInputsUntilEveryHeadHasThem) {
 }
 
 TEST(DeferredInputsDeathTest, NoInputIsOverwrittenAndNoTokenSkipped) {
-  DeferredInputs d(1, 2);
+  DeferredInputs d({2});
   for (size_t token = 0; token < DeferredInputs::kCapacity; ++token) d.keep(0, token, input_of(0, token));
   EXPECT_DEATH(d.keep(0, DeferredInputs::kCapacity, input_of(0, 0)), "a head has only 0");
   EXPECT_DEATH(d.complete(0, 0, 1, 2), "are missing");
@@ -41,7 +41,7 @@ TEST(DeferredInputsDeathTest, NoInputIsOverwrittenAndNoTokenSkipped) {
 
 // Random life of forked, cut and released sequences: what is stored late is what is read, and no other's.
 TEST(DeferredInputs, SequencesKeepTheirOwnKeysThroughForksAndCuts) {
-  constexpr KvShape kShape{.n_layer = 2, .n_kv_head = 3, .d_head = 2, .dtype = DType::kF32, .page_tokens = 4};
+  const KvShape kShape{{{3, 2}, {3, 2}}, DType::kF32, 4};
   KvCache cache(kShape, 800);
   std::mt19937 rng(1);
   struct Sequence {
@@ -113,7 +113,7 @@ TEST(DeferredInputs, SequencesKeepTheirOwnKeysThroughForksAndCuts) {
 }
 
 TEST(DeferredInputs, StoringAllHeadsCatchesUp) {
-  constexpr KvShape kShape{.n_layer = 1, .n_kv_head = 2, .d_head = 1, .dtype = DType::kF32, .page_tokens = 4};
+  const KvShape kShape{{{2, 1}}, DType::kF32, 4};
   KvCache cache(kShape, 16);
   const auto id = cache.create();
   cache.append(id, 3);

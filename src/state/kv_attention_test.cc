@@ -23,20 +23,20 @@ struct Random {
       for (float& value : x) value = normal(rng);
       return x;
     };
-    q = fill(heads * s.d_head);
-    k = fill(s.n_kv_head * s.d_head);
-    v = fill(s.n_kv_head * s.d_head);
+    q = fill(heads * s.layers[0].d_head);
+    k = fill(s.layers[0].n_kv_head * s.layers[0].d_head);
+    v = fill(s.layers[0].n_kv_head * s.layers[0].d_head);
   }
 
   // Appends tokens [first, first + n) and attends from them; writes their rows of `out`.
   void step(KvCache& cache, KvCache::SequenceId id, size_t first, size_t n, std::vector<float>& out) const {
-    const size_t kv_cols = shape.n_kv_head * shape.d_head, q_cols = n_head * shape.d_head;
+    const size_t kv_cols = shape.layers[0].n_kv_head * shape.layers[0].d_head, q_cols = n_head * shape.layers[0].d_head;
     Compute compute(2);
     cache.append(id, n);
     cache.store(id, 0, first, {k.data() + first * kv_cols, n, kv_cols}, {v.data() + first * kv_cols, n, kv_cols});
     const AttentionSpan span{cache.view(id, 0), 0, n, first};
     attention(compute, {q.data() + first * q_cols, n, q_cols}, n_head, {&span, 1},
-              {.scale = 1 / std::sqrt(float(shape.d_head)), .window = 50}, {out.data() + first * q_cols, n, q_cols});
+              {.scale = 1 / std::sqrt(float(shape.layers[0].d_head)), .window = 50}, {out.data() + first * q_cols, n, q_cols});
   }
 };
 
@@ -47,7 +47,7 @@ void expect_close(const std::vector<float>& got, const std::vector<float>& want)
 TEST(KvAttention, OnePrefillEqualsDecodeTokenByToken) {
   for (DType dtype : {DType::kF32, DType::kF16})
     for (size_t n_head : {2, 8}) {
-      const Random data({.n_layer = 1, .n_kv_head = 2, .d_head = 40, .dtype = dtype, .page_tokens = 16}, n_head, 77);
+      const Random data({{{2, 40}}, dtype, 16}, n_head, 77);
       KvCache cache(data.shape, 320);
       std::vector<float> at_once(data.q.size()), one_by_one(data.q.size()), in_chunks(data.q.size());
       data.step(cache, cache.create(), 0, 77, at_once);
@@ -60,7 +60,7 @@ TEST(KvAttention, OnePrefillEqualsDecodeTokenByToken) {
 }
 
 TEST(KvAttention, AForkContinuesAsTheSequenceItWasMadeFromWouldHave) {
-  const Random data({.n_layer = 1, .n_kv_head = 2, .d_head = 16, .page_tokens = 8}, 2, 40);
+  const Random data({{{2, 16}}, DType::kF32, 8}, 2, 40);
   KvCache cache(data.shape, 200);
   std::vector<float> straight(data.q.size()), forked(data.q.size()), other(data.q.size());
   data.step(cache, cache.create(), 0, 40, straight);
@@ -78,7 +78,7 @@ TEST(KvAttention, AForkContinuesAsTheSequenceItWasMadeFromWouldHave) {
 TEST(KvAttention, DroppedSlotsAreAsKeysThatAreNotRead) {
   for (const DType dtype : {DType::kF16, DType::kQ8_0}) {
     constexpr size_t kTokens = 20000, kChunk = 20, kCap = 300;
-    const KvShape shape{.n_layer = 1, .n_kv_head = 2, .d_head = 32, .dtype = dtype, .page_tokens = 16};
+    const KvShape shape{{{2, 32}}, dtype, 16};
     KvCache whole(shape, kTokens), small(shape, kCap + 20);
     const auto a = whole.create(), b = small.create();
     std::mt19937 rng(3);

@@ -18,22 +18,35 @@ namespace {
 
 size_t pages_for(size_t n_tokens, size_t page_tokens) { return (n_tokens + page_tokens - 1) / page_tokens; }
 
-// K of one page in one layer; V follows at this offset, and is as large.
-size_t half_page_bytes(const KvShape& shape) {
-  const size_t bytes = shape.n_kv_head * shape.page_tokens * row_bytes(shape.dtype, shape.d_head);
-  return round_up(bytes, AlignedBuffer::kAlignBytes);
-}
+// One layer's part of a page: K, then V, each [n_head][page_tokens] rows.
+struct LayerPage {
+  size_t n_head, d_head, row_bytes;
+  size_t half_bytes;  // of K, and of V
+};
 
-const KvShape& checked(const KvShape& shape) {
-  HUNCH_CHECK(shape.n_layer && shape.n_kv_head && shape.d_head && shape.page_tokens, "empty KV shape");
+std::vector<LayerPage> layers_of(const KvShape& shape) {
+  HUNCH_CHECK(shape.n_layer() && shape.page_tokens, "empty KV shape");
   const Format& type = info(shape.dtype);
   if (!type.computes() || !type.writes())
     fail(ErrorKind::kUnsupported, "the KV cache cannot be {}, which is not written here; use f16 or f32", type.name);
-  if (shape.d_head % type.block_elems != 0)
-    fail(ErrorKind::kUnsupported,
-         "the KV cache cannot be {}: heads of {} values are not whole blocks of {}; use f16 or f32", type.name,
-         shape.d_head, type.block_elems);
-  return shape;
+  std::vector<LayerPage> layers;
+  for (const KvHeads& heads : shape.layers) {
+    HUNCH_CHECK(heads.n_kv_head && heads.d_head, "a layer without heads");
+    if (heads.d_head % type.block_elems != 0)
+      fail(ErrorKind::kUnsupported,
+           "the KV cache cannot be {}: heads of {} values are not whole blocks of {}; use f16 or f32", type.name,
+           heads.d_head, type.block_elems);
+    const size_t row = row_bytes(shape.dtype, heads.d_head);
+    layers.push_back({heads.n_kv_head, heads.d_head, row,
+                      round_up(heads.n_kv_head * shape.page_tokens * row, AlignedBuffer::kAlignBytes)});
+  }
+  return layers;
+}
+
+std::vector<size_t> page_bytes(std::span<const LayerPage> layers) {
+  std::vector<size_t> bytes;
+  for (const LayerPage& l : layers) bytes.push_back(2 * l.half_bytes);
+  return bytes;
 }
 
 // The first of the kept slots that is not its own number, and so moves; their number if none does.
@@ -48,14 +61,20 @@ size_t first_moved(std::span<const uint32_t> slots) {
 struct KvCache::Impl {
   struct Sequence {
     bool alive = false;
-    SlotMap slots{0, 0};
+    SlotMap slots;
     std::vector<PageId> pages;                          // as many as the most slots of a head need
     std::vector<std::vector<const std::byte*>> tables;  // [n_layer][page], what attention reads
     std::optional<DeferredInputs> deferred;
   };
 
   Impl(const KvShape& s, size_t max_tokens)
-      : shape(checked(s)), pool(s.n_layer, 2 * half_page_bytes(s), pages_for(max_tokens, s.page_tokens)) {}
+      : shape(s), layers(layers_of(s)), pool(page_bytes(layers), pages_for(max_tokens, s.page_tokens)) {}
+
+  std::vector<uint32_t> n_heads() const {
+    std::vector<uint32_t> n;
+    for (const LayerPage& l : layers) n.push_back(uint32_t(l.n_head));
+    return n;
+  }
 
   Sequence& at(SequenceId id) {
     HUNCH_CHECK(id < sequences.size() && sequences[id].alive, "KV sequence {} does not exist", id);
@@ -75,7 +94,7 @@ struct KvCache::Impl {
   void set_page(Sequence& sequence, size_t i, PageId page) {
     sequence.pages.resize(std::max(sequence.pages.size(), i + 1));
     sequence.pages[i] = page;
-    for (size_t layer = 0; layer < shape.n_layer; ++layer) {
+    for (size_t layer = 0; layer < layers.size(); ++layer) {
       auto& table = sequence.tables[layer];
       table.resize(sequence.pages.size());
       table[i] = pool.data(layer, page);
@@ -85,8 +104,8 @@ struct KvCache::Impl {
   // A page of the sequence's own in place of `page`, with the same content.
   void copy_page(Sequence& sequence, size_t i, PageId page) {
     const PageId own = pool.take();
-    for (size_t layer = 0; layer < shape.n_layer; ++layer)
-      std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes());
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes(layer));
     set_page(sequence, i, own);
   }
 
@@ -113,14 +132,14 @@ struct KvCache::Impl {
   // The K row of a slot; that of V lies half a page further.
   std::byte* row(const Sequence& sequence, size_t layer, size_t head, size_t slot) const {
     return pool.data(layer, sequence.pages[slot / shape.page_tokens]) +
-           (head * shape.page_tokens + slot % shape.page_tokens) * row_bytes(shape.dtype, shape.d_head);
+           (head * shape.page_tokens + slot % shape.page_tokens) * layers[layer].row_bytes;
   }
 
   void encode(std::span<const float> values, std::byte* to) const {
     if (shape.dtype == DType::kF16) {
-      to_f16(values, {reinterpret_cast<f16*>(to), shape.d_head});
+      to_f16(values, {reinterpret_cast<f16*>(to), values.size()});
     } else {
-      codec(shape.dtype).encode(values.data(), to, shape.d_head);
+      codec(shape.dtype).encode(values.data(), to, values.size());
     }
   }
 
@@ -131,12 +150,12 @@ struct KvCache::Impl {
                 "token {} lies in a page that another sequence reads", token);
     std::byte* const k = row(sequence, layer, head, slot);
     encode(K, k);
-    encode(V, k + half_page_bytes(shape));
+    encode(V, k + layers[layer].half_bytes);
   }
 
   // Moves the kept slots, which ascend, to the front.
   void compact(const Sequence& sequence, size_t layer, size_t head, std::span<const uint32_t> kept) {
-    const size_t bytes = row_bytes(shape.dtype, shape.d_head), v_offset = half_page_bytes(shape);
+    const size_t bytes = layers[layer].row_bytes, v_offset = layers[layer].half_bytes;
     for (size_t i = first_moved(kept); i < kept.size(); ++i) {
       std::byte* const to = row(sequence, layer, head, i);
       const std::byte* const from = row(sequence, layer, head, kept[i]);
@@ -148,8 +167,8 @@ struct KvCache::Impl {
   // The leading pages that two sequences can share: in the others keys are missing, which both sides will yet write.
   size_t n_shareable(const Sequence& sequence) const {
     size_t n = sequence.pages.size();
-    for (size_t layer = 0; sequence.deferred && layer < shape.n_layer; ++layer)
-      for (size_t head = 0; head < shape.n_kv_head; ++head) {
+    for (size_t layer = 0; sequence.deferred && layer < layers.size(); ++layer)
+      for (size_t head = 0; head < layers[layer].n_head; ++head) {
         const size_t complete = sequence.deferred->n_complete(layer, head);
         if (complete < sequence.slots.n_tokens())
           n = std::min(n, sequence.slots.slot_of(layer, head, complete) / shape.page_tokens);
@@ -166,6 +185,7 @@ struct KvCache::Impl {
   }
 
   const KvShape shape;
+  const std::vector<LayerPage> layers;
   PagePool pool;
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_ids;
@@ -174,8 +194,9 @@ struct KvCache::Impl {
 KvCache::KvCache(const KvShape& shape, size_t max_tokens) : impl_(std::make_shared<Impl>(shape, max_tokens)) {}
 
 size_t KvCache::bytes_per_token(const KvShape& shape) {
-  checked(shape);
-  return shape.n_layer * shape.n_kv_head * 2 * row_bytes(shape.dtype, shape.d_head);
+  size_t bytes = 0;
+  for (const LayerPage& l : layers_of(shape)) bytes += 2 * l.n_head * l.row_bytes;
+  return bytes;
 }
 size_t KvCache::bytes() const { return impl_->pool.bytes(); }
 const KvShape& KvCache::shape() const { return impl_->shape; }
@@ -191,8 +212,8 @@ KvCache::SequenceId KvCache::create() {
   const SequenceId id = impl_->new_id();
   Impl::Sequence& sequence = impl_->sequences[id];
   sequence.alive = true;
-  sequence.slots = SlotMap(impl_->shape.n_layer, impl_->shape.n_kv_head);
-  sequence.tables.resize(impl_->shape.n_layer);
+  sequence.slots = SlotMap(impl_->n_heads());
+  sequence.tables.resize(impl_->layers.size());
   return id;
 }
 
@@ -257,9 +278,8 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
 }
 
 void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {
-  const KvShape& shape = impl_->shape;
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < shape.n_layer && slots.size() == shape.n_kv_head, "layer {}, lists of {} heads", layer,
+  HUNCH_CHECK(layer < impl_->layers.size() && slots.size() == impl_->layers[layer].n_head, "layer {}, lists of {} heads", layer,
               slots.size());
   std::vector<size_t> shared;
   bool drops = false;
@@ -278,7 +298,7 @@ void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {
   impl_->own(sequence, shared);
   for (size_t head = 0; head < slots.size(); ++head) impl_->compact(sequence, layer, head, slots[head].ids());
   sequence.slots.keep(layer, slots);
-  impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), shape.page_tokens));
+  impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), impl_->shape.page_tokens));
 }
 
 void KvCache::move_leading(SequenceId id, size_t layer, size_t n, size_t first) {
@@ -287,7 +307,7 @@ void KvCache::move_leading(SequenceId id, size_t layer, size_t n, size_t first) 
 
 void KvCache::load_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<float> K) const {
   const Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->shape.d_head, "load [{}, +{}) of {} slots",
+  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head, "load [{}, +{}) of {} slots",
               first, K.rows, n_slots(id, layer, head));
   for (size_t i = 0; i < K.rows; ++i)
     codec(impl_->shape.dtype).decode(impl_->row(sequence, layer, head, first + i), K.row(i).data(), K.cols);
@@ -295,7 +315,7 @@ void KvCache::load_keys(SequenceId id, size_t layer, size_t head, size_t first, 
 
 void KvCache::replace_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->shape.d_head,
+  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head,
               "replace [{}, +{}) of {} slots", first, K.rows, n_slots(id, layer, head));
   std::vector<size_t> shared;
   impl_->add_shared(sequence, first, K.rows, shared);
@@ -304,25 +324,25 @@ void KvCache::replace_keys(SequenceId id, size_t layer, size_t head, size_t firs
 }
 
 void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const float> K, MatView<const float> V) {
-  const KvShape& shape = impl_->shape;
   Impl::Sequence& sequence = impl_->at(id);
-  const size_t d_head = shape.d_head;
-  HUNCH_CHECK(layer < shape.n_layer && K.cols == shape.n_kv_head * d_head && V.cols == K.cols && V.rows == K.rows,
+  HUNCH_CHECK(layer < impl_->layers.size(), "layer {} of {}", layer, impl_->layers.size());
+  const size_t n_head = impl_->layers[layer].n_head, d_head = impl_->layers[layer].d_head;
+  HUNCH_CHECK(K.cols == n_head * d_head && V.cols == K.cols && V.rows == K.rows,
               "layer {}, K [{}, {}], V [{}, {}]", layer, K.rows, K.cols, V.rows, V.cols);
   HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
               sequence.slots.n_tokens());
   for (size_t t = 0; t < K.rows; ++t)
-    for (size_t head = 0; head < shape.n_kv_head; ++head)
+    for (size_t head = 0; head < n_head; ++head)
       impl_->store(sequence, layer, head, first + t, K.row(t).subspan(head * d_head, d_head),
                    V.row(t).subspan(head * d_head, d_head));
-  for (size_t head = 0; sequence.deferred && head < shape.n_kv_head; ++head)
+  for (size_t head = 0; sequence.deferred && head < n_head; ++head)
     sequence.deferred->complete(layer, head, first, first + K.rows);
 }
 
 void KvCache::store_head(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K,
                          MatView<const float> V) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < impl_->shape.n_layer && head < impl_->shape.n_kv_head && K.cols == impl_->shape.d_head &&
+  HUNCH_CHECK(layer < impl_->layers.size() && head < impl_->layers[layer].n_head && K.cols == impl_->layers[layer].d_head &&
                   V.cols == K.cols && V.rows == K.rows,
               "layer {}, head {}, K [{}, {}], V [{}, {}]", layer, head, K.rows, K.cols, V.rows, V.cols);
   HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
@@ -333,9 +353,9 @@ void KvCache::store_head(SequenceId id, size_t layer, size_t head, size_t first,
 
 void KvCache::defer(SequenceId id, size_t layer, size_t token, std::span<const float> x) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < impl_->shape.n_layer && token < sequence.slots.n_tokens(), "token {} of {}", token,
+  HUNCH_CHECK(layer < impl_->layers.size() && token < sequence.slots.n_tokens(), "token {} of {}", token,
               sequence.slots.n_tokens());
-  if (!sequence.deferred) sequence.deferred.emplace(impl_->shape.n_layer, impl_->shape.n_kv_head);
+  if (!sequence.deferred) sequence.deferred.emplace(impl_->n_heads());
   sequence.deferred->keep(layer, token, x);
 }
 
@@ -354,10 +374,10 @@ KvView KvCache::view(SequenceId id, size_t layer) const {
   const KvShape& shape = impl_->shape;
   return {sequence.tables[layer],
           shape.page_tokens,
-          shape.n_kv_head,
-          shape.d_head,
+          impl_->layers[layer].n_head,
+          impl_->layers[layer].d_head,
           shape.dtype,
-          half_page_bytes(shape),
+          impl_->layers[layer].half_bytes,
           sequence.slots.n_tokens(),
           sequence.slots.positions(layer)};
 }

@@ -11,23 +11,29 @@
 #include "base/rows.h"
 #include "kernels/attention.h"
 #include "state/deferred_inputs.h"
+#include "state/state_store.h"
 
 namespace hunch {
 
+// One layer's.
+struct KvHeads {
+  size_t n_kv_head = 0, d_head = 0;
+};
+
 struct KvShape {
-  size_t n_layer = 0, n_kv_head = 0, d_head = 0;
-  DType dtype = DType::kF32;  // any that can be written, if d_head is a multiple of its blocks
+  std::vector<KvHeads> layers;
+  DType dtype = DType::kF32;  // any that can be written, if every d_head is a multiple of its blocks
   size_t page_tokens = 32;
+
+  size_t n_layer() const { return layers.size(); }
 };
 
 // Every token that is appended gets a slot in every head of every layer: at first, slot t is token t, and its position.
 // keep() drops slots and moves the others together. From then on the layer's slots have positions, each head its own,
 // and the tokens that follow take the slots that became free, while the sequence goes on counting its tokens
 // (n_tokens), which is the next one's position. Tokens are named by position, except where a contract says slot.
-class KvCache {
+class KvCache final : public StateStore {
  public:
-  using SequenceId = uint32_t;
-
   // Room for `max_tokens` tokens over all sequences (rounded up to whole pages). Memory is reserved
   // now and touched page by page as it is used. Throws Error{kMemory}, and Error{kUnsupported} for a dtype whose blocks
   // d_head does not fill, or that cannot be written.
@@ -38,30 +44,30 @@ class KvCache {
   size_t bytes() const;
   const KvShape& shape() const;
 
-  SequenceId create();                         // an empty sequence
-  SequenceId fork(SequenceId parent);          // shares all pages; written pages are copied first,
-                                               // and at once those in which keys are missing
-  void release(SequenceId sequence);           // its pages return to the pool
-  size_t n_tokens(SequenceId sequence) const;  // seen: the position of the next
+  SequenceId create() override;
+  // Shares all pages; written pages are copied first, and at once those in which keys are missing.
+  SequenceId fork(SequenceId parent) override;
+  void release(SequenceId sequence) override;  // its pages return to the pool
+  size_t n_tokens(SequenceId sequence) const override;
   size_t n_slots(SequenceId sequence, size_t layer, size_t head) const;
   // The position of the first slot where move_leading() moved it; else 0. What counts positions by slot counts from it.
   size_t n_moved(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
 
-  // Makes room for n more tokens (all layers). Throws Error{kLimit} when the pool is exhausted; the
-  // sequence is then unchanged.
-  void append(SequenceId sequence, size_t n);
-  // Forgets all tokens from `n_tokens` on (a rejected draft, `/reset`). What keep() dropped does not come back:
-  // n_tokens is at least n_fixed(), or 0.
-  void truncate(SequenceId sequence, size_t n_tokens);
+  // In all layers.
+  void append(SequenceId sequence, size_t n) override;
+  // Every token has rows of its own: nothing is kept to take it back.
+  void commit(SequenceId) override {}
+  // What keep() dropped does not come back.
+  void truncate(SequenceId sequence, size_t n_tokens) override;
   // Tokens when keep() last dropped one, 0 if it never did.
-  size_t n_fixed(SequenceId sequence) const;
+  size_t n_fixed(SequenceId sequence) const override;
 
   // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
   // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:
   // call it between passes, since a pass that fails cannot be rolled back across it. Pages that other sequences read
   // are copied first; throws Error{kLimit} when there is no room for that, and nothing has changed then.
-  void keep(SequenceId sequence, size_t layer, std::span<const Rows> slots);
+  void keep(SequenceId sequence, size_t layer, std::span<const Rows> slots) override;
 
   // Stores K and V of tokens [first, first + n) of one layer, converting to the cache's dtype.
   //   K, V  [n, n_kv_head * d_head], rows may be strided

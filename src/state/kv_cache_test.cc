@@ -11,14 +11,14 @@
 namespace hunch {
 namespace {
 
-constexpr KvShape kSmall{.n_layer = 2, .n_kv_head = 3, .d_head = 5, .dtype = DType::kF32, .page_tokens = 4};
+const KvShape kSmall{{{3, 5}, {3, 5}}, DType::kF32, 4};
 
 // TagRows [n, n_kv_head * d_head] whose every value names its token, so that any mix-up shows.
 struct TagRows {
   std::vector<float> values;
   MatView<const float> view;
   TagRows(const KvShape& shape, size_t n, float tag) {
-    const size_t cols = shape.n_kv_head * shape.d_head;
+    const size_t cols = shape.layers[0].n_kv_head * shape.layers[0].d_head;
     for (size_t t = 0; t < n; ++t)
       for (size_t c = 0; c < cols; ++c) values.push_back(tag + float(t) + float(c) / 64);
     view = {values.data(), n, cols};
@@ -29,7 +29,7 @@ struct TagRows {
 void grow(KvCache& cache, KvCache::SequenceId id, size_t n, float tag) {
   const size_t first = cache.n_tokens(id);
   cache.append(id, n);
-  for (size_t layer = 0; layer < cache.shape().n_layer; ++layer) {
+  for (size_t layer = 0; layer < cache.shape().n_layer(); ++layer) {
     const TagRows k(cache.shape(), n, tag + 100 * float(layer)), v(cache.shape(), n, tag + 1000 + 100 * float(layer));
     cache.store(id, layer, first, k.view, v.view);
   }
@@ -46,15 +46,15 @@ float value(const KvView& view, bool v, size_t token, size_t head, size_t i) {
 std::vector<float> tags(const KvCache& cache, KvCache::SequenceId id) {
   std::vector<float> result;
   const KvShape& shape = cache.shape();
-  for (size_t layer = 0; layer < shape.n_layer; ++layer) {
+  for (size_t layer = 0; layer < shape.n_layer(); ++layer) {
     const KvView view = cache.view(id, layer);
     EXPECT_EQ(view.n_tokens, cache.n_tokens(id));
     EXPECT_EQ(view.pages.size(), (view.n_tokens + shape.page_tokens - 1) / shape.page_tokens);
     for (size_t token = 0; token < view.n_tokens; ++token) {
       if (layer == 0) result.push_back(value(view, false, token, 0, 0));
-      for (size_t head = 0; head < shape.n_kv_head; ++head)
-        for (size_t i = 0; i < shape.d_head; ++i) {
-          const float want = result[token] + 100 * float(layer) + float(head * shape.d_head + i) / 64;
+      for (size_t head = 0; head < view.n_kv_head; ++head)
+        for (size_t i = 0; i < view.d_head; ++i) {
+          const float want = result[token] + 100 * float(layer) + float(head * view.d_head + i) / 64;
           EXPECT_EQ(value(view, false, token, head, i), want) << "K, token " << token << " head " << head;
           EXPECT_EQ(value(view, true, token, head, i), want + 1000) << "V, token " << token << " head " << head;
         }
@@ -177,7 +177,7 @@ TEST(KvCache, ExhaustionIsAnErrorThatChangesNothing) {
 }
 
 TEST(KvCache, RefusesMoreMemoryThanThereIs) {
-  const KvShape huge{.n_layer = 100, .n_kv_head = 100, .d_head = 256, .dtype = DType::kF32, .page_tokens = 32};
+  const KvShape huge{std::vector<KvHeads>(100, {100, 256})};
   for (size_t n_tokens : {size_t{1} << 30, SIZE_MAX / 2}) try {
       KvCache cache(huge, n_tokens);
       FAIL() << "reserved " << cache.bytes();
@@ -189,7 +189,7 @@ TEST(KvCache, RefusesMoreMemoryThanThereIs) {
 // Random histories of many sequences against a model made of plain vectors.
 TEST(KvCache, BehavesLikePlainVectorsUnderRandomHistories) {
   KvShape shape = kSmall;
-  shape.n_layer = 1;
+  shape.layers.resize(1);
   for (size_t page_tokens : {1, 3, 4}) {
     shape.page_tokens = page_tokens;
     std::mt19937 rng(7);
@@ -237,9 +237,10 @@ TEST(KvCache, BehavesLikePlainVectorsUnderRandomHistories) {
 
 TEST(KvCache, CountsBytesPerToken) {
   EXPECT_EQ(KvCache::bytes_per_token(kSmall), 2u * 2 * 3 * 5 * 4);
-  KvShape shape{.n_layer = 24, .n_kv_head = 32, .d_head = 64, .dtype = DType::kF16};
+  const KvShape shape{std::vector<KvHeads>(24, {32, 64}), DType::kF16};
   EXPECT_EQ(KvCache::bytes_per_token(shape), 24u * 2 * 2048 * 2);
   EXPECT_EQ(KvCache(shape, 64).bytes(), 64 * KvCache::bytes_per_token(shape));
+  EXPECT_EQ(KvCache::bytes_per_token({{{3, 5}, {1, 64}}, DType::kF16}), (3u * 5 + 64) * 2 * 2) << "layers that differ";
 }
 
 TEST(KvCacheDeathTest, SequencesThatDoNotExistAreABug) {

@@ -24,11 +24,11 @@ std::vector<float> row_of(float x, size_t d_head) {
 }
 
 // The row after it was stored.
-std::vector<float> rounded(float x, const KvShape& shape) {
-  std::vector<float> row = row_of(x, shape.d_head);
-  std::vector<std::byte> bytes(row_bytes(shape.dtype, shape.d_head));
-  codec(shape.dtype).encode(row.data(), bytes.data(), row.size());
-  codec(shape.dtype).decode(bytes.data(), row.data(), row.size());
+std::vector<float> rounded(float x, DType dtype, size_t d_head) {
+  std::vector<float> row = row_of(x, d_head);
+  std::vector<std::byte> bytes(row_bytes(dtype, d_head));
+  codec(dtype).encode(row.data(), bytes.data(), row.size());
+  codec(dtype).decode(bytes.data(), row.data(), row.size());
   return row;
 }
 
@@ -39,10 +39,12 @@ struct Sequence {
   std::vector<std::vector<size_t>> n_complete;         // [layer][head] leading tokens that are stored
   std::vector<bool> dropped;                           // [layer] whether any slot ever was
 
-  explicit Sequence(const KvShape& s)
-      : layers(s.n_layer, std::vector<std::vector<Slot>>(s.n_kv_head)),
-        n_complete(s.n_layer, std::vector<size_t>(s.n_kv_head, 0)),
-        dropped(s.n_layer, false) {}
+  explicit Sequence(const KvShape& s) : dropped(s.n_layer(), false) {
+    for (const KvHeads& layer : s.layers) {
+      layers.emplace_back(layer.n_kv_head);
+      n_complete.emplace_back(layer.n_kv_head, 0);
+    }
+  }
 };
 
 float key(float tag, size_t layer, size_t head) { return tag + 40 * float(layer) + 8 * float(head); }
@@ -73,7 +75,8 @@ class World {
       } else if (action == 8) {
         replace(id, sequence);
       } else if (action == 9) {
-        fill(id, sequence, rng_() % shape_.n_layer, rng_() % shape_.n_kv_head);
+        const size_t layer = rng_() % shape_.n_layer();
+        fill(id, sequence, layer, rng_() % n_heads(layer));
       } else {
         append(id, sequence, rng_() % 2 ? 1 : rng_() % 9);
       }
@@ -88,10 +91,10 @@ class World {
       ASSERT_EQ(cache_.n_tokens(id), sequence.tags.size());
       ASSERT_EQ(cache_.n_fixed(id), sequence.n_fixed);
       size_t most = 0;
-      for (size_t layer = 0; layer < shape_.n_layer; ++layer) {
+      for (size_t layer = 0; layer < shape_.n_layer(); ++layer) {
         const KvView view = cache_.view(id, layer);
         ASSERT_EQ(view.positions.empty(), !sequence.dropped[layer]);
-        for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+        for (size_t head = 0; head < n_heads(layer); ++head) {
           const std::vector<Slot>& want = sequence.layers[layer][head];
           most = std::max(most, want.size());
           ASSERT_EQ(cache_.n_complete(id, layer, head), sequence.n_complete[layer][head]);
@@ -100,14 +103,14 @@ class World {
           for (size_t slot = 0; slot < want.size(); ++slot) {
             ASSERT_EQ(view.position(head, slot), want[slot].position);
             if (want[slot].position >= sequence.n_complete[layer][head]) break;
-            const size_t bytes = row_bytes(shape_.dtype, shape_.d_head);
+            const size_t bytes = row_bytes(shape_.dtype, view.d_head);
             const std::byte* at =
                 view.pages[slot / view.page_tokens] + (head * view.page_tokens + slot % view.page_tokens) * bytes;
-            std::vector<float> k(shape_.d_head), v(shape_.d_head);
+            std::vector<float> k(view.d_head), v(view.d_head);
             codec(shape_.dtype).decode(at, k.data(), k.size());
             codec(shape_.dtype).decode(at + view.v_offset_bytes, v.data(), v.size());
-            ASSERT_EQ(k, rounded(want[slot].k, shape_)) << "layer " << layer << " head " << head << " slot " << slot;
-            ASSERT_EQ(v, rounded(want[slot].v, shape_)) << "layer " << layer << " head " << head << " slot " << slot;
+            ASSERT_EQ(k, rounded(want[slot].k, shape_.dtype, view.d_head)) << "layer " << layer << " head " << head << " slot " << slot;
+            ASSERT_EQ(v, rounded(want[slot].v, shape_.dtype, view.d_head)) << "layer " << layer << " head " << head << " slot " << slot;
           }
         }
         ASSERT_GE(view.pages.size() * view.page_tokens, most);
@@ -127,19 +130,19 @@ class World {
  private:
   void append(KvCache::SequenceId id, Sequence& sequence, size_t n) {
     const size_t first = sequence.tags.size();
-    for (size_t layer = 0; layer < shape_.n_layer; ++layer)  // before one is too far behind
-      for (size_t head = 0; head < shape_.n_kv_head; ++head)
+    for (size_t layer = 0; layer < shape_.n_layer(); ++layer)  // before one is too far behind
+      for (size_t head = 0; head < n_heads(layer); ++head)
         if (first + n >= sequence.n_complete[layer][head] + KvCache::kMaxDeferred) fill(id, sequence, layer, head);
     cache_.append(id, n);
     for (size_t t = first; t < first + n; ++t) {
       sequence.tags.push_back(float(rng_() % 64));
-      for (size_t layer = 0; layer < shape_.n_layer; ++layer)
-        for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+      for (size_t layer = 0; layer < shape_.n_layer(); ++layer)
+        for (size_t head = 0; head < n_heads(layer); ++head) {
           const float k = key(sequence.tags[t], layer, head);
           sequence.layers[layer][head].push_back({uint32_t(t), k, -k});
         }
     }
-    for (size_t layer = 0; layer < shape_.n_layer; ++layer) {
+    for (size_t layer = 0; layer < shape_.n_layer(); ++layer) {
       const bool behind = std::ranges::min(sequence.n_complete[layer]) < first;
       if (behind || rng_() % 4 == 0) {
         for (size_t t = first; t < first + n; ++t) cache_.defer(id, layer, t, std::vector<float>{sequence.tags[t]});
@@ -147,13 +150,13 @@ class World {
       }
       std::vector<float> K, V;
       for (size_t t = first; t < first + n; ++t)
-        for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+        for (size_t head = 0; head < n_heads(layer); ++head) {
           const float k = key(sequence.tags[t], layer, head);
-          const std::vector<float> k_row = row_of(k, shape_.d_head), v_row = row_of(-k, shape_.d_head);
+          const std::vector<float> k_row = row_of(k, shape_.layers[layer].d_head), v_row = row_of(-k, shape_.layers[layer].d_head);
           K.insert(K.end(), k_row.begin(), k_row.end());
           V.insert(V.end(), v_row.begin(), v_row.end());
         }
-      const size_t cols = shape_.n_kv_head * shape_.d_head;
+      const size_t cols = n_heads(layer) * shape_.layers[layer].d_head;
       cache_.store(id, layer, first, {K.data(), n, cols}, {V.data(), n, cols});
       for (size_t& complete : sequence.n_complete[layer]) complete = first + n;
     }
@@ -164,7 +167,7 @@ class World {
     size_t& complete = sequence.n_complete[layer][head];
     for (; complete < sequence.tags.size(); ++complete) {
       const float k = key(cache_.deferred_input(id, layer, complete)[0], layer, head);
-      const std::vector<float> K = row_of(k, shape_.d_head), V = row_of(-k, shape_.d_head);
+      const std::vector<float> K = row_of(k, shape_.layers[layer].d_head), V = row_of(-k, shape_.layers[layer].d_head);
       cache_.store_head(id, layer, head, complete, {K.data(), 1, K.size()}, {V.data(), 1, V.size()});
     }
   }
@@ -175,18 +178,18 @@ class World {
     cache_.truncate(id, n);
     if (n == 0) sequence = Sequence(shape_);
     sequence.tags.resize(n);
-    for (size_t layer = 0; layer < shape_.n_layer; ++layer)
-      for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+    for (size_t layer = 0; layer < shape_.n_layer(); ++layer)
+      for (size_t head = 0; head < n_heads(layer); ++head) {
         std::erase_if(sequence.layers[layer][head], [&](const Slot& slot) { return slot.position >= n; });
         sequence.n_complete[layer][head] = std::min(sequence.n_complete[layer][head], n);
       }
   }
 
   void keep(KvCache::SequenceId id, Sequence& sequence) {
-    const size_t layer = rng_() % shape_.n_layer;
+    const size_t layer = rng_() % shape_.n_layer();
     std::vector<Rows> lists;
     bool drops = false;
-    for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+    for (size_t head = 0; head < n_heads(layer); ++head) {
       const size_t n = sequence.layers[layer][head].size(), kind = rng_() % 4;
       std::vector<uint32_t> ids;
       for (uint32_t slot = 0; slot < n; ++slot)
@@ -198,7 +201,7 @@ class World {
       }
     }
     cache_.keep(id, layer, lists);
-    for (size_t head = 0; head < shape_.n_kv_head; ++head) {
+    for (size_t head = 0; head < n_heads(layer); ++head) {
       std::vector<Slot>& slots = sequence.layers[layer][head];
       if (lists[head].is_all()) continue;
       std::vector<Slot> kept;
@@ -213,21 +216,23 @@ class World {
 
   // Reads some keys of a head and writes them back changed, as a rotation would.
   void replace(KvCache::SequenceId id, Sequence& sequence) {
-    const size_t layer = rng_() % shape_.n_layer, head = rng_() % shape_.n_kv_head;
+    const size_t layer = rng_() % shape_.n_layer(), head = rng_() % n_heads(layer), d_head = shape_.layers[layer].d_head;
     std::vector<Slot>& slots = sequence.layers[layer][head];
     fill(id, sequence, layer, head);
     const size_t first = rng_() % (slots.size() + 1), n = rng_() % (slots.size() - first + 1);
-    std::vector<float> K(n * shape_.d_head + 1, -1.0f);
-    cache_.load_keys(id, layer, head, first, {K.data(), n, shape_.d_head});
+    std::vector<float> K(n * d_head + 1, -1.0f);
+    cache_.load_keys(id, layer, head, first, {K.data(), n, d_head});
     EXPECT_EQ(K.back(), -1.0f);
     for (size_t i = 0; i < n; ++i) {
-      ASSERT_EQ(std::vector<float>(&K[i * shape_.d_head], &K[(i + 1) * shape_.d_head]),
-                rounded(slots[first + i].k, shape_));
-      std::ranges::copy(row_of(slots[first + i].k + 1, shape_.d_head), &K[i * shape_.d_head]);
+      ASSERT_EQ(std::vector<float>(&K[i * d_head], &K[(i + 1) * d_head]),
+                rounded(slots[first + i].k, shape_.dtype, d_head));
+      std::ranges::copy(row_of(slots[first + i].k + 1, d_head), &K[i * d_head]);
     }
-    cache_.replace_keys(id, layer, head, first, {K.data(), n, shape_.d_head});
+    cache_.replace_keys(id, layer, head, first, {K.data(), n, d_head});
     for (size_t i = 0; i < n; ++i) slots[first + i].k += 1;
   }
+
+  size_t n_heads(size_t layer) const { return shape_.layers[layer].n_kv_head; }
 
   KvShape shape_;
   KvCache cache_;
@@ -240,8 +245,7 @@ TEST(KvKeep, BehavesLikeVectorsOfVectorsUnderRandomHistories) {
     for (const size_t page_tokens : {1, 4, 7}) {
       SCOPED_TRACE(fmt::format("{}, pages of {}", name_of(dtype), page_tokens));
       const size_t d_head = info(dtype).block_elems == 1 ? 3 : 32;
-      World world({.n_layer = 2, .n_kv_head = 3, .d_head = d_head, .dtype = dtype, .page_tokens = page_tokens}, 63,
-                  uint32_t(page_tokens));
+      World world({{{3, d_head}, {2, 2 * d_head}}, dtype, page_tokens}, 63, uint32_t(page_tokens));
       for (size_t step = 0; step < 1200 && !testing::Test::HasFailure(); ++step) {
         world.step();
         if (step % 7 == 0) world.check();
@@ -256,7 +260,7 @@ TEST(KvKeep, BehavesLikeVectorsOfVectorsUnderRandomHistories) {
 
 TEST(KvKeep, RefusesHeadsThatBlocksDoNotFill) {
   for (const auto& [dtype, d_head] : {std::pair{DType::kQ8_0, size_t{80}}, {DType::kQ5_K, size_t{256}}}) try {
-      KvCache cache({.n_layer = 1, .n_kv_head = 1, .d_head = d_head, .dtype = dtype}, 32);
+      KvCache cache({{{1, d_head}}, dtype}, 32);
       ADD_FAILURE() << "a cache of " << name_of(dtype);
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
@@ -265,7 +269,7 @@ TEST(KvKeep, RefusesHeadsThatBlocksDoNotFill) {
 }
 
 TEST(KvKeepDeathTest, NeitherRollbackNorLateKeysReachAcrossADrop) {
-  const KvShape shape{.n_layer = 1, .n_kv_head = 1, .d_head = 1, .page_tokens = 4};
+  const KvShape shape{{{1, 1}}, DType::kF32, 4};
   KvCache cache(shape, 16);
   const auto id = cache.create();
   const float x[] = {1, 2, 3};

@@ -1,6 +1,7 @@
 #include "state/page_pool.h"
 
 #include <limits>
+#include <optional>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -9,9 +10,12 @@
 namespace hunch {
 namespace {
 
-AlignedBuffer reserve(size_t n_layer, size_t page_bytes, size_t n_pages) {
-  const auto layer_bytes = checked_mul(page_bytes, n_pages);
-  const auto bytes = layer_bytes ? checked_mul(*layer_bytes, n_layer) : layer_bytes;
+AlignedBuffer reserve(std::span<const size_t> page_bytes, size_t n_pages) {
+  std::optional<size_t> bytes = 0;
+  for (const size_t n : page_bytes) {
+    const auto layer = checked_mul(n, n_pages);
+    bytes = bytes && layer ? checked_add(*bytes, *layer) : std::nullopt;
+  }
   if (n_pages > std::numeric_limits<PageId>::max())
     fail(ErrorKind::kMemory, "the KV cache would have {} pages; at most {} can be counted", n_pages,
          std::numeric_limits<PageId>::max());
@@ -21,8 +25,13 @@ AlignedBuffer reserve(size_t n_layer, size_t page_bytes, size_t n_pages) {
 
 }  // namespace
 
-PagePool::PagePool(size_t n_layer, size_t page_bytes, size_t n_pages)
-    : page_bytes_(page_bytes), block_(reserve(n_layer, page_bytes, n_pages)), n_refs_(n_pages) {
+PagePool::PagePool(std::span<const size_t> page_bytes, size_t n_pages)
+    : block_(reserve(page_bytes, n_pages)), n_refs_(n_pages) {
+  size_t first = 0;
+  for (const size_t n : page_bytes) {
+    layers_.push_back({n, first});
+    first += n * n_pages;
+  }
   free_.reserve(n_pages);
   for (size_t i = n_pages; i-- > 0;) free_.push_back(PageId(i));
 }

@@ -1,6 +1,7 @@
-// Equal pages from one reserved block, counted by reference. A page id names one page in every layer.
+// Pages from one reserved block, counted by reference. A page id names one page in every layer; a layer's are equal.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -16,12 +17,12 @@ using PageId = uint32_t;
 // physical memory as it fills, on the NUMA node of the thread that writes first.
 class PagePool {
  public:
-  // Reserves n_pages pages of page_bytes (a multiple of 64) in each layer. Throws Error{kMemory} when
-  // that is more than the machine, or the process's cgroup, has available.
-  PagePool(size_t n_layer, size_t page_bytes, size_t n_pages);
+  // Reserves n_pages pages in each layer, of page_bytes [n_layer] (multiples of 64). Throws Error{kMemory} when that is
+  // more than the machine, or the process's cgroup, has available.
+  PagePool(std::span<const size_t> page_bytes, size_t n_pages);
 
   size_t bytes() const { return block_.size(); }
-  size_t page_bytes() const { return page_bytes_; }
+  size_t page_bytes(size_t layer) const { return layers_[layer].page_bytes; }
   size_t n_pages() const { return n_refs_.size(); }
   size_t n_free() const { return free_.size(); }
 
@@ -31,11 +32,14 @@ class PagePool {
   bool is_shared(PageId page) const { return n_refs_[page] > 1; }
 
   std::byte* data(size_t layer, PageId page) const {
-    return block_.data() + (layer * n_refs_.size() + page) * page_bytes_;
+    return block_.data() + layers_[layer].first + page * layers_[layer].page_bytes;
   }
 
  private:
-  size_t page_bytes_;
+  struct Layer {
+    size_t page_bytes, first;  // where its pages begin in the block
+  };
+  std::vector<Layer> layers_;
   AlignedBuffer block_;
   std::vector<uint32_t> n_refs_;  // [n_pages]
   std::vector<PageId> free_;      // a stack; starts so that pages come in ascending order

@@ -43,7 +43,7 @@ void SlotMap::truncate(size_t n_tokens) {
   HUNCH_CHECK(n_tokens == 0 || n_tokens >= n_fixed_, "truncate to {} tokens, but some were dropped at {}", n_tokens,
               n_fixed_);
   if (n_tokens == 0) {
-    *this = SlotMap(n_layer_, n_head_);
+    *this = SlotMap(std::move(n_heads_));
     return;
   }
   for (Layer& layer : layers_)
@@ -52,15 +52,15 @@ void SlotMap::truncate(size_t n_tokens) {
 }
 
 void SlotMap::keep(size_t layer, std::span<const Rows> slots) {
-  layers_.resize(n_layer_);
+  layers_.resize(n_heads_.size());
   Layer& lists = layers_[layer];
   if (lists.empty()) {
     std::vector<uint32_t> all(n_tokens_);
     std::iota(all.begin(), all.end(), 0u);
-    lists.assign(n_head_, all);
+    lists.assign(n_heads_[layer], all);
     ++n_moved_layers_;
   }
-  for (size_t head = 0; head < n_head_; ++head) {
+  for (size_t head = 0; head < lists.size(); ++head) {
     if (slots[head].is_all()) continue;
     const std::span<const uint32_t> ids = slots[head].ids();
     for (size_t i = 0; i < ids.size(); ++i) lists[head][i] = lists[head][ids[i]];

@@ -13,7 +13,8 @@ namespace hunch {
 // token that follows takes the next slot of each. Knows nothing of pages: KvCache keeps the two in step.
 class SlotMap {
  public:
-  SlotMap(size_t n_layer, size_t n_head) : n_layer_(n_layer), n_head_(n_head) {}
+  SlotMap() = default;
+  explicit SlotMap(std::vector<uint32_t> n_heads) : n_heads_(std::move(n_heads)) {}  // [n_layer]
 
   size_t n_tokens() const { return n_tokens_; }
   size_t n_fixed() const { return n_fixed_; }  // tokens when keep() was last called
@@ -35,14 +36,15 @@ class SlotMap {
   // Calls with(n) for the numbers of slots that heads have; for equal ones once or more often.
   template <class With>
   void for_each_count(const With& with) const {
-    if (n_moved_layers_ < n_layer_) with(n_tokens_);
+    if (n_moved_layers_ < n_heads_.size()) with(n_tokens_);
     for (const Layer& layer : layers_)
       for (const std::vector<uint32_t>& head : layer) with(head.size());
   }
 
  private:
   using Layer = std::vector<std::vector<uint32_t>>;  // [n_head][n_slots], or empty
-  size_t n_layer_, n_head_, n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
+  std::vector<uint32_t> n_heads_;  // [n_layer]
+  size_t n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
   std::vector<Layer> layers_;  // [n_layer], or empty
 };
 

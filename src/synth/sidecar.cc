@@ -7,8 +7,8 @@
 #include "formats/format.h"
 #include "io/file_types.h"
 #include "model/fingerprint.h"
-#include "select/linear.h"
-#include "select/low_rank.h"
+#include "select/linear_predictor.h"
+#include "select/low_rank_predictor.h"
 #include "synth/plant.h"
 #include "synth/planted_rows.h"
 

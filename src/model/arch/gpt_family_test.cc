@@ -17,10 +17,7 @@ Floats rows_of(const Floats& values, size_t cols, size_t begin, size_t count) {
 }
 
 ModelConfig config_of(const ModelFile& file) {
-  const ModelConfig config =
-      architecture_by_gguf_name(file.meta.get_string("general.architecture")).config_from_gguf(file);
-  validate(config);
-  return config;
+  return config_from_gguf(file);
 }
 
 Floats last_logits(ModelFile file) {

@@ -1,4 +1,4 @@
-#include "model/project.h"
+#include "linear/project.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "select/low_rank.h"
+#include "select/low_rank_predictor.h"
 
 #include <algorithm>
 

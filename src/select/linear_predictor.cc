@@ -1,4 +1,4 @@
-#include "select/linear.h"
+#include "select/linear_predictor.h"
 
 #include "base/error.h"
 

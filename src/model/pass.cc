@@ -1,0 +1,92 @@
+// A pass's beginning and end: room in the cache, and how steps are divided.
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/transformer.h"
+
+namespace hunch {
+
+KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
+  KvShape shape{{}, dtype, page_tokens};
+  for (const LayerConfig& l : config.layers) shape.layers.push_back({l.n_kv_head, l.d_head});
+  return shape;
+}
+
+void Transformer::check(const StepInput& input) const {
+  const ModelConfig& c = model_.config();
+  size_t n_in_runs = 0;
+  for (const Run& r : input.runs) n_in_runs += r.n_tokens;
+  HUNCH_CHECK(n_in_runs == input.ids.size(), "{} tokens in runs, {} ids", n_in_runs, input.ids.size());
+  for (int32_t id : input.ids)
+    if (id < 0 || size_t(id) >= c.n_vocab)
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c.n_vocab);
+  const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
+  for (const Run& r : input.runs)
+    if (const size_t end = cache_.n_tokens(r.sequence) - cache_.n_moved(r.sequence) + r.n_tokens;
+        table && end > c.n_ctx_train)
+      fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions", end, c.n_ctx_train);
+}
+
+// All or nothing.
+void Transformer::append(const StepInput& input) {
+  for (size_t i = 0; i < input.runs.size(); ++i) {
+    try {
+      cache_.append(input.runs[i].sequence, input.runs[i].n_tokens);
+    } catch (...) {
+      forget({input.ids, input.runs.first(i), {}});
+      throw;
+    }
+  }
+}
+
+void Transformer::forget(const StepInput& input) {
+  for (const Run& r : input.runs) {
+    const size_t n_before = cache_.n_tokens(r.sequence) - r.n_tokens;
+    cache_.truncate(r.sequence, n_before);
+    if (r.states) r.states->truncate(n_before);
+  }
+}
+
+void Transformer::for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each) {
+  const auto alike = [](const Run& a, const Run& b) {
+    return a.as_alone == b.as_alone && (!a.as_alone || (a.plan == b.plan && a.phase == b.phase));
+  };
+  // Nearly always: nothing is split, and nothing allocated.
+  if (std::ranges::all_of(input.runs, [&](const Run& run) { return alike(input.runs[0], run); })) return each(input, 0);
+  std::vector<uint32_t> rows;
+  size_t first_token = 0, first_row = 0;
+  for (size_t begin = 0, end = 0; begin < input.runs.size(); begin = end) {
+    size_t n_tokens = 0;
+    for (end = begin; end < input.runs.size() && alike(input.runs[begin], input.runs[end]); ++end)
+      n_tokens += input.runs[end].n_tokens;
+    rows.clear();
+    for (size_t i = first_row; i < input.logit_rows.size() && input.logit_rows[i] < first_token + n_tokens; ++i)
+      rows.push_back(uint32_t(input.logit_rows[i] - first_token));
+    try {
+      each({input.ids.subspan(first_token, n_tokens), input.runs.subspan(begin, end - begin), rows}, first_row);
+    } catch (...) {
+      forget({input.ids, input.runs.first(begin), {}});
+      throw;
+    }
+    first_token += n_tokens;
+    first_row += rows.size();
+  }
+}
+
+Transformer::Counted::Counted(const Meter& meter, StepStats& stats)
+    : meter_(meter), stats_(stats), bytes_(meter.bytes()), rows_(meter.rows()) {}
+
+Transformer::Counted::~Counted() {
+  const Bytes read = meter_.bytes() - bytes_;
+  stats_.weight_bytes += read.weights();
+  stats_.predictor_bytes += read[Traffic::kPredictors];
+  stats_.kv_bytes += read[Traffic::kKv];
+  stats_.rows += meter_.rows() - rows_;
+}
+
+// Memory of what the caller gets.
+MatView<float> Transformer::result(size_t rows, size_t cols) {
+  return {result_.get<float>(rows * cols).data(), rows, cols};
+}
+
+}  // namespace hunch
