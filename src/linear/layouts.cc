@@ -67,17 +67,23 @@ void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices
   }
 }
 
-void Layouts::turn(Compute& compute, Stored& matrix, DType dtype) {
-  const WeightView W = matrix.rows_;
-  const size_t stride = row_bytes(dtype, W.rows);
-  std::byte* turned = take(W.cols * stride);
-  if (dtype == W.dtype && is_plain(dtype)) {
-    transpose_plain(compute, W, turned, stride);
-  } else {
-    turn_anew(compute, W, dtype, turned, stride);
+void Layouts::turn(Compute& compute, std::span<const TurnRequest> requests, const char* what) {
+  uint64_t bytes = 0;
+  for (const auto& [matrix, dtype] : requests) bytes += uint64_t{matrix->n_in} * row_bytes(dtype, matrix->n_out);
+  require_memory(bytes, what);
+  for (const auto& [matrix, dtype] : requests) {
+    compute.throw_if_stopped();
+    const WeightView W = matrix->rows_;
+    const size_t stride = row_bytes(dtype, W.rows);
+    std::byte* turned = take(W.cols * stride);
+    if (dtype == W.dtype && is_plain(dtype)) {
+      transpose_plain(compute, W, turned, stride);
+    } else {
+      turn_anew(compute, W, dtype, turned, stride);
+    }
+    matrix->by_input_ = {dtype, turned, W.cols, W.rows, stride};
+    matrix->rows_ = {};
   }
-  matrix.by_input_ = {dtype, turned, W.cols, W.rows, stride};
-  matrix.rows_ = {};
 }
 
 void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit) {

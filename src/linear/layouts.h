@@ -20,9 +20,13 @@ class Layouts {
   // Rows of inputs beside rows of outputs, for what skips inputs. Without loss: matrices of plain elements that have
   // none yet; others are left as they are. Throws Error{kMemory} naming `what`, Error{kInterrupted}.
   void store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what);
-  // Rows of inputs instead of rows of outputs; the bytes of the latter go back to the file. `dtype`: the matrix's own,
-  // or one into which its values are rounded anew along the other axis.
-  void turn(Compute& compute, Stored& matrix, DType dtype);
+  // Rows of inputs instead of rows of outputs; the bytes of the latter go back to the file. Throws Error{kMemory}
+  // naming `what`, before anything is turned, and Error{kInterrupted}.
+  struct TurnRequest {
+    Stored* matrix;
+    DType dtype;  // the matrix's own, or one into which its values are rounded anew along the other axis
+  };
+  void turn(Compute& compute, std::span<const TurnRequest> requests, const char* what);
   // The columns of each group of `unit` inputs together, where the format allows it; none of them while memory is short
   // (the columns are then cut where they lie).
   void store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit);

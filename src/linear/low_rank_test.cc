@@ -196,7 +196,8 @@ TEST_P(LowRankForm, PacksTheRowsOfOneFactor) {
 TEST_P(LowRankForm, ValuesAreThoseOfTheProduct) {
   Linear* const matrix[] = {example_.W.get()};
   for (const bool turned : {false, true}) {
-    if (turned) example_.layouts.turn(compute_, static_cast<Stored&>(example_.W->factor(Axis::kIn)), DType::kF32);
+    const Layouts::TurnRequest request{static_cast<Stored*>(&example_.W->factor(Axis::kIn)), DType::kF32};
+    if (turned) example_.layouts.turn(compute_, {&request, 1}, "a test");
     EXPECT_FALSE(matrix[0]->rows() || matrix[0]->by_input());
     const Values values(compute_, *matrix[0]);
     ASSERT_EQ(values.rows().rows, kOut);

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "model/layer.h"
 #include "linear/project.h"
+#include "model/layer.h"
 
 namespace hunch {
 namespace {

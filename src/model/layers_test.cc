@@ -85,8 +85,8 @@ struct Loaded {
       const size_t n = first == 0 ? 5 : 1;
       const Run run{sequence, n};
       const size_t width = model.config().n_embd;
-      const MatView<const float> in = stream.empty() ? MatView<const float>()
-                                                     : MatView<const float>(&stream[first * width], n, width);
+      const MatView<const float> in =
+          stream.empty() ? MatView<const float>() : MatView<const float>(&stream[first * width], n, width);
       append_rows(transformer.run_blocks({std::span(ids).subspan(first, n), {&run, 1}, {}}, layer, layer + 1, in), out);
       first += n;
     }
@@ -189,7 +189,8 @@ TEST(LayersOfFiles, MustBeAsManyAsTheModelHas) {
     ADD_FAILURE() << "three head counts for two layers";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kFormat);
-    EXPECT_NE(std::string(e.what()).find("has 3 values, expected one for each of 2 layers"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("has 3 values, expected one for each of 2 layers"), std::string::npos)
+        << e.what();
   }
 }
 

@@ -1,6 +1,6 @@
 // The MLP, whatever the plan, the batch and the form of its matrices.
-#include "model/layer.h"
 #include "linear/project.h"
+#include "model/layer.h"
 
 namespace hunch {
 

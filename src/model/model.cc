@@ -3,23 +3,15 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/memory_info.h"
 #include "linear/adapted.h"
 #include "model/architecture.h"
 
 namespace hunch {
-namespace {
-
-void check_memory(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {
-  require_memory(extra_weight_bytes(file, config, options), "storing the down projections by neuron");
-}
-
-}  // namespace
 
 Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
     : file_(std::move(file)),
       config_(config_from_gguf(file_)),
-      weights_((check_memory(file_, config_, options), load_weights(file_, config_, options, compute))) {
+      weights_(load_weights(file_, config_, options, compute)) {
   for (size_t i = 0; i < config_.n_ropes(); ++i) ropes_.emplace_back(config_.rope_number(i), config_.n_ctx_train);
 }
 

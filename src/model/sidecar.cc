@@ -77,7 +77,8 @@ void check_layer(const SidecarLayer& l, const LayerConfig& c) {
          l.heads.groups->n_out(), c.index, c.n_kv_head, can_choose_heads(c) ? "" : " that are normalised together");
   if (l.neurons && c.has_experts())
     fail(ErrorKind::kFormat,
-         "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch sparsify`",
+         "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch "
+         "sparsify`",
          c.index);
   if (l.neurons && l.neurons->n_out() != c.n_ff)
     fail(ErrorKind::kFormat, "the sidecar predicts {} neurons in layer {}, the model has {}", l.neurons->n_out(),

@@ -108,7 +108,8 @@ class Parser {
     if (!file_.meta.has(key)) return std::vector<size_t>(sidecar_.base.n_layer, usual);
     std::vector<size_t> values;
     for (const int64_t v : file_.meta.get_ints(key)) {
-      if (v < 0 || uint64_t(v) > kMaxWidth) fail(ErrorKind::kFormat, "'{}' holds {}, expected 0 to {}", key, v, kMaxWidth);
+      if (v < 0 || uint64_t(v) > kMaxWidth)
+        fail(ErrorKind::kFormat, "'{}' holds {}, expected 0 to {}", key, v, kMaxWidth);
       values.push_back(size_t(v));
     }
     if (values.size() != sidecar_.base.n_layer) fail_length(key, values.size());

@@ -5,37 +5,6 @@
 #include "model/model.h"
 
 namespace hunch {
-namespace {
-
-void sum(std::vector<uint64_t>& a, const std::vector<uint64_t>& b, int sign) {
-  if (a.size() < b.size()) a.resize(b.size());
-  for (size_t i = 0; i < b.size(); ++i) a[i] += uint64_t(sign) * b[i];
-}
-
-void combine(StepStats& a, const StepStats& b, int sign) {
-  a.n_tokens += uint64_t(sign) * b.n_tokens;
-  a.weight_bytes += uint64_t(sign) * b.weight_bytes;
-  a.kv_bytes += uint64_t(sign) * b.kv_bytes;
-  a.predictor_bytes += uint64_t(sign) * b.predictor_bytes;
-  a.rows.combine(b.rows, sign);
-  sum(a.active_neurons, b.active_neurons, sign);
-  sum(a.all_neurons, b.all_neurons, sign);
-  sum(a.active_heads, b.active_heads, sign);
-  sum(a.all_heads, b.all_heads, sign);
-}
-
-}  // namespace
-
-StepStats& StepStats::operator+=(const StepStats& other) {
-  combine(*this, other, 1);
-  return *this;
-}
-
-StepStats StepStats::operator-(const StepStats& before) const {
-  StepStats difference = *this;
-  combine(difference, before, -1);
-  return difference;
-}
 
 Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput& input, Observer* observer,
            StepStats& stats, StepMemory& memory)
@@ -130,8 +99,8 @@ void Step::look(size_t layer, MatView<const float> attention_input) {
   foresee(layer + 1, Point::kHeads, Look::kPreviousAttention);
 }
 
-RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x, InputPart part,
-                  RowSet among, size_t n_rows) {
+RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x, InputPart part, RowSet among,
+                  size_t n_rows) {
   if (!asks(layer, point, g, part)) return among;
   return ask({layer, point, part, Look::kHere, n_rows ? n_rows : x.cols}, g, x, among);
 }

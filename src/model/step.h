@@ -7,7 +7,8 @@
 #include "linear/together.h"
 #include "model/observer.h"
 #include "model/ops.h"
-#include "model/plan.h"
+#include "model/run.h"
+#include "model/step_stats.h"
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
 #include "select/selector_states.h"
@@ -17,49 +18,6 @@ namespace hunch {
 
 class Model;
 class RopeTable;
-
-// What the tokens of a run are; declared, not guessed from their number.
-enum class Phase : uint8_t {
-  kPrompt,  // read: every selector is silent (but is shown what it learns from)
-  kDecode,  // the newest token of an answer, restricted as the plan says
-  kVerify,  // drafted tokens that are checked, restricted likewise
-};
-
-// Consecutive new tokens of one sequence.
-struct Run {
-  KvCache::SequenceId sequence;
-  size_t n_tokens;
-  Phase phase = Phase::kPrompt;
-  const Plan* plan = nullptr;  // none: dense. Of the model's layers; outlives the step
-  // Every token gets the bits that a step with it alone would give: what verifies drafts decides as decoding one by one
-  // would (docs/speculation.md). Weights are still read once for all tokens; meant for a few.
-  bool as_alone = false;
-  // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
-  // of the plan's screen, none of which exceeds it.
-  bool only_best = false;
-  const Adapter* adapter = nullptr;
-  SelectorStates* states = nullptr;  // of the sequence, where its plans have selectors that remember it
-  std::span<const std::shared_ptr<const Plan>> watching = {};  // whose selectors are shown a prompt
-};
-
-struct StepInput {
-  std::span<const int32_t> ids;          // [n_tokens] all runs one after the other
-  std::span<const Run> runs;             // their n_tokens sum to ids.size()
-  std::span<const uint32_t> logit_rows;  // tokens whose logits are wanted, strictly increasing
-};
-
-// What steps touched.
-struct StepStats {
-  uint64_t n_tokens = 0, weight_bytes = 0, kv_bytes = 0;
-  uint64_t predictor_bytes = 0;  // part of weight_bytes
-  RowReads rows;
-  // [n_layer], summed over tokens. Active: not zero, and all that a predictor chose. Where inputs are left out instead
-  // of neurons (TEAL): the MLP's weights, and those that were multiplied.
-  std::vector<uint64_t> active_neurons, all_neurons, active_heads, all_heads;
-
-  StepStats& operator+=(const StepStats& other);
-  StepStats operator-(const StepStats& before) const;  // of a later and an earlier state of the same count
-};
 
 // Tokens that a block works on: all of the step, or those that were given to an expert.
 struct TokenGroup {
@@ -88,7 +46,7 @@ struct StepMemory {
   std::vector<PartialProduct> parts;
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
   RoutingMemory routers;
-  std::vector<Rows> shortlists;  // of the vocabulary
+  std::vector<Rows> shortlists;     // of the vocabulary
   std::vector<Rotation> rotations;  // of the tokens, by the model's ropes
   // Rotations of recent positions, by rope and position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope;

@@ -330,7 +330,8 @@ TEST_F(PredictedPlan, TheScreenKeepsTheBestLogit) {
       for (size_t i = 0; i < n_vocab; ++i) guessed += std::abs(a[i] - b[i]) > 1e-4f;
     }
     EXPECT_GT(guessed, 0u);
-    EXPECT_EQ(stats.predictor_bytes, screen->bytes() * ((n_tokens + at_once - 1) / at_once)) << "the rows share one guess";
+    EXPECT_EQ(stats.predictor_bytes, screen->bytes() * ((n_tokens + at_once - 1) / at_once))
+        << "the rows share one guess";
   }
   // So many read the whole vocabulary together.
   run(&listed, n_tokens, &stats);

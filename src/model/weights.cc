@@ -1,6 +1,5 @@
 #include "model/weights.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -39,6 +38,7 @@ class Loader {
                          optional_vector("output.bias", c_.n_vocab));
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
+    w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
     for (const Tensor& t : file_.tensors) {
       w_.n_params += t.n_elems();
       w_.bytes += t.data.size();
@@ -205,7 +205,7 @@ class Loader {
       return;
     }
     w_.down_layout = plain ? DownLayout::kTransposed : DownLayout::kReblocked;
-    w_.layouts->turn(compute_, down, plain ? stored : DType::kQ8_0);
+    turns_.push_back({&down, plain ? stored : DType::kQ8_0});
   }
 
   // `suffix`: of an expert's tensors.
@@ -277,6 +277,7 @@ class Loader {
   const WeightOptions& options_;
   Compute& compute_;
   ModelWeights w_;
+  std::vector<Layouts::TurnRequest> turns_;  // once all are loaded
 };
 
 }  // namespace
@@ -284,20 +285,6 @@ class Loader {
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {
   return Loader(file, config, options, compute).load();
-}
-
-size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options) {
-  if (std::ranges::none_of(config.layers, [](const LayerConfig& l) { return is_relu_family(l.activation); })) return 0;
-  size_t bytes = 0;
-  for (const Tensor& t : file.tensors) {
-    if (t.name.find(".ffn_down") == std::string::npos || !t.name.ends_with(".weight") ||
-        t.name.ends_with("_down_t.weight") || t.name.ends_with(low_rank_u("")))
-      continue;
-    const bool plain = is_plain(t.dtype);
-    if (plain) bytes += t.data.size();
-    if (!plain && options.reblock_down) bytes += row_bytes(DType::kQ8_0, t.n_elems());
-  }
-  return bytes;
 }
 
 }  // namespace hunch

@@ -66,7 +66,4 @@ struct WeightOptions {
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute);
 
-// Bytes that load_weights will allocate beside the file.
-size_t extra_weight_bytes(const ModelFile& file, const ModelConfig& config, const WeightOptions& options);
-
 }  // namespace hunch

@@ -36,7 +36,8 @@ struct Random {
     cache.store(id, 0, first, {k.data() + first * kv_cols, n, kv_cols}, {v.data() + first * kv_cols, n, kv_cols});
     const AttentionSpan span{cache.view(id, 0), 0, n, first};
     attention(compute, {q.data() + first * q_cols, n, q_cols}, n_head, {&span, 1},
-              {.scale = 1 / std::sqrt(float(shape.layers[0].d_head)), .window = 50}, {out.data() + first * q_cols, n, q_cols});
+              {.scale = 1 / std::sqrt(float(shape.layers[0].d_head)), .window = 50},
+              {out.data() + first * q_cols, n, q_cols});
   }
 };
 

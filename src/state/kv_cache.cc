@@ -279,8 +279,8 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
 
 void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < impl_->layers.size() && slots.size() == impl_->layers[layer].n_head, "layer {}, lists of {} heads", layer,
-              slots.size());
+  HUNCH_CHECK(layer < impl_->layers.size() && slots.size() == impl_->layers[layer].n_head,
+              "layer {}, lists of {} heads", layer, slots.size());
   std::vector<size_t> shared;
   bool drops = false;
   for (size_t head = 0; head < slots.size(); ++head) {
@@ -307,8 +307,8 @@ void KvCache::move_leading(SequenceId id, size_t layer, size_t n, size_t first) 
 
 void KvCache::load_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<float> K) const {
   const Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head, "load [{}, +{}) of {} slots",
-              first, K.rows, n_slots(id, layer, head));
+  HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head,
+              "load [{}, +{}) of {} slots", first, K.rows, n_slots(id, layer, head));
   for (size_t i = 0; i < K.rows; ++i)
     codec(impl_->shape.dtype).decode(impl_->row(sequence, layer, head, first + i), K.row(i).data(), K.cols);
 }
@@ -327,8 +327,8 @@ void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const flo
   Impl::Sequence& sequence = impl_->at(id);
   HUNCH_CHECK(layer < impl_->layers.size(), "layer {} of {}", layer, impl_->layers.size());
   const size_t n_head = impl_->layers[layer].n_head, d_head = impl_->layers[layer].d_head;
-  HUNCH_CHECK(K.cols == n_head * d_head && V.cols == K.cols && V.rows == K.rows,
-              "layer {}, K [{}, {}], V [{}, {}]", layer, K.rows, K.cols, V.rows, V.cols);
+  HUNCH_CHECK(K.cols == n_head * d_head && V.cols == K.cols && V.rows == K.rows, "layer {}, K [{}, {}], V [{}, {}]",
+              layer, K.rows, K.cols, V.rows, V.cols);
   HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
               sequence.slots.n_tokens());
   for (size_t t = 0; t < K.rows; ++t)
@@ -342,8 +342,8 @@ void KvCache::store(SequenceId id, size_t layer, size_t first, MatView<const flo
 void KvCache::store_head(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K,
                          MatView<const float> V) {
   Impl::Sequence& sequence = impl_->at(id);
-  HUNCH_CHECK(layer < impl_->layers.size() && head < impl_->layers[layer].n_head && K.cols == impl_->layers[layer].d_head &&
-                  V.cols == K.cols && V.rows == K.rows,
+  HUNCH_CHECK(layer < impl_->layers.size() && head < impl_->layers[layer].n_head &&
+                  K.cols == impl_->layers[layer].d_head && V.cols == K.cols && V.rows == K.rows,
               "layer {}, head {}, K [{}, {}], V [{}, {}]", layer, head, K.rows, K.cols, V.rows, V.cols);
   HUNCH_CHECK(first + K.rows <= sequence.slots.n_tokens(), "store [{}, +{}) of {} tokens", first, K.rows,
               sequence.slots.n_tokens());

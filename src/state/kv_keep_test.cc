@@ -109,8 +109,10 @@ class World {
             std::vector<float> k(view.d_head), v(view.d_head);
             codec(shape_.dtype).decode(at, k.data(), k.size());
             codec(shape_.dtype).decode(at + view.v_offset_bytes, v.data(), v.size());
-            ASSERT_EQ(k, rounded(want[slot].k, shape_.dtype, view.d_head)) << "layer " << layer << " head " << head << " slot " << slot;
-            ASSERT_EQ(v, rounded(want[slot].v, shape_.dtype, view.d_head)) << "layer " << layer << " head " << head << " slot " << slot;
+            ASSERT_EQ(k, rounded(want[slot].k, shape_.dtype, view.d_head))
+                << "layer " << layer << " head " << head << " slot " << slot;
+            ASSERT_EQ(v, rounded(want[slot].v, shape_.dtype, view.d_head))
+                << "layer " << layer << " head " << head << " slot " << slot;
           }
         }
         ASSERT_GE(view.pages.size() * view.page_tokens, most);
@@ -152,7 +154,8 @@ class World {
       for (size_t t = first; t < first + n; ++t)
         for (size_t head = 0; head < n_heads(layer); ++head) {
           const float k = key(sequence.tags[t], layer, head);
-          const std::vector<float> k_row = row_of(k, shape_.layers[layer].d_head), v_row = row_of(-k, shape_.layers[layer].d_head);
+          const std::vector<float> k_row = row_of(k, shape_.layers[layer].d_head),
+                                   v_row = row_of(-k, shape_.layers[layer].d_head);
           K.insert(K.end(), k_row.begin(), k_row.end());
           V.insert(V.end(), v_row.begin(), v_row.end());
         }
@@ -216,7 +219,8 @@ class World {
 
   // Reads some keys of a head and writes them back changed, as a rotation would.
   void replace(KvCache::SequenceId id, Sequence& sequence) {
-    const size_t layer = rng_() % shape_.n_layer(), head = rng_() % n_heads(layer), d_head = shape_.layers[layer].d_head;
+    const size_t layer = rng_() % shape_.n_layer(), head = rng_() % n_heads(layer),
+                 d_head = shape_.layers[layer].d_head;
     std::vector<Slot>& slots = sequence.layers[layer][head];
     fill(id, sequence, layer, head);
     const size_t first = rng_() % (slots.size() + 1), n = rng_() % (slots.size() - first + 1);

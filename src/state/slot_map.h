@@ -43,7 +43,7 @@ class SlotMap {
 
  private:
   using Layer = std::vector<std::vector<uint32_t>>;  // [n_head][n_slots], or empty
-  std::vector<uint32_t> n_heads_;  // [n_layer]
+  std::vector<uint32_t> n_heads_;                    // [n_layer]
   size_t n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
   std::vector<Layer> layers_;  // [n_layer], or empty
 };

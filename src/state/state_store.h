@@ -18,8 +18,8 @@ class StateStore {
   virtual ~StateStore() = default;
 
   virtual SequenceId create() = 0;  // an empty sequence
-  // Another sequence with the same past. One that nobody continues is a checkpoint. Throws Error{kLimit} when there is no
-  // room.
+  // Another sequence with the same past. One that nobody continues is a checkpoint. Throws Error{kLimit} when there is
+  // no room.
   virtual SequenceId fork(SequenceId parent) = 0;
   virtual void release(SequenceId sequence) = 0;
   virtual size_t n_tokens(SequenceId sequence) const = 0;  // seen: the position of the next

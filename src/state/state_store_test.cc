@@ -1,5 +1,5 @@
-// That the words of StateStore fit more than keys and values: the same random histories for KvCache and for the state of
-// a recurrence, each told by nothing else.
+// That the words of StateStore fit more than keys and values: the same random histories for KvCache and for the state
+// of a recurrence, each told by nothing else.
 #include "state/state_store.h"
 
 #include <gtest/gtest.h>

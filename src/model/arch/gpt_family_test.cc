@@ -16,9 +16,7 @@ Floats rows_of(const Floats& values, size_t cols, size_t begin, size_t count) {
   return {values.begin() + std::ptrdiff_t(begin * cols), values.begin() + std::ptrdiff_t((begin + count) * cols)};
 }
 
-ModelConfig config_of(const ModelFile& file) {
-  return config_from_gguf(file);
-}
+ModelConfig config_of(const ModelFile& file) { return config_from_gguf(file); }
 
 Floats last_logits(ModelFile file) {
   Compute compute(1);
