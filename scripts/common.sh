@@ -16,11 +16,15 @@ install_missing() {
     echo "This system has no apt-get; please install what corresponds to them and run the script again."
     exit 1
   fi
+  say "Installing ${missing[*]}"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+as_root() {
   local sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
-  say "Installing ${missing[*]}"
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  "${sudo[@]}" "$@"
 }
 
 BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev
@@ -35,11 +39,17 @@ tests_with_shared_data() {
   echo cli.verbs
 }
 
-# clang-format 14 where the system has it: Debian 12 and Ubuntu 22.04 call it so.
+# clang-format 14, which Debian 12 and Ubuntu 22.04 have under this name. False where the system's packages have none;
+# where they do, there is one afterwards, or the script ends.
 install_format() {
-  command -v clang-format-14 >/dev/null || ! command -v apt-cache >/dev/null || [ -z "$(apt-cache madison clang-format-14 2>/dev/null)" ] ||
-    install_missing clang-format-14
+  command -v clang-format-14 >/dev/null && return 0
+  command -v apt-get >/dev/null || return 1
+  has_package clang-format-14 || as_root apt-get update -qq || return 1  # a fresh machine has no lists yet
+  has_package clang-format-14 || return 1
+  install_missing clang-format-14 || exit 1
+  command -v clang-format-14 >/dev/null || { echo "clang-format-14 was installed and is not there"; exit 1; }
 }
+has_package() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # The fuzz preset needs clang's runtime of the same version, whose package has another name on each release.
 install_clang_runtime() {

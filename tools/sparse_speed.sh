@@ -14,7 +14,7 @@ for type in "$@"; do
   text=$folder/$shape.txt
   # The profile is two words or none.
   # shellcheck disable=SC2086
-  [ -f "$model.hunch" ] && [ -f "$text" ] || "$hunch" synth --shape "$shape" $profile --density 0.1 --head-density "$heads" --type "$type" \
+  [ -f "$model.hunch" ] && [ -f "$text" ] || "$hunch" synth --force --shape "$shape" $profile --density 0.1 --head-density "$heads" --type "$type" \
     -o "$model" --sidecar --text "$text" --text-tokens 3000
   "$hunch" bench "$model" --compare dense,exact,sparse --text "$text" --depth 64 --prompt "" --generate 64 --repeats 5
 done

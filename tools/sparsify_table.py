@@ -24,7 +24,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for budget in args.budgets.split(","):
             command = [args.hunch, "sparsify", args.model, "--text", args.text, "--max-ppl-increase", budget,
-                       "-o", os.path.join(folder, "sidecar.hunch"), "--json", *rest]
+                       "-o", os.path.join(folder, "sidecar.hunch"), "--force", "--json", *rest]
             run = subprocess.run(command, stdout=subprocess.PIPE, check=False)
             answer = json.loads(run.stdout)
             if "error" in answer:

@@ -32,11 +32,22 @@ struct CalibrationOptions {
   // "predict": fitted predictors of exact zeros; "cats", "griffin", "teal": thresholds for smooth activations; "auto":
   // predict where the activation has exact zeros, else cats
   std::string method = "auto";
-  double max_ppl_increase = 0.01;      // the budget: a share of the dense perplexity
-  double density = 0;                  // above 0: a mean share of the neurons to keep instead of that budget
-  std::size_t max_tokens = 50000;      // of the text that are used; at most 400,000
-  bool heads = true;                   // leave heads of attention out too, where it pays
-  bool screen = true;                  // compute only likely logits in greedy answers, where it pays
+  double max_ppl_increase = 0.01;  // the budget: a share of the dense perplexity
+  double density = 0;              // above 0: a mean share of the neurons to keep instead of that budget
+  std::size_t max_tokens = 50000;  // of the text that are used; at most 400,000
+  bool heads = true;               // leave heads of attention out too, where it pays
+  bool screen = true;              // compute only likely logits in greedy answers, where it pays
+  // Of "predict". What predicts the neurons of a layer: "lowrank": trained two-layer classifiers, "lowrank_relu": with
+  // a ReLU between the layers, "svd": their closed form, "signs": one bit per weight, "hot": the same neurons for every
+  // token, "auto": whichever loses least for its bytes.
+  std::string predictor = "auto";
+  std::size_t rank = 0;                  // of "lowrank" and "svd"; 0: several, chosen likewise
+  std::size_t n_epochs = 6;              // of training, at most
+  std::string look_ahead = "none";       // "attention": neurons are predicted from attention's input, known earlier
+  std::string head_look_ahead = "none";  // "previous": heads from attention's input of the layer before
+  // Keys and values of heads that are left out: "write" them with their token, or compute them, "lazy", when a token
+  // needs them; "auto": whichever is faster here.
+  std::string head_keys = "auto";
   std::filesystem::path sidecar = {};  // the file to write; empty: MODEL.hunch beside the model
   OnProgress on_progress = {};
   // Ends the call with Error{kInterrupted}. Layers that were finished are kept in SIDECAR.partial: the same call goes
@@ -57,8 +68,8 @@ struct Calibration {
 
 // Fits the model, without adapters, to a text of at least 1200 tokens like what it will read, writes the sidecar, and
 // makes it the model's own: "sparse" means it from the next call on; sessions that began earlier keep their plan.
-// Throws Error{kUsage} for a text that is too short or a budget that makes no sense, Error{kUnsupported} for what
-// cannot be predicted, Error{kInterrupted}, Error{kIo}.
+// Throws Error{kUsage} for a text that is too short, a budget or a name that makes no sense, Error{kUnsupported} for
+// what cannot be predicted, Error{kInterrupted}, Error{kIo}.
 Calibration calibrate(LanguageModel& model, std::string_view text, const CalibrationOptions& options = {});
 
 }  // namespace hunch

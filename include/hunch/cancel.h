@@ -21,13 +21,15 @@ class Cancel {
   Cancel(const Cancel&) = delete;
   Cancel& operator=(const Cancel&) = delete;
 
+  // Calls that know it end soon, and calls that begin with it at once.
   void request() noexcept;
+  // For the next call.
   void clear() noexcept;
+  // Since the last clear().
   bool requested() const noexcept;
 
-  const Stop& stop() const { return *stop_; }  // for the library's own functions
-
  private:
+  friend struct Inside;  // the library's own functions
   std::unique_ptr<Stop> stop_;
 };
 

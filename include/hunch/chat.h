@@ -29,6 +29,7 @@ struct ChatOptions {
   // Not said: the model's own (LoadOptions).
   std::optional<PlanChoice> plan = {};
   std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
   std::optional<std::vector<LoraAdapter>> adapters = {};
 };
 
@@ -47,9 +48,10 @@ class ChatSession {
   ChatSession(ChatSession&&) noexcept;
   ChatSession& operator=(ChatSession&&) noexcept;
 
-  // Answers the user. On an error the question is taken back. A plan and adapters in `options` are those of this
-  // answer. Throws Error{kLimit} for a message that does not fit into the context alone, Error{kInterrupted} when it is
-  // cancelled before the answer begins, Error{kUsage} for another key policy than the session's; else as generate().
+  // Answers the user. On an error the question is taken back. A plan, a router and adapters in `options` are those of
+  // this answer. Throws Error{kLimit} for a message that does not fit into the context alone, Error{kInterrupted} when
+  // it is cancelled before the answer begins, Error{kUsage} for another key policy than the session's; else as
+  // generate().
   ChatAnswer say(std::string_view message, const GenerationOptions& options = {}, const OnText& on_text = {});
   // From the next answer on; empty: no system message.
   void set_system(std::string_view text);

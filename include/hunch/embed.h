@@ -31,8 +31,8 @@ struct HiddenStates {
   std::span<const float> row(std::size_t token) const { return {values.data() + token * n_embd, n_embd}; }
 };
 
-// Of every position, read as a prompt is: by the whole model, whatever its plan and key policy. Throws Error{kLimit}
-// when the ids do not fit into the context, Error{kUsage} for ids outside the vocabulary.
+// Of every position, read as a prompt is: by the whole model, whatever its plan, key policy and router. Throws
+// Error{kLimit} when the ids do not fit into the context, Error{kUsage} for ids outside the vocabulary.
 HiddenStates hidden_states(LanguageModel& model, std::span<const std::int32_t> ids,
                            const HiddenStateOptions& options = {});
 

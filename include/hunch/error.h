@@ -1,10 +1,14 @@
 // Errors that hunch throws.
 //
+// Example:
+//   #include <hunch/model.h>
 //   try {
 //     hunch::LanguageModel model("model.gguf");
 //   } catch (const hunch::Error& e) {
-//     std::cerr << e.what() << "\n";  // names the thing, what was expected and what was found
+//     std::cerr << e.what() << '\n';  // names the thing, what was expected and what was found
+//     if (e.kind() == hunch::ErrorKind::kNotFound) std::cerr << "(is it in another folder?)\n";
 //   }
+//
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -26,6 +30,8 @@ enum class ErrorKind {
 // Name of a kind as it appears in JSON errors, e.g. "format".
 const char* name_of(ErrorKind kind);
 
+// What every function here throws where it fails by something from outside: a file, an option, memory, a cancel. Its
+// message names the thing, what was expected, what was found, and where there is one the next step.
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}

@@ -24,13 +24,17 @@ struct LogitsOptions {
   // Not said: the model's own (LoadOptions).
   std::optional<PlanChoice> plan = {};
   std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
   std::optional<std::vector<LoraAdapter>> adapters = {};
   const Cancel* cancel = nullptr;  // ends the call with Error{kInterrupted}
 };
 
+// Of every position, what the model says of the token after it: the natural logarithm of its probability, up to a
+// number that all tokens of the position share.
 struct Logits {
   std::size_t n_tokens = 0, n_vocab = 0;
   std::vector<float> values;  // [n_tokens, n_vocab], row-major
+  // [n_vocab] after this token, in [0, n_tokens).
   std::span<const float> row(std::size_t token) const { return {values.data() + token * n_vocab, n_vocab}; }
 };
 
@@ -45,6 +49,7 @@ struct TextPerplexityOptions {
   // The others as LogitsOptions.
   std::optional<PlanChoice> plan = {};
   std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
   std::optional<std::vector<LoraAdapter>> adapters = {};
   const Cancel* cancel = nullptr;
 };

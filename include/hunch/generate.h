@@ -53,10 +53,11 @@ struct GenerationOptions {
   bool ignore_end = false;             // go on past end-of-text tokens
   bool log_probs = true;  // fill Generation::log_probs; without, a greedy answer in sparse mode computes fewer logits
   std::size_t n_top_log_probs = 0;  // alternatives to report for each token; more than 0 wants log_probs
-  // Plan, key policy and adapters: not said, those of the session, or of the model (LoadOptions). A session keeps the
-  // key policy that it began with. No adapters: the model as it is.
+  // Plan, key policy, router and adapters: not said, those of the session, or of the model (LoadOptions). A session
+  // keeps the key policy that it began with. No adapters: the model as it is.
   std::optional<PlanChoice> plan = {};
   std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
   std::optional<std::vector<LoraAdapter>> adapters = {};
   DraftOptions drafts = {};        // not beside a key policy
   bool as_alone = false;           // the bits do not depend on who shares a batch's steps; slower prompts

@@ -24,9 +24,11 @@
  *   density    of "sparse": share of the neurons to keep; 0: as it was calibrated
  *   sidecar    of "sparse": a file; NULL: the model's own
  *   kv_policy  which cached tokens stay: "streaming:256", "h2o:128", "spatten:128"; "": all
+ *   experts    which experts the tokens of a mixture go to instead of its own choice: "top:1", "capacity:1.25",
+ *              "prioritised:1.25", "choice:1", "balanced", "sinkhorn"; "": its own
  *   adapters   [n_adapters] LoRA adapters, PEFT folders or GGUF files, added up; a list of none: the model as it is
  *   adapter_scales  [n_adapters] how much of each; NULL: all of it
- * NULL for plan, kv_policy or adapters: not said, which is that of the session, or of the model.
+ * NULL for plan, kv_policy, experts or adapters: not said, which is that of the session, or of the model.
  */
 #ifndef HUNCH_H
 #define HUNCH_H
@@ -39,14 +41,19 @@ extern "C" {
 
 /* Why the last call of this thread failed; "" if none did. Valid until the thread's next call. */
 const char* hunch_last_error(void);
+/* Of the library that is linked: "1.2.3". */
 const char* hunch_version(void);
+/* What a function gave "to be freed with hunch_free_string()"; NULL is nothing. */
 void hunch_free_string(char* text);
 
 /* A wish that a call end early, which outlives the calls that know it. Requested and cleared at any time, from any
  * thread; requested also from a signal handler. */
 typedef struct hunch_cancel hunch_cancel;
+/* NULL where there is no memory. */
 hunch_cancel* hunch_cancel_new(void);
+/* Calls that know it end soon, and calls that begin with it at once. */
 void hunch_cancel_request(hunch_cancel* cancel);
+/* For the next call. */
 void hunch_cancel_clear(hunch_cancel* cancel);
 void hunch_cancel_free(hunch_cancel* cancel);
 
@@ -73,6 +80,9 @@ typedef struct hunch_load_options {
   const float* adapter_scales;
   size_t n_adapters;
   const hunch_model* threads_of; /* take turns with this model's threads; NULL: its own */
+  const char* experts;
+  const char* costs;          /* a file of what rows cost to read each way; NULL: measured */
+  const hunch_cancel* cancel; /* the loading then fails. NULL: nobody */
 } hunch_load_options;
 
 void hunch_load_options_init_sized(hunch_load_options* options, size_t size);
@@ -84,14 +94,17 @@ static inline void hunch_load_options_init(hunch_load_options* options) {
 hunch_model* hunch_load(const char* path, const hunch_load_options* options);
 void hunch_free(hunch_model* model);
 
+/* Tokens that it can predict; values of a token's hidden state; tokens of context that it was trained with. 0 for NULL.
+ */
 size_t hunch_n_vocab(const hunch_model* model);
 size_t hunch_n_embd(const hunch_model* model);
 size_t hunch_n_ctx_train(const hunch_model* model);
 
+/* What its file says of it. */
 typedef struct hunch_model_info {
   size_t size;
-  const char *architecture, *name, *dtype; /* these belong to the model */
-  uint64_t n_params, weight_bytes;
+  const char *architecture, *name, *dtype; /* these belong to the model; dtype: of most weights */
+  uint64_t n_params, weight_bytes;         /* numbers in all tensors; what these take in the file */
   size_t n_layer, n_embd, n_head, n_kv_head, n_ff, n_vocab, n_ctx_train;
   int has_tokenizer, has_chat_template;
 } hunch_model_info;
@@ -141,6 +154,7 @@ typedef struct hunch_generation_options {
   size_t n_draft_tokens;      /* 0: as many as pays */
   int as_alone;               /* 1: the bits do not depend on who shares a batch's steps */
   const hunch_cancel* cancel; /* ends the answer early; what is there is kept. NULL: nobody */
+  const char* experts;
 } hunch_generation_options;
 
 void hunch_generation_options_init_sized(hunch_generation_options* options, size_t size);
@@ -196,6 +210,7 @@ typedef struct hunch_session_options {
   const char* const* adapters;
   const float* adapter_scales;
   size_t n_adapters;
+  const char* experts;
 } hunch_session_options;
 
 void hunch_session_options_init_sized(hunch_session_options* options, size_t size);
@@ -236,6 +251,7 @@ typedef struct hunch_chat_options {
   const char* const* adapters;
   const float* adapter_scales;
   size_t n_adapters;
+  const char* experts;
 } hunch_chat_options;
 
 void hunch_chat_options_init_sized(hunch_chat_options* options, size_t size);
@@ -303,6 +319,7 @@ typedef struct hunch_evaluation_options {
   size_t n_ctx;      /* tokens per window; 0: the trained context, at most 2048 */
   size_t stride;     /* from a window's beginning to the next one's, tokens; 0: half of n_ctx */
   size_t max_tokens; /* score the first so many tokens; 0: all */
+  const char* experts;
 } hunch_evaluation_options;
 
 void hunch_evaluation_options_init_sized(hunch_evaluation_options* options, size_t size);
@@ -352,6 +369,13 @@ typedef struct hunch_calibration_options {
   hunch_on_progress on_progress;
   void* user;                 /* of on_progress */
   const hunch_cancel* cancel; /* the same call goes on later where this one was stopped */
+  /* Of "predict". */
+  const char* predictor;       /* "auto", "lowrank", "lowrank_relu", "svd", "signs", "hot" */
+  size_t rank;                 /* of "lowrank" and "svd"; 0: several, chosen by what they lose for their bytes */
+  size_t n_epochs;             /* of training, at most */
+  const char* look_ahead;      /* "none"; "attention": neurons are predicted from attention's input, known earlier */
+  const char* head_look_ahead; /* "none"; "previous": heads from attention's input of the layer before */
+  const char* head_keys;       /* keys and values of heads that are left out: "auto", "write", "lazy" */
 } hunch_calibration_options;
 
 void hunch_calibration_options_init_sized(hunch_calibration_options* options, size_t size);
@@ -363,6 +387,10 @@ typedef struct hunch_calibration {
   size_t size;
   int met; /* whether the budget was */
   double perplexity_dense, perplexity_sparse, kl, top1, speed_up;
+  /* These belong to the model, until its next calibration. */
+  const char* method;  /* "predict", "cats", "griffin" or "teal" */
+  const char* sidecar; /* the file that was written */
+  const char* notes;   /* one on each line; "": none */
 } hunch_calibration;
 
 /* Learns, without adapters, from a text like what the model will read, and writes the sidecar, which the plan "sparse"

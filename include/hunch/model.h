@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hunch/cancel.h"
 #include "hunch/error.h"
 
 namespace hunch {
@@ -39,7 +40,7 @@ struct LoraAdapter {
   bool operator==(const LoraAdapter&) const = default;
 };
 
-// Plan, key policy and adapters are those of calls that choose none themselves.
+// Plan, key policy, router and adapters are those of calls that choose none themselves.
 struct LoadOptions {
   std::size_t n_threads = 0;  // 0: one per physical core that the process may use
   std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
@@ -49,17 +50,35 @@ struct LoadOptions {
   // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation
   // (docs/key-policies.md). Empty: all stay.
   std::string kv_policy = {};
+  // Which experts the tokens of a mixture go to instead of its own choice, "NAME[:NUMBER]": "top:1", "capacity:1.25",
+  // "prioritised:1.25", "choice:1", "balanced", "sinkhorn" (docs/experts.md). Empty: its own.
+  std::string experts = {};
   std::vector<LoraAdapter> adapters = {};  // added up
   std::filesystem::path sidecar = {};      // empty: MODEL.hunch beside the model, where there is one
+  // What rows cost to read each way, a file that `hunch bench --batch N --costs FILE` wrote, so that every process
+  // chooses alike. Empty: measured where several sequences are computed together.
+  std::filesystem::path costs = {};
   // Take turns with this model's threads (and leave n_threads unused): for a draft model beside its target.
   const LanguageModel* threads_of = nullptr;
+  const Cancel* cancel = nullptr;  // ends the loading with Error{kInterrupted}
 };
 
+// What a model's file says of it.
 struct ModelInfo {
-  std::string architecture = {}, name = {}, dtype = {};
-  std::uint64_t n_params = 0, weight_bytes = 0;
-  std::size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, n_ff = 0, n_vocab = 0, n_ctx_train = 0;
-  bool has_tokenizer = false, has_chat_template = false;
+  std::string architecture = {};   // as in GGUF: "opt", "llama", ...
+  std::string name = {};           // empty where the file has none
+  std::string dtype = {};          // of most weights: "f16", "q4_k", ...
+  std::uint64_t n_params = 0;      // numbers in all tensors
+  std::uint64_t weight_bytes = 0;  // that these take in the file
+  std::size_t n_layer = 0;         // attention and MLP, one after the other
+  std::size_t n_embd = 0;          // values of a token between the layers
+  std::size_t n_head = 0;          // of queries, in each layer
+  std::size_t n_kv_head = 0;       // of keys and values
+  std::size_t n_ff = 0;            // neurons of each MLP that is no expert
+  std::size_t n_vocab = 0;         // tokens that it can predict
+  std::size_t n_ctx_train = 0;     // tokens of context that it was trained with
+  bool has_tokenizer = false;      // without one, ids only
+  bool has_chat_template = false;  // LanguageModel::apply_chat_template(), ChatSession
 };
 
 // Not for concurrent use: one call at a time per object and all that was made from it (sessions, batches). Models are
@@ -67,12 +86,14 @@ struct ModelInfo {
 class LanguageModel {
  public:
   // Opens a GGUF file, a Hugging Face model folder or a llama2.c .bin. Throws Error{kNotFound | kIo | kFormat |
-  // kUnsupported} for what cannot be read, Error{kUsage} for options that cannot be meant, Error{kMemory}.
+  // kUnsupported} for what cannot be read, Error{kUsage} for options that cannot be meant, Error{kMemory},
+  // Error{kInterrupted} when it is cancelled.
   explicit LanguageModel(const std::filesystem::path& path, const LoadOptions& options = {});
   ~LanguageModel();
   LanguageModel(LanguageModel&&) noexcept;
   LanguageModel& operator=(LanguageModel&&) noexcept;
 
+  // Valid as long as the model.
   const ModelInfo& info() const;
 
   // Token ids of a text. `add_special` adds BOS / EOS as the model's family wants them;
@@ -85,10 +106,9 @@ class LanguageModel {
   // Throws Error{kNotFound} for a model without one.
   std::string apply_chat_template(std::string_view messages_json, bool add_generation_prompt = true) const;
 
-  struct Impl;  // for the library's own functions
-  const std::shared_ptr<Impl>& impl() const { return impl_; }
-
  private:
+  struct Impl;
+  friend struct Inside;  // the library's own functions
   std::shared_ptr<Impl> impl_;
 };
 

@@ -27,6 +27,7 @@ struct SessionOptions {
   // Not said: the model's own (LoadOptions).
   std::optional<PlanChoice> plan = {};
   std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
   std::optional<std::vector<LoraAdapter>> adapters = {};
 };
 
@@ -40,7 +41,7 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // Reads the text and answers; both are then part of the session. An empty text goes on where the answer ended. A
-  // plan and adapters in `options` are those of this answer. On an error the session is as it was. Throws as
+  // plan, router and adapters in `options` are those of this answer. On an error the session is as it was. Throws as
   // generate(), and Error{kUsage} for another key policy than the session's.
   Generation generate(std::string_view text, const GenerationOptions& options = {}, const OnText& on_text = {});
   Generation generate(std::span<const std::int32_t> ids, const GenerationOptions& options = {},
@@ -53,7 +54,7 @@ class Session {
   void truncate(std::size_t n_tokens);
 
   std::span<const std::int32_t> ids() const;  // texts and answers; valid until the next call
-  std::size_t n_ctx() const;
+  std::size_t n_ctx() const;                  // most tokens of both together
 
  private:
   struct Impl;

@@ -6,18 +6,20 @@
 
 namespace hunch {
 
-Answering::Answering(LanguageModel::Impl& model, const ComputeChoice& choice, size_t n_ctx)
+Answering::Answering(ModelImpl& model, const ComputeChoice& choice, size_t n_ctx)
     : model_(model),
-      kv_policy_(choice.kv_policy.value_or(model.options.kv_policy)),
+      began_(model.plan_key(choice)),
       own_(model.context_options(choice, n_ctx)),
       context_(model.engine, own_) {}
 
 Context& Answering::computed_as(const ComputeChoice& choice) {
-  if (choice.kv_policy && *choice.kv_policy != kv_policy_)
+  if (choice.kv_policy && *choice.kv_policy != began_.kv_policy)
     fail(ErrorKind::kUsage, "an answer with the key policy '{}' in a text that began with '{}': expected the same",
-         *choice.kv_policy, kv_policy_);
+         *choice.kv_policy, began_.kv_policy);
   ContextOptions wanted = own_;
-  if (choice.plan) wanted.plan = model_.choices.plan(*choice.plan, kv_policy_);
+  if (choice.plan || choice.experts)
+    wanted.plan = model_.choices.plan(
+        {choice.plan.value_or(began_.plan), began_.kv_policy, choice.experts.value_or(began_.experts)});
   if (choice.adapters) wanted.adapter = model_.choices.adapter(*choice.adapters);
   if (computes_as(wanted, context_)) return context_;
   if (!beside_ || !computes_as(wanted, *beside_)) {

@@ -264,6 +264,14 @@ TEST_F(Api, CalibrationSaysWhatIsWrongAndStopsWhenAsked) {
   CalibrationOptions options;
   options.sidecar = std::filesystem::temp_directory_path() / "hunch_api_test.hunch";
   EXPECT_THROW(calibrate(model, "Too short.", options), Error);
+  for (const auto& wrong : {CalibrationOptions{.predictor = "sphere"}, CalibrationOptions{.look_ahead = "sphere"},
+                            CalibrationOptions{.head_look_ahead = "sphere"}, CalibrationOptions{.head_keys = "sphere"}})
+    try {
+      calibrate(model, "Too short.", wrong);
+      FAIL() << "nobody knows what that is";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find("'sphere'"), std::string::npos) << e.what();
+    }
   std::string text;
   for (int i = 0; i < 400; ++i) text += "Once upon a time there was a little girl. ";
   Cancel cancel;

@@ -31,7 +31,7 @@ struct Entry {
   std::exception_ptr error = {};
 };
 
-BatchOptions batch_options(const LanguageModel::Impl& model, const GenerationBatchOptions& options, size_t n_ctx) {
+BatchOptions batch_options(const ModelImpl& model, const GenerationBatchOptions& options, size_t n_ctx) {
   if (options.n_sequences == 0) fail(ErrorKind::kUsage, "a batch of 0 sequences, expected at least 1");
   BatchOptions own;
   own.n_tokens = options.n_tokens ? options.n_tokens : options.n_sequences * n_ctx;
@@ -54,7 +54,7 @@ std::unique_ptr<Speculation> speculation_of(const DraftOptions& options, const E
 }  // namespace
 
 struct GenerationBatch::Impl {
-  std::shared_ptr<LanguageModel::Impl> model;
+  std::shared_ptr<ModelImpl> model;
   size_t n_ctx, n_sequences;
   Batch batch;
   std::map<size_t, Entry> entries = {};  // by number
@@ -83,10 +83,10 @@ struct GenerationBatch::Impl {
 };
 
 GenerationBatch::GenerationBatch(LanguageModel& model, const GenerationBatchOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   const size_t n_ctx = resolve_context(impl.engine.config(), options.n_ctx ? options.n_ctx : impl.options.n_ctx);
   impl_.reset(
-      new Impl{model.impl(), n_ctx, options.n_sequences, Batch(impl.engine, batch_options(impl, options, n_ctx))});
+      new Impl{impl_of(model), n_ctx, options.n_sequences, Batch(impl.engine, batch_options(impl, options, n_ctx))});
 }
 
 GenerationBatch::~GenerationBatch() = default;
@@ -94,7 +94,7 @@ GenerationBatch::GenerationBatch(GenerationBatch&&) noexcept = default;
 GenerationBatch& GenerationBatch::operator=(GenerationBatch&&) noexcept = default;
 
 size_t GenerationBatch::add(std::string_view prompt, const GenerationOptions& options, OnText on_text) {
-  const std::vector<int32_t> ids = impl_->model->engine.need_tokenizer().encode(prompt);
+  const std::vector<int32_t> ids = impl_->model->engine.encode(prompt);
   return add(std::span<const int32_t>(ids), options, std::move(on_text));
 }
 
@@ -103,7 +103,7 @@ size_t GenerationBatch::add(std::span<const int32_t> prompt_ids, const Generatio
     fail(ErrorKind::kLimit, "{} answers are in the making, which is what this batch was made for", impl_->n_sequences);
   auto part = std::make_unique<Part>(options, std::move(on_text));
   part->speculation = speculation_of(options.drafts, impl_->model->engine);
-  LanguageModel::Impl& model = *impl_->model;
+  ModelImpl& model = *impl_->model;
   part->sequence = impl_->batch.new_sequence(
       sequence_options(model.engine, model.context_options(choice_of(options), impl_->n_ctx)));
   GenerateOptions wanted = generate_options(options);

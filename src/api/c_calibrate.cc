@@ -1,6 +1,5 @@
 // The C API: calibration.
 #include "api/c_common.h"
-#include "hunch/calibrate.h"
 
 using namespace hunch::c;
 
@@ -15,6 +14,11 @@ hunch_calibration_options defaults() {
   o.max_tokens = d.max_tokens;
   o.heads = d.heads;
   o.screen = d.screen;
+  o.predictor = "auto";
+  o.rank = d.rank;
+  o.n_epochs = d.n_epochs;
+  o.look_ahead = o.head_look_ahead = "none";
+  o.head_keys = "auto";
   return o;
 }
 
@@ -33,6 +37,12 @@ hunch::CalibrationOptions calibration_options(const hunch_calibration_options* o
       c.on_progress(std::string(what).c_str(), done, total, c.user);
     };
   o.cancel = cancel_of(c.cancel);
+  if (c.predictor) o.predictor = c.predictor;
+  o.rank = c.rank;
+  o.n_epochs = c.n_epochs;
+  if (c.look_ahead) o.look_ahead = c.look_ahead;
+  if (c.head_look_ahead) o.head_look_ahead = c.head_look_ahead;
+  if (c.head_keys) o.head_keys = c.head_keys;
   return o;
 }
 
@@ -48,7 +58,11 @@ int hunch_calibrate_sized(hunch_model* model, const char* text, const hunch_cali
                           hunch_calibration* made, size_t made_size) {
   return guarded(-1, [&] {
     require(model && text, "hunch_calibrate: a pointer is NULL");
-    const hunch::Calibration c = hunch::calibrate(model->model, text, calibration_options(options));
+    const hunch::Calibration& c = model->calibrated =
+        hunch::calibrate(model->model, text, calibration_options(options));
+    model->sidecar = c.sidecar.string();
+    model->notes.clear();
+    for (const std::string& note : c.notes) model->notes += (model->notes.empty() ? "" : "\n") + note;
     hunch_calibration out{};
     out.met = c.met;
     out.perplexity_dense = c.perplexity_dense;
@@ -56,6 +70,9 @@ int hunch_calibrate_sized(hunch_model* model, const char* text, const hunch_cali
     out.kl = c.kl;
     out.top1 = c.top1;
     out.speed_up = c.speed_up;
+    out.method = c.method.c_str();
+    out.sidecar = model->sidecar.c_str();
+    out.notes = model->notes.c_str();
     give_sized(out, made, made_size);
     return 0;
   });

@@ -9,12 +9,15 @@
 #include <string>
 #include <vector>
 
-#include "hunch/cancel.h"
+#include "hunch/calibrate.h"
 #include "hunch/generate.h"
 #include "hunch/hunch.h"
 
 struct hunch_model {
   hunch::LanguageModel model;
+  // What its last calibration says, as C reads it.
+  hunch::Calibration calibrated = {};
+  std::string sidecar = {}, notes = {};
 };
 struct hunch_cancel {
   hunch::Cancel cancel;
@@ -68,7 +71,7 @@ T take_sized(const T* from, T defaults) {
 
 // NULL as the plan: not said; a density or a sidecar then has no place.
 std::optional<PlanChoice> plan_choice(const char* plan, double density, const char* sidecar);
-inline std::optional<std::string> kv_policy_choice(const char* policy) {
+inline std::optional<std::string> policy_choice(const char* policy) {
   return policy ? std::optional<std::string>(policy) : std::nullopt;
 }
 // NULL as the paths: not said.
@@ -77,7 +80,8 @@ std::optional<std::vector<LoraAdapter>> adapters_choice(const char* const* paths
 template <class From, class To>
 void take_choices(const From& from, To& to) {
   to.plan = plan_choice(from.plan, from.density, from.sidecar);
-  to.kv_policy = kv_policy_choice(from.kv_policy);
+  to.kv_policy = policy_choice(from.kv_policy);
+  to.experts = policy_choice(from.experts);
   to.adapters = adapters_choice(from.adapters, from.adapter_scales, from.n_adapters);
 }
 inline std::span<const int32_t> ids_of(const int32_t* ids, size_t n_ids) {

@@ -28,6 +28,9 @@ hunch::LoadOptions load_options(const hunch_load_options* options) {
   if (auto adapters = adapters_choice(o.adapters, o.adapter_scales, o.n_adapters)) load.adapters = std::move(*adapters);
   load.sidecar = text_or_empty(o.sidecar);
   load.threads_of = o.threads_of ? &o.threads_of->model : nullptr;
+  load.experts = text_or_empty(o.experts);
+  load.costs = text_or_empty(o.costs);
+  load.cancel = cancel_of(o.cancel);
   return load;
 }
 

@@ -6,7 +6,7 @@
 #include "api/impl.h"
 #include "api/stop_of.h"
 #include "compress/fit_store.h"
-#include "compress/sparsify.h"
+#include "compress/sparsify_names.h"
 
 namespace hunch {
 namespace {
@@ -30,7 +30,7 @@ Calibration summary(const SparsifyReport& report) {
 }  // namespace
 
 Calibration calibrate(LanguageModel& model, std::string_view text, const CalibrationOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   const std::filesystem::path path = options.sidecar.empty() ? impl.engine.sidecar_path : options.sidecar;
   SparsifyOptions own;
@@ -38,7 +38,12 @@ Calibration calibrate(LanguageModel& model, std::string_view text, const Calibra
   own.method = options.method;
   own.max_ppl_increase = options.max_ppl_increase;
   own.density = options.density;
-  own.heads = options.heads ? HeadMode::kAuto : HeadMode::kOff;
+  own.predictor = options.predictor;
+  own.rank = options.rank;
+  own.n_epochs = options.n_epochs;
+  own.input = look_ahead_from(options.look_ahead);
+  own.head_input = head_look_ahead_from(options.head_look_ahead);
+  own.heads = options.heads ? head_mode_from(options.head_keys) : HeadMode::kOff;
   own.screen = options.screen;
   own.finished = path.string() + ".partial";
   // Enough for the tokens that will be used: the rest of a long text would be tokenised for nothing.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "hunch/calibrate.h"
+#include "hunch/hunch.h"
 #include "hunch/session.h"
 #include "io/gguf.h"
 #include "io/test_bytes.h"
@@ -73,6 +74,36 @@ TEST(ApiCalibration, WritesASidecarThatTheModelThenUses) {
   const Generation kept = begun.generate(prompt, own);
   EXPECT_EQ(kept.ids, before.ids);
   EXPECT_EQ(kept.density, before.density) << "a session keeps the plan that it began with";
+}
+
+TEST(ApiCalibration, SaysThroughCWhatItMade) {
+  const TempDir dir("api_calibration_c");
+  const fs::path path = dir.path / "planted.gguf";
+  Compute compute(2);
+  write_synth(path, planted(), compute);
+  const std::string text = synth_text(synth_text_ids(planted(), 1300, 1));
+  hunch_model* model = hunch_load(path.string().c_str(), nullptr);
+  ASSERT_TRUE(model) << hunch_last_error();
+  hunch_calibration_options options;
+  hunch_calibration_options_init(&options);
+  options.density = 0.00001;
+  options.max_tokens = 1200;
+  options.heads = options.screen = 0;
+  options.predictor = "hot";
+  options.look_ahead = "attention";
+  hunch_calibration made;
+  ASSERT_EQ(hunch_calibrate(model, text.c_str(), &options, &made), 0) << hunch_last_error();
+  EXPECT_STREQ(made.method, "predict");
+  EXPECT_EQ(made.sidecar, sidecar_path(path).string());
+  EXPECT_TRUE(fs::exists(made.sidecar));
+  EXPECT_EQ(made.met, 0);
+  EXPECT_NE(std::string(made.notes).find("cannot be met"), std::string::npos) << made.notes;
+  // A caller who was compiled before these fields were there is given no more than he has.
+  hunch_calibration old{};
+  old.method = "untouched";
+  hunch_calibrate_sized(model, "Too short.", &options, &old, offsetof(hunch_calibration, method));
+  EXPECT_STREQ(old.method, "untouched");
+  hunch_free(model);
 }
 
 }  // namespace

@@ -7,15 +7,15 @@
 namespace hunch {
 
 struct ChatSession::Impl {
-  std::shared_ptr<LanguageModel::Impl> model;
+  std::shared_ptr<ModelImpl> model;
   Answering answering;
   Conversation conversation;
 };
 
 ChatSession::ChatSession(LanguageModel& model, const ChatOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   ChatText text = chat_text(&impl.engine.need_tokenizer(), options.template_file);
-  impl_.reset(new Impl{model.impl(), Answering(impl, choice_of(options), options.n_ctx),
+  impl_.reset(new Impl{impl_of(model), Answering(impl, choice_of(options), options.n_ctx),
                        Conversation(impl.engine, std::move(text))});
   impl_->conversation.set_system(options.system);
 }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "select/expert_policies.h"
 #include "select/key_policies.h"
 
 namespace hunch {
@@ -45,12 +46,17 @@ const std::shared_ptr<const KeySelector>& Choices::keys(const std::string& kv_po
   return value_of(keys_, kv_policy, [&] { return key_policy_from(kv_policy); });
 }
 
-std::shared_ptr<const Plan> Choices::plan(const PlanChoice& choice, const std::string& kv_policy) {
-  return value_of(plans_, std::pair(choice, kv_policy), [&]() -> std::shared_ptr<const Plan> {
-    if (kv_policy.empty()) return make_plan(choice);
-    auto with_keys = std::make_shared<Plan>(*plan(choice, {}));
-    with_keys->set_keys(engine_.config(), keys(kv_policy));
-    return with_keys;
+const std::shared_ptr<const ExpertSelector>& Choices::router(const std::string& experts) {
+  return value_of(routers_, experts, [&] { return expert_policy_from(experts); });
+}
+
+std::shared_ptr<const Plan> Choices::plan(const PlanKey& key) {
+  return value_of(plans_, key, [&]() -> std::shared_ptr<const Plan> {
+    if (key.kv_policy.empty() && key.experts.empty()) return make_plan(key.plan);
+    auto own = std::make_shared<Plan>(*plan({key.plan}));
+    if (!key.kv_policy.empty()) own->set_keys(engine_.config(), keys(key.kv_policy));
+    if (!key.experts.empty()) own->set_experts(engine_.config(), router(key.experts));
+    return own;
   });
 }
 

@@ -46,7 +46,7 @@ void scale_to_length_1(std::span<float> x) {
 }  // namespace
 
 HiddenStates hidden_states(LanguageModel& model, std::span<const int32_t> ids, const HiddenStateOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   Compute& compute = *impl.engine.compute;
   const ModelConfig& c = impl.engine.config();
   const StopScope scope(compute, stop_of(options.cancel));
@@ -54,8 +54,8 @@ HiddenStates hidden_states(LanguageModel& model, std::span<const int32_t> ids, c
   out.n_tokens = ids.size();
   out.n_embd = c.n_embd;
   out.values.reserve(ids.size() * c.n_embd);
-  // A prompt is read by the whole model whatever the plan, but not whatever the key policy.
-  Context& context = impl.fresh({.kv_policy = "", .adapters = options.adapters}).context();
+  // A prompt is read by the whole model whatever the plan, but not whatever the policies.
+  Context& context = impl.fresh({.kv_policy = "", .experts = "", .adapters = options.adapters}).context();
   {
     const StreamCopy copy(context, c.n_layer, out.values);
     context.append(ids);

@@ -8,7 +8,7 @@
 namespace hunch {
 
 Logits logits(LanguageModel& model, std::span<const int32_t> ids, const LogitsOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   Logits out{ids.size(), impl.engine.config().n_vocab, {}};
   out.values.resize(out.n_tokens * out.n_vocab);
@@ -19,7 +19,7 @@ Logits logits(LanguageModel& model, std::span<const int32_t> ids, const LogitsOp
 }
 
 TextPerplexity perplexity(LanguageModel& model, std::string_view text, const TextPerplexityOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
+  ModelImpl& impl = *impl_of(model);
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   const std::vector<int32_t> ids = model.tokenize(text);
   PerplexityOptions windows;

@@ -7,7 +7,7 @@ namespace hunch {
 
 Generation generate(LanguageModel& model, std::span<const int32_t> prompt_ids, const GenerationOptions& options,
                     const OnText& on_text) {
-  return model.impl()->fresh(choice_of(options)).generate(prompt_ids, options, on_text);
+  return impl_of(model)->fresh(choice_of(options)).generate(prompt_ids, options, on_text);
 }
 
 Generation generate(LanguageModel& model, std::string_view prompt, const GenerationOptions& options,

@@ -4,6 +4,7 @@
 
 #include "api/answering.h"
 #include "api/choices.h"
+#include "api/inside.h"
 
 namespace hunch {
 
@@ -15,6 +16,7 @@ struct LanguageModel::Impl {
   ModelInfo info;
   Choices choices{engine};
 
+  PlanKey plan_key(const ComputeChoice& choice) const;
   // Of a text that is computed so; n_ctx 0: the model's own. Throws as Choices, and as resolve_context().
   ContextOptions context_options(const ComputeChoice& choice, size_t n_ctx = 0);
   // The same for who wants the values of every token as decoding would compute it.

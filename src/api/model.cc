@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/impl.h"
+#include "api/stop_of.h"
 #include "base/error.h"
 #include "text/chat_text.h"
 
@@ -12,9 +13,12 @@ namespace {
 
 Engine load(const std::filesystem::path& path, const LoadOptions& options) {
   EngineOptions own;
-  own.n_threads = options.n_threads;
   own.sidecar = options.sidecar;
-  if (options.threads_of) own.compute = options.threads_of->impl()->engine.compute;
+  own.costs = options.costs;
+  own.compute = options.threads_of
+                    ? impl_of(*options.threads_of)->engine.compute
+                    : std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads());
+  const StopScope scope(*own.compute, stop_of(options.cancel));
   return load_engine(path, own);
 }
 
@@ -43,17 +47,23 @@ ModelInfo info_of(const Engine& engine) {
 
 LanguageModel::Impl::Impl(Engine opened, const LoadOptions& load_options)
     : options(load_options), engine(std::move(opened)), info(info_of(engine)) {
-  options.threads_of = nullptr;  // need not outlive the call
+  options.threads_of = nullptr;  // these need not outlive the call
+  options.cancel = nullptr;
   // What is wrong with these is wrong now.
   cache_type(options.kv);
   context_options({});
+}
+
+PlanKey LanguageModel::Impl::plan_key(const ComputeChoice& choice) const {
+  return {choice.plan.value_or(options.plan), choice.kv_policy.value_or(options.kv_policy),
+          choice.experts.value_or(options.experts)};
 }
 
 ContextOptions LanguageModel::Impl::context_options(const ComputeChoice& choice, size_t n_ctx) {
   ContextOptions own;
   own.n_ctx = resolve_context(engine.config(), n_ctx ? n_ctx : options.n_ctx);
   own.kv_dtype = cache_type(options.kv);
-  own.plan = choices.plan(choice.plan.value_or(options.plan), choice.kv_policy.value_or(options.kv_policy));
+  own.plan = choices.plan(plan_key(choice));
   own.adapter = choices.adapter(choice.adapters.value_or(options.adapters));
   return own;
 }
@@ -104,7 +114,7 @@ LanguageModel& LanguageModel::operator=(LanguageModel&&) noexcept = default;
 const ModelInfo& LanguageModel::info() const { return impl_->info; }
 
 std::vector<int32_t> LanguageModel::tokenize(std::string_view text, bool add_special, bool parse_special) const {
-  return impl_->engine.need_tokenizer().encode(text, {add_special, parse_special});
+  return impl_->engine.encode(text, {.add_special = add_special, .parse_special = parse_special});
 }
 
 std::string LanguageModel::detokenize(std::span<const int32_t> ids, bool skip_special) const {

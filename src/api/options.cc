@@ -49,9 +49,9 @@ DraftingOptions drafting_options(const DraftOptions& o, const Engine& engine) {
   DraftingOptions d;
   d.ngram = o.ngram || o.lossless;
   d.sparse = o.lossless && engine.sidecar;
-  if (o.model && &o.model->impl()->engine == &engine)
+  if (o.model && &impl_of(*o.model)->engine == &engine)
     fail(ErrorKind::kUsage, "a model cannot draft for itself as it is; `lossless` drafts with its sparse plan");
-  if (o.model) d.model = std::shared_ptr<const Engine>(o.model->impl(), &o.model->impl()->engine);
+  if (o.model) d.model = std::shared_ptr<const Engine>(impl_of(*o.model), &impl_of(*o.model)->engine);
   d.n_tokens = o.n_tokens;
   if (o.n_tokens && !d.any())
     fail(ErrorKind::kUsage, "{} tokens are to be drafted, but nobody is named who drafts them", o.n_tokens);

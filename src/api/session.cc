@@ -9,7 +9,7 @@ namespace hunch {
 
 // The context holds a beginning of `ids`; what follows it is computed with the next answer.
 struct Session::Impl {
-  std::shared_ptr<LanguageModel::Impl> model;
+  std::shared_ptr<ModelImpl> model;
   Answering answering;
   std::vector<int32_t> ids = {};
 
@@ -17,7 +17,7 @@ struct Session::Impl {
   // The context holds at most n tokens, fewer where a key policy has dropped some of these.
   void go_back(size_t n_tokens) { context().go_back(std::min(context().n_tokens(), n_tokens)); }
   std::vector<int32_t> tokenize(std::string_view text) const {
-    return model->engine.need_tokenizer().encode(text, {.add_special = ids.empty()});
+    return model->engine.encode(text, {.add_special = ids.empty()});
   }
   // What is not computed yet, and `more`: at least one token where there is any, so that an answer has logits to begin
   // with.
@@ -30,8 +30,8 @@ struct Session::Impl {
 };
 
 Session::Session(LanguageModel& model, const SessionOptions& options) {
-  LanguageModel::Impl& impl = *model.impl();
-  impl_.reset(new Impl{model.impl(), Answering(impl, choice_of(options), options.n_ctx)});
+  ModelImpl& impl = *impl_of(model);
+  impl_.reset(new Impl{impl_of(model), Answering(impl, choice_of(options), options.n_ctx)});
 }
 
 Session::~Session() = default;

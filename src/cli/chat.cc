@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
 #include "cli/line_editor.h"
+#include "cli/option_words.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
 #include "engine/conversation.h"
@@ -113,10 +114,14 @@ class Chat {
 
   void save(const std::string& path) {
     if (path.empty()) return note("(where to? /save FILE)");
+    std::error_code ec;
+    if (path != saved_ && std::filesystem::exists(path, ec))
+      return note(fmt::format("('{}' is there already; /save the conversation under another name)", path));
     try {
       AtomicFile file(path);
       file.write(conversation_.messages().dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
       file.commit();
+      saved_ = path;
       note(fmt::format("(saved {})", path));
     } catch (const Error& e) {
       note(fmt::format("({})", e.what()));
@@ -155,7 +160,7 @@ class Chat {
     } catch (const Error& e) {
       // What one message did wrong does not end the conversation; without a person, it does.
       if (!editor_.interactive()) throw;
-      note(fmt::format("{}({})", shown ? "\n" : "", e.what()));
+      note(fmt::format("{}({})", shown ? "\n" : "", with_flags(e.what())));
     }
   }
 
@@ -165,6 +170,7 @@ class Chat {
   LineEditor editor_;
   Conversation conversation_;
   Speed speed_;
+  std::string saved_;  // the file that /save wrote last, which it may write over
   bool interrupted_ = false;
 };
 
@@ -174,6 +180,7 @@ int chat(const ChatFlags& flags) {
   GenerateOptions options;
   options.log_probs = false;
   options.n_tokens = flags.n_tokens;
+  options.stop = flags.stop;
   options.sampler = sampler_options(flags.sampler);
   const Engine engine = open_engine(flags.model);
   ChatText text = chat_text(&engine.need_tokenizer(), flags.template_file);

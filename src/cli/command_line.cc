@@ -5,6 +5,7 @@
 
 #include "cli/console.h"
 #include "cli/help.h"
+#include "cli/option_words.h"
 #include "cli/parse.h"
 #include "cli/verb.h"
 #include "hunch/version.h"
@@ -102,7 +103,7 @@ int run_command_line(int argc, char** argv) {
   try {
     return dispatch(words, json);
   } catch (const Error& e) {
-    return report(e.kind(), e.what(), json);
+    return report(e.kind(), with_flags(e.what()), json);
   } catch (const std::bad_alloc&) {
     return report(ErrorKind::kMemory, "not enough memory", json);
   }

@@ -78,10 +78,10 @@ int compress(const CompressFlags& flags) {
   const LowRankOptions options = options_of(flags);
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
-  check_output(flags.out, flags.model.model, flags.force, "-o");
+  check_output(flags.out, inputs_of(flags.model, {flags.text}), flags.force, "-o");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
-  const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
+  const std::vector<int32_t> ids = engine.encode(text);
   print_first_line(engine, flags.model, {}, 0, 0);
   LowRankReport report;
   {

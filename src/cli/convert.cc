@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
+#include "cli/output_file.h"
 #include "cli/session_io.h"
 
 namespace hunch::cli {
@@ -29,10 +30,7 @@ size_t tensor_bytes(const ModelFile& file) {
 }  // namespace
 
 int convert(const ConvertFlags& flags) {
-  if (flags.out.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
-  std::error_code ec;
-  if (fs::is_directory(flags.out, ec))
-    fail(ErrorKind::kUsage, "'{}' is a folder; -o names the GGUF file to write", flags.out);
+  check_output(flags.out, inputs_of(flags.model), flags.force, "-o");
   OpenedModel opened = open_named(flags.model);
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
@@ -41,12 +39,9 @@ int convert(const ConvertFlags& flags) {
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);
-    report = convert_model(opened.file, flags.out, convert_options(flags), compute,
-                           [show = bar.progress()](std::string_view what, uint64_t done, uint64_t total) {
-                             throw_if_interrupted();  // what was written so far goes away with the temporary file
-                             if (show) show(what, done, total);
-                           });
+    report = convert_model(opened.file, flags.out, convert_options(flags), compute, bar.progress());
   }
+  std::error_code ec;
   const uint64_t file_bytes = fs::file_size(flags.out, ec);
   if (flags.model.json) {
     print_json({{"out", flags.out},

@@ -242,7 +242,7 @@ int eval(const EvalFlags& flags) {
     for (CompareMode& mode : modes)
       if (mode.lossless) mode.drafting = with;
   }
-  const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
+  const std::vector<int32_t> ids = engine.encode(text);
   const PerplexityOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
   print_first_line(engine, flags.model, flags.context,
                    options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), 0);

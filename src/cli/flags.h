@@ -17,6 +17,7 @@ struct ModelFlags {
   bool reblock_down = false;
   std::string sidecar;            // empty: MODEL.hunch beside it
   std::vector<std::string> lora;  // adapters, "PATH" or "PATH:SCALE"
+  std::string costs;              // a file of row costs to pin; empty: they are measured
   std::string force_target;       // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;  // no first and last line, no progress, no notes
@@ -73,6 +74,7 @@ struct ChatFlags {
   SamplerFlags sampler;
   std::string system, template_file;
   size_t n_tokens = 1024;
+  std::vector<std::string> stop;
   DraftFlags drafting;
 };
 
@@ -88,6 +90,7 @@ struct LogitsFlags {
   ContextFlags context;
   std::optional<std::string> ids, prompt;
   std::string out;
+  bool force = false;  // write over a file that is there already, here and in the other verbs
 };
 
 struct TokenizeFlags {
@@ -106,6 +109,7 @@ struct InspectFlags {
   ModelFlags model;
   bool tensors = false, metadata = false;
   std::string text, html, svg, heads;  // heads: "LAYER:HEAD,..."
+  bool force = false;
   size_t n_tokens = 2048, n_ctx = 0, oracle_tokens = 1024;
 };
 
@@ -113,12 +117,13 @@ struct ConvertFlags {
   ModelFlags model;
   std::string out, type = "f16", layout = "auto";  // auto | rows | neuron
   std::string name;                                // general.name; empty: as it is
+  bool force = false;
 };
 
 struct MergeFlags {
   ModelFlags model;
   std::string out;
-  bool force = false;  // write over an existing file
+  bool force = false;
 };
 
 struct SparsifyFlags {
@@ -127,6 +132,7 @@ struct SparsifyFlags {
                          head_look_ahead = "none", screen = "auto";
   std::optional<std::string> max_ppl_increase, density;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
+  bool force = false;
 };
 
 struct CompressFlags {
@@ -168,7 +174,7 @@ struct SynthFlags {
   double head_density = 1;
   size_t n_contexts = 64;
   double next_token_margin = 1.5;
-  bool sidecar = false;
+  bool sidecar = false, force = false;
   std::string text;
   size_t n_text_tokens = 100000;
   uint64_t text_seed = 1;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/console.h"
+#include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/report/page.h"
 #include "cli/report/svg.h"
@@ -125,6 +126,18 @@ std::string experts_table(const Trace& t) {
   return rows.empty() ? "" : table(rows);
 }
 
+// Which figures there will be is not known yet: with any of that kind in the folder, --force is asked for.
+void make_svg_folder(const InspectFlags& flags) {
+  std::error_code ec;
+  fs::create_directories(flags.svg, ec);
+  if (!fs::is_directory(flags.svg, ec))
+    fail(ErrorKind::kIo, "--svg: '{}' is no folder and cannot be made one", printable(flags.svg, 300));
+  for (const fs::directory_entry& entry : fs::directory_iterator(flags.svg, ec))
+    if (!flags.force && entry.path().extension() == ".svg")
+      fail(ErrorKind::kUsage, "--svg: '{}' is there already; --force writes over figures of the same name",
+           printable(entry.path().string(), 300));
+}
+
 }  // namespace
 
 nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
@@ -133,15 +146,12 @@ nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
   options.n_ctx = flags.n_ctx;
   options.oracle_tokens = flags.oracle_tokens;
   options.heads = parse_heads(flags.heads);
+  if (!flags.html.empty())
+    check_output(flags.html, inputs_of(flags.model, {flags.text, flags.model.sidecar}), flags.force, "--html");
   const std::string text = read_text(flags.text);
-  if (!flags.svg.empty()) {
-    std::error_code ec;
-    fs::create_directories(flags.svg, ec);
-    if (!fs::is_directory(flags.svg, ec))
-      fail(ErrorKind::kIo, "--svg: '{}' is no folder and cannot be made one", printable(flags.svg, 300));
-  }
+  if (!flags.svg.empty()) make_svg_folder(flags);
   const Engine engine = open_engine(flags.model);
-  const std::vector<int32_t> ids = engine.need_tokenizer().encode(text);
+  const std::vector<int32_t> ids = engine.encode(text);
   print_first_line(engine, flags.model, {}, 0, 0);
   Trace trace;
   {

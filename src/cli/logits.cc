@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/npy.h"
+#include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "kernels/ops.h"
@@ -32,6 +33,7 @@ void print_best(const Engine& engine, std::span<const int32_t> ids, size_t first
 int logits(const LogitsFlags& flags) {
   if (flags.ids.has_value() == flags.prompt.has_value())
     fail(ErrorKind::kUsage, "give either --ids 1,2,3 or --prompt TEXT");
+  if (!flags.out.empty()) check_output(flags.out, inputs_of(flags.model, {flags.model.sidecar}), flags.force, "--out");
   std::vector<int32_t> ids;
   if (flags.ids) ids = parse_ids(*flags.ids, "--ids");
   const Engine engine = open_engine(flags.model);

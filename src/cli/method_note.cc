@@ -8,8 +8,8 @@ namespace hunch::cli {
 std::string describe_method(const Engine& engine) {
   const Method method = engine.sidecar->method();
   if (method == Method::kNone) return "";
-  const Layer& l = engine.model->weights().layers[0];
-  const Linear &up = l.mlp.up->factor(Axis::kIn), &down = l.mlp.down->factor(Axis::kIn);  // where inputs are left out
+  const Mlp& mlp = engine.model->weights().layers[0].any_mlp();
+  const Linear &up = mlp.up->factor(Axis::kIn), &down = mlp.down->factor(Axis::kIn);  // where inputs are left out
   const bool plain = is_plain(up.rows().dtype);
   const bool whole_down = !down.by_input() && !is_plain(down.rows().dtype);
   std::string text = fmt::format("sparse mode is {}", name_of(method));

@@ -16,15 +16,20 @@ void add_adapters(Grammar& g, ModelFlags& model) {
           "add a LoRA adapter, a PEFT folder or a GGUF file, or SCALE of it; may be repeated, they add up");
 }
 
+void add_force(Grammar& g, bool& force) {
+  g.flag("--force", force, "write over a file that is there already, but never over what is read");
+}
+
 void add_output(Grammar& g, bool& json, bool& quiet) {
   g.section("Output");
   g.flag("--json", json, "print one JSON object on standard output and nothing else there");
   g.flag("--quiet", quiet, "print results and errors only");
 }
 
-void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_ctx) {
+void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_bench) {
   g.section("Engine");
-  if (context && has_ctx) g.count("--ctx", context->n_ctx, "N", "context length, tokens", "the model's, at most 4096");
+  if (context && !is_bench)
+    g.count("--ctx", context->n_ctx, "N", "context length, tokens", "the model's, at most 4096");
   if (context) {
     g.choice(
         "--mode", context->mode, {"dense", "exact", "sparse"},
@@ -47,13 +52,17 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_c
         expert_policy_help());
     g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
     g.choice("--kv", context->kv, format_names(&Format::caches),
-             "type of the KV cache; f16, q8_0, q4_0: about a half, a quarter, an eighth of it, and rounded");
+             "type of the KV cache; f32 is exact, the others are smaller and rounded");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)
     g.flag("--reblock-down", model.reblock_down,
            "re-encode quantised down projections of ReLU models so that zeros can be skipped; prints what it costs");
+  if (context && !is_bench)
+    g.text("--costs", model.costs, "FILE",
+           "what rows cost to read each way, as `hunch bench --batch N --costs FILE` measured it, so that every run "
+           "chooses alike");
   if (context)
     g.text("--force-target", model.force_target, "NAME", "use this SIMD target or a worse one (for bug reports)");
   add_output(g, model.json, model.quiet);

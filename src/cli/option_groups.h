@@ -9,11 +9,13 @@ namespace hunch::cli {
 void add_model(Grammar& g, ModelFlags& model);
 // --lora.
 void add_adapters(Grammar& g, ModelFlags& model);
+// --force, of a verb that writes a file.
+void add_force(Grammar& g, bool& force);
 // --json, --quiet.
 void add_output(Grammar& g, bool& json, bool& quiet);
-// What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its
-// contexts itself and has no --ctx.
-void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool has_ctx = true);
+// What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its contexts
+// itself and measures costs: it has no --ctx, and a --costs of its own.
+void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_bench = false);
 // --lossless, --draft, --ngram, --draft-tokens.
 void add_drafting(Grammar& g, DraftFlags& drafting);
 // The sampling chain, in its order.

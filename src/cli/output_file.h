@@ -1,11 +1,20 @@
 // Output never destroys input: what a verb asks before it begins to work.
 #pragma once
+#include <filesystem>
 #include <string>
+#include <vector>
+
+#include "cli/flags.h"
 
 namespace hunch::cli {
 
-// Throws Error{kUsage}: no path, a folder, the model itself (whatever `force` says), or a file that is there already
-// without `force`. `option` names it in messages, e.g. "-o".
-void check_output(const std::string& path, const std::string& model, bool force, const char* option);
+// What a verb reads: the model (of a hub id, what the cache holds of it), its adapters, and files of these names, of
+// which those that are empty are none.
+std::vector<std::filesystem::path> inputs_of(const ModelFlags& model, const std::vector<std::string>& files = {});
+
+// Throws Error{kUsage}: no path, a folder, one of the inputs or a file in a folder that is one (whatever `force` says),
+// or a file that is there already without `force`. `option` names it in messages, e.g. "-o".
+void check_output(const std::string& path, const std::vector<std::filesystem::path>& inputs, bool force,
+                  const char* option);
 
 }  // namespace hunch::cli

@@ -106,6 +106,9 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
 }
 
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
+  if (base.mode != "exact" || base.has_oracle())
+    fail(ErrorKind::kUsage, "--compare names its modes itself, as in dense,sparse,oracle:0.2; leave out {}",
+         base.has_oracle() ? "--oracle-density and --oracle-heads" : "--mode " + base.mode);
   std::vector<CompareMode> modes;
   for (std::string_view word : split(text)) {
     CompareMode mode{std::string(word), base};
@@ -146,6 +149,8 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       if (other.name == mode.name) fail(ErrorKind::kUsage, "--compare: '{}' is named twice", word);
     modes.push_back(std::move(mode));
   }
+  if (base.density != 0 && std::ranges::none_of(modes, [](const CompareMode& m) { return m.name == "sparse"; }))
+    fail(ErrorKind::kUsage, "--density {:g} is that of sparse, which --compare does not name", base.density);
   if (modes.empty()) fail(ErrorKind::kUsage, "--compare: expected modes like dense,exact,oracle:0.2, found none");
   return modes;
 }

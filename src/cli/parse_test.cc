@@ -65,6 +65,17 @@ TEST(Parse, ModesCarryTheBaseContext) {
   EXPECT_EQ(parse_modes("sparse", base)[0].context.mode, "sparse");
   EXPECT_EQ(parse_modes("sparse", base)[0].context.density, 0);
   EXPECT_DOUBLE_EQ(parse_modes("sparse:0.25", base)[0].context.density, 0.25);
+  const auto refused_of = [](const ContextOptions& options) {
+    EXPECT_NE(refusal([&] { parse_modes("dense,oracle:0.2", options); }).find("leave out"), std::string::npos);
+  };
+  ContextOptions dense, oracle, density;
+  dense.mode = "dense";
+  refused_of(dense);
+  oracle.oracle_head_density = 0.5;
+  refused_of(oracle);
+  density.density = 0.3;
+  EXPECT_NE(refusal([&] { parse_modes("dense,sparse:0.2", density); }).find("--density 0.3"), std::string::npos);
+  EXPECT_DOUBLE_EQ(parse_modes("dense,sparse", density)[1].context.density, 0.3);
   for (const char* bad : {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0",
                           "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;

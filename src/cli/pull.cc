@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/flags.h"
 #include "cli/session_io.h"
@@ -20,6 +21,7 @@ namespace {
 PulledModel pull_visibly(const std::string& id, PullOptions options, bool quiet) {
   ProgressBar bar(!quiet);
   options.progress = bar.progress();
+  options.stop = &interrupt_stop();
   options.note = [&](std::string_view line) {
     bar.clear();
     if (!quiet) note(line);
@@ -37,6 +39,14 @@ fs::path fetch_model(const ModelFlags& flags) {
   if (!flags.quiet)
     note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
   return pull_visibly(flags.model, options, flags.quiet).path;
+}
+
+fs::path local_model(const ModelFlags& flags) {
+  std::error_code ec;
+  if (fs::exists(flags.model, ec)) return flags.model;
+  if (!looks_like_hub_id(flags.model)) return {};
+  const auto cached = cached_model(flags.model, pull_options_from_environment());
+  return cached ? cached->snapshot : fs::path();
 }
 
 int pull(const PullFlags& flags) {
@@ -68,6 +78,11 @@ int pull(const PullFlags& flags) {
 fs::path fetch_model(const ModelFlags& flags) {
   fail(ErrorKind::kNotFound, "no file or folder '{}' (this hunch was built without the hub client, -DHUNCH_HUB=OFF)",
        printable(flags.model, 300));
+}
+
+fs::path local_model(const ModelFlags& flags) {
+  std::error_code ec;
+  return fs::exists(flags.model, ec) ? fs::path(flags.model) : fs::path();
 }
 
 int pull(const PullFlags& flags) {

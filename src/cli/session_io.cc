@@ -24,7 +24,7 @@ fs::path resolve_model(const ModelFlags& flags) {
   return fs::exists(path, ec) ? path : fetch_model(flags);
 }
 
-OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags)); }
+OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags), &interrupt_stop()); }
 
 Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
   if (!opened.file.meta.has("tokenizer.ggml.model"))
@@ -34,8 +34,14 @@ Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
 
 Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
-  EngineOptions options{flags.n_threads, flags.pin_threads,  flags.reblock_down,
-                        flags.sidecar,   std::move(compute), &interrupt_stop()};
+  EngineOptions options;
+  options.n_threads = flags.n_threads;
+  options.pin_threads = flags.pin_threads;
+  options.reblock_down = flags.reblock_down;
+  options.sidecar = flags.sidecar;
+  options.costs = flags.costs;
+  options.compute = std::move(compute);
+  options.stop = &interrupt_stop();
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }
@@ -99,7 +105,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
-        name_of(engine.model->weights().layers[0].mlp.down->factor(Axis::kIn).rows().dtype)));
+        name_of(engine.model->weights().layers[0].any_mlp().down->factor(Axis::kIn).rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
@@ -186,7 +192,7 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
 
 std::vector<int32_t> encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool add_special,
                                    bool parse_special) {
-  std::vector<int32_t> ids = tokenizer.encode(text, {add_special, parse_special});
+  std::vector<int32_t> ids = tokenizer.encode(text, {add_special, parse_special, &interrupt_stop()});
   if (!ids.empty()) return ids;
   if (!tokenizer.spec().bos)
     fail(ErrorKind::kUsage, "the prompt is empty, and this model has no token that begins a text; give it some text");

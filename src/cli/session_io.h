@@ -19,6 +19,8 @@ namespace hunch::cli {
 std::filesystem::path resolve_model(const ModelFlags& flags);
 // The second half of it.
 std::filesystem::path fetch_model(const ModelFlags& flags);
+// What of it is on this machine: the file or folder, else the snapshot of the hub id in the cache, else "".
+std::filesystem::path local_model(const ModelFlags& flags);
 
 // Metadata and tensor views only: nothing is computed or arranged. Applies no thread options.
 OpenedModel open_named(const ModelFlags& flags);

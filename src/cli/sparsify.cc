@@ -6,9 +6,11 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "compress/fit_store.h"
+#include "compress/sparsify_names.h"
 
 namespace hunch::cli {
 namespace {
@@ -29,12 +31,9 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
   options.max_tokens = flags.max_tokens;
   options.method = flags.method;
   options.predictor = flags.predictor;
-  options.input = flags.look_ahead == "attention" ? Look::kAttention : Look::kHere;
-  options.heads = flags.heads == "off"     ? HeadMode::kOff
-                  : flags.heads == "write" ? HeadMode::kWrite
-                  : flags.heads == "lazy"  ? HeadMode::kLazy
-                                           : HeadMode::kAuto;
-  options.head_input = flags.head_look_ahead == "previous" ? Look::kPreviousAttention : Look::kHere;
+  options.input = look_ahead_from(flags.look_ahead);
+  options.heads = head_mode_from(flags.heads);
+  options.head_input = head_look_ahead_from(flags.head_look_ahead);
   options.screen = flags.screen == "auto";
   options.rank = flags.rank;
   options.n_epochs = flags.n_epochs;
@@ -182,13 +181,14 @@ int sparsify(const SparsifyFlags& flags) {
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
   SparsifyOptions options = options_of(flags);
+  const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
+  check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
   // Enough of the text for the tokens that will be used: tokenising megabytes for nothing takes longer than tracing.
   const size_t n_bytes = std::min(text.size(), std::min<size_t>(options.max_tokens, 400000) * 16);
-  const std::vector<int32_t> ids = engine.need_tokenizer().encode(std::string_view(text).substr(0, n_bytes));
+  const std::vector<int32_t> ids = engine.encode(std::string_view(text).substr(0, n_bytes));
   print_first_line(engine, flags.model, {}, 0, 0);
-  const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   options.finished = out + ".partial";
   SparsifyReport report;
   try {

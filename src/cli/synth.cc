@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
-#include "cli/flags.h"
+#include "cli/output_file.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
 #include "synth/profile.h"
@@ -79,11 +79,6 @@ SynthOptions synth_options(const SynthFlags& flags) {
   return options;
 }
 
-void check_output(const std::string& path) {
-  std::error_code ec;
-  if (fs::is_directory(path, ec)) fail(ErrorKind::kUsage, "'{}' is a folder; expected the file to write", path);
-}
-
 void write_text(const SynthFlags& flags, const SynthOptions& options) {
   const std::vector<int32_t> ids = synth_text_ids(options, flags.n_text_tokens, flags.text_seed);
   AtomicFile file(flags.text);
@@ -111,11 +106,12 @@ int synth(const SynthFlags& flags) {
     fail(ErrorKind::kUsage, "which shape? give --shape {}", fmt::join(names, "|"));
   }
   if (flags.out.empty() && flags.text.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
-  check_output(flags.out);
-  check_output(flags.text);
+  if (!flags.out.empty()) check_output(flags.out, {}, flags.force, "-o");
+  if (!flags.text.empty()) check_output(flags.text, {}, flags.force, "--text");
   if (flags.sidecar && (flags.out.empty() || (flags.density == 0 && flags.density_profile.empty())))
     fail(ErrorKind::kUsage,
          "--sidecar holds what was planted in a model; give -o and --density or --density-profile too");
+  if (flags.sidecar) check_output(sidecar_path(flags.out).string(), {}, flags.force, "--sidecar");
   const SynthOptions options = synth_options(flags);
   if (flags.sidecar && !is_relu_family(options.shape.activation))
     fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu",
@@ -129,7 +125,8 @@ int synth(const SynthFlags& flags) {
     ProgressBar bar(!flags.model.quiet);
     report = write_synth(flags.out, options, compute, bar.progress());
     if (flags.sidecar)
-      write_sidecar(sidecar_path(flags.out), synth_sidecar(options, open_gguf(flags.out), bar.progress()));
+      write_sidecar(sidecar_path(flags.out),
+                    synth_sidecar(options, open_gguf(flags.out), bar.progress(), compute.stop));
   }
   std::error_code ec;
   const uint64_t file_bytes = flags.out.empty() ? 0 : fs::file_size(flags.out, ec);

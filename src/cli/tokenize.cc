@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
@@ -25,7 +26,7 @@ std::string input_text(const std::optional<std::string>& argument, const std::op
 int tokenize(const TokenizeFlags& flags) {
   const std::string text = input_text(flags.text, flags.file, "text");
   const Tokenizer tokenizer = tokenizer_of(open_named(flags.model), flags.model.model);
-  const std::vector<int32_t> ids = tokenizer.encode(text, {!flags.no_bos, flags.special});
+  const std::vector<int32_t> ids = tokenizer.encode(text, {!flags.no_bos, flags.special, &interrupt_stop()});
   std::vector<std::string> pieces;
   if (flags.pieces)
     for (int32_t id : ids) pieces.emplace_back(tokenizer.piece(id));

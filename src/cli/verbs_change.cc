@@ -1,6 +1,7 @@
 // The grammars of convert, quantize, merge, compress, sparsify and pull.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
+#include "compress/sparsify_names.h"
 #include "formats/format.h"
 
 namespace hunch::cli {
@@ -16,6 +17,7 @@ void add_convert(Grammar& g, ConvertFlags& f) {
            "down projections: by neuron, so that neurons can be skipped, or as rows, which llama.cpp "
            "reads; auto: by neuron in ReLU models where "
            "the type is quantised and llama.cpp does not know the architecture");
+  add_force(g, f.force);
   g.text("--name", f.name, "TEXT", "the model's name in the metadata (default: its own)");
   add_engine(g, f.model, nullptr);
 }
@@ -33,9 +35,10 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.count("--tokens", f.max_tokens, "N", "use so many of its tokens, in windows spread evenly over it");
   g.section("Output file");
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
-  g.choice("--type", f.type, {"auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"},
-           "type of the thin matrices; auto: the model's own");
-  g.flag("--force", f.force, "write over a file that is there already");
+  std::vector<std::string> types = format_names(&Format::writes);
+  types.insert(types.begin(), "auto");
+  g.choice("--type", f.type, std::move(types), "type of the thin matrices; auto: the model's own");
+  add_force(g, f.force);
   add_engine(g, f.model, nullptr);
 }
 
@@ -66,7 +69,7 @@ std::vector<Verb> changing_verbs() {
                  add_adapters(g, f->model);
                  g.section("Output file");
                  g.text("-o,--out", f->out, "FILE", "the GGUF file to write; matrices keep their types");
-                 g.flag("--force", f->force, "write over an existing file");
+                 add_force(g, f->force);
                  add_engine(g, f->model, nullptr);
                  return bind(f, merge);
                }});
@@ -103,7 +106,7 @@ std::vector<Verb> changing_verbs() {
              "gate is small, griffin keeps those that the prompt used most, teal drops small inputs of every product; "
              "auto: predict for ReLU models, cats for others");
          g.section("Predictors");
-         g.choice("--predictor", f->predictor, {"auto", "lowrank", "lowrank_relu", "svd", "signs", "hot"},
+         g.choice("--predictor", f->predictor, predictor_names(),
                   "lowrank: trained two-layer classifiers, lowrank_relu: with a ReLU between the layers; svd: their "
                   "closed form, untrained; signs: one bit per weight; hot: the same neurons for "
                   "every token; auto: for each layer whichever loses least for its bytes");
@@ -124,6 +127,7 @@ std::vector<Verb> changing_verbs() {
          g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
+         add_force(g, f->force);
          add_engine(g, f->model, nullptr);
          return bind(f, sparsify);
        }});

@@ -42,6 +42,7 @@ std::vector<Verb> generating_verbs() {
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
                  g.count("-n,--tokens", f->n_tokens, "N", "at most N tokens per answer");
+                 g.texts("--stop", f->stop, "TEXT", "end an answer before this text; may be repeated");
                  add_sampling(g, f->sampler);
                  add_drafting(g, f->drafting);
                  add_engine(g, f->model, &f->context);

@@ -16,6 +16,7 @@ std::vector<Verb> looking_verbs() {
                  g.text("--ids", f->ids, "LIST", "token ids: 1,2,3");
                  g.text("-p,--prompt", f->prompt, "TEXT", "a text");
                  g.text("-o,--out", f->out, "FILE.npy", "write float32 [n_tokens, n_vocab] for NumPy");
+                 add_force(g, f->force);
                  add_engine(g, f->model, &f->context);
                  return bind(f, logits);
                }});
@@ -66,6 +67,7 @@ std::vector<Verb> looking_verbs() {
                 "input");
          g.text("--html", f->html, "FILE", "write that as a page with figures, readable without network and scripts");
          g.text("--svg", f->svg, "FOLDER", "write each figure as an SVG file");
+         add_force(g, f->force);
          g.count("--tokens", f->n_tokens, "N", "at most N tokens of the text, in whole windows; 0 = all");
          g.count("--ctx", f->n_ctx, "N", "tokens per window", "the model's, at most 512");
          g.count("--oracle-tokens", f->oracle_tokens, "N",

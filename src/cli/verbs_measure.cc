@@ -9,6 +9,7 @@ namespace {
 void add_synth(Grammar& g, SynthFlags& f) {
   g.section("Output file");
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
+  add_force(g, f.force);
   g.choice("--type", f.type, format_names(&Format::writes), "type of the matrices; norms and biases stay f32");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
            "down projections of ReLU models: by neuron, so that zeros can be skipped, or as rows; auto: by neuron");
@@ -106,7 +107,7 @@ std::vector<Verb> measuring_verbs() {
              "compute this text's tokens instead of random ones; with drafting: rows tg again, continuing its first 64 "
              "tokens greedily");
          add_drafting(g, f->drafting);
-         add_engine(g, f->model, &f->context, false);
+         add_engine(g, f->model, &f->context, true);
          return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
        }});
   v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks", "--shape NAME -o FILE [options]",

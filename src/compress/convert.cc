@@ -111,7 +111,7 @@ ConvertReport convert_model(const ModelFile& model, const fs::path& output, cons
   Metadata meta = model.meta;
   meta.set("general.file_type", info(options.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
-  write_gguf(output, meta, tensors, progress);
+  write_gguf(output, meta, tensors, progress, compute.stop);
   return converter.report;
 }
 

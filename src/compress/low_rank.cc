@@ -49,8 +49,7 @@ LowRankReport compress_low_rank(const Engine& engine, std::span<const int32_t> i
   report.n_tokens = walk.n_tokens();
   LowRankFile file(engine, walk, report);
   const std::vector<TensorToWrite> tensors = file.tensors();
-  write_gguf(output, metadata(engine.model->file(), options, report), tensors,
-             [&](std::string_view, uint64_t, uint64_t) { engine.compute->throw_if_stopped(); });
+  write_gguf(output, metadata(engine.model->file(), options, report), tensors, {}, engine.compute->stop);
   return report;
 }
 

@@ -74,7 +74,7 @@ void LowRankWalk::check_memory() const {
     }
   }
   require_memory(moments + matrix * engine_.compute->threads.n_threads(), "factorising a layer",
-                 "fewer --threads take less");
+                 "fewer threads take less");
 }
 
 std::span<const LowRankPair> LowRankWalk::pairs(size_t layer) {

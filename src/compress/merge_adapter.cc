@@ -110,7 +110,7 @@ class Merger {
 MergeReport merge_adapter(const Model& model, const Adapter& adapter, const std::filesystem::path& output,
                           Compute& compute, const Progress& progress) {
   Merger merger(model, adapter, compute);
-  write_gguf(output, model.file().meta, merger.plan(), progress);
+  write_gguf(output, model.file().meta, merger.plan(), progress, compute.stop);
   return merger.report;
 }
 

@@ -127,8 +127,9 @@ std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> 
   const uint64_t needed = trace_bytes_per_token(engine.config(), options.input) * ids.size() * options.n_layers;
   if (const uint64_t available = available_memory_bytes(); available && needed > available)
     fail(ErrorKind::kMemory,
-         "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer --tokens", ids.size(),
-         options.n_layers, needed >> 20, available >> 20);
+         "not enough memory: {} tokens of {} layers take {} MB, {} MB are available; try fewer tokens of the text "
+         "(max_tokens)",
+         ids.size(), options.n_layers, needed >> 20, available >> 20);
   ContextOptions context_options;
   context_options.mode = "dense";
   context_options.n_ctx = std::min({options.n_window, engine.config().n_ctx_train, Context::kBatchTokens});

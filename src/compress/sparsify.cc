@@ -7,14 +7,15 @@
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "compress/budget_check.h"
+#include "compress/calibration.h"
 #include "compress/fit_store.h"
 #include "compress/head_fit.h"
 #include "compress/layer_fit.h"
 #include "compress/plan_compare.h"
 #include "compress/sparsify_method.h"
+#include "compress/sparsify_names.h"
 #include "compress/text_parts.h"
 #include "io/printable.h"
-#include "model/fingerprint.h"
 #include "select/selectors.h"
 
 namespace hunch {
@@ -61,16 +62,15 @@ class Sparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0)
-      fail(ErrorKind::kUnsupported,
-           "the model has {} experts, which its router already selects; predictors work on dense MLPs, --method cats "
-           "inside "
-           "experts too",
-           c_.moe.n_expert);
+    if (c_.moe.n_expert > 0) refuse_experts(c_, "a predictor");
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,
-           "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; --method cats, "
-           "griffin or teal need none");
+           "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; the methods (method) "
+           "cats, "
+           "griffin and teal need none");
+    if (std::ranges::find(predictor_names(), options_.predictor) == predictor_names().end())
+      fail(ErrorKind::kUsage, "unknown predictor '{}'; possible: {}", printable(options_.predictor),
+           fmt::join(predictor_names(), ", "));
     check_budget_options(options_);
   }
 
@@ -154,7 +154,6 @@ class Sparsifier {
   // What a share of a layer's contributions is worth in the end: KL to dense when that layer's MLP, or its attention,
   // alone is restricted.
   void measure_sensitivity() {
-    constexpr size_t kAtOnce = 8;
     sensitivity_.assign(c_.n_layer, 0.0);
     head_sensitivity_.assign(c_.n_layer, 0.0);
     struct Probe {
@@ -174,24 +173,18 @@ class Sparsifier {
     }
     const auto ids = text_.calibrate.first(
         std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(24576 / c_.n_layer, 512, 4096)));
-    for (size_t first = 0; first < probes.size(); first += kAtOnce) {
-      engine_.compute->throw_if_stopped();
-      std::vector<Plan> plans;
-      for (size_t i = first; i < std::min(first + kAtOnce, probes.size()); ++i) {
-        std::vector<Choice> choices(c_.n_layer);
-        choices[probes[i].layer] = probes[i].choice;
-        plans.push_back(plan_of(choices));
-      }
-      const std::vector<CompareRow> rows = measure(plans, ids, 0);
-      for (size_t i = 0; i < plans.size(); ++i) {
-        const auto& [layer, choice] = probes[first + i];
-        const double loss =
-            choice.heads ? choice.heads->curve[choice.head_point].loss : choice.candidate->curve[choice.point].loss;
-        (choice.heads ? head_sensitivity_ : sensitivity_)[layer] =
-            std::max(rows[i + 1].kl, 1e-9) / std::max(loss, 1e-6);
-      }
-      if (progress_) progress_("sensitivity", std::min(first + kAtOnce, probes.size()), probes.size());
-    }
+    const std::vector<double> found = sensitivities(
+        engine_, ids, probes.size(),
+        [&](size_t i) -> LossyPlan {
+          const auto& [layer, choice] = probes[i];
+          std::vector<Choice> choices(c_.n_layer);
+          choices[layer] = choice;
+          return {plan_of(choices), choice.heads ? choice.heads->curve[choice.head_point].loss
+                                                 : choice.candidate->curve[choice.point].loss};
+        },
+        false, progress_);
+    for (size_t i = 0; i < probes.size(); ++i)
+      (probes[i].choice.heads ? head_sensitivity_ : sensitivity_)[probes[i].layer] = found[i];
   }
 
   // Every layer's best predictors and points when a unit of the model's MLP bytes is worth `price` of KL.
@@ -226,30 +219,20 @@ class Sparsifier {
 
   // The highest price, and so the fewest bytes, within the budget.
   void calibrate() {
-    double low = -7, high = 3;  // log10 of the price
-    const int n_steps = options_.density > 0 ? 24 : 9;
-    for (int step = 0; step < n_steps; ++step) {
-      engine_.compute->throw_if_stopped();
-      const double middle = (low + high) / 2;
-      const std::vector<Choice> choices = choose(std::pow(10.0, middle));
-      if (options_.density > 0) {
-        (density_of(choices) > options_.density ? low : high) = middle;
-      } else {
-        const Plan plan = plan_of(choices);
-        const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
-        // With its standard error: a budget is to hold on other text too.
-        (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? low : high) = middle;
-        if (progress_) progress_("calibrate", uint64_t(step) + 1, uint64_t(n_steps));
-      }
+    constexpr double kLowest = -7, kHighest = 3;  // log10 of the price
+    constexpr int kSteps = 9;
+    const auto choices_at = [&](double log_price) { return choose(std::pow(10.0, log_price)); };
+    double log_price = 0;
+    if (options_.density > 0) {
+      log_price =
+          bisect(kHighest, kLowest, 24, [&](double p) { return density_of(choices_at(p)) <= options_.density; });
+    } else {
+      BudgetTest within(engine_, text_, options_, false, progress_, kSteps);
+      log_price = bisect(kLowest, kHighest, kSteps, [&](double p) { return within(plan_of(choices_at(p))); });
     }
-    price_ = std::pow(10.0, options_.density > 0 ? high : low);
+    price_ = std::pow(10.0, log_price);
     choices_ = choose(price_);
-    if (options_.density > 0 && density_of(choices_) > options_.density * 1.02) {
-      report_.met = false;
-      report_.notes.push_back(
-          fmt::format("a density of {:.2g} cannot be met: the sparsest that these predictors offer is {:.2g}",
-                      options_.density, density_of(choices_)));
-    }
+    check_density(options_, report_, density_of(choices_), "these predictors");
   }
 
   // Late keys spare bytes, and cost products of many tokens with few rows: what is faster depends on the machine.
@@ -281,19 +264,8 @@ class Sparsifier {
   }
 
   void describe() {
+    begin_sidecar(engine_, text_, options_, report_, progress_);
     Sidecar& s = report_.sidecar;
-    const ModelFile& file = engine_.model->file();
-    s.base = {
-        tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
-    const CompareRow &dense = report_.rows[0], &sparse = report_.rows[2];
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase,
-                 dense.perplexity,
-                 sparse.perplexity,
-                 sparse.kl,
-                 sparse.top1,
-                 text_.check.size()};
-    s.screen = report_.screen.screen;
-    s.layers.resize(c_.n_layer);
     s.lazy_keys = lazy_keys_ && std::ranges::any_of(choices_, [](const Choice& c) { return c.heads; });
     for (size_t l = 0; l < c_.n_layer; ++l) {
       const LayerFit& f = fits_[l];

@@ -5,10 +5,10 @@
 
 #include "base/error.h"
 #include "compress/budget_check.h"
+#include "compress/calibration.h"
 #include "compress/method_fit.h"
 #include "compress/plan_compare.h"
 #include "compress/text_parts.h"
-#include "model/fingerprint.h"
 
 namespace hunch {
 namespace {
@@ -38,11 +38,7 @@ class MethodSparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0 && method_ != Method::kCats)
-      fail(ErrorKind::kUnsupported,
-           "the model has {} experts, which its router already selects; {} works on dense MLPs, --method cats inside "
-           "experts too",
-           c_.moe.n_expert, name_of(method_));
+    if (c_.moe.n_expert > 0 && method_ != Method::kCats) refuse_experts(c_, name_of(method_));
     check_budget_options(options_);
   }
 
@@ -79,38 +75,24 @@ class MethodSparsifier {
     return plan;
   }
 
-  std::vector<CompareRow> measure(std::span<const Plan> plans, std::span<const int32_t> ids, size_t n_decode) {
-    // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
-    return compare_plans(engine_, plans, ids, n_decode, n_decode && is_relu_family(c_.activation),
-                         method_ == Method::kGriffin);
-  }
+  // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
+  bool has_half_strides() const { return method_ == Method::kGriffin; }
 
   // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.
   void measure_sensitivity() {
-    constexpr size_t kAtOnce = 8;
-    sensitivity_.assign(c_.n_layer, 1.0);
     const auto ids = text_.calibrate.first(
         std::min<size_t>(text_.calibrate.size(), std::clamp<size_t>(6144 / c_.n_layer, 192, 2048)));
-    for (size_t first = 0; first < c_.n_layer; first += kAtOnce) {
-      engine_.compute->throw_if_stopped();
-      const size_t end = std::min(first + kAtOnce, c_.n_layer);
-      std::vector<Plan> plans;
-      std::vector<double> losses;
-      for (size_t l = first; l < end; ++l) {
-        Points points(c_.n_layer, 0);
-        const DensityCurve& curve = fits_[l].curve;
-        for (size_t p = 1; p < curve.size(); ++p)  // near a twentieth
-          if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f))
-            points[l] = p;
-        plans.push_back(plan_of(points));
-        losses.push_back(curve[points[l]].loss);
-      }
-      const std::vector<CompareRow> rows = measure(plans, ids, 0);
-      for (size_t l = first; l < end; ++l)
-        sensitivity_[l] =
-            std::max(rows[rows.size() - plans.size() + l - first].kl, 1e-9) / std::max(losses[l - first], 1e-6);
-      if (progress_) progress_("sensitivity", end, c_.n_layer);
-    }
+    sensitivity_ = sensitivities(
+        engine_, ids, c_.n_layer,
+        [&](size_t l) -> LossyPlan {
+          Points points(c_.n_layer, 0);
+          const DensityCurve& curve = fits_[l].curve;
+          for (size_t p = 1; p < curve.size(); ++p)  // near a twentieth
+            if (points[l] == 0 || std::abs(curve[p].loss - 0.05f) < std::abs(curve[points[l]].loss - 0.05f))
+              points[l] = p;
+          return {plan_of(points), curve[points[l]].loss};
+        },
+        has_half_strides(), progress_);
     for (size_t l = 0; l < c_.n_layer; ++l) {
       weighted_.push_back(fits_[l].curve);
       for (CurvePoint& point : weighted_.back()) point.loss *= float(sensitivity_[l]);
@@ -126,26 +108,12 @@ class MethodSparsifier {
   void calibrate() {
     if (options_.density > 0) {
       points_ = choose_points(weighted_, options_.density);
-      if (density_of(points_) > options_.density * 1.02) {
-        report_.met = false;
-        report_.notes.push_back(
-            fmt::format("a density of {:.2g} cannot be met: the sparsest that {} offers here is {:.2g}",
-                        options_.density, name_of(method_), density_of(points_)));
-      }
+      check_density(options_, report_, density_of(points_), name_of(method_));
       return;
     }
     constexpr int kSteps = 8;
-    double low = 0, high = 1;  // `high` is within the budget
-    for (int step = 0; step < kSteps; ++step) {
-      engine_.compute->throw_if_stopped();
-      const double middle = (low + high) / 2;
-      const Plan plan = plan_of(choose_points(weighted_, middle));
-      const CompareRow row = measure({&plan, 1}, text_.calibrate, 0).back();
-      // With its standard error: a budget is to hold on other text too.
-      (row.nll_delta + row.nll_delta_stderr <= std::log1p(options_.max_ppl_increase) ? high : low) = middle;
-      if (progress_) progress_("calibrate", uint64_t(step) + 1, kSteps);
-    }
-    density_ = high;
+    BudgetTest within(engine_, text_, options_, has_half_strides(), progress_, kSteps);
+    density_ = bisect(1, 0, kSteps, [&](double d) { return within(plan_of(choose_points(weighted_, d))); });
     points_ = choose_points(weighted_, density_);
   }
 
@@ -154,7 +122,7 @@ class MethodSparsifier {
         options_, report_,
         [&] {
           const Plan plan = plan_of(points_);
-          return measure({&plan, 1}, text_.check, 64);
+          return compare_plans(engine_, {&plan, 1}, text_.check, 64, is_relu_family(c_.activation), has_half_strides());
         },
         [&] {
           density_ += (1 - density_) / 4;
@@ -194,19 +162,8 @@ class MethodSparsifier {
   }
 
   void describe() {
+    begin_sidecar(engine_, text_, options_, report_, progress_);
     Sidecar& s = report_.sidecar;
-    const ModelFile& file = engine_.model->file();
-    s.base = {
-        tensor_sha256(file, progress_), tensor_fingerprint(file), c_.arch, c_.name, c_.n_layer, c_.n_embd, c_.n_ff};
-    const CompareRow &dense = report_.rows.front(), &sparse = report_.rows.back();
-    s.quality = {options_.density > 0 ? 0.0 : options_.max_ppl_increase,
-                 dense.perplexity,
-                 sparse.perplexity,
-                 sparse.kl,
-                 sparse.top1,
-                 text_.check.size()};
-    s.screen = report_.screen.screen;
-    s.layers.resize(c_.n_layer);
     for (size_t l = 0; l < c_.n_layer; ++l) {
       const CurvePoint& point = fits_[l].curve[points_[l]];
       SidecarLayer& layer = s.layers[l];

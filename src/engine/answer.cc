@@ -28,7 +28,8 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
   if (prompt_.empty()) hunch::fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   if (options_.speculation && sequence.plan().keys)
     hunch::fail(ErrorKind::kUnsupported,
-                "drafts cannot be verified while a --kv-policy drops tokens after every one: leave out one of the two");
+                "drafts cannot be verified while a key policy (kv_policy) drops tokens after every one: leave out one "
+                "of the two");
   if (options_.n_top_log_probs && !options_.log_probs)
     hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
   emission_.out.n_prompt = prompt_.size();

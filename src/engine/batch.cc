@@ -21,7 +21,8 @@ std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& op
                  options.n_sequences > 1
                      ? fmt::format("the KV cache of {} tokens for {} sequences", options.n_tokens, options.n_sequences)
                      : fmt::format("the KV cache of a context of {} tokens", options.n_tokens),
-                 options.n_sequences > 1 ? "try fewer sequences or --kv f16" : "try a smaller --ctx or --kv f16");
+                 options.n_sequences > 1 ? "try fewer sequences, or f16 as the type of the cache (kv)"
+                                         : "try a smaller context (n_ctx), or f16 as the type of the cache (kv)");
   return std::make_shared<KvCache>(shape, options.n_tokens);
 }
 

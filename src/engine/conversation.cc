@@ -25,8 +25,7 @@ void Conversation::reset() {
 }
 
 std::vector<int32_t> Conversation::render() const {
-  return engine_.need_tokenizer().encode(apply_chat_template(text_.source, messages_, text_.options),
-                                         {text_.add_special, true});
+  return engine_.encode(apply_chat_template(text_.source, messages_, text_.options), {text_.add_special, true});
 }
 
 // Removes the first user message and all up to the next one. The last user message stays.
@@ -59,7 +58,7 @@ Conversation::Answer Conversation::say(Context& context, const std::string& user
       if (!forget_oldest_turn())
         fail(ErrorKind::kLimit,
              "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; "
-             "raise --ctx",
+             "a larger context (n_ctx) has room",
              ids.size(), room, context.n_ctx());
       ++answer.n_forgotten;
       ids = render();

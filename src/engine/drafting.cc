@@ -24,7 +24,7 @@ Drafting::Drafting(const Engine& engine, const Context& context, const DraftingO
   if (options.sparse) {
     if (context.plan().name == "sparse")
       fail(ErrorKind::kUsage,
-           "a sparse draft is verified by the whole model, not in sparse mode; leave --mode sparse out");
+           "a sparse draft is verified by the whole model, not in sparse mode: leave out one of the two");
     ContextOptions sparse;
     sparse.mode = "sparse";
     sparse_context_ = std::make_unique<Context>(engine, sparse, context);

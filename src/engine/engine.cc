@@ -4,21 +4,26 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/cost_file.h"
 #include "model/bind_adapter.h"
 #include "model/open_model.h"
 
 namespace hunch {
 
 const Tokenizer& Engine::need_tokenizer() const {
-  if (!tokenizer) fail(ErrorKind::kNotFound, "the model has no tokenizer; only token ids (--ids) can be used with it");
+  if (!tokenizer) fail(ErrorKind::kNotFound, "the model has no tokenizer; only token ids can be used with it");
   return *tokenizer;
+}
+
+std::vector<int32_t> Engine::encode(std::string_view text, EncodeOptions options) const {
+  options.stop = compute->stop;
+  return need_tokenizer().encode(text, options);
 }
 
 const Sidecar& Engine::need_sidecar() const {
   if (sidecar) return *sidecar;
   if (!sidecar_problem.empty()) fail(ErrorKind::kFormat, "{}", sidecar_problem);
-  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify MODEL --text FILE` makes it)",
-       sidecar_path.string());
+  fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify` makes it)", sidecar_path.string());
 }
 
 namespace {
@@ -51,7 +56,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.compute =
         std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   if (options.stop) engine.compute->stop = options.stop;
-  OpenedModel opened = open_model(path);
+  OpenedModel opened = open_model(path, engine.compute->stop);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
@@ -63,6 +68,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled
     engine.tokenizer.emplace(std::move(spec));
   }
+  if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
   find_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   engine.load_ms = timer.ms();
@@ -71,7 +77,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
 
 std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSource> sources) {
   std::vector<AdapterFile> files;
-  for (const AdapterSource& source : sources) files.push_back(open_adapter(source.path));
+  for (const AdapterSource& source : sources) files.push_back(open_adapter(source.path, compute->stop));
   std::vector<AdapterChoice> chosen;
   for (size_t i = 0; i < files.size(); ++i) chosen.push_back({&files[i], sources[i].scale});
   std::shared_ptr<const Adapter> loaded = bind_adapters(*model, *compute, chosen);
@@ -80,7 +86,8 @@ std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSourc
 }
 
 std::shared_ptr<const Plan> Engine::plan_named(std::string_view name, double density) const {
-  if (density != 0 && name != "sparse") fail(ErrorKind::kUsage, "--density {} goes with --mode sparse", density);
+  if (density != 0 && name != "sparse")
+    fail(ErrorKind::kUsage, "a density of {} (density) goes with sparse mode only", density);
   if (name == "dense") return std::make_shared<const Plan>();
   if (name == "exact") return std::make_shared<const Plan>(Plan::exact(config()));
   if (name == "sparse") return std::make_shared<const Plan>(need_sidecar().plan(config(), density));

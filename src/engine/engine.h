@@ -26,6 +26,7 @@ struct EngineOptions {
   bool pin_threads = false;
   bool reblock_down = false;                 // WeightOptions::reblock_down
   std::filesystem::path sidecar;             // empty: MODEL.hunch beside the model, where there is one
+  std::filesystem::path costs = {};          // what rows cost to read, pinned (engine/cost_file.h); empty: as measured
   std::shared_ptr<Compute> compute;          // of another engine, with which this one takes turns; none: its own
   const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
   std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
@@ -51,6 +52,8 @@ struct Engine {
   const Sidecar& need_sidecar() const;
   // Throws Error{kNotFound} for a model without a tokenizer.
   const Tokenizer& need_tokenizer() const;
+  // Its ids of a text; the engine's present call may be stopped there too.
+  std::vector<int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
   // The plans that every model has: dense reads everything, exact leaves out what ReLU made zero. What the sidecar says
   // is need_sidecar().plan(). By name: "dense", "exact", "sparse" (at `density`, see Sidecar::plan(); 0: as it was
   // calibrated); throws Error{kUsage} for another name, or for a density with one that has none.

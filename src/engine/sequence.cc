@@ -11,8 +11,8 @@ size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
   if (n_ctx == 0) return std::min(config.n_ctx_train, kDefaultMaxContext);
   const bool table = config.position == PositionKind::kLearned || config.position == PositionKind::kSinusoidal;
   if (table && n_ctx > config.n_ctx_train)
-    fail(ErrorKind::kLimit, "--ctx {} is more than the {} positions that this model has learned", n_ctx,
-         config.n_ctx_train);
+    fail(ErrorKind::kLimit, "a context (n_ctx) of {} tokens is more than the {} positions that this model has learned",
+         n_ctx, config.n_ctx_train);
   return n_ctx;
 }
 
@@ -45,7 +45,7 @@ void Sequence::begin(const SequenceOptions& options) {
     fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
   HUNCH_CHECK(plan_->n_layer() <= engine_.config().n_layer, "a plan of {} layers", plan_->n_layer());
   if (plan_->keys && plan_->keys->most_slots() >= n_ctx_)
-    fail(ErrorKind::kUsage, "--kv-policy keeps up to {} tokens, expected fewer than the context of {}",
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) keeps up to {} tokens, expected fewer than the context of {}",
          plan_->keys->most_slots(), n_ctx_);
   prepare_layouts(engine_, *plan_);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
@@ -72,14 +72,15 @@ size_t Sequence::most_together() const {
 
 void Sequence::require_room(size_t n) const {
   if (n > n_left())
-    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; raise --ctx", n, n_tokens(),
-         n_ctx_);
+    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; a larger context (n_ctx) has room",
+         n, n_tokens(), n_ctx_);
 }
 
 void Sequence::truncate(size_t n_tokens) {
   if (const size_t n_fixed = text_->cache->n_fixed(id()); n_tokens > 0 && n_tokens < n_fixed)
-    fail(ErrorKind::kUnsupported, "the text cannot go back to {} tokens: at {} the --kv-policy dropped some for good",
-         n_tokens, n_fixed);
+    fail(ErrorKind::kUnsupported,
+         "the text cannot go back to {} tokens: at {} the key policy (kv_policy) dropped some for good", n_tokens,
+         n_fixed);
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
   text_->states.truncate(n_tokens);

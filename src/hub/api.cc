@@ -4,7 +4,7 @@
 #include <cmath>
 #include <thread>
 
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "base/timer.h"
 
 namespace hunch {
@@ -14,10 +14,10 @@ constexpr double kMaxRetryAfterS = 300;  // the hub's rate limits are counted in
 constexpr size_t kMaxPages = 10000;
 constexpr size_t kMaxFiles = 1000000;
 
-void sleep_interruptibly(double seconds) {
+void sleep_unless(const Stop* stop, double seconds) {
   const Timer timer;
   while (timer.seconds() < seconds) {
-    throw_if_interrupted();
+    throw_if_stopped(stop);
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(0.05, seconds - timer.seconds())));
   }
 }
@@ -77,7 +77,7 @@ HttpResponse HubApi::get(const std::string& url) {
   request.url = url;
   request.token = server_.token;
   request.token_origin = server_.endpoint;
-  request.cancelled = take_interrupt;
+  request.cancelled = [this] { return server_.stop && server_.stop->requested(); };
   for (Backoff backoff(server_);;) {
     std::string problem;
     std::optional<double> retry_after_s;
@@ -95,7 +95,7 @@ HttpResponse HubApi::get(const std::string& url) {
     if (!wait_s)
       throw HubUnreachable(fmt::format("{}, also after {} attempts; try again later", problem, server_.n_retries + 1));
     if (server_.note) server_.note(fmt::format("{}; next attempt in {:.0f} s", problem, *wait_s));
-    sleep_interruptibly(*wait_s);
+    sleep_unless(server_.stop, *wait_s);
   }
 }
 

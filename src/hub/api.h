@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/stop.h"
 #include "hub/http.h"
 #include "hub/listing.h"
 
@@ -17,6 +18,7 @@ struct HubServer {
   int n_retries = 5;                           // after the first attempt, for broken connections, 429 and 5xx
   double backoff_s = 1;                        // before the first retry; doubles up to kMaxBackoffS
   std::function<void(std::string_view)> note;  // told why something waits; may be empty
+  const Stop* stop = nullptr;                  // ends what is under way with Error{kInterrupted}
 };
 
 inline constexpr double kMaxBackoffS = 30;
@@ -50,7 +52,7 @@ bool is_transient(int status);
 [[noreturn]] void fail_hub_status(const HubServer& server, const HttpResponse& response, const std::string& repo,
                                   const std::string& revision, const std::string& what);
 
-// Runs on the calling thread; Ctrl-C throws Error{kInterrupted}.
+// Runs on the calling thread; the server's stop throws Error{kInterrupted}.
 class HubApi {
  public:
   explicit HubApi(const HubServer& server) : server_(server) {}

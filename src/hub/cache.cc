@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "hub/http.h"
 
 namespace hunch {
@@ -128,7 +128,7 @@ void HubCache::publish(const std::string& commit) const {
   fs::remove(folder_ / "parts", ignored);
 }
 
-FileLock::FileLock(const fs::path& path, const std::function<void()>& waiting) {
+FileLock::FileLock(const fs::path& path, const std::function<void()>& waiting, const Stop* stop) {
   fs::create_directories(path.parent_path());
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(ErrorKind::kIo, "cannot write '{}': {}", path.string(), std::strerror(errno));
@@ -136,7 +136,7 @@ FileLock::FileLock(const fs::path& path, const std::function<void()>& waiting) {
     if (errno != EWOULDBLOCK && errno != EINTR) return;  // a file system without locks: go on without
     try {
       if (!told && waiting) waiting();
-      throw_if_interrupted();
+      throw_if_stopped(stop);
     } catch (...) {
       close(fd_);
       throw;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "base/stop.h"
 #include "hub/choice.h"
 
 namespace hunch {
@@ -51,8 +52,8 @@ class HubCache {
 // An advisory lock on a file, for as long as the object lives: two processes do not write one part.
 class FileLock {
  public:
-  // Waits for the other holder, calling `waiting` once; Ctrl-C throws Error{kInterrupted}.
-  FileLock(const std::filesystem::path& path, const std::function<void()>& waiting);
+  // Waits for the other holder, calling `waiting` once; throws Error{kInterrupted} when `stop` asks for it.
+  FileLock(const std::filesystem::path& path, const std::function<void()>& waiting, const Stop* stop);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -8,7 +8,6 @@
 #include <mutex>
 #include <thread>
 
-#include "base/interrupt.h"
 #include "hub/part.h"
 
 namespace hunch {
@@ -46,7 +45,7 @@ class Download {
   }
 
  private:
-  // Reports until every worker is done or told to stop. Returns whether the user pressed Ctrl-C.
+  // Reports until every worker is done or told to stop. Returns whether it is to end early.
   bool wait() {
     while (true) {
       {
@@ -54,7 +53,7 @@ class Download {
         changed_.wait_for(lock, kTick, [&] { return n_running_ == 0; });
         if (n_running_ == 0 || error_) return false;
       }
-      if (take_interrupt()) return true;
+      if (server_.stop && server_.stop->requested()) return true;
       deliver_notes();
       report();
     }

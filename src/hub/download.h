@@ -26,7 +26,8 @@ struct DownloadJob {
 // Downloads all files and returns the number of bytes that came over the network. `progress` and server.note are
 // called on the calling thread only. The first failure stops the other downloads and is thrown when they have stopped;
 // their parts stay. Throws Error{kNetwork} for a file that does not match its checksum (its part is deleted),
-// Error{kInterrupted} after Ctrl-C, Error{kIo} for a full disk, and what fail_hub_status says for refusals.
+// Error{kInterrupted} when server.stop asks for it, Error{kIo} for a full disk, and what fail_hub_status says for
+// refusals.
 uint64_t download_files(const HubServer& server, const DownloadJob& job);
 
 }  // namespace hunch

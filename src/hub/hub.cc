@@ -66,6 +66,7 @@ class Pull {
     server_.n_retries = options.n_retries;
     server_.backoff_s = options.backoff_s;
     server_.note = options.note;
+    server_.stop = options.stop;
   }
 
   std::optional<PulledModel> cached() const {
@@ -121,8 +122,9 @@ class Pull {
   }
 
   PulledModel fetch(HubApi& api, const std::string& commit) {
-    const FileLock lock(cache_.folder() / "lock",
-                        [&] { note(fmt::format("another hunch is pulling '{}'; waiting for it", id_.repo)); });
+    const FileLock lock(
+        cache_.folder() / "lock", [&] { note(fmt::format("another hunch is pulling '{}'; waiting for it", id_.repo)); },
+        options_.stop);
     std::optional<std::vector<HubFile>> files = cache_.read_listing(commit);
     if (!files) {
       files = api.files(id_.repo, commit);

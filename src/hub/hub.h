@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/progress.h"
+#include "base/stop.h"
 #include "hub/id.h"
 
 namespace hunch {
@@ -23,6 +24,7 @@ struct PullOptions {
   double backoff_s = 1;        // before the first retry; doubles up to 30 s; Retry-After is obeyed
   bool offline = false;        // never touch the network
   Progress progress;           // bytes of all files together
+  const Stop* stop = nullptr;  // ends it with Error{kInterrupted}
   std::function<void(std::string_view)> note;  // one line on what is unusual: a retry, an older copy used
 };
 
@@ -48,7 +50,7 @@ struct PulledModel {
 //
 // Throws Error: kUsage (an id that cannot be meant), kNotFound (no such model, revision, file; nothing cached while
 // offline), kUnsupported (nothing hunch reads), kNetwork (refused, unreachable, checksum mismatch), kFormat (answers
-// that make no sense, file names that would leave the folder), kIo (disk full or not writable), kInterrupted (Ctrl-C).
+// that make no sense, file names that would leave the folder), kIo (disk full or not writable), kInterrupted.
 // After a failure the same call resumes where this one stopped.
 PulledModel pull_model(const std::string& id, const PullOptions& options);
 

@@ -3,12 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <csignal>
 #include <fstream>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/interrupt.h"
 #include "base/timer.h"
 #include "hub/api.h"
 #include "hub/test_server.h"
@@ -345,11 +343,13 @@ TEST_F(Hub, UnknownHostIsNamed) {
   EXPECT_HAS(refusal(ErrorKind::kNetwork), "cannot find the host '" + host);
 }
 
-TEST_F(Hub, InterruptLeavesPartsThatTheNextCallResumes) {
-  install_interrupt_handler();
+TEST_F(Hub, AStopLeavesPartsThatTheNextCallResumes) {
+  Stop stop, others;
+  options_.stop = &stop;
+  others.request();                                     // is not asked
   hub_.files["model.safetensors"].chunk_delay_ms = 40;  // 0.8 s in all
-  on_progress_ = [](uint64_t done) {
-    if (done > 40000) std::raise(SIGINT);
+  on_progress_ = [&](uint64_t done) {
+    if (done > 40000) stop.request();
   };
   EXPECT_HAS(refusal(ErrorKind::kInterrupted), "resumes");
   EXPECT_FALSE(fs::exists(model_dir() / hub_.commit));
@@ -357,11 +357,22 @@ TEST_F(Hub, InterruptLeavesPartsThatTheNextCallResumes) {
   EXPECT_GT(n_kept, 0u);
   EXPECT_LT(n_kept, weights_.size());
   on_progress_ = {};
+  stop.clear();
   hub_.files["model.safetensors"].chunk_delay_ms = 0;
   EXPECT_EQ(read_file(pull().path / "model.safetensors"), weights_);
   EXPECT_EQ(range("model.safetensors", 1), "bytes=" + std::to_string(n_kept) + "-");
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+}
+
+TEST_F(Hub, AStopEndsQuestionsAndWaits) {
+  Stop stop;
+  options_.stop = &stop;
+  stop.request();
+  refusal(ErrorKind::kInterrupted);
+  stop.clear();
+  options_.backoff_s = 30;
+  hub_.api_faults = {{503, {}, ""}};
+  options_.note = [&](std::string_view) { stop.request(); };  // told before it waits for half a minute
+  refusal(ErrorKind::kInterrupted);
 }
 
 TEST_F(Hub, TwoPullsOfOneModelShareOneDownload) {

@@ -12,13 +12,13 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 
-AdapterFile open_folder(const fs::path& path) {
+AdapterFile open_folder(const fs::path& path, const Stop* stop) {
   const std::string config = read_file(path / "adapter_config.json", kMaxConfigBytes);
   for (const char* name : {"adapter_model.safetensors", "adapter_model.bin", "adapter.safetensors"}) {
     std::error_code ignored;
     if (!fs::exists(path / name, ignored)) continue;
     std::vector<std::shared_ptr<const void>> owners;
-    const std::vector<Tensor> tensors = open_weight_file(path / name, owners);
+    const std::vector<Tensor> tensors = open_weight_file(path / name, owners, stop);
     return naming(path, [&] { return parse_peft_adapter(config, tensors); });
   }
   fail(
@@ -29,11 +29,11 @@ AdapterFile open_folder(const fs::path& path) {
 
 }  // namespace
 
-AdapterFile open_adapter(const fs::path& path) {
+AdapterFile open_adapter(const fs::path& path, const Stop* stop) {
   std::error_code ignored;
   AdapterFile out;
   if (fs::is_directory(path, ignored)) {
-    out = open_folder(path);
+    out = open_folder(path, stop);
   } else {
     const ModelFile file = open_gguf(path);
     out = naming(path, [&] { return parse_gguf_adapter(file); });

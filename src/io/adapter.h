@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/stop.h"
 #include "base/view.h"
 #include "io/model_file.h"
 
@@ -48,8 +49,9 @@ struct AdapterFile {
 };
 
 // Opens a PEFT folder (adapter_config.json with adapter_model.safetensors or adapter_model.bin) or a GGUF file. Values
-// are copied to f32. Messages name the file. Throws what the parsers below throw, and Error{kNotFound}.
-AdapterFile open_adapter(const std::filesystem::path& path);
+// are copied to f32. Messages name the file. Throws what the parsers below throw, Error{kNotFound}, and
+// Error{kInterrupted} when `stop` asks for it.
+AdapterFile open_adapter(const std::filesystem::path& path, const Stop* stop = nullptr);
 
 // Puts a PEFT adapter together. `config_json` is the text of adapter_config.json; `tensors` carry PEFT's names, with or
 // without "base_model.model." in front.

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/progress.h"
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
@@ -28,11 +29,13 @@ struct TensorToWrite {
   std::function<std::span<const std::byte>()> produce;
 };
 
-// Writes GGUF v3 atomically (temporary name, then rename). Alignment 32 or meta["general.alignment"].
+// Writes GGUF v3 atomically (temporary name, then rename). Alignment 32 or meta["general.alignment"]. Throws
+// Error{kIo}, and Error{kInterrupted} when `stop` asks for it: then nothing is left of what was written.
 void write_gguf(const std::filesystem::path& path, const Metadata& meta, std::span<const TensorToWrite> tensors,
-                const Progress& progress = {});
+                const Progress& progress = {}, const Stop* stop = nullptr);
 
 // A ModelFile as it is.
-void write_gguf(const std::filesystem::path& path, const ModelFile& model, const Progress& progress = {});
+void write_gguf(const std::filesystem::path& path, const ModelFile& model, const Progress& progress = {},
+                const Stop* stop = nullptr);
 
 }  // namespace hunch

@@ -53,6 +53,18 @@ TEST(Gguf, ReadsTensorsAsViewsInRowMajorOrder) {
   }
 }
 
+TEST(Gguf, AStopEndsTheWritingAndLeavesNothing) {
+  const TempDir dir("gguf_stop");
+  const std::string bytes = SmallFile{}.bytes();
+  const ModelFile model = parse(bytes);
+  Stop stop;
+  const auto stops = [&](std::string_view, uint64_t, uint64_t) { stop.request(); };
+  message_of(ErrorKind::kInterrupted, [&] { write_gguf(dir.path / "a.gguf", model, stops, &stop); });
+  EXPECT_TRUE(fs::is_empty(dir.path));
+  write_gguf(dir.path / "a.gguf", model, stops);
+  EXPECT_TRUE(fs::exists(dir.path / "a.gguf"));
+}
+
 TEST(Gguf, RefusesEveryTruncation) {
   const std::string bytes = SmallFile{}.bytes();
   for (size_t n = 0; n < bytes.size(); ++n) {

@@ -4,7 +4,7 @@
 #include "base/checked_math.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "io/gguf.h"
 #include "io/gguf_layout.h"
 #include "io/printable.h"
@@ -116,10 +116,10 @@ std::string header_of(const Metadata& meta, std::span<const TensorToWrite> tenso
 }
 
 // In slices, because AtomicFile copies what it is given into its buffer.
-void write_slices(AtomicFile& file, std::span<const std::byte> data) {
+void write_slices(AtomicFile& file, std::span<const std::byte> data, const Stop* stop) {
   constexpr size_t kSliceBytes = size_t{1} << 20;
   for (size_t begin = 0; begin < data.size(); begin += kSliceBytes) {
-    throw_if_interrupted();
+    throw_if_stopped(stop);
     file.write(data.subspan(begin, std::min(kSliceBytes, data.size() - begin)));
   }
 }
@@ -137,7 +137,7 @@ void require_space(const std::filesystem::path& path, uint64_t n_bytes) {
 }  // namespace
 
 void write_gguf(const std::filesystem::path& path, const Metadata& meta, std::span<const TensorToWrite> tensors,
-                const Progress& progress) {
+                const Progress& progress, const Stop* stop) {
   const uint64_t alignment = gguf::alignment_of(meta);
   std::vector<uint64_t> tensor_bytes;
   std::set<std::string_view> names;
@@ -156,12 +156,12 @@ void write_gguf(const std::filesystem::path& path, const Metadata& meta, std::sp
   const std::string padding(alignment, '\0');
   uint64_t done = 0;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    throw_if_interrupted();
+    throw_if_stopped(stop);
     if (progress) progress(tensors[i].name, done, total);
     const std::span<const std::byte> data = tensors[i].produce();
     HUNCH_CHECK(data.size() == tensor_bytes[i], "tensor '{}': produced {} bytes, expected {}", tensors[i].name,
                 data.size(), tensor_bytes[i]);
-    write_slices(file, data);
+    write_slices(file, data, stop);
     file.write(std::string_view(padding).substr(0, round_up(data.size(), alignment) - data.size()));
     done += data.size();
   }
@@ -169,12 +169,12 @@ void write_gguf(const std::filesystem::path& path, const Metadata& meta, std::sp
   if (progress) progress("", total, total);
 }
 
-void write_gguf(const std::filesystem::path& path, const ModelFile& model, const Progress& progress) {
+void write_gguf(const std::filesystem::path& path, const ModelFile& model, const Progress& progress, const Stop* stop) {
   std::vector<TensorToWrite> tensors;
   tensors.reserve(model.tensors.size());
   for (const Tensor& tensor : model.tensors)
     tensors.push_back({tensor.name, tensor.dtype, tensor.shape, [&tensor] { return tensor.data; }});
-  write_gguf(path, model.meta, tensors, progress);
+  write_gguf(path, model.meta, tensors, progress, stop);
 }
 
 }  // namespace hunch

@@ -49,7 +49,7 @@ std::map<std::string, std::vector<std::string>> read_index(const fs::path& path)
 
 // Takes from every shard what the index places there. A tensor that no shard is said to hold is
 // taken where it is found, as Hugging Face's own loader does; a second copy of one is left out.
-void open_sharded(const fs::path& index_path, HfFolder& folder) {
+void open_sharded(const fs::path& index_path, HfFolder& folder, const Stop* stop) {
   const auto shards = naming(index_path, [&] { return read_index(index_path); });
   std::map<std::string_view, std::string_view> shard_of;
   for (const auto& [shard, names] : shards)
@@ -57,7 +57,7 @@ void open_sharded(const fs::path& index_path, HfFolder& folder) {
 
   std::map<std::string, std::string_view> taken;  // tensor -> its shard
   for (const auto& [shard, names] : shards) {
-    for (Tensor& tensor : open_weight_file(folder.path / shard, folder.owners)) {
+    for (Tensor& tensor : open_weight_file(folder.path / shard, folder.owners, stop)) {
       const auto it = shard_of.find(tensor.name);
       const bool elsewhere = it != shard_of.end() && it->second != shard;
       if (elsewhere || !taken.emplace(tensor.name, shard).second) continue;
@@ -72,14 +72,15 @@ void open_sharded(const fs::path& index_path, HfFolder& folder) {
 
 }  // namespace
 
-std::vector<Tensor> open_weight_file(const fs::path& path, std::vector<std::shared_ptr<const void>>& owners) {
+std::vector<Tensor> open_weight_file(const fs::path& path, std::vector<std::shared_ptr<const void>>& owners,
+                                     const Stop* stop) {
   auto file = std::make_shared<MappedFile>(path);
   return naming(path, [&] {
     std::vector<Tensor> tensors;
     if (path.extension() == ".safetensors") {
       tensors = parse_safetensors(file->bytes());
     } else {
-      TorchCheckpoint checkpoint = parse_torch_checkpoint(file->bytes());
+      TorchCheckpoint checkpoint = parse_torch_checkpoint(file->bytes(), stop);
       tensors = std::move(checkpoint.tensors);
       owners.insert(owners.end(), checkpoint.owners.begin(), checkpoint.owners.end());
     }
@@ -94,19 +95,19 @@ bool is_hf_folder(const fs::path& path) {
   return fs::is_regular_file(path / "config.json", ignored);
 }
 
-HfFolder open_hf_folder(const fs::path& path) {
+HfFolder open_hf_folder(const fs::path& path, const Stop* stop) {
   HfFolder folder;
   folder.path = path;
   folder.config_json = read_file(path / "config.json", kMaxConfigBytes);
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     std::error_code ignored;
     if (fs::exists(path / name, ignored)) {
-      folder.tensors = open_weight_file(path / name, folder.owners);
+      folder.tensors = open_weight_file(path / name, folder.owners, stop);
       return folder;
     }
     const std::string index = std::string(name) + ".index.json";
     if (fs::exists(path / index, ignored)) {
-      open_sharded(path / index, folder);
+      open_sharded(path / index, folder, stop);
       return folder;
     }
   }

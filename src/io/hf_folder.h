@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
@@ -18,12 +19,13 @@ struct HfFolder {
 bool is_hf_folder(const std::filesystem::path& path);
 
 // Opens the folder: safetensors preferred over .bin, shards joined through *.index.json (a shard
-// named outside the folder is refused), weights memory-mapped. Messages name the file.
-HfFolder open_hf_folder(const std::filesystem::path& path);
+// named outside the folder is refused), weights memory-mapped. Messages name the file. Throws Error{kInterrupted} when
+// `stop` asks for it.
+HfFolder open_hf_folder(const std::filesystem::path& path, const Stop* stop = nullptr);
 
 // Maps one weight file (.safetensors; anything else is read as a PyTorch checkpoint) and returns its tensors; what
 // keeps them alive is added to `owners`. Messages name the file.
 std::vector<Tensor> open_weight_file(const std::filesystem::path& path,
-                                     std::vector<std::shared_ptr<const void>>& owners);
+                                     std::vector<std::shared_ptr<const void>>& owners, const Stop* stop = nullptr);
 
 }  // namespace hunch

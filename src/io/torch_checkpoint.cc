@@ -194,16 +194,17 @@ TorchCheckpoint build(const Pickle& pickle, Storages& storages) {
 
 // ---- the two containers
 
-std::span<const std::byte> content_of(const ZipEntry& entry, std::vector<std::shared_ptr<const void>>& owners) {
+std::span<const std::byte> content_of(const ZipEntry& entry, std::vector<std::shared_ptr<const void>>& owners,
+                                      const Stop* stop) {
   if (!entry.deflated) return entry.packed;
-  auto unpacked = inflate_entry(entry);
+  auto unpacked = inflate_entry(entry, stop);
   const std::span<const std::byte> bytes = unpacked->bytes();
   owners.push_back(std::move(unpacked));
   return bytes;
 }
 
 // NAME/data.pkl, NAME/data/KEY for every storage, and since torch 2.1 NAME/byteorder.
-TorchCheckpoint parse_zip_checkpoint(std::span<const std::byte> bytes) {
+TorchCheckpoint parse_zip_checkpoint(std::span<const std::byte> bytes, const Stop* stop) {
   constexpr std::string_view kPickleName = "data.pkl";
   std::map<std::string_view, ZipEntry> entries;
   std::string prefix;
@@ -220,19 +221,19 @@ TorchCheckpoint parse_zip_checkpoint(std::span<const std::byte> bytes) {
 
   std::vector<std::shared_ptr<const void>> owners;
   if (const auto it = entries.find(prefix + "byteorder"); it != entries.end()) {
-    const auto order = content_of(it->second, owners);
+    const auto order = content_of(it->second, owners, stop);
     if (std::string_view(reinterpret_cast<const char*>(order.data()), order.size()) != "little")
       fail(ErrorKind::kUnsupported,
            "the checkpoint was written on a big-endian machine; hunch reads little-endian ones only");
   }
-  ByteReader in(content_of(*pickle_entry, owners), "the checkpoint's pickle");
+  ByteReader in(content_of(*pickle_entry, owners, stop), "the checkpoint's pickle");
   const Pickle pickle = unpickle(in);
 
   Storages storages;
   for (const PickledStorage& storage : pickle.storages) {
     if (storages.count(storage.key)) continue;
     const auto it = entries.find(fmt::format("{}data/{}", prefix, storage.key));
-    if (it != entries.end()) storages[storage.key] = content_of(it->second, owners);
+    if (it != entries.end()) storages[storage.key] = content_of(it->second, owners, stop);
   }
   TorchCheckpoint checkpoint = build(pickle, storages);
   checkpoint.owners.insert(checkpoint.owners.end(), owners.begin(), owners.end());
@@ -281,9 +282,9 @@ TorchCheckpoint parse_legacy_checkpoint(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes) {
+TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes, const Stop* stop) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("PK")) return parse_zip_checkpoint(bytes);
+  if (text.starts_with("PK")) return parse_zip_checkpoint(bytes, stop);
   if (text.starts_with(kLegacyMagic)) return parse_legacy_checkpoint(bytes);
   fail(ErrorKind::kFormat,
        "this is not a torch checkpoint: it begins neither as a zip archive nor with the magic number of torch < 1.6");

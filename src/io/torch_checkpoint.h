@@ -3,6 +3,7 @@
 #pragma once
 #include <span>
 
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
@@ -16,7 +17,7 @@ struct TorchCheckpoint {
 // Parses a checkpoint's bytes. Tensors are views into `bytes` where they are stored contiguously.
 // A state dict may be wrapped in {"state_dict": ...} or {"model": ...}; values that are no tensors are
 // passed over. Tied tensors (same storage) appear under each name. Throws Error{kFormat | kUnsupported}, naming
-// the opcode or class that is refused.
-TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes);
+// the opcode or class that is refused, Error{kInterrupted} when `stop` asks for it.
+TorchCheckpoint parse_torch_checkpoint(std::span<const std::byte> bytes, const Stop* stop = nullptr);
 
 }  // namespace hunch

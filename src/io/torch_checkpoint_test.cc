@@ -124,6 +124,16 @@ std::string legacy(const std::string& pickle, uint64_t n_elems = 6, const std::s
       .bytes;
 }
 
+TEST(TorchCheckpoint, AStopEndsTheUnpacking) {
+  std::vector<ZipFile> files = archive(two_tensors());
+  for (ZipFile& file : files) file.deflated = true;
+  const Input input(make_zip(files));
+  Stop stop;
+  EXPECT_FALSE(parse_torch_checkpoint(input.bytes, &stop).tensors.empty());
+  stop.request();
+  message_of(ErrorKind::kInterrupted, [&] { parse_torch_checkpoint(input.bytes, &stop); });
+}
+
 TEST(TorchCheckpoint, ReadsTheLegacyFormat) {
   for (size_t shift = 0; shift < 8; ++shift)
     expect_good(parse_torch_checkpoint(Input(legacy(good_pickle()), shift).bytes));

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/checked_math.h"
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "io/byte_reader.h"
 #include "io/printable.h"
 
@@ -173,7 +173,7 @@ std::vector<ZipEntry> parse_zip(std::span<const std::byte> bytes) {
   return entries;
 }
 
-std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
+std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry, const Stop* stop) {
   const std::string shown = printable(entry.name);
   if (entry.n_bytes / kMaxDeflateRatio > entry.packed.size())
     fail(ErrorKind::kFormat, "zip entry '{}' claims to unpack {} bytes to {}, which deflate cannot do", shown,
@@ -186,7 +186,7 @@ std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
   z_stream& stream = inflater.stream;
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) fail(ErrorKind::kMemory, "zlib could not start to unpack '{}'", shown);
   // zlib counts in 32 bits: input and output are handed over in pieces.
-  constexpr size_t kPiece = size_t{1} << 24;  // and Ctrl-C is heard between them
+  constexpr size_t kPiece = size_t{1} << 24;  // and a stop is heard between them
   auto* next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(entry.packed.data()));
   auto* next_out = reinterpret_cast<Bytef*>(out->data());
   size_t left_in = entry.packed.size(), left_out = entry.n_bytes;
@@ -195,7 +195,7 @@ std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry) {
   stream.next_out = left_out ? next_out : &nowhere;
   int status = Z_OK;
   while (status == Z_OK) {
-    throw_if_interrupted();
+    throw_if_stopped(stop);
     const uInt give_in = uInt(std::min(left_in, kPiece)), give_out = uInt(std::min(left_out, kPiece));
     stream.avail_in = give_in;
     stream.avail_out = give_out;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/stop.h"
 
 namespace hunch {
 
@@ -26,7 +27,7 @@ struct ZipEntry {
 std::vector<ZipEntry> parse_zip(std::span<const std::byte> bytes);
 
 // Unpacks a deflated entry. Throws Error{kFormat} when it does not give exactly n_bytes, without
-// allocating first for a size that deflate cannot reach.
-std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry);
+// allocating first for a size that deflate cannot reach, Error{kInterrupted} when `stop` asks for it.
+std::shared_ptr<AlignedBuffer> inflate_entry(const ZipEntry& entry, const Stop* stop = nullptr);
 
 }  // namespace hunch

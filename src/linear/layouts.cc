@@ -56,7 +56,7 @@ void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices
     bytes += uint64_t{stored->n_in} * turned_stride(stored->rows_.dtype, stored->n_out);
     wanted.push_back(stored);
   }
-  require_memory(bytes, what, "`hunch sparsify --method griffin` needs no copies of the whole model");
+  require_memory(bytes, what, "a calibration by griffin (method) needs no copies of the whole model");
   for (Stored* stored : wanted) {
     compute.throw_if_stopped();
     const WeightView& W = stored->rows_;
@@ -103,7 +103,7 @@ void Layouts::pack(Compute& compute, uint64_t name, std::span<const PackRequest>
   for (const PackRequest& r : requests)
     if (const Linear& matrix = r.matrix->factor(r.axis); Packed::applies(matrix, r.axis))
       bytes += Packed::bytes_needed(matrix, r.axis, r.kept->size());
-  require_memory(bytes, "the neurons that the prompt chose", "a lower --density takes less");
+  require_memory(bytes, "the neurons that the prompt chose", "a lower density (density) takes less");
   for (const PackRequest& r : requests)
     if (const Linear& matrix = r.matrix->factor(r.axis); Packed::applies(matrix, r.axis))
       packed_[{name, &matrix}] = std::make_unique<Packed>(compute, matrix, r.axis, *r.kept);

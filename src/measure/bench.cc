@@ -6,7 +6,6 @@
 #include <random>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/timer.h"
 #include "select/prompt_selector.h"
 

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/timer.h"
 #include "kernels/ops.h"
 

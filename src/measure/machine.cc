@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/home_folder.h"
-#include "base/interrupt.h"
 #include "base/memory_info.h"
 #include "base/timer.h"
 #include "kernels/read_stream.h"

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "kernels/ops.h"
 
 namespace hunch {

@@ -5,7 +5,6 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "base/timer.h"
 #include "kernels/ops.h"
 
@@ -48,7 +47,8 @@ class Scorer {
     if (ids.size() > room) {
       const size_t drop = ids.size() - room;
       if (drop >= n_before)
-        fail(ErrorKind::kLimit, "a continuation of {} tokens does not fit into a context of {}; raise --ctx",
+        fail(ErrorKind::kLimit,
+             "a continuation of {} tokens does not fit into a context of {}; take a larger one (n_ctx)",
              ids.size() - n_before, context_.n_ctx());
       ids.erase(ids.begin(), ids.begin() + long(drop));
       n_before -= drop;

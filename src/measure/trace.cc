@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/interrupt.h"
 #include "measure/compare.h"
 #include "measure/trace_observer.h"
 

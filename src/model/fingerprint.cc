@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "base/interrupt.h"
 #include "base/sha256.h"
+#include "base/throw_if_stopped.h"
 
 namespace hunch {
 namespace {
@@ -23,7 +23,7 @@ std::string heading(const Tensor& t) {
 
 }  // namespace
 
-std::string tensor_sha256(const ModelFile& file, const Progress& progress) {
+std::string tensor_sha256(const ModelFile& file, const Progress& progress, const Stop* stop) {
   uint64_t total = 0, done = 0;
   for (const Tensor& t : file.tensors) total += t.data.size();
   constexpr size_t kPiece = size_t{64} << 20;
@@ -31,7 +31,7 @@ std::string tensor_sha256(const ModelFile& file, const Progress& progress) {
   for (const Tensor* t : by_name(file)) {
     hash.update(heading(*t));
     for (size_t i = 0; i < t->data.size(); i += kPiece) {
-      throw_if_interrupted();
+      throw_if_stopped(stop);
       const auto piece = t->data.subspan(i, std::min(kPiece, t->data.size() - i));
       hash.update(piece);
       if (progress) progress("hash", done += piece.size(), total);

@@ -3,13 +3,14 @@
 #include <string>
 
 #include "base/progress.h"
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
 
 // SHA-256 in hexadecimal of every tensor in the order of the names: name, dtype, shape, data. Reads all of
-// them (about a second per GB); Ctrl-C throws Error{kInterrupted}.
-std::string tensor_sha256(const ModelFile& file, const Progress& progress = {});
+// them (about a second per GB); throws Error{kInterrupted} when `stop` asks for it.
+std::string tensor_sha256(const ModelFile& file, const Progress& progress = {}, const Stop* stop = nullptr);
 
 // SHA-256 in hexadecimal of the same names, dtypes and shapes, and of a few short samples of each tensor's data:
 // tells models and versions apart in milliseconds. Not proof against someone who means to deceive it.

@@ -8,7 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "formats/format.h"
 
 namespace hunch {
@@ -36,8 +36,8 @@ size_t first_dim(const Tensor& t) { return t.shape.empty() ? 1 : t.shape[0]; }
 
 }  // namespace
 
-HfImport::HfImport(const HfFolder& folder, std::string arch)
-    : arch_(std::move(arch)), config_(std::make_unique<nlohmann::ordered_json>()), folder_(&folder) {
+HfImport::HfImport(const HfFolder& folder, std::string arch, const Stop* stop)
+    : arch_(std::move(arch)), config_(std::make_unique<nlohmann::ordered_json>()), folder_(&folder), stop_(stop) {
   *config_ = nlohmann::ordered_json::parse(folder.config_json, nullptr, false);
   if (!config_->is_object()) fail(ErrorKind::kFormat, "'{}': config.json is not a JSON object", folder.path.string());
   for (const Tensor& t : folder.tensors) by_name_.emplace(t.name, &t);
@@ -191,7 +191,7 @@ void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t
 }
 
 Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data) {
-  throw_if_interrupted();  // every rearranged tensor begins here
+  throw_if_stopped(stop_);  // every rearranged tensor begins here
   Tensor t{like.name, like.dtype, std::move(shape), {}};
   auto buffer = std::make_shared<AlignedBuffer>(t.n_elems() * info(t.dtype).block_bytes);
   t.data = buffer->bytes();

@@ -15,8 +15,9 @@ namespace hunch {
 
 class HfImport {
  public:
-  // `arch` is the GGUF architecture name, the prefix of its metadata keys.
-  HfImport(const HfFolder& folder, std::string arch);
+  // `arch` is the GGUF architecture name, the prefix of its metadata keys. Where new tensors are made, `stop` is asked:
+  // Error{kInterrupted}.
+  HfImport(const HfFolder& folder, std::string arch, const Stop* stop = nullptr);
   virtual ~HfImport();
 
   // config.json values; the first of `names` that is present and not null. Dots descend
@@ -90,6 +91,7 @@ class HfImport {
   std::string arch_, prefix_;
   std::unique_ptr<nlohmann::ordered_json> config_;
   const HfFolder* folder_;
+  const Stop* stop_;
   std::map<std::string, const Tensor*, std::less<>> by_name_;
   std::set<std::string, std::less<>> used_;
   ModelFile out_;

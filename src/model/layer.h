@@ -91,6 +91,9 @@ struct Layer {
   Mlp mlp;          // dense layers
   Experts experts;  // the others
 
+  // The MLP, or the first of the experts, whose matrices stand for those of its siblings where types are told.
+  const Mlp& any_mlp() const { return mlp.up || experts.experts.empty() ? mlp : experts.experts[0]; }
+
   // each(std::unique_ptr<Linear>&) for every matrix: the one way to load, count, calibrate, quantise, adapt and
   // inspect.
   template <class Each>

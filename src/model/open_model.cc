@@ -16,14 +16,14 @@ namespace hunch {
 namespace fs = std::filesystem;
 namespace {
 
-OpenedModel open_hf(const fs::path& path) {
-  const HfFolder folder = open_hf_folder(path);
+OpenedModel open_hf(const fs::path& path, const Stop* stop) {
+  const HfFolder folder = open_hf_folder(path, stop);
   const auto config = nlohmann::json::parse(folder.config_json, nullptr, false);
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
     fail(ErrorKind::kFormat, "'{}': config.json has no \"model_type\"", path.string());
   const std::string model_type = config["model_type"];
   const Architecture& arch = architecture_by_hf_type(model_type);
-  HfImport hf(folder, arch.gguf_name);
+  HfImport hf(folder, arch.gguf_name, stop);
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused()};
   opened.file = hf.finish();
@@ -58,10 +58,10 @@ OpenedModel open_llama2c(const fs::path& path) {
 
 }  // namespace
 
-OpenedModel open_model(const fs::path& path) {
+OpenedModel open_model(const fs::path& path, const Stop* stop) {
   std::error_code ec;
   if (fs::is_directory(path, ec)) {
-    if (is_hf_folder(path)) return open_hf(path);
+    if (is_hf_folder(path)) return open_hf(path, stop);
     fail(ErrorKind::kNotFound,
          "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
   }

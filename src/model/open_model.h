@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
@@ -17,7 +18,7 @@ struct OpenedModel {
 // Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:
 // weights stay views into the mapped files wherever their layout is kept), or a llama2.c .bin with
 // its tokenizer.bin (or tok*.bin) beside it. Recognised by content, not by name.
-// Throws Error{kNotFound | kFormat | kUnsupported} naming path and cause.
-OpenedModel open_model(const std::filesystem::path& path);
+// Throws Error{kNotFound | kFormat | kUnsupported} naming path and cause, Error{kInterrupted} when `stop` asks for it.
+OpenedModel open_model(const std::filesystem::path& path, const Stop* stop = nullptr);
 
 }  // namespace hunch

@@ -23,13 +23,13 @@ struct Policy {
 
 Selected top(double number) {
   if (!(number >= 1 && number <= 65536 && number == std::floor(number)))
-    fail(ErrorKind::kUsage, "--experts: top is {}, expected a number of experts from 1", number);
+    fail(ErrorKind::kUsage, "a router (experts) of top {}, expected a number of experts from 1", number);
   return std::make_shared<TopExperts>(size_t(number));
 }
 
 double factor(double number) {
   if (!(number > 0 && number <= 65536))
-    fail(ErrorKind::kUsage, "--experts: a capacity factor of {}, expected one above 0", number);
+    fail(ErrorKind::kUsage, "a router (experts) with a capacity factor of {}, expected one above 0", number);
   return number;
 }
 
@@ -56,10 +56,10 @@ std::shared_ptr<const ExpertSelector> expert_policy_from(std::string_view text) 
     const bool has_number = colon != std::string_view::npos;
     double number = 0;
     if (has_number != policy.has_number || (has_number && !read_number(text.substr(colon + 1), number)))
-      fail(ErrorKind::kUsage, "--experts '{}', expected {}", text, policy.example);
+      fail(ErrorKind::kUsage, "the router (experts) '{}', expected {}", text, policy.example);
     return policy.make(number);
   }
-  fail(ErrorKind::kUsage, "unknown --experts '{}', expected {}", text, expert_policy_help());
+  fail(ErrorKind::kUsage, "unknown router (experts) '{}', expected {}", text, expert_policy_help());
 }
 
 std::string expert_policy_help() {

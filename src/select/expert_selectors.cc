@@ -37,7 +37,7 @@ void route_as_trained(const ExpertGateConfig& gate, MatView<const float> logits,
 
 void TopExperts::check(size_t n_expert) const {
   if (k_ > n_expert)
-    fail(ErrorKind::kUsage, "--experts top:{}: the model has {}, expected at most so many", k_, n_expert);
+    fail(ErrorKind::kUsage, "a router (experts) of top {}: the model has {}, expected at most so many", k_, n_expert);
 }
 
 void TopExperts::route(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory, Routing& out) const {

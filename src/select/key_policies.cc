@@ -27,14 +27,15 @@ struct Policy {
 
 void expect_share(const Options& options, std::string_view name, double least) {
   if (const double value = options.at(name); !(value >= least && value <= 1))
-    fail(ErrorKind::kUsage, "--kv-policy: {} is {}, expected a share from {} to 1", name, value, least);
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} {}, expected a share from {} to 1", name, value, least);
 }
 
 std::shared_ptr<const KeySelector> streaming(size_t budget, const Options& options) {
   const double sinks = options.at("sinks");
   if (!(sinks >= 1 && sinks < double(budget) && sinks == std::floor(sinks)))
     fail(ErrorKind::kUsage,
-         "--kv-policy: sinks is {}, expected a number of tokens from 1 to less than the budget of {}", sinks, budget);
+         "the key policy (kv_policy) has sinks {}, expected a number of tokens from 1 to less than the budget of {}",
+         sinks, budget);
   const size_t n_sinks = size_t(sinks);
   return std::make_shared<PerHeadKeys>("streaming", std::make_unique<StreamingLlm>(n_sinks), budget, n_sinks);
 }
@@ -65,8 +66,8 @@ void read_option(const Policy& policy, std::string_view option, Options& options
   for (const auto& [name, value] : policy.defaults) names.push_back(name);
   if (equals == std::string_view::npos || found == options.end() ||
       !read_number(option.substr(equals + 1), found->second))
-    fail(ErrorKind::kUsage, "--kv-policy: '{}' is no option of {}, expected NAME=NUMBER with one of {}", option,
-         policy.name, fmt::join(names, ", "));
+    fail(ErrorKind::kUsage, "the key policy (kv_policy): '{}' is no option of {}, expected NAME=NUMBER with one of {}",
+         option, policy.name, fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -78,7 +79,8 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
     size_t budget = 0;
     if (colon == std::string_view::npos || !read_number(text.substr(colon + 1, comma - colon - 1), budget) ||
         budget == 0 || budget > (size_t{1} << 30))
-      fail(ErrorKind::kUsage, "--kv-policy '{}' has no budget, expected {}: so many cached tokens per head", text,
+      fail(ErrorKind::kUsage,
+           "the key policy (kv_policy) '{}' has no budget, expected {}: so many cached tokens per head", text,
            policy.example);
     Options options = policy.defaults;
     for (size_t begin = comma; begin < text.size();) {
@@ -88,7 +90,7 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
     }
     return policy.make(budget, options);
   }
-  fail(ErrorKind::kUsage, "unknown --kv-policy '{}', expected {}", text, key_policy_help());
+  fail(ErrorKind::kUsage, "unknown key policy (kv_policy) '{}', expected {}", text, key_policy_help());
 }
 
 std::string key_policy_help() {

@@ -120,7 +120,8 @@ struct KvCache::Impl {
   void own(Sequence& sequence, std::span<const size_t> pages) {
     if (pages.size() > pool.n_free())
       fail(ErrorKind::kLimit,
-           "the KV cache is full: copies of {} pages are needed, {} are free; raise --ctx or end other sequences",
+           "the KV cache is full: copies of {} pages are needed, {} are free; take a larger context (n_ctx) or end "
+           "other sequences",
            pages.size(), pool.n_free());
     for (const size_t i : pages) {
       const PageId shared = sequence.pages[i];
@@ -222,7 +223,8 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
   const size_t n_shared = impl_->n_shareable(source);
   if (source.pages.size() - n_shared > impl_->pool.n_free())
     fail(ErrorKind::kLimit,
-         "the KV cache is full: a copy of {} pages is needed, {} are free; raise --ctx or end other sequences",
+         "the KV cache is full: a copy of {} pages is needed, {} are free; take a larger context (n_ctx) or end other "
+         "sequences",
          source.pages.size() - n_shared, impl_->pool.n_free());
   const SequenceId id = create();
   const Impl::Sequence& from = impl_->at(parent);  // after create(), which may move the sequences
@@ -260,7 +262,8 @@ void KvCache::append(SequenceId id, size_t n) {
   const size_t n_new = n > n_room ? pages_for(n - n_room, page_tokens) : 0;
   if (n_new + shared.size() > pool.n_free())
     fail(ErrorKind::kLimit,
-         "the KV cache is full: {} more tokens need {} pages of {} tokens, {} of {} are free; raise --ctx or end "
+         "the KV cache is full: {} more tokens need {} pages of {} tokens, {} of {} are free; take a larger context "
+         "(n_ctx) or end "
          "other sequences",
          n, n_new + shared.size(), page_tokens, pool.n_free(), pool.n_pages());
   impl_->own(sequence, shared);

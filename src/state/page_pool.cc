@@ -19,7 +19,8 @@ AlignedBuffer reserve(std::span<const size_t> page_bytes, size_t n_pages) {
   if (n_pages > std::numeric_limits<PageId>::max())
     fail(ErrorKind::kMemory, "the KV cache would have {} pages; at most {} can be counted", n_pages,
          std::numeric_limits<PageId>::max());
-  require_memory(bytes ? *bytes : UINT64_MAX, "the KV cache", "lower --ctx or use f16");
+  require_memory(bytes ? *bytes : UINT64_MAX, "the KV cache",
+                 "try a smaller context (n_ctx), or f16 as the type of the cache (kv)");
   return AlignedBuffer(*bytes);
 }
 

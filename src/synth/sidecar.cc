@@ -38,7 +38,7 @@ float density(const ContextSets& sets, size_t n, size_t n_contexts) {
 
 }  // namespace
 
-Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const Progress& progress) {
+Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const Progress& progress, const Stop* stop) {
   const SynthShape& s = options.shape;
   const SynthPlanting& p = options.planting;
   if (p.density.empty()) fail(ErrorKind::kUsage, "a sidecar's predictors know what was planted; give a density");
@@ -49,7 +49,7 @@ Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const
   const size_t rank = round_up(p.n_contexts, info(DType::kQ4_0).block_elems);
 
   Sidecar sidecar;
-  sidecar.base = {tensor_sha256(model, progress),
+  sidecar.base = {tensor_sha256(model, progress, stop),
                   tensor_fingerprint(model),
                   s.arch,
                   model.meta.get_string("general.name", ""),

@@ -14,7 +14,9 @@ namespace hunch {
 //
 //   model  what write_synth wrote with these options; read once, for its identity
 //
-// Throws Error{kUsage} where nothing was planted or the activation has no exact zeros.
-Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const Progress& progress = {});
+// Throws Error{kUsage} where nothing was planted or the activation has no exact zeros, Error{kInterrupted} when `stop`
+// asks for it.
+Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const Progress& progress = {},
+                      const Stop* stop = nullptr);
 
 }  // namespace hunch

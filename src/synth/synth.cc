@@ -123,7 +123,7 @@ SynthReport write_synth(const fs::path& output, const SynthOptions& options, Com
   const Metadata meta = metadata(options);
   constexpr uint64_t kHeaderBytesPerToken = 64;  // an upper estimate: piece, score and type
   check_room(output, report.bytes + options.shape.n_vocab * kHeaderBytesPerToken);
-  write_gguf(output, meta, plan, progress);
+  write_gguf(output, meta, plan, progress, compute.stop);
   return report;
 }
 

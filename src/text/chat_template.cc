@@ -117,7 +117,7 @@ std::string apply_chat_template(const std::string& source, const nlohmann::order
                                 const TemplateOptions& options) {
   if (source.empty()) {
     fail(ErrorKind::kNotFound,
-         "this model has no chat template; give one with --template-file, or use it without chat");
+         "this model has no chat template; give one of your own (template_file), or use it without chat");
   }
   check_messages(messages);
   if (options.tools && !options.tools->is_array() && !options.tools->is_null()) {

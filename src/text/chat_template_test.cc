@@ -98,7 +98,7 @@ TEST(ChatTemplate, NamesWhatIsWrongWithMessages) {
   EXPECT_EQ(error_of(Json::parse(R"([{"role": "assistant", "tool_calls": 1}])")),
             "usage: messages[0].tool_calls: expected a list, found number");
   EXPECT_EQ(error_of(Json::array({kUser}), ""),
-            "not_found: this model has no chat template; give one with --template-file, or use it without chat");
+            "not_found: this model has no chat template; give one of your own (template_file), or use it without chat");
 }
 
 TEST(ChatTemplate, RenderTemplateTakesAnObjectOnly) {

@@ -32,10 +32,10 @@ ChatText chat_text(const Tokenizer* tokenizer, const std::string& file) {
     out.source = read_file(file);
   }
   if (out.source.empty())
-    fail(
-        ErrorKind::kNotFound,
-        "the model has no chat template: it was probably not trained to talk. Use `hunch run`, or name a template with "
-        "--template-file FILE (\"plain\" is User: / Assistant:)");
+    fail(ErrorKind::kNotFound,
+         "the model has no chat template: it was probably not trained to talk. Have it continue texts, or name a file "
+         "with a "
+         "template (template_file), or \"plain\" there, which is User: / Assistant:");
   return out;
 }
 

@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/interrupt.h"
+#include "base/throw_if_stopped.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
 #include "text/normalizer.h"
@@ -128,12 +128,12 @@ struct Encoder::Impl {
   }
 
   // Words come back often: each is encoded once per run of text.
-  void encode_words(const std::vector<std::string_view>& words, std::vector<int32_t>& out) const {
+  void encode_words(const std::vector<std::string_view>& words, std::vector<int32_t>& out, const Stop* stop) const {
     constexpr size_t kMaxCached = 48;
     std::unordered_map<std::string_view, std::pair<size_t, size_t>> seen;  // word -> [begin, end) of out
     bool after_unknown = false;
     for (std::string_view word : words) {
-      throw_if_interrupted();
+      throw_if_stopped(stop);
       if (word.size() > std::numeric_limits<uint32_t>::max()) {
         fail(ErrorKind::kLimit, "a text of {} bytes without a break is too long to encode", word.size());
       }
@@ -167,17 +167,17 @@ struct Encoder::Impl {
   }
 
   // Valid UTF-8 between special tokens.
-  void encode_run(std::string_view run, bool prefix, std::vector<int32_t>& out) const {
+  void encode_run(std::string_view run, bool prefix, std::vector<int32_t>& out, const Stop* stop) const {
     std::string text = normalizer.is_identity() ? std::string(run) : normalizer.normalize(run);
     if (text.empty()) return;
     if (is_byte_level()) {
       if (prefix && text[0] != ' ') text.insert(text.begin(), ' ');
-      return encode_words(pre_tokenizer->split(text), out);
+      return encode_words(pre_tokenizer->split(text), out, stop);
     }
     std::string marked;
     if (prefix && !(spec.prefix_unless_space && (text[0] == ' ' || text.starts_with(kSpaceMark)))) marked = kSpaceMark;
     marked += to_space_marks(text);
-    if (unigram) return encode_marked(marked, out);  // which weighs the user-defined tokens itself
+    if (unigram) return encode_marked(marked, out, stop);  // which weighs the user-defined tokens itself
     size_t done = 0;
     const std::string_view view = marked;
     for (const SpecialTokens::Match& match : special.find_marked(view)) {
@@ -189,7 +189,7 @@ struct Encoder::Impl {
   }
 
   // SentencePiece, with marks for spaces and no user-defined tokens left.
-  void encode_marked(std::string_view text, std::vector<int32_t>& out) const {
+  void encode_marked(std::string_view text, std::vector<int32_t>& out, const Stop* stop) const {
     std::vector<std::string_view> chunks;
     if (pre_tokenizer) {
       chunks = pre_tokenizer->split(text);
@@ -197,13 +197,16 @@ struct Encoder::Impl {
       chunks = {text};
     }
     if (unigram) {
-      for (std::string_view chunk : chunks) encode_unigram(chunk, out);
+      for (std::string_view chunk : chunks) {
+        throw_if_stopped(stop);
+        encode_unigram(chunk, out);
+      }
     } else if (bpe->words_are_independent()) {
       std::vector<std::string_view> words;
       for (std::string_view chunk : chunks) words_at_marks(chunk, words);
-      encode_words(words, out);
+      encode_words(words, out, stop);
     } else {
-      encode_words(chunks, out);
+      encode_words(chunks, out, stop);
     }
   }
 
@@ -219,12 +222,12 @@ struct Encoder::Impl {
     }
   }
 
-  void encode_fragment(std::string_view text, bool prefix, std::vector<int32_t>& out) const {
+  void encode_fragment(std::string_view text, bool prefix, std::vector<int32_t>& out, const Stop* stop) const {
     bool after_unknown = false;
     while (!text.empty()) {
       const size_t valid = valid_utf8_prefix(text);
       if (valid > 0) {
-        encode_run(text.substr(0, valid), prefix, out);
+        encode_run(text.substr(0, valid), prefix, out, stop);
         after_unknown = false;
       } else {
         push_bytes(text.substr(0, 1), out, after_unknown);
@@ -242,7 +245,7 @@ struct Encoder::Impl {
     const auto fragment_to = [&](size_t end) {
       if (end <= done) return;
       const bool prefix = spec.add_space_prefix && (done == 0 || !spec.prefix_first_only);
-      encode_fragment(text.substr(done, end - done), prefix, out);
+      encode_fragment(text.substr(done, end - done), prefix, out, options.stop);
     };
     for (const SpecialTokens::Match& match : special.find(text, options.parse_special)) {
       fragment_to(match.begin);

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/stop.h"
 #include "io/model_file.h"
 
 namespace hunch {
@@ -85,6 +86,7 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta);
 struct EncodeOptions {
   bool add_special = true;     // BOS / EOS as the model's family wants them
   bool parse_special = false;  // "<|endoftext|>" in the text becomes the control token, not its letters
+  const Stop* stop = nullptr;  // ends a long text with Error{kInterrupted}
 };
 
 class StreamDecoder;

@@ -44,6 +44,23 @@ TEST(Tokenizer, ByteBpeGivesTheIdsOfThePlainAlgorithm) { expect_fixture("bpe"); 
 TEST(Tokenizer, SentencePieceBpeGivesTheIdsOfThePlainAlgorithm) { expect_fixture("spm"); }
 TEST(Tokenizer, UnigramGivesTheIdsOfThePlainAlgorithm) { expect_fixture("unigram"); }
 
+TEST(Tokenizer, AStopEndsALongText) {
+  for (const char* name : {"bpe", "spm", "unigram"}) {
+    const Tokenizer tokenizer(fixture_spec(name));
+    Stop stop;
+    EncodeOptions options;
+    options.stop = &stop;
+    EXPECT_FALSE(tokenizer.encode("one two three", options).empty());
+    stop.request();
+    try {
+      tokenizer.encode("one two three", options);
+      FAIL() << name;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kInterrupted);
+    }
+  }
+}
+
 TEST(Tokenizer, EachFamilyPutsItsOwnTokensAroundAText) {
   const Tokenizer opt(fixture_spec("bpe")), llama(fixture_spec("spm")), t5(fixture_spec("unigram"));
   EXPECT_EQ(opt.encode(""), Ids({2}));    // </s> begins a text

@@ -63,6 +63,11 @@ class BadUsage(CliTest):
         self.refused(2, "run", says="which model")
         self.refused(2, "eval", self.opt, says="--text")
         self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare", "dense,sparser", says="'sparser'")
+        compare = "eval", self.opt, "--text", self.write("t.txt", "the end"), "--compare"
+        self.refused(2, *compare, "dense,exact", "--mode", "dense", says="leave out --mode dense")
+        self.refused(2, *compare, "dense,exact", "--oracle-density", "0.5", says="leave out --oracle-density")
+        self.refused(2, *compare, "dense,exact", "--oracle-heads", "0.5", says="--oracle-heads")
+        self.refused(2, *compare, "dense,sparse:0.2", "--density", "0.5", says="--density 0.5 is that of sparse")
         self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--stride", "500", "--ctx", "20", says="stride")
         self.refused(2, "eval", self.opt, "--task", "trivia", "--file", self.write("q.jsonl", "{}"), says="trivia")
 
@@ -82,7 +87,7 @@ class BadUsage(CliTest):
         self.refused(2, "run", self.opt, "-p", "a", env={"HUNCH_CTX": "lots"}, says=["--ctx", "'lots'"])
 
     def test_context_beyond_learned_positions(self):
-        self.refused(1, "run", self.opt, "-p", "a", "--ctx", "4096", says=["--ctx 4096", "128"])
+        self.refused(1, "run", self.opt, "-p", "a", "--ctx", "4096", says=["(--ctx) of 4096", "128"])
 
     def test_prompt_longer_than_the_context(self):
         self.refused(1, "run", self.opt, "-p", "a long text " * 50, says="--ctx")

@@ -84,7 +84,7 @@ class Compress(CliTest):
         self.assertFalse(os.path.exists(out))
         self.compress("--low-rank", "0.5", "-o", out, "--quiet")
         self.refused(2, "compress", self.opt, *text, "--low-rank", "0.5", "-o", out, says="--force")
-        self.refused(2, "compress", out, *text, "--low-rank", "0.5", "-o", out, "--force", says="the model that is read")
+        self.refused(2, "compress", out, *text, "--low-rank", "0.5", "-o", out, "--force", says="part of what is read")
         self.compress("--low-rank", "0.4", "-o", out, "--force", "--quiet")
         self.refused(1, "compress", out, *text, "--low-rank", "0.5", "-o", self.path("twice.gguf"), says="already")
         self.refused(2, "eval", self.opt, *text, "--against", out, "--compare", "lossless", says="--against")

@@ -1,4 +1,5 @@
 """Mixtures of experts: how they are routed, what that costs, and their neurons."""
+import json
 import os
 import shutil
 import unittest
@@ -46,12 +47,24 @@ class Experts(CliTest):
 
     def test_cats_inside_experts(self):
         sidecar = self.path("moe.hunch")
-        self.refused(1, "sparsify", self.moe, "--text", self.text, "--method", "teal", "-o", sidecar, says="--method cats")
+        self.refused(1, "sparsify", self.moe, "--text", self.text, "--method", "teal", "-o", sidecar, says="(--method) cats")
         self.hunch("sparsify", self.moe, "--text", self.text, "--method", "cats", "--density", "0.5", "-o", sidecar)
         command = ["eval", self.moe, "--text", self.text, "--ctx", "64", "--max-tokens", "256", "--sidecar", sidecar]
         modes = self.hunch(*command, "--compare", "dense,exact,sparse", "--json").json["modes"]
         self.assertLess(modes["sparse"]["bytes_per_token"], modes["exact"]["bytes_per_token"])
         self.assertLess(modes["sparse"]["density_mlp"], 0.6 * modes["exact"]["density_mlp"])  # sparse twice
+        run = self.hunch("run", self.moe, "--ids", "5,9,2", "-n", "4", "--mode", "sparse", "--sidecar", sidecar)
+        self.assertIn("sparse mode is cats", run.err)
+
+    def test_what_exact_mode_says_of_quantised_experts(self):
+        folder, rows = self.path("relu-moe"), self.path("relu-moe.gguf")
+        shutil.copytree(self.moe, folder)
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+            config = {**json.load(f), "hidden_act": "relu"}
+        with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+            json.dump(config, f)
+        self.hunch("convert", folder, "--type", "q8_0", "--layout", "rows", "-o", rows)
+        self.assertIn("the down projection is", self.hunch("run", rows, "--ids", "5,9,2", "-n", "4").err)
 
     def test_what_cannot_be_is_said(self):
         run = ["run", self.moe, "--ids", "5,9,2", "-n", "2"]

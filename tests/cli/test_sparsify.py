@@ -65,7 +65,7 @@ class Sparsify(CliTest):
         llama, text = self.path("llama.gguf"), self.path("llama.txt")
         self.hunch("synth", "--shape", "llama-1.1b", "--n-layer", "2", "--n-embd", "128", "--n-ff", "256", "--n-head", "4", "--n-kv-head", "2",
                    "--n-vocab", "1024", "--n-ctx", "256", "--contexts", "8", "--density", "0.2", "-o", llama, "--text", text, "--text-tokens", "1300")
-        self.refused(1, "sparsify", llama, "--text", text, "--method", "predict", says="--method cats, griffin or teal")
+        self.refused(1, "sparsify", llama, "--text", text, "--method", "predict", says="(--method) cats, griffin and teal")
         self.refused(2, "sparsify", llama, "--text", text, "--method", "magic", says="'magic'")
         answer = self.hunch("sparsify", llama, "--text", text, "--density", "0.5", "--json").json  # auto
         self.assertEqual(answer["method"], "cats")
@@ -95,7 +95,7 @@ class Sparsify(CliTest):
         self.refused(2, "sparsify", self.opt, "--text", self.text, "--density", "0.1", "--max-ppl-increase", "1%", says="one budget")
         self.refused(2, "sparsify", self.opt, "--text", self.text, "--density", "2", says="--density")
         self.refused(2, "sparsify", self.opt, "--text", self.text, "--max-ppl-increase", "lots", says="--max-ppl-increase")
-        self.refused(2, "run", self.opt, "-p", "a", "--density", "0.2", says="--mode sparse")
+        self.refused(2, "run", self.opt, "-p", "a", "--density", "0.2", says=["--density", "sparse mode only"])
         self.refused(1, "run", self.opt, "-p", "a", "--mode", "sparse", "--sidecar", self.path("absent.hunch"), says="absent.hunch")
 
     def test_a_missing_broken_or_foreign_sidecar_is_named(self):

@@ -325,7 +325,19 @@ class Measure(CliTest):
         self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "9", says="9 sequences of 20 after 0 need 180")
         self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "0", says="--batch")
         self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "2", "--ngram", says="--batch")
+        self.refused(2, "bench", self.opt, *args, "--mode", "dense", says="leave out --mode dense")
         self.assertEqual(self.hunch("bench", "--machine", "--threads", "1", "--json").json["machine"]["n_threads"], 1)
+
+    def test_costs_that_bench_measured_are_pinned_elsewhere(self):
+        costs = self.path("costs.json")
+        self.hunch("bench", self.opt, "--prompt", "", "--generate", "2", "--repeats", "1", "--batch", "2", "--costs", costs)
+        text = self.write("some.txt", "the end is in the beginning " * 8)
+        broken = self.write("broken.json", "{")
+        for verb in (["run", self.opt, "-p", "the", "-n", "2"], ["chat", self.opt, "-n", "2"], ["logits", self.opt, "--ids", "5"],
+                     ["eval", self.opt, "--text", text, "--max-tokens", "20"]):
+            self.hunch(*verb, "--costs", costs)
+            self.refused(1, *verb, "--costs", broken, says="broken.json")
+            self.refused(1, *verb, "--costs", self.path("none.json"), says="none.json")
 
 
 class Chat(CliTest):
@@ -334,6 +346,13 @@ class Chat(CliTest):
         roles = [m["role"] for m in answer["messages"]]
         self.assertEqual(roles, ["system", "user", "assistant", "user", "assistant"])
         self.assertEqual(answer["messages"][3]["content"], "one \ntwo")
+
+    def test_stop_string_ends_an_answer(self):
+        chat = "chat", self.opt, "-n", "20", "--seed", "3", "--json"
+        content = lambda *more: self.hunch(*chat, *more, stdin=b"the end\n").json["messages"][-1]["content"]
+        free = content()
+        stop = next(c for c in free if c.isascii() and c.isprintable() and c != " ")
+        self.assertEqual(content("--stop", stop), free[: free.index(stop)])
 
     def test_commands(self):
         saved = self.path("talk.json")

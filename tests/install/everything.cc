@@ -11,7 +11,7 @@
 
 int main(int argc, char** argv) try {
   if (argc != 2) return 2;
-  hunch::LanguageModel model(argv[1], {.n_ctx = 256, .kv = "f16"});
+  hunch::LanguageModel model(argv[1], {.n_ctx = 256, .kv = "f16", .experts = "", .cancel = nullptr});
   hunch::Cancel cancel;
   hunch::GenerationOptions options{.n_tokens = 4, .temperature = 0, .stop = {"\n"}, .n_top_log_probs = 2};
   options.plan = hunch::PlanChoice{.name = "dense"};
@@ -38,7 +38,7 @@ int main(int argc, char** argv) try {
   cancel.request();
   if (hunch::generate(model, "Once", options).stop_reason != "interrupted") return 1;
   try {
-    hunch::calibrate(model, "Too short.", {.method = "cats"});
+    hunch::calibrate(model, "Too short.", {.method = "cats", .predictor = "svd", .rank = 16});
     return 1;
   } catch (const hunch::Error& e) {
     if (e.kind() != hunch::ErrorKind::kUsage) throw;

@@ -1,0 +1,25 @@
+#include "cli/option_words.h"
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace hunch::cli {
+
+std::string with_flags(std::string message) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kWords = {
+      {{"(n_ctx)", "(--ctx)"},
+       {"(kv)", "(--kv)"},
+       {"(kv_policy)", "(--kv-policy)"},
+       {"(experts)", "(--experts)"},
+       {"(density)", "(--density)"},
+       {"(method)", "(--method)"},
+       {"(max_tokens)", "(--tokens)"},
+       {"(template_file)", "(--template-file)"}}};
+  for (const auto& [option, flag] : kWords)
+    for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
+      message.replace(at, option.size(), flag);
+  return message;
+}
+
+}  // namespace hunch::cli
