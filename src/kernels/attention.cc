@@ -1,6 +1,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "base/checked_math.h"
@@ -141,7 +142,8 @@ void divide(Plan& plan, size_t n_threads) {
     const double item_keys = std::max(cost / double(n_threads * kItemsPerThread), double(kMinKeysPerPart));
     const size_t window = plan.params.window, last = division.most_keys;
     const size_t n_keys = window ? std::min(last, window + span.n_tokens) : last;
-    division.n_parts = n_threads == 1 ? 1 : std::max<size_t>(1, size_t(std::ceil(double(n_keys) / item_keys)));
+    division.n_parts =
+        n_threads == 1 || span.n_values ? 1 : std::max<size_t>(1, size_t(std::ceil(double(n_keys) / item_keys)));
     division.first_item = plan.n_items;
     division.first_block = plan.n_blocks;
     division.first_stat = plan.n_stats;
@@ -202,6 +204,13 @@ PartialAttention stats_of(const Plan& plan, size_t s, size_t b, const AttentionB
   return {nullptr, plan.max + at, plan.sum + at};
 }
 
+// As block_of(), with keys that are taken one by one, whatever the cache.
+AttentionBlock listed_block_of(const Plan& plan, size_t s, size_t b) {
+  AttentionBlock block = block_of(plan, s, b);
+  if (!block.is_listed) block.is_listed = true, set_list(block);
+  return block;
+}
+
 // Writes the block's rows from its parts, which are part_at(0), part_at(1), ...: each part's sums are
 // relative to its own max. Fills the stats that are wanted.
 template <class PartAt>
@@ -234,14 +243,18 @@ void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, 
   const AttentionSpan& span = plan.spans[s];
   const size_t n_threads = compute.threads.n_threads(), n_blocks = plan.divisions[s].n_blocks;
   const size_t wanted = n_threads == 1 ? 1 : n_threads * kItemsPerThread;
+  const size_t first_weighing = (span.n_tokens - std::min(span.n_tokens, span.n_weighing)) * plan.group;
   const size_t n_parts = std::clamp<size_t>(plan.divisions[s].most_keys / kMinKeysPerPart, 1, wanted);
   compute.threads.parallel_for_dynamic(span.n_kv_heads() * n_parts, 1, [&](size_t begin, size_t end, size_t thread) {
     for (size_t item = begin; item < end; ++item) {
       const size_t head = item / n_parts, part = item % n_parts;
       for (size_t b = head * n_blocks; b < (head + 1) * n_blocks; ++b) {
-        AttentionBlock block = block_of(plan, s, b);
-        const PartialAttention stats = stats_of(plan, s, b, block);
-        if (!block.is_listed) block.is_listed = true, set_list(block);
+        AttentionBlock block = listed_block_of(plan, s, b);
+        PartialAttention stats = stats_of(plan, s, b, block);
+        const size_t n_skipped = first_weighing - std::min(first_weighing, block.first_row);
+        if (n_skipped >= block.n_rows) continue;
+        block.first_row += n_skipped, block.n_rows -= n_skipped;
+        stats.max += n_skipped, stats.sum += n_skipped;
         const size_t n_keys = n_listed(span, block.kv_head);
         block.key_begin = std::max(block.key_begin, n_keys * part / n_parts);
         block.key_end = std::min(block.key_end, n_keys * (part + 1) / n_parts);
@@ -258,9 +271,10 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
                const AttentionParams& params, MatView<float> out) {
   check(Q, n_head, spans, params, out);
   if (spans.empty()) return;
-  for (const AttentionSpan& span : spans)
-    compute.meter.read_kv((span.key_weights.data ? 3 : 2) * n_seen(span, params.window) *
-                          row_bytes(span.kv.dtype, span.kv.d_head));
+  for (const AttentionSpan& span : spans) {
+    const size_t n_times = 1 + !span.n_values + bool(span.key_weights.data);  // keys, values, keys again
+    compute.meter.read_kv(n_times * n_seen(span, params.window) * row_bytes(span.kv.dtype, span.kv.d_head));
+  }
   const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 
   const Arena::Scope scope(compute.arena);
@@ -277,6 +291,15 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   const size_t partial_floats = whole_lines(plan.block_rows * (d_head + 2));
   float* const work = compute.arena.take<float>(n_threads * work_floats).data();
   float* const partials = has_parts ? compute.arena.take<float>(plan.n_items * partial_floats).data() : nullptr;
+  size_t stride = 0, most_rows = 0;  // of spans of which a few values are read
+  for (size_t s = 0; s < spans.size(); ++s) {
+    if (spans[s].n_values == 0) continue;
+    stride = std::max(stride, whole_lines(plan.divisions[s].most_keys + plan.block_rows));
+    most_rows = std::max(most_rows, std::min(plan.n_rows(s), plan.block_rows));
+  }
+  float* const weights = compute.arena.take<float>(n_threads * most_rows * stride).data();
+  uint32_t* const lists = compute.arena.take<uint32_t>(n_threads * 2 * stride).data();
+  std::atomic<size_t> n_values_read = 0;
   const auto partial_of = [&](size_t item) {
     float* const p = partials + item * partial_floats;
     return PartialAttention{p, p + plan.block_rows * d_head, p + plan.block_rows * (d_head + 1)};
@@ -286,6 +309,14 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
     for (size_t item = begin; item < end; ++item) {
       const size_t s = span_of<&Division::first_item>(plan, item);
       const size_t n_parts = plan.divisions[s].n_parts, local = item - plan.divisions[s].first_item;
+      if (spans[s].n_values) {
+        const AttentionBlock block = listed_block_of(plan, s, local);
+        uint32_t* const own = lists + thread * 2 * stride;
+        n_values_read += attend_values(block, out, stats_of(plan, s, local, block),
+                                       {weights + thread * most_rows * stride, own, own + stride, stride},
+                                       work + thread * work_floats);
+        continue;
+      }
       AttentionBlock block = block_of(plan, s, local / n_parts);
       const size_t part = local % n_parts, first = block.key_begin, n_keys = block.key_end - first;
       block.key_begin = first + n_keys * part / n_parts;
@@ -294,6 +325,7 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
                    work + thread * work_floats);
     }
   });
+  compute.meter.read_kv(n_values_read * row_bytes(spans[0].kv.dtype, d_head));
   if (has_parts)
     compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t b = begin; b < end; ++b) {

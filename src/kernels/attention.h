@@ -55,6 +55,11 @@ struct AttentionSpan {
   // summed over the span's queries and over the query heads of the group (Zhang et al. 2023, "H2O", section 4.1, from
   // which a cache learns what to drop). Rows of heads that are not computed are left alone. Reads the keys twice.
   MatView<float> key_weights;
+  size_t n_weighing = SIZE_MAX;  // of the span's queries, its last ones: those whose weights are summed
+  // Not 0: of so many keys only, those with a query head's largest weights (among equals the first), the values are
+  // read and summed, weighed as among all (Wang et al. 2020, "SpAtten", section III.C). For a few queries: holds their
+  // weights of all keys.
+  size_t n_values = 0;
 
   size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };

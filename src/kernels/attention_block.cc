@@ -1,11 +1,18 @@
 #include "kernels/attention_block.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention_block.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/attention_key_weights-inl.h"
 #include "kernels/attention_narrow-inl.h"
+#include "kernels/attention_values-inl.h"
 #include "kernels/attention_wide-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -36,6 +43,11 @@ void AddKeyWeights(const AttentionBlock& block, const float* max, const float* s
                            : key_weights_wide<false>(block, max, sum, weights, scratch);
 }
 
+size_t AttendValues(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
+                    const ValueMemory& memory, float* scratch) {
+  return attend_few_values(block, out, stats, memory, scratch);
+}
+
 size_t BlockRows() { return 2 * hn::Lanes(DF()); }
 size_t BlockScratch(size_t d_head) {
   const size_t width = BlockRows();
@@ -49,6 +61,7 @@ HWY_AFTER_NAMESPACE();
 namespace hunch {
 HWY_EXPORT(AttendBlock);
 HWY_EXPORT(AddKeyWeights);
+HWY_EXPORT(AttendValues);
 HWY_EXPORT(BlockRows);
 HWY_EXPORT(BlockScratch);
 
@@ -59,6 +72,20 @@ void attend_block(const AttentionBlock& block, MatView<float> out, const Partial
 }
 void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch) {
   HWY_DYNAMIC_DISPATCH(AddKeyWeights)(block, max, sum, weights, scratch);
+}
+size_t attend_values(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
+                     const ValueMemory& memory, float* scratch) {
+  return HWY_DYNAMIC_DISPATCH(AttendValues)(block, out, stats, memory, scratch);
+}
+
+void keep_largest(std::span<float> weights, size_t n, uint32_t* order) {
+  if (n >= weights.size()) return;
+  std::iota(order, order + weights.size(), 0u);
+  const auto by_weight = [&](uint32_t j) {
+    return std::pair(std::isnan(weights[j]) ? -std::numeric_limits<float>::infinity() : -weights[j], j);
+  };
+  std::ranges::nth_element(order, order + n, order + weights.size(), {}, by_weight);
+  for (size_t i = n; i < weights.size(); ++i) weights[order[i]] = 0;
 }
 
 }  // namespace hunch

@@ -42,6 +42,13 @@ struct PartialAttention {
   float* sum = nullptr;   // [n_rows] sum_j e^(s_j - max)
 };
 
+// For blocks of which a few values are read: of at least as many keys as the block has.
+struct ValueMemory {
+  float* weights = nullptr;                     // [n_rows, stride]
+  uint32_t *slots = nullptr, *order = nullptr;  // [stride]
+  size_t stride = 0;                            // keys and attention_block_rows() more
+};
+
 // Rows of a full block on this machine's SIMD target, and the floats of scratch that one needs.
 size_t attention_block_rows();
 size_t attention_block_scratch(size_t d_head);
@@ -53,5 +60,13 @@ void attend_block(const AttentionBlock& block, MatView<float> out, const Partial
 // weights[slot] += sum over the block's rows r of e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a listed
 // block, where max and sum are those that attending to all keys gave.
 void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch);
+
+// Attends with the block's rows, of span.n_values of the keys [key_begin, key_end) of a listed block each. Fills
+// `stats` where they are wanted; returns how many values were read.
+size_t attend_values(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
+                     const ValueMemory& memory, float* scratch);
+
+// All but the n largest become 0, the first among equals stay; NaN counts as the largest. `order` [weights.size()].
+void keep_largest(std::span<float> weights, size_t n, uint32_t* order);
 
 }  // namespace hunch

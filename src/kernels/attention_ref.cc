@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "formats/format.h"
@@ -32,6 +34,15 @@ std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t
   return seen;
 }
 
+// The places of the n largest weights, the first among equals.
+std::vector<size_t> largest(const std::vector<double>& weights, size_t n) {
+  std::vector<size_t> places(weights.size());
+  std::iota(places.begin(), places.end(), size_t{0});
+  std::ranges::stable_sort(places, std::greater<>(), [&](size_t j) { return weights[j]; });
+  places.resize(std::min(n, places.size()));
+  return places;
+}
+
 }  // namespace
 
 void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
@@ -59,11 +70,13 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
           max = std::max(max, s);
         }
         for (double& weight : weights) sum += weight = std::exp(weight - max);
-        for (size_t j = 0; j < slots.size(); ++j) {
+        const std::vector<size_t> read = largest(weights, span.n_values ? span.n_values : slots.size());
+        for (const size_t j : read) {
           const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);
           for (size_t i = 0; i < kv.d_head; ++i) mix[i] += weights[j] / sum * v[i];
-          if (span.key_weights.data) span.key_weights.row(kv_head)[slots[j]] += float(weights[j] / sum);
         }
+        if (span.key_weights.data && span.n_tokens - t <= span.n_weighing)
+          for (size_t j = 0; j < slots.size(); ++j) span.key_weights.row(kv_head)[slots[j]] += float(weights[j] / sum);
         std::ranges::copy(mix, out.row(span.first_token + t).data() + head * kv.d_head);
       }
     }

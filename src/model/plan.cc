@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "select/both.h"
 #include "select/selectors.h"
 
 namespace hunch {
@@ -19,8 +20,11 @@ Plan Plan::exact(const ModelConfig& config) {
 void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
   for (size_t l = 0; l < config.n_layer; ++l) {
     set(l, Point::kKeys, {keys});
-    if (keys->chooses_heads() && !at(l, Point::kHeads).selector && can_choose_heads(config.layers[l]))
-      set(l, Point::kHeads, {keys});
+    if (!keys->chooses_heads() || !can_choose_heads(config.layers[l])) continue;
+    const PlanEntry others = at(l, Point::kHeads);
+    set(l, Point::kHeads,
+        others.selector ? PlanEntry{std::make_shared<const Both>(others.selector, keys), others.look}
+                        : PlanEntry{keys});
   }
   this->keys = std::move(keys);
 }

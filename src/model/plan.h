@@ -34,7 +34,8 @@ class Plan {
   // For kInputs `part` says of which projections; else it does not matter.
   void set(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
   const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
-  // Every layer's cache keeps what `keys` says.
+  // Every layer's cache keeps what `keys` says. Where it chooses heads, those stay that the plan's own selector keeps
+  // too, when that looks ahead: of what `keys` keep in the layer before.
   void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
   // Every mixture's tokens go where `experts` says. Throws Error{kUsage} where the model has none.
   void set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts);

@@ -146,7 +146,7 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
     }
     selector->choose(compute,
                      {x.row_range(i, end - i), q.n_rows, q.layer, first - first_token(memory.run_of[first]),
-                      position(first), run.as_alone, state},
+                      position(first), run.as_alone, state, run.states},
                      out);
     n_total = out[0].n_total();
   }
@@ -165,7 +165,7 @@ void Step::watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act)
       SelectorState* state = selector ? run.states->of(*selector) : nullptr;
       if (state)
         selector->watch(compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, layer, 0,
-                                  first_position(r), false, state});
+                                  first_position(r), false, state, run.states});
     }
   }
 }

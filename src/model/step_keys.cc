@@ -19,13 +19,19 @@ void Step::limit_keys(size_t r, size_t layer, std::span<AttentionSpan> spans) co
   KeyState* state = key_state(run, layer);
   if (!state) return;
   const KeyPlace place = key_place(run, layer);
-  const std::span<const Rows> readable =
-      run.phase == Phase::kDecode && run.n_tokens == 1 ? state->readable(place) : std::span<const Rows>();
-  size_t most_slots = 0;
-  for (size_t head = 0; head < place.view.n_kv_head; ++head)
+  const bool is_decoding = run.phase == Phase::kDecode && run.n_tokens == 1;
+  const std::span<const Rows> readable = is_decoding ? state->readable(place) : std::span<const Rows>();
+  size_t most_slots = 0, n_readable = 0;
+  for (size_t head = 0; head < place.view.n_kv_head; ++head) {
     most_slots = std::max(most_slots, place.view.n_slots(head));
+    n_readable = std::max(n_readable, readable.empty() ? place.view.n_slots(head) : readable[head].size());
+  }
+  size_t n_left = run.n_tokens;  // tokens of this span and those after it
   for (AttentionSpan& span : spans) {
     span.keys = readable;
+    if (is_decoding) span.n_values = state->n_values(place, n_readable);
+    n_left -= span.n_tokens;
+    span.n_weighing = state->n_watched() - std::min(state->n_watched(), n_left);
     if (!state->learns()) continue;
     span.key_weights = {compute.arena.take<float>(place.view.n_kv_head * most_slots).data(), place.view.n_kv_head,
                         most_slots};

@@ -49,13 +49,16 @@ std::shared_ptr<const KeySelector> h2o(size_t budget, const Options& options) {
 std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options) {
   expect_share(options, "recent", 0);
   expect_share(options, "heads", 0.05);
-  return std::make_shared<SpattenKeys>(SpattenOptions{budget, options.at("recent"), options.at("heads")});
+  expect_share(options, "values", 0.01);
+  return std::make_shared<SpattenKeys>(
+      SpattenOptions{budget, options.at("recent"), options.at("heads"), options.at("values")});
 }
 
 const std::vector<Policy>& policies() {
-  static const std::vector<Policy> all = {{"streaming", "streaming:256", {{"sinks", 4}}, streaming},
-                                          {"h2o", "h2o:128", {{"recent", 0.5}}, h2o},
-                                          {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}}, spatten}};
+  static const std::vector<Policy> all = {
+      {"streaming", "streaming:256", {{"sinks", 4}}, streaming},
+      {"h2o", "h2o:128", {{"recent", 0.5}}, h2o},
+      {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}, {"values", 1}}, spatten}};
   return all;
 }
 

@@ -11,7 +11,7 @@ namespace hunch {
 // "NAME:BUDGET[,OPTION=VALUE]...": BUDGET is the number of cached tokens per head that stay.
 //   streaming:256[,sinks=4]               the first tokens and the most recent ones
 //   h2o:128[,recent=0.5]                  heavy hitters, and a share of recent ones
-//   spatten:128[,recent=0.5][,heads=1]    cascade pruning; mean over the layers
+//   spatten:128[,recent=0.5][,heads=1][,values=1]  cascade pruning; mean over the layers
 // Throws Error{kUsage} naming what was expected and what was found.
 std::shared_ptr<const KeySelector> key_policy_from(std::string_view text);
 

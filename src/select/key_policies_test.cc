@@ -25,6 +25,7 @@ TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
   EXPECT_NE(refusal("h2o:8,recent=2").find("recent is 2"), std::string::npos);
   EXPECT_NE(refusal("streaming:4").find("sinks is 4"), std::string::npos);
   EXPECT_NE(refusal("spatten:4,heads=0").find("heads is 0"), std::string::npos);
+  EXPECT_NE(refusal("spatten:4,values=2").find("values is 2"), std::string::npos);
 }
 
 }  // namespace

@@ -16,17 +16,23 @@ struct KeyPlace {
 };
 
 // What a selector of keys remembers of a sequence. In every pass, for each layer in turn: readable(), observe(); and
-// when the pass has succeeded, for each layer: keep().
+// when the pass has succeeded, for each layer: keep(), but not before all of a prompt's chunk was seen. Asked again,
+// keep() keeps what is left.
 class KeyState : public SelectorState {
  public:
   // The slots that the coming attention may read, one list for each KV head; empty: all of all. Valid until the next
   // question. Asked about one token at a time, never about a prompt.
   virtual std::span<const Rows> readable(const KeyPlace&) { return {}; }
 
+  // Of the values of how many keys the coming attention may read only, of n_keys that it may read: of those with the
+  // largest weights. 0: of all. Asked when readable() is.
+  virtual size_t n_values(const KeyPlace&, size_t /*n_keys*/) const { return 0; }
+
   // Whether observe() wants to see anything: it costs a second reading of the keys.
   virtual bool learns() const { return false; }
-  //   weights [n_kv_head, n_slots]     attention weights that each slot got, summed over the pass's queries and over
-  //   the
+  // Of how many of a pass's queries it wants to see the weights: the last ones.
+  virtual size_t n_watched() const { return SIZE_MAX; }
+  //   weights [n_kv_head, n_slots]     attention weights that each slot got, summed over these queries and over the
   //                                    query heads that share a KV head; zeros for heads that were not computed
   //   heads [n_tokens, n_head * d_head]  what the heads gave
   virtual void observe(const KeyPlace&, MatView<const float> /*weights*/, MatView<const float> /*heads*/) {}

@@ -48,6 +48,7 @@ struct Evidence {
   size_t first_position = 0;       // and in its sequence
   bool as_alone = false;           // the answer for a token may not depend on how many are asked about
   SelectorState* state = nullptr;  // of their sequence, where the selector has one
+  class SelectorStates* states = nullptr;  // of all selectors of the sequence: for who asks others
 };
 
 // Immutable and shared: what changes with a sequence is in its state. Says nothing of prompts, which are computed

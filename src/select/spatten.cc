@@ -4,18 +4,9 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "select/key_policy.h"
 
 namespace hunch {
-
-void SpattenLlm::keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const {
-  kept.clear();
-  if (n_slots <= budget) return append_range(0, n_slots, kept);
-  const size_t n_start = std::min(n_start_, budget), n_important = std::min(n_important_, budget - n_start);
-  const size_t n_recent = budget - n_start - n_important;
-  append_range(0, n_start, kept);
-  append_heaviest(scores_.values(), n_start, n_slots - n_recent, n_important, kept);
-  append_range(n_slots - n_recent, n_slots, kept);
-}
 
 SpattenCascade::SpattenCascade(size_t n_tokens, size_t n_heads) : head_scores_(n_heads) {
   append(n_tokens);
@@ -61,11 +52,6 @@ void SpattenCascade::restrict_to(std::span<const uint32_t> tokens) {
 void SpattenCascade::truncate(size_t n_tokens) {
   token_scores_.resize(std::min(n_tokens, token_scores_.size()));
   while (!tokens_.empty() && tokens_.back() >= n_tokens) tokens_.pop_back();
-}
-
-void prune_values(std::span<const float> weights, size_t n, std::vector<uint32_t>& kept) {
-  kept.clear();
-  append_heaviest(weights, 0, weights.size(), n, kept);
 }
 
 }  // namespace hunch

@@ -1,30 +1,12 @@
-// SpAtten: tokens and heads that matter little are dropped for good, layer by layer, and small attention weights fetch
-// no values. Source: Wang, Zhang & Han 2020, "SpAtten" (arXiv:2012.09852), section III.
+// SpAtten: tokens and heads that matter little are dropped for good, layer by layer. Source: Wang, Zhang & Han 2020,
+// "SpAtten" (arXiv:2012.09852), section III.
 #pragma once
-#include "select/key_policy.h"
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
 
 namespace hunch {
-
-// The cache policy of SpAtten's later LLM code (spatten_llm): the n_start oldest slots, the n_important heaviest of
-// those between, and the most recent budget - n_start - n_important.
-//
-// Its kv_cache_token_pruning.py sums whatever scores it is given over the queries, and makes room for n_coming tokens
-// by a shorter window (budget = start + important + recent - n_coming). Its driver hands it the logits before the
-// softmax of the last step alone; here evidence is attention weights, accumulated over steps, as the paper has it.
-class SpattenLlm final : public ClonedPolicy<SpattenLlm> {
- public:
-  SpattenLlm(size_t n_start, size_t n_important) : n_start_(n_start), n_important_(n_important) {}
-
-  bool learns() const override { return true; }
-  void observe(std::span<const float> column_sums) override { scores_.add(column_sums); }
-  void keep(size_t n_slots, size_t budget, std::vector<uint32_t>& kept) const override;
-  void compact(std::span<const uint32_t> kept) override { scores_.compact(kept); }
-  void forget_last(size_t n) override { scores_.forget_last(n); }
-
- private:
-  size_t n_start_, n_important_;
-  SlotScores scores_;
-};
 
 // Cascade token and head pruning: what one layer drops, no later layer computes, as key, value or query. One object per
 // sequence; it passes from layer to layer and gathers scores on the way. Source: sections III.A, III.B and algorithm 1.
@@ -68,9 +50,5 @@ class SpattenCascade {
   std::vector<uint32_t> tokens_, heads_;
   std::vector<float> token_scores_, head_scores_;
 };
-
-// Local value pruning (section III.C): fills `kept` with the n largest weights of one query and head, ascending by id;
-// only their values are fetched and added. The weights are not renormalised.
-void prune_values(std::span<const float> weights, size_t n, std::vector<uint32_t>& kept);
 
 }  // namespace hunch

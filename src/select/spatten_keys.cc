@@ -32,6 +32,10 @@ class SpattenKeys::State final : public KeyState {
     return readable_;
   }
 
+  size_t n_values(const KeyPlace&, size_t n_keys) const override {
+    return all_.options_.values < 1 ? std::max<size_t>(1, size_t(std::ceil(all_.options_.values * double(n_keys)))) : 0;
+  }
+
   void observe(const KeyPlace& place, MatView<const float> weights, MatView<const float> heads) override {
     const size_t n_heads = place.view.n_kv_head;
     if (!cascade_) cascade_.emplace(0, n_heads);
@@ -64,7 +68,13 @@ class SpattenKeys::State final : public KeyState {
 
   void keep(const KeyPlace& place, std::span<Rows> out) override {
     positions_of(place.view);
-    for (Rows& rows : out) slots_of(kept_[place.layer], rows);
+    const bool was_seen = pass_ == place.view.n_tokens;  // else the text was cut short since
+    for (Rows& rows : out)
+      if (was_seen) {
+        slots_of(kept_[place.layer], rows);
+      } else {
+        rows.refill_all(positions_.size());
+      }
   }
 
   void truncate(size_t n_tokens) override {
@@ -107,9 +117,10 @@ class SpattenKeys::State final : public KeyState {
 };
 
 SpattenKeys::SpattenKeys(const SpattenOptions& options) : options_(options) {
-  HUNCH_CHECK(
-      options.budget >= 1 && options.recent >= 0 && options.recent <= 1 && options.heads > 0 && options.heads <= 1,
-      "budget {}, recent {}, heads {}", options.budget, options.recent, options.heads);
+  HUNCH_CHECK(options.budget >= 1 && options.recent >= 0 && options.recent <= 1 && options.heads > 0 &&
+                  options.heads <= 1 && options.values > 0 && options.values <= 1,
+              "budget {}, recent {}, heads {}, values {}", options.budget, options.recent, options.heads,
+              options.values);
 }
 
 std::unique_ptr<SelectorState> SpattenKeys::new_state() const { return std::make_unique<State>(*this); }
