@@ -181,11 +181,11 @@ struct Encoder::Impl {
     size_t done = 0;
     const std::string_view view = marked;
     for (const SpecialTokens::Match& match : special.find_marked(view)) {
-      encode_marked(view.substr(done, match.begin - done), out);
+      encode_marked(view.substr(done, match.begin - done), out, stop);
       out.push_back(match.id);
       done = match.end;
     }
-    encode_marked(view.substr(done), out);
+    encode_marked(view.substr(done), out, stop);
   }
 
   // SentencePiece, with marks for spaces and no user-defined tokens left.
