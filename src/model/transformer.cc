@@ -29,7 +29,7 @@ MatView<const float> Transformer::run(const StepInput& input) {
       logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
     });
   });
-  settle_keys(input);
+  settle_keys(input.runs);
   return out;
 }
 
