@@ -55,14 +55,14 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
   run.as_alone = options_.as_alone || options_.speculation;
   run.only_best = only_best_;
   if (is_reading()) {
+    const size_t n = sequence_.n_together(n_unread(), std::min(n_prompt, n_room));
+    if (n > n_room) return {};
     if (n_read_ == 0) {
       timer_ = Timer();
       stats_at_start_ = transformer_.stats;
-    } else {
-      engine_.compute->throw_if_stopped();
     }
     run.as_alone = options_.as_alone;
-    run.ids = std::span(prompt_).subspan(n_read_, std::min({n_prompt, n_unread(), sequence_.most_together()}));
+    run.ids = std::span(prompt_).subspan(n_read_, n);
     run.n_logits = run.ids.size() == n_unread();
     return run;
   }
@@ -92,6 +92,7 @@ void Answer::take(MatView<const float> logits, double step_seconds) {
 // The prompt is read: these are the logits after it.
 void Answer::begin(std::span<const float> logits) {
   sequence_.pack_settled();
+  if (emission_.n_left() > 0) sequence_.settle_keys(transformer_);
   const std::span<const int32_t> held = sequence_.ids();
   text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_left()) + 1);
   text_.assign(held.begin(), held.end());

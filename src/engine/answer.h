@@ -24,14 +24,16 @@ class Answer {
   bool is_done() const { return is_done_; }
   bool is_reading() const { return n_read_ < prompt_.size(); }
   size_t n_unread() const { return prompt_.size() - n_read_; }
+  bool has_begun() const { return n_read_ > 0; }
   Sequence& sequence() const { return sequence_; }
   // What ended it before its end; none: nothing did.
   std::exception_ptr error() const { return error_; }
   // What there is of it; of an answer that is done: all. Throws the error that ended it.
   const Generated& generated() const;
 
-  // The run that it wants next: at most n_prompt tokens of the prompt (more than 0), or the newest token and its draft,
-  // of at most n_room tokens (more than 0). Without ids when it was cancelled. Valid until take().
+  // The run that it wants next, of at most n_room tokens: of the prompt up to where it must be cut, or else at most
+  // n_prompt tokens (more than 0); or the newest token and its draft. Without ids when it was cancelled, or waits until
+  // there is room for its part of the prompt. Valid until take().
   SequenceRun next(size_t n_prompt, size_t n_room);
   // The run was computed, in a step of so many seconds: its logits [n_logits, n_vocab].
   void take(MatView<const float> logits, double step_seconds);

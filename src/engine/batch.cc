@@ -64,15 +64,14 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
     for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));
   }
   const MatView<const float> logits = transformer_.run({ids_, runs_, rows_});
-  for (const SequenceRun& w : wanted) w.sequence->extend(w.ids);
+  for (const SequenceRun& w : wanted) w.sequence->extend(w.ids, w.phase);
   return logits;
 }
 
 // Pages that n more tokens take from the cache.
 size_t Batch::n_pages(const Sequence& sequence, size_t n_more) const {
   const size_t page = cache_->shape().page_tokens, n = sequence.n_cached();
-  n_more = std::min(n_more, sequence.most_together());  // what streams leaves as much as comes
-  return (n + n_more + page - 1) / page - (n + page - 1) / page;
+  return (sequence.most_cached(n_more) + page - 1) / page - (n + page - 1) / page;
 }
 
 std::shared_ptr<Answer> Batch::admit(Sequence& sequence, std::vector<int32_t> prompt, const GenerateOptions& options,
@@ -100,7 +99,8 @@ void Batch::drop_done() {
   std::erase_if(answers_, [](const auto& answer) { return answer->is_done(); });
 }
 
-// Takes the answer into the step, with at most n_prompt tokens of its prompt. Whether it has a part in it.
+// Takes the answer into the step, with n_prompt tokens of its prompt where it may be cut there. Whether it has a part
+// in it.
 bool Batch::collect(Answer& answer, size_t n_prompt) {
   const size_t page = cache_->shape().page_tokens;
   const Sequence& sequence = answer.sequence();
@@ -108,10 +108,10 @@ bool Batch::collect(Answer& answer, size_t n_prompt) {
   const size_t n_pages_free = n_pages_left_ - std::min(n_pages_left_, n_pages_promised_);
   const size_t n_room = n_pages_free * page + (page - sequence.n_cached() % page) % page;
   try {
-    if (n_room == 0)
+    if (n_room == 0 && !answer.is_reading())
       fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",
            sequence.n_cached());
-    const SequenceRun run = answer.next(std::min(n_prompt, n_room), n_room);
+    const SequenceRun run = answer.next(n_prompt, n_room);
     if (!run.ids.empty()) {
       wanted_.push_back(run);
       wanting_.push_back(&answer);
@@ -139,8 +139,21 @@ void Batch::group_alike() {
     }
 }
 
+// Prompts wait for room, and nobody computes who could make some.
+void Batch::fail_waiting() {
+  for (const auto& answer : answers_)
+    if (!answer->is_done())
+      return answer->fail(std::make_exception_ptr(
+          Error(ErrorKind::kLimit,
+                fmt::format("the cache is full: {} tokens of this sequence, no room for those that follow: {} "
+                            "of a prompt are unread, {} are free",
+                            answer->sequence().n_cached(), answer->n_unread(), n_free_tokens()))));
+}
+
 bool Batch::step() {
   drop_done();  // also of a step that threw
+  if (std::ranges::any_of(answers_, [](const auto& answer) { return answer->is_reading() && answer->has_begun(); }))
+    engine_.compute->throw_if_stopped();
   wanted_.clear();
   wanting_.clear();
   n_pages_left_ = cache_->n_free_tokens() / cache_->shape().page_tokens;
@@ -160,6 +173,8 @@ bool Batch::step() {
     const double seconds = timer.seconds();
     for (size_t i = 0, row = 0; i < wanted_.size(); row += wanted_[i++].n_logits)
       wanting_[i]->take(logits.row_range(row, wanted_[i].n_logits), seconds);
+  } else {
+    fail_waiting();
   }
   drop_done();
   return !answers_.empty();

@@ -19,8 +19,8 @@ struct BatchOptions {
   DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   // Sequences that may decode at once: row costs are measured for so many, where a plan leaves rows out.
   size_t n_sequences = 1;
-  // A step takes as much of the prompts as leaves it at so many tokens (but some of them always). What decodes does so
-  // in every step.
+  // A step takes as much of the prompts as leaves it at so many tokens (but some of them always, and more where a
+  // prompt may not be cut there: Sequence::chunk_tokens). What decodes does so in every step.
   size_t step_tokens = 512;
 };
 
@@ -75,6 +75,7 @@ class Batch {
  private:
   size_t n_pages(const Sequence& sequence, size_t n_more) const;
   bool collect(Answer& answer, size_t n_prompt);
+  void fail_waiting();
   void group_alike();
   void drop_done();
 

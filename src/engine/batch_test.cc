@@ -8,6 +8,7 @@
 #include "engine/drafting.h"
 #include "engine/ngram_drafter.h"
 #include "model/golden_data.h"
+#include "select/key_policies.h"
 
 namespace hunch {
 namespace {
@@ -237,6 +238,74 @@ TEST_F(BatchTest, AStoppedStepIsTakenAgain) {
   }
   EXPECT_EQ(first->generated().ids, alone(decoding).ids);
   EXPECT_EQ(second->generated().ids, alone(reading).ids);
+}
+
+TEST_F(BatchTest, AStopBetweenTwoChunksEndsNoAnswer) {
+  Request reading{prompt(1, 100), half_, {}, false, 0};
+  reading.options.n_tokens = 12;
+  reading.options.ignore_end = true;
+  Batch batch(engine_, {.n_tokens = 256, .step_tokens = 40});
+  const auto sequence = batch.new_sequence({half_});
+  const auto answer = batch.admit(*sequence, reading.prompt, reading.options);
+  Stop stop;
+  stop.request();
+  for (const size_t n_read : {40u, 80u}) {
+    batch.step();
+    ASSERT_EQ(sequence->n_tokens(), n_read);
+    const StopScope scope(*engine_.compute, &stop);
+    EXPECT_THROW(batch.step(), Error);
+    EXPECT_FALSE(answer->is_done());
+    EXPECT_EQ(sequence->n_tokens(), n_read);
+  }
+  while (batch.step()) {
+  }
+  EXPECT_EQ(answer->generated().ids, alone(reading).ids);
+}
+
+// Its prompt is not cut to fit.
+TEST_F(BatchTest, APromptThatMayNotBeCutWaitsForRoom) {
+  auto plan = std::make_shared<Plan>();
+  plan->set_keys(engine_.config(), key_policy_from("h2o:8"));
+  Batch batch(engine_, {.n_tokens = 96, .n_sequences = 2});  // three pages of 32
+  GenerateOptions options;
+  options.n_tokens = 20;
+  options.ignore_end = true;
+  options.sampler.temperature = 0;
+  const std::vector<int32_t> ids = prompt(3, 60);
+  const auto take_two_pages = [&] {
+    auto outside = batch.new_sequence({});
+    const SequenceRun run{outside.get(), ids};
+    batch.compute({&run, 1});
+    return outside;
+  };
+  {
+    const auto decoding = batch.new_sequence({}), waiting = batch.new_sequence({plan});
+    const auto goes_on = batch.admit(*decoding, prompt(2, 5), options);
+    batch.step();
+    const auto waits = batch.admit(*waiting, prompt(1, 60), options);
+    auto outside = take_two_pages();
+    for (size_t i = 0; i < 3; ++i) batch.step();
+    EXPECT_EQ(decoding->n_tokens(), 8u);
+    EXPECT_EQ(waiting->n_tokens(), 0u);
+    outside.reset();
+    batch.step();
+    EXPECT_EQ(waiting->n_tokens(), 60u);
+    while (batch.step()) {
+    }
+    EXPECT_EQ(goes_on->generated().ids.size(), 20u);
+    EXPECT_EQ(waits->generated().ids.size(), 20u);
+  }
+  const auto waiting = batch.new_sequence({plan});
+  const auto waits = batch.admit(*waiting, prompt(1, 60), options);
+  const auto outside = take_two_pages();
+  EXPECT_FALSE(batch.step()) << "nobody can make room";
+  try {
+    waits->generated();
+    FAIL() << "there is no room for it";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kLimit);
+    EXPECT_NE(std::string(e.what()).find("60 of a prompt are unread, 32 are free"), std::string::npos) << e.what();
+  }
 }
 
 // However a prompt is cut, none of its tokens counts as decoding; each token of the answer but the first does, once in

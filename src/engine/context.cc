@@ -60,12 +60,11 @@ void Context::append_all(std::span<const int32_t> ids, const std::function<void(
   const bool learns = decodes_all_ && learns_from_prompts();
   for (size_t begin = 0; begin < ids.size();) {
     throw_if_stopped();
-    // Who chooses keys does so after every token.
-    const size_t n_together = !plan().keys ? kBatchTokens : decodes_all_ ? 1 : sequence_->most_together();
-    size_t n = std::min({kBatchTokens, n_together, ids.size() - begin});
-    const bool in_prompt = learns && n_tokens() < n_prompt_;
+    const bool in_prompt = learns && n_tokens() < n_prompt_, decodes = decodes_all_ && !in_prompt;
+    size_t n = sequence_->n_together(ids.size() - begin, kBatchTokens);
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
-    each(begin, run(ids.subspan(begin, n), decodes_all_ && !in_prompt ? Phase::kDecode : Phase::kPrompt, n));
+    if (decodes && plan().keys) n = 1;  // who chooses keys does so after every token
+    each(begin, run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, n));
     begin += n;
   }
 }
@@ -84,12 +83,12 @@ std::span<const float> Context::append(std::span<const int32_t> ids, const Progr
   if (ids.empty()) fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   sequence_->require_room(ids.size());
   MatView<const float> logits;
-  const size_t n_together = std::min(kBatchTokens, sequence_->most_together());
-  for (size_t begin = 0; begin < ids.size(); begin += n_together) {
+  for (size_t begin = 0; begin < ids.size();) {
     if (begin) throw_if_stopped();
-    const auto batch = ids.subspan(begin, std::min(n_together, ids.size() - begin));
-    logits = run(batch, Phase::kPrompt, begin + batch.size() == ids.size());
-    if (progress) progress("prompt", begin + batch.size(), ids.size());
+    const auto batch = ids.subspan(begin, sequence_->n_together(ids.size() - begin, kBatchTokens));
+    begin += batch.size();
+    logits = run(batch, Phase::kPrompt, begin == ids.size());
+    if (progress) progress("prompt", begin, ids.size());
   }
   sequence_->pack_settled();  // part of the prompt's time
   return logits.row(0);

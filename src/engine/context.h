@@ -76,7 +76,7 @@ class Context {
   void set_observer(Observer* observer) { batch_.transformer().observer = observer; }
   const StepStats& stats() const { return batch_.transformer().stats; }
   void clear_stats() { batch_.transformer().stats = {}; }
-  static constexpr size_t kBatchTokens = 512;
+  static constexpr size_t kBatchTokens = Sequence::kChunkTokens;
 
  private:
   MatView<const float> run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone = false);

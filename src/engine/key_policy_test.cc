@@ -78,7 +78,10 @@ TEST(KeyPolicy, WhatCannotBeIsSaid) {
   EXPECT_THROW(Context(engine, options), Error) << "a budget of the whole context";
   options.keys = key_policy_from("h2o:8");
   Context context(engine, options);
-  context.append(ids);
+  context.append(std::span(ids).first(29));
+  context.truncate(25);  // nothing goes before the prompt has ended
+  context.append(std::span(ids).subspan(25, 4));
+  context.decode(std::span(ids).last(1));
   EXPECT_THROW(context.truncate(20), Error) << "dropped tokens do not come back";
   Speculation drafts;
   GenerateOptions drafting;

@@ -66,8 +66,22 @@ size_t Sequence::n_left() const {
   return n_ctx_ - std::min(n_ctx_, n_tokens());
 }
 
-size_t Sequence::most_together() const {
-  return plan_->keys && plan_->keys->streams() ? n_ctx_ - plan_->keys->most_slots() : n_ctx_;
+size_t Sequence::chunk_tokens() const {
+  if (plan_->keys && plan_->keys->streams()) return std::min(kChunkTokens, n_ctx_ - plan_->keys->most_slots());
+  const bool depends =
+      plan_->keys || plan_->uses(Point::kExperts) ||
+      (engine_.config().position == PositionKind::kRope && engine_.model->rope().depends_on_length(n_ctx_));
+  return depends ? kChunkTokens : 0;
+}
+
+size_t Sequence::n_together(size_t n_unread, size_t most) const {
+  const size_t chunk = chunk_tokens();
+  return std::min(n_unread, chunk ? chunk - (n_tokens() - text_->prompt_begin) % chunk : most);
+}
+
+size_t Sequence::most_cached(size_t n_more) const {
+  const size_t n = n_cached();
+  return plan_->keys ? std::min(n + n_more, std::max(n, plan_->keys->most_slots() + chunk_tokens())) : n + n_more;
 }
 
 void Sequence::require_room(size_t n) const {
@@ -83,6 +97,8 @@ void Sequence::truncate(size_t n_tokens) {
          n_fixed);
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
+  text_->prompt_begin = std::min(text_->prompt_begin, n_tokens);
+  text_->keys_wait = text_->keys_wait && n_tokens > 0;
   text_->states.truncate(n_tokens);
 }
 
@@ -92,12 +108,28 @@ size_t Sequence::go_back(size_t n_tokens) {
   return n_tokens;
 }
 
-void Sequence::extend(std::span<const int32_t> ids) { text_->ids.insert(text_->ids.end(), ids.begin(), ids.end()); }
+void Sequence::extend(std::span<const int32_t> ids, Phase phase) {
+  text_->ids.insert(text_->ids.end(), ids.begin(), ids.end());
+  if (phase != Phase::kPrompt) text_->prompt_begin = n_tokens();
+  if (plan_->keys) text_->keys_wait = (n_tokens() - text_->prompt_begin) % chunk_tokens() != 0;
+}
+
+void Sequence::settle_keys(Transformer& transformer) {
+  if (!text_->keys_wait) return;
+  Run run{id(), 0, Phase::kPrompt, plan_.get()};
+  run.states = &text_->states;
+  transformer.settle_keys({&run, 1});
+  text_->keys_wait = false;
+}
 
 Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {
   HUNCH_CHECK(!plan_->keys || phase != Phase::kVerify, "drafts beside {}", plan_->keys->kind());
-  if (phase != Phase::kPrompt) pack_settled();
+  if (phase != Phase::kPrompt) {
+    pack_settled();
+    settle_keys(transformer);
+  }
   Run run{id(), ids.size(), phase, plan_.get()};
+  run.goes_on = phase == Phase::kPrompt && plan_->keys && ids.size() < n_together(SIZE_MAX, SIZE_MAX);
   run.adapter = adapter_.get();
   run.states = &text_->states;
   run.watching = text_->plans;

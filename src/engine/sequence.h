@@ -49,8 +49,17 @@ class Sequence {
   size_t n_left() const;
   // Tokens that a head holds at most: all, but for plans whose keys drop some.
   size_t n_cached() const { return text_->cache->n_slots(id(), 0, 0); }
-  // A prompt's tokens that may be computed together: of a text that streams, as many as the cache holds beside it.
-  size_t most_together() const;
+  // The most that it holds while n more are computed.
+  size_t most_cached(size_t n_more) const;
+  // Where the answer depends on what of a prompt is computed together, so many tokens are, counted from where the
+  // prompt began, whoever shares the steps: keys are dropped after them, a router looks at them, RoPE's frequencies are
+  // those of the text's length by then. kChunkTokens, or what fits beside the text where that is less; 0: it does not
+  // depend.
+  size_t chunk_tokens() const;
+  static constexpr size_t kChunkTokens = 512;
+  // How many of a prompt's n_unread tokens are computed next: up to the next cut; where it may be cut anywhere, at most
+  // `most`.
+  size_t n_together(size_t n_unread, size_t most) const;
   std::span<const int32_t> ids() const { return text_->ids; }
   KvCache& cache() const { return *text_->cache; }
   KvCache::SequenceId id() const { return text_->id; }
@@ -69,7 +78,10 @@ class Sequence {
   // packed that the prompt settled on, and an oracle takes its first pass.
   Run prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase);
   // They are in the cache.
-  void extend(std::span<const int32_t> ids);
+  void extend(std::span<const int32_t> ids, Phase phase);
+  // The prompt has ended: its keys that the plan drops go, where they wait for more of it. prepare() of what is no
+  // prompt does so too.
+  void settle_keys(Transformer& transformer);
   // Copies together what a prompt chose for the rest of the sequence, where that is new.
   void pack_settled();
 
@@ -79,6 +91,8 @@ class Sequence {
     std::shared_ptr<KvCache> cache;
     KvCache::SequenceId id;
     std::vector<int32_t> ids = {};
+    size_t prompt_begin = 0;  // where the tokens at the end that were read, not decoded, begin
+    bool keys_wait = false;   // after some of a chunk
     std::vector<std::shared_ptr<const Plan>> plans = {};  // that it was ever computed with
     SelectorStates states = {};                           // of the selectors of these
   };

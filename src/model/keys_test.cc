@@ -158,5 +158,81 @@ TEST(Keys, SpattenDropsMoreFromLayerToLayerAndHeadsToo) {
   EXPECT_EQ(keys.stats.active_heads[0], keys.stats.all_heads[0]);
 }
 
+// Of one query head for each key head: half of the keys, in decoding.
+TEST(Keys, SpattenReadsTheValuesOfTheLargestWeightsOnly) {
+  Keys keys("llama_mha");
+  const std::vector<float> all = keys.run(keys.plan("spatten:64"), keys.ids, 12);
+  const uint64_t all_bytes = keys.stats.kv_bytes;
+  const std::vector<float> half = keys.run(keys.plan("spatten:64,values=0.5"), keys.ids, 12);
+  size_t n_spared = 0;
+  for (size_t n_keys = 13; n_keys <= keys.ids.size(); ++n_keys) n_spared += n_keys / 2;
+  EXPECT_EQ(all_bytes - keys.stats.kv_bytes,
+            n_spared * keys.c.n_layer * keys.c.n_kv_head * keys.c.d_head * sizeof(float));
+  EXPECT_GT(worst_difference(half, all), 1e-3);
+  EXPECT_LT(worst_difference(half, all), 1) << "small weights are left out";
+}
+
+// Leaves out the first head.
+class AllButTheFirst final : public Selector {
+ public:
+  void choose(Compute&, const Evidence& evidence, std::span<Rows> out) const override {
+    for (Rows& rows : out) {
+      std::vector<uint32_t>& heads = rows.refill(evidence.n_rows);
+      for (uint32_t head = 1; head < evidence.n_rows; ++head) heads.push_back(head);
+    }
+  }
+  std::string_view kind() const override { return "all but the first"; }
+};
+
+TEST(Keys, HeadsAreThoseThatBothThePlanAndThePolicyKeep) {
+  for (const Look look : {Look::kHere, Look::kPreviousAttention}) {
+    Keys keys("opt_350m_style");
+    const size_t last = keys.c.n_layer - 1;
+    Plan own = keys.plan(nullptr);
+    for (size_t l = 0; l <= last; ++l)
+      own.set(l, Point::kHeads, {std::make_shared<AllButTheFirst>(), l ? look : Look::kHere});
+    Plan both = own;
+    both.set_keys(keys.c, key_policy_from("spatten:8,heads=0.25"));
+    const auto n_decoded = [&](const Plan& plan, size_t layer) {  // heads, by the 12 tokens after the prompt
+      keys.run(plan, keys.ids, 12);
+      return keys.stats.active_heads[layer] - 12 * keys.c.n_head;
+    };
+    EXPECT_EQ(n_decoded(both, 0), n_decoded(own, 0));
+    EXPECT_LT(n_decoded(both, last), n_decoded(own, last)) << "the policy's heads were forgotten";
+    if (look == Look::kHere) {  // else they are those of the layer before
+      EXPECT_LE(n_decoded(both, last), 12 * 1u);
+    }
+  }
+}
+
+// What follows a cut is as if all had been read together.
+TEST(Keys, APromptThatGoesOnDropsNothingUntilItEnds) {
+  for (const char* policy : {"streaming:8,sinks=3", "h2o:8", "spatten:8"}) {
+    SCOPED_TRACE(policy);
+    Keys keys("tiny_llama");
+    const Plan plan = keys.plan(policy);
+    const std::vector<float> want = keys.run(plan, keys.ids, 20);
+    const std::vector<uint32_t> want_left = keys.positions(0, 0);
+    keys.cache = KvCache(Transformer::kv_shape(keys.c, DType::kF32, 8), 512);
+    Transformer transformer(keys.model, keys.cache, keys.compute);
+    SelectorStates states;
+    const auto sequence = keys.cache.create();
+    std::vector<float> last;
+    for (size_t begin = 0, n = 12; begin < keys.ids.size(); begin += n, n = begin < 20 ? 8 : 1) {
+      hunch::Run run{sequence, n, begin < 20 ? Phase::kPrompt : Phase::kDecode, &plan};
+      run.states = &states;
+      run.goes_on = begin == 0;
+      const uint32_t row = uint32_t(n - 1);
+      last.clear();
+      append_rows(transformer.run({std::span(keys.ids).subspan(begin, n), {&run, 1}, {&row, 1}}), last);
+      if (run.goes_on) {
+        EXPECT_EQ(keys.positions(0, 0).size(), 12u);
+      }
+    }
+    EXPECT_LT(worst_difference(last, want), 2e-5);
+    EXPECT_EQ(keys.positions(0, 0), want_left);
+  }
+}
+
 }  // namespace
 }  // namespace hunch

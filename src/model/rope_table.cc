@@ -59,12 +59,17 @@ RopeTable::RopeTable(const RopeConfig& config, size_t n_ctx_train)
 
 std::span<const double> RopeTable::frequencies(size_t n_ctx, std::vector<double>& own) const {
   if (config_.scaling == RopeScaling::kLongRope && n_ctx > config_.n_ctx_original) return long_;
-  const size_t limit = config_.n_ctx_original ? config_.n_ctx_original : n_ctx_train_;
+  const size_t limit = n_ctx_before_stretching();
   if (config_.scaling != RopeScaling::kDynamicNtk || n_ctx <= limit) return fixed_;
   const double stretch = config_.factor * double(n_ctx) / double(limit) - (config_.factor - 1);
   const double d = double(config_.n_rot);
   own = plain(config_.base * std::pow(stretch, d / (d - 2)), config_.n_rot);
   return own;
+}
+
+bool RopeTable::depends_on_length(size_t n_ctx) const {
+  if (config_.scaling == RopeScaling::kLongRope) return n_ctx > config_.n_ctx_original;
+  return config_.scaling == RopeScaling::kDynamicNtk && n_ctx > n_ctx_before_stretching();
 }
 
 void RopeTable::turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const {

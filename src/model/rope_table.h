@@ -21,12 +21,17 @@ class RopeTable {
   // choose by the length. `own` is memory for the case that they are computed anew.
   std::span<const double> frequencies(size_t n_ctx, std::vector<double>& own) const;
 
+  // Whether these differ among texts of at most n_ctx tokens.
+  bool depends_on_length(size_t n_ctx) const;
+
   // Fills cos and sin [n_pairs] of a turn by so many positions: what is at position p goes to p + by.
   void turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
   // Fills cos and sin [n_pairs] of one position, scaled as the model's attention wants it.
   void at(size_t position, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
 
  private:
+  size_t n_ctx_before_stretching() const { return config_.n_ctx_original ? config_.n_ctx_original : n_ctx_train_; }
+
   RopeConfig config_;
   size_t n_ctx_train_, n_pairs_;
   std::vector<double> fixed_;  // frequencies of the kinds that do not depend on the length

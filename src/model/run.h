@@ -30,6 +30,8 @@ struct Run {
   // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
   // of the plan's screen, none of which exceeds it.
   bool only_best = false;
+  // More of this prompt comes: its keys stay until then (Transformer::settle_keys).
+  bool goes_on = false;
   const Adapter* adapter = nullptr;
   SelectorStates* states = nullptr;  // of the sequence, where its plans have selectors that remember it
   std::span<const std::shared_ptr<const Plan>> watching = {};  // whose selectors are shown a prompt

@@ -7,9 +7,9 @@
 
 namespace hunch {
 
-void Transformer::settle_keys(const StepInput& input) {
-  for (const Run& run : input.runs) {
-    if (!run.plan || !run.plan->keys) continue;
+void Transformer::settle_keys(std::span<const Run> runs) {
+  for (const Run& run : runs) {
+    if (!run.plan || !run.plan->keys || run.goes_on) continue;
     HUNCH_CHECK(run.phase != Phase::kVerify, "some of these tokens may yet be taken back");
     for (size_t layer = 0; layer < model_.config().n_layer; ++layer)
       if (KeyState* state = key_state(run, layer)) settle_keys(run.sequence, layer, *state);

@@ -24,7 +24,7 @@ MatView<const float> Transformer::run(const StepInput& input) {
       logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
     });
   });
-  settle_keys(input);
+  settle_keys(input.runs);
   for (const Run& run : input.runs)
     if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
   return out;

@@ -23,6 +23,10 @@ class Transformer {
   // time; `stream` may not be what an earlier call returned.
   MatView<const float> run_blocks(const StepInput& input, size_t first, size_t end, MatView<const float> stream);
 
+  // Has the cache keep what the selectors of keys of these runs' plans do not drop. run() does so after each pass, but
+  // for runs that go on: of those it is the caller who says when. Again changes nothing.
+  void settle_keys(std::span<const Run> runs);
+
   Observer* observer = nullptr;
   StepStats stats;  // accumulates until the caller clears it
 
@@ -70,7 +74,6 @@ class Transformer {
   void screened_logits(Step& s, const VocabScreen& screen, Tokens tokens, MatView<const float> final,
                        MatView<float> out) const;
   // model/settle_keys.cc
-  void settle_keys(const StepInput& input);
   void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   // model/transformer.cc

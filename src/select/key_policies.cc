@@ -13,6 +13,7 @@
 #include "select/per_head_keys.h"
 #include "select/spatten_keys.h"
 #include "select/streaming_llm.h"
+#include "select/tova.h"
 
 namespace hunch {
 namespace {
@@ -54,11 +55,14 @@ std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options
       SpattenOptions{budget, options.at("recent"), options.at("heads"), options.at("values")});
 }
 
+std::shared_ptr<const KeySelector> tova(size_t budget, const Options&) { return std::make_shared<Tova>(budget); }
+
 const std::vector<Policy>& policies() {
   static const std::vector<Policy> all = {
       {"streaming", "streaming:256", {{"sinks", 4}}, streaming},
       {"h2o", "h2o:128", {{"recent", 0.5}}, h2o},
-      {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}, {"values", 1}}, spatten}};
+      {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}, {"values", 1}}, spatten},
+      {"tova", "tova:128", {}, tova}};
   return all;
 }
 
@@ -69,8 +73,8 @@ void read_option(const Policy& policy, std::string_view option, Options& options
   for (const auto& [name, value] : policy.defaults) names.push_back(name);
   if (equals == std::string_view::npos || found == options.end() ||
       !read_number(option.substr(equals + 1), found->second))
-    fail(ErrorKind::kUsage, "the key policy (kv_policy): '{}' is no option of {}, expected NAME=NUMBER with one of {}",
-         option, policy.name, fmt::join(names, ", "));
+    fail(ErrorKind::kUsage, "the key policy (kv_policy): '{}' is no option of {}, expected {}", option, policy.name,
+         names.empty() ? "none" : fmt::format("NAME=NUMBER with one of {}", fmt::join(names, ", ")));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ namespace hunch {
 //   streaming:256[,sinks=4]               the first tokens and the most recent ones
 //   h2o:128[,recent=0.5]                  heavy hitters, and a share of recent ones
 //   spatten:128[,recent=0.5][,heads=1][,values=1]  cascade pruning; mean over the layers
+//   tova:128                              what the newest query looked at, the same in all heads of a layer
 // Throws Error{kUsage} naming what was expected and what was found.
 std::shared_ptr<const KeySelector> key_policy_from(std::string_view text);
 

@@ -13,6 +13,7 @@ TEST(KeyPolicies, AreReadWithTheirOptions) {
   EXPECT_FALSE(key_policy_from("h2o:16,recent=0.25")->streams());
   EXPECT_FALSE(key_policy_from("spatten:16")->chooses_heads());
   EXPECT_TRUE(key_policy_from("spatten:16,recent=0,heads=0.5")->chooses_heads());
+  EXPECT_EQ(key_policy_from("tova:16")->kind(), "tova");
 }
 
 TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
@@ -21,6 +22,7 @@ TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
   for (const char* text : {"h2o", "h2o:", "h2o:0", "h2o:-1", "h2o:4x", "h2o:1e9"})
     EXPECT_NE(refusal(text).find("has no budget"), std::string::npos) << text;
   EXPECT_NE(refusal("h2o:8,sinks=4").find("'sinks=4' is no option of h2o"), std::string::npos);
+  EXPECT_NE(refusal("tova:8,recent=1").find("is no option of tova, expected none"), std::string::npos);
   EXPECT_NE(refusal("h2o:8,recent").find("'recent'"), std::string::npos);
   EXPECT_NE(refusal("h2o:8,recent=2").find("recent is 2"), std::string::npos);
   EXPECT_NE(refusal("streaming:4").find("sinks is 4"), std::string::npos);

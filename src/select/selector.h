@@ -44,10 +44,10 @@ struct Evidence {
   MatView<const float> x;
   size_t n_rows = 0;  // to choose from
   size_t layer = 0;
-  size_t first_token = 0;          // place of the first of them in its run
-  size_t first_position = 0;       // and in its sequence
-  bool as_alone = false;           // the answer for a token may not depend on how many are asked about
-  SelectorState* state = nullptr;  // of their sequence, where the selector has one
+  size_t first_token = 0;                  // place of the first of them in its run
+  size_t first_position = 0;               // and in its sequence
+  bool as_alone = false;                   // the answer for a token may not depend on how many are asked about
+  SelectorState* state = nullptr;          // of their sequence, where the selector has one
   class SelectorStates* states = nullptr;  // of all selectors of the sequence: for who asks others
 };
 
