@@ -68,9 +68,10 @@ size_t Sequence::n_left() const {
 
 size_t Sequence::chunk_tokens() const {
   if (plan_->keys && plan_->keys->streams()) return std::min(kChunkTokens, n_ctx_ - plan_->keys->most_slots());
-  const bool depends =
-      plan_->keys || plan_->uses(Point::kExperts) ||
-      (engine_.config().position == PositionKind::kRope && engine_.model->rope().depends_on_length(n_ctx_));
+  const bool depends = plan_->keys || plan_->uses(Point::kExperts) ||
+                       (engine_.config().position == PositionKind::kRope &&
+                        std::ranges::any_of(engine_.model->ropes(),
+                                            [&](const RopeTable& rope) { return rope.depends_on_length(n_ctx_); }));
   return depends ? kChunkTokens : 0;
 }
 

@@ -61,7 +61,7 @@ class Keys {
   Compute compute{1};
   Model model;
   const ModelConfig& c = model.config();
-  KvCache cache{{1, 1, 1}, 1};
+  KvCache cache{{{{1, 1}}}, 1};
   StepStats stats;
   std::vector<int32_t> ids;
 };
