@@ -79,6 +79,7 @@ HttpResponse HubApi::get(const std::string& url) {
   request.token_origin = server_.endpoint;
   request.cancelled = [this] { return server_.stop && server_.stop->requested(); };
   for (Backoff backoff(server_);;) {
+    throw_if_stopped(server_.stop);
     std::string problem;
     std::optional<double> retry_after_s;
     try {

@@ -370,7 +370,7 @@ TEST_F(Hub, AStopEndsQuestionsAndWaits) {
   refusal(ErrorKind::kInterrupted);
   stop.clear();
   options_.backoff_s = 30;
-  hub_.api_faults = {{503, {}, ""}};
+  hub_.api_faults = {Reply{503, {}, ""}};
   options_.note = [&](std::string_view) { stop.request(); };  // told before it waits for half a minute
   refusal(ErrorKind::kInterrupted);
 }
