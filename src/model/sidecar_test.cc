@@ -84,7 +84,9 @@ class SidecarTest : public ::testing::Test {
   // The sidecar's model.
   static ModelConfig config() {
     ModelConfig c;
-    c.n_layer = 3, c.n_embd = 32, c.n_ff = 48, c.n_kv_head = 4;
+    c.n_layer = 3, c.n_embd = c.n_embd_word = 32, c.n_ff = 48, c.n_head = c.n_kv_head = 4, c.n_vocab = 100;
+    c.n_ctx_train = 64;
+    lay_out(c);
     return c;
   }
   // A plan's point chooses what the predictor scores above the threshold.
@@ -272,6 +274,7 @@ TEST_F(SidecarTest, PlansStartFromTheExactOneAndKeepWhatTheyPointInto) {
   EXPECT_EQ(at(sidecar_.plan(config()), 1, Point::kLive), nullptr);
   ModelConfig relu = config();
   relu.activation = Activation::kRelu;
+  lay_out(relu);
   auto read = std::make_unique<Sidecar>(open_sidecar(write()));
   const Plan plan = read->plan(relu);
   read.reset();
@@ -281,6 +284,18 @@ TEST_F(SidecarTest, PlansStartFromTheExactOneAndKeepWhatTheyPointInto) {
   }
   expect_predicts(plan, 0, 0.5f);
   expect_predicts(plan, 2, 40);
+}
+
+TEST_F(SidecarTest, KeepsPredictorsOfLayersThatDiffer) {
+  EXPECT_FALSE(open_gguf(write()).meta.has("hunch.mlp.n_ff"));
+  sidecar_.layers[2].neurons = std::make_shared<const HotSetPredictor>(std::vector<float>(20, 1.0f), 32);
+  const Sidecar read = open_sidecar(write());
+  EXPECT_EQ(read.layers[2].neurons->n_out(), 20u);
+  EXPECT_EQ(read.layers[0].neurons->n_out(), 48u);
+  EXPECT_NE(refused([](ModelFile& f) {
+              f.meta.set("hunch.mlp.n_ff", MetaArray(std::vector<uint32_t>{48, 48}));
+            }).find("'hunch.mlp.n_ff' has 2 values"),
+            std::string::npos);
 }
 
 TEST_F(SidecarTest, RefusesWhatContradictsItself) {
@@ -373,6 +388,7 @@ TEST_F(SidecarTest, APredictorIsRefusedByLayersOfExpertsAMethodIsNot) {
   model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
   ModelConfig experts = config();
   experts.moe.n_expert = 8;
+  lay_out(experts);
   sidecar_.base.fingerprint = tensor_fingerprint(model);
   try {
     check_sidecar(sidecar_, model, experts);
@@ -420,9 +436,8 @@ TEST_F(SidecarTest, BelongsToOneModelOnly) {
   std::vector<float> weights(64, 1.0f);
   ModelFile model;
   model.tensors.push_back({"a", DType::kF32, {8, 8}, std::as_bytes(std::span(weights))});
-  ModelConfig config;
-  config.n_kv_head = 4;
-  config.n_layer = 3, config.n_embd = 32, config.n_ff = 48, config.arch = "opt", config.name = "other";
+  ModelConfig config = SidecarTest::config();
+  config.arch = "opt", config.name = "other";
   sidecar_.base.fingerprint = tensor_fingerprint(model);
   const std::string full = tensor_sha256(model);
   check_sidecar(sidecar_, model, config);
@@ -437,14 +452,15 @@ TEST_F(SidecarTest, BelongsToOneModelOnly) {
     EXPECT_NE(std::string(e.what()).find("other weights"), std::string::npos) << e.what();
   }
   weights[63] = 1;
-  config.n_kv_head = 2;
-  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
-  config.n_kv_head = 4;
-  config.qk_norm = QkNorm::kAllHeads;
-  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
-  config.qk_norm = QkNorm::kNone;
+  const auto expect_refused = [&](const std::function<void(LayerConfig&)>& change) {
+    lay_out(config, change);
+    EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
+  };
+  expect_refused([](LayerConfig& l) { l.n_kv_head = 2; });
+  expect_refused([](LayerConfig& l) { l.qk_norm = QkNorm::kAllHeads; });
+  expect_refused([](LayerConfig& l) { l.n_ff = l.index == 0 ? 64 : l.n_ff; });
   config.n_ff = 64;
-  EXPECT_THROW(check_sidecar(sidecar_, model, config), Error);
+  expect_refused({});
 }
 
 TEST(SidecarPath, LiesBesideTheModel) {
