@@ -7,8 +7,9 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kWords = {
       {{"(n_ctx)", "(--ctx)"},
+       {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
        {"(kv_policy)", "(--kv-policy)"},
        {"(experts)", "(--experts)"},

@@ -11,7 +11,7 @@
 namespace hunch {
 
 const Tokenizer& Engine::need_tokenizer() const {
-  if (!tokenizer) fail(ErrorKind::kNotFound, "the model has no tokenizer; only token ids can be used with it");
+  if (!tokenizer) fail(ErrorKind::kNotFound, "the model has no tokenizer; only token ids (ids) can be used with it");
   return *tokenizer;
 }
 

@@ -24,6 +24,7 @@ class Measured : public ::testing::Test {
   Engine engine_ = load_engine(golden_fixture("opt_sparse"), {2});
   ContextOptions with(std::shared_ptr<const Plan> plan) {
     ContextOptions context;
+    if (!plan) context.mode = "dense";
     context.plan = std::move(plan);
     return context;
   }

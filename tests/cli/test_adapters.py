@@ -90,8 +90,9 @@ class Adapters(CliTest):
         self.assertEqual(len({round(math.log(p), 3) for p in perplexity}), 3)
         for batch in [], ["--batch", "3"]:
             rows = self.hunch("bench", self.opt, "--prompt", "8", "--generate", "4", "--repeats", "1", "--lora", self.tone,
-                              *batch, "--json").json["rows"]
-            base = self.hunch("bench", self.opt, "--prompt", "8", "--generate", "4", "--repeats", "1", *batch, "--json").json["rows"]
+                              "--mode", "dense", *batch, "--json").json["rows"]
+            base = self.hunch("bench", self.opt, "--prompt", "8", "--generate", "4", "--repeats", "1",
+                              "--mode", "dense", *batch, "--json").json["rows"]
             self.assertGreater(rows[-1]["bytes_per_token"], base[-1]["bytes_per_token"])
 
     def test_quantised_models(self):

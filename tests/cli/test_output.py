@@ -4,7 +4,7 @@ import unittest
 
 from fixtures import CliTest
 
-TINY = ["synth", "--shape", "opt-125m", "--n-layer", "1", "--n-embd", "64", "--n-ff", "64", "--n-head", "2", "--n-vocab", "300"]
+TINY = ["synth", "--shape", "opt-125m", "--n-layer", "1", "--n-embd", "320", "--n-ff", "320", "--n-head", "2", "--n-vocab", "640"]
 
 
 class Output(CliTest):

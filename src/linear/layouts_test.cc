@@ -1,0 +1,62 @@
+#include "linear/layouts.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+
+// A view of more than any machine has, of which nothing may be read.
+TEST(Layouts, CopiesLargerThanTheMachineAreRefusedBeforeTheyAreBegun) {
+  Compute compute(1);
+  Layouts layouts;
+  const std::byte nothing[64] = {};
+  const WeightView W{DType::kF16, nothing, 1 << 14, size_t{1} << 30, size_t{2} << 30};  // 35 TB
+  Stored matrix({.role = Role::kDown}, W, {}, {}, layouts);
+  const auto expect_refused = [&](const auto& action) {
+    try {
+      action();
+      ADD_FAILURE() << "35 TB were there";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kMemory);
+      for (const char* word : {"what a test wants", "35184.4 GB"})
+        EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+    }
+  };
+  const Layouts::TurnRequest request{&matrix, DType::kF16};
+  expect_refused([&] { layouts.turn(compute, {&request, 1}, "what a test wants"); });
+  Linear* const matrices[] = {&matrix};
+  expect_refused([&] { layouts.store_by_input(compute, matrices, "what a test wants"); });
+  EXPECT_TRUE(matrix.rows());
+  EXPECT_FALSE(matrix.by_input());
+}
+
+// Many small copies share a block of memory, each on lines of its own.
+TEST(Layouts, CopiesDoNotOverlap) {
+  Compute compute(2);
+  Layouts layouts;
+  std::vector<std::vector<float>> values;
+  std::vector<std::unique_ptr<Stored>> matrices;
+  std::vector<Linear*> all;
+  for (size_t i = 0; i < 40; ++i) {
+    const size_t rows = 3 + i % 5, cols = 2 + i % 7;
+    std::vector<float>& w = values.emplace_back(rows * cols);
+    for (size_t j = 0; j < w.size(); ++j) w[j] = float(1000 * i + j);
+    matrices.push_back(std::make_unique<Stored>(LinearId{.role = Role::kDown}, weight_view({w.data(), rows, cols}),
+                                                WeightView(), std::vector<float>(), layouts));
+    all.push_back(matrices.back().get());
+  }
+  layouts.store_by_input(compute, all, "a test");
+  for (size_t i = 0; i < 40; ++i) {
+    const WeightView turned = matrices[i]->by_input();
+    ASSERT_EQ(turned.rows, 2 + i % 7);
+    EXPECT_EQ(uintptr_t(turned.data) % 64, 0u);
+    for (size_t c = 0; c < turned.rows; ++c)
+      for (size_t r = 0; r < turned.cols; ++r)
+        EXPECT_EQ(reinterpret_cast<const float*>(turned.row(c))[r], values[i][r * turned.rows + c]);
+  }
+}
+
+}  // namespace
+}  // namespace hunch
