@@ -35,18 +35,6 @@ void turn_anew(Compute& compute, const WeightView& W, DType dtype, std::byte* ou
 
 }  // namespace
 
-std::byte* Layouts::take(size_t n_bytes) {
-  constexpr size_t kMostSlabBytes = size_t{32} << 20;
-  const size_t n = round_up(n_bytes + AlignedBuffer::kPadBytes, AlignedBuffer::kAlignBytes);
-  if (slabs_.empty() || used_ + n > slabs_.back().size()) {
-    slabs_.emplace_back(std::max(n, std::min(16 * n, kMostSlabBytes)));
-    used_ = 0;
-  }
-  std::byte* piece = slabs_.back().data() + used_;
-  used_ += n;
-  return piece;
-}
-
 void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what) {
   std::vector<Stored*> wanted;
   uint64_t bytes = 0;
@@ -61,7 +49,7 @@ void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices
     compute.throw_if_stopped();
     const WeightView& W = stored->rows_;
     const size_t stride = turned_stride(W.dtype, W.rows);
-    std::byte* turned = take(W.cols * stride);
+    std::byte* turned = arenas_.emplace_back(W.cols * stride).data();
     transpose_plain(compute, W, turned, stride);
     stored->by_input_ = {W.dtype, turned, W.cols, W.rows, stride};
   }
@@ -75,7 +63,7 @@ void Layouts::turn(Compute& compute, std::span<const TurnRequest> requests, cons
     compute.throw_if_stopped();
     const WeightView W = matrix->rows_;
     const size_t stride = row_bytes(dtype, W.rows);
-    std::byte* turned = take(W.cols * stride);
+    std::byte* turned = arenas_.emplace_back(W.cols * stride).data();
     if (dtype == W.dtype && is_plain(dtype)) {
       transpose_plain(compute, W, turned, stride);
     } else {
@@ -93,7 +81,7 @@ void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices
     const ColumnBlocks cut = column_blocks(stored->rows_, stored->n_in / unit);
     const uint64_t available = available_memory_bytes();
     if (available && 4 * uint64_t{block_major_bytes(cut)} > available) return;
-    stored->blocks_ = to_block_major(compute, cut, take(block_major_bytes(cut)));
+    stored->blocks_ = to_block_major(compute, cut, arenas_.emplace_back(block_major_bytes(cut)).data());
   }
 }
 

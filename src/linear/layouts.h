@@ -52,13 +52,8 @@ class Layouts {
   const CostTable& costs() const { return costs_; }
 
  private:
-  // Memory of a copy, as long as this lives: a piece of a large block, for which there are huge pages. What nobody took
-  // was never touched.
-  std::byte* take(size_t n_bytes);
-
   CostTable costs_;
-  std::vector<AlignedBuffer> slabs_;
-  size_t used_ = 0;  // of the last one
+  std::vector<AlignedBuffer> arenas_;
   std::map<std::pair<uint64_t, const Linear*>, std::unique_ptr<Packed>> packed_;
   uint64_t last_name_ = 0;
 };

@@ -32,7 +32,6 @@ TEST(Layouts, CopiesLargerThanTheMachineAreRefusedBeforeTheyAreBegun) {
   EXPECT_FALSE(matrix.by_input());
 }
 
-// Many small copies share a block of memory, each on lines of its own.
 TEST(Layouts, CopiesDoNotOverlap) {
   Compute compute(2);
   Layouts layouts;
