@@ -106,7 +106,10 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
 }
 
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
-  if (base.mode != "exact" || base.has_oracle())
+  // What the environment says is a default, which this overrides; what the command line says would be ignored.
+  const char *usual_mode = std::getenv("HUNCH_MODE"), *usual_density = std::getenv("HUNCH_DENSITY");
+  const bool names_mode = base.mode != "exact" && !(usual_mode && base.mode == usual_mode);
+  if (names_mode || base.has_oracle())
     fail(ErrorKind::kUsage, "--compare names its modes itself, as in dense,sparse,oracle:0.2; leave out {}",
          base.has_oracle() ? "--oracle-density and --oracle-heads" : "--mode " + base.mode);
   std::vector<CompareMode> modes;
@@ -149,7 +152,8 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       if (other.name == mode.name) fail(ErrorKind::kUsage, "--compare: '{}' is named twice", word);
     modes.push_back(std::move(mode));
   }
-  if (base.density != 0 && std::ranges::none_of(modes, [](const CompareMode& m) { return m.name == "sparse"; }))
+  if (base.density != 0 && !usual_density &&
+      std::ranges::none_of(modes, [](const CompareMode& m) { return m.name == "sparse"; }))
     fail(ErrorKind::kUsage, "--density {:g} is that of sparse, which --compare does not name", base.density);
   if (modes.empty()) fail(ErrorKind::kUsage, "--compare: expected modes like dense,exact,oracle:0.2, found none");
   return modes;

@@ -76,6 +76,12 @@ TEST(Parse, ModesCarryTheBaseContext) {
   density.density = 0.3;
   EXPECT_NE(refusal([&] { parse_modes("dense,sparse:0.2", density); }).find("--density 0.3"), std::string::npos);
   EXPECT_DOUBLE_EQ(parse_modes("dense,sparse", density)[1].context.density, 0.3);
+  ContextOptions sparse;
+  sparse.mode = "sparse";
+  EXPECT_NE(refusal([&] { parse_modes("dense,exact", sparse); }).find("--mode sparse"), std::string::npos);
+  setenv("HUNCH_MODE", "sparse", 1);  // a default of this machine, which nobody asked for here
+  EXPECT_EQ(parse_modes("dense,exact", sparse).size(), 2u);
+  unsetenv("HUNCH_MODE");
   for (const char* bad : {"", "sparse:", "sparse:0", "sparse:2", "oracle:", "oracle:0", "oracle:1.5", "oracle:0.2:0",
                           "oracle:0.2:x", "dense,dense"})
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
