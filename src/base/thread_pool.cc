@@ -7,6 +7,7 @@
 #include <exception>
 #include <fstream>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -57,9 +58,9 @@ std::pair<int, int> core_of(int cpu) {
   return {package, core};
 }
 
-void pin_to(size_t thread) {
+// `cpus`: those that the process may use. Asked by a thread that is bound already, the system would name one.
+void pin_to(std::span<const int> cpus, size_t thread) {
 #ifdef __linux__
-  const std::vector<int> cpus = allowed_cpus();
   if (cpus.empty()) return;
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -79,12 +80,13 @@ size_t default_n_threads() {
 }
 
 ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>(1, n_threads)) {
-  if (pin) pin_to(0);
+  const std::vector<int> cpus = pin ? allowed_cpus() : std::vector<int>();
   for (size_t thread = 1; thread < n_threads_; ++thread)
-    workers_.emplace_back([this, thread, pin] {
-      if (pin) pin_to(thread);
+    workers_.emplace_back([this, thread, cpus] {
+      pin_to(cpus, thread);
       worker(thread);
     });
+  pin_to(cpus, 0);  // last: a thread inherits what its maker is bound to
 }
 
 ThreadPool::~ThreadPool() {

@@ -1,7 +1,9 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 
@@ -43,6 +45,27 @@ TEST(ThreadPool, RethrowsAnExceptionAndStaysUsable) {
   std::atomic<int> n{0};
   pool.run([&](size_t) { ++n; });
   EXPECT_EQ(n, 2);
+}
+
+// Beside each other, and not all on the core of the thread that made them.
+TEST(ThreadPool, PinnedThreadsLieOnCoresOfTheirOwn) {
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  const size_t n_threads = std::min<size_t>(4, size_t(CPU_COUNT(&before)));
+  if (n_threads < 2) GTEST_SKIP() << "one core";
+  {
+    ThreadPool pool(n_threads, true);
+    std::vector<cpu_set_t> bound(n_threads);
+    pool.run([&](size_t thread) { sched_getaffinity(0, sizeof bound[thread], &bound[thread]); });
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (const cpu_set_t& one : bound) {
+      EXPECT_EQ(CPU_COUNT(&one), 1);
+      CPU_OR(&all, &all, &one);
+    }
+    EXPECT_EQ(size_t(CPU_COUNT(&all)), n_threads);
+  }
+  sched_setaffinity(0, sizeof before, &before);
 }
 
 }  // namespace

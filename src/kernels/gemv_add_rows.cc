@@ -16,31 +16,34 @@ void add_rows(Compute& compute, AxpyArgs args, size_t n_positions, MatView<float
     gemv_axpy(args, 0, n_positions);
     return;
   }
+  // Each thread adds to a row of its own, and what of them was needed is added up.
   const Arena::Scope scope(compute.arena);
-  // Whole lines per row, so that no two threads write to one.
   const size_t stride = round_up(Y.cols, 16), n = Y.rows * stride;
-  float* sums = compute.arena.take<float>(n_threads * n + n_threads).data();
-  float* used = sums + n_threads * n;
-  std::fill(used, used + n_threads, 0.0f);
+  struct Sums {
+    float* own;
+    bool used;
+  };
+  const std::span<Sums> sums = compute.arena.take<Sums>(n_threads);
+  for (Sums& s : sums) s = {compute.arena.take<float>(n).data(), false};
   args.y_stride = stride;
   compute.threads.parallel_for(n_positions, kGrain, [&](size_t begin, size_t end, size_t thread) {
     AxpyArgs own = args;
-    own.y = sums + thread * n;
+    own.y = sums[thread].own;
     std::memset(own.y, 0, n * sizeof(float));
     gemv_axpy(own, begin, end);
-    used[thread] = 1;
+    sums[thread].used = true;
   });
   const auto add = [&](size_t begin, size_t end, size_t) {
     for (size_t t = 0; t < Y.rows; ++t) {
       float* y = Y.data + t * Y.row_stride;
-      for (size_t thread = 0; thread < n_threads; ++thread) {
-        const float* own = sums + thread * n + t * stride;
-        if (used[thread] != 0)
+      for (const Sums& s : sums) {
+        const float* own = s.own + t * stride;
+        if (s.used)
           for (size_t c = begin; c < end; ++c) y[c] += own[c];
       }
     }
   };
-  if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the compute
+  if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the pool
     add(0, Y.cols, 0);
   } else {
     compute.threads.parallel_for(Y.cols, 64, add);

@@ -25,8 +25,8 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
   if (expert == LinearId::kNone) s.watch(c.index, g, act);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
-  down->add(s.compute, g.traits, act, read, y);
   count(s, c, g, {inputs, neurons, live, read}, act, expert);
+  down->add(s.compute, g.traits, act, read, y);
 }
 
 // What was computed, in neurons; where inputs are left out instead, in weights.
