@@ -1,12 +1,13 @@
-# hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary])
+# hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary] [ALONE source...])
 #
 # One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` becomes a test
-# program of its own, `x_fuzz.cc` a libFuzzer program. A folder sees the headers of a folder below
+# program of its own, `x_fuzz.cc` a libFuzzer program. With HUNCH_UNITY, which CI sets, eight sources are compiled at a
+# time: names in their anonymous namespaces have to differ, or one of them stands under ALONE. A folder sees the headers of a folder below
 # it as "folder/header.h", and only if it DEPENDS on it: every folder has an include root of its
 # own, which holds one link with the folder's name. An include that points upwards does not compile. TESTS_USE: folders
 # that only its tests may see.
 function(hunch_folder name)
-  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK;TESTS_USE" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK;TESTS_USE;ALONE" ${ARGN})
   set(dir ${CMAKE_CURRENT_SOURCE_DIR}/${name})
   set(root ${CMAKE_BINARY_DIR}/include_roots/${name})
   file(MAKE_DIRECTORY ${root})
@@ -29,6 +30,12 @@ function(hunch_folder name)
   if(sources)
     add_library(hunch_${name} STATIC ${sources})
     set(scope PUBLIC)
+    if(HUNCH_UNITY AND NOT name STREQUAL "kernels")  # whose files are compiled once per SIMD target
+      set_target_properties(hunch_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+      target_compile_options(hunch_${name} PRIVATE -Wno-subobject-linkage)
+      list(TRANSFORM ARG_ALONE PREPEND ${dir}/)
+      set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+    endif()
   else()
     add_library(hunch_${name} INTERFACE)
     set(scope INTERFACE)
@@ -63,6 +70,7 @@ endfunction()
 # the time, and the libraries that it calls are optimised as ever.
 function(hunch_build_quickly target)
   target_compile_options(${target} PRIVATE $<$<CONFIG:Debug>:-O0>)
+  set_target_properties(${target} PROPERTIES HUNCH_QUICK ON)
 endfunction()
 
 # src/io/gguf_test.cc -> program and ctest entry `io.gguf`. A test whose file name ends in

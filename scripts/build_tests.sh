@@ -5,7 +5,7 @@ preset=$1
 shift
 kind=test
 [ "$preset" = fuzz ] && kind=fuzz
-cmake --preset "$preset" >/dev/null
+configure "$preset"
 targets=()
 for folder in "$@"; do
   while read -r target; do targets+=("$target"); done < <(ninja -C "build/$preset" -t targets all | sed -n "s/^\(${kind}_${folder}_[a-z0-9_]*\): phony$/\1/p")

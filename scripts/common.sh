@@ -69,15 +69,21 @@ require_cmake() {
   fi
 }
 
+# configure PRESET [OPTION...]: where that was not done yet. The options are those of a first time.
+configure() {
+  local preset=$1 log
+  shift
+  require_cmake
+  [ ! -f "build/$preset/build.ninja" ] || return 0
+  log=$(mktemp)
+  cmake --preset "$preset" "$@" >"$log" 2>&1 || { cat "$log"; exit 1; }
+  rm -f "$log"
+}
+
 # build PRESET [TARGET...]: configures once, then builds what changed.
 build() {
   local preset=$1
   shift
-  require_cmake
-  [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset" >"build-$preset.log" 2>&1 || {
-    cat "build-$preset.log"
-    exit 1
-  }
-  rm -f "build-$preset.log"
+  configure "$preset"
   ninja -C "build/$preset" "$@" | { if [ -t 1 ]; then cat; else grep -v '^\[[0-9]*/[0-9]*\] \(Building\|Linking\)' || true; fi; }
 }

@@ -10,7 +10,7 @@ struct hunch_batch {
 
 namespace {
 
-hunch_batch_options defaults() {
+hunch_batch_options batch_defaults() {
   const hunch::GenerationBatchOptions d;
   hunch_batch_options o{};
   o.n_sequences = d.n_sequences;
@@ -24,13 +24,13 @@ hunch_batch_options defaults() {
 extern "C" {
 
 void hunch_batch_options_init_sized(hunch_batch_options* options, size_t size) {
-  give_sized(defaults(), options, size);
+  give_sized(batch_defaults(), options, size);
 }
 
 hunch_batch* hunch_batch_new(hunch_model* model, const hunch_batch_options* options) {
   return guarded<hunch_batch*>(nullptr, [&] {
     require(model, "hunch_batch_new: model is NULL");
-    const hunch_batch_options c = take_sized(options, defaults());
+    const hunch_batch_options c = take_sized(options, batch_defaults());
     hunch::GenerationBatchOptions o;
     o.n_sequences = c.n_sequences;
     o.n_ctx = c.n_ctx;

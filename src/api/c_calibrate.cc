@@ -5,7 +5,7 @@ using namespace hunch::c;
 
 namespace {
 
-hunch_calibration_options defaults() {
+hunch_calibration_options calibration_defaults() {
   const hunch::CalibrationOptions d;
   hunch_calibration_options o{};
   o.method = "auto";
@@ -23,7 +23,7 @@ hunch_calibration_options defaults() {
 }
 
 hunch::CalibrationOptions calibration_options(const hunch_calibration_options* options) {
-  const hunch_calibration_options c = take_sized(options, defaults());
+  const hunch_calibration_options c = take_sized(options, calibration_defaults());
   hunch::CalibrationOptions o;
   if (c.method) o.method = c.method;
   o.max_ppl_increase = c.max_ppl_increase;
@@ -51,7 +51,7 @@ hunch::CalibrationOptions calibration_options(const hunch_calibration_options* o
 extern "C" {
 
 void hunch_calibration_options_init_sized(hunch_calibration_options* options, size_t size) {
-  give_sized(defaults(), options, size);
+  give_sized(calibration_defaults(), options, size);
 }
 
 int hunch_calibrate_sized(hunch_model* model, const char* text, const hunch_calibration_options* options,

@@ -5,7 +5,7 @@ using namespace hunch::c;
 
 namespace {
 
-hunch_generation_options defaults() {
+hunch_generation_options generation_defaults() {
   const hunch::GenerationOptions d;
   hunch_generation_options o{};
   o.n_tokens = d.n_tokens;
@@ -28,7 +28,7 @@ hunch_generation_options defaults() {
 namespace hunch::c {
 
 GenerationOptions generation_options(const hunch_generation_options* options) {
-  const hunch_generation_options c = take_sized(options, defaults());
+  const hunch_generation_options c = take_sized(options, generation_defaults());
   require((c.stop || c.n_stop == 0) && ((c.bias_ids && c.bias) || c.n_bias == 0),
           "hunch_generation_options: a list is NULL");
   GenerationOptions o;
@@ -68,7 +68,7 @@ OnText on_text_of(hunch_on_text on_text, void* user) {
 extern "C" {
 
 void hunch_generation_options_init_sized(hunch_generation_options* options, size_t size) {
-  give_sized(defaults(), options, size);
+  give_sized(generation_defaults(), options, size);
 }
 
 hunch_answer* hunch_answer_prompt(hunch_model* model, const char* prompt, const hunch_generation_options* options,

@@ -5,7 +5,7 @@ using namespace hunch::c;
 
 namespace {
 
-hunch_load_options defaults() {
+hunch_load_options load_defaults() {
   const hunch::LoadOptions d;
   hunch_load_options o{};
   o.n_threads = d.n_threads;
@@ -17,7 +17,7 @@ hunch_load_options defaults() {
 }
 
 hunch::LoadOptions load_options(const hunch_load_options* options) {
-  const hunch_load_options o = take_sized(options, defaults());
+  const hunch_load_options o = take_sized(options, load_defaults());
   hunch::LoadOptions load;
   load.n_threads = o.n_threads;
   load.n_ctx = o.n_ctx;
@@ -38,7 +38,9 @@ hunch::LoadOptions load_options(const hunch_load_options* options) {
 
 extern "C" {
 
-void hunch_load_options_init_sized(hunch_load_options* options, size_t size) { give_sized(defaults(), options, size); }
+void hunch_load_options_init_sized(hunch_load_options* options, size_t size) {
+  give_sized(load_defaults(), options, size);
+}
 
 hunch_model* hunch_load(const char* path, const hunch_load_options* options) {
   return guarded<hunch_model*>(nullptr, [&] {

@@ -7,7 +7,7 @@ using namespace hunch::c;
 
 namespace {
 
-hunch_embedding_options defaults() {
+hunch_embedding_options embedding_defaults() {
   const hunch::EmbeddingOptions d;
   hunch_embedding_options o{};
   o.last = d.pooling == hunch::Pooling::kLast;
@@ -56,13 +56,13 @@ double hunch_perplexity(hunch_model* model, const char* text, const hunch_evalua
 }
 
 void hunch_embedding_options_init_sized(hunch_embedding_options* options, size_t size) {
-  give_sized(defaults(), options, size);
+  give_sized(embedding_defaults(), options, size);
 }
 
 int hunch_embed(hunch_model* model, const char* text, const hunch_embedding_options* options, float* embedding) {
   return guarded(-1, [&] {
     require(model && text && embedding, "hunch_embed: a pointer is NULL");
-    const hunch_embedding_options c = take_sized(options, defaults());
+    const hunch_embedding_options c = take_sized(options, embedding_defaults());
     hunch::EmbeddingOptions o;
     o.pooling = c.last ? hunch::Pooling::kLast : hunch::Pooling::kMean;
     o.normalize = c.normalize != 0;
@@ -78,7 +78,7 @@ int hunch_hidden_states(hunch_model* model, const int32_t* ids, size_t n_ids, co
                         float* states) {
   return guarded(-1, [&] {
     require(model && states, "hunch_hidden_states: a pointer is NULL");
-    const hunch_embedding_options c = take_sized(options, defaults());
+    const hunch_embedding_options c = take_sized(options, embedding_defaults());
     hunch::HiddenStateOptions o;
     o.adapters = adapters_choice(c.adapters, c.adapter_scales, c.n_adapters);
     o.cancel = cancel_of(c.cancel);

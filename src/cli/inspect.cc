@@ -136,7 +136,7 @@ Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelCon
         std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.neurons != nullptr; });
     json["n_head_layers"] =
         std::ranges::count_if(sidecar.layers, [](const SidecarLayer& l) { return l.heads.groups != nullptr; });
-    json["method"] = sidecar.method() == Method::kNone ? "predict" : name_of(sidecar.method());
+    json["method"] = sidecar.family() ? sidecar.family()->kind() : "predict";
     json["screen_rank"] = sidecar.screen ? Json(sidecar.screen->rank()) : Json();
     json["perplexity_dense"] = sidecar.quality.perplexity_dense;
     json["perplexity_sparse"] = sidecar.quality.perplexity_sparse;

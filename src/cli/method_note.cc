@@ -1,23 +1,18 @@
 #include "cli/method_note.h"
 
 #include "base/error.h"
-#include "select/prompt_selector.h"
 
 namespace hunch::cli {
 
 std::string describe_method(const Engine& engine) {
-  const Method method = engine.sidecar->method();
-  if (method == Method::kNone) return "";
+  const SelectorFamily* family = engine.sidecar->family();
+  if (!family) return "";
   const Mlp& mlp = engine.model->weights().layers[0].any_mlp();
   const Linear &up = mlp.up->factor(Axis::kIn), &down = mlp.down->factor(Axis::kIn);  // where inputs are left out
   const bool plain = is_plain(up.rows().dtype);
   const bool whole_down = !down.by_input() && !is_plain(down.rows().dtype);
-  std::string text = fmt::format("sparse mode is {}", name_of(method));
-  if (method == Method::kGriffin)
-    text += fmt::format(
-        ": a prompt of {} tokens or more chooses the neurons of the answer; after a shorter one all are computed",
-        PromptSelector::kMinTokens);
-  if (method == Method::kTeal) {
+  std::string text = fmt::format("sparse mode is {}", family->describe());
+  if (engine.sidecar->plan(engine.config()).uses(Point::kInputs)) {
     double bytes = 0;
     for (const Layer& layer : engine.model->weights().layers)
       layer.for_each_linear([&](const Linear& linear) {

@@ -53,7 +53,7 @@ struct BlockProbe::Impl : Observer {
   }
 
   void next();
-  double error(const MethodPoint& point);
+  double error(const SelectorFamily& family, const CurvePoint& point, bool by_prompt);
 
   const Engine& engine;
   BlockWalk walk;
@@ -84,11 +84,11 @@ void BlockProbe::Impl::keep_gate(const MlpPlace& place, MatView<const float> mlp
   for (size_t t = 0; t < act.rows; ++t) activate(engine.config().layers[place.layer].activation, act.row(t));
 }
 
-double BlockProbe::Impl::error(const MethodPoint& point) {
+double BlockProbe::Impl::error(const SelectorFamily& family, const CurvePoint& point, bool by_prompt) {
   const auto plan = std::make_shared<Plan>();
-  point.set(*plan, walk.layer());
+  family.set(*plan, walk.layer(), point);
   const std::shared_ptr<const Plan> watching = plan;
-  const size_t n_prompt = point.method == Method::kGriffin ? walk.n_window() / 2 : 0;  // GRIFFIN is shown it first
+  const size_t n_prompt = by_prompt ? walk.n_window() / 2 : 0;
   double missed = 0, whole = 0;
   for (size_t w = 0; w < walk.n_windows(); ++w) {
     engine.compute->throw_if_stopped();
@@ -117,7 +117,9 @@ void BlockProbe::next() { impl_->next(); }
 size_t BlockProbe::layer() const { return impl_->walk.layer(); }
 std::span<const float> BlockProbe::magnitudes(InputPart part) const { return impl_->magnitudes[size_t(part)]; }
 std::span<const float> BlockProbe::gate_magnitudes() const { return impl_->gate_magnitudes; }
-double BlockProbe::error(const MethodPoint& point) { return impl_->error(point); }
+double BlockProbe::error(const SelectorFamily& family, const CurvePoint& point, bool by_prompt) {
+  return impl_->error(family, point, by_prompt);
+}
 
 float magnitude_quantile(std::span<const float> magnitudes, double below) {
   const size_t n = std::min(magnitudes.size(), size_t(std::lround(below * double(magnitudes.size()))));

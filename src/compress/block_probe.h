@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "compress/block_walk.h"
-#include "model/method.h"
+#include "model/selector_family.h"
 
 namespace hunch {
 
 // Walks through the layers: each is entered by what the dense layers before it made of the sample. The first half of a
-// window is the prompt that GRIFFIN chooses by.
+// window may be a prompt that selectors choose by.
 class BlockProbe {
  public:
   // `engine` must outlive it. Throws Error{kMemory} as KvCache, Error{kUsage} for a text shorter than a window.
@@ -28,10 +28,10 @@ class BlockProbe {
   // inputs are not kept: magnitudes() of parts kMlp and kNeurons are none.)
   std::span<const float> gate_magnitudes() const;
 
-  // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted as `point` says. With
-  // GRIFFIN over the second halves of the windows, each restricted to what its first half chose. Throws
-  // Error{kInterrupted}.
-  double error(const MethodPoint& point);
+  // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted to the family's
+  // selectors of `point`, a curve's first. `by_prompt`: over the second halves of the windows, each restricted to what
+  // its first half chose. Throws Error{kInterrupted}.
+  double error(const SelectorFamily& family, const CurvePoint& point, bool by_prompt = false);
 
  private:
   struct Impl;

@@ -10,7 +10,7 @@
 namespace hunch {
 namespace {
 
-constexpr size_t kMostTokens = 4096, kBatch = 256;
+constexpr size_t kMostTokens = 4096, kSignBatch = 256;
 constexpr double kBorrowed = 8;  // active tokens that the layer's mean gap counts for
 
 struct OwnedSigns {
@@ -39,9 +39,9 @@ struct Sums {
 
 Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& trace, size_t n_tokens, size_t n_used) {
   Sums s(trace.n_ff);
-  for (size_t first = 0; first < n_used; first += kBatch) {
+  for (size_t first = 0; first < n_used; first += kSignBatch) {
     compute.throw_if_stopped();
-    const size_t n = std::min(kBatch, n_used - first);
+    const size_t n = std::min(kSignBatch, n_used - first);
     Matrix X(n, trace.n_embd), D(n, trace.n_ff);
     const auto token = [&](size_t i) { return (first + i) * n_tokens / n_used; };
     for (size_t i = 0; i < n; ++i) trace.read(trace.input, token(i), X.view().row_range(i, 1));

@@ -316,9 +316,10 @@ SparsifyReport sparsify(const Engine& engine, std::span<const int32_t> ids, cons
   const bool zeros = is_relu_family(engine.config().activation);
   const std::string method = options.method == "auto" ? (zeros ? "predict" : "cats") : options.method;
   if (method == "predict") return Sparsifier(engine, ids, options, progress).run();
-  const auto named = method_named(method);
-  if (!named || *named == Method::kNone)
-    fail(ErrorKind::kUsage, "unknown method '{}'; possible: auto, predict, cats, griffin, teal", printable(method));
+  const Method* named = method_named(method);
+  if (!named)
+    fail(ErrorKind::kUsage, "unknown method '{}'; possible: auto, predict, {}", printable(method),
+         fmt::join(method_names(), ", "));
   return sparsify_method(engine, ids, *named, options, progress);
 }
 

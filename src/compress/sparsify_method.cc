@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "compress/budget_check.h"
 #include "compress/calibration.h"
-#include "compress/method_fit.h"
 #include "compress/plan_compare.h"
 #include "compress/text_parts.h"
 
@@ -17,12 +16,12 @@ using Points = std::vector<size_t>;  // [n_layer] of each layer's curve
 
 class MethodSparsifier {
  public:
-  MethodSparsifier(const Engine& engine, std::span<const int32_t> ids, Method method, const SparsifyOptions& options,
-                   const Progress& progress)
+  MethodSparsifier(const Engine& engine, std::span<const int32_t> ids, const Method& method,
+                   const SparsifyOptions& options, const Progress& progress)
       : engine_(engine), c_(engine.config()), method_(method), options_(options), progress_(progress) {
     check();
     text_ = parts_of(ids, options);
-    report_.method = name_of(method);
+    report_.method = method.name();
     report_.n_calibrate = text_.calibrate.size(), report_.n_check = text_.check.size();
   }
 
@@ -38,45 +37,33 @@ class MethodSparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0 && method_ != Method::kCats) refuse_experts(c_, name_of(method_));
+    if (c_.moe.n_expert > 0 && !method_.fits_experts()) refuse_experts(c_, method_.name());
     check_budget_options(options_);
   }
 
   void fit() {
     BlockSample sample;
-    // TEAL tries many settings; and a large model is slow.
-    sample.n_tokens = method_ == Method::kTeal ? 256 : 512;
+    sample.n_tokens = method_.n_sample_tokens();
     BlockProbe probe(engine_, text_.fit, sample);
     report_.n_train = std::min(sample.n_tokens, text_.fit.size());
     for (size_t l = 0; l < c_.n_layer; ++l) {
       engine_.compute->throw_if_stopped();
       probe.next();
-      fits_.push_back(fit_method(probe, c_.layers[fits_.size()], method_));
-      if (progress_) progress_(fmt::format("errors of {}", name_of(method_)), l + 1, c_.n_layer);
+      fits_.push_back(method_.fit(probe, c_.layers[l]));
+      if (progress_) progress_(fmt::format("errors of {}", method_.name()), l + 1, c_.n_layer);
     }
-  }
-
-  MethodPoint setting_of(size_t l, size_t point) const {
-    const MethodFit& f = fits_[l];
-    MethodPoint setting;
-    if (point == 0) return setting;
-    setting.method = method_;
-    setting.threshold = f.curve[point].threshold;
-    setting.density = f.curve[point].density;
-    if (method_ == Method::kTeal) setting.inputs = f.inputs[point];
-    return setting;
   }
 
   Plan plan_of(const Points& points) const {
     Plan plan = Plan::exact(c_);
     plan.name = "sparse";
     plan.set_screen(report_.screen.screen);
-    for (size_t l = 0; l < c_.n_layer; ++l) setting_of(l, points[l]).set(plan, l);
+    for (size_t l = 0; l < c_.n_layer; ++l)
+      if (points[l] > 0) fits_[l].family->set(plan, l, fits_[l].curve[points[l]], points[l]);
     return plan;
   }
 
-  // The first half of each window is GRIFFIN's prompt: with half strides, the second half is what counts.
-  bool has_half_strides() const { return method_ == Method::kGriffin; }
+  bool has_half_strides() const { return method_.chooses_by_prompt(); }
 
   // What an error of a layer's block is worth in the end: KL to dense when that layer alone is restricted.
   void measure_sensitivity() {
@@ -108,7 +95,7 @@ class MethodSparsifier {
   void calibrate() {
     if (options_.density > 0) {
       points_ = choose_points(weighted_, options_.density);
-      check_density(options_, report_, density_of(points_), name_of(method_));
+      check_density(options_, report_, density_of(points_), method_.name());
       return;
     }
     constexpr int kSteps = 8;
@@ -130,35 +117,16 @@ class MethodSparsifier {
         });
     if (std::ranges::all_of(points_, [](size_t p) { return p == 0; }))
       report_.notes.push_back(
-          fmt::format("{} saves nothing within this budget: every layer stays dense", name_of(method_)));
+          fmt::format("{} saves nothing within this budget: every layer stays dense", method_.name()));
   }
 
-  // Bytes that the MLP, the experts of one token, or with TEAL the layer, read of a decoded token at a point.
+  // Bytes that a decoded token reads of the MLP, or of its experts, at a point.
   double bytes(size_t l, size_t point) const {
     const Layer& layer = engine_.model->weights().layers[l];
-    if (!c_.layers[l].has_experts()) return bytes_of(layer.mlp, l, point);
-    const double shared = layer.experts.shared.n_ff ? bytes_of(layer.experts.shared, l, point) : 0;
-    return double(c_.moe.n_expert_used) * bytes_of(layer.experts.experts[0], l, point) + shared;
-  }
-
-  double bytes_of(const Mlp& m, size_t l, size_t point) const {
-    const Attention& a = engine_.model->weights().layers[l].attention;
     const double density = fits_[l].curve[point].density;
-    const auto plain_rows = [](const Linear& w) {
-      const WeightView rows = w.factor(Axis::kIn).rows();
-      return rows && is_plain(rows.dtype);
-    };
-    const bool plain = m.down->reads_less_by_input(1) || plain_rows(*m.down);
-    const double gate = m.gate ? double(m.gate->bytes()) : 0, up = double(m.up->bytes()),
-                 down = double(m.down->bytes());
-    switch (method_) {
-      case Method::kCats:
-        return m.gate ? gate + up * density + down * (plain ? density : 1) : up + down * (plain ? density : 1);
-      case Method::kGriffin: return (gate + up) * density + down * (plain ? density : 1);
-      default: break;
-    }
-    const double all = gate + up + down + double(a.q->bytes() + a.k->bytes() + a.v->bytes() + a.o->bytes());
-    return plain_rows(*m.up) ? all * density : all;
+    if (!c_.layers[l].has_experts()) return method_.bytes(layer, layer.mlp, density);
+    const double shared = layer.experts.shared.n_ff ? method_.bytes(layer, layer.experts.shared, density) : 0;
+    return double(c_.moe.n_expert_used) * method_.bytes(layer, layer.experts.experts[0], density) + shared;
   }
 
   void describe() {
@@ -167,11 +135,10 @@ class MethodSparsifier {
     for (size_t l = 0; l < c_.n_layer; ++l) {
       const CurvePoint& point = fits_[l].curve[points_[l]];
       SidecarLayer& layer = s.layers[l];
-      layer.method = method_;
+      layer.family = fits_[l].family;
       layer.curve = weighted_[l];
       layer.point = points_[l];
-      layer.inputs = fits_[l].inputs;
-      SparsifyLayer row{points_[l] ? std::string(name_of(method_)) : "none"};
+      SparsifyLayer row{points_[l] ? std::string(method_.name()) : "none"};
       row.density = point.density, row.missed = point.loss;
       row.exact_bytes = bytes(l, 0), row.bytes = bytes(l, points_[l]);
       report_.layers.push_back(std::move(row));
@@ -180,7 +147,7 @@ class MethodSparsifier {
 
   const Engine& engine_;
   const ModelConfig& c_;
-  Method method_;
+  const Method& method_;
   const SparsifyOptions& options_;
   const Progress& progress_;
   TextParts text_;
@@ -194,7 +161,7 @@ class MethodSparsifier {
 
 }  // namespace
 
-SparsifyReport sparsify_method(const Engine& engine, std::span<const int32_t> ids, Method method,
+SparsifyReport sparsify_method(const Engine& engine, std::span<const int32_t> ids, const Method& method,
                                const SparsifyOptions& options, const Progress& progress) {
   return MethodSparsifier(engine, ids, method, options, progress).run();
 }

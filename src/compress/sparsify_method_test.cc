@@ -8,7 +8,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "compress/method_fit.h"
+#include "compress/teal.h"
 #include "engine/drafting.h"
 #include "select/prompt_selector.h"
 #include "select/selectors.h"
@@ -74,11 +74,11 @@ std::map<size_t, double> settings(const Plan& plan, size_t layer) {
 
 std::shared_ptr<const Plan> griffin(float density) {
   const auto plan = std::make_shared<Plan>();
-  for (size_t l = 0; l < 2; ++l) MethodPoint{.method = Method::kGriffin, .density = density}.set(*plan, l);
+  for (size_t l = 0; l < 2; ++l) Griffin().set(*plan, l, {0, density});
   return plan;
 }
 
-class MethodTest : public ::testing::TestWithParam<Method> {
+class MethodTest : public ::testing::TestWithParam<const char*> {
  protected:
   static void SetUpTestSuite() {
     f16_ = new fs::path(write(DType::kF16));
@@ -92,10 +92,11 @@ class MethodTest : public ::testing::TestWithParam<Method> {
     reports_.clear();
   }
   // Of the f16 model at half density; made once.
-  static const SparsifyReport& half(Method method) {
+  static const SparsifyReport& half(const std::string& method) {
     auto& report = reports_[method];
     if (!report)
-      report = std::make_unique<SparsifyReport>(sparsify_method(load_engine(*f16_, {2}), text(1300), method, at(0.5)));
+      report = std::make_unique<SparsifyReport>(
+          sparsify_method(load_engine(*f16_, {2}), text(1300), *method_named(method), at(0.5)));
     return *report;
   }
   static ModelConfig config_of_f16() { return load_engine(*f16_, {1}).config(); }
@@ -106,9 +107,9 @@ class MethodTest : public ::testing::TestWithParam<Method> {
     return o;
   }
   static fs::path *f16_, *q8_0_;
-  static std::map<Method, std::unique_ptr<SparsifyReport>> reports_;
+  static std::map<std::string, std::unique_ptr<SparsifyReport>> reports_;
 };
-std::map<Method, std::unique_ptr<SparsifyReport>> MethodTest::reports_;
+std::map<std::string, std::unique_ptr<SparsifyReport>> MethodTest::reports_;
 fs::path *MethodTest::f16_ = nullptr, *MethodTest::q8_0_ = nullptr;
 
 TEST_P(MethodTest, MeetsADensityAndComesBackFromItsFile) {
@@ -124,7 +125,7 @@ TEST_P(MethodTest, MeetsADensityAndComesBackFromItsFile) {
   const fs::path path = f16_->string() + ".out.hunch";
   write_sidecar(path, report.sidecar);
   const Sidecar read = open_sidecar(path);
-  EXPECT_EQ(read.method(), GetParam());
+  EXPECT_EQ(read.family()->kind(), GetParam());
   for (double d : {0.0, 0.3, 0.8}) {
     const Plan want = report.sidecar.plan(config_of_f16(), d), got = read.plan(config_of_f16(), d);
     for (size_t l = 0; l < 2; ++l) EXPECT_EQ(settings(got, l), settings(want, l));
@@ -138,7 +139,7 @@ TEST_P(MethodTest, MeetsABudgetOfPerplexityOnTextItDidNotSee) {
   const Engine engine = load_engine(*f16_, {2});
   SparsifyOptions o;
   o.max_ppl_increase = 0.02;
-  const SparsifyReport report = sparsify_method(engine, text(1500), GetParam(), o);
+  const SparsifyReport report = sparsify_method(engine, text(1500), *method_named(GetParam()), o);
   EXPECT_TRUE(report.met);
   EXPECT_LE(report.rows.back().perplexity, report.rows.front().perplexity * 1.02);
   EXPECT_LT(report.rows.back().bytes_per_token, report.rows.front().bytes_per_token);
@@ -201,12 +202,13 @@ TEST_P(MethodTest, LosslessAnswersAreThoseOfPlainDecoding) {
 
 TEST_P(MethodTest, RefusesWhatItCannotDo) {
   const Engine mixture = load_engine(fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / "qwen2_moe", {1});
-  if (GetParam() != Method::kCats) {
-    EXPECT_THROW(sparsify_method(mixture, std::vector<int32_t>(2000, 1), GetParam(), at(0.5)), Error);
+  const Method& method = *method_named(GetParam());
+  if (!method.fits_experts()) {
+    EXPECT_THROW(sparsify_method(mixture, std::vector<int32_t>(2000, 1), method, at(0.5)), Error);
   }
   const Engine engine = load_engine(*f16_, {2});
-  EXPECT_THROW(sparsify_method(engine, text(100), GetParam(), at(0.5)), Error);
-  EXPECT_THROW(sparsify_method(engine, text(1400), GetParam(), at(-1)), Error);
+  EXPECT_THROW(sparsify_method(engine, text(100), method, at(0.5)), Error);
+  EXPECT_THROW(sparsify_method(engine, text(1400), method, at(-1)), Error);
 }
 
 // A mixture is sparse twice: its router takes some of the experts, a threshold some of their neurons.
@@ -218,7 +220,7 @@ TEST(CatsInExperts, KeepsAShareOfTheChosenExpertsNeurons) {
   SparsifyOptions options;
   options.density = 0.4;
   options.screen = false;
-  const SparsifyReport report = sparsify_method(mixture, ids, Method::kCats, options);
+  const SparsifyReport report = sparsify_method(mixture, ids, *method_named("cats"), options);
   const MoeConfig& moe = mixture.config().moe;
   const CompareRow& sparse = report.rows.back();
   EXPECT_NEAR(sparse.density_mlp / (double(moe.n_expert_used) / double(moe.n_expert)), 0.4, 0.06);
@@ -234,7 +236,7 @@ TEST_P(MethodTest, TheGoldenLlamaHasItsPrice) {
   std::mt19937 rng(3);
   std::vector<int32_t> ids(1300);
   for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  const SparsifyReport report = sparsify_method(engine, ids, GetParam(), at(0.6));
+  const SparsifyReport report = sparsify_method(engine, ids, *method_named(GetParam()), at(0.6));
   EXPECT_TRUE(report.met);
   const CompareRow &dense = report.rows.front(), &sparse = report.rows.back();
   EXPECT_LT(sparse.bytes_per_token, 0.95 * dense.bytes_per_token);
@@ -243,14 +245,14 @@ TEST_P(MethodTest, TheGoldenLlamaHasItsPrice) {
   EXPECT_LT(sparse.kl, 0.5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, MethodTest, ::testing::Values(Method::kCats, Method::kGriffin, Method::kTeal),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Methods, MethodTest, ::testing::Values("cats", "griffin", "teal"),
+                         [](const auto& info) { return std::string(info.param); });
 
 using Methods = MethodTest;
 
 TEST_F(Methods, SaysWhenADensityIsOutOfReach) {
   const Engine engine = load_engine(*f16_, {2});
-  const SparsifyReport sparse = sparsify_method(engine, text(1300), Method::kGriffin, at(1e-4));
+  const SparsifyReport sparse = sparsify_method(engine, text(1300), *method_named("griffin"), at(1e-4));
   EXPECT_FALSE(sparse.met);
   ASSERT_FALSE(sparse.notes.empty());
   EXPECT_NE(sparse.notes[0].find("cannot be met"), std::string::npos);
@@ -333,7 +335,7 @@ TEST_F(Methods, TealSpendsItsSparsityWhereItCostsLeast) {
   const std::vector<int32_t> ids = text(800);
   BlockProbe probe(engine, ids, {256, 128});
   probe.next();
-  const MethodFit fit = fit_teal(probe, engine.config().layers[0]);
+  const TealFit fit = fit_teal(probe, engine.config().layers[0]);
   ASSERT_GT(fit.curve.size(), 5u);
   EXPECT_EQ(fit.inputs.size(), fit.curve.size());
   EXPECT_EQ(fit.curve[0].density, 1);
@@ -354,11 +356,10 @@ TEST_F(Methods, TealSpendsItsSparsityWhereItCostsLeast) {
   }
   // Where it leaves half of the weights out, the same share of every input would cost more.
   const auto half = std::ranges::find_if(fit.curve, [](const CurvePoint& p) { return p.density < 0.5; });
-  MethodPoint uniform;
-  uniform.method = Method::kTeal;
+  Teal::Inputs uniform;
   for (size_t part = 0; part < kNInputParts; ++part)
-    uniform.inputs[part] = magnitude_quantile(probe.magnitudes(InputPart(part)), 1 - double(half->density));
-  EXPECT_LT(half->loss, probe.error(uniform));
+    uniform[part] = magnitude_quantile(probe.magnitudes(InputPart(part)), 1 - double(half->density));
+  EXPECT_LT(half->loss, probe.error(Teal({uniform}), {}));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include "io/gguf.h"
 #include "io/test_bytes.h"
 #include "io/test_errors.h"
-#include "model/method.h"
+#include "model/test_settings.h"
 #include "model/test_steps.h"
 
 namespace hunch {
@@ -87,8 +87,7 @@ TEST_F(EngineAdapters, NameTheFileThatIsWrong) {
 TEST_F(EngineAdapters, GoWithPlansThatPackWeights) {
   const AdapterSource a{write_adapter("a", 1)};
   Plan griffin = Plan::exact(engine_.config());
-  for (size_t l = 0; l < engine_.config().n_layer; ++l)
-    MethodPoint{.method = Method::kGriffin, .density = 0.3f}.set(griffin, l);
+  for (size_t l = 0; l < engine_.config().n_layer; ++l) Setting{.kind = "griffin", .density = 0.3f}.set(griffin, l);
   griffin.name = "griffin";
   ContextOptions options;
   options.plan = std::make_shared<const Plan>(std::move(griffin));

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "hub/lower.h"
 
 namespace hunch {
 namespace {
@@ -36,12 +37,6 @@ constexpr std::array<std::string_view, 4> kWeights = {"model.safetensors", "mode
 const HubFile* find(const std::vector<HubFile>& files, std::string_view path) {
   const auto it = std::find_if(files.begin(), files.end(), [&](const HubFile& f) { return f.path == path; });
   return it == files.end() ? nullptr : &*it;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return out;
 }
 
 // A GGUF's path without ".gguf" and without the "-00001-of-00003" of a shard: equal for all shards.

@@ -1,4 +1,5 @@
 #include "hub/http.h"
+#include "hub/lower.h"
 
 #include <curl/curl.h>
 
@@ -16,12 +17,6 @@ constexpr int kMaxRedirects = 10;
 constexpr size_t kMaxHeaderBytes = size_t{1} << 18;
 constexpr long kConnectTimeoutS = 20;
 constexpr long kStallTimeoutS = 60;  // a transfer without a byte for so long is given up (and retried)
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
 
 std::string_view trim(std::string_view text) {
   const char* blank = " \t\r\n";

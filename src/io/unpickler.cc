@@ -15,7 +15,7 @@ using Kind = PickleNode::Kind;
 constexpr size_t kMaxNodes = size_t{1} << 22;
 constexpr size_t kMaxStack = size_t{1} << 20;
 constexpr size_t kMaxMemo = size_t{1} << 22;
-constexpr size_t kMaxDims = 8;
+constexpr size_t kMaxTupleItems = 8;
 
 constexpr std::string_view kOrderedDict = "collections OrderedDict";
 constexpr std::string_view kRebuildTensor = "torch._utils _rebuild_tensor_v2";
@@ -193,7 +193,7 @@ void Unpickler::read_global() {
 
 std::vector<uint64_t> Unpickler::counts_of(PickleRef ref, const char* what) {
   const PickleNode& tuple = node(ref);
-  if (tuple.kind != Kind::kTuple || tuple.items.size() > kMaxDims) damaged(what);
+  if (tuple.kind != Kind::kTuple || tuple.items.size() > kMaxTupleItems) damaged(what);
   std::vector<uint64_t> counts;
   for (PickleRef item : tuple.items) counts.push_back(expect_count(item, what));
   return counts;

@@ -10,10 +10,10 @@
 namespace hunch::jinja {
 namespace {
 
-constexpr int kMaxDepth = 200;  // of containers inside containers; a list may contain itself
+constexpr int kMaxNesting = 200;  // of containers inside containers; a list may contain itself
 
 void check_depth(int depth) {
-  if (depth > kMaxDepth) throw Fault(fmt::format("values are nested more than {} deep", kMaxDepth));
+  if (depth > kMaxNesting) throw Fault(fmt::format("values are nested more than {} deep", kMaxNesting));
 }
 
 void append_string_repr(std::string_view text, std::string& out) {

@@ -4,7 +4,7 @@
 #include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/dot_targets.h"  // before foreach_target
+#include "kernels/dot_targets.h"
 
 #include <algorithm>
 #include <cstring>

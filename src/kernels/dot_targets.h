@@ -1,12 +1,5 @@
-// Included before hwy/foreach_target.h by the product kernels: the targets they are compiled for, and
-// the CPU features that Highway's targets do not tell apart.
+// The CPU features that Highway's targets do not tell apart.
 #pragma once
-
-// The int8 kernels have native code for x86 and NEON. On SVE machines NEON is at least as good as
-// unspecialised SVE code would be.
-#ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
-#endif
 
 namespace hunch {
 

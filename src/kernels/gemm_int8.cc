@@ -2,7 +2,7 @@
 #define HWY_TARGET_INCLUDE "kernels/gemm_int8.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/dot_targets.h"  // before foreach_target
+#include "kernels/dot_targets.h"
 #include "kernels/gemm.h"
 
 #include <algorithm>

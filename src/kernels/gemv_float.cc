@@ -3,7 +3,7 @@
 #include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/dot_targets.h"  // before foreach_target
+#include "kernels/dot_targets.h"
 #include "kernels/gemv.h"
 
 #include "kernels/formats/all-inl.h"

@@ -4,6 +4,7 @@
 
 #include "base/checked_math.h"
 #include "base/memory_info.h"
+#include "base/union.h"
 #include "formats/format.h"
 #include "linear/transpose.h"
 
@@ -83,6 +84,16 @@ void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices
     if (available && 4 * uint64_t{block_major_bytes(cut)} > available) return;
     stored->blocks_ = to_block_major(compute, cut, arenas_.emplace_back(block_major_bytes(cut)).data());
   }
+}
+
+bool Layouts::own_is_faster(Compute& compute, const Linear& matrix, RowSet out) const {
+  const size_t n_tokens = out.own.size();
+  if (n_tokens == 1) return true;
+  select_union(out.own, compute.any_rows);
+  if (compute.any_rows.is_all()) return false;
+  const RowCosts costs = costs_.of(RowProduct::kDot, matrix.rows(), n_tokens);
+  const size_t n_own = out.count(n_tokens, matrix.n_out), n_any = compute.any_rows.size() * out.unit;
+  return costs.seconds(RowPath::kOwn, n_tokens, n_own, n_any) < costs.seconds(RowPath::kAll, n_tokens, n_own, n_any);
 }
 
 void Layouts::pack(Compute& compute, uint64_t name, std::span<const PackRequest> requests) {

@@ -48,6 +48,10 @@ class Layouts {
   }
   size_t packed_bytes() const;
 
+  // Whether products of each token with its own outputs of `matrix`, which may come in groups, are faster than one of
+  // all tokens with all of it. A token by itself always reads its own.
+  bool own_is_faster(Compute& compute, const Linear& matrix, RowSet out) const;
+
   CostTable& costs() { return costs_; }
   const CostTable& costs() const { return costs_; }
 

@@ -57,5 +57,27 @@ TEST(Layouts, CopiesDoNotOverlap) {
   }
 }
 
+// Groups of two rows of eight; a row costs 1, and each row that any token wants `first` more; all rows cost `all`.
+TEST(Layouts, OwnGroupsAreReadWhereThatCostsLessThanAllRows) {
+  Compute compute(1);
+  Layouts layouts;
+  std::vector<float> w(8 * 4, 1.0f);
+  const Stored matrix({.role = Role::kQuery}, weight_view({w.data(), 8, 4}), WeightView(), {}, layouts);
+  const Rows first = Rows::of({0}, 4), second = Rows::of({1}, 4), both = Rows::of({0, 1}, 4);
+  const auto own_is_faster = [&](double all, std::vector<Rows> own) {
+    RowCosts costs;
+    costs.own_row = 1, costs.own_first = 2, costs.all = all;
+    layouts.costs().fix(costs);
+    return layouts.own_is_faster(compute, matrix, {own, 2});
+  };
+  EXPECT_TRUE(own_is_faster(8.5, {first, first}));  // 4 rows, 2 of them for the first time: 8
+  EXPECT_FALSE(own_is_faster(7.5, {first, first}));
+  EXPECT_FALSE(own_is_faster(11.5, {first, second}));  // 4 rows, all for the first time: 12
+  EXPECT_TRUE(own_is_faster(12.5, {first, second}));
+  EXPECT_FALSE(own_is_faster(12.5, {first, both}));         // 6 rows, 4 for the first time: 14
+  EXPECT_FALSE(own_is_faster(1e9, {first, Rows::all(4)}));  // someone wants all
+  EXPECT_TRUE(own_is_faster(0, {both}));                    // a token by itself
+}
+
 }  // namespace
 }  // namespace hunch

@@ -12,7 +12,7 @@
 namespace hunch {
 namespace {
 
-size_t padded(size_t n) { return round_up(n, AlignedBuffer::kAlignBytes); }
+size_t whole_lines(size_t n) { return round_up(n, AlignedBuffer::kAlignBytes); }
 
 // Whole rows, of any format.
 WeightView copy_rows(Compute& compute, const WeightView& W, std::span<const uint32_t> ids, std::byte* to) {
@@ -30,7 +30,7 @@ void gather(const std::byte* from, std::span<const uint32_t> ids, std::byte* to)
 
 // Elements of every row, of a plain format.
 WeightView copy_columns(Compute& compute, const WeightView& W, std::span<const uint32_t> ids, std::byte* to) {
-  const size_t stride = padded(row_bytes(W.dtype, ids.size()));
+  const size_t stride = whole_lines(row_bytes(W.dtype, ids.size()));
   compute.threads.parallel_for(W.rows, 4, [&](size_t begin, size_t end, size_t) {
     for (size_t r = begin; r < end; ++r) {
       if (info(W.dtype).block_bytes == 4) {
@@ -51,8 +51,8 @@ bool Packed::applies(const Linear& base, Axis axis) {
 
 size_t Packed::bytes_needed(const Linear& base, Axis axis, size_t k) {
   const WeightView W = axis == Axis::kOut ? base.rows() : base.by_input();
-  if (W) return padded(k * row_bytes(W.dtype, W.cols));
-  return base.n_out * padded(row_bytes(base.rows().dtype, k));
+  if (W) return whole_lines(k * row_bytes(W.dtype, W.cols));
+  return base.n_out * whole_lines(row_bytes(base.rows().dtype, k));
 }
 
 Packed::Packed(Compute& compute, const Linear& base, Axis axis, Rows kept)

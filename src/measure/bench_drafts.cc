@@ -8,7 +8,7 @@
 namespace hunch {
 namespace {
 
-struct Tally {
+struct DraftTally {
   std::vector<double> rates;
   double bytes = 0, seconds = 0;
   uint64_t n_decoded = 0, n_passes = 0, n_drafted = 0, n_accepted = 0;
@@ -39,7 +39,7 @@ std::vector<DraftBenchRow> bench_drafts(const Engine& engine, const ContextOptio
     generate_options.ignore_end = true;
     generate_options.log_probs = false;
     generate_options.sampler.temperature = 0;
-    Tally tallies[2];
+    DraftTally tallies[2];
     for (size_t repeat = 0; repeat <= options.n_repeats; ++repeat)
       for (const bool drafted : {false, true}) {
         context.truncate(0);
@@ -49,7 +49,7 @@ std::vector<DraftBenchRow> bench_drafts(const Engine& engine, const ContextOptio
         if (g.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");
         if (progress) progress("bench", ++done, options.generate.size() * (options.n_repeats + 1) * 2);
         if (repeat == 0) continue;  // the warm-up
-        Tally& t = tallies[drafted];
+        DraftTally& t = tallies[drafted];
         t.rates.push_back(double(g.n_decoded) / g.seconds);
         t.bytes += double(g.stats.weight_bytes + g.stats.kv_bytes);
         t.seconds += g.seconds;

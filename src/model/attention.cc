@@ -5,13 +5,10 @@
 
 #include "linear/project.h"
 #include "model/layer.h"
+#include "model/model.h"
 
 namespace hunch {
 namespace {
-
-// Up to this many tokens, each token's own heads are computed; more share the dense products, and the outputs of heads
-// that a token leaves out become zeros.
-constexpr size_t kMaxChoosingTokens = 4;
 
 bool each_alone(const Step& s) {
   return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
@@ -37,7 +34,9 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x, {}, {}, c.n_kv_head);
   if (!groups.own.empty()) groups.unit = q->n_out / groups.own[0].n_total();  // groups, or single heads
   s.count_heads(c.index, groups.count(x.rows, q->n_out) / c.d_head, x.rows * c.n_head);
-  if (groups.unit == c.group_width() && (x.rows <= kMaxChoosingTokens || each_alone(s)))
+  // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
+  if (groups.unit == c.group_width() &&
+      (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
     return chosen(s, c, x, groups, y);
   whole(s, c, x, groups, y);
 }

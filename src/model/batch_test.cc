@@ -4,8 +4,8 @@
 #include <deque>
 #include <random>
 
-#include "model/method.h"
 #include "model/open_model.h"
+#include "model/test_settings.h"
 #include "model/test_steps.h"
 #include "select/selectors.h"
 
@@ -166,10 +166,10 @@ TEST_P(BatchTest, PredictedEqualsEachSequenceAloneOnEveryPath) {
 
 TEST_P(BatchTest, CatsAndTealEqualEachSequenceAlone) {
   store_all_by_input(model_, compute_);
-  for (const Method method : {Method::kCats, Method::kTeal}) {
+  for (const char* method : {"cats", "teal"}) {
     Plan p = exact_;
     for (size_t l = 0; l < c_.n_layer; ++l)
-      MethodPoint{.method = method, .threshold = 0.02f, .inputs = {0.4f, 0.03f, 0.5f, 0.02f}}.set(p, l);
+      Setting{.kind = method, .threshold = 0.02f, .inputs = {0.4f, 0.03f, 0.5f, 0.02f}}.set(p, l);
     for (const size_t n : {3, 6}) {
       const Result want = decode(&p, n, false);
       for (const RowPath path : {RowPath::kOwn, RowPath::kUnion, RowPath::kAll}) {

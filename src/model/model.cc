@@ -55,6 +55,7 @@ void Model::measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) c
   for (const Layer& l : weights_.layers) {
     const bool chosen = bool(plan.at(l.config.index, Point::kNeurons).selector);
     const bool live = bool(plan.at(l.config.index, Point::kLive).selector);
+    const bool heads = bool(plan.at(l.config.index, Point::kHeads).selector);
     l.for_each_linear([&](const Linear& linear) {
       switch (linear.id.role) {
         case Role::kGate:
@@ -65,6 +66,9 @@ void Model::measure_costs(Compute& compute, const Plan& plan, size_t n_tokens) c
           break;
         case Role::kDown:
           if (chosen || live) note(RowProduct::kAdd, linear.factor(Axis::kIn).by_input());
+          break;
+        case Role::kQuery:  // stands for all of attention
+          if (heads) note(RowProduct::kDot, linear.factor(Axis::kOut).rows());
           break;
         default: break;
       }

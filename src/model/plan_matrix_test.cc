@@ -10,8 +10,8 @@
 #include "formats/format.h"
 #include "io/low_rank_names.h"
 #include "linear/transpose.h"
-#include "model/method.h"
 #include "model/open_model.h"
+#include "model/test_settings.h"
 #include "model/test_steps.h"
 #include "select/expert_policies.h"
 #include "select/selectors.h"
@@ -59,12 +59,12 @@ class Plans {
       predict_heads(p, true);
       p.lazy_keys = true;
     });
-    const auto method = [&](Plan& p, MethodPoint point) {
+    const auto method = [&](Plan& p, Setting point) {
       for (size_t l = 0; l < c.n_layer; ++l) point.set(p, l);
     };
-    const MethodPoint cats{.method = Method::kCats, .threshold = 0.02f};
-    const MethodPoint teal{.method = Method::kTeal, .inputs = {0.4f, 0.03f, 0.5f, 0.02f}};
-    const MethodPoint griffin{.method = Method::kGriffin, .density = 0.3f};
+    const Setting cats{.kind = "cats", .threshold = 0.02f};
+    const Setting teal{.kind = "teal", .inputs = {0.4f, 0.03f, 0.5f, 0.02f}};
+    const Setting griffin{.kind = "griffin", .density = 0.3f};
     add("CATS", [&](Plan& p) { method(p, cats); });
     add("TEAL", [&](Plan& p) { method(p, teal); });
     add("GRIFFIN", [&](Plan& p) { method(p, griffin); });

@@ -45,18 +45,15 @@ Plan Sidecar::plan(const ModelConfig& config, double density) const {
     if (!l.learned()) continue;
     const CurvePoint& point = l.curve[points[i]];
     if (l.neurons) predict(i, Point::kNeurons, l.neurons, point.threshold, l.input);
-    if (l.method == Method::kNone || point.density >= 1) continue;  // at density 1 a method is the dense layer
-    MethodPoint set{l.method, point.threshold, std::clamp(point.density, 0.0f, 1.0f)};
-    if (l.method == Method::kTeal) set.inputs = l.inputs[points[i]];
-    set.set(plan, i);
+    if (l.family && point.density < 1) l.family->set(plan, i, point, points[i]);  // at density 1 the layer is dense
   }
   return plan;
 }
 
-Method Sidecar::method() const {
+const SelectorFamily* Sidecar::family() const {
   for (const SidecarLayer& l : layers)
-    if (l.method != Method::kNone) return l.method;
-  return Method::kNone;
+    if (l.family) return l.family.get();
+  return nullptr;
 }
 
 fs::path sidecar_path(const fs::path& model) {

@@ -8,8 +8,8 @@
 
 #include "io/model_file.h"
 #include "model/config.h"
-#include "model/method.h"
 #include "model/plan.h"
+#include "model/selector_family.h"
 #include "select/density_curve.h"
 #include "select/predictor.h"
 
@@ -33,15 +33,12 @@ struct SidecarHeads {
 struct SidecarLayer {
   std::shared_ptr<const Predictor> neurons;  // none: computed as in exact mode
   Look input = Look::kHere;
-  // What each threshold gives, in order of falling density; not empty where there is a predictor or a method. With
-  // kGriffin a point is its density, and its threshold unused; with kTeal density is the share of the layer's weights
-  // that is read, and the thresholds are in `inputs`.
+  // What each setting gives, in order of falling density; not empty where there is a predictor or a family.
   DensityCurve curve;
   size_t point = 0;  // of the curve: where the calibration set it
   SidecarHeads heads{};
-  Method method = Method::kNone;                          // instead of a predictor
-  std::vector<std::array<float, kNInputParts>> inputs{};  // of each point, by InputPart; kTeal only
-  bool learned() const { return neurons || method != Method::kNone; }
+  std::shared_ptr<const SelectorFamily> family{};  // instead of a predictor
+  bool learned() const { return neurons || family; }
 };
 
 // What calibration measured on text that it had not been fitted to.
@@ -60,11 +57,11 @@ struct Sidecar {
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
-  // least at this mean density over all layers (one without a predictor or a method counts as its exact density 1).
+  // least at this mean density over all layers (one without a predictor or a family counts as its exact density 1).
   // Heads stay where calibration set them. Throws Error{kUsage} for a density outside (0, 1].
   Plan plan(const ModelConfig& config, double density = 0) const;
-  // The method of its layers; kNone: predictors, or nothing.
-  Method method() const;
+  // Of the first of its layers that has one; nullptr: predictors, or nothing.
+  const SelectorFamily* family() const;
 };
 
 constexpr uint64_t kSidecarVersion = 1;

@@ -5,6 +5,7 @@
 #include "formats/format.h"
 #include "io/gguf.h"
 #include "io/printable.h"
+#include "model/families.h"
 #include "model/sidecar.h"
 #include "select/predictors.h"
 
@@ -138,22 +139,13 @@ class Parser {
     const SidecarBase& b = sidecar_.base;
     const std::string blk = fmt::format("blk.{}.", i);
     l.neurons = load_predictor(kind, b.n_embd, n_ff, Tensors(file_, blk + "predictor"));
-    if (const auto method = method_named(kind); !l.neurons && method) {
-      l.method = *method;
-    } else if (!l.neurons) {
-      fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
-    }
     if (input != "mlp" && input != "attention")
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i,
            printable(input));
     l.input = input == "mlp" ? Look::kHere : Look::kAttention;
     l.curve = curve(blk + "curve", i, point);
-    if (l.method == Method::kTeal) {
-      const std::vector<float> thresholds = Tensors(file_, blk).floats("inputs", l.curve.size() * kNInputParts);
-      l.inputs.resize(l.curve.size());
-      for (size_t p = 0; p < l.curve.size(); ++p)
-        std::copy_n(&thresholds[p * kNInputParts], kNInputParts, l.inputs[p].begin());
-    }
+    if (!l.neurons) l.family = load_family(kind, l.curve.size(), Tensors(file_, blk));
+    if (!l.learned()) fail(ErrorKind::kFormat, "layer {}: unknown predictor '{}'", i, printable(kind));
     l.point = size_t(point);
   }
 

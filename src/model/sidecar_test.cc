@@ -12,6 +12,7 @@
 #include "formats/format.h"
 #include "io/gguf.h"
 #include "kernels/sign_bits.h"
+#include "model/families.h"
 #include "model/fingerprint.h"
 #include "select/hot_set.h"
 #include "select/linear_predictor.h"
@@ -327,19 +328,18 @@ TEST_F(SidecarTest, RefusesWhatContradictsItself) {
   });
 }
 
+std::shared_ptr<const SelectorFamily> teal(std::vector<Teal::Inputs> inputs) {
+  return std::make_shared<Teal>(std::move(inputs));
+}
+
 TEST_F(SidecarTest, KeepsTheSettingsOfMethodsWithoutPredictors) {
   const DensityCurve curve = {{-1, 1, 0, 1}, {0.25f, 0.6f, 0.1f, 1}, {0.5f, 0.3f, 0.4f, 1}};
-  sidecar_.layers[0] = {nullptr, Look::kHere, curve, 1, {}, Method::kCats};
-  sidecar_.layers[1] = {nullptr, Look::kHere, curve, 0, {}, Method::kGriffin};
-  sidecar_.layers[2] = {nullptr,
-                        Look::kHere,
-                        curve,
-                        2,
-                        {},
-                        Method::kTeal,
-                        {{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}}};
+  sidecar_.layers[0] = {nullptr, Look::kHere, curve, 1, {}, std::make_shared<Cats>()};
+  sidecar_.layers[1] = {nullptr, Look::kHere, curve, 0, {}, std::make_shared<Griffin>()};
+  sidecar_.layers[2] = {
+      nullptr, Look::kHere, curve, 2, {}, teal({{-1, -1, -1, -1}, {0.1f, -1, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f, 0.7f}})};
   const Sidecar read = open_sidecar(write());
-  EXPECT_EQ(read.method(), Method::kCats);
+  EXPECT_EQ(read.family()->kind(), "cats");
   const auto threshold = [&](const Plan& plan, size_t layer, Point point, InputPart part = InputPart::kAttention) {
     const auto* magnitude = dynamic_cast<const Magnitude*>(at(plan, layer, point, part));
     return magnitude ? magnitude->threshold() : NAN;
@@ -396,8 +396,8 @@ TEST_F(SidecarTest, APredictorIsRefusedByLayersOfExpertsAMethodIsNot) {
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("in layer 0, which has experts"), std::string::npos) << e.what();
   }
-  sidecar_.layers[0] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, Method::kCats};
-  sidecar_.layers[2] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, Method::kTeal, {{-1, -1, -1, -1}}};
+  sidecar_.layers[0] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, std::make_shared<Cats>()};
+  sidecar_.layers[2] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, teal({{-1, -1, -1, -1}})};
   check_sidecar(sidecar_, model, experts);
 }
 
@@ -408,10 +408,9 @@ TEST_F(SidecarTest, TealAndChosenHeadsGoTogether) {
   sidecar_.base.fingerprint = tensor_fingerprint(model);
   SidecarLayer& layer = sidecar_.layers[1];
   ASSERT_TRUE(layer.heads.groups);
-  layer.method = Method::kTeal;
+  layer.family = teal({{-1, -1, -1, -1}, {0.4f, 0.5f, 0.6f, 0.7f}});
   layer.curve = {{-1, 1, 0, 1}, {0.5f, 0.3f, 0.4f, 1}};
   layer.point = 1;
-  layer.inputs = {{-1, -1, -1, -1}, {0.4f, 0.5f, 0.6f, 0.7f}};
   const Sidecar read = open_sidecar(write());
   check_sidecar(read, model, config());
   const Plan plan = read.plan(config());

@@ -9,10 +9,10 @@ namespace hunch {
 namespace {
 
 // What a file will hold, in its order; names begin with the prefix that was last said.
-class Tensors : public ArchiveWriter {
+class TensorList : public ArchiveWriter {
  public:
-  explicit Tensors(Metadata& meta) : meta_(meta) {}
-  Tensors& at(std::string prefix) {
+  explicit TensorList(Metadata& meta) : meta_(meta) {}
+  TensorList& at(std::string prefix) {
     prefix_ = std::move(prefix);
     return *this;
   }
@@ -51,7 +51,7 @@ class Tensors : public ArchiveWriter {
 };
 
 std::string kind_of(const SidecarLayer& l) {
-  return std::string(l.neurons ? l.neurons->stored_kind() : name_of(l.method));
+  return std::string(l.neurons ? l.neurons->stored_kind() : l.family ? l.family->kind() : "none");
 }
 
 std::vector<float> flat(const DensityCurve& curve) {
@@ -60,18 +60,18 @@ std::vector<float> flat(const DensityCurve& curve) {
   return values;
 }
 
-void add_curve(const DensityCurve& curve, std::string_view name, Tensors& tensors) {
+void add_curve(const DensityCurve& curve, std::string_view name, TensorList& tensors) {
   tensors.floats(name, flat(curve), {curve.size(), 4});
 }
 
-void add_heads(const std::string& blk, const SidecarHeads& heads, Tensors& tensors) {
+void add_heads(const std::string& blk, const SidecarHeads& heads, TensorList& tensors) {
   if (!heads.groups) return;
   heads.groups->save(tensors.at(blk + "head_predictor"));
   add_curve(heads.curve, "head_curve", tensors.at(blk));
 }
 
 // All layers' heads; nothing where every layer computes all of them, so that older readers miss nothing.
-void add_heads(const Sidecar& sidecar, Metadata& meta, Tensors& tensors) {
+void add_heads(const Sidecar& sidecar, Metadata& meta, TensorList& tensors) {
   std::vector<std::string> kinds, inputs;
   std::vector<uint32_t> points;
   std::vector<uint32_t> widths;
@@ -120,7 +120,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   meta.set("hunch.quality.n_tokens", q.n_tokens);
   std::vector<std::string> kinds, inputs;
   std::vector<uint32_t> points;
-  Tensors tensors(meta);
+  TensorList tensors(meta);
   for (size_t i = 0; i < b.n_layer; ++i) {
     const SidecarLayer& l = sidecar.layers[i];
     kinds.push_back(kind_of(l));
@@ -130,9 +130,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     const std::string blk = fmt::format("blk.{}.", i);
     if (l.neurons) l.neurons->save(tensors.at(blk + "predictor"));
     tensors.at(blk);
-    std::vector<float> thresholds;
-    for (const auto& point : l.inputs) thresholds.insert(thresholds.end(), point.begin(), point.end());
-    if (!thresholds.empty()) tensors.floats("inputs", thresholds, {l.inputs.size(), kNInputParts});
+    if (l.family) l.family->save(tensors);
     add_curve(l.curve, "curve", tensors);
   }
   std::vector<uint32_t> widths;

@@ -26,7 +26,7 @@ size_t utf8_length(std::string_view text, size_t i) {
 
 std::string number(double v) { return fmt::format("{:.4g}", v); }
 
-double position(const Axis& axis, double v, double from, double to) {
+double position(const ChartAxis& axis, double v, double from, double to) {
   double at;
   if (axis.log) {
     at = std::log(std::max(v, 1e-300) / axis.low) / std::log(axis.high / axis.low);
@@ -81,7 +81,7 @@ std::string escape_xml(std::string_view text) {
   return out;
 }
 
-Axis linear_axis(std::string label, double high, double low) {
+ChartAxis linear_axis(std::string label, double high, double low) {
   if (!(high > low)) high = low + 1;
   const double raw = (high - low) / 5, magnitude = std::pow(10.0, std::floor(std::log10(raw)));
   double step = magnitude * 10;
@@ -90,13 +90,14 @@ Axis linear_axis(std::string label, double high, double low) {
       step = factor * magnitude;
       break;
     }
-  Axis axis{std::move(label), false, std::floor(low / step + 1e-9) * step, std::ceil(high / step - 1e-9) * step, {}};
+  ChartAxis axis{
+      std::move(label), false, std::floor(low / step + 1e-9) * step, std::ceil(high / step - 1e-9) * step, {}};
   for (double i = std::round(axis.low / step); i * step <= axis.high + step / 2; ++i) axis.ticks.push_back(i * step);
   return axis;
 }
 
-Axis layer_axis(size_t n_layer, std::string label) {
-  Axis axis{std::move(label), false, -0.3, double(n_layer) - 0.7, {}};
+ChartAxis layer_axis(size_t n_layer, std::string label) {
+  ChartAxis axis{std::move(label), false, -0.3, double(n_layer) - 0.7, {}};
   size_t step = 1;
   for (const size_t s : {1, 2, 5, 10, 20, 50, 100}) {
     step = s;
@@ -106,11 +107,11 @@ Axis layer_axis(size_t n_layer, std::string label) {
   return axis;
 }
 
-Axis log_axis(std::string label, double low, double high, std::vector<double> ticks) {
+ChartAxis log_axis(std::string label, double low, double high, std::vector<double> ticks) {
   return {std::move(label), true, low, high, std::move(ticks)};
 }
 
-std::string line_chart(const Axis& x, const Axis& y, const std::vector<Series>& series) {
+std::string line_chart(const ChartAxis& x, const ChartAxis& y, const std::vector<Series>& series) {
   double top = 0;
   std::string out =
       fmt::format(R"(<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {} {}" width="{}" role="img">)"

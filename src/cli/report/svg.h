@@ -12,7 +12,7 @@ namespace hunch::cli {
 // U+FFFD.
 std::string escape_xml(std::string_view text);
 
-struct Axis {
+struct ChartAxis {
   std::string label;  // with the unit
   bool log = false;
   double low = 0, high = 1;  // of the plot; > 0 where log
@@ -20,10 +20,10 @@ struct Axis {
 };
 
 // An axis from 0 (or `low`) to a round number at or above `high`, with about five ticks.
-Axis linear_axis(std::string label, double high, double low = 0);
+ChartAxis linear_axis(std::string label, double high, double low = 0);
 // Ticks at whole layers, not more than fit.
-Axis layer_axis(size_t n_layer, std::string label = "layer");
-Axis log_axis(std::string label, double low, double high, std::vector<double> ticks);
+ChartAxis layer_axis(size_t n_layer, std::string label = "layer");
+ChartAxis log_axis(std::string label, double low, double high, std::vector<double> ticks);
 
 struct Series {
   std::string name;                // in the legend; none where ""
@@ -35,7 +35,7 @@ struct Series {
 };
 
 // 720 x 340. Series are drawn in order; values outside an axis are clipped to its end.
-std::string line_chart(const Axis& x, const Axis& y, const std::vector<Series>& series);
+std::string line_chart(const ChartAxis& x, const ChartAxis& y, const std::vector<Series>& series);
 
 struct HeatMap {
   size_t n_rows = 0, n_cols = 0;

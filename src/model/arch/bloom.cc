@@ -7,13 +7,13 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig bloom_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kAlibi;
   return c;
 }
 
-void import(HfImport& hf) {
+void import_bloom(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"n_layer", "num_hidden_layers"});
   const size_t n_embd = hf.config_uint({"n_embed", "hidden_size"});
   const size_t n_head = hf.config_uint({"n_head", "num_attention_heads"});
@@ -49,6 +49,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchBloom = {"bloom", "bloom", true, config, import};
+const Architecture kArchBloom = {"bloom", "bloom", true, bloom_config, import_bloom};
 
 }  // namespace hunch

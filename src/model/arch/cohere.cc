@@ -6,7 +6,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig cohere_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.gated = true;
   c.parallel_residual = true;
@@ -17,7 +17,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_cohere(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
   hf.set_float("logit_scale", hf.config_float({"logit_scale"}, 0.0625));
   import_llama_like_ends(hf, {.tied_by_default = true});
@@ -32,6 +32,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchCohere = {"command-r", "cohere", true, config, import};
+const Architecture kArchCohere = {"command-r", "cohere", true, cohere_config, import_cohere};
 
 }  // namespace hunch

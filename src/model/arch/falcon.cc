@@ -9,7 +9,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig falcon_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kRope;
   if (file.meta.get_float("falcon.attention.max_alibi_bias", 0.0) > 0) {
@@ -20,7 +20,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_falcon(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"num_hidden_layers", "n_layer"});
   const size_t n_embd = hf.config_uint({"hidden_size", "n_embed"});
   const size_t n_head = hf.config_uint({"num_attention_heads", "n_head"});
@@ -72,6 +72,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchFalcon = {"falcon", "falcon,RefinedWeb,RefinedWebModel", true, config, import};
+const Architecture kArchFalcon = {"falcon", "falcon,RefinedWeb,RefinedWebModel", true, falcon_config, import_falcon};
 
 }  // namespace hunch

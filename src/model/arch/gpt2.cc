@@ -10,13 +10,13 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig gpt2_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   return c;
 }
 
-void import(HfImport& hf) {
+void import_gpt2(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"n_layer", "num_hidden_layers"}, 12);
   const size_t n_embd = hf.config_uint({"n_embd", "hidden_size"}, 768);
   const size_t n_head = hf.config_uint({"n_head", "num_attention_heads"}, 12);
@@ -63,6 +63,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchGpt2 = {"gpt2", "gpt2", true, config, import};
+const Architecture kArchGpt2 = {"gpt2", "gpt2", true, gpt2_config, import_gpt2};
 
 }  // namespace hunch

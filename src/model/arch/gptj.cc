@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kCodeGenPartitions = 4;
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig gptj_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kRope;
   c.rope.interleaved = true;
@@ -34,7 +34,7 @@ void split_fused(HfImport& hf, const std::string& from, const std::string& to, s
   }
 }
 
-void import(HfImport& hf) {
+void import_gptj(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"n_layer", "num_hidden_layers"}),
                n_embd = hf.config_uint({"n_embd", "hidden_size"});
   const size_t n_head = hf.config_uint({"n_head", "num_attention_heads"});
@@ -70,6 +70,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchGptJ = {"gptj", "gptj,codegen", false, config, import};
+const Architecture kArchGptJ = {"gptj", "gptj,codegen", false, gptj_config, import_gptj};
 
 }  // namespace hunch

@@ -11,7 +11,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig gptneo_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   c.attn_scale = float(file.meta.get_float("gptneo.attention.scale", 1.0));
@@ -53,7 +53,7 @@ std::vector<bool> local_layers(const HfImport& hf, size_t n_layer) {
   return local;
 }
 
-void import(HfImport& hf) {
+void import_gptneo(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"num_layers", "num_hidden_layers"});
   const size_t n_embd = hf.config_uint({"hidden_size"});
   hf.set_uint("block_count", n_layer);
@@ -90,6 +90,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchGptNeo = {"gptneo", "gpt_neo", false, config, import};
+const Architecture kArchGptNeo = {"gptneo", "gpt_neo", false, gptneo_config, import_gptneo};
 
 }  // namespace hunch

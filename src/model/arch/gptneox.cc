@@ -7,14 +7,14 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig gptneox_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kRope;
   c.parallel_residual = file.meta.get_bool("gptneox.use_parallel_residual", true);
   return c;
 }
 
-void import(HfImport& hf) {
+void import_gptneox(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"num_hidden_layers"}), n_embd = hf.config_uint({"hidden_size"});
   const size_t n_head = hf.config_uint({"num_attention_heads"});
   if (n_head == 0 || n_embd % n_head != 0)
@@ -55,6 +55,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchGptNeoX = {"gptneox", "gpt_neox", true, config, import};
+const Architecture kArchGptNeoX = {"gptneox", "gpt_neox", true, gptneox_config, import_gptneox};
 
 }  // namespace hunch

@@ -6,7 +6,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig llama_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.norm = NormKind::kRms;
   c.gated = true;
@@ -16,7 +16,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_llama(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
   const LlamaLikeTensors options{.interleave_qk = true};
   const size_t n_expert = hf.config_uint({"num_local_experts"}, 0);
@@ -43,6 +43,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchLlama = {"llama", "llama,mistral,mixtral", true, config, import};
+const Architecture kArchLlama = {"llama", "llama,mistral,mixtral", true, llama_config, import_llama};
 
 }  // namespace hunch

@@ -19,7 +19,7 @@ namespace {
        tensor);
 }
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig mpt_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   for (const Tensor& t : file.tensors)
     if (t.name.ends_with(".ffn.act.scales")) refuse_scaled_activation(t.name);
@@ -63,7 +63,7 @@ void refuse_what_is_not_covered(const HfImport& hf) {
     fail(ErrorKind::kUnsupported, "config.json: attn_config.qk_gn is true; hunch knows qk_ln");
 }
 
-void import(HfImport& hf) {
+void import_mpt(HfImport& hf) {
   refuse_what_is_not_covered(hf);
   const size_t n_layer = hf.config_uint({"n_layers", "num_hidden_layers"}),
                n_embd = hf.config_uint({"d_model", "hidden_size"});
@@ -111,6 +111,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchMpt = {"mpt", "mpt", true, config, import};
+const Architecture kArchMpt = {"mpt", "mpt", true, mpt_config, import_mpt};
 
 }  // namespace hunch

@@ -8,13 +8,13 @@ namespace {
 
 constexpr LlamaLikeTensors kTensors{.norm_plus_one = true};
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig nemotron_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kReluSquared);
   c.position = PositionKind::kRope;
   return c;
 }
 
-void import(HfImport& hf) {
+void import_nemotron(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "relu2");
   import_llama_like_ends(hf, kTensors);
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
@@ -27,6 +27,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchNemotron = {"nemotron", "nemotron", true, config, import};
+const Architecture kArchNemotron = {"nemotron", "nemotron", true, nemotron_config, import_nemotron};
 
 }  // namespace hunch

@@ -6,7 +6,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig olmo_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.gated = true;
   c.position = PositionKind::kRope;
@@ -14,7 +14,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_olmo(HfImport& hf) {
   const LlamaLikeTensors options{.interleave_qk = true};
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
   if (hf.has_config("clip_qkv")) hf.set_float("attention.clamp_kqv", hf.config_float({"clip_qkv"}));
@@ -27,6 +27,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchOlmo = {"olmo", "olmo", true, config, import};
+const Architecture kArchOlmo = {"olmo", "olmo", true, olmo_config, import_olmo};
 
 }  // namespace hunch

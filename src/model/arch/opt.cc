@@ -8,7 +8,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig opt_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kRelu);
   c.position = PositionKind::kLearned;
   const std::string place = file.meta.get_string("opt.norm_placement", "pre");
@@ -19,7 +19,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_opt(HfImport& hf) {
   constexpr size_t kPositionOffset = 2;  // HF's table begins with two rows that no position uses
   const size_t n_layer = hf.config_uint({"num_hidden_layers"});
   hf.set_uint("block_count", n_layer);
@@ -48,6 +48,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchOpt = {"opt", "opt", false, config, import};
+const Architecture kArchOpt = {"opt", "opt", false, opt_config, import_opt};
 
 }  // namespace hunch

@@ -5,7 +5,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig stablelm_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
   c.gated = true;
   c.position = PositionKind::kRope;
@@ -15,7 +15,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_stablelm(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
   hf.set_bool("use_parallel_residual", hf.config_bool({"use_parallel_residual"}, false));
   import_llama_like_ends(hf, {});
@@ -37,6 +37,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchStableLm = {"stablelm", "stablelm", true, config, import};
+const Architecture kArchStableLm = {"stablelm", "stablelm", true, stablelm_config, import_stablelm};
 
 }  // namespace hunch

@@ -9,13 +9,13 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig starcoder_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   return c;
 }
 
-void import(HfImport& hf) {
+void import_starcoder(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"n_layer", "num_hidden_layers"});
   const size_t n_embd = hf.config_uint({"n_embd", "hidden_size"});
   const size_t n_head = hf.config_uint({"n_head", "num_attention_heads"});
@@ -57,6 +57,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchStarcoder = {"starcoder", "gpt_bigcode", true, config, import};
+const Architecture kArchStarcoder = {"starcoder", "gpt_bigcode", true, starcoder_config, import_starcoder};
 
 }  // namespace hunch

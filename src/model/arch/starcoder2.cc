@@ -5,13 +5,13 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig starcoder2_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kRope;
   return c;
 }
 
-void import(HfImport& hf) {
+void import_starcoder2(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "gelu_pytorch_tanh");
   import_llama_like_ends(hf, {.tied_by_default = true});
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
@@ -25,6 +25,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchStarCoder2 = {"starcoder2", "starcoder2", true, config, import};
+const Architecture kArchStarCoder2 = {"starcoder2", "starcoder2", true, starcoder2_config, import_starcoder2};
 
 }  // namespace hunch

@@ -8,7 +8,7 @@
 namespace hunch {
 namespace {
 
-ModelConfig config(const ModelFile& file) {
+ModelConfig xglm_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluErf);
   c.position = PositionKind::kSinusoidal;
   c.position_offset = 2;
@@ -16,7 +16,7 @@ ModelConfig config(const ModelFile& file) {
   return c;
 }
 
-void import(HfImport& hf) {
+void import_xglm(HfImport& hf) {
   const size_t n_layer = hf.config_uint({"num_layers"}), n_embd = hf.config_uint({"d_model"});
   hf.set_uint("block_count", n_layer);
   hf.set_uint("context_length", hf.config_uint({"max_position_embeddings"}));
@@ -36,6 +36,6 @@ void import(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchXglm = {"xglm", "xglm", false, config, import};
+const Architecture kArchXglm = {"xglm", "xglm", false, xglm_config, import_xglm};
 
 }  // namespace hunch

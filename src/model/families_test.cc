@@ -1,5 +1,5 @@
 // CATS, GRIFFIN and TEAL against their definitions, written as loops over decoded weights.
-#include "model/method.h"
+#include "model/test_settings.h"
 
 #include <gtest/gtest.h>
 
@@ -82,21 +82,21 @@ void expect_near(const Matrix& got, const Matrix& want, const char* what) {
 }
 
 // SwiGLU without biases; GELU without a gate, with biases; ReLU stored by neuron.
-class MethodTest : public ::testing::TestWithParam<const char*> {
+class FamilyTest : public ::testing::TestWithParam<const char*> {
  protected:
   static constexpr size_t kPrompt = 20;
 
-  MethodTest() {
+  FamilyTest() {
     std::mt19937 rng(5);
     for (int32_t& id : ids_) id = int32_t(rng() % c_.n_vocab);
   }
-  ~MethodTest() override {
+  ~FamilyTest() override {
     if (packed_name_) model_.layouts().unpack(packed_name_);
   }
 
   const Layer& layer(size_t l) const { return model_.weights().layers[l]; }
   double act(double x) const { return ref::activation(c_.activation, float(x)); }
-  void set(const MethodPoint& point) {
+  void set(const Setting& point) {
     auto plan = std::make_shared<Plan>(Plan::exact(c_));
     for (size_t l = 0; l < c_.n_layer; ++l) point.set(*plan, l);
     plan_ = plan;
@@ -176,13 +176,13 @@ class MethodTest : public ::testing::TestWithParam<const char*> {
 };
 
 // Few tokens and many, without copies by input and with them.
-TEST_P(MethodTest, CatsComputesTheNeuronsWithALargeGate) {
+TEST_P(FamilyTest, CatsComputesTheNeuronsWithALargeGate) {
   const Mlp& m = layer(1).mlp;
   for (const bool copies : {false, true}) {
     if (copies) store_down_by_input(model_, compute_);
     for (const float threshold : {0.02f, 0.2f})
       for (const size_t n : {2, 9}) {
-        set({.method = Method::kCats, .threshold = threshold});
+        set({.kind = "cats", .threshold = threshold});
         run({.n = n, .n_together = n});
         Matrix want;
         uint64_t n_kept = 0;
@@ -206,10 +206,10 @@ TEST_P(MethodTest, CatsComputesTheNeuronsWithALargeGate) {
   }
 }
 
-TEST_P(MethodTest, TealLeavesSmallInputsOutOfEveryProduct) {
+TEST_P(FamilyTest, TealLeavesSmallInputsOutOfEveryProduct) {
   const Layer& w = layer(1);
   const float large = is_relu_family(c_.activation) ? 0.5f : 0.02f;
-  const MethodPoint point{.method = Method::kTeal, .inputs = {0.4f, 0.03f, 0.5f, large}};
+  const Setting point{.kind = "teal", .inputs = {0.4f, 0.03f, 0.5f, large}};
   set(point);
   for (const bool copies : {false, true}) {
     if (copies) store_all_by_input(model_, compute_);
@@ -248,10 +248,10 @@ TEST_P(MethodTest, TealLeavesSmallInputsOutOfEveryProduct) {
 }
 
 // As they are stored, and copied together.
-TEST_P(MethodTest, GriffinComputesTheNeuronsThatThePromptUsedMost) {
+TEST_P(FamilyTest, GriffinComputesTheNeuronsThatThePromptUsedMost) {
   const Mlp& m = layer(1).mlp;
   const float density = 0.4f;
-  set({.method = Method::kGriffin, .density = density});
+  set({.kind = "griffin", .density = density});
   for (const bool packs : {false, true})
     for (const size_t n : {1, 3, 9}) {
       run({.n = n, .n_together = n, .packs = packs});
@@ -275,7 +275,7 @@ TEST_P(MethodTest, GriffinComputesTheNeuronsThatThePromptUsedMost) {
 }
 
 // Whoever chose them.
-TEST_P(MethodTest, RowsOfANameAreReadFromTheirCopy) {
+TEST_P(FamilyTest, RowsOfANameAreReadFromTheirCopy) {
   std::vector<uint32_t> ids;
   for (uint32_t k = 0; k < c_.n_ff; k += 3) ids.push_back(k);
   Rows rows = Rows::of(ids, c_.n_ff);
@@ -297,8 +297,8 @@ TEST_P(MethodTest, RowsOfANameAreReadFromTheirCopy) {
 }
 
 // What a prompt taught is of its sequence only; one that saw no prompt, or too short a one, is dense.
-TEST_P(MethodTest, GriffinWithoutAPromptIsDenseAlsoBesideOthers) {
-  set({.method = Method::kGriffin, .density = 0.5f});
+TEST_P(FamilyTest, GriffinWithoutAPromptIsDenseAlsoBesideOthers) {
+  set({.kind = "griffin", .density = 0.5f});
   const auto decode = [&](const std::vector<size_t>& prompts, const Plan* plan) {
     std::vector<hunch::Run> runs;
     std::deque<SelectorStates> states;
@@ -337,51 +337,51 @@ TEST_P(MethodTest, GriffinWithoutAPromptIsDenseAlsoBesideOthers) {
   }
 }
 
-MethodPoint sparse_point(Method method) {
-  return {.method = method, .threshold = 0.05f, .density = 0.5f, .inputs = {0.4f, 0.02f, 0.4f, 0.05f}};
+Setting sparse_point(const char* method) {
+  return {.kind = method, .threshold = 0.05f, .density = 0.5f, .inputs = {0.4f, 0.02f, 0.4f, 0.05f}};
 }
 
-TEST_P(MethodTest, ReadsFewerBytesThanDense) {
+TEST_P(FamilyTest, ReadsFewerBytesThanDense) {
   store_all_by_input(model_, compute_);
   plan_ = std::make_shared<Plan>();
   run({});
   const uint64_t dense = transformer_.stats.weight_bytes;
-  for (const Method method : {Method::kCats, Method::kGriffin, Method::kTeal})
+  for (const char* method : {"cats", "griffin", "teal"})
     for (const bool packs : {false, true}) {
       set(sparse_point(method));
       run({.packs = packs});
-      EXPECT_LT(transformer_.stats.weight_bytes, dense) << name_of(method);
-      EXPECT_GT(transformer_.stats.weight_bytes, dense / 4) << name_of(method);
+      EXPECT_LT(transformer_.stats.weight_bytes, dense) << method;
+      EXPECT_GT(transformer_.stats.weight_bytes, dense / 4) << method;
     }
 }
 
 // Thresholds that leave nothing out: dense, but for the order of the sums.
-TEST_P(MethodTest, KeepingEverythingIsDense) {
+TEST_P(FamilyTest, KeepingEverythingIsDense) {
   store_all_by_input(model_, compute_);
   plan_ = std::make_shared<Plan>();
   const std::vector<float> dense = run({.n = 2, .n_together = 2});
   float scale = 0;
   for (float v : dense) scale = std::max(scale, std::abs(v));
-  for (const Method method : {Method::kCats, Method::kGriffin, Method::kTeal}) {
-    set({.method = method, .inputs = {0, 0, 0, 0}});  // zeros add nothing
+  for (const char* method : {"cats", "griffin", "teal"}) {
+    set({.kind = method, .inputs = {0, 0, 0, 0}});  // zeros add nothing
     const std::vector<float> got = run({.n = 2, .n_together = 2});
-    EXPECT_LE(worst_difference(got, dense), 2e-5f * scale) << name_of(method);
+    EXPECT_LE(worst_difference(got, dense), 2e-5f * scale) << method;
   }
 }
 
-TEST_P(MethodTest, APassAsAloneHasTheBitsOfPassesOfOneToken) {
+TEST_P(FamilyTest, APassAsAloneHasTheBitsOfPassesOfOneToken) {
   for (const bool copies : {false, true}) {
     if (copies) store_all_by_input(model_, compute_);
-    for (const Method method : {Method::kCats, Method::kGriffin, Method::kTeal})
+    for (const char* method : {"cats", "griffin", "teal"})
       for (const bool packs : {false, true}) {
         set(sparse_point(method));
         EXPECT_EQ(run({.n = 7, .n_together = 7, .as_alone = true, .packs = packs}), run({.n = 7, .packs = packs}))
-            << name_of(method) << (packs ? ", packed" : "");
+            << method << (packs ? ", packed" : "");
       }
   }
 }
 
-TEST_P(MethodTest, ABlockAtATimeIsTheWholeModel) {
+TEST_P(FamilyTest, ABlockAtATimeIsTheWholeModel) {
   struct Streams : Observer {
     std::vector<Matrix> at;
     void on_residual(size_t, MatView<const float> x) override { at.push_back(copy(x)); }
@@ -404,7 +404,7 @@ TEST_P(MethodTest, ABlockAtATimeIsTheWholeModel) {
   EXPECT_EQ(stream, streams.at.back());
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, MethodTest, ::testing::Values("llama_mha", "bloom_h6", "opt_sparse"));
+INSTANTIATE_TEST_SUITE_P(Models, FamilyTest, ::testing::Values("llama_mha", "bloom_h6", "opt_sparse"));
 
 }  // namespace
 }  // namespace hunch
