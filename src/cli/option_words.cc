@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
@@ -16,7 +16,8 @@ std::string with_flags(std::string message) {
        {"(density)", "(--density)"},
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},
-       {"(template_file)", "(--template-file)"}}};
+       {"(template_file)", "(--template-file)"},
+       {"(type)", "(--type)"}}};
   for (const auto& [option, flag] : kWords)
     for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
       message.replace(at, option.size(), flag);

@@ -26,10 +26,12 @@ fs::path resolve_model(const ModelFlags& flags) {
 
 OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags), &interrupt_stop()); }
 
-Tokenizer tokenizer_of(const OpenedModel& opened, const std::string& name) {
+Tokenizer tokenizer_of(const OpenedModel& opened, const ModelFlags& flags) {
   if (!opened.file.meta.has("tokenizer.ggml.model"))
-    fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(name, 300));
-  return Tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
+    fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(flags.model, 300));
+  Tokenizer tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
+  if (!flags.quiet && !tokenizer.spec().note.empty()) note("note: " + printable(tokenizer.spec().note, 300));
+  return tokenizer;
 }
 
 Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {

@@ -83,9 +83,14 @@ class Converter {
         } else {
           codec(t.dtype).decode(t.data.data() + r * cols * element, values.data(), cols);
         }
-        for (float v : values)
+        for (float v : values) {
           if (!(std::abs(v) < INFINITY))
             fail(ErrorKind::kFormat, "tensor '{}' holds a value that is not finite (row {})", t.name, r);
+          if (dtype == DType::kF16 && std::abs(v) >= 65520)  // what is less rounds to 65504, the largest
+            fail(ErrorKind::kUnsupported,
+                 "tensor '{}' holds {} (row {}), which is out of f16's range of 65504; take bf16 or f32 (type)", t.name,
+                 v, r);
+        }
         codec(dtype).encode(values.data(), out.data() + r * stride, cols);
       }
     });

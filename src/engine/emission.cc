@@ -1,6 +1,9 @@
 #include "engine/emission.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
 
 namespace hunch {
 
@@ -35,14 +38,28 @@ void Emission::begin_text(bool begins) {
   if (tokenizer_) decoder_.emplace(*tokenizer_, true, begins);
 }
 
+// A control token has no text in the answer, but one by which people name it.
+bool Emission::is_stop(int32_t id) const {
+  return tokenizer_ && tokenizer_->is_control(id) &&
+         std::ranges::find(options_.stop, tokenizer_->spec().pieces[size_t(id)]) != options_.stop.end();
+}
+
 size_t Emission::n_left() {
   if (out.ids.size() >= options_.n_tokens) out.stop_reason = StopReason::kLength;
   return options_.n_tokens - std::min(options_.n_tokens, out.ids.size());
 }
 
 bool Emission::take(int32_t id, std::span<const float> logits) {
+  if (!std::isfinite(logits[size_t(id)]))
+    fail(ErrorKind::kFormat,
+         "the logit of token {} is {}, not a finite number: a weight of the model is damaged, or overflows", id,
+         logits[size_t(id)]);
   if (tokenizer_ && !options_.ignore_end && tokenizer_->is_end_of_generation(id)) {
     out.stop_reason = StopReason::kEndOfText;
+    return false;
+  }
+  if (is_stop(id)) {
+    out.stop_reason = StopReason::kStopString;
     return false;
   }
   GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};

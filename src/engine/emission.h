@@ -36,7 +36,7 @@ class Emission {
   void begin_text(bool begins);
 
   // Takes the next id, drawn from `logits` [n_vocab]. False when the answer is complete: the reason is
-  // in `out`, and an end-of-text token is then not among its ids.
+  // in `out`, and a token of end-of-text, or a control token that is a stop string, is then not among its ids.
   bool take(int32_t id, std::span<const float> logits);
   // More tokens that may be asked for: 0 when the limit is reached (then `out` has the reason).
   size_t n_left();
@@ -46,6 +46,7 @@ class Emission {
   Generated out;
 
  private:
+  bool is_stop(int32_t id) const;
   void show(GeneratedToken token, size_t n_bytes);
 
   const GenerateOptions& options_;

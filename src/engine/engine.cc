@@ -62,7 +62,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
-    if (spec.pieces.size() > engine.config().n_vocab)
+    if (!drop_added_tokens(spec, engine.config().n_vocab))
       fail(ErrorKind::kFormat, "the tokenizer has {} tokens, the embedding only {} rows", spec.pieces.size(),
            engine.config().n_vocab);
     pad_vocabulary(spec, engine.config().n_vocab);  // embeddings are often rounded up; such ids can be sampled

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -7,6 +8,7 @@
 #include "engine/oracle.h"
 #include "measure/perplexity.h"
 #include "model/golden_data.h"
+#include "text/hf_tokenizer.h"
 
 namespace hunch {
 namespace {
@@ -41,6 +43,28 @@ TEST_F(GenerateTest, GreedyContinuationIsTheGoldenOne) {
   EXPECT_EQ(n_seen, 24u);
   EXPECT_EQ(g.n_prompt, prompt().size());
   EXPECT_EQ(g.stats.n_tokens, 23u);  // the last token is not read
+}
+
+// A control token adds nothing to the text, but people name it by its own.
+TEST_F(GenerateTest, AControlTokenStopsByItsText) {
+  const std::vector<int32_t>& ids = golden_.sequences[1].greedy;
+  const auto at = size_t(std::ranges::find_if(ids, [&](int32_t id) { return id != ids[0]; }) - ids.begin());
+  ASSERT_LT(at, ids.size());
+  TokenizerSpec spec = *tokenizer_spec_from_hf_folder(
+      std::filesystem::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "tokenizers" / "bpe", "opt", "");
+  pad_vocabulary(spec, engine_.config().n_vocab);
+  spec.pieces[size_t(ids[at])] = "<|user|>";
+  spec.types[size_t(ids[at])] = TokenType::kControl;
+  engine_.tokenizer.emplace(std::move(spec));
+  Context context(engine_, {});
+  GenerateOptions options = greedy(24);
+  options.ignore_end = true;
+  EXPECT_EQ(generate(context, prompt(), options).ids, ids);
+  context.truncate(0);
+  options.stop = {"<|user|>"};
+  const Generated stopped = generate(context, prompt(), options);
+  EXPECT_EQ(stopped.stop_reason, StopReason::kStopString);
+  EXPECT_EQ(stopped.ids, std::vector<int32_t>(ids.begin(), ids.begin() + ptrdiff_t(at)));
 }
 
 TEST_F(GenerateTest, TheCallbackStopsAndAFullContextStops) {

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "io/align_tensors.h"
+#include "io/hf_config.h"
 #include "io/naming.h"
 #include "io/printable.h"
 #include "io/safetensors.h"
@@ -98,7 +99,8 @@ bool is_hf_folder(const fs::path& path) {
 HfFolder open_hf_folder(const fs::path& path, const Stop* stop) {
   HfFolder folder;
   folder.path = path;
-  folder.config_json = read_file(path / "config.json", kMaxConfigBytes);
+  const fs::path config = path / "config.json";
+  folder.config_json = naming(config, [&] { return normalised_hf_config(read_file(config, kMaxConfigBytes)); });
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     std::error_code ignored;
     if (fs::exists(path / name, ignored)) {

@@ -10,7 +10,7 @@ namespace hunch {
 
 struct HfFolder {
   std::filesystem::path path;
-  std::string config_json;      // text of config.json
+  std::string config_json;      // text of config.json, in one spelling (io/hf_config.h)
   std::vector<Tensor> tensors;  // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
   std::vector<std::shared_ptr<const void>> owners;
 };

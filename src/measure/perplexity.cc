@@ -32,7 +32,12 @@ Perplexity perplexity(const Engine& engine, const ContextOptions& context_option
       for (size_t i = 0; i < logits.rows; ++i) {
         const size_t predicted = begin + first + i + 1;
         if (predicted < n_scored_to || predicted >= end) continue;
-        out.nll -= log_prob(logits.row(i), ids[predicted]);
+        const double log_p = log_prob(logits.row(i), ids[predicted]);
+        if (std::isnan(log_p))
+          fail(ErrorKind::kFormat,
+               "the logits after token {} are not finite numbers: a weight of the model is damaged, or overflows",
+               predicted - 1);
+        out.nll -= log_p;
         ++out.n_tokens;
       }
     });

@@ -11,7 +11,8 @@ namespace hunch {
 // The text is tokenised once (with the family's BOS, if it adds one) and cut into windows of n_ctx tokens that start
 // every `stride` tokens; in each window only the tokens that no earlier window has scored count, so every token but the
 // first is scored exactly once, with at least n_ctx - stride tokens before it (from the second window on). stride ==
-// n_ctx is llama.cpp's and GPTQ's disjoint protocol, a smaller stride is Hugging Face's sliding window.
+// n_ctx is GPTQ's disjoint protocol (llama.cpp's scores the second half of each window only), a smaller stride is
+// Hugging Face's sliding window.
 struct PerplexityOptions {
   size_t n_ctx = 0;       // tokens per window; 0: the model's trained context, at most 2048
   size_t stride = 0;      // tokens; 0: n_ctx / 2

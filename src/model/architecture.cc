@@ -156,6 +156,33 @@ Activation activation_from_name(std::string_view name) {
        "unknown activation '{}'; known: relu, relu2, silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu", name);
 }
 
+namespace {
+
+// Of each layer, 0 where it sees all tokens; empty where all do. "sliding_window_pattern" says which layers have one:
+// for each, or a number n, of n layers all but the last.
+std::vector<size_t> windows_of(const ModelFile& file, const std::string& arch, size_t n_layer) {
+  const size_t window = file.meta.get_uint(arch + ".attention.sliding_window", 0);
+  if (window == 0) return {};
+  std::vector<size_t> windows(n_layer, window);
+  const std::string key = arch + ".attention.sliding_window_pattern";
+  const MetaValue* pattern = file.meta.find(key);
+  if (!pattern) return windows;
+  std::vector<int64_t> windowed;
+  if (std::holds_alternative<MetaArray>(*pattern)) {
+    windowed = file.meta.get_ints(key);
+  } else {
+    const uint64_t n = file.meta.get_uint(key);
+    for (size_t layer = 0; layer < n_layer; ++layer) windowed.push_back(n == 0 || layer % n < n - 1);
+  }
+  if (windowed.size() != n_layer)
+    fail(ErrorKind::kFormat, "{} has {} entries, expected one for each of {} layers", key, windowed.size(), n_layer);
+  for (size_t layer = 0; layer < n_layer; ++layer)
+    if (!windowed[layer]) windows[layer] = 0;
+  return windows;
+}
+
+}  // namespace
+
 ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   const Metadata& meta = file.meta;
   ModelConfig c;
@@ -192,7 +219,7 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   c.attn_soft_cap = float(meta.get_float(key("attn_logit_softcapping"), 0.0));
   c.logit_soft_cap = float(meta.get_float(key("final_logit_softcapping"), 0.0));
   c.logit_scale = float(meta.get_float(key("logit_scale"), 1.0));
-  if (const size_t window = meta.get_uint(key("attention.sliding_window"), 0)) c.windows.assign(c.n_layer, window);
+  c.windows = windows_of(file, c.arch, c.n_layer);
   c.activation = usual;
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/throw_if_stopped.h"
 #include "formats/format.h"
+#include "io/printable.h"
 
 namespace hunch {
 namespace {
@@ -22,6 +23,9 @@ bool is_buffer(std::string_view name) {
     if (name.ends_with(suffix)) return true;
   return false;
 }
+
+// What stands before the names of a language model that is a part of another: "" of one that is not.
+constexpr std::string_view kAroundLanguageModels[] = {"", "language_model.", "model.language_model."};
 
 std::string shape_text(const std::vector<uint64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
@@ -138,9 +142,11 @@ void HfImport::set_bools(std::string_view key, std::vector<bool> values) {
 }
 
 void HfImport::choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe) {
-  for (std::string_view candidate : candidates)
-    if (by_name_.count(fmt::format("{}{}", candidate, probe))) {
-      prefix_ = candidate;
+  for (const std::string_view around : kAroundLanguageModels)
+    for (const std::string_view candidate : candidates) {
+      const std::string prefix = fmt::format("{}{}", around, candidate);
+      if (!by_name_.count(prefix + std::string(probe))) continue;
+      prefix_ = prefix;
       return;
     }
   fail(ErrorKind::kNotFound, "'{}': no tensor '{}' under any of the prefixes '{}'; is the checkpoint complete?",
@@ -149,7 +155,8 @@ void HfImport::choose_prefix(std::initializer_list<std::string_view> candidates,
 
 const Tensor* HfImport::find(std::string_view name) const {
   auto it = by_name_.find(prefix_ + std::string(name));
-  if (it == by_name_.end()) it = by_name_.find(name);
+  for (const std::string_view around : kAroundLanguageModels)
+    if (it == by_name_.end()) it = by_name_.find(std::string(around) + std::string(name));
   return it == by_name_.end() ? nullptr : it->second;
 }
 
@@ -343,6 +350,32 @@ std::vector<std::string> HfImport::unused() const {
 ModelFile HfImport::finish() {
   out_.index();
   return std::move(out_);
+}
+
+void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
+  const uint64_t window = hf.config_uint({"sliding_window"}, 0);
+  std::vector<bool> windowed;
+  if (hf.has_config("layer_types")) {
+    const auto& kinds = hf.config()["layer_types"];
+    if (!kinds.is_array() || kinds.size() != n_layer)
+      fail(ErrorKind::kFormat, "config.json: layer_types has {} entries, expected one for each of {} layers",
+           kinds.size(), n_layer);
+    for (const auto& kind : kinds) {
+      if (kind != "full_attention" && kind != "sliding_attention")
+        fail(ErrorKind::kUnsupported, "config.json: a layer of type {}; known: full_attention, sliding_attention",
+             printable(kind.dump(), 60));
+      windowed.push_back(kind == "sliding_attention");
+    }
+  } else if (window > 0 && hf.config_bool({"use_sliding_window"}, unless_said)) {
+    windowed.assign(n_layer, true);
+    if (hf.has_config("use_sliding_window"))
+      std::fill_n(windowed.begin(), std::min<size_t>(n_layer, hf.config_uint({"max_window_layers"}, 0)), false);
+  }
+  if (std::ranges::find(windowed, true) == windowed.end()) return;
+  if (window == 0) fail(ErrorKind::kFormat, "config.json: layers of sliding_attention, but no sliding_window");
+  hf.set_uint("attention.sliding_window", window);
+  if (std::ranges::find(windowed, false) != windowed.end())
+    hf.set_bools("attention.sliding_window_pattern", std::move(windowed));
 }
 
 void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied) {

@@ -105,6 +105,11 @@ void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied);
 // as GGUF metadata and factor tensors. `n_rot` rotated dimensions, `n_ctx` the stated context.
 void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx);
 
+// Which of the layers see a window of sliding_window tokens: those of "sliding_attention" in layer_types; else, with
+// use_sliding_window (`unless_said`: where the config does not say), all from max_window_layers on, or simply all.
+// Throws Error{kFormat | kUnsupported} for layer_types of another number or kind.
+void import_windows(HfImport& hf, size_t n_layer, bool unless_said);
+
 // An HF activation name as GGUF-side metadata "<arch>.activation" (hunch's own key: GGUF has none
 // for it). The architecture's usual function is not written.
 void import_activation(HfImport& hf, std::string_view hf_name, std::string_view usual);

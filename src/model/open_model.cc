@@ -8,6 +8,7 @@
 #include "io/gguf.h"
 #include "io/hf_folder.h"
 #include "io/llama2c.h"
+#include "io/printable.h"
 #include "model/architecture.h"
 #include "text/hf_tokenizer.h"
 #include "text/tokenizer.h"
@@ -22,6 +23,13 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop) {
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
     fail(ErrorKind::kFormat, "'{}': config.json has no \"model_type\"", path.string());
   const std::string model_type = config["model_type"];
+  if (const auto q = config.find("quantization_config"); q != config.end() && q->is_object()) {
+    const auto method = q->find("quant_method");
+    fail(ErrorKind::kUnsupported,
+         "'{}': the weights are quantised by {} (quantization_config), which hunch does not read; take the model as it "
+         "was before, or a GGUF file of it",
+         path.string(), method != q->end() && method->is_string() ? printable(std::string(*method), 40) : "?");
+  }
   const Architecture& arch = architecture_by_hf_type(model_type);
   HfImport hf(folder, arch.gguf_name, stop);
   arch.import_hf(hf);

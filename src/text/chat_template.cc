@@ -71,15 +71,41 @@ std::string render_messages(const std::string& source, const Json& messages, con
   return jinja::render(source, variables, render_options);
 }
 
-// Whether a system message reaches the output: asked by rendering one that cannot be overlooked.
-bool supports_system_message(const std::string& source, const TemplateOptions& options) {
-  const std::string marker = "hunch-system-marker";
-  const Json probe = {{{"role", "system"}, {"content", marker}}, {{"role", "user"}, {"content", "-"}}};
+// Whether the system message reaches the output: the conversation is rendered with two others in its place, of the same
+// form, and the results are compared.
+bool supports_system_message(const std::string& source, const Json& messages, const TemplateOptions& options) {
+  const auto rendered_with = [&](const char* marker) {
+    Json probe = messages;
+    Json& content = probe[0]["content"];
+    if (content.is_string()) {
+      content = marker;
+    } else {
+      for (Json& part : content)
+        if (part["type"] == "text") part["text"] = marker;
+    }
+    return render_messages(source, probe, options);
+  };
   try {
-    return render_messages(source, probe, options).find(marker) != std::string::npos;
+    return rendered_with("hunch-system-marker") != rendered_with("another-hunch-marker");
   } catch (const Error&) {
     return false;
   }
+}
+
+// The OpenAI API has the arguments of a call as JSON text, templates want the object.
+Json with_parsed_arguments(Json messages) {
+  for (Json& message : messages) {
+    const auto calls = message.find("tool_calls");
+    if (calls == message.end() || !calls->is_array()) continue;
+    for (Json& call : *calls) {
+      if (!call.is_object()) continue;
+      Json& function = call.contains("function") ? call["function"] : call;
+      if (!function.is_object() || !function.contains("arguments") || !function["arguments"].is_string()) continue;
+      Json parsed = Json::parse(function["arguments"].get_ref<const std::string&>(), nullptr, false);
+      if (parsed.is_object()) function["arguments"] = std::move(parsed);
+    }
+  }
+  return messages;
 }
 
 // The messages without their leading system message, its text at the head of the first user message.
@@ -126,10 +152,11 @@ std::string apply_chat_template(const std::string& source, const nlohmann::order
   if (options.extra && !options.extra->is_object()) {
     fail(ErrorKind::kUsage, "template variables: expected an object, found {}", options.extra->type_name());
   }
+  const Json spoken = with_parsed_arguments(messages);
   const bool merges = options.merge_system_message && messages[0]["role"] == "system" &&
                       messages[0].contains("content") && !messages[0]["content"].is_null() &&
-                      !supports_system_message(source, options);
-  std::string text = render_messages(source, merges ? merge_system_message(messages) : messages, options);
+                      !supports_system_message(source, spoken, options);
+  std::string text = render_messages(source, merges ? merge_system_message(spoken) : spoken, options);
   if (options.flavor == TemplateOptions::Flavor::kLlamaCpp) {
     if (!options.bos_token.empty() && text.rfind(options.bos_token, 0) == 0) text.erase(0, options.bos_token.size());
     if (!options.eos_token.empty() && text.size() >= options.eos_token.size() &&

@@ -62,6 +62,39 @@ TEST(ChatTemplate, MergesASystemMessageThatTheTemplateHasNoPlaceFor) {
   EXPECT_THROW(apply_chat_template(kNoSystem, messages, options), Error);
 }
 
+// Asked with the conversation itself: of parts, of its length, changed on the way.
+TEST(ChatTemplate, LeavesASystemMessageThatTheTemplateKeeps) {
+  const auto parts = [](const char* text) { return Json::array({{{"type", "text"}, {"text", text}}}); };
+  const Json of_parts = {{{"role", "system"}, {"content", parts("Be kind.")}},
+                         {{"role", "user"}, {"content", parts("Hello")}}};
+  EXPECT_EQ(apply_chat_template("{% for m in messages %}[{{ m.role }}]{% for p in m.content %}{{ p.text }}{% endfor %}"
+                                "{% endfor %}",
+                                of_parts),
+            "[system]Be kind.[user]Hello");
+  const Json messages = {kSystem, kUser};
+  EXPECT_EQ(apply_chat_template("{% for m in messages %}[{{ m.role }}]{{ m.content | upper }}{% endfor %}", messages),
+            "[system]BE KIND.[user]HELLO");
+  EXPECT_EQ(apply_chat_template("{% if messages | length > 2 %}{{ raise_exception('long') }}{% endif %}"
+                                "{% for m in messages %}{{ m.content }} {% endfor %}",
+                                messages),
+            "Be kind. Hello ");
+}
+
+TEST(ChatTemplate, ArgumentsOfCallsAreObjects) {
+  const auto call = [](const Json& arguments) {
+    return Json::array(
+        {kUser,
+         {{"role", "assistant"},
+          {"tool_calls", {{{"type", "function"}, {"function", {{"name", "f"}, {"arguments", arguments}}}}}}}});
+  };
+  const std::string source =
+      "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments | tojson }}"
+      "{% endfor %}{% endfor %}";
+  EXPECT_EQ(apply_chat_template(source, call(R"({"city": "Paris"})")), R"({"city": "Paris"})");
+  EXPECT_EQ(apply_chat_template(source, call({{"city", "Paris"}})), R"({"city": "Paris"})");
+  EXPECT_EQ(apply_chat_template(source, call("not JSON")), R"("not JSON")");
+}
+
 TEST(ChatTemplate, LlamaCppFlavorDropsOuterTokensAndIndentation) {
   TemplateOptions options;
   options.bos_token = "<s>";

@@ -75,6 +75,26 @@ void pad_vocabulary(TokenizerSpec& spec, size_t n_vocab) {
   }
 }
 
+bool drop_added_tokens(TokenizerSpec& spec, size_t n_vocab) {
+  if (spec.pieces.size() <= n_vocab) return true;
+  const auto is_added = [](TokenType type) {
+    return type == TokenType::kControl || type == TokenType::kUserDefined || type == TokenType::kUnused;
+  };
+  if (!std::all_of(spec.types.begin() + ptrdiff_t(n_vocab), spec.types.end(), is_added)) return false;
+  for (const auto& id : {spec.bos, spec.eos, spec.unk, spec.eot})
+    if (id && size_t(*id) >= n_vocab) return false;
+  const auto is_dropped = [&](int32_t id) { return size_t(id) >= n_vocab; };
+  if (std::ranges::any_of(spec.extra_eog, is_dropped)) return false;
+  spec.note += fmt::format("{}{} added tokens have no row of the embedding and are left out, the first '{}'",
+                           spec.note.empty() ? "" : "; ", spec.pieces.size() - n_vocab, spec.pieces[n_vocab]);
+  if (spec.pad && is_dropped(*spec.pad)) spec.pad.reset();
+  std::erase_if(spec.reaches, [&](const TokenReach& reach) { return is_dropped(reach.id); });
+  spec.pieces.resize(n_vocab);
+  spec.types.resize(n_vocab);
+  if (!spec.scores.empty()) spec.scores.resize(n_vocab);
+  return true;
+}
+
 struct Tokenizer::Impl {
   TokenizerSpec spec;
   std::vector<std::string> texts;  // [n_vocab] what each token adds to a text
@@ -85,9 +105,13 @@ struct Tokenizer::Impl {
 
   explicit Impl(TokenizerSpec s) : spec(std::move(s)) {
     check(spec);
-    texts = token_texts(spec);
     ids.reserve(spec.pieces.size());
     for (size_t i = 0; i < spec.pieces.size(); ++i) ids.emplace(spec.pieces[i], static_cast<int32_t>(i));
+    // Some files list an end token as a normal one.
+    for (const std::string_view text : kEndTexts)
+      if (const auto it = ids.find(text); it != ids.end() && type(it->second) == TokenType::kNormal)
+        spec.types[size_t(it->second)] = TokenType::kControl;
+    texts = token_texts(spec);
     for (const TokenReach& reach : spec.reaches) {
       if (reach.verbatim) verbatim.insert(reach.id);
     }
@@ -138,7 +162,13 @@ const TokenizerSpec& Tokenizer::spec() const { return impl_->spec; }
 size_t Tokenizer::n_vocab() const { return impl_->texts.size(); }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  return impl_->encoder->encode(text, options);
+  std::vector<int32_t> ids = impl_->encoder->encode(text, options);
+  // A rendered chat begins with BOS already.
+  const std::optional<int32_t> bos = impl_->spec.bos;
+  if (options.add_special && options.parse_special && impl_->spec.add_bos && bos && ids.size() > 1 && ids[0] == *bos &&
+      ids[1] == *bos)
+    ids.erase(ids.begin());
+  return ids;
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {

@@ -78,13 +78,18 @@ struct TokenizerSpec {
 // more rows than its tokenizer has tokens needs. Does nothing when it is large enough already.
 void pad_vocabulary(TokenizerSpec& spec, size_t n_vocab);
 
+// Leaves out the last entries, of ids from n_vocab on, as a model needs whose embedding has no rows for tokens that
+// were added later: their texts are then cut like others. False, and nothing is changed, where one of them is no added
+// token (control or user-defined), or begins or ends texts.
+bool drop_added_tokens(TokenizerSpec& spec, size_t n_vocab);
+
 // From GGUF metadata (tokenizer.ggml.*), and back into it. Throws Error{kNotFound} without a
 // tokenizer, Error{kUnsupported} for WordPiece and other models, Error{kFormat} for lying lengths.
 TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta);
 void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta);
 
 struct EncodeOptions {
-  bool add_special = true;     // BOS / EOS as the model's family wants them
+  bool add_special = true;     // BOS / EOS as the model's family wants them; no second BOS before one in the text
   bool parse_special = false;  // "<|endoftext|>" in the text becomes the control token, not its letters
   const Stop* stop = nullptr;  // ends a long text with Error{kInterrupted}
 };

@@ -30,6 +30,7 @@ constexpr char kOwnPrefixUnlessSpace[] = "hunch.tokenizer.prefix_unless_space";
 constexpr char kOwnNormalizers[] = "hunch.tokenizer.normalizers";  // kind, from, to; three strings a step
 constexpr char kOwnReaches[] = "hunch.tokenizer.reaches";          // id, flags; two numbers a token
 constexpr char kOwnEnds[] = "hunch.tokenizer.eog_token_ids";
+constexpr char kOwnNote[] = "hunch.tokenizer.note";
 
 struct SpecialId {
   const char* key;
@@ -139,7 +140,10 @@ void read_byte_bpe(const Metadata& meta, TokenizerSpec& spec) {
   spec.ignore_merges = meta.get_bool(kOwnIgnoreMerges, family.ignore_merges);
   spec.nfc = meta.get_bool(kOwnNfc, family.nfc);
   spec.add_bos = family.add_bos;
-  if (meta.has(kMerges)) spec.merges = meta.get_strings(kMerges);
+  if (!meta.has(kMerges))
+    fail(ErrorKind::kFormat, "{} is missing: text cannot be cut as it was in training; convert the model anew",
+         kMerges);
+  spec.merges = meta.get_strings(kMerges);
 }
 
 void read_sentencepiece(const Metadata& meta, TokenizerSpec& spec) {
@@ -198,6 +202,7 @@ TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta) {
   spec.remove_extra_whitespaces = meta.get_bool(kSqueeze, false);
   spec.chat_template = meta.get_string(kTemplate, "");
   read_own_keys(meta, spec);
+  if (meta.has(kOwnNote)) spec.note = meta.get_string(kOwnNote);
   return spec;
 }
 
@@ -246,6 +251,7 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
     meta.set(kOwnReaches, MetaArray(std::move(reaches)));
   }
   if (!spec.extra_eog.empty()) meta.set(kOwnEnds, MetaArray(spec.extra_eog));
+  if (!spec.note.empty()) meta.set(kOwnNote, spec.note);
 }
 
 }  // namespace hunch

@@ -189,6 +189,7 @@ TokenizerSpec parse(const Json& file) {
   read_normalizer(at_or_null(file, "normalizer"), spec);
   read_pre_tokenizer(at_or_null(file, "pre_tokenizer"), spec);
   read_post_processor(at_or_null(file, "post_processor"), spec);
+  read_decoder(at_or_null(file, "decoder"), spec);
   if (byte_level) {
     if (spec.pre_patterns.empty()) spec.pre_patterns = {"(?s).+"};
     if (const PreTokenizerFamily* family = find_pre_tokenizer_family(spec.pre_patterns, spec.ignore_merges, spec.nfc)) {

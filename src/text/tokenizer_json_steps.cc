@@ -238,4 +238,17 @@ void read_post_processor(const Json& section, TokenizerSpec& spec) {
   }
 }
 
+void read_decoder(const Json& section, TokenizerSpec& spec) {
+  for (const Json* step : flatten(section, "decoders")) {
+    const std::string type = type_of(*step);
+    const Json &pattern = at_or_null(*step, "pattern"), &content = at_or_null(*step, "content");
+    const bool spaces = pattern.is_object() && at_or_null(pattern, "String") == kSpaceMark && content == " ";
+    if (type == "ByteLevel" || type == "ByteFallback" || type == "Fuse" || type == "Metaspace" ||
+        (type == "Strip" && content == " ") || (type == "Replace" && spaces))
+      continue;
+    spec.note += fmt::format("{}tokenizer.json's decoder has a step that is not taken, so that texts may differ: {}",
+                             spec.note.empty() ? "" : "; ", printable(step->dump(), 120));
+  }
+}
+
 }  // namespace hunch::tokenizer_json

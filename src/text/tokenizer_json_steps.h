@@ -25,5 +25,7 @@ void read_normalizer(const Json& section, TokenizerSpec& spec);
 void read_pre_tokenizer(const Json& section, TokenizerSpec& spec);
 // Fills bos, eos, add_bos, add_eos, and a note where the template does more than that.
 void read_post_processor(const Json& section, TokenizerSpec& spec);
+// Notes the steps that decoding does not take.
+void read_decoder(const Json& section, TokenizerSpec& spec);
 
 }  // namespace hunch::tokenizer_json

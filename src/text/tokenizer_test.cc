@@ -146,6 +146,53 @@ TEST(Tokenizer, KnowsWhatEndsAnAnswer) {
   EXPECT_FALSE(tokenizer.is_end_of_generation(-1));
 }
 
+TEST(Tokenizer, AnEndTokenListedAsANormalOneStillEndsAnAnswer) {
+  TokenizerSpec spec = fixture_spec("bpe");
+  const auto n = static_cast<int32_t>(spec.pieces.size());
+  spec.pieces.emplace_back("<|im_end|>");
+  spec.types.push_back(TokenType::kNormal);
+  const Tokenizer tokenizer(spec);
+  EXPECT_TRUE(tokenizer.is_end_of_generation(n));
+  EXPECT_TRUE(tokenizer.is_control(n));
+  EXPECT_EQ(tokenizer.encode("<|im_end|>", kSpecial), Ids({n}));
+}
+
+TEST(Tokenizer, ATextThatBeginsWithBosGetsNoOther) {
+  TokenizerSpec spec = fixture_spec("spm");
+  spec.add_bos = true;
+  const Tokenizer tokenizer(spec);
+  const int32_t bos = *spec.bos;
+  const std::string text = spec.pieces[size_t(bos)];
+  constexpr EncodeOptions kBoth{.add_special = true, .parse_special = true};
+  const Ids once = tokenizer.encode("the", kBoth);
+  ASSERT_EQ(once[0], bos);
+  EXPECT_EQ(tokenizer.encode(text + "the", kBoth), once);
+  const Ids twice = tokenizer.encode(text + text + "the", kBoth);
+  EXPECT_EQ(twice[1], bos);  // as the text says
+  EXPECT_NE(twice[2], bos);
+  EXPECT_NE(tokenizer.encode(text + "the", {.add_special = true}), once);  // letters
+}
+
+TEST(Tokenizer, TokensWithoutARowOfTheEmbeddingAreLeftOut) {
+  TokenizerSpec spec = fixture_spec("bpe");
+  const size_t n = spec.pieces.size();
+  spec.pieces.emplace_back("<|extra|>");
+  spec.types.push_back(TokenType::kControl);
+  spec.pad = int32_t(n);
+  TokenizerSpec as_before = spec;
+  ASSERT_TRUE(drop_added_tokens(spec, n));
+  EXPECT_EQ(spec.pieces.size(), n);
+  EXPECT_FALSE(spec.pad);
+  EXPECT_NE(spec.note.find("<|extra|>"), std::string::npos) << spec.note;
+  EXPECT_FALSE(Tokenizer(spec).encode("<|extra|>", kSpecial).empty());
+  as_before.eos = int32_t(n);
+  EXPECT_FALSE(drop_added_tokens(as_before, n));  // an answer would never end
+  as_before.eos.reset();
+  as_before.types.back() = TokenType::kNormal;
+  EXPECT_FALSE(drop_added_tokens(as_before, n));
+  EXPECT_EQ(as_before.pieces.size(), n + 1);
+}
+
 // --- round trips ----------------------------------------------------------------------------------
 
 std::string random_text(std::mt19937& random, bool invalid_bytes) {

@@ -15,14 +15,6 @@ ModelConfig gptneo_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kGeluTanh);
   c.position = PositionKind::kLearned;
   c.attn_scale = float(file.meta.get_float("gptneo.attention.scale", 1.0));
-  if (c.windows.empty()) return c;
-  const std::vector<int64_t> windowed = file.meta.get_ints("gptneo.attention.sliding_window_pattern");
-  if (windowed.size() != c.n_layer)
-    fail(ErrorKind::kFormat,
-         "gptneo.attention.sliding_window_pattern has {} entries, expected one for each of {} layers", windowed.size(),
-         c.n_layer);
-  for (size_t layer = 0; layer < c.n_layer; ++layer)
-    if (!windowed[layer]) c.windows[layer] = 0;
   return c;
 }
 

@@ -4,7 +4,7 @@
 
 namespace hunch {
 
-LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_activation) {
+LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_activation, bool windows_unless_said) {
   LlamaLikeSizes s;
   s.n_layer = hf.config_uint({"num_hidden_layers"});
   s.n_embd = hf.config_uint({"hidden_size"});
@@ -32,8 +32,7 @@ LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_act
   }
   hf.set_float("rope.freq_base", hf.config_float({"rope_theta"}, 10000.0));
   hf.set_uint("rope.dimension_count", s.n_rot);
-  if (hf.config_uint({"sliding_window"}, 0) && hf.config_bool({"use_sliding_window"}, true))
-    hf.set_uint("attention.sliding_window", hf.config_uint({"sliding_window"}));
+  import_windows(hf, s.n_layer, windows_unless_said);
   import_activation(hf, hf.config_string({"hidden_activation", "hidden_act"}, usual_activation), usual_activation);
   import_rope_scaling(hf, s.n_rot, s.n_ctx);
   return s;

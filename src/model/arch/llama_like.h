@@ -9,8 +9,10 @@ struct LlamaLikeSizes {
 };
 
 // Writes counts, norm epsilon, activation (where it is not `usual_activation`), RoPE and its scaling,
-// reading HF's words for them; returns the counts.
-LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_activation);
+// reading HF's words for them; returns the counts. `windows_unless_said`: whether a sliding_window counts without
+// use_sliding_window.
+LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_activation,
+                                        bool windows_unless_said = true);
 
 struct LlamaLikeTensors {
   bool interleave_qk = false;    // Q and K rows in the order of interleaved RoPE, as GGUF wants for some

@@ -13,8 +13,7 @@ ModelConfig common(const ModelFile& file) {
   c.norm = NormKind::kRms;
   c.gated = true;
   c.position = PositionKind::kRope;
-  // With use_sliding_window only the layers from max_window_layers on have a window.
-  const size_t first = file.meta.get_uint(c.arch + ".attention.sliding_window_first_layer", 0);
+  const size_t first = file.meta.get_uint(c.arch + ".attention.sliding_window_first_layer", 0);  // hunch's, before
   for (size_t layer = 0; layer < std::min(first, c.windows.size()); ++layer) c.windows[layer] = 0;
   return c;
 }
@@ -32,9 +31,7 @@ ModelConfig config_moe(const ModelFile& file) {
 }
 
 LlamaLikeSizes import_shared(HfImport& hf, const LlamaLikeTensors& options) {
-  const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
-  if (hf.config_bool({"use_sliding_window"}, false) && hf.config_uint({"max_window_layers"}, 0))
-    hf.set_uint("attention.sliding_window_first_layer", hf.config_uint({"max_window_layers"}));
+  const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu", /*windows_unless_said=*/false);
   import_llama_like_ends(hf, options);
   return sizes;
 }
