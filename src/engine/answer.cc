@@ -64,11 +64,14 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
     run.as_alone = options_.as_alone;
     run.ids = std::span(prompt_).subspan(n_read_, n);
     run.n_logits = run.ids.size() == n_unread();
+    run.n_text = sequence_.n_tokens() + n_unread();
     return run;
   }
   n_before_ = sequence_.n_tokens();
-  // The pass yields one token more than was drafted.
-  const size_t n_max = std::min({emission_.n_left() - 1, sequence_.n_left() - 1, n_room - 1});
+  // The pass yields one token more than was drafted, and its keys are all of a text of one length.
+  const size_t n_alike = sequence_.n_until_renewal();
+  const size_t n_max =
+      std::min({emission_.n_left() - 1, sequence_.n_left() - 1, n_room - 1, n_alike == 0 ? SIZE_MAX : n_alike - 1});
   draft_ = options_.speculation ? &options_.speculation->draft(text_, n_history_, n_max) : &kNoDraft;
   sequence_.truncate(n_before_);  // a drafter may have drafted into it
   pass_.assign(1, text_.back());

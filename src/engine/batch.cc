@@ -55,10 +55,13 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
   ids_.clear();
   runs_.clear();
   rows_.clear();
+  for (const SequenceRun& w : wanted)
+    w.sequence->renew(transformer_, std::max(w.n_text, w.sequence->n_tokens() + w.ids.size()));
   for (const SequenceRun& w : wanted) {
     Run run = w.sequence->prepare(transformer_, w.ids, w.phase);
     run.as_alone = w.as_alone;
     run.only_best = w.only_best;
+    run.n_text = w.n_text;
     runs_.push_back(run);
     ids_.insert(ids_.end(), w.ids.begin(), w.ids.end());
     for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));

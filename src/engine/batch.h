@@ -31,6 +31,7 @@ struct SequenceRun {
   Phase phase = Phase::kPrompt;
   size_t n_logits = 0;                       // of its last tokens
   bool as_alone = false, only_best = false;  // as in Run
+  size_t n_text = 0;                         // of the text that this is a part of, where more of it is known
 };
 
 // One caller at a time. The engine outlives it.

@@ -50,21 +50,23 @@ Context::Context(const Engine& engine, const ContextOptions& options, const Cont
 
 size_t Context::kv_bytes() const { return KvCache::bytes_per_token(batch_.cache()->shape()) * n_ctx(); }
 
-MatView<const float> Context::run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone) {
-  const SequenceRun run{sequence_.get(), ids, phase, n_logits, as_alone, only_best_};
+MatView<const float> Context::run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone,
+                                  size_t n_text) {
+  const SequenceRun run{sequence_.get(), ids, phase, n_logits, as_alone, only_best_, n_text};
   return batch_.compute({&run, 1});
 }
 
 void Context::append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each) {
   sequence_->require_room(ids.size());
   const bool learns = decodes_all_ && learns_from_prompts();
+  const size_t n_text = n_tokens() + ids.size();
   for (size_t begin = 0; begin < ids.size();) {
     throw_if_stopped();
     const bool in_prompt = learns && n_tokens() < n_prompt_, decodes = decodes_all_ && !in_prompt;
     size_t n = sequence_->n_together(ids.size() - begin, kBatchTokens);
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
     if (decodes && plan().keys) n = 1;  // who chooses keys does so after every token
-    each(begin, run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, n));
+    each(begin, run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, n, false, n_text));
     begin += n;
   }
 }
@@ -83,11 +85,12 @@ std::span<const float> Context::append(std::span<const int32_t> ids, const Progr
   if (ids.empty()) fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   sequence_->require_room(ids.size());
   MatView<const float> logits;
+  const size_t n_text = n_tokens() + ids.size();
   for (size_t begin = 0; begin < ids.size();) {
     if (begin) throw_if_stopped();
     const auto batch = ids.subspan(begin, sequence_->n_together(ids.size() - begin, kBatchTokens));
     begin += batch.size();
-    logits = run(batch, Phase::kPrompt, begin == ids.size());
+    logits = run(batch, Phase::kPrompt, begin == ids.size(), false, n_text);
     if (progress) progress("prompt", begin, ids.size());
   }
   sequence_->pack_settled();  // part of the prompt's time

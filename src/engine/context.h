@@ -79,7 +79,8 @@ class Context {
   static constexpr size_t kBatchTokens = Sequence::kChunkTokens;
 
  private:
-  MatView<const float> run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone = false);
+  MatView<const float> run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone = false,
+                           size_t n_text = 0);
 
   const Engine& engine_;
   Batch batch_;

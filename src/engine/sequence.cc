@@ -1,6 +1,7 @@
 #include "engine/sequence.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/oracle.h"
@@ -107,6 +108,32 @@ size_t Sequence::go_back(size_t n_tokens) {
   if (n_tokens < text_->cache->n_fixed(id())) n_tokens = 0;
   truncate(n_tokens);
   return n_tokens;
+}
+
+size_t Sequence::n_until_renewal() const {
+  size_t n = SIZE_MAX;
+  for (const RopeTable& rope : engine_.model->ropes())
+    if (const size_t limit = rope.turns_anew_beyond(); n_tokens() <= limit) n = std::min(n, limit - n_tokens());
+  return n;
+}
+
+void Sequence::renew(Transformer& transformer, size_t n_text) {
+  const size_t keys_of = std::exchange(text_->keys_of, n_text);
+  const bool is_other = std::ranges::any_of(engine_.model->ropes(), [&](const RopeTable& rope) {
+    return (keys_of > rope.turns_anew_beyond()) != (n_text > rope.turns_anew_beyond());
+  });
+  if (!is_other || n_tokens() == 0 || plan_->keys) return;  // what a policy dropped does not come back
+  const std::vector<int32_t> ids = std::move(text_->ids);
+  truncate(0);
+  for (size_t first = 0; first < ids.size(); first += kChunkTokens) {
+    engine_.compute->throw_if_stopped();
+    const auto chunk = std::span(ids).subspan(first, std::min(kChunkTokens, ids.size() - first));
+    Run run = prepare(transformer, chunk, Phase::kPrompt);
+    run.n_text = n_text;
+    transformer.run({chunk, {&run, 1}, {}});
+    extend(chunk, Phase::kPrompt);
+  }
+  text_->prompt_begin = n_tokens();
 }
 
 void Sequence::extend(std::span<const int32_t> ids, Phase phase) {

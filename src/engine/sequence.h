@@ -74,6 +74,12 @@ class Sequence {
   // The same, but all is forgotten where some would have to come back. Returns the tokens that are left: n, or 0.
   size_t go_back(size_t n_tokens);
 
+  // Before it is computed as the beginning of a text of n_text tokens: what it holds is computed anew, as a prompt,
+  // where its keys are those of a text of another length (RopeTable::turns_anew_beyond()). Throws Error{kInterrupted},
+  // which leaves fewer tokens.
+  void renew(Transformer& transformer, size_t n_text);
+  // How many more tokens it may get without that; none where the next one is the first beyond it.
+  size_t n_until_renewal() const;
   // A batch computes these ids next: the run that a step needs to know, which refers to this. Copies of weights are
   // packed that the prompt settled on, and an oracle takes its first pass.
   Run prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase);
@@ -93,6 +99,7 @@ class Sequence {
     std::vector<int32_t> ids = {};
     size_t prompt_begin = 0;  // where the tokens at the end that were read, not decoded, begin
     bool keys_wait = false;   // after some of a chunk
+    size_t keys_of = 0;       // tokens of the text as which its keys were computed
     std::vector<std::shared_ptr<const Plan>> plans = {};  // that it was ever computed with
     SelectorStates states = {};                           // of the selectors of these
   };

@@ -24,6 +24,12 @@ class RopeTable {
   // Whether these differ among texts of at most n_ctx tokens.
   bool depends_on_length(size_t n_ctx) const;
 
+  // LongRope turns all keys of a text otherwise from so many tokens on: those that are there have to be made anew
+  // (transformers since 4.45 does). SIZE_MAX: never. (Dynamic NTK leaves old keys as they are, there and here.)
+  size_t turns_anew_beyond() const {
+    return config_.scaling == RopeScaling::kLongRope ? config_.n_ctx_original : SIZE_MAX;
+  }
+
   // Fills cos and sin [n_pairs] of a turn by so many positions: what is at position p goes to p + by.
   void turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
   // Fills cos and sin [n_pairs] of one position, scaled as the model's attention wants it.

@@ -30,6 +30,9 @@ struct Run {
   // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
   // of the plan's screen, none of which exceeds it.
   bool only_best = false;
+  // Tokens that the text will have, where more than those of this run are known: RoPE may follow the length. 0: not
+  // known.
+  size_t n_text = 0;
   // More of this prompt comes: its keys stay until then (Transformer::settle_keys).
   bool goes_on = false;
   const Adapter* adapter = nullptr;
