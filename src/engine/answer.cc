@@ -14,8 +14,7 @@ const Draft kNoDraft;
 
 Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transformer, std::vector<int32_t> prompt,
                GenerateOptions options, OnToken on_token)
-    : engine_(engine),
-      sequence_(sequence),
+    : sequence_(sequence),
       transformer_(transformer),
       prompt_(std::move(prompt)),
       options_(std::move(options)),

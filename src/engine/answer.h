@@ -46,7 +46,6 @@ class Answer {
   void note(int32_t id);
   void end();
 
-  const Engine& engine_;
   Sequence& sequence_;
   Transformer& transformer_;
   const std::vector<int32_t> prompt_;

@@ -93,6 +93,7 @@ class Sequence {
 
  private:
   struct Text {
+    Text(std::shared_ptr<KvCache> cache, KvCache::SequenceId id) : cache(std::move(cache)), id(id) {}
     ~Text() { cache->release(id); }
     std::shared_ptr<KvCache> cache;
     KvCache::SequenceId id;
