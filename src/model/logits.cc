@@ -26,9 +26,10 @@ void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out
     final = words;
   }
   if (s.observer) s.observer->on_final(final);
-  // A shortlist has up to an eighth of the vocabulary: more rows than that read all of it together, unless each is
-  // computed alone. A screen knows the model's own matrix.
-  constexpr size_t kMostScreened = 8;
+  // A shortlist has up to an eighth of the vocabulary, and a guess reads up to half as much as all of it: more rows
+  // read all together, unless each is computed alone (of four rows, the demo model lost a fifth of its speed). A screen
+  // knows the model's own matrix.
+  constexpr size_t kMostScreened = 2;
   const auto screen_of = [&](size_t i) -> const VocabScreen* {
     const Run& run = s.run(rows[i]);
     if (run.adapter && run.adapter->find(w.output->id)) return nullptr;
