@@ -12,7 +12,7 @@ if(HUNCH_WERROR)
   target_compile_options(hunch_compiler INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()
 if(HUNCH_SANITIZE)
-  # A quick target (hunch_build_quickly) goes without UBSan, which costs a third of its compilation: what it tests has it.
+  # A quick target (hunch_build_quickly) goes without UBSan, which costs a quarter of its compilation: what it tests has it.
   string(REPLACE "," "$<COMMA>" all "${HUNCH_SANITIZE}")
   string(REPLACE ",undefined" "" without_ub "${HUNCH_SANITIZE}")
   target_compile_options(hunch_compiler INTERFACE -fno-omit-frame-pointer -fno-sanitize-recover=all

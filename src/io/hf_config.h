@@ -13,8 +13,8 @@ namespace hunch {
 //   sees or hears)
 //   Infinity, NaN (Python's)           the largest double, null
 //
-// A key that says the same as a newer one gives way to it. Throws Error{kFormat}: what is no JSON, with line and
-// column; what is no object; rope_parameters that contradict themselves.
+// A key that says the same as a newer one gives way to it. Throws Error{kFormat} for what is no JSON, with line
+// and column, or no object; Error{kUnsupported} for layers of sliding attention with a scaling of their own.
 std::string normalised_hf_config(std::string_view text);
 
 }  // namespace hunch

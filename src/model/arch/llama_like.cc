@@ -31,6 +31,8 @@ LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_act
     hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_eps", "norm_eps", "norm_epsilon"}, 1e-5));
   }
   hf.set_float("rope.freq_base", hf.config_float({"rope_theta"}, 10000.0));
+  if (hf.has_config("rope_local_base_freq"))  // of layers with a window
+    hf.set_float("rope.freq_base_swa", hf.config_float({"rope_local_base_freq"}));
   hf.set_uint("rope.dimension_count", s.n_rot);
   import_windows(hf, s.n_layer, windows_unless_said);
   import_activation(hf, hf.config_string({"hidden_activation", "hidden_act"}, usual_activation), usual_activation);

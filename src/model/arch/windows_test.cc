@@ -60,5 +60,15 @@ TEST(Windows, TypesOfLayersDecide) {
           "chunked_attention");
 }
 
+TEST(Windows, LayersWithOneMayHaveARopeOfTheirOwn) {
+  const ModelConfig c = config_from_gguf(llama_like(R"(, "sliding_window": 4, "rope_local_base_freq": 100.0,
+      "layer_types": ["sliding_attention", "full_attention", "sliding_attention"])")
+                                             .import("qwen2"));
+  ASSERT_EQ(c.more_ropes.size(), 1u);
+  EXPECT_EQ(c.more_ropes[0].base, 100);
+  EXPECT_EQ(c.layers[0].rope, 1u);
+  EXPECT_EQ(c.layers[1].rope, 0u);
+}
+
 }  // namespace
 }  // namespace hunch
