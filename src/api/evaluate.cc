@@ -22,7 +22,7 @@ TextPerplexity perplexity(LanguageModel& model, std::string_view text, const Tex
   ModelImpl& impl = *impl_of(model);
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   const std::vector<int32_t> ids = model.tokenize(text);
-  PerplexityOptions windows;
+  WindowOptions windows;
   windows.n_ctx = options.n_ctx;
   windows.stride = options.stride;
   windows.max_tokens = options.max_tokens;

@@ -51,6 +51,7 @@ int convert(const ConvertFlags& flags) {
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},
                 {"unused_tensors", opened.unused},
+                {"unread_config", opened.unread},
                 {"notes", report.notes}});
     return 0;
   }
@@ -64,6 +65,7 @@ int convert(const ConvertFlags& flags) {
     note(fmt::format("note: tensor '{}' is not used by this architecture and was left out", opened.unused[i]));
   if (opened.unused.size() > kShown)
     note(fmt::format("note: and {} more unused tensors (all of them with --json)", opened.unused.size() - kShown));
+  if (!opened.unread.empty()) note(describe_unread(opened.unread));
   note(fmt::format("wrote {}: {} tensors, {} ({} before)", flags.out, report.n_tensors, human_bytes(double(file_bytes)),
                    human_bytes(double(bytes_before))));
   return 0;

@@ -22,17 +22,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string protocol(size_t n_ctx, size_t stride) {
-  return stride == n_ctx ? fmt::format("disjoint windows of {} tokens", n_ctx)
-                         : fmt::format(
-                               "windows of {} tokens every {}; each token is scored once, with at least {} tokens "
-                               "before it from the second "
-                               "window on",
-                               n_ctx, stride, n_ctx - stride);
-}
-
 int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids,
-                    const PerplexityOptions& options) {
+                    const WindowOptions& options) {
   Perplexity result;
   {
     ProgressBar bar(!flags.model.quiet);
@@ -48,7 +39,7 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
                 {"nll", result.nll},
                 {"n_ctx", result.n_ctx},
                 {"stride", result.stride},
-                {"protocol", protocol(result.n_ctx, result.stride)},
+                {"protocol", result.protocol},
                 {"seconds", result.seconds},
                 {"tokens_per_s", tokens_per_s},
                 {"density_mlp", mean_of(density)},
@@ -58,7 +49,7 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
   }
   print(fmt::format("perplexity {:.4f} over {} tokens\n", result.perplexity, result.n_tokens));
   if (flags.model.quiet) return 0;
-  note(protocol(result.n_ctx, result.stride));
+  note(result.protocol);
   std::string line = fmt::format("{:.1f} s, {:.0f} tokens/s", result.seconds, tokens_per_s);
   if (const std::string text = describe_density(density); !text.empty()) line += "; " + text;
   note(line);
@@ -68,15 +59,16 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
 std::string megabytes(double bytes) { return fmt::format("{:.2f} MB", bytes / 1e6); }
 
 int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids,
-                 const PerplexityOptions& options, const std::vector<CompareMode>& modes) {
+                 const WindowOptions& options, const std::vector<CompareMode>& modes) {
   std::vector<CompareRow> rows;
   {
     ProgressBar bar(!flags.model.quiet);
     CompareOptions compare;
-    compare.perplexity = options;
+    compare.windows = options;
     rows = compare_modes(engine, modes, ids, compare, bar.progress());
   }
-  const size_t n_scored = (options.max_tokens ? std::min(options.max_tokens, ids.size()) : ids.size()) - 1;
+  const TextWindows windows(engine, ids, options);
+  const size_t n_scored = windows.n_scored();
   if (flags.model.json) {
     Json json = {{"perplexity", rows[0].perplexity},
                  {"n_tokens", n_scored},
@@ -116,11 +108,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   }
   print(table(cells));
   if (flags.model.quiet) return 0;
-  const size_t window =
-      std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
   note(fmt::format("\n{} tokens, {}. KL in nats, to {}; per token: weight and KV bytes that decoding one token read.",
-                   n_scored, protocol(window, options.stride ? options.stride : std::max<size_t>(1, window / 2)),
-                   rows[0].name));
+                   n_scored, windows.describe(), rows[0].name));
   if (oracle)
     note(
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "
@@ -199,6 +188,21 @@ std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
   return modes;
 }
 
+// --stride as long as the window is how llama.cpp cuts, so it scores as llama.cpp does; GPTQ's protocol has a name.
+WindowOptions window_options(const EvalFlags& flags, const Engine& engine) {
+  WindowOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
+  if (options.n_ctx == 0) options.n_ctx = std::min<size_t>(engine.config().n_ctx_train, 2048);
+  if (flags.protocol == "gptq" || flags.protocol == "llama.cpp") {
+    if (flags.stride && flags.stride != options.n_ctx)
+      fail(ErrorKind::kUsage, "--protocol {} has windows that follow one another: --stride is {}, expected {} or none",
+           flags.protocol, flags.stride, options.n_ctx);
+    options.stride = options.n_ctx;
+  }
+  if (flags.protocol == "llama.cpp" || (flags.protocol.empty() && flags.stride == options.n_ctx))
+    options.protocol = WindowProtocol::kSecondHalves;
+  return options;
+}
+
 }  // namespace
 
 int eval(const EvalFlags& flags) {
@@ -208,8 +212,8 @@ int eval(const EvalFlags& flags) {
     if (!flags.compare.empty() || !flags.against.empty())
       fail(ErrorKind::kUsage, "--compare and --against go with --text, not with --task");
     if (flags.drafting.any()) fail(ErrorKind::kUsage, "drafts go with --compare lossless, not with --task");
-    if (flags.stride || flags.max_tokens)
-      fail(ErrorKind::kUsage, "--stride and --max-tokens go with --text, not with --task");
+    if (flags.stride || flags.max_tokens || !flags.protocol.empty())
+      fail(ErrorKind::kUsage, "--stride, --protocol and --max-tokens go with --text, not with --task");
     return eval_task(flags);
   }
   if (!flags.task_file.empty() || flags.max_items)
@@ -243,9 +247,9 @@ int eval(const EvalFlags& flags) {
       if (mode.lossless) mode.drafting = with;
   }
   const std::vector<int32_t> ids = engine.encode(text);
-  const PerplexityOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
+  const WindowOptions options = window_options(flags, engine);
   print_first_line(engine, flags.model, flags.context,
-                   options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), 0);
+                   options.n_ctx, 0);
   print_reblock_price(engine, flags.model, ids);
   return modes.empty() ? eval_perplexity(engine, flags, ids, options)
                        : eval_compare(engine, flags, ids, options, modes);

@@ -146,7 +146,7 @@ struct CompressFlags {
 struct EvalFlags {
   ModelFlags model;
   ContextFlags context;
-  std::string text, task, task_file, compare, against;
+  std::string text, task, task_file, compare, against, protocol;
   size_t stride = 0, max_tokens = 0, max_items = 0;
   DraftFlags drafting;
 };

@@ -221,6 +221,7 @@ int inspect(const InspectFlags& flags) {
       json["tensors"].push_back(
           {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
+    json["unread_config"] = opened.unread;
     json["sidecar"] = sidecar;
     if (!trace.is_null()) json["trace"] = std::move(trace);
     print_json(json);
@@ -266,6 +267,7 @@ int inspect(const InspectFlags& flags) {
     out += fmt::format("\n{} tensors of the folder are not used:\n", opened.unused.size());
     for (const std::string& name : opened.unused) out += "  " + printable(name) + "\n";
   }
+  if (!opened.unread.empty()) out += "\n" + describe_unread(opened.unread) + "\n";
   if (!flags.metadata && !flags.tensors && !flags.model.quiet) note("(--metadata and --tensors list them)");
   print(out);
   return 0;

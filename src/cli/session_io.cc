@@ -100,6 +100,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(),
                      engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),
                      engine.unused.size() > 1 ? ", ..." : ""));
+  if (!engine.unread.empty()) note(describe_unread(engine.unread));
   if (engine.adapter)
     note(fmt::format("adapter {}: {} matrices, {}", engine.adapter->name, engine.adapter->parts.size(),
                      human_bytes(double(engine.adapter->bytes()))));
@@ -117,6 +118,12 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                     "has no RoPE scaling: "
                     "expect nonsense beyond them",
                     n_ctx, c.n_ctx_train));
+}
+
+std::string describe_unread(const std::vector<std::string>& keys) {
+  return fmt::format("note: config.json has {} that hunch does not read; where {} the computation, the answer differs: {}",
+                     keys.size() == 1 ? "a key" : "keys", keys.size() == 1 ? "it changes" : "they change",
+                     printable(fmt::format("{}", fmt::join(keys, ", ")), 300));
 }
 
 MachineSpeed machine_speed(Compute& compute, bool quiet) {

@@ -44,6 +44,9 @@ std::string display_name(const Engine& engine, const ModelFlags& flags);
 void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx,
                       size_t kv_bytes);
 
+// "note: config.json says what hunch does not read: ..." of such keys (OpenedModel::unread).
+std::string describe_unread(const std::vector<std::string>& keys);
+
 // The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
 MachineSpeed machine_speed(Compute& compute, bool quiet);
 

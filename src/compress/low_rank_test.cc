@@ -227,7 +227,7 @@ TEST(LowRank, WhitenedPerplexityIsLowerThanThePlainSvds) {
     options.roles = {Role::kUp};
     options.n_tokens = 768;
     compress_low_rank(engine, std::span(ids).subspan(512), options, out.path);
-    PerplexityOptions window;
+    WindowOptions window;
     window.n_ctx = window.stride = window.max_tokens = 384;  // none of them fitted to
     perplexities[whiten] = perplexity(engine_of(out.path), {}, std::span(ids).first(384), window).perplexity;
   }

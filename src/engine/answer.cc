@@ -1,8 +1,10 @@
 #include "engine/answer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "engine/not_finite.h"
 #include "engine/speculate.h"
 
 namespace hunch {
@@ -14,7 +16,8 @@ const Draft kNoDraft;
 
 Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transformer, std::vector<int32_t> prompt,
                GenerateOptions options, OnToken on_token)
-    : sequence_(sequence),
+    : engine_(engine),
+      sequence_(sequence),
       transformer_(transformer),
       prompt_(std::move(prompt)),
       options_(std::move(options)),
@@ -106,9 +109,9 @@ void Answer::begin(std::span<const float> logits) {
   out.prompt_stats = stats_after_prompt_ - stats_at_start_;
   timer_ = Timer();
   if (emission_.n_left() == 0) return end();
-  const int32_t id = sampler_.sample(logits, prompt_);
+  const int32_t id = sampler_.sample(logits, prompt_, text_.size());
   note(id);
-  if (!emission_.take(id, logits)) end();
+  if (!emit(id, logits)) end();
 }
 
 // Row i follows the drafted token i - 1: it counts if that one is what the model itself chose.
@@ -118,8 +121,7 @@ void Answer::judge(MatView<const float> logits, double step_seconds) {
   for (size_t i = 0; i < pass_.size(); ++i) {
     const bool drafted = i < draft.ids.size();
     const std::span<const int32_t> history = std::span<const int32_t>(text_).last(n_history_);
-    const int32_t id = drafted ? sampler_.judge(logits.row(i), history, draft.ids[i], draft.q[i])
-                               : sampler_.sample(logits.row(i), history);
+    const int32_t id = sampler_.sample(logits.row(i), history, text_.size());
     kept_.push_back(id);
     note(id);
     if (!drafted || id != draft.ids[i]) break;
@@ -127,10 +129,17 @@ void Answer::judge(MatView<const float> logits, double step_seconds) {
   sequence_.truncate(n_before_ + kept_.size());
   if (options_.speculation) options_.speculation->verified(kept_.size() - 1, step_seconds);
   for (size_t i = 0; i < kept_.size(); ++i) {
-    if (emission_.take(kept_[i], logits.row(i))) continue;
+    if (emit(kept_[i], logits.row(i))) continue;
     sequence_.truncate(n_before_ + i + 1);
     return end();
   }
+}
+
+bool Answer::emit(int32_t id, std::span<const float> logits) {
+  if (!std::isfinite(logits[size_t(id)]))
+    fail_not_finite(engine_, std::span(text_).first(text_.size() - 1),
+                    fmt::format("the logit of token {} is {}", id, logits[size_t(id)]));
+  return emission_.take(id, logits);
 }
 
 void Answer::note(int32_t id) {

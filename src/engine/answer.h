@@ -43,9 +43,12 @@ class Answer {
  private:
   void begin(std::span<const float> logits);
   void judge(MatView<const float> logits, double step_seconds);
+  // Emission::take of a token of text_; throws where the logit is no number.
+  bool emit(int32_t id, std::span<const float> logits);
   void note(int32_t id);
   void end();
 
+  const Engine& engine_;
   Sequence& sequence_;
   Transformer& transformer_;
   const std::vector<int32_t> prompt_;

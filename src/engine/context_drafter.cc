@@ -42,10 +42,8 @@ ContextDrafter::ContextDrafter(const char* name, Context& context, size_t n_voca
     : name_(name), context_(context), n_vocab_(std::min(n_vocab, context.n_vocab())) {}
 
 void ContextDrafter::begin(const SamplerOptions& options) {
-  SamplerOptions own = options;
-  own.seed = options.seed * 6364136223846793005u + 1442695040888963407u;  // not the draws that judge the drafts
-  sampler_.emplace(own);
-  context_.set_only_best(is_argmax(own));
+  sampler_.emplace(options);  // with the seed by which the target draws: see Sampler::sample
+  context_.set_only_best(is_argmax(options));
 }
 
 bool ContextDrafter::knows(std::span<const int32_t> ids) const {
@@ -80,13 +78,11 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
     const float best = logits[argmax(logits)];
     const double sure = std::exp(double(best) - double(log_sum_exp(logits)));
     const auto evidence = uint8_t(sure > 0 ? std::min(sure * 10, 9.0) : 0.0);  // 0 for NaN too
-    // Decided on the distribution, not on what is drawn from it: see Draft::q.
     reach *= pace.acceptance(evidence);
     if (!trial && !pace.worth_verifying(reach, draft.ids.size())) break;
-    std::vector<TokenShare> q;
-    const int32_t id = sampler_->draw(logits, std::span(text_).last(n_history + draft.ids.size()), q);
+    const auto history = std::span<const int32_t>(text_).last(n_history + draft.ids.size());
+    const int32_t id = sampler_->sample(logits, history, text_.size());
     draft.ids.push_back(id);
-    draft.q.push_back(std::move(q));
     draft.evidence.push_back(evidence);
     text_.push_back(id);
     unread = std::span(text_).last(1);

@@ -10,19 +10,15 @@
 
 namespace hunch {
 
-// Guessed tokens, one after the other, with what each was drawn from.
+// Guessed tokens, one after the other.
 struct Draft {
   std::vector<int32_t> ids;
-  // [ids.size()] The distribution that ids[i] was really drawn from; empty: it was certain (a point mass).
-  // Acceptance divides by it, so a rule that drops a drawn token for what it is would bias the answer.
-  std::vector<std::vector<TokenShare>> q;
   std::vector<uint8_t> evidence;  // [ids.size()] how sure the drafter was, as a bucket of its Pace
   size_t n_steps = 0;             // forward passes that it took
   double seconds = 0;
 
   void clear() {
     ids.clear();
-    q.clear();
     evidence.clear();
     n_steps = 0;
     seconds = 0;

@@ -1,9 +1,7 @@
 #include "engine/emission.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include "base/error.h"
 
 namespace hunch {
 
@@ -50,10 +48,6 @@ size_t Emission::n_left() {
 }
 
 bool Emission::take(int32_t id, std::span<const float> logits) {
-  if (!std::isfinite(logits[size_t(id)]))
-    fail(ErrorKind::kFormat,
-         "the logit of token {} is {}, not a finite number: a weight of the model is damaged, or overflows", id,
-         logits[size_t(id)]);
   if (tokenizer_ && !options_.ignore_end && tokenizer_->is_end_of_generation(id)) {
     out.stop_reason = StopReason::kEndOfText;
     return false;

@@ -59,6 +59,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   OpenedModel opened = open_model(path, engine.compute->stop);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
+  engine.unread = std::move(opened.unread);
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);

@@ -37,6 +37,7 @@ struct Engine {
   std::shared_ptr<Compute> compute;
   std::string source;               // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
+  std::vector<std::string> unread;  // keys of its config.json that no one read and that may matter
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;

@@ -54,7 +54,6 @@ void NgramDrafter::draft(std::span<const int32_t> text, size_t, size_t n_max, co
   for (size_t i = 0; i < n; ++i) {
     const size_t at = best + i;
     draft.ids.push_back(at < text.size() ? text[at] : draft.ids[at - text.size()]);
-    draft.q.emplace_back();
     draft.evidence.push_back(evidence);
   }
 }

@@ -14,9 +14,12 @@ void in_range(const char* name, double value, double low, double high) {
   if (!(value >= low && value <= high)) fail(ErrorKind::kUsage, "{} is {}, expected {} to {}", name, value, low, high);
 }
 
-// Uniform in [0, 1) from the generator's upper 53 bits: the standard distributions differ between
-// libraries, this does not.
-double uniform(std::mt19937_64& rng) { return double(rng() >> 11) * 0x1p-53; }
+// A bijection of 64 bits that mixes them well (Steele et al. 2014, "Fast splittable pseudorandom number generators").
+uint64_t mix(uint64_t x) {
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
+}
 
 constexpr size_t kSortAtLeast = 64;
 
@@ -34,7 +37,7 @@ void validate(const SamplerOptions& o) {
   in_range("penalty_last_n", o.penalty_last_n, -1, 1e9);
 }
 
-Sampler::Sampler(SamplerOptions options) : options_(std::move(options)), rng_(options_.seed) { validate(options_); }
+Sampler::Sampler(SamplerOptions options) : options_(std::move(options)) { validate(options_); }
 
 // A whole vocabulary is rarely needed in order: the first n candidates at least become the most probable ones, ties by
 // the smaller id.
@@ -141,52 +144,25 @@ bool is_argmax(const SamplerOptions& o) {
          o.presence_penalty == 0.0f;
 }
 
-int32_t Sampler::draw_candidate() {
-  if (candidates_.size() == 1) return candidates_[0].id;
-  double left = uniform(rng_);
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    sort_first(i + 1);
-    left -= candidates_[i].p;
-    if (left < 0) return candidates_[i].id;
+// A race of exponential clocks, as fast as the candidates are probable: the first to ring is drawn, which each is with its
+// probability (Gumbel's trick without its outer logarithm). A clock belongs to seed, position and id.
+int32_t Sampler::draw_candidate(size_t position) const {
+  const uint64_t row = mix(mix(options_.seed + 0x9e3779b97f4a7c15) + position);
+  int32_t first = candidates_[0].id;
+  double least = INFINITY;
+  for (const Candidate& c : candidates_) {
+    const double u = (double(mix(row ^ uint64_t(uint32_t(c.id)) * 0x9e3779b97f4a7c15) >> 11) + 0.5) * 0x1p-53;
+    if (u > least * double(c.p)) continue;  // -log(1 - u) >= u: too late already
+    const double time = -std::log1p(-u) / double(c.p);
+    if (time < least || (time == least && c.id < first)) least = time, first = c.id;
   }
-  return candidates_.back().id;
+  return first;
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, size_t position) {
   if (is_argmax(options_)) return int32_t(argmax(logits));
   prepare(logits, history);
-  return draw_candidate();
-}
-
-int32_t Sampler::draw(std::span<const float> logits, std::span<const int32_t> history, std::vector<TokenShare>& q) {
-  q.clear();
-  if (is_argmax(options_)) return int32_t(argmax(logits));
-  prepare(logits, history);
-  if (candidates_.size() > 1)
-    for (const Candidate& c : candidates_) q.push_back({c.id, c.p});
-  return draw_candidate();
-}
-
-int32_t Sampler::judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted,
-                       std::span<const TokenShare> q) {
-  if (q.empty()) return sample(logits, history);
-  prepare(logits, history);
-  drafted_.resize(std::max(drafted_.size(), logits.size()));
-  for (const TokenShare& s : q) drafted_[size_t(s.id)] = s.p;
-  const auto p = std::ranges::find(candidates_, drafted, &Candidate::id);
-  const float kept = p == candidates_.end() ? 0.0f : p->p;
-  const bool keep = uniform(rng_) * double(drafted_[size_t(drafted)]) < double(kept);
-  if (!keep) {
-    double rest = 0;
-    for (Candidate& c : candidates_) rest += std::max(0.0f, c.p - drafted_[size_t(c.id)]);
-    // Nothing is left where p and q are equal but for rounding; p itself is then as good.
-    if (rest > 0)
-      for (Candidate& c : candidates_) c.p = float(std::max(0.0f, c.p - drafted_[size_t(c.id)]) / rest);
-    std::erase_if(candidates_, [&](const Candidate& c) { return rest > 0 && !(c.p > 0); });
-    n_sorted_ = 0;
-  }
-  for (const TokenShare& s : q) drafted_[size_t(s.id)] = 0;
-  return keep ? drafted : draw_candidate();
+  return draw_candidate(position);
 }
 
 std::vector<float> Sampler::distribution(std::span<const float> logits, std::span<const int32_t> history) {

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <map>
-#include <random>
 #include <span>
 #include <vector>
 
@@ -39,29 +38,17 @@ struct TokenProbability {
   float log_prob;  // of the model's own distribution (temperature 1, no penalties)
 };
 
-// A token's share of a distribution.
-struct TokenShare {
-  int32_t id;
-  float p;
-};
-
 class Sampler {
  public:
   explicit Sampler(SamplerOptions options);
 
-  // The next token for these logits [n_vocab] after `history` (prompt and answer so far).
-  // Equal seeds and inputs give equal tokens on every machine. At least one token always remains.
-  int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
-
-  // As sample(), and leaves in `q` the distribution that the token was drawn from; empty where it was certain.
-  int32_t draw(std::span<const float> logits, std::span<const int32_t> history, std::vector<TokenShare>& q);
-
-  // The next token, given that `drafted` was drawn from `q` (empty: chosen with certainty) independently of
-  // this sampler: distributed exactly as sample()'s, and `drafted` itself as often as that allows. Leviathan et
-  // al. 2023 (arXiv:2211.17192), section 2.3: kept with probability min(1, p / q), else the draw is from what p
-  // exceeds q by. Against a certain guess this is a plain draw, equal to sample()'s for the same seed.
-  int32_t judge(std::span<const float> logits, std::span<const int32_t> history, int32_t drafted,
-                std::span<const TokenShare> q);
+  // The next token for these logits [n_vocab] after `history` (prompt and answer so far), which becomes token number
+  // `position` of the text. What is random in it depends on seed, position and token id only: equal seeds and inputs give
+  // equal tokens on every machine, in whatever order and however often positions are asked for. So a draft is judged by
+  // drawing as without one, and a drafter with the same seed guesses what is drawn here as far as its distribution is the
+  // same: with probability (1 - d) / (1 + d) at least, d being their total variation distance (Daliri, Musco and Suresh
+  // 2024, arXiv:2408.07978). At least one token always remains.
+  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, size_t position);
 
   // Probabilities [n_vocab] that sample() draws from; 0 for tokens that were cut.
   std::vector<float> distribution(std::span<const float> logits, std::span<const int32_t> history);
@@ -74,16 +61,13 @@ class Sampler {
     float logit, p;
   };
   void prepare(std::span<const float> logits, std::span<const int32_t> history);
-  int32_t draw_candidate();
-
+  int32_t draw_candidate(size_t position) const;
   void sort_first(size_t n);
 
   SamplerOptions options_;
-  std::mt19937_64 rng_;
   std::vector<Candidate> candidates_;  // what is left
   size_t n_sorted_ = 0;  // so many of them are the most probable ones, the best first; the others follow as they are
   std::vector<float> adjusted_;
-  std::vector<float> drafted_;  // [n_vocab] q of judge(); all 0 between calls
 };
 
 // log p of one token, and the n most probable tokens in descending order, under softmax(logits).

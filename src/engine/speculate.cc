@@ -41,8 +41,7 @@ const Draft& Speculation::draft(std::span<const int32_t> text, size_t n_history,
       draft_.clear();
       const uint64_t bytes_before = seat->drafter->n_bytes();
       seat->drafter->draft(text, n_history, n_max, seat->pace, draft_);
-      HUNCH_CHECK(draft_.ids.size() <= n_max && draft_.q.size() == draft_.ids.size() &&
-                  draft_.evidence.size() == draft_.ids.size());
+      HUNCH_CHECK(draft_.ids.size() <= n_max && draft_.evidence.size() == draft_.ids.size());
       seat->stats.seconds += draft_.seconds;
       seat->stats.n_steps += draft_.n_steps;
       seat->stats.bytes += seat->drafter->n_bytes() - bytes_before;

@@ -36,7 +36,6 @@ class ScriptedDrafter : public Drafter {
       int32_t id = at < script_.size() ? script_[at] : 7;
       if (wrong_every_ && ++n_drafted_ % wrong_every_ == 0) id = int32_t((size_t(id) + 1) % n_vocab_);
       draft.ids.push_back(id);
-      draft.q.emplace_back();
       draft.evidence.push_back(0);
     }
   }
@@ -138,7 +137,7 @@ TEST_F(SpeculateTest, AnswersAreThoseOfPlainDecoding) {
   cases[1].sampler.repeat_penalty = 1.3f;
   cases[1].sampler.frequency_penalty = 0.2f;
   cases[2].sampler.logit_bias = {{5, 2.0f}, {9, -INFINITY}};
-  cases[3].sampler.temperature = 1;  // drafts that are certain leave the random numbers alone
+  cases[3].sampler.temperature = 1;
   cases[3].sampler.seed = 3;
   cases[4].ignore_end = false;
   cases[5].sampler.temperature = 1.5f;
@@ -344,105 +343,32 @@ TEST_F(SpeculateTest, AnotherVocabularyIsRefused) {
   EXPECT_THROW(Speculation(kMaxDraftTokens + 1), Error);
 }
 
-// Pearson's statistic against its 99.99 % point (Wilson and Hilferty's approximation).
-void expect_distribution(const std::vector<size_t>& counts, const std::vector<double>& p) {
-  double n = 0, chi2 = 0, freedom = -1;
-  for (size_t c : counts) n += double(c);
-  for (size_t i = 0; i < p.size(); ++i) {
-    if (p[i] <= 0) {
-      EXPECT_EQ(counts[i], 0u) << "outcome " << i << " is impossible";
-      continue;
-    }
-    chi2 += (double(counts[i]) - n * p[i]) * (double(counts[i]) - n * p[i]) / (n * p[i]);
-    ++freedom;
-  }
-  const double a = 2 / (9 * freedom), limit = freedom * std::pow(1 - a + 3.719 * std::sqrt(a), 3);
-  EXPECT_LT(chi2, limit) << freedom << " degrees of freedom, " << n << " draws";
-}
-
-// p and q of every kind: equal, disjoint, overlapping, cut by top-k and by penalties on either side.
-TEST(SamplerJudge, KeepsTheDistributionWhateverTheDraft) {
-  constexpr size_t kVocab = 8, kDraws = 20000;
-  std::mt19937 rng(1);
-  std::normal_distribution<float> normal;
-  for (size_t c = 0; c < 12; ++c) {
-    std::vector<float> target(kVocab), draft(kVocab);
-    for (size_t i = 0; i < kVocab; ++i)
-      target[i] = 1.5f * normal(rng), draft[i] = c == 0 ? target[i] : 1.5f * normal(rng);
-    SamplerOptions options;
-    options.seed = c;
-    const std::vector<int32_t> history = {1, 2, 2, 5};
-    if (c % 3 == 1) options.top_k = 3;
-    if (c % 4 == 2) options.top_p = 0.7f, options.repeat_penalty = 1.4f, options.presence_penalty = 0.5f;
-    if (c % 4 == 3) options.temperature = 0.6f, options.min_p = 0.05f, options.logit_bias = {{4, 1.0f}};
-    SamplerOptions drafter = options;
-    drafter.seed = 1000 + c;
-    Sampler judge(options), drawer(drafter), reference(options);
-    const std::vector<float> p = reference.distribution(target, history);
-    std::vector<size_t> counts(kVocab);
-    std::vector<TokenShare> q;
-    size_t n_kept = 0;
-    double overlap = 0;
-    for (size_t i = 0; i < kDraws; ++i) {
-      const int32_t drafted = drawer.draw(draft, history, q);
-      const int32_t id = judge.judge(target, history, drafted, q);
-      ++counts[size_t(id)];
-      n_kept += id == drafted;
-    }
-    for (const TokenShare& s : q) overlap += std::min(s.p, p[size_t(s.id)]);
-    SCOPED_TRACE(c);
-    expect_distribution(counts, {p.begin(), p.end()});
-    EXPECT_NEAR(double(n_kept) / kDraws, overlap, 0.02);  // sum of min(p, q): no rule keeps more
-  }
-}
-
-// Three tokens drawn by generate() with a model that drafts otherwise, against their exact probabilities.
-TEST_F(SpeculateTest, SampledAnswersKeepTheirDistribution) {
-  constexpr size_t kAnswers = 1200;
-  GenerateOptions options = greedy(3);
-  options.sampler = {};
-  options.sampler.temperature = 1.3f;
-  options.sampler.top_k = 3;
-  options.sampler.presence_penalty = 0.3f;
+// A model that drafts otherwise, by a number that the clock decides or a fixed one: for a seed the text of plain decoding.
+TEST_F(SpeculateTest, ASeedGivesOneAnswerHoweverItIsDrafted) {
+  constexpr size_t kSeeds = 60;
   const std::vector<int32_t> ids(prompt().begin(), prompt().begin() + 5);
   Context context(engine_, {});
-
-  std::map<std::vector<int32_t>, size_t> index;
-  std::vector<double> p;
-  const std::function<void(std::vector<int32_t>, double)> enumerate = [&](std::vector<int32_t> text, double so_far) {
-    if (text.size() == ids.size() + 3) {
-      index[{text.end() - 3, text.end()}] = p.size();
-      p.push_back(so_far);
-      return;
-    }
-    context.truncate(0);
-    const std::vector<float> shares = Sampler(options.sampler).distribution(context.append(text), text);
-    for (size_t id = 0; id < shares.size(); ++id)
-      if (shares[id] > 0) {
-        std::vector<int32_t> next = text;
-        next.push_back(int32_t(id));
-        enumerate(next, so_far * double(shares[id]));
-      }
-  };
-  enumerate(ids, 1);
-
   Context self(engine_, {.oracle_density = 0.1, .oracle_head_density = 0.5}, context);
-  Speculation speculation(2);
-  speculation.add(std::make_unique<ContextDrafter>("self", self, self.n_vocab()));
-  options.speculation = &speculation;
-  std::vector<size_t> counts(p.size());
-  for (size_t i = 0; i < kAnswers; ++i) {
-    options.sampler.seed = i;
+  uint64_t n_accepted = 0, n_drafted = 0;
+  for (size_t seed = 0; seed < kSeeds; ++seed) {
+    GenerateOptions options = greedy(12);
+    options.sampler = {};
+    options.sampler.seed = seed;
+    options.sampler.temperature = 1.3f;
+    if (seed % 3 == 1) options.sampler.top_k = 3, options.sampler.presence_penalty = 0.3f;
+    if (seed % 3 == 2) options.sampler.top_p = 0.9f, options.sampler.repeat_penalty = 1.2f;
     context.truncate(0);
-    const Generated g = generate(context, ids, options);
-    const auto found = index.find(g.ids);
-    ASSERT_NE(found, index.end()) << "an impossible answer";
-    ++counts[found->second];
+    const std::vector<int32_t> plain = generate(context, ids, options).ids;
+    Speculation speculation(seed % 4);  // 0: as many as pays
+    speculation.add(std::make_unique<ContextDrafter>("self", self, self.n_vocab()));
+    options.speculation = &speculation;
+    context.truncate(0);
+    EXPECT_EQ(generate(context, ids, options).ids, plain) << seed;
+    n_accepted += speculation.stats()[0].n_accepted;
+    n_drafted += speculation.stats()[0].n_drafted;
   }
-  expect_distribution(counts, p);
-  const auto stats = speculation.stats()[0];
-  EXPECT_GT(stats.n_accepted, 0u);
-  EXPECT_LT(stats.n_accepted, stats.n_drafted);
+  EXPECT_GT(n_accepted, 0u);
+  EXPECT_LT(n_accepted, n_drafted);
 }
 
 }  // namespace

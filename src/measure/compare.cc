@@ -27,18 +27,12 @@ const Engine& engine_of(const CompareMode& mode, const Engine& engine) { return 
 
 // The text's windows, every mode on the same tokens; the first mode's logits are the reference.
 void compare_quality(const Engine& engine, std::span<const CompareMode> modes, std::span<const int32_t> ids,
-                     const PerplexityOptions& options, std::vector<CompareRow>& rows, const Progress& progress) {
-  if (options.max_tokens && ids.size() > options.max_tokens) ids = ids.first(options.max_tokens);
-  if (ids.size() < 2) fail(ErrorKind::kUsage, "the text has {} tokens; a comparison needs at least 2", ids.size());
-  const size_t n_ctx =
-      std::min(options.n_ctx ? options.n_ctx : std::min<size_t>(engine.config().n_ctx_train, 2048), ids.size());
-  if (n_ctx < 2) fail(ErrorKind::kUsage, "a window of {} tokens is too short; expected at least 2", n_ctx);
-  const size_t stride = options.stride ? options.stride : std::max<size_t>(1, n_ctx / 2);
-  if (stride > n_ctx) fail(ErrorKind::kUsage, "stride {} is larger than the window of {} tokens", stride, n_ctx);
+                     const WindowOptions& options, std::vector<CompareRow>& rows, const Progress& progress) {
+  TextWindows windows(engine, ids, options);
   std::vector<std::unique_ptr<Context>> contexts;
   for (const CompareMode& mode : modes) {
     ContextOptions sized = mode.context;
-    sized.n_ctx = n_ctx;
+    sized.n_ctx = windows.n_longest();
     sized.decodes_all = true;
     contexts.push_back(std::make_unique<Context>(engine_of(mode, engine), sized));
   }
@@ -47,19 +41,18 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   std::vector<double> nll(modes.size()), kl(modes.size()), delta_squared(modes.size()),
       reference_nll(Context::kBatchTokens);
   std::vector<size_t> agree(modes.size());
-  size_t n_scored = 0, scored_to = 1;
-  for (size_t begin = 0; scored_to < ids.size(); begin += stride) {
-    const size_t end = std::min(begin + n_ctx, ids.size());
-    if (end <= scored_to) continue;
+  const size_t n_scored = windows.n_scored();
+  for (const TextWindow& w : windows.all()) {
     for (auto& context : contexts) context->truncate(0);
-    for (size_t b0 = begin; b0 < end; b0 += Context::kBatchTokens) {
-      const auto batch = ids.subspan(b0, std::min(Context::kBatchTokens, end - b0));
+    const std::span<const int32_t> read = windows.ids(w);
+    for (size_t b0 = 0; b0 < read.size(); b0 += Context::kBatchTokens) {
+      const auto batch = read.subspan(b0, std::min(Context::kBatchTokens, read.size() - b0));
       for (size_t m = 0; m < modes.size(); ++m)
         contexts[m]->append_all(batch, [&](size_t first, MatView<const float> logits) {
           if (m == 0) std::copy_n(logits.data, logits.rows * n_vocab, &reference[first * n_vocab]);
           for (size_t row = 0; row < logits.rows; ++row) {
-            const size_t i = first + row, predicted = b0 + i + 1;
-            if (predicted < scored_to || predicted >= end) continue;
+            const size_t i = first + row, predicted = w.begin + b0 + i + 1;
+            if (predicted < w.first_scored || predicted >= w.end) continue;
             const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
             const double token_nll = -log_prob(logits.row(row), ids[predicted]);
             if (m == 0) reference_nll[i] = token_nll;
@@ -67,12 +60,10 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
             delta_squared[m] += (token_nll - reference_nll[i]) * (token_nll - reference_nll[i]);
             kl[m] += m ? kl_divergence(ref, logits.row(row)) : 0.0;
             agree[m] += argmax(ref) == argmax(logits.row(row));
-            if (m == 0) ++n_scored;
           }
         });
     }
-    scored_to = end;
-    if (progress) progress("quality", scored_to, ids.size());
+    if (progress) progress("quality", w.end, windows.all().back().end);
   }
   for (size_t m = 0; m < modes.size(); ++m) {
     rows[m].perplexity = std::exp(nll[m] / double(n_scored));
@@ -136,7 +127,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     rows[m].speed_is_real = !modes[m].context.has_oracle();
     rows[m].lossless = modes[m].lossless;
   }
-  compare_quality(engine, modes, ids, options.perplexity, rows, progress);
+  compare_quality(engine, modes, ids, options.windows, rows, progress);
 
   // Decoding the text's own tokens: every mode reads the same ones, and the modes take turns.
   const size_t n_room = std::min(resolve_context(engine.config(), 0), ids.size());

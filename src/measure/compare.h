@@ -38,7 +38,7 @@ struct CompareRow {
 };
 
 struct CompareOptions {
-  PerplexityOptions perplexity;
+  WindowOptions windows;
   size_t n_decode = 64;  // tokens decoded for speed and bytes, after a prompt from the text
   size_t n_repeats = 3;  // modes alternate; the median is reported
 };

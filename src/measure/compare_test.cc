@@ -48,7 +48,7 @@ TEST(KlDivergence, IsThatOfPlainLoops) {
 // Windows of 16 tokens every 8: each token but the first once, with what a step over its window says.
 TEST_F(Measured, PerplexityIsTheSumOverTheWindows) {
   const std::vector<int32_t> ids = some_ids(37);
-  PerplexityOptions options;
+  WindowOptions options;
   options.n_ctx = 16;
   options.stride = 8;
   const Perplexity got = perplexity(engine_, with(nullptr), ids, options);
@@ -85,7 +85,7 @@ TEST_F(Measured, WhatEqualsTheReferenceCostsNothingAndWhatSkipsZerosReadsLess) {
                                {"exact", with(exact_), false, {}},
                                {"half", with(std::make_shared<const Plan>(half)), false, {}}};
   CompareOptions options;
-  options.perplexity.n_ctx = 32;
+  options.windows.n_ctx = 32;
   options.n_decode = 16;
   options.n_repeats = 1;
   const std::vector<CompareRow> rows = compare_modes(engine_, modes, ids, options);

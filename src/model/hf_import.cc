@@ -1,10 +1,8 @@
 #include "model/hf_import.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <numbers>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
@@ -54,6 +52,7 @@ HfImport::~HfImport() = default;
 
 const nlohmann::ordered_json* HfImport::find_config(std::string_view name) const {
   const nlohmann::ordered_json* value = config_.get();
+  read_.emplace(name);
   while (!name.empty()) {
     const size_t dot = name.find('.');
     const std::string key(name.substr(0, dot));
@@ -350,98 +349,6 @@ std::vector<std::string> HfImport::unused() const {
 ModelFile HfImport::finish() {
   out_.index();
   return std::move(out_);
-}
-
-void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
-  const uint64_t window = hf.config_uint({"sliding_window"}, 0);
-  std::vector<bool> windowed;
-  if (hf.has_config("layer_types")) {
-    const auto& kinds = hf.config()["layer_types"];
-    if (!kinds.is_array() || kinds.size() != n_layer)
-      fail(ErrorKind::kFormat, "config.json: layer_types has {} entries, expected one for each of {} layers",
-           kinds.size(), n_layer);
-    for (const auto& kind : kinds) {
-      if (kind != "full_attention" && kind != "sliding_attention")
-        fail(ErrorKind::kUnsupported, "config.json: a layer of type {}; known: full_attention, sliding_attention",
-             printable(kind.dump(), 60));
-      windowed.push_back(kind == "sliding_attention");
-    }
-  } else if (window > 0 && hf.config_bool({"use_sliding_window"}, unless_said)) {
-    windowed.assign(n_layer, true);
-    if (hf.has_config("use_sliding_window"))
-      std::fill_n(windowed.begin(), std::min<size_t>(n_layer, hf.config_uint({"max_window_layers"}, 0)), false);
-  }
-  if (std::ranges::find(windowed, true) == windowed.end()) return;
-  if (window == 0) fail(ErrorKind::kFormat, "config.json: layers of sliding_attention, but no sliding_window");
-  hf.set_uint("attention.sliding_window", window);
-  if (std::ranges::find(windowed, false) != windowed.end())
-    hf.set_bools("attention.sliding_window_pattern", std::move(windowed));
-}
-
-void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied) {
-  if (!hf.config_bool({"tie_word_embeddings"}, usually_tied)) return hf.move(hf_name, "output");
-  hf.ignore(fmt::format("{}.weight", hf_name));
-  if (const std::string bias = fmt::format("{}.bias", hf_name); hf.has(bias)) hf.put("output.bias", hf.take(bias));
-}
-
-void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
-  if (!hf.has_config("rope_scaling")) return;
-  const std::string kind = hf.config_string({"rope_scaling.rope_type", "rope_scaling.type"}, "");
-  if (kind == "default") return;
-  const size_t n_original =
-      hf.config_uint({"rope_scaling.original_max_position_embeddings", "original_max_position_embeddings"}, n_ctx);
-  if (kind == "linear" || kind == "dynamic") {
-    hf.set_string("rope.scaling.type", kind);
-    hf.set_float("rope.scaling.factor", hf.config_float({"rope_scaling.factor"}));
-  } else if (kind == "yarn") {
-    const double factor = hf.config_float({"rope_scaling.factor"});
-    hf.set_string("rope.scaling.type", kind);
-    hf.set_float("rope.scaling.factor", factor);
-    hf.set_uint("rope.scaling.original_context_length", n_original);
-    if (hf.has_config("rope_scaling.attention_factor"))  // GGUF's is relative to YaRN's own 0.1 ln s + 1
-      hf.set_float("rope.scaling.attn_factor",
-                   hf.config_float({"rope_scaling.attention_factor"}) / (0.1 * std::log(factor) + 1));
-    if (hf.has_config("rope_scaling.beta_fast"))
-      hf.set_float("rope.scaling.yarn_beta_fast", hf.config_float({"rope_scaling.beta_fast"}));
-    if (hf.has_config("rope_scaling.beta_slow"))
-      hf.set_float("rope.scaling.yarn_beta_slow", hf.config_float({"rope_scaling.beta_slow"}));
-  } else if (kind == "llama3") {
-    // Llama-3.1: wavelengths beyond the original context are interpolated, short ones kept, smooth between.
-    const double base = hf.config_float({"rope_theta"}, 10000.0), factor = hf.config_float({"rope_scaling.factor"});
-    const double low = hf.config_float({"rope_scaling.low_freq_factor"}, 1.0),
-                 high = hf.config_float({"rope_scaling.high_freq_factor"}, 4.0);
-    std::vector<float> factors;
-    for (size_t i = 0; i < n_rot / 2; ++i) {
-      const double turns =
-          double(n_original) * std::pow(base, -2.0 * double(i) / double(n_rot)) / (2 * std::numbers::pi);
-      const double smooth = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-      factors.push_back(float(1 / ((1 - smooth) / factor + smooth)));
-    }
-    hf.put("rope_freqs.weight", hf.from_floats(factors, {factors.size()}));
-  } else if (kind == "longrope" || kind == "su") {
-    const auto floats = [&](const char* name) {
-      const auto& list = hf.config()["rope_scaling"][name];
-      std::vector<float> values;
-      for (const auto& v : list) values.push_back(v.is_number() ? v.get<float>() : NAN);
-      if (values.size() != n_rot / 2)
-        fail(ErrorKind::kFormat, "config.json: rope_scaling.{} has {} numbers, expected {}", name, values.size(),
-             n_rot / 2);
-      return values;
-    };
-    hf.put("rope_factors_long.weight", hf.from_floats(floats("long_factor"), {n_rot / 2}));
-    hf.put("rope_factors_short.weight", hf.from_floats(floats("short_factor"), {n_rot / 2}));
-    const double stretch = double(n_ctx) / double(n_original);
-    hf.set_uint("rope.scaling.original_context_length", n_original);
-    hf.set_float("rope.scaling.attn_factor",
-                 stretch <= 1 ? 1.0 : std::sqrt(1 + std::log(stretch) / std::log(double(n_original))));
-  } else {
-    fail(ErrorKind::kUnsupported, "config.json: rope_scaling type '{}'; known: linear, dynamic, yarn, llama3, longrope",
-         kind);
-  }
-}
-
-void import_activation(HfImport& hf, std::string_view hf_name, std::string_view usual) {
-  if (hf_name != usual) hf.set_string("activation", hf_name);
 }
 
 }  // namespace hunch

@@ -75,6 +75,9 @@ class HfImport {
   // `groups` triples of `q_per_group` query heads, one key and one value head of d_head rows.
   virtual Tensor degrouped_qkv(const Tensor& t, size_t groups, size_t q_per_group, size_t d_head);
 
+  // Keys of config.json that no one asked for and that are not known to leave the computation alone: what they say is
+  // not done. In the file's order.
+  std::vector<std::string> unread() const;
   // HF tensors that no one took, without the usual buffers (rotary_emb.inv_freq, attn.bias, ...).
   std::vector<std::string> unused() const;
   ModelFile finish();
@@ -94,6 +97,7 @@ class HfImport {
   const Stop* stop_;
   std::map<std::string, const Tensor*, std::less<>> by_name_;
   std::set<std::string, std::less<>> used_;
+  mutable std::set<std::string, std::less<>> read_;  // names that were asked for, present or not
   ModelFile out_;
 };
 

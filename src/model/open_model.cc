@@ -33,7 +33,7 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop) {
   const Architecture& arch = architecture_by_hf_type(model_type);
   HfImport hf(folder, arch.gguf_name, stop);
   arch.import_hf(hf);
-  OpenedModel opened{{}, "HF folder", hf.unused()};
+  OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread()};
   opened.file = hf.finish();
   if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json)) {
     // One token per row of the embedding, as llama.cpp wants it.
