@@ -248,8 +248,7 @@ int eval(const EvalFlags& flags) {
   }
   const std::vector<int32_t> ids = engine.encode(text);
   const WindowOptions options = window_options(flags, engine);
-  print_first_line(engine, flags.model, flags.context,
-                   options.n_ctx, 0);
+  print_first_line(engine, flags.model, flags.context, options.n_ctx, 0);
   print_reblock_price(engine, flags.model, ids);
   return modes.empty() ? eval_perplexity(engine, flags, ids, options)
                        : eval_compare(engine, flags, ids, options, modes);

@@ -121,9 +121,10 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
 }
 
 std::string describe_unread(const std::vector<std::string>& keys) {
-  return fmt::format("note: config.json has {} that hunch does not read; where {} the computation, the answer differs: {}",
-                     keys.size() == 1 ? "a key" : "keys", keys.size() == 1 ? "it changes" : "they change",
-                     printable(fmt::format("{}", fmt::join(keys, ", ")), 300));
+  return fmt::format(
+      "note: config.json has {} that hunch does not read; where {} the computation, the answer differs: {}",
+      keys.size() == 1 ? "a key" : "keys", keys.size() == 1 ? "it changes" : "they change",
+      printable(fmt::format("{}", fmt::join(keys, ", ")), 300));
 }
 
 MachineSpeed machine_speed(Compute& compute, bool quiet) {

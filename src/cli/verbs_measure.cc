@@ -59,9 +59,11 @@ std::vector<Verb> measuring_verbs() {
          g.text("--text", f->text, "FILE",
                 "perplexity of this text; --ctx is the window (default: the model's, at most 2048)");
          g.count("--stride", f->stride, "N",
-                 "tokens from one window to the next; as long as the window: as --protocol llama.cpp", "half the window");
+                 "tokens from one window to the next; as long as the window: as --protocol llama.cpp",
+                 "half the window");
          g.choice("--protocol", f->protocol, {"sliding", "llama.cpp", "gptq"},
-                  "sliding: each token once, with half a window before it; llama.cpp: whole windows, of each the second half; "
+                  "sliding: each token once, with half a window before it; llama.cpp: whole windows, of each the "
+                  "second half; "
                   "gptq: whole windows, all tokens");
          g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
          g.text("--compare", f->compare, "LIST",

@@ -22,9 +22,8 @@ inline std::vector<CompareRow> compare_plans(const Engine& engine, std::span<con
     modes.push_back(mode);
   }
   CompareOptions options;
-  options.perplexity.n_ctx = options.perplexity.stride =
-      std::min({engine.config().n_ctx_train, size_t{512}, ids.size()});
-  if (half_strides) options.perplexity.stride = std::max<size_t>(1, options.perplexity.n_ctx / 2);
+  options.windows.n_ctx = options.windows.stride = std::min({engine.config().n_ctx_train, size_t{512}, ids.size()});
+  if (half_strides) options.windows.stride = std::max<size_t>(1, options.windows.n_ctx / 2);
   options.n_decode = n_decode;
   return compare_modes(engine, modes, ids, options);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace hunch {
 
 size_t StopStrings::find(const std::string& text, size_t from) const {

@@ -51,7 +51,8 @@ void fail_not_finite(const Engine& engine, std::span<const int32_t> ids, std::st
   Context context(engine, dense);
   context.set_observer(&bad);
   context.append(ids);
-  fail(ErrorKind::kFormat, "{}, not a finite number: {} on, the model's numbers are none; a weight there is damaged, or a sum overflows",
+  fail(ErrorKind::kFormat,
+       "{}, not a finite number: {} on, the model's numbers are none; a weight there is damaged, or a sum overflows",
        what, bad.where.empty() ? "from the output projection" : "from " + bad.where);
 }
 

@@ -144,8 +144,8 @@ bool is_argmax(const SamplerOptions& o) {
          o.presence_penalty == 0.0f;
 }
 
-// A race of exponential clocks, as fast as the candidates are probable: the first to ring is drawn, which each is with its
-// probability (Gumbel's trick without its outer logarithm). A clock belongs to seed, position and id.
+// A race of exponential clocks, as fast as the candidates are probable: the first to ring is drawn, which each is with
+// its probability (Gumbel's trick without its outer logarithm). A clock belongs to seed, position and id.
 int32_t Sampler::draw_candidate(size_t position) const {
   const uint64_t row = mix(mix(options_.seed + 0x9e3779b97f4a7c15) + position);
   int32_t first = candidates_[0].id;

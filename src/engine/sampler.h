@@ -43,11 +43,11 @@ class Sampler {
   explicit Sampler(SamplerOptions options);
 
   // The next token for these logits [n_vocab] after `history` (prompt and answer so far), which becomes token number
-  // `position` of the text. What is random in it depends on seed, position and token id only: equal seeds and inputs give
-  // equal tokens on every machine, in whatever order and however often positions are asked for. So a draft is judged by
-  // drawing as without one, and a drafter with the same seed guesses what is drawn here as far as its distribution is the
-  // same: with probability (1 - d) / (1 + d) at least, d being their total variation distance (Daliri, Musco and Suresh
-  // 2024, arXiv:2408.07978). At least one token always remains.
+  // `position` of the text. What is random in it depends on seed, position and token id only: equal seeds and inputs
+  // give equal tokens on every machine, in whatever order and however often positions are asked for. So a draft is
+  // judged by drawing as without one, and a drafter with the same seed guesses what is drawn here as far as its
+  // distribution is the same: with probability (1 - d) / (1 + d) at least, d being their total variation distance
+  // (Daliri, Musco and Suresh 2024, arXiv:2408.07978). At least one token always remains.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history, size_t position);
 
   // Probabilities [n_vocab] that sample() draws from; 0 for tokens that were cut.

@@ -1,9 +1,9 @@
-// Speculative decoding that changes nothing but the speed (Leviathan et al. 2023, arXiv:2211.17192; drawn as in Daliri et
-// al. 2024, arXiv:2408.07978).
+// Speculative decoding that changes nothing but the speed (Leviathan et al. 2023, arXiv:2211.17192; drawn as in Daliri
+// et al. 2024, arXiv:2408.07978).
 //
 // Drafters guess the next tokens, the model computes all of them in one pass, and as many are kept as it
-// would have produced itself. Answers are token for token those of plain decoding: every token of that pass has the bits of
-// a pass of its own (Run::as_alone), and what is random in a draw is bound to its position (Sampler::sample).
+// would have produced itself. Answers are token for token those of plain decoding: every token of that pass has the
+// bits of a pass of its own (Run::as_alone), and what is random in a draw is bound to its position (Sampler::sample).
 #pragma once
 #include <memory>
 #include <vector>

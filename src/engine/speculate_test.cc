@@ -343,7 +343,8 @@ TEST_F(SpeculateTest, AnotherVocabularyIsRefused) {
   EXPECT_THROW(Speculation(kMaxDraftTokens + 1), Error);
 }
 
-// A model that drafts otherwise, by a number that the clock decides or a fixed one: for a seed the text of plain decoding.
+// A model that drafts otherwise, by a number that the clock decides or a fixed one: for a seed the text of plain
+// decoding.
 TEST_F(SpeculateTest, ASeedGivesOneAnswerHoweverItIsDrafted) {
   constexpr size_t kSeeds = 60;
   const std::vector<int32_t> ids(prompt().begin(), prompt().begin() + 5);

@@ -28,8 +28,8 @@ TextWindows::TextWindows(const Engine& engine, std::span<const int32_t> ids, con
     return;
   }
   if (stride_ != n_ctx_)
-    fail(ErrorKind::kUsage, "second halves are of windows that follow one another: a stride of {}, expected {}", stride_,
-         n_ctx_);
+    fail(ErrorKind::kUsage, "second halves are of windows that follow one another: a stride of {}, expected {}",
+         stride_, n_ctx_);
   if (n_ctx_ < 4) fail(ErrorKind::kUsage, "a window of {} tokens has no second half; expected at least 4", n_ctx_);
   if (n < n_ctx_)
     fail(ErrorKind::kUsage, "the text has {} tokens and fills no window of {}: a smaller --ctx, or --protocol sliding",
@@ -61,7 +61,8 @@ std::string TextWindows::describe() const {
                        windows_.size(), n_ctx_);
   if (stride_ == n_ctx_) return fmt::format("disjoint windows of {} tokens, all scored (GPTQ's protocol)", n_ctx_);
   return fmt::format(
-      "windows of {} tokens every {}; each token is scored once, with at least {} tokens before it from the second window "
+      "windows of {} tokens every {}; each token is scored once, with at least {} tokens before it from the second "
+      "window "
       "on",
       n_ctx_, stride_, n_ctx_ - stride_);
 }

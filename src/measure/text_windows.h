@@ -10,10 +10,12 @@ namespace hunch {
 
 enum class WindowProtocol {
   // Windows start every `stride` tokens; in each only what no earlier window has scored counts, so every token but the
-  // first is scored exactly once, with at least n_ctx - stride tokens before it from the second window on. A stride below
+  // first is scored exactly once, with at least n_ctx - stride tokens before it from the second window on. A stride
+  // below
   // n_ctx is Hugging Face's sliding window, stride == n_ctx the disjoint windows of GPTQ's papers.
   kSliding,
-  // llama.cpp's: whole windows, one after the other, of each the second half scored; where the model's family begins texts
+  // llama.cpp's: whole windows, one after the other, of each the second half scored; where the model's family begins
+  // texts
   // with BOS, it stands in place of each window's first token. What is left at the end of the text is not read.
   kSecondHalves,
 };
@@ -32,8 +34,8 @@ struct TextWindow {
 
 class TextWindows {
  public:
-  // `ids` is the text, tokenised once, and must outlive this. Throws Error{kUsage} for a text of fewer than two tokens (second
-  // halves: than one window), a window of fewer, or a stride outside 1..n_ctx.
+  // `ids` is the text, tokenised once, and must outlive this. Throws Error{kUsage} for a text of fewer than two tokens
+  // (second halves: than one window), a window of fewer, or a stride outside 1..n_ctx.
   TextWindows(const Engine& engine, std::span<const int32_t> ids, const WindowOptions& options);
 
   const std::vector<TextWindow>& all() const { return windows_; }

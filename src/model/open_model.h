@@ -11,8 +11,8 @@ namespace hunch {
 
 struct OpenedModel {
   ModelFile file;
-  std::string source;               // "GGUF", "HF folder", "llama2.c"
-  std::vector<std::string> unused;  // HF tensors that no mapping asked for
+  std::string source;                    // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;       // HF tensors that no mapping asked for
   std::vector<std::string> unread = {};  // keys of config.json, HfImport::unread
 };
 
