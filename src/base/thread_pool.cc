@@ -79,7 +79,7 @@ size_t default_n_threads() {
   return std::max<size_t>(1, n);
 }
 
-ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>(1, n_threads)) {
+ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>(1, n_threads)), claims_(n_threads_) {
   const std::vector<int> cpus = pin ? allowed_cpus() : std::vector<int>();
   for (size_t thread = 1; thread < n_threads_; ++thread)
     workers_.emplace_back([this, thread, cpus] {
@@ -96,13 +96,47 @@ ThreadPool::~ThreadPool() {
   for (std::thread& t : workers_) t.join();
 }
 
-void ThreadPool::work(size_t thread) {
+void ThreadPool::call(size_t part, size_t piece) {
   try {
-    call_(task_, thread);
+    call_(task_, part, piece);
   } catch (...) {
     const std::lock_guard lock(error_mutex_);
     if (!error_) error_ = std::current_exception();
   }
+}
+
+// The next piece of the part in this loop. A worker may come here with a loop in mind that is over: then shape_ or the
+// word have a later number, or all pieces are taken. A piece that can be taken means that its loop is not over, and
+// will not be before the piece is done.
+bool ThreadPool::claim(uint32_t epoch, size_t part, size_t* piece) {
+  std::atomic<uint64_t>& word = claims_[part].word;
+  const uint64_t shape = shape_.load(std::memory_order_relaxed);
+  if (uint32_t(shape >> 32) != epoch) return false;
+  uint64_t seen = word.load(std::memory_order_relaxed);
+  for (;;) {
+    const auto of = uint32_t(seen >> 32);
+    if (int32_t(of - epoch) > 0) return false;
+    const uint32_t next = of == epoch ? uint32_t(seen) : 0;
+    if (next >= uint32_t(shape)) return false;
+    if (word.compare_exchange_weak(seen, uint64_t(epoch) << 32 | (next + 1), std::memory_order_relaxed)) {
+      *piece = next;
+      return true;
+    }
+  }
+}
+
+// First what is the thread's own, then what others have left.
+void ThreadPool::take_pieces(uint32_t epoch, size_t thread) {
+  uint32_t n_done = 0;
+  size_t piece = 0;
+  for (size_t i = 0; i < n_threads_; ++i) {
+    const size_t part = thread + i < n_threads_ ? thread + i : thread + i - n_threads_;
+    while (claim(epoch, part, &piece)) {
+      call(part, piece);
+      ++n_done;
+    }
+  }
+  if (n_done && n_left_.fetch_sub(n_done, std::memory_order_acq_rel) == n_done && thread != 0) n_left_.notify_one();
 }
 
 void ThreadPool::worker(size_t thread) {
@@ -119,28 +153,29 @@ void ThreadPool::worker(size_t thread) {
     }
     seen = epoch;
     if (stop_.load(std::memory_order_relaxed)) return;
-    work(thread);
-    if (n_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) n_running_.notify_one();
+    take_pieces(epoch, thread);
   }
 }
 
-void ThreadPool::run_erased(Erased call, void* task) {
+void ThreadPool::run_erased(Erased call, size_t n_pieces, void* task) {
   call_ = call;
   task_ = task;
-  if (n_threads_ > 1) {
-    n_running_.store(uint32_t(n_threads_ - 1), std::memory_order_relaxed);
-    epoch_.fetch_add(1, std::memory_order_release);
+  if (n_threads_ == 1) {
+    this->call(0, 0);
+  } else {
+    const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+    shape_.store(uint64_t(epoch) << 32 | n_pieces, std::memory_order_relaxed);
+    n_left_.store(uint32_t(n_threads_ * n_pieces), std::memory_order_relaxed);
+    epoch_.store(epoch, std::memory_order_release);
     epoch_.notify_all();
-  }
-  work(0);
-  if (n_threads_ > 1) {
+    take_pieces(epoch, 0);
     int spins = 0;
     uint32_t left;
-    while ((left = n_running_.load(std::memory_order_acquire)) != 0) {
+    while ((left = n_left_.load(std::memory_order_acquire)) != 0) {
       if (++spins < kSpins) {
         cpu_relax();
       } else {
-        n_running_.wait(left, std::memory_order_acquire);
+        n_left_.wait(left, std::memory_order_acquire);
       }
     }
   }

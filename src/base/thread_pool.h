@@ -1,6 +1,10 @@
 // A persistent pool for fork-join loops. The caller works too; workers spin briefly for the next
 // loop and then sleep. One loop at a time: parallel_for may not be called from inside a task.
+//
+// On a busy machine a worker may be asleep, or another program may have its core. A loop waits for no thread, only for
+// the parts that were begun: who is done with his own takes what others have not begun.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace hunch {
@@ -26,28 +31,43 @@ class ThreadPool {
 
   size_t n_threads() const { return n_threads_; }
 
-  // Runs task(thread) once for every thread in [0, n_threads) and returns when all are done.
-  // `thread` is stable: the same OS thread serves the same index in every loop, so memory first
-  // touched by it stays on its NUMA node. An exception in a task is rethrown here.
+  // Runs task(part) once for every part in [0, n_threads) and returns when all are done. Part i is thread i's, where
+  // that comes in time, so that memory first touched by it stays on its NUMA node; another takes it otherwise. An
+  // exception in a task is rethrown here.
   template <class Task>
   void run(Task&& task) {
-    run_erased([](void* t, size_t thread) { (*static_cast<std::remove_reference_t<Task>*>(t))(thread); },
+    run_erased([](void* t, size_t part, size_t) { (*static_cast<std::remove_reference_t<Task>*>(t))(part); }, 1,
                const_cast<void*>(static_cast<const void*>(&task)));
   }
 
-  // Splits [0, n) into one contiguous range per thread, boundaries at multiples of `grain`, and runs
-  // task(begin, end, thread) on each non-empty range. Static: thread i always gets the i-th part.
+  // Splits [0, n) into one contiguous part per thread, boundaries at multiples of `grain`. task(begin, end) is called
+  // for pieces of these parts, each for itself: a thread that is held up holds up one piece. task(begin, end, part) is
+  // called once for each part that is not empty: for sums, whose order must not depend on who was first.
   template <class Task>
   void parallel_for(size_t n, size_t grain, Task&& task) {
     if (n == 0) return;
+    constexpr bool in_pieces = std::is_invocable_v<Task&, size_t, size_t>;
     const size_t n_grains = (n + grain - 1) / grain;
-    if (n_threads_ == 1 || n_grains == 1) return task(size_t{0}, n, size_t{0});
-    run([&](size_t thread) {
-      const size_t begin = n_grains * thread / n_threads_ * grain;
-      size_t end = n_grains * (thread + 1) / n_threads_ * grain;
-      if (end > n) end = n;
-      if (begin < end) task(begin, end, thread);
-    });
+    if (n_threads_ == 1 || n_grains == 1) {
+      if constexpr (in_pieces) {
+        return task(size_t{0}, n);
+      } else {
+        return task(size_t{0}, n, size_t{0});
+      }
+    }
+    const size_t n_pieces = in_pieces ? std::clamp<size_t>(n_grains / n_threads_ / kPieceGrains, 1, kMostPieces) : 1;
+    const size_t n_all = n_threads_ * n_pieces;
+    auto piece = [&](size_t part, size_t i) {
+      const size_t at = part * n_pieces + i;
+      const size_t begin = n_grains * at / n_all * grain, end = std::min(n, n_grains * (at + 1) / n_all * grain);
+      if (begin >= end) return;
+      if constexpr (in_pieces) {
+        task(begin, end);
+      } else {
+        task(begin, end, part);
+      }
+    };
+    run_erased([](void* t, size_t part, size_t i) { (*static_cast<decltype(piece)*>(t))(part, i); }, n_pieces, &piece);
   }
 
   // Hands out chunks of `chunk` indices from a shared counter: for loops whose parts cost unequally.
@@ -56,27 +76,41 @@ class ThreadPool {
     if (n == 0) return;
     if (n_threads_ == 1 || n <= chunk) return task(size_t{0}, n, size_t{0});
     std::atomic<size_t> next{0};
-    run([&](size_t thread) {
+    run([&](size_t part) {
       for (;;) {
         const size_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
         if (begin >= n) return;
-        task(begin, begin + chunk < n ? begin + chunk : n, thread);
+        task(begin, begin + chunk < n ? begin + chunk : n, part);
       }
     });
   }
 
  private:
-  using Erased = void (*)(void* task, size_t thread);
-  void run_erased(Erased call, void* task);
+  // Pieces of less would cost more than they could save.
+  static constexpr size_t kPieceGrains = 16, kMostPieces = 8;
+
+  using Erased = void (*)(void* task, size_t part, size_t piece);
+  void run_erased(Erased call, size_t n_pieces, void* task);
   void worker(size_t thread);
-  void work(size_t thread);
+  void take_pieces(uint32_t epoch, size_t thread);
+  bool claim(uint32_t epoch, size_t part, size_t* piece);
+  void call(size_t part, size_t piece);
+
+  // The loop that last took a piece of this part (upper half), and how many were taken. A worker that comes late, with
+  // an older loop in mind, finds nothing of that left.
+  struct alignas(64) Claims {
+    std::atomic<uint64_t> word{0};
+  };
 
   size_t n_threads_;
   std::vector<std::thread> workers_;
+  std::vector<Claims> claims_;  // [n_threads]
+  // The present loop's. Read only with a claim in hand: until its piece is done, they stay.
   Erased call_ = nullptr;
   void* task_ = nullptr;
-  alignas(64) std::atomic<uint32_t> epoch_{0};      // bumped once per loop; workers wait on it
-  alignas(64) std::atomic<uint32_t> n_running_{0};  // workers that have not finished this loop
+  std::atomic<uint64_t> shape_{0};               // the loop's number (upper half), and pieces of each part
+  alignas(64) std::atomic<uint32_t> epoch_{0};   // bumped once per loop; workers wait on it
+  alignas(64) std::atomic<uint32_t> n_left_{0};  // pieces that are not done
   std::atomic<bool> stop_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;

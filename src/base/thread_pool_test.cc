@@ -4,8 +4,10 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 
 namespace hunch {
 namespace {
@@ -15,7 +17,10 @@ TEST(ThreadPool, ParallelForVisitsEveryIndexOnce) {
     ThreadPool pool(n_threads);
     for (size_t n : {0, 1, 2, 7, 64, 1000}) {
       for (size_t grain : {1, 16}) {
-        std::vector<int> hits(n, 0), dynamic_hits(n, 0);
+        std::vector<int> hits(n, 0), piece_hits(n, 0), dynamic_hits(n, 0);
+        pool.parallel_for(n, grain, [&](size_t begin, size_t end) {
+          for (size_t i = begin; i < end; ++i) ++piece_hits[i];
+        });
         pool.parallel_for(n, grain, [&](size_t begin, size_t end, size_t) {
           for (size_t i = begin; i < end; ++i) ++hits[i];
         });
@@ -23,6 +28,7 @@ TEST(ThreadPool, ParallelForVisitsEveryIndexOnce) {
           for (size_t i = begin; i < end; ++i) ++dynamic_hits[i];
         });
         EXPECT_EQ(hits, std::vector<int>(n, 1));
+        EXPECT_EQ(piece_hits, std::vector<int>(n, 1));
         EXPECT_EQ(dynamic_hits, std::vector<int>(n, 1));
       }
     }
@@ -34,6 +40,58 @@ TEST(ThreadPool, ManyShortLoopsInARow) {
   std::vector<uint64_t> sums(4, 0);
   for (int i = 0; i < 20000; ++i) pool.run([&](size_t thread) { sums[thread] += thread + 1; });
   EXPECT_EQ(sums, (std::vector<uint64_t>{20000, 40000, 60000, 80000}));
+}
+
+// Pieces of different numbers by turns: a late worker must not take a number for that of another loop.
+TEST(ThreadPool, LoopsOfDifferentLengthsByTurns) {
+  ThreadPool pool(3);
+  std::vector<std::atomic<uint32_t>> hits(1500);
+  for (uint32_t i = 0; i < 6000; ++i) {
+    const size_t n = i % 3 == 0 ? 1500 : i % 3 == 1 ? 40 : 700;
+    std::atomic<size_t> sum{0};
+    pool.parallel_for(n, 1, [&](size_t begin, size_t end) {
+      for (size_t j = begin; j < end; ++j) hits[j].fetch_add(1, std::memory_order_relaxed);
+      sum += end - begin;
+    });
+    ASSERT_EQ(sum, n);
+  }
+  EXPECT_EQ(hits[0], 6000u);
+  EXPECT_EQ(hits[699], 4000u);
+  EXPECT_EQ(hits[1499], 2000u);
+}
+
+// One thread hangs in the first piece that it takes until all others are done: the rest of its part goes to the other.
+TEST(ThreadPool, AThreadThatIsHeldUpHoldsUpOnePiece) {
+  ThreadPool pool(2);
+  constexpr size_t kItems = 1024;
+  for (const bool caller : {false, true}) {
+    std::atomic<size_t> n_done{0}, n_held{0};
+    const auto main_thread = std::this_thread::get_id();
+    pool.parallel_for(kItems, 1, [&](size_t begin, size_t end) {
+      if ((std::this_thread::get_id() == main_thread) == caller && n_held.exchange(end - begin) == 0)
+        while (n_done + (end - begin) < kItems) std::this_thread::yield();
+      n_done += end - begin;
+    });
+    EXPECT_EQ(n_done, kItems);
+  }
+}
+
+// Nor does a loop wait for a thread that took nothing: the other does both parts.
+TEST(ThreadPool, AThreadThatDoesNotComeIsNotWaitedFor) {
+  ThreadPool pool(2);
+  std::atomic<size_t> n_parts{0};
+  std::atomic<bool> caller_did_both{false};
+  for (int i = 0; i < 2000 && !caller_did_both; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the worker sleeps too, and takes longer to wake up
+    std::vector<std::thread::id> by(2);
+    pool.run([&](size_t part) {
+      by[part] = std::this_thread::get_id();
+      ++n_parts;
+    });
+    caller_did_both = by[0] == std::this_thread::get_id() && by[1] == by[0];
+  }
+  EXPECT_TRUE(caller_did_both);
+  EXPECT_EQ(n_parts % 2, 0u);
 }
 
 TEST(ThreadPool, RethrowsAnExceptionAndStaysUsable) {
@@ -56,7 +114,11 @@ TEST(ThreadPool, PinnedThreadsLieOnCoresOfTheirOwn) {
   {
     ThreadPool pool(n_threads, true);
     std::vector<cpu_set_t> bound(n_threads);
-    pool.run([&](size_t thread) { sched_getaffinity(0, sizeof bound[thread], &bound[thread]); });
+    std::atomic<size_t> n_here{0};  // all at the same time: else one of them takes the parts of others
+    pool.run([&](size_t part) {
+      sched_getaffinity(0, sizeof bound[part], &bound[part]);
+      for (++n_here; n_here < n_threads;) std::this_thread::yield();
+    });
     cpu_set_t all;
     CPU_ZERO(&all);
     for (const cpu_set_t& one : bound) {

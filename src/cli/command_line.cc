@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/console.h"
+#include "cli/foreign_options.h"
 #include "cli/help.h"
 #include "cli/option_words.h"
 #include "cli/parse.h"
@@ -41,8 +42,11 @@ int run_verb(const Verb& verb, const std::vector<std::string>& words, bool& json
   bool wants_help = false;
   grammar.section("Output");
   grammar.flag("-h,--help", wants_help, "this text");
-  const std::vector<std::string> extras = grammar.parse(words);
+  const Translation ours = from_llama_cpp(words, grammar);
+  const std::vector<std::string> extras = grammar.parse(ours.words);
   json = grammar.is_set("--json");
+  if (!grammar.is_set("--quiet"))
+    for (const std::string& text : ours.notes) note("note: " + text);
   if (wants_help) {
     print(help(verb, grammar));
     return 0;

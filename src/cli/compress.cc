@@ -34,7 +34,7 @@ LowRankOptions options_of(const CompressFlags& flags) {
   LowRankOptions options;
   if (!flags.low_rank)
     fail(ErrorKind::kUsage, "how small? give --low-rank RATIO, the share of the parameters that stay");
-  options.ratio = parse_real(*flags.low_rank, "--low-rank");
+  options.ratio = parse_share(*flags.low_rank, "--low-rank");
   if (!(options.ratio > 0 && options.ratio < 1))
     fail(ErrorKind::kUsage, "--low-rank: expected more than 0 and less than 1, found '{}'", *flags.low_rank);
   options.whiten = !flags.plain;

@@ -1,5 +1,6 @@
 #include "cli/console.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cli/npy.h"
@@ -27,9 +28,10 @@ TEST(Console, TablesAlign) {
 
 TEST(Npy, DataBeginsAtAMultipleOf64) {
   for (size_t n : {size_t(1), size_t(10), size_t(12345), size_t(999999999)}) {
-    const std::string header = npy_header(n, 50272);
+    const std::string header = npy_header("<f4", {n, 50272});
     EXPECT_EQ(header.size() % 64, 0u);
     EXPECT_EQ(header.back(), '\n');
+    EXPECT_NE(header.find(fmt::format("'descr': '<f4', 'fortran_order': False, 'shape': ({}, 50272", n)), header.npos);
     EXPECT_EQ(size_t(uint8_t(header[8])) + 256 * size_t(uint8_t(header[9])) + 10, header.size());
   }
 }

@@ -51,7 +51,7 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
   if (flags.model.quiet) return 0;
   note(result.protocol);
   std::string line = fmt::format("{:.1f} s, {:.0f} tokens/s", result.seconds, tokens_per_s);
-  if (const std::string text = describe_density(density); !text.empty()) line += "; " + text;
+  if (const std::string text = describe_density(density); flags.model.verbose && !text.empty()) line += "; " + text;
   note(line);
   return 0;
 }
@@ -120,7 +120,7 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
           "{} continues the prompt in its own words: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted",
           row.name, row.tokens_per_pass, row.acceptance * 100));
   for (const CompareRow& row : rows)
-    if (const std::string text = describe_density(row.density_per_layer); !text.empty())
+    if (const std::string text = describe_density(row.density_per_layer); flags.model.verbose && !text.empty())
       note(fmt::format("{}: {}", row.name, text));
   return 0;
 }

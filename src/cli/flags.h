@@ -20,7 +20,8 @@ struct ModelFlags {
   std::string costs;              // a file of row costs to pin; empty: they are measured
   std::string force_target;       // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
-  bool quiet = false;  // no first and last line, no progress, no notes
+  bool quiet = false;    // no first and last line, no progress, no notes
+  bool verbose = false;  // also what was read, by layer, and how fast
 };
 
 struct ContextFlags {
@@ -89,7 +90,7 @@ struct LogitsFlags {
   ModelFlags model;
   ContextFlags context;
   std::optional<std::string> ids, prompt;
-  std::string out;
+  std::string out, trace_out;
   bool force = false;  // write over a file that is there already, here and in the other verbs
 };
 

@@ -1,6 +1,7 @@
 #include "cli/grammar.h"
 
 #include <CLI/CLI.hpp>
+#include <limits>
 
 #include "base/error.h"
 #include "cli/parse.h"
@@ -69,8 +70,10 @@ void Grammar::count(const std::string& name, size_t& target, const char* value, 
       [&target, what = last_name(name)](const std::string& s) { target = parse_count(s, what); });
 }
 void Grammar::count(const std::string& name, std::optional<uint64_t>& target, const char* value, const char* help) {
-  add(name, value, help, "",
-      [&target, what = last_name(name)](const std::string& s) { target = parse_count(s, what); });
+  add(name, value, help, "", [&target, what = last_name(name)](const std::string& s) {
+    target.reset();
+    if (s != "-1") target = parse_count(s, what);
+  });
 }
 void Grammar::counts(const std::string& name, std::vector<size_t>& target, const char* value, const char* help) {
   add(name, value, help, fmt::format("{}", fmt::join(target, ",")),
@@ -91,6 +94,16 @@ void Grammar::real(const std::string& name, float& target, const char* value, co
 void Grammar::real(const std::string& name, double& target, const char* value, const char* help, const char* shown) {
   add(name, value, help, shown ? shown : fmt::format("{:g}", target),
       [&target, what = last_name(name)](const std::string& s) { target = parse_real(s, what); });
+}
+
+void Grammar::share(const std::string& name, double& target, const char* value, const char* help, const char* shown) {
+  add(name, value, help, shown ? shown : fmt::format("{:g}", target),
+      [&target, what = last_name(name)](const std::string& s) { target = parse_share(s, what); });
+}
+void Grammar::most(const std::string& name, size_t& target, const char* value, const char* help) {
+  add(name, value, help, std::to_string(target), [&target, what = last_name(name)](const std::string& s) {
+    target = s == "-1" ? std::numeric_limits<size_t>::max() : parse_count(s, what);
+  });
 }
 
 void Grammar::flag(const std::string& name, bool& target, const char* help) {
@@ -123,6 +136,13 @@ std::vector<std::string> Grammar::parse(std::vector<std::string> words) {
 bool Grammar::is_set(const std::string& name) const {
   const CLI::Option* option = parser_->app.get_option_no_throw(name);
   return option && option->count() > 0;
+}
+
+bool Grammar::has(const std::string& name) const { return parser_->app.get_option_no_throw(name) != nullptr; }
+
+bool Grammar::takes_value(const std::string& name) const {
+  const CLI::Option* option = parser_->app.get_option_no_throw(name);
+  return option && option->get_expected_max() > 0;
 }
 
 std::vector<OptionHelp> Grammar::options() const {

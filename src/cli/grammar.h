@@ -43,11 +43,16 @@ class Grammar {
   void choice(const std::string& name, std::string& target, std::vector<std::string> allowed, const char* help);
   // `shown` replaces the default's number where that only stands for something, as 0 for "the model's own".
   void count(const std::string& name, size_t& target, const char* value, const char* help, const char* shown = nullptr);
+  // -1: as if it were not given.
   void count(const std::string& name, std::optional<uint64_t>& target, const char* value, const char* help);
   void counts(const std::string& name, std::vector<size_t>& target, const char* value, const char* help);
   void integer(const std::string& name, int32_t& target, const char* value, const char* help);
   void real(const std::string& name, float& target, const char* value, const char* help, const char* shown = nullptr);
   void real(const std::string& name, double& target, const char* value, const char* help, const char* shown = nullptr);
+  // "0.05" or "5%"; see parse_share.
+  void share(const std::string& name, double& target, const char* value, const char* help, const char* shown = nullptr);
+  // A number of things, or -1: as many as there may be.
+  void most(const std::string& name, size_t& target, const char* value, const char* help);
   void flag(const std::string& name, bool& target, const char* help);
 
   // Sets the targets. Returns the words that fit no option and no argument.
@@ -60,6 +65,9 @@ class Grammar {
   std::vector<OptionHelp> options() const;
   // "--threads" and so on.
   std::vector<std::string> long_names() const;
+  // Of "-t" or "--threads": whether there is such an option, and whether it takes a value.
+  bool has(const std::string& name) const;
+  bool takes_value(const std::string& name) const;
 
  private:
   void add(const std::string& name, const std::string& value, const char* help, const std::string& shown_default,

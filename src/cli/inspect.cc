@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/inspect_sidecar.h"
 #include "cli/inspect_text.h"
 #include "cli/session_io.h"
 #include "io/printable.h"
@@ -180,7 +181,11 @@ int inspect(const InspectFlags& flags) {
   } else if (!flags.html.empty() || !flags.svg.empty() || !flags.heads.empty()) {
     fail(ErrorKind::kUsage, "--html, --svg and --heads show what the model does with a text: give --text FILE too");
   }
-  const OpenedModel opened = open_named(flags.model);
+  OpenedModel opened = open_named(flags.model);
+  if (is_sidecar(opened.file) && !flags.tensors && !flags.metadata) {
+    inspect_sidecar(flags, std::move(opened.file));
+    return 0;
+  }
   const ModelFile& file = opened.file;
   uint64_t n_params = 0, bytes = 0;
   std::map<DType, DTypeTotal> totals;

@@ -11,7 +11,9 @@
 #include "cli/report/page.h"
 #include "cli/report/svg.h"
 #include "cli/session_io.h"
+#include "hunch/version.h"
 #include "io/printable.h"
+#include "measure/machine.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
@@ -55,6 +57,9 @@ ReportInfo info_of(const Engine& engine, const InspectFlags& flags, const Trace&
   if (flags.n_ctx) info.command += fmt::format(" --ctx {}", flags.n_ctx);
   if (flags.oracle_tokens != InspectFlags().oracle_tokens)
     info.command += fmt::format(" --oracle-tokens {}", flags.oracle_tokens);
+  const MachineInfo machine = machine_info();
+  info.machine = fmt::format("hunch {}, {}, {} on {} threads", HUNCH_VERSION, machine.cpu, machine.simd_target,
+                             engine.compute->threads.n_threads());
   for (const int32_t id : trace.excerpt) {
     std::string piece;
     for (const char c : engine.need_tokenizer().decode({&id, 1}))

@@ -1,11 +1,12 @@
 #include "cli/npy.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace hunch::cli {
 
-std::string npy_header(size_t rows, size_t cols) {
-  std::string dict = fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
+std::string npy_header(const char* descr, const std::vector<size_t>& shape) {
+  std::string dict = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({},{}), }}", descr,
+                                 fmt::join(shape, ", "), shape.size() == 1 ? "" : " ");
   constexpr size_t kPrefix = 10;  // magic, version, length
   dict.append(63 - (kPrefix + dict.size()) % 64, ' ');
   dict += '\n';

@@ -2,10 +2,11 @@
 #pragma once
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace hunch::cli {
 
-// The header of a C-ordered little-endian float32 array [rows, cols]; the data follows it.
-std::string npy_header(size_t rows, size_t cols);
+// The header of an array in C order, of NumPy's type `descr` ("<f4": little-endian float32); the data follows it.
+std::string npy_header(const char* descr, const std::vector<size_t>& shape);
 
 }  // namespace hunch::cli

@@ -35,14 +35,14 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
         "--mode", context->mode, {"dense", "exact", "sparse"},
         "dense reads every weight; exact skips what ReLU made zero; sparse computes only what the sidecar's predictors "
         "or its method choose");
-    g.real("--density", context->density, "D",
-           "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
+    g.share("--density", context->density, "D",
+            "sparse mode: mean share of the neurons (teal: of the weights) to compute", "as calibrated");
     g.text("--sidecar", model.sidecar, "FILE", "what `hunch sparsify` learned (default: MODEL.hunch beside the model)");
     add_adapters(g, model);
-    g.real("--oracle-density", context->oracle_density, "D",
-           "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
-    g.real("--oracle-heads", context->oracle_head_density, "D",
-           "share of the heads, where it is another than that of the neurons; 0 = the same");
+    g.share("--oracle-density", context->oracle_density, "D",
+            "keep only this share of the neurons and heads, chosen by a first, dense pass; 1 = off");
+    g.share("--oracle-heads", context->oracle_head_density, "D",
+            "share of the heads, where it is another than that of the neurons; 0 = the same");
     static const std::string policies = fmt::format(
         "cached tokens that stay per head: {}; eval takes several and prints what each costs", key_policy_help());
     g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET", policies.c_str());
@@ -66,6 +66,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
   if (context)
     g.text("--force-target", model.force_target, "NAME", "use this SIMD target or a worse one (for bug reports)");
   add_output(g, model.json, model.quiet);
+  g.flag("-v,--verbose", model.verbose, "also say what was read, layer by layer, and how fast");
 }
 
 void add_drafting(Grammar& g, DraftFlags& drafting) {
@@ -93,7 +94,7 @@ void add_sampling(Grammar& g, SamplerFlags& sampler) {
   g.real("--typical-p", o.typical_p, "P", "keep the tokens nearest the entropy, up to P; 1 = off");
   g.real("--top-p", o.top_p, "P", "keep the most probable tokens, up to P together; 1 = off");
   g.real("--min-p", o.min_p, "P", "keep tokens at least P times as probable as the best; 0 = off");
-  g.count("--seed", sampler.seed, "N", "the same seed gives the same text; without it, each run has its own");
+  g.count("--seed", sampler.seed, "N", "the same seed gives the same text; -1, as without it: each run has its own");
 }
 
 }  // namespace hunch::cli

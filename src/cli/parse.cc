@@ -70,6 +70,18 @@ double parse_real(std::string_view text, std::string_view what) {
   return value;
 }
 
+double parse_share(std::string_view text, std::string_view what, bool may_exceed) {
+  const bool percent = text.ends_with('%');
+  std::string_view number = text.substr(0, text.size() - percent);
+  while (percent && number.ends_with(' ')) number.remove_suffix(1);
+  const double value = parse_real(number, what) / (percent ? 100 : 1);
+  if (value > 1 && !may_exceed)
+    fail(ErrorKind::kUsage, "{}: {} is {:g} times the whole; a share is written as 0.05 or 5%{}", what, printable(text),
+         value,
+         !percent && value <= 100 ? fmt::format(", this one perhaps as {0:g}% or {1:g}", value, value / 100) : "");
+  return value;
+}
+
 std::vector<int32_t> parse_ids(std::string_view text, std::string_view what) {
   std::vector<int32_t> ids;
   for (std::string_view word : split(text)) ids.push_back(parse_with<int32_t>(word, what, "token ids like 1,2,3"));
@@ -124,7 +136,7 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
     } else if (word == "sparse" || word.starts_with("sparse:")) {
       mode.context.mode = "sparse";
       mode.context.density = base.density;
-      if (word.size() > 6) mode.context.density = parse_real(word.substr(7), "--compare sparse:DENSITY");
+      if (word.size() > 6) mode.context.density = parse_share(word.substr(7), "--compare sparse:DENSITY");
       if (word.size() > 6 && !(mode.context.density > 0 && mode.context.density <= 1))
         fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
     } else if (word == "lossless") {
@@ -134,9 +146,10 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
       mode.context.mode = "exact";
       const std::string_view densities = word.substr(7);
       const size_t colon = densities.find(':');
-      const double neurons = parse_real(densities.substr(0, colon), "--compare oracle:DENSITY");
-      const double heads =
-          colon == densities.npos ? neurons : parse_real(densities.substr(colon + 1), "--compare oracle:NEURONS:HEADS");
+      const double neurons = parse_share(densities.substr(0, colon), "--compare oracle:DENSITY");
+      const double heads = colon == densities.npos
+                               ? neurons
+                               : parse_share(densities.substr(colon + 1), "--compare oracle:NEURONS:HEADS");
       for (double density : {neurons, heads})
         if (!(density > 0 && density <= 1))
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);

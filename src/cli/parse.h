@@ -15,6 +15,9 @@ namespace hunch::cli {
 uint64_t parse_count(std::string_view text, std::string_view what);
 int64_t parse_integer(std::string_view text, std::string_view what);
 double parse_real(std::string_view text, std::string_view what);
+// A share of a whole: "0.05" or "5%". More than the whole is Error{kUsage} with both spellings of what was probably
+// meant; where `may_exceed`, it is taken as it stands.
+double parse_share(std::string_view text, std::string_view what, bool may_exceed = false);
 
 // "1,2,3", "1 2 3" or "[1, 2, 3]"; an empty list is an error.
 std::vector<int32_t> parse_ids(std::string_view text, std::string_view what);

@@ -95,10 +95,9 @@ int run(const RunFlags& flags) {
     note(fmt::format("stopped: the context of {} tokens is full; --ctx makes it larger", context.n_ctx()));
   Speed speed = speed_of(generated);
   if (drafting) speed.draft_bytes = tally_of(drafting->speculation(), generated.n_decoded).bytes;
-  print_last_line(engine, speed, flags.model);
-  if (drafting && !flags.model.quiet) note(describe_drafts(drafting->speculation(), generated.n_decoded));
-  if (!flags.model.quiet && !flags.sampler.seed && options.sampler.temperature > 0)
-    note(fmt::format("seed {}", options.sampler.seed));
+  const bool drawn = !flags.sampler.seed && options.sampler.temperature > 0;
+  print_last_line(engine, speed, flags.model, drawn ? std::optional(options.sampler.seed) : std::nullopt);
+  if (drafting && flags.model.verbose) note(describe_drafts(drafting->speculation(), generated.n_decoded));
   if (flags.model.json) {
     nlohmann::ordered_json json = {{"text", generated.text},
                                    {"ids", generated.ids},

@@ -12,6 +12,7 @@
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
+#include "measure/sidecar_price.h"
 #include "select/expert_policies.h"
 #include "select/key_policies.h"
 
@@ -82,6 +83,16 @@ std::string display_name(const Engine& engine, const ModelFlags& flags) {
   return printable(name);
 }
 
+// What was calibrated on other types of the same weights costs something else on these.
+std::string describe_price(const Engine& engine) {
+  const std::string text = "note: the sidecar was made for these weights in another type";
+  const std::optional<SidecarPrice> price = sidecar_price(engine);
+  if (!price) return text + ", what it costs on this one was not measured: `hunch eval --compare dense,sparse` does";
+  return text + fmt::format("; on this one its perplexity is {:.2f}, dense {:.2f} ({:+.1f} %, over {} tokens)",
+                            price->perplexity_sparse, price->perplexity_dense,
+                            100 * (price->perplexity_sparse / price->perplexity_dense - 1), price->n_tokens);
+}
+
 void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx,
                       size_t kv_bytes) {
   if (flags.quiet) return;
@@ -92,7 +103,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
-  if (kv_bytes) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
+  if (kv_bytes && flags.verbose) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
   note(line);
   if (engine.tokenizer && !engine.tokenizer->spec().note.empty())
     note("note: " + printable(engine.tokenizer->spec().note, 300));
@@ -111,6 +122,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
         name_of(engine.model->weights().layers[0].any_mlp().down->factor(Axis::kIn).rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
+  if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
       c.rope.freq_factors.empty())
     note(
@@ -122,7 +134,8 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
 
 std::string describe_unread(const std::vector<std::string>& keys) {
   return fmt::format(
-      "note: config.json has {} that hunch does not read; where {} the computation, the answer differs: {}",
+      "note: the model's configuration has {} that hunch does not read; where {} the computation, the answer differs: "
+      "{}",
       keys.size() == 1 ? "a key" : "keys", keys.size() == 1 ? "it changes" : "they change",
       printable(fmt::format("{}", fmt::join(keys, ", ")), 300));
 }
@@ -154,16 +167,23 @@ Speed speed_of(const Generated& g) {
   return {g.n_prompt, g.ids.size(), g.n_decoded, g.prompt_seconds, g.seconds, g.prompt_stats, g.stats};
 }
 
-void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags) {
+void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags, std::optional<uint64_t> seed) {
   if (flags.quiet) return;
-  std::string line = fmt::format("prompt {} tokens at {:.1f}/s; generated {}", speed.n_prompt,
-                                 speed.prompt_tokens_per_s(), speed.n_generated);
-  if (speed.stats.n_tokens) line += fmt::format(" at {:.1f} tokens/s", speed.tokens_per_s());
-  const MachineSpeed machine = machine_speed(*engine.compute, flags.quiet);
-  line += fmt::format("; {:.2f} GB/s, {:.0f} % of this machine's {:.1f}", speed.gb_per_s(),
-                      100 * speed.gb_per_s() / machine.read_gb_per_s, machine.read_gb_per_s);
-  if (const std::string density = describe_density(density_per_layer(speed.main_stats())); !density.empty())
-    line += "; " + density;
+  std::string line = fmt::format("{} tokens", speed.n_generated);
+  if (speed.stats.n_tokens) line += fmt::format(" at {:.1f}/s", speed.tokens_per_s());
+  line += fmt::format(", after {} at {:.1f}/s", speed.n_prompt, speed.prompt_tokens_per_s());
+  const std::vector<double> density = density_per_layer(speed.main_stats());
+  if (const double mean = mean_of(density); mean < 1) line += fmt::format("; density {:.1f} %", mean * 100);
+  if (seed) line += fmt::format("; seed {}", *seed);
+  note(line);
+  if (!flags.verbose) return;
+  line = fmt::format("{:.2f} GB/s", speed.gb_per_s());
+  if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
+    line += fmt::format(", {:.0f} % of this machine's {:.1f}", 100 * speed.gb_per_s() / machine->read_gb_per_s,
+                        machine->read_gb_per_s);
+  else
+    line += " (`hunch bench --machine` measures what this machine can)";
+  if (const std::string layers = describe_density(density); !layers.empty()) line += "; " + layers;
   note(line);
 }
 
@@ -184,7 +204,7 @@ std::string describe_density(const std::vector<double>& per_layer) {
   if (std::ranges::all_of(per_layer, [](double d) { return d >= 1; })) return "";
   std::string layers;
   for (double d : per_layer) layers += fmt::format("{}{:.0f}", layers.empty() ? "" : " ", d * 100);
-  return fmt::format("MLP density met {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
+  return fmt::format("density {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
 }
 
 nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags) {

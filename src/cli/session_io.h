@@ -44,7 +44,7 @@ std::string display_name(const Engine& engine, const ModelFlags& flags);
 void print_first_line(const Engine& engine, const ModelFlags& flags, const ContextFlags& context, size_t n_ctx,
                       size_t kv_bytes);
 
-// "note: config.json says what hunch does not read: ..." of such keys (OpenedModel::unread).
+// "note: the model's configuration has a key that hunch does not read ..." (OpenedModel::unread).
 std::string describe_unread(const std::vector<std::string>& keys);
 
 // The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
@@ -63,13 +63,15 @@ struct Speed {
 };
 Speed speed_of(const Generated& generated);
 
-// The last line of a run. Nothing with --quiet.
-void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags);
+// The last line of a run: how much and how fast, and the seed where it was drawn. With --verbose a second one: bytes
+// and layers. Nothing with --quiet.
+void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags,
+                     std::optional<uint64_t> seed = std::nullopt);
 
 // Share of the neurons that were computed, per layer; empty where nothing was counted.
 std::vector<double> density_per_layer(const StepStats& stats);
 double mean_of(const std::vector<double>& values);
-// "MLP density met 9.1 % (by layer 12 9 8 7)", or "" at full density.
+// "density 9.1 % (by layer 12 9 8 7)", or "" at full density.
 std::string describe_density(const std::vector<double>& per_layer);
 
 // What a JSON answer says of the model.

@@ -11,17 +11,26 @@
 #include "cli/session_io.h"
 #include "compress/fit_store.h"
 #include "compress/sparsify_names.h"
+#include "io/printable.h"
 
 namespace hunch::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// "1%" or "0.01".
-double parse_share(const std::string& text, const char* what) {
-  const bool percent = text.ends_with('%');
-  const double value = parse_real(percent ? text.substr(0, text.size() - 1) : text, what);
-  return percent ? value / 100 : value;
+// A price that nobody wants to pay is mostly a percentage without its sign.
+constexpr double kMostPplIncrease = 0.2;
+
+double ppl_budget(const SparsifyFlags& flags) {
+  const std::string& text = *flags.max_ppl_increase;
+  const double budget = parse_share(text, "--max-ppl-increase", true);
+  if (budget > kMostPplIncrease && !flags.force)
+    fail(ErrorKind::kUsage,
+         "--max-ppl-increase: {} lets the perplexity grow by {:g} %, expected at most {:g} %; one percent is written "
+         "as 1% or "
+         "0.01 (--force takes any)",
+         printable(text), budget * 100, kMostPplIncrease * 100);
+  return budget;
 }
 
 SparsifyOptions options_of(const SparsifyFlags& flags) {
@@ -37,7 +46,7 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
   options.screen = flags.screen == "auto";
   options.rank = flags.rank;
   options.n_epochs = flags.n_epochs;
-  if (flags.max_ppl_increase) options.max_ppl_increase = parse_share(*flags.max_ppl_increase, "--max-ppl-increase");
+  if (flags.max_ppl_increase) options.max_ppl_increase = ppl_budget(flags);
   if (flags.density) {
     options.density = parse_share(*flags.density, "--density");
     if (!(options.density > 0 && options.density <= 1))

@@ -23,7 +23,8 @@ std::vector<Verb> generating_verbs() {
                         "special tokens written in the prompt, such as <|endoftext|>, count as such");
                  g.flag("--no-bos", f->no_bos, "do not add the tokens that begin or end a text in this family");
                  g.section("Generation");
-                 g.count("-n,--tokens", f->n_tokens, "N", "generate at most N tokens");
+                 g.most("-n,--tokens", f->n_tokens, "N",
+                        "generate at most N tokens; -1: until the text ends or the context is full");
                  g.texts("--stop", f->stop, "TEXT", "end before this text; may be repeated");
                  g.flag("--ignore-end", f->ignore_end, "go on when the model says that the text has ended");
                  g.count("--log-probs", f->top_log_probs, "K",
@@ -41,7 +42,8 @@ std::vector<Verb> generating_verbs() {
                  g.text("--system", f->system, "TEXT", "the system message");
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
-                 g.count("-n,--tokens", f->n_tokens, "N", "at most N tokens per answer");
+                 g.most("-n,--tokens", f->n_tokens, "N",
+                        "at most N tokens per answer; -1: as many as the context holds");
                  g.texts("--stop", f->stop, "TEXT", "end an answer before this text; may be repeated");
                  add_sampling(g, f->sampler);
                  add_drafting(g, f->drafting);

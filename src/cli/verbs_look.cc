@@ -6,20 +6,25 @@ namespace hunch::cli {
 
 std::vector<Verb> looking_verbs() {
   std::vector<Verb> v;
-  v.push_back({"logits", "Look inside", "logits of every position", "MODEL (--ids LIST | -p TEXT) [options]",
-               "hunch logits model.gguf --ids 2,100,200 --json\n"
-               "hunch logits model.gguf -p \"Once upon a time\" --out logits.npy\n",
-               [](Grammar& g) {
-                 auto f = std::make_shared<LogitsFlags>();
-                 add_model(g, f->model);
-                 g.section("Input and output");
-                 g.text("--ids", f->ids, "LIST", "token ids: 1,2,3");
-                 g.text("-p,--prompt", f->prompt, "TEXT", "a text");
-                 g.text("-o,--out", f->out, "FILE.npy", "write float32 [n_tokens, n_vocab] for NumPy");
-                 add_force(g, f->force);
-                 add_engine(g, f->model, &f->context);
-                 return bind(f, logits);
-               }});
+  v.push_back(
+      {"logits", "Look inside", "logits of every position", "MODEL (--ids LIST | -p TEXT) [options]",
+       "hunch logits model.gguf --ids 2,100,200 --json\n"
+       "hunch logits model.gguf -p \"Once upon a time\" --out logits.npy\n"
+       "hunch logits model.gguf -p \"Once upon a time\" --mode sparse --trace-out trace.npz\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<LogitsFlags>();
+         add_model(g, f->model);
+         g.section("Input and output");
+         g.text("--ids", f->ids, "LIST", "token ids: 1,2,3");
+         g.text("-p,--prompt", f->prompt, "TEXT", "a text");
+         g.text("-o,--out", f->out, "FILE.npy", "write float32 [n_tokens, n_vocab] for NumPy");
+         g.text("--trace-out", f->trace_out, "FILE.npz",
+                "write each layer's activations, what was chosen of its neurons and heads, and the norms of its heads "
+                "for NumPy (docs/evaluation.md)");
+         add_force(g, f->force);
+         add_engine(g, f->model, &f->context);
+         return bind(f, logits);
+       }});
   v.push_back(
       {"tokenize", "Look inside", "text to token ids", "MODEL [TEXT] [options]",
        "hunch tokenize model.gguf \"Once upon a time\"\n"

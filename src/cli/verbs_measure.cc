@@ -27,11 +27,11 @@ void add_synth(Grammar& g, SynthFlags& f) {
   g.count("--n-ctx", f.n_ctx, "N", "longest context, tokens");
   g.text("--activation", f.activation, "NAME",
          "relu, relu2, silu, gelu, gelu_new or quick_gelu, instead of the shape's");
-  g.section("Contextual sparsity to plant (docs/synth.md; without a density, weights are plain noise)");
-  g.real("--density", f.density, "D", "share of the MLP's neurons that a token activates, 0.01 to 0.9", "none");
+  g.section("Contextual sparsity to plant (docs/synth.md; without a density: noise)");
+  g.share("--density", f.density, "D", "share of the MLP's neurons that a token activates, 0.01 to 0.9", "none");
   g.text("--density-profile", f.density_profile, "NAME",
          "opt: a density per layer, as measured in OPT-6.7B; with --density, scaled to that mean");
-  g.real("--head-density", f.head_density, "D", "share of the heads whose output is not near zero");
+  g.share("--head-density", f.head_density, "D", "share of the heads whose output is not near zero");
   g.count("--contexts", f.n_contexts, "N", "contexts that texts fall into");
   g.real("--next-token-margin", f.next_token_margin, "M",
          "how far the most probable next token stands above its rivals, in deviations of a logit");

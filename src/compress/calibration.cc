@@ -60,6 +60,9 @@ void check_density(const SparsifyOptions& options, SparsifyReport& report, doubl
                                      options.density, who, found));
 }
 
+// A second or two in a small model, and 2 kB of the file.
+constexpr size_t kPriceTokens = 512;
+
 void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOptions& options, SparsifyReport& report,
                    const Progress& progress) {
   const ModelConfig& c = engine.config();
@@ -71,14 +74,16 @@ void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOp
             .name = c.name,
             .n_layer = c.n_layer,
             .n_embd = c.n_embd,
-            .n_ff = c.n_ff};
+            .n_ff = c.n_ff,
+            .vectors = vector_fingerprint(file)};
   const CompareRow &dense = report.rows.front(), &sparse = report.rows.back();
   s.quality = {options.density > 0 ? 0.0 : options.max_ppl_increase,
                dense.perplexity,
                sparse.perplexity,
                sparse.kl,
                sparse.top1,
-               text.check.size()};
+               text.check.size(),
+               {text.check.begin(), text.check.begin() + ptrdiff_t(std::min(text.check.size(), kPriceTokens))}};
   s.screen = report.screen.screen;
   s.layers.resize(c.n_layer);
 }

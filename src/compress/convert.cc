@@ -73,7 +73,7 @@ class Converter {
     const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
-    compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols);
       compute_.throw_if_stopped();
       for (size_t r = begin; r < end; ++r) {

@@ -25,7 +25,7 @@ Matrix multiply_nn(Compute& compute, MatView<const float> A, const WeightView& B
 Matrix transpose(Compute& compute, MatView<const float> A) {
   Matrix T(A.cols, A.rows);
   constexpr size_t kTile = 32;
-  compute.threads.parallel_for(A.cols, kTile, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(A.cols, kTile, [&](size_t begin, size_t end) {
     for (size_t r0 = 0; r0 < A.rows; r0 += kTile)
       for (size_t c0 = begin; c0 < end; c0 += kTile)
         for (size_t r = r0; r < std::min(r0 + kTile, A.rows); ++r)
@@ -46,7 +46,7 @@ bool try_cholesky(Compute& compute, const Matrix& A, float shift, Matrix& L) {
     if (!(pivot > shift * 1e-3f)) return false;
     const float root = std::sqrt(pivot);
     L.values[j * n + j] = root;
-    compute.threads.parallel_for(n - j - 1, 64, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(n - j - 1, 64, [&](size_t begin, size_t end) {
       for (size_t i = j + 1 + begin; i < j + 1 + end; ++i)
         L.values[i * n + j] = (A.values[i * n + j] - dot(L.row(i).first(j), row_j)) / root;
     });
@@ -69,7 +69,7 @@ Matrix cholesky(Compute& compute, const Matrix& A, double ridge) {
 }
 
 void solve_lower(Compute& compute, const Matrix& L, MatView<float> X) {
-  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       const std::span<float> x = X.row(r);
       for (size_t i = 0; i < x.size(); ++i) x[i] = (x[i] - dot(L.row(i).first(i), x.first(i))) / L.row(i)[i];
@@ -78,7 +78,7 @@ void solve_lower(Compute& compute, const Matrix& L, MatView<float> X) {
 }
 
 void solve_lower_transposed(Compute& compute, const Matrix& L, MatView<float> X) {
-  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       const std::span<float> x = X.row(r);
       for (size_t i = x.size(); i-- > 0;) {

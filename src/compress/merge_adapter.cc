@@ -80,7 +80,7 @@ class Merger {
     const WeightView W = t.view();
     const size_t stride = row_bytes(dtype, W.cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(W.rows * stride);
-    compute_.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
       compute_.throw_if_stopped();
       std::vector<float> row(W.cols);
       for (size_t r = begin; r < end; ++r) {

@@ -21,7 +21,7 @@ class AdamW {
     ++t_;
     const float b1 = 0.9f, b2 = 0.98f;
     const float c1 = 1 - std::pow(b1, float(t_)), c2 = 1 - std::pow(b2, float(t_));
-    compute.threads.parallel_for(w.size(), 1024, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(w.size(), 1024, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
         m_[i] += (1 - b1) * (gradient[i] - m_[i]);
         v_[i] += (1 - b2) * (gradient[i] * gradient[i] - v_[i]);
@@ -91,7 +91,7 @@ class Trainer {
  private:
   void load(std::span<const size_t> tokens) {
     X_ = Matrix(tokens.size(), trace_.n_embd);
-    compute_.threads.parallel_for(tokens.size(), 8, [&](size_t begin, size_t end, size_t) {
+    compute_.threads.parallel_for(tokens.size(), 8, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) trace_.read(trace_.input, tokens[i], X_.view().row_range(i, 1));
     });
   }

@@ -168,7 +168,7 @@ ScreenFit fit_screen(const Engine& engine, std::span<const int32_t> train, std::
   const Matrix directions = principal_directions(compute, X, most);
   const Matrix along = transpose(compute, multiply_nt(compute, directions.view(), W).view());
   std::vector<double> squares(n_vocab);
-  compute.threads.parallel_for(n_vocab, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_vocab, 64, [&](size_t begin, size_t end) {
     std::vector<float> row(n_in);
     for (size_t i = begin; i < end; ++i) {
       codec(W.dtype).decode(W.row(i), row.data(), n_in);

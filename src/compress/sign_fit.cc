@@ -21,7 +21,7 @@ struct OwnedSigns {
 std::vector<uint64_t> planes_of(Compute& compute, const WeightView& W) {
   const size_t n_words = sign_words(W.cols);
   std::vector<uint64_t> planes(W.rows * n_words);
-  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
     std::vector<float> row(W.cols);
     for (size_t r = begin; r < end; ++r) {
       codec(W.dtype).decode(W.row(r), row.data(), row.size());
@@ -46,7 +46,7 @@ Sums sums_of(Compute& compute, const SignPredictor& counter, const MlpTrace& tra
     const auto token = [&](size_t i) { return (first + i) * n_tokens / n_used; };
     for (size_t i = 0; i < n; ++i) trace.read(trace.input, token(i), X.view().row_range(i, 1));
     counter.score(compute, X.view(), D.view());
-    compute.threads.parallel_for(trace.n_ff, 64, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(trace.n_ff, 64, [&](size_t begin, size_t end) {
       for (size_t i = 0; i < n; ++i) {
         const auto codes = trace.codes(token(i));
         for (size_t k = begin; k < end; ++k) {

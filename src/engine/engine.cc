@@ -35,7 +35,7 @@ void find_sidecar(Engine& engine, const std::filesystem::path& model, const std:
   try {
     auto sidecar = std::make_shared<Sidecar>(open_sidecar(engine.sidecar_path));
     try {
-      check_sidecar(*sidecar, engine.model->file(), engine.config());
+      engine.sidecar_is_of_other_type = !check_sidecar(*sidecar, engine.model->file(), engine.config());
     } catch (const Error& e) {
       fail(e.kind(), "'{}': {}", engine.sidecar_path.string(), e.what());
     }

@@ -37,7 +37,7 @@ struct Engine {
   std::shared_ptr<Compute> compute;
   std::string source;               // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
-  std::vector<std::string> unread;  // keys of its config.json that no one read and that may matter
+  std::vector<std::string> unread;  // OpenedModel::unread
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;
@@ -46,6 +46,7 @@ struct Engine {
   std::shared_ptr<const Sidecar> sidecar;
   std::filesystem::path sidecar_path;  // where it is, or is looked for
   std::string sidecar_problem;
+  bool sidecar_is_of_other_type = false;   // made for the same weights in another type: see check_sidecar
   std::shared_ptr<const Adapter> adapter;  // of contexts that choose none themselves; none: the model as it is
 
   const ModelConfig& config() const { return model->config(); }

@@ -109,6 +109,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 const MetaValue* Metadata::find(std::string_view key) const {
+  if (log_) log_->emplace(key);
   const auto it = values_.find(key);
   return it == values_.end() ? nullptr : &it->second;
 }

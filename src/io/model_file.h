@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ class Metadata {
   // Replaces the value in place where the key exists, else appends.
   void set(std::string key, MetaValue value);
   void erase(std::string_view key);
+  // Where to note the keys that are asked for from now on, present or not; nullptr: nowhere. Not for use by several
+  // threads.
+  void log_reads(std::set<std::string, std::less<>>* log) const { log_ = log; }
   // Insertion order, as it was in the file.
   const std::vector<std::string>& keys() const { return keys_; }
 
@@ -57,6 +61,7 @@ class Metadata {
  private:
   std::map<std::string, MetaValue, std::less<>> values_;
   std::vector<std::string> keys_;
+  mutable std::set<std::string, std::less<>>* log_ = nullptr;
 };
 
 // One named tensor. `shape` is row-major, outermost first ([rows, cols] for a matrix; GGUF's own

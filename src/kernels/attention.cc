@@ -327,7 +327,7 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   });
   compute.meter.read_kv(n_values_read * row_bytes(spans[0].kv.dtype, d_head));
   if (has_parts)
-    compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end) {
       for (size_t b = begin; b < end; ++b) {
         const size_t s = span_of<&Division::first_block>(plan, b);
         const Division& division = plan.divisions[s];

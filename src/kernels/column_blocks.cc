@@ -75,7 +75,7 @@ ColumnBlocks to_block_major(Compute& compute, const ColumnBlocks& W, std::byte* 
   to.data = memory;
   to.row_stride_bytes = row_bytes(W.dtype, W.width);
   to.block_stride_bytes = copy_stride(W);
-  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r)
       for (size_t b = 0; b < W.n_blocks; ++b)
         std::memcpy(memory + r * to.row_stride_bytes + b * to.block_stride_bytes, W.at(r, b), to.row_stride_bytes);
@@ -141,7 +141,7 @@ void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint3
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
   if (!is_plain(W.dtype)) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
   compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1,
-                               [&](size_t begin, size_t end, size_t) {
+                               [&](size_t begin, size_t end) {
                                  column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
                                });
 }

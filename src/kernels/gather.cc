@@ -18,7 +18,7 @@ void gather_dot(Compute& compute, const WeightView& W, std::span<const uint32_t>
   const GemvArgs args{W, rows.data(), nullptr, Y.data, Y.row_stride};
   if (is_plain(W.dtype)) {
     compute.threads.parallel_for(rows.size(), 4,
-                                 [&](size_t begin, size_t end, size_t) { gemv_float(args, X, begin, end); });
+                                 [&](size_t begin, size_t end) { gemv_float(args, X, begin, end); });
     return;
   }
   const Arena::Scope scope(compute.arena);
@@ -32,7 +32,7 @@ void gather_dot(Compute& compute, const WeightView& W, std::span<const uint32_t>
   std::byte* packed = packed_bytes ? memory + quantised : nullptr;
   if (packed) gemv_int8_pack(W.dtype, qx, packed);
   compute.threads.parallel_for(rows.size(), 4,
-                               [&](size_t begin, size_t end, size_t) { gemv_int8(args, qx, packed, begin, end); });
+                               [&](size_t begin, size_t end) { gemv_int8(args, qx, packed, begin, end); });
 }
 
 void gather_axpy(Compute& compute, const WeightView& W, std::span<const uint32_t> rows, MatView<const float> A,

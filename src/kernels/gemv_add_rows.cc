@@ -33,7 +33,7 @@ void add_rows(Compute& compute, AxpyArgs args, size_t n_positions, MatView<float
     gemv_axpy(own, begin, end);
     sums[thread].used = true;
   });
-  const auto add = [&](size_t begin, size_t end, size_t) {
+  const auto add = [&](size_t begin, size_t end) {
     for (size_t t = 0; t < Y.rows; ++t) {
       float* y = Y.data + t * Y.row_stride;
       for (const Sums& s : sums) {
@@ -44,7 +44,7 @@ void add_rows(Compute& compute, AxpyArgs args, size_t n_positions, MatView<float
     }
   };
   if (n_threads * n < 65536) {  // some 10 us: not worth another loop of the pool
-    add(0, Y.cols, 0);
+    add(0, Y.cols);
   } else {
     compute.threads.parallel_for(Y.cols, 64, add);
   }

@@ -27,7 +27,7 @@ void look_up_rows(Compute& compute, const WeightView& W, std::span<const int32_t
               W.cols);
   for (const int32_t id : ids) HUNCH_CHECK(id >= 0 && size_t(id) < W.rows, "row {} of {}", id, W.rows);
   compute.meter.read_weights(ids.size() * row_bytes(W.dtype, W.cols));
-  compute.threads.parallel_for(ids.size(), 4, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(ids.size(), 4, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) HWY_DYNAMIC_DISPATCH(LookUp)(W, size_t(ids[t]), Y.row(t).data());
   });
 }

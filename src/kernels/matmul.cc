@@ -30,7 +30,7 @@ template <class Range>
 void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range) {
   size_t n_groups = 0;
   for (const MatmulTask& task : tasks) n_groups += (task.W.rows + kRowGroup - 1) / kRowGroup;
-  compute.threads.parallel_for(n_groups, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_groups, 1, [&](size_t begin, size_t end) {
     size_t first = 0;  // the task's first group
     for (size_t i = 0; i < tasks.size() && first < end; ++i) {
       const size_t n = (tasks[i].W.rows + kRowGroup - 1) / kRowGroup;
@@ -140,7 +140,7 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
   auto* packed = reinterpret_cast<float*>(memory);
   if (any_plain)
     compute.threads.parallel_for(gemm_n_tiles(X.rows), 1,
-                                 [&](size_t begin, size_t end, size_t) { gemm_pack(X, begin, end, packed); });
+                                 [&](size_t begin, size_t end) { gemm_pack(X, begin, end, packed); });
   QuantizedX x;
   if (any_quantised) x = quantize(compute, X, memory + packed_bytes);
 
@@ -217,7 +217,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   }
   float* packed = compute.arena.take<float>(gemm_packed_floats(A.rows, A.cols)).data();
   compute.threads.parallel_for(gemm_n_tiles(A.rows), 1,
-                               [&](size_t begin, size_t end, size_t) { gemm_pack(A, begin, end, packed); });
+                               [&](size_t begin, size_t end) { gemm_pack(A, begin, end, packed); });
   const size_t panel_bytes = round_up(gemm_float_panel_bytes(), 64);
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   // Whole blocks of Wt and whole vectors.

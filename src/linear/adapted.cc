@@ -86,7 +86,7 @@ void complete(Compute& compute, const Served& s, std::span<const float> bias, Ma
   const MatView<float> D(compute.arena.take<float>(s.size() * part.Y.cols).data(), s.size(), part.Y.cols);
   const MatmulTask task{s.part.B.row_range(part.first_row, part.Y.cols), {}, D};
   matmul(compute, H, {&task, 1}, bits_of(s.tokens));
-  compute.threads.parallel_for(s.size(), 4, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(s.size(), 4, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       const std::span<float> y = part.Y.row(s.index[i]);
       stretch(s.part.gain, bias, part.first_row, y);

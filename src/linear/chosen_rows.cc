@@ -16,7 +16,7 @@ void check(const ChosenRows& rows, const WeightView& W, size_t n_tokens) {
 
 template <class Each>
 void for_each_token(Compute& compute, size_t n_tokens, const Each& each) {
-  compute.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_tokens, 1, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) each(t);
   });
 }

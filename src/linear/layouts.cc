@@ -20,7 +20,7 @@ size_t turned_stride(DType dtype, size_t n_out) {
 void turn_anew(Compute& compute, const WeightView& W, DType dtype, std::byte* out, size_t stride) {
   const Format& from = info(W.dtype);
   const size_t tile = from.block_elems;
-  compute.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.cols / tile, 1, [&](size_t begin, size_t end) {
     std::vector<float> decoded(tile), turned(tile * W.rows);
     for (size_t block = begin; block < end; ++block) {
       compute.throw_if_stopped();

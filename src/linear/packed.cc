@@ -17,7 +17,7 @@ size_t whole_lines(size_t n) { return round_up(n, AlignedBuffer::kAlignBytes); }
 // Whole rows, of any format.
 WeightView copy_rows(Compute& compute, const WeightView& W, std::span<const uint32_t> ids, std::byte* to) {
   const size_t n = row_bytes(W.dtype, W.cols);
-  compute.threads.parallel_for(ids.size(), 8, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(ids.size(), 8, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) std::memcpy(to + i * n, W.row(ids[i]), n);
   });
   return {W.dtype, to, ids.size(), W.cols, n};
@@ -31,7 +31,7 @@ void gather(const std::byte* from, std::span<const uint32_t> ids, std::byte* to)
 // Elements of every row, of a plain format.
 WeightView copy_columns(Compute& compute, const WeightView& W, std::span<const uint32_t> ids, std::byte* to) {
   const size_t stride = whole_lines(row_bytes(W.dtype, ids.size()));
-  compute.threads.parallel_for(W.rows, 4, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 4, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       if (info(W.dtype).block_bytes == 4) {
         gather<uint32_t>(W.row(r), ids, to + r * stride);

@@ -21,7 +21,7 @@ size_t height(const WeightView& rows, const WeightView& by_input) { return rows 
 MatView<const float> masked(Compute& compute, MatView<const float> A, RowSet in) {
   if (in.is_all()) return A;
   const MatView<float> kept(compute.arena.take<float>(A.rows * A.cols).data(), A.rows, A.cols);
-  compute.threads.parallel_for(A.rows, 4, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(A.rows, 4, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       std::ranges::copy(A.row(t), kept.row(t).begin());
       keep_only(in.own[t], kept.row(t), in.unit);

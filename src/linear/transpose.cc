@@ -11,7 +11,7 @@ namespace {
 template <class T>
 void transpose_elements(Compute& compute, const WeightView& W, std::byte* out, size_t stride_bytes) {
   constexpr size_t kTile = 64;
-  compute.threads.parallel_for((W.cols + kTile - 1) / kTile, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for((W.cols + kTile - 1) / kTile, 1, [&](size_t begin, size_t end) {
     for (size_t c0 = begin * kTile; c0 < std::min(end * kTile, W.cols); c0 += kTile)
       for (size_t r0 = 0; r0 < W.rows; r0 += kTile)
         for (size_t r = r0; r < std::min(W.rows, r0 + kTile); ++r)

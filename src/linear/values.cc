@@ -17,7 +17,7 @@ MatView<float> floats_in(AlignedBuffer& buffer, size_t rows, size_t cols) {
 }  // namespace
 
 void decode_rows(Compute& compute, const WeightView& W, MatView<float> out) {
-  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) codec(W.dtype).decode(W.row(r), out.row(r).data(), W.cols);
   });
 }

@@ -55,8 +55,8 @@ MachineSpeed measure_machine(Compute& compute) {
       std::clamp<size_t>(available_memory_bytes() / 4, size_t{64} << 20, kWantedBytes) & ~size_t{4095};
   const AlignedBuffer buffer(n_bytes);
   std::vector<uint32_t> sums(compute.threads.n_threads() * 16);  // a line for each thread
-  compute.threads.parallel_for(
-      n_bytes, 1 << 20, [&](size_t begin, size_t end, size_t) { std::memset(buffer.data() + begin, 1, end - begin); });
+  compute.threads.parallel_for(n_bytes, 1 << 20,
+                               [&](size_t begin, size_t end) { std::memset(buffer.data() + begin, 1, end - begin); });
   std::vector<double> rates;
   const Timer total;
   while (rates.size() < 5 || (rates.size() < 25 && total.seconds() < 1.0)) {

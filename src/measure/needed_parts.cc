@@ -15,7 +15,7 @@ NeededParts needed_parts(Compute& compute, MatView<const float> A, size_t width,
   HUNCH_CHECK(score.rows == n && A.cols == n_parts * width, "{} x {} inputs, {} parts", n, A.cols, n_parts);
   NeededParts out{std::vector<uint32_t>(n * n_parts), std::vector<uint32_t>(n)};
   std::vector<uint32_t> low(n, 0), high(n, 0);  // the answer lies in [low, high]
-  compute.threads.parallel_for(n, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n, 1, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       const std::span<uint32_t> order = std::span(out.order).subspan(t * n_parts, n_parts);
       std::iota(order.begin(), order.end(), 0u);

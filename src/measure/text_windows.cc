@@ -22,7 +22,7 @@ TextWindows::TextWindows(const Engine& engine, std::span<const int32_t> ids, con
     for (size_t begin = 0, scored_to = 1; scored_to < n; begin += stride_) {
       const size_t end = std::min(begin + n_ctx_, n);
       if (end <= scored_to) continue;
-      windows_.push_back({begin, end, scored_to});
+      windows_.push_back({begin, end, std::max(scored_to, begin + 1)});  // the first has nothing before it
       scored_to = end;
     }
     return;

@@ -11,8 +11,8 @@ namespace hunch {
 enum class WindowProtocol {
   // Windows start every `stride` tokens; in each only what no earlier window has scored counts, so every token but the
   // first is scored exactly once, with at least n_ctx - stride tokens before it from the second window on. A stride
-  // below
-  // n_ctx is Hugging Face's sliding window, stride == n_ctx the disjoint windows of GPTQ's papers.
+  // below n_ctx is Hugging Face's sliding window, stride == n_ctx the disjoint windows of GPTQ's papers, of which the
+  // first tokens are not scored.
   kSliding,
   // llama.cpp's: whole windows, one after the other, of each the second half scored; where the model's family begins
   // texts

@@ -45,7 +45,7 @@ Floats row_norms(Compute& compute, const Model& model, const TensorRows& where, 
       for (size_t r = 0; r < column.size(); ++r) norms[r] += column[r] * column[r];
     }
   } else {
-    compute.threads.parallel_for(where.n_out, 16, [&](size_t begin, size_t end, size_t) {
+    compute.threads.parallel_for(where.n_out, 16, [&](size_t begin, size_t end) {
       Floats row(where.n_in);
       for (size_t r = begin; r < end; ++r) {
         weights.decode(W.row(where.first + r), row.data(), row.size());

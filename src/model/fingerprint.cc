@@ -6,6 +6,7 @@
 
 #include "base/sha256.h"
 #include "base/throw_if_stopped.h"
+#include "formats/format.h"
 
 namespace hunch {
 namespace {
@@ -50,6 +51,21 @@ std::string tensor_fingerprint(const ModelFile& file) {
       hash.update(t->data.subspan((t->data.size() - length) / (kSamples - 1) * i, length));
   }
   return hash.finish_hex();
+}
+
+std::string vector_fingerprint(const ModelFile& file) {
+  Sha256 hash;
+  std::vector<float> values;
+  bool any = false;
+  for (const Tensor* t : by_name(file)) {
+    if (t->shape.size() != 1 || !info(t->dtype).is_float() || !t->name.starts_with("blk.")) continue;
+    values.resize(t->n_elems());
+    codec(t->dtype).decode(t->data.data(), values.data(), values.size());
+    hash.update(fmt::format("{} {}\n", t->name, values.size()));
+    hash.update(std::as_bytes(std::span(values)));
+    any = true;
+  }
+  return any ? hash.finish_hex() : "";
 }
 
 }  // namespace hunch

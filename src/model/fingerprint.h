@@ -16,4 +16,9 @@ std::string tensor_sha256(const ModelFile& file, const Progress& progress = {}, 
 // tells models and versions apart in milliseconds. Not proof against someone who means to deceive it.
 std::string tensor_fingerprint(const ModelFile& file);
 
+// SHA-256 in hexadecimal of the model's vectors (norms and biases) as f32: their names, lengths and values. Whoever
+// makes matrices smaller leaves these as they are, so that a model and its quantisations have the same; so has what an
+// adapter made of its matrices. "" of a model without any.
+std::string vector_fingerprint(const ModelFile& file);
+
 }  // namespace hunch

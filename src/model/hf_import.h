@@ -29,6 +29,8 @@ class HfImport {
   double config_float(std::initializer_list<std::string_view> names, double fallback) const;
   bool config_bool(std::initializer_list<std::string_view> names, bool fallback) const;
   std::string config_string(std::initializer_list<std::string_view> names, std::string_view fallback) const;
+  // Says that a key was seen to, and does not change the model here: see unread().
+  void ignore_config(std::string_view name) const { read_.emplace(name); }
   const nlohmann::ordered_json& config() const { return *config_; }
 
   // Metadata "<arch>.<key>" of the result. Unsigned counts are stored as u32, reals as f32.

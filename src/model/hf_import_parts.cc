@@ -78,6 +78,8 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
     hf.put("rope_freqs.weight", hf.from_floats(factors, {factors.size()}));
   } else if (kind == "longrope" || kind == "su") {
     const auto floats = [&](const char* name) {
+      if (!hf.has_config(fmt::format("rope_scaling.{}", name)))
+        fail(ErrorKind::kNotFound, "config.json has no 'rope_scaling.{}'", name);
       const auto& list = hf.config()["rope_scaling"][name];
       std::vector<float> values;
       for (const auto& v : list) values.push_back(v.is_number() ? v.get<float>() : NAN);

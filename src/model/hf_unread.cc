@@ -35,6 +35,18 @@ constexpr std::string_view kElsewhere[] = {
     "license",
     "unsloth_version",
     "unsloth_fixed",
+    // what the tensors say themselves: which there are, and of what shape
+    "vocab_size",
+    "word_embed_proj_dim",
+    "attention_bias",
+    "mlp_bias",
+    "bias",
+    "no_bias",
+    "use_bias",
+    "enable_bias",
+    "use_qkv_bias",
+    "qk_layernorm",
+    "use_qk_norm",
     // training and its memory
     "aux_loss_alpha",
     "initializer_range",

@@ -48,7 +48,7 @@ void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out
     }
   }
   if (c.logit_scale == 1.0f && c.logit_soft_cap <= 0) return;
-  s.compute.threads.parallel_for(rows.size(), 1, [&](size_t begin, size_t end, size_t) {
+  s.compute.threads.parallel_for(rows.size(), 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       if (c.logit_scale != 1.0f) scale(c.logit_scale, out.row(i));
       if (c.logit_soft_cap > 0) soft_cap(c.logit_soft_cap, out.row(i));

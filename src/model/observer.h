@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <span>
 
+#include "base/rows.h"
 #include "base/view.h"
+#include "select/selector.h"
 
 namespace hunch {
 
@@ -28,6 +30,9 @@ class Observer {
   // What attention works with, normalised and rotated as the model wants it: q [n_tokens, n_head * d_head],
   // k and v [n_tokens, n_kv_head * d_head] of the new tokens only.
   virtual void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) {}
+  // What a selector chose at a point of the layer: of n_rows, for each of the tokens (places in the step; empty: all).
+  virtual void on_rows(size_t layer, Point point, InputPart part, std::span<const uint32_t> tokens, const RowSet& rows,
+                       size_t n_rows) {}
   // Head outputs before W_o, [n_tokens, n_head * d_head].
   virtual void on_heads(size_t layer, MatView<const float> attn_out) {}
   // Input of an MLP and its activations act(..) (times up, where gated), [n_tokens, n_ff].

@@ -10,6 +10,7 @@
 #include "io/llama2c.h"
 #include "io/printable.h"
 #include "model/architecture.h"
+#include "model/unread_metadata.h"
 #include "text/hf_tokenizer.h"
 #include "text/tokenizer.h"
 
@@ -77,7 +78,11 @@ OpenedModel open_model(const fs::path& path, const Stop* stop) {
     const MappedFile file(path);
     return std::string(reinterpret_cast<const char*>(file.bytes().data()), std::min<size_t>(4, file.bytes().size()));
   }();
-  if (head == "GGUF") return {open_gguf(path), "GGUF", {}};
+  if (head == "GGUF") {
+    OpenedModel opened{open_gguf(path), "GGUF", {}};
+    opened.unread = unread_metadata(opened.file);
+    return opened;
+  }
   if (path.extension() == ".bin") {
     try {
       return open_llama2c(path);

@@ -13,7 +13,7 @@ struct OpenedModel {
   ModelFile file;
   std::string source;                    // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;       // HF tensors that no mapping asked for
-  std::vector<std::string> unread = {};  // keys of config.json, HfImport::unread
+  std::vector<std::string> unread = {};  // keys of config.json or GGUF that no one read and that may matter
 };
 
 // Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:

@@ -9,7 +9,7 @@ namespace {
 
 template <class OfRow>
 void for_rows(Compute& compute, size_t n_rows, size_t grain, const OfRow& of_row) {
-  compute.threads.parallel_for(n_rows, grain, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_rows, grain, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) of_row(t);
   });
 }

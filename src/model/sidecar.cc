@@ -92,17 +92,18 @@ void check_screen(const Sidecar& sidecar, const ModelConfig& c) {
 
 }  // namespace
 
-void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
+bool check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& c) {
   const SidecarBase& b = sidecar.base;
-  if (b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff &&
-      b.fingerprint == tensor_fingerprint(model)) {
+  const bool same_shape = b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff;
+  const bool same = same_shape && b.fingerprint == tensor_fingerprint(model);
+  if (same || (same_shape && !b.vectors.empty() && b.vectors == vector_fingerprint(model))) {
     for (size_t l = 0; l < c.n_layer; ++l) check_layer(sidecar.layers[l], c.layers[l]);
-    return check_screen(sidecar, c);
+    check_screen(sidecar, c);
+    return same;
   }
   fail(ErrorKind::kFormat, "the sidecar was made for {}, this model is {}{}; make one with `hunch sparsify`",
        describe(b.name, b.arch, b.n_layer, b.n_embd, b.n_ff), describe(c.name, c.arch, c.n_layer, c.n_embd, c.n_ff),
-       b.n_layer == c.n_layer && b.n_embd == c.n_embd && b.n_ff == c.n_ff ? ", of the same shape but with other weights"
-                                                                          : "");
+       same_shape ? ", of the same shape but with other weights" : "");
 }
 
 }  // namespace hunch

@@ -20,6 +20,7 @@ struct SidecarBase {
   std::string sha256, fingerprint;  // tensor_sha256, tensor_fingerprint
   std::string arch, name;
   size_t n_layer = 0, n_embd = 0, n_ff = 0;
+  std::string vectors = {};  // vector_fingerprint; "": of a sidecar that does not say
 };
 
 // Which heads of a layer's attention to compute.
@@ -46,6 +47,7 @@ struct SidecarQuality {
   double budget = 0;  // largest increase of perplexity asked for, as a share; 0: a density was asked for
   double perplexity_dense = 0, perplexity_sparse = 0, kl = 0, top1 = 0;
   uint64_t n_tokens = 0;
+  std::vector<int32_t> ids = {};  // the first of them, by which the price can be measured again; may be empty
 };
 
 struct Sidecar {
@@ -74,9 +76,10 @@ std::filesystem::path sidecar_path(const std::filesystem::path& model);
 Sidecar parse_sidecar(ModelFile file);
 Sidecar open_sidecar(const std::filesystem::path& path);
 
-// Throws Error{kFormat}, naming both models, unless the sidecar was made for this one. Compares shapes and
-// fingerprints: milliseconds.
-void check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& config);
+// Whether the sidecar was made for these very weights (true), or for the same ones in another type (false: a sidecar of
+// the f16 model serves its quantisations, at a price that is theirs). Throws Error{kFormat}, naming both models, where
+// it was made for neither. Compares shapes and fingerprints: milliseconds.
+bool check_sidecar(const Sidecar& sidecar, const ModelFile& model, const ModelConfig& config);
 
 // Writes atomically. `more`: further keys, which readers of a sidecar do not look at.
 void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, const Metadata& more = {});

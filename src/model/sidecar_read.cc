@@ -78,6 +78,7 @@ class Parser {
     SidecarBase& base = sidecar_.base;
     base.sha256 = file_.meta.get_string("hunch.base.sha256");
     base.fingerprint = file_.meta.get_string("hunch.base.fingerprint");
+    base.vectors = file_.meta.get_string("hunch.base.vectors", "");
     base.arch = file_.meta.get_string("hunch.base.architecture");
     base.name = file_.meta.get_string("hunch.base.name", "");
     base.n_layer = size("hunch.base.n_layer", kMaxLayers);
@@ -131,6 +132,11 @@ class Parser {
     q.kl = m.get_float("hunch.quality.kl", 0);
     q.top1 = m.get_float("hunch.quality.top1", 0);
     q.n_tokens = m.get_uint("hunch.quality.n_tokens", 0);
+    if (!m.has("hunch.quality.ids")) return;
+    for (const int64_t id : m.get_ints("hunch.quality.ids")) {
+      if (id < 0 || id > INT32_MAX) fail(ErrorKind::kFormat, "'hunch.quality.ids' holds {}, which is no token", id);
+      q.ids.push_back(int32_t(id));
+    }
   }
 
   void layer(size_t i, const std::string& kind, const std::string& input, int64_t point, size_t n_ff) {

@@ -398,7 +398,7 @@ TEST_F(SidecarTest, APredictorIsRefusedByLayersOfExpertsAMethodIsNot) {
   }
   sidecar_.layers[0] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, std::make_shared<Cats>()};
   sidecar_.layers[2] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, teal({{-1, -1, -1, -1}})};
-  check_sidecar(sidecar_, model, experts);
+  EXPECT_TRUE(check_sidecar(sidecar_, model, experts));
 }
 
 TEST_F(SidecarTest, TealAndChosenHeadsGoTogether) {
@@ -460,6 +460,37 @@ TEST_F(SidecarTest, BelongsToOneModelOnly) {
   expect_refused([](LayerConfig& l) { l.n_ff = l.index == 0 ? 64 : l.n_ff; });
   config.n_ff = 64;
   expect_refused({});
+}
+
+// The f16 model's sidecar serves what was quantised: norms and biases are the same numbers, in whatever type.
+TEST_F(SidecarTest, ServesTheSameModelInAnotherType) {
+  std::vector<float> matrix(64, 1.0f), norm = {1, 0.5f, -2, 3, 4, 5, 6, 7};
+  std::vector<f16> half(8);
+  for (size_t i = 0; i < 8; ++i) half[i] = to_f16(norm[i]);
+  std::vector<std::byte> quantised(8 * 34);
+  const auto model = [&](bool small) {
+    ModelFile m;
+    if (small) {
+      m.tensors.push_back({"blk.0.ffn_up.weight", DType::kQ8_0, {8, 32}, quantised});
+      m.tensors.push_back({"blk.0.attn_norm.weight", DType::kF32, {8}, std::as_bytes(std::span(norm))});
+    } else {
+      m.tensors.push_back({"blk.0.ffn_up.weight", DType::kF32, {8, 8}, std::as_bytes(std::span(matrix))});
+      m.tensors.push_back({"blk.0.attn_norm.weight", DType::kF16, {8}, std::as_bytes(std::span(half))});
+    }
+    return m;
+  };
+  sidecar_.base.fingerprint = tensor_fingerprint(model(false));
+  sidecar_.base.vectors = vector_fingerprint(model(false));
+  sidecar_.quality.ids = {1, 2, 300};
+  const Sidecar read = open_sidecar(write());
+  EXPECT_EQ(read.quality.ids, sidecar_.quality.ids);
+  EXPECT_TRUE(check_sidecar(read, model(false), config()));
+  EXPECT_FALSE(check_sidecar(read, model(true), config()));
+  norm[7] = 7.001f;
+  EXPECT_THROW(check_sidecar(read, model(true), config()), Error);
+  norm[7] = 7;
+  sidecar_.base.vectors.clear();  // of an older file
+  EXPECT_THROW(check_sidecar(sidecar_, model(true), config()), Error);
 }
 
 TEST(SidecarPath, LiesBesideTheModel) {

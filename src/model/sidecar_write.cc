@@ -106,6 +106,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   meta.set("hunch.version", kSidecarVersion);
   meta.set("hunch.base.sha256", b.sha256);
   meta.set("hunch.base.fingerprint", b.fingerprint);
+  if (!b.vectors.empty()) meta.set("hunch.base.vectors", b.vectors);
   meta.set("hunch.base.architecture", b.arch);
   meta.set("hunch.base.name", b.name);
   meta.set("hunch.base.n_layer", uint64_t{b.n_layer});
@@ -118,6 +119,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   meta.set("hunch.quality.kl", q.kl);
   meta.set("hunch.quality.top1", q.top1);
   meta.set("hunch.quality.n_tokens", q.n_tokens);
+  if (!q.ids.empty()) meta.set("hunch.quality.ids", MetaArray(std::vector<uint32_t>(q.ids.begin(), q.ids.end())));
   std::vector<std::string> kinds, inputs;
   std::vector<uint32_t> points;
   TensorList tensors(meta);

@@ -102,7 +102,9 @@ void Step::look(size_t layer, MatView<const float> attention_input) {
 RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x, InputPart part, RowSet among,
                   size_t n_rows) {
   if (!asks(layer, point, g, part)) return among;
-  return ask({layer, point, part, Look::kHere, n_rows ? n_rows : x.cols}, g, x, among);
+  const RowSet rows = ask({layer, point, part, Look::kHere, n_rows ? n_rows : x.cols}, g, x, among);
+  if (observer) observer->on_rows(layer, point, part, g.tokens, rows, n_rows ? n_rows : x.cols);
+  return rows;
 }
 
 // Tokens whose entry wants another look keep what was foreseen for them.

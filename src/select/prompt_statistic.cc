@@ -11,13 +11,13 @@ void PromptStatistic::add(Compute& compute, MatView<const float> Z) {
   HUNCH_CHECK(squares_.size() == Z.cols, "{} neurons, the tokens before had {}", Z.cols, squares_.size());
   n_tokens_ += Z.rows;
   inverse_.resize(Z.rows);  // 1 / ||z||^2
-  compute.threads.parallel_for(Z.rows, 8, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(Z.rows, 8, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       const float norm = dot(Z.row(t), Z.row(t));
       inverse_[t] = norm > 0 ? 1.0f / norm : 0.0f;
     }
   });
-  compute.threads.parallel_for(Z.cols, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(Z.cols, 64, [&](size_t begin, size_t end) {
     for (size_t t = 0; t < Z.rows; ++t) {
       const float scale = inverse_[t];
       if (scale == 0) continue;

@@ -13,7 +13,7 @@ namespace {
 // of_token(t) for every token, shared out among the threads.
 template <class OfToken>
 void for_tokens(Compute& compute, size_t n_tokens, const OfToken& of_token) {
-  compute.threads.parallel_for(n_tokens, 4, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(n_tokens, 4, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) of_token(t);
   });
 }

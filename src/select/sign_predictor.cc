@@ -19,7 +19,7 @@ void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<floa
   const std::span<uint64_t> bits = compute.arena.take<uint64_t>(X.rows * n_words);
   compute.meter.read_weights(w_.n_ff * n_words * sizeof(uint64_t));
   for (size_t t = 0; t < X.rows; ++t) pack_signs(X.row(t), bits.subspan(t * n_words, n_words));
-  compute.threads.parallel_for(w_.n_ff, 64, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(w_.n_ff, 64, [&](size_t begin, size_t end) {
     for (size_t t = 0; t < X.rows; ++t) {
       const std::span<float> y = scores.row(t).subspan(begin, end - begin);
       count_sign_differences(w_.planes + begin * n_words, bits.subspan(t * n_words, n_words), y);

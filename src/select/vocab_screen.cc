@@ -51,7 +51,7 @@ void VocabScreen::guess(Compute& compute, MatView<const float> X, std::span<cons
   const MatView<float> hidden(compute.arena.take<float>(X.rows * rank()).data(), X.rows, rank());
   products(compute, X, bias, hidden, logits, bits);
   compute.meter.read_weights(2 * n_vocab() * sizeof(float));  // the deviations
-  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end, size_t) {
+  compute.threads.parallel_for(X.rows, 1, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) list(norms_of(X.row(t), hidden.row(t)), logits.row(t), shortlists[t]);
   });
 }

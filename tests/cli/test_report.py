@@ -48,6 +48,11 @@ class Page(HTMLParser):
             self.headings.append(data)
 
 
+def trace_points(text, begins):
+    """Tooltips that begin like this."""
+    return re.findall("<title>" + re.escape(begins), text)
+
+
 class Report(CliTest):
     @classmethod
     def setUpClass(cls):
@@ -88,6 +93,11 @@ class Report(CliTest):
             root = ElementTree.parse(os.path.join(svg, name)).getroot()
             self.assertTrue(root.tag.endswith("svg"))
             self.assertEqual([e for e in root.iter() if e.tag.endswith("title")], [])
+        # Every value is there without a mouse, and the page says what made it.
+        self.assertGreater(page.n["details"], 6)
+        self.assertEqual(html_text.unescape(text).count("<li>neurons: "), len(trace_points(text, "neurons: ")))
+        self.assertIn("hunch 0.", text)
+        self.assertIn(" threads)", text)
         self.assertTrue(all(len(h) > 20 for h in page.headings), page.headings)
 
         self.assertIn("config", answer)  # what inspect always says

@@ -60,7 +60,7 @@ class Run(CliTest):
         self.assertNotIn("drafts", greedy)
         seeded = self.hunch(*common, "--seed", "4").json
         self.assertEqual(self.hunch(*common, "--seed", "4", "--lossless").json["ids"], seeded["ids"])
-        self.assertIn("tokens per pass", self.hunch("run", self.opt, "-p", "the end", "-n", "9", "--lossless").err)
+        self.assertIn("tokens per pass", self.hunch("run", self.opt, "-p", "the end", "-n", "9", "--lossless", "--verbose").err)
 
     def test_prompt_from_file_and_standard_input(self):
         path = self.write("prompt.txt", "the end\n")

@@ -11,6 +11,7 @@ struct ReportInfo {
   std::string model, text_name;      // as people call them
   std::string activation;            // "relu", "silu, gated"
   std::string command;               // that made the report
+  std::string machine;               // hunch's version, processor, SIMD target and threads
   std::vector<std::string> excerpt;  // the text of each token of Trace::excerpt
 };
 

@@ -17,7 +17,9 @@ p{margin:0 0 .8rem}.soft,figcaption{color:var(--soft);font-size:.92rem}
 figure{margin:2.6rem 0 0;break-inside:avoid}figcaption{margin-top:.5rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(126px,1fr));gap:12px;margin:1.4rem 0}
 .tile{background:var(--tile);border-radius:8px;padding:12px 14px}.tile b{display:block;font-size:1.5rem;line-height:1.3}.tile span{font-size:.85rem;color:var(--soft)}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin-top:.6rem}
+.wide{overflow-x:auto}@media screen and (max-width:640px){main{padding:20px 14px 48px}.wide .chart{max-width:none;width:640px}}
+details{margin-top:.5rem;font-size:.85rem}summary{color:var(--soft);cursor:pointer}details ul{margin:.4rem 0 0;padding-left:1.1rem;columns:2 15rem;overflow-wrap:anywhere}
+table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin-top:.6rem}
 th,td{padding:4px 6px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{font-weight:600;color:var(--soft);white-space:normal;vertical-align:bottom}
 code{font:.88em ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}section{margin-top:2.6rem}
 @media print{main{max-width:none;padding:0}figure{margin-top:1.4rem}}
@@ -45,6 +47,23 @@ std::string tiles(const Trace& t) {
                 "similarity (cosine) of neighbouring layers in the middle");
   if (!t.oracle_both.empty()) out += tile(fmt::format("{:.2f}", t.dense_perplexity), "perplexity of the whole model");
   return out + "</div>\n";
+}
+
+// What the points and cells of a chart say to a mouse, for those who have none. Thousands of cells are in the JSON
+// alone.
+std::string values_of(const std::string& svg) {
+  constexpr size_t kMost = 400;
+  constexpr std::string_view kOpen = "<title>", kClose = "</title>";
+  std::string items;
+  size_t n = 0;
+  for (size_t at = svg.find(kOpen); at != svg.npos; at = svg.find(kOpen, at)) {
+    at += kOpen.size();
+    items += fmt::format("<li>{}</li>\n", svg.substr(at, svg.find(kClose, at) - at));
+    ++n;
+  }
+  if (n == 0) return "";
+  if (n > kMost) return "<p class=\"soft\">The values of its cells are in the report of <code>--json</code>.</p>\n";
+  return fmt::format("<details><summary>The {} values of this figure</summary><ul>\n{}</ul></details>\n", n, items);
 }
 
 std::string layer_table(const Trace& t) {
@@ -93,18 +112,20 @@ std::string report_page(const Trace& trace, const ReportInfo& info, const std::v
       "it could be foreseen, and what it would cost.</p>\n";
   out += tiles(trace);
   for (const Figure& f : figures)
-    out += fmt::format("<figure id=\"{}\">\n<h2>{}</h2>\n{}<figcaption>{}</figcaption>\n</figure>\n", f.id,
-                       escape_xml(f.title), f.svg, escape_xml(f.text));
+    out += fmt::format(
+        "<figure id=\"{}\">\n<h2>{}</h2>\n<div class=\"wide\">{}</div><figcaption>{}</figcaption>\n{}</figure>\n", f.id,
+        escape_xml(f.title), f.svg, escape_xml(f.text), values_of(f.svg));
   out += layer_table(trace);
   out += fmt::format(
-      "<section class=\"soft\"><p>Made by <code>{}</code>. Neurons are ranked by |activation| times the norm of their "
+      "<section class=\"soft\"><p>Made by <code>{}</code> ({}). Neurons are ranked by |activation| times the norm of "
+      "their "
       "column of "
       "W_down, heads by the norm of their output. Shares of needed neurons and heads, and unions, are of {} sampled "
       "tokens in runs of "
       "consecutive ones; everything else is of all {}. Numbers of one text: another text, another "
       "number.</p></section>\n"
       "</main>\n</body>\n</html>\n",
-      escape_xml(info.command), trace.n_sampled, trace.n_tokens);
+      escape_xml(info.command), escape_xml(info.machine), trace.n_sampled, trace.n_tokens);
   return out;
 }
 

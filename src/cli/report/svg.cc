@@ -197,18 +197,22 @@ std::string standalone_svg(std::string_view svg, std::string_view title) {
   cut("<g class=\"hover\"", "</g>");
   cut("<title>", "</title>");
   cut("<circle class=\"hit\"", "/>");
-  // "<svg ... viewBox="0 0 W H" ...": the chart stands beneath its title, of one line or two.
+  // "<svg ... viewBox="0 0 W H" ...": the chart stands beneath its title.
   constexpr std::string_view kBox = "viewBox=\"0 0 ";
   const size_t box = chart.find(kBox) + kBox.size(), space = chart.find(' ', box), end = chart.find('"', space);
   const std::string width = chart.substr(box, space - box), height = chart.substr(space + 1, end - space - 1);
   constexpr size_t kLine = 88;
-  size_t split = title.size();
-  if (title.size() > kLine) split = std::min(title.rfind(' ', kLine), title.size());
-  const int top = split < title.size() ? 58 : 38;
-  std::string text =
-      fmt::format(R"(<text class="heading" x="16" y="26">{}</text>)", escape_xml(title.substr(0, split)));
-  if (split < title.size())
-    text += fmt::format(R"(<text class="heading" x="16" y="46">{}</text>)", escape_xml(title.substr(split + 1)));
+  int top = 18;
+  std::string text;
+  while (!title.empty()) {
+    size_t split = title.size();
+    if (title.size() > kLine) split = std::min(title.rfind(' ', kLine), title.find(' ', kLine));
+    split = std::min(split, title.size());
+    text +=
+        fmt::format(R"(<text class="heading" x="16" y="{}">{}</text>)", top + 8, escape_xml(title.substr(0, split)));
+    title.remove_prefix(std::min(split + 1, title.size()));
+    top += 20;
+  }
   chart.insert(chart.find(' ') + 1, fmt::format("y=\"{}\" height=\"{}\" ", top, height));
   return fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 {0} {1}\" "

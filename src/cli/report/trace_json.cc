@@ -74,6 +74,8 @@ Json trace_json(const Trace& t, const ReportInfo& info) {
   for (size_t a = 0; a < n; ++a)
     json["cosine"].push_back(
         std::vector<double>(t.cosine.begin() + std::ptrdiff_t(a * n), t.cosine.begin() + std::ptrdiff_t((a + 1) * n)));
+  json["command"] = info.command;
+  json["machine"] = info.machine;
   json["excerpt"] = {{"ids", t.excerpt}, {"pieces", info.excerpt}};
   json["maps"] = Json::array();
   for (const AttentionMap& m : t.maps) {

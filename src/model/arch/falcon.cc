@@ -27,7 +27,7 @@ void import_falcon(HfImport& hf) {
   const bool new_decoder =
       hf.config_bool({"new_decoder_architecture"}, hf.config_string({"model_type"}, "") == "RefinedWeb");
   const bool multi_query = hf.config_bool({"multi_query"}, true);
-  const bool parallel = new_decoder || hf.config_bool({"parallel_attn"}, true);
+  const bool parallel = hf.config_bool({"parallel_attn"}, true) || new_decoder;
   size_t n_kv_head = hf.config_uint({"num_kv_heads", "n_head_kv"}, n_head);
   if (!new_decoder) n_kv_head = multi_query ? 1 : n_head;
   if (n_head == 0 || n_kv_head == 0 || n_head % n_kv_head != 0 || n_embd % n_head != 0)

@@ -20,8 +20,7 @@ void import_gptneox(HfImport& hf) {
   if (n_head == 0 || n_embd % n_head != 0)
     fail(ErrorKind::kFormat, "config.json: hidden_size {} is not a multiple of num_attention_heads {}", n_embd, n_head);
   const size_t d_head = n_embd / n_head, n_ctx = hf.config_uint({"max_position_embeddings"}, 2048);
-  const double rotary_share =
-      hf.config_float({"rotary_pct", "partial_rotary_factor", "rope_parameters.partial_rotary_factor"}, 0.25);
+  const double rotary_share = hf.config_float({"rotary_pct", "partial_rotary_factor"}, 0.25);
   if (!(rotary_share > 0 && rotary_share <= 1))
     fail(ErrorKind::kFormat, "config.json: rotary_pct is {}, expected more than 0 and at most 1", rotary_share);
   const size_t n_rot = size_t(double(d_head) * rotary_share);
@@ -31,8 +30,7 @@ void import_gptneox(HfImport& hf) {
   hf.set_uint("feed_forward_length", hf.config_uint({"intermediate_size"}, 4 * n_embd));
   hf.set_uint("attention.head_count", n_head);
   hf.set_uint("rope.dimension_count", n_rot);
-  hf.set_float("rope.freq_base",
-               hf.config_float({"rotary_emb_base", "rope_theta", "rope_parameters.rope_theta"}, 10000.0));
+  hf.set_float("rope.freq_base", hf.config_float({"rotary_emb_base", "rope_theta"}, 10000.0));
   hf.set_bool("use_parallel_residual", hf.config_bool({"use_parallel_residual"}, true));
   hf.set_float("attention.layer_norm_epsilon", hf.config_float({"layer_norm_eps"}, 1e-5));
   import_activation(hf, hf.config_string({"hidden_act"}, "gelu"), "gelu");

@@ -35,6 +35,7 @@ LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_act
     hf.set_float("rope.freq_base_swa", hf.config_float({"rope_local_base_freq"}));
   hf.set_uint("rope.dimension_count", s.n_rot);
   import_windows(hf, s.n_layer, windows_unless_said);
+  hf.ignore_config("hidden_act");  // Gemma's configs have both, and this one is not it
   import_activation(hf, hf.config_string({"hidden_activation", "hidden_act"}, usual_activation), usual_activation);
   import_rope_scaling(hf, s.n_rot, s.n_ctx);
   return s;

@@ -1,0 +1,45 @@
+#include "model/unread_metadata.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "model/architecture.h"
+
+namespace hunch {
+namespace {
+
+// Said by the tensors themselves, or of how the file was made; and details of a scaling that is not there.
+constexpr std::string_view kElsewhere[] = {"vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "basename",
+                                           "size_label"};
+constexpr std::string_view kScaling = "rope.scaling.";
+
+}  // namespace
+
+std::vector<std::string> unread_metadata(const ModelFile& file) {
+  struct Log {
+    explicit Log(const Metadata& m) : meta(m) { meta.log_reads(&read); }
+    ~Log() { meta.log_reads(nullptr); }
+    const Metadata& meta;
+    std::set<std::string, std::less<>> read;
+  } log(file.meta);
+  ModelConfig config;
+  try {
+    config = config_from_gguf(file);
+  } catch (const Error&) {
+    return {};  // who means to run it will hear why
+  }
+  const std::string prefix = config.arch + ".";
+  std::vector<std::string> unread;
+  for (const std::string& key : file.meta.keys()) {
+    if (!key.starts_with(prefix) || log.read.contains(key)) continue;
+    const std::string_view name = std::string_view(key).substr(prefix.size());
+    const bool is_causal = name == "attention.causal";
+    if (is_causal ? file.meta.get_bool(key) : std::ranges::find(kElsewhere, name) != std::end(kElsewhere)) continue;
+    if (name.starts_with(kScaling) && config.rope.scaling == RopeScaling::kNone) continue;
+    unread.push_back(key);
+  }
+  return unread;
+}
+
+}  // namespace hunch
