@@ -32,7 +32,7 @@ function(hunch_folder name)
     set(scope PUBLIC)
     if(HUNCH_UNITY AND NOT name STREQUAL "kernels")  # whose files are compiled once per SIMD target
       set_target_properties(hunch_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
-      target_compile_options(hunch_${name} PRIVATE -Wno-subobject-linkage)
+      target_compile_options(hunch_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
       list(TRANSFORM ARG_ALONE PREPEND ${dir}/)
       set_source_files_properties(${ARG_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
     endif()
@@ -47,6 +47,11 @@ function(hunch_folder name)
 
   if(name STREQUAL "cli")
     hunch_build_quickly(hunch_cli)
+  elseif(name STREQUAL "kernels" AND NOT HUNCH_SCALAR)
+    set_target_properties(hunch_kernels PROPERTIES HUNCH_QUICK ON)
+  endif()
+  if(HUNCH_FUZZ AND fuzzers)  # libFuzzer looks at what these cover
+    target_compile_options(hunch_${name} PRIVATE -fsanitize=fuzzer-no-link)
   endif()
 
   if(ARG_EXECUTABLE AND main)

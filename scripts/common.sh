@@ -29,8 +29,7 @@ as_root() {
 
 BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev
   libutf8proc-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libedit-dev libeigen3-dev)
-TEST_PACKAGES=(libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2)
-FUZZ_PACKAGES=(clang)
+TEST_PACKAGES=(clang libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2)
 TIDY_PACKAGES=(clang-tidy)
 
 # The ctest names of the tests whose sources look for shared data, as alternatives of a regular expression.
@@ -51,7 +50,8 @@ install_format() {
 }
 has_package() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
-# The fuzz preset needs clang's runtime of the same version, whose package has another name on each release.
+# The dev preset needs clang's runtime (sanitizers, libFuzzer) of the same version, whose package has another name on each
+# release.
 install_clang_runtime() {
   local version
   version=$(clang --version | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
@@ -69,12 +69,12 @@ require_cmake() {
   fi
 }
 
-# configure PRESET [OPTION...]: where that was not done yet. The options are those of a first time.
+# configure PRESET [OPTION...]: where that was not done yet, or the presets have changed.
 configure() {
   local preset=$1 log
   shift
   require_cmake
-  [ ! -f "build/$preset/build.ninja" ] || return 0
+  [ ! "build/$preset/build.ninja" -nt CMakePresets.json ] || return 0
   log=$(mktemp)
   cmake --preset "$preset" "$@" >"$log" 2>&1 || { cat "$log"; exit 1; }
   rm -f "$log"

@@ -3,7 +3,7 @@
 source "$(dirname "$0")/common.sh"
 seconds=$1
 n=0
-for program in build/fuzz/fuzz/fuzz_*; do
+for program in build/dev/fuzz/fuzz_*; do
   name=${program##*/fuzz_}
   folder=${name%%_*}
   stem=${name#*_}

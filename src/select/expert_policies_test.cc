@@ -66,12 +66,12 @@ TEST(ExpertPolicies, LoadsAreAsAsked) {
 TEST(ExpertPolicies, WeightsFollowTheModelsGate) {
   for (const bool renormalise : {false, true})
     for (const char* policy : {"choice:1", "balanced", "sinkhorn"}) {
-      const auto [routing, logits] = routed(policy, {.k = 2, .renormalise = renormalise, .scale = 3});
-      for (const Route& r : routing.routes) {
-        const auto weight = [&](uint32_t e) { return std::exp(double(logits[r.token * kExperts + e])); };
+      const auto got = routed(policy, {.k = 2, .renormalise = renormalise, .scale = 3});
+      for (const Route& r : got.routing.routes) {
+        const auto weight = [&](uint32_t e) { return std::exp(double(got.logits[r.token * kExperts + e])); };
         double total = 0;
         if (renormalise) {
-          for (const Route& other : routing.routes) total += other.token == r.token ? weight(other.expert) : 0;
+          for (const Route& other : got.routing.routes) total += other.token == r.token ? weight(other.expert) : 0;
         } else {
           for (uint32_t e = 0; e < kExperts; ++e) total += weight(e);
         }
