@@ -57,7 +57,8 @@ class ChatSession {
   void set_system(std::string_view text);
   // Forgets everything but the system message.
   void reset();
-  // All that was said: a JSON list of {"role", "content"}.
+  // All that was said: a JSON list of {"role", "content"}. What a model thought before it answered, between marks such
+  // as <think>, is not in an answer's content but in "reasoning_content" beside it; ChatAnswer has the text with both.
   std::string messages_json() const;
 
  private:

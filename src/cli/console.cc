@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -37,6 +38,42 @@ void note(std::string_view line) {
 bool stdin_is_terminal() { return isatty(STDIN_FILENO); }
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO); }
 bool stderr_is_terminal() { return isatty(STDERR_FILENO); }
+
+namespace {
+
+size_t columns_at(int fd) {
+  winsize size{};
+  return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+bool has_styles() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return !(no_color && *no_color) && !terminal_is_dumb();
+}
+
+}  // namespace
+
+bool terminal_is_dumb() {
+  const char* term = std::getenv("TERM");
+  return term && std::string_view(term) == "dumb";
+}
+
+size_t stdout_columns() { return columns_at(STDOUT_FILENO); }
+size_t stderr_columns() { return columns_at(STDERR_FILENO); }
+
+std::string_view begin_style(Style style) {
+  static const bool wanted = has_styles();
+  if (!wanted) return "";
+  switch (style) {
+    case Style::kDim: return "\033[2m";
+    case Style::kName: return "\033[1;36m";
+    default: return "\033[0m";
+  }
+}
+
+std::string styled(Style style, std::string_view text) {
+  return fmt::format("{}{}{}", begin_style(style), text, begin_style(Style::kPlain));
+}
 
 std::string read_stdin() {
   std::string text;
@@ -71,8 +108,7 @@ void ProgressBar::show(std::string_view what, uint64_t done, uint64_t total) {
   }
   since_shown_ = Timer();
   shown_ = true;
-  winsize size{};
-  const size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  const size_t columns = stderr_columns();
   std::string line;
   if (total == 0) {
     line = fmt::format("{} {}", what, done);

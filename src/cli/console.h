@@ -20,6 +20,18 @@ void note(std::string_view line);
 bool stdin_is_terminal();
 bool stdout_is_terminal();
 bool stderr_is_terminal();
+// Whether it says that it knows no escape sequences (TERM=dumb).
+bool terminal_is_dumb();
+// Columns of the terminal at stdout or stderr; 80 where it does not say.
+size_t stdout_columns();
+size_t stderr_columns();
+
+// How words stand out, where they do.
+enum class Style { kPlain, kDim, kName };
+// The escape sequence that begins a style (kPlain: ends it), or "" where it should not be used: the terminal is dumb,
+// or NO_COLOR is set to something (no-color.org). The caller has asked whether there is a terminal.
+std::string_view begin_style(Style style);
+std::string styled(Style style, std::string_view text);
 
 // All of standard input. Throws Error{kInterrupted | kIo}.
 std::string read_stdin();

@@ -74,6 +74,8 @@ struct ChatFlags {
   ContextFlags context;
   SamplerFlags sampler;
   std::string system, template_file;
+  std::vector<std::string> variables;  // of the template: JSON, KEY=VALUE or a file
+  bool hide_thinking = false;
   size_t n_tokens = 1024;
   std::vector<std::string> stop;
   DraftFlags drafting;
@@ -81,7 +83,8 @@ struct ChatFlags {
 
 struct TemplateFlags {
   ModelFlags model;
-  std::string messages_file, template_file, tools_file, variables_file;
+  std::string messages_file, template_file, tools_file;
+  std::vector<std::string> variables;
   std::string flavor = "huggingface";  // huggingface | llama.cpp
   bool no_generation_prompt = false;
 };

@@ -10,6 +10,7 @@
 
 #include "base/interrupt.h"
 #include "cli/console.h"
+#include "cli/paste.h"
 #include "text/utf8.h"
 
 #ifdef HUNCH_HAVE_LIBEDIT
@@ -54,6 +55,21 @@ LineEditor::Result read_plain(std::string& line) {
 
 #ifdef HUNCH_HAVE_LIBEDIT
 
+namespace {
+
+constexpr char kInvisible = '\1';  // around what of a prompt takes no room
+
+// The prompt, whose last character is a space: libedit loses what is invisible at the very end.
+std::string styled_prompt(const std::string& prompt) {
+  const auto invisible = [](std::string_view text) {
+    return text.empty() ? "" : fmt::format("{}{}{}", kInvisible, text, kInvisible);
+  };
+  return invisible(begin_style(Style::kName)) + prompt.substr(0, prompt.size() - 1) +
+         invisible(begin_style(Style::kPlain)) + " ";
+}
+
+}  // namespace
+
 struct LineEditor::Impl {
   EditLine* editor = nullptr;
   History* history = nullptr;
@@ -68,6 +84,21 @@ struct LineEditor::Impl {
     return *static_cast<Impl*>(data);
   }
   static char* show_prompt(EditLine* editor) { return of(editor).prompt.data(); }
+
+  // Bound to kPasteBegin. Keys that libedit would obey, a line end first of all, are text here.
+  static unsigned char insert_paste(EditLine* editor, int) {
+    PasteReader paste;
+    for (char byte = 0;;) {
+      switch (read_byte(byte)) {
+        case ByteResult::kInterrupted: of(editor).interrupted = true; return CC_EOF;
+        case ByteResult::kEnd: return CC_EOF;
+        case ByteResult::kByte: break;
+      }
+      if (paste.push(byte)) break;
+    }
+    const std::string text = paste.text();
+    return text.empty() || el_insertstr(editor, text.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
+  }
 
   // libedit's own reader would take Ctrl-C for a broken read; this one tells it apart.
   static int read_char(EditLine* editor, wchar_t* out) {
@@ -106,13 +137,15 @@ LineEditor::LineEditor(std::filesystem::path history_file) {
   history(impl_->history, &impl_->event, H_SETUNIQUE, 1);
   if (!impl_->file.empty()) history(impl_->history, &impl_->event, H_LOAD, impl_->file.c_str());
   el_set(editor, EL_CLIENTDATA, impl_.get());
-  el_set(editor, EL_PROMPT, &Impl::show_prompt);
+  el_set(editor, EL_PROMPT_ESC, &Impl::show_prompt, kInvisible);
   el_set(editor, EL_EDITOR, "emacs");
   el_set(editor, EL_SIGNAL, 0);
   el_set(editor, EL_GETCFN, &Impl::read_char);
   el_set(editor, EL_HIST, history, impl_->history);
   el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  el_set(editor, EL_ADDFN, "hunch-paste", "insert what is pasted", &Impl::insert_paste);
   el_source(editor, nullptr);  // the person's own ~/.editrc
+  el_set(editor, EL_BIND, std::string(kPasteBegin).c_str(), "hunch-paste", nullptr);
 }
 
 LineEditor::~LineEditor() {
@@ -132,10 +165,13 @@ LineEditor::Result LineEditor::read(const std::string& prompt, std::string& line
     return read_plain(line);
   }
   line.clear();
-  impl_->prompt = prompt;
+  impl_->prompt = styled_prompt(prompt);
   impl_->interrupted = false;
   int n = 0;
+  const bool asks = !terminal_is_dumb();
+  if (asks) fmt::print(stderr, "{}", kPasteOn);
   const char* text = el_gets(impl_->editor, &n);
+  if (asks) fmt::print(stderr, "{}", kPasteOff);
   if (impl_->interrupted) {
     el_reset(impl_->editor);
     fmt::print(stderr, "\n");

@@ -20,6 +20,12 @@ void add_force(Grammar& g, bool& force) {
   g.flag("--force", force, "write over a file that is there already, but never over what is read");
 }
 
+void add_variables(Grammar& g, std::vector<std::string>& variables) {
+  g.texts("--variables", variables, "KEY=VALUE|JSON|FILE",
+          "set what the template looks at: enable_thinking=false, {\"enable_thinking\": false} or a file with such an "
+          "object; bos_token and eos_token stand in for the model's; may be repeated");
+}
+
 void add_output(Grammar& g, bool& json, bool& quiet) {
   g.section("Output");
   g.flag("--json", json, "print one JSON object on standard output and nothing else there");

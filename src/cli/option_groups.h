@@ -11,6 +11,8 @@ void add_model(Grammar& g, ModelFlags& model);
 void add_adapters(Grammar& g, ModelFlags& model);
 // --force, of a verb that writes a file.
 void add_force(Grammar& g, bool& force);
+// --variables, of a chat template.
+void add_variables(Grammar& g, std::vector<std::string>& variables);
 // --json, --quiet.
 void add_output(Grammar& g, bool& json, bool& quiet);
 // What every verb that computes has, and add_output. `context` may be null (no forward pass); bench sizes its contexts

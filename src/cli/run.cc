@@ -75,7 +75,7 @@ int run(const RunFlags& flags) {
 
   // On a terminal the prompt is shown before its continuation; what is piped on is the continuation only.
   if (text && !flags.model.json && !flags.model.quiet && stdout_is_terminal() && stderr_is_terminal())
-    fmt::print(stderr, "\033[2m{}\033[0m", *text);
+    fmt::print(stderr, "{}", styled(Style::kDim, *text));
   std::vector<GeneratedToken> tokens;
   const bool has_text = engine.tokenizer.has_value();
   bool ends_line = true, first = true;

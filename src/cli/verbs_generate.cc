@@ -42,6 +42,9 @@ std::vector<Verb> generating_verbs() {
                  g.text("--system", f->system, "TEXT", "the system message");
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
+                 add_variables(g, f->variables);
+                 g.flag("--hide-thinking", f->hide_thinking,
+                        "do not show what the model thinks before it answers, only how many tokens it takes");
                  g.most("-n,--tokens", f->n_tokens, "N",
                         "at most N tokens per answer; -1: as many as the context holds");
                  g.texts("--stop", f->stop, "TEXT", "end an answer before this text; may be repeated");
@@ -62,9 +65,7 @@ std::vector<Verb> generating_verbs() {
          g.text("--template-file", f->template_file, "FILE",
                 "a Jinja chat template instead of the model's own (MODEL may then be left out)");
          g.text("--tools", f->tools_file, "FILE", "JSON list of tools, as in the OpenAI API");
-         g.text("--variables", f->variables_file, "FILE",
-                "JSON object of further variables, such as {\"enable_thinking\": false}; bos_token and eos_token "
-                "stand in for the model's");
+         add_variables(g, f->variables);
          g.flag("--no-generation-prompt", f->no_generation_prompt, "do not open the assistant's answer at the end");
          g.choice("--flavor", f->flavor, {"huggingface", "llama.cpp"},
                   "whose rendering, where they differ: llama.cpp drops white space before {{ at the start of a line, "

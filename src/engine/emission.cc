@@ -59,6 +59,7 @@ bool Emission::take(int32_t id, std::span<const float> logits) {
   if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);
+  if (std::ranges::find(options_.shown, id) != options_.shown.end()) out.text += tokenizer_->piece(id);
 
   // What might have begun one was not shown.
   if (const size_t at = stops_.find(out.text, n_shown_); at != out.text.npos) {

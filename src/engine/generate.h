@@ -25,7 +25,10 @@ struct GenerateOptions {
   // Every token, of the prompt too, gets the bits that it has when nobody shares its steps (Run::as_alone): slower
   // prompts. Without, what it shares a step with changes the rounding.
   bool as_alone = false;
-  size_t n_top_log_probs = 0;    // how many alternatives to report per token; more than 0 wants log_probs
+  size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
+  // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
+  // is not.
+  std::vector<int32_t> shown;
   const Stop* cancel = nullptr;  // ends this answer after the token that is being made; what is there is kept
   bool is_stopped() const { return cancel && cancel->requested(); }
   // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.

@@ -32,14 +32,18 @@ def byte_alphabet():
     return names
 
 
-def write_tokenizer(folder, chat_template=None):
-    """A byte-level vocabulary of 268 tokens: 4 special ones, the bytes, and 8 merges."""
-    pieces = ["<s>", "<pad>", "</s>", "<unk>"] + list(byte_alphabet().values()) + [m.replace(" ", "") for m in MERGES]
+def write_tokenizer(folder, chat_template=None, close_tag=None):
+    """A byte-level vocabulary of 268 tokens: 4 special ones, the bytes, and 8 merges. `close_tag`: a text, and whether it
+    is a control token, in place of the last merge."""
+    merges = MERGES[:-1] if close_tag else MERGES
+    pieces = ["<s>", "<pad>", "</s>", "<unk>"] + list(byte_alphabet().values()) + [m.replace(" ", "") for m in merges]
     with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
         json.dump({piece: i for i, piece in enumerate(pieces)}, f)
     with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as f:
-        f.write("#version: 0.2\n" + "\n".join(MERGES) + "\n")
+        f.write("#version: 0.2\n" + "\n".join(merges) + "\n")
     config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    if close_tag:
+        config["added_tokens_decoder"] = {str(len(pieces)): {"content": close_tag[0], "special": close_tag[1]}}
     if chat_template:
         config["chat_template"] = chat_template
     with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as f:

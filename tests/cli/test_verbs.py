@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import shutil
 import struct
 import unittest
 
@@ -338,41 +337,6 @@ class Measure(CliTest):
             self.hunch(*verb, "--costs", costs)
             self.refused(1, *verb, "--costs", broken, says="broken.json")
             self.refused(1, *verb, "--costs", self.path("none.json"), says="none.json")
-
-
-class Chat(CliTest):
-    def test_piped_conversation(self):
-        answer = self.hunch("chat", self.opt, "-n", "4", "--seed", "1", "--system", "Be brief.", "--json", stdin=b"the end\none \\\ntwo\n").json
-        roles = [m["role"] for m in answer["messages"]]
-        self.assertEqual(roles, ["system", "user", "assistant", "user", "assistant"])
-        self.assertEqual(answer["messages"][3]["content"], "one \ntwo")
-
-    def test_stop_string_ends_an_answer(self):
-        chat = "chat", self.opt, "-n", "20", "--seed", "3", "--json"
-        content = lambda *more: self.hunch(*chat, *more, stdin=b"the end\n").json["messages"][-1]["content"]
-        free = content()
-        stop = next(c for c in free if c.isascii() and c.isprintable() and c != " ")
-        self.assertEqual(content("--stop", stop), free[: free.index(stop)])
-
-    def test_commands(self):
-        saved = self.path("talk.json")
-        result = self.hunch("chat", self.opt, "-n", "3", stdin=f"hello\n/nonsense\n/save {saved}\n/reset\n/quit\nnever\n".encode())
-        self.assertIn("/nonsense", result.err)
-        with open(saved, encoding="utf-8") as f:
-            self.assertEqual([m["role"] for m in json.load(f)], ["user", "assistant"])
-        self.assertEqual(self.hunch("template", self.opt, "--messages", saved).code, 0)
-
-    def test_turns_reuse_the_cache_and_forget_when_full(self):
-        result = self.hunch("chat", self.opt, "-n", "8", "--ctx", "60", stdin=b"the end of it\n" * 5)
-        self.assertIn("forgotten", result.err)
-        self.refused(1, "chat", self.opt, "--ctx", "20", stdin=b"a message that is far too long for this context\n", says="too long")
-
-    def test_model_without_template(self):
-        bare = self.path("bare")
-        shutil.copytree(self.opt, bare)
-        os.remove(os.path.join(bare, "tokenizer_config.json"))
-        self.refused(1, "chat", bare, stdin=b"hi\n", says=["no chat template", "--template-file"])
-        self.hunch("chat", bare, "--template-file", "plain", "-n", "3", stdin=b"hi\n")
 
 
 if __name__ == "__main__":
