@@ -116,8 +116,7 @@ void print_answer(const EvalFlags& flags, const TaskResult& result) {
 void print_modes(const TaskResult& result) {
   std::vector<std::vector<std::string>> cells = {{"mode"}};
   const std::vector<Measure> measures = measures_of(result.task);
-  for (const Measure& m : measures)
-    cells[0].insert(cells[0].end(), {fmt::format("{}, %", m.heading), "less the first's"});
+  for (const Measure& m : measures) cells[0].insert(cells[0].end(), {fmt::format("{}, %", m.heading), "difference"});
   if (result.task == Task::kLambada) cells[0].push_back("perplexity");
   cells[0].insert(cells[0].end(), {"MLP density", "tokens/s"});
   for (size_t i = 0; i < result.runs.size(); ++i) {
