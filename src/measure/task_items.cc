@@ -36,7 +36,7 @@ TaskItem choices(const std::string& context, const Strings& options, size_t gold
 // 3, "3" or, of a question with two answers, true.
 size_t label_of(const Json& json) {
   if (json.is_boolean()) return json.get<bool>();
-  if (json.is_number_unsigned()) return json.get<size_t>();
+  if (json.is_number_integer() && json.get<int64_t>() >= 0) return json.get<size_t>();
   if (json.is_string()) {
     const auto text = json.get<std::string>();
     if (text.size() == 1 && text[0] >= '0' && text[0] <= '9') return size_t(text[0] - '0');
