@@ -3,6 +3,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import unittest
 
@@ -73,22 +74,34 @@ class Tasks(CliTest):
         self.assertEqual(self.eval("mmlu", "mmlu/test/kitchen_lore_test.csv", "--json").json["n"], 2)
 
     def test_answers_with_numbers_are_written_and_matched(self):
-        model, text = self.path("writer.gguf"), self.path("writer.txt")
-        self.hunch("synth", "--shape", "llama-1.1b", "--n-layer", "1", "--n-embd", "64", "--n-ff", "128", "--n-head", "2", "--n-kv-head", "2",
-                   "--n-vocab", "512", "--n-ctx", "512", "-o", model)
+        model = self.path("writer")  # of noise, so it writes all bytes, digits among them
+        shutil.copytree(os.path.join(SOURCE, "tests", "data", "golden", "llama_mha"), model)
+        write_tokenizer(model)
+        with open(os.path.join(model, "config.json"), encoding="utf-8") as f:
+            config = json.load(f)
+        with open(os.path.join(model, "config.json"), "w", encoding="utf-8") as f:
+            json.dump({**config, "max_position_embeddings": 512}, f)
         ask = "eval", model, "--task", "gsm8k", "--file", os.path.join(TASKS, "gsm8k", "test.jsonl")
         answer = self.hunch(*ask, "--max-items", "1", "--json").json
         for key in "exact_match_strict", "exact_match_flexible":
             self.assertIn(answer[key], (0, 1))
             self.assertEqual(answer[key + "_stderr"], 0)
         self.assertNotIn("acc", answer)
-        written = self.hunch("run", model, "-p", "Question: Ann has 3 apples and buys 4. How many has she?\nAnswer:", "--no-bos", "-n", "256",
-                             "--temperature", "0", "--stop", "Question:", "--json").json["text"]
-        # The published answer made what the model writes: its last number is then right.
-        numbers = [part for part in "".join(c if c.isdigit() else " " for c in written).split()]
-        if numbers and written.rstrip().endswith(numbers[-1]):
-            file = self.write("own.jsonl", json.dumps({"question": "Ann has 3 apples and buys 4. How many has she?", "answer": "#### " + numbers[-1]}))
-            self.assertEqual(self.hunch(*ask[:-1], file, "--json").json["exact_match_flexible"], 1)
+        # Questions whose published answers are what the model writes last: all are answered right, also after another.
+        questions = ["Ann has 3 apples and buys 4. How many has she?", "Ann has 3 apples and eats 1. How many are left?", "How many legs has a cow?"]
+        items = []
+        for question in questions:
+            written = self.hunch("run", model, "-p", f"Question: {question}\nAnswer:", "--no-bos", "-n", "256", "--temperature", "0", "--stop", "Question:",
+                                 "--json").json["text"]
+            numbers = re.findall(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", written)
+            self.assertTrue(numbers, "the model writes no numbers")
+            items.append({"question": question, "answer": "#### " + (numbers[-1][0] or numbers[-1][1])})
+        own = self.write("own.jsonl", "\n".join(map(json.dumps, items)))
+        self.assertEqual(self.hunch(*ask[:-1], own, "--json").json["exact_match_flexible"], 1)
+        items[1]["answer"] = "#### 123456789"
+        wrong = self.hunch(*ask[:-1], self.write("wrong.jsonl", "\n".join(map(json.dumps, items))), "--json").json
+        self.assertAlmostEqual(wrong["exact_match_flexible"], 2 / 3)
+        self.assertEqual(wrong["exact_match_strict"], 0)
         table = self.hunch(*ask, "--max-items", "1", "--few-shot", "2", "--compare", "dense,exact")
         self.assertIn("last number, %", table.text)
         self.refused(2, *ask, "--ctx", "256", says="256 (--ctx)")
