@@ -125,6 +125,7 @@ int bench(const BenchFlags& flags) {
       fail(ErrorKind::kUsage, "--compare: '{}' has no decoding speed of its own{}", mode.name,
            mode.lossless ? "; use --lossless, --ngram or --draft with --text FILE" : "");
   const Engine engine = open_engine(flags.model);
+  load_plans(engine, modes);
   print_first_line(engine, flags.model, flags.context, 0, 0);
   std::vector<int32_t> text_ids;
   if (!text.empty()) text_ids = encode_prompt(engine.need_tokenizer(), text, true, false);

@@ -1,4 +1,4 @@
-// hunch eval: perplexity of a text, modes side by side, and tasks.
+// hunch eval: perplexity of a text, and modes side by side.
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -9,13 +9,13 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
+#include "cli/eval_task.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
 #include "io/printable.h"
 #include "measure/compare.h"
 #include "measure/perplexity.h"
-#include "measure/tasks.h"
 
 namespace hunch::cli {
 namespace {
@@ -137,41 +137,6 @@ void add_other(std::vector<CompareMode>& modes, const EvalFlags& flags, const En
   }
 }
 
-int eval_task(const EvalFlags& flags) {
-  if (flags.task_file.empty()) fail(ErrorKind::kUsage, "--task {} needs its questions: --file FILE", flags.task);
-  const Task task = task_from_name(flags.task);
-  const std::vector<TaskItem> items = read_task(task, flags.task_file, flags.max_items);
-  const Engine engine = open_engine(flags.model);
-  engine.need_tokenizer();
-  ContextOptions context = context_options(flags.context);
-  context.decodes_all = true;
-  print_first_line(engine, flags.model, flags.context, resolve_context(engine.config(), context.n_ctx), 0);
-  TaskResult result;
-  {
-    ProgressBar bar(!flags.model.quiet);
-    result = evaluate_task(engine, context, task, items, bar.progress());
-  }
-  if (flags.model.json) {
-    Json json = {{"task", flags.task},          {"n", result.n},
-                 {"acc", result.acc},           {"acc_stderr", result.acc_stderr},
-                 {"acc_norm", result.acc_norm}, {"seconds", result.seconds}};
-    if (task == Task::kLambada) json["perplexity"] = result.perplexity;
-    json["model"] = model_json(engine, flags.model);
-    print_json(json);
-    return 0;
-  }
-  std::string line =
-      fmt::format("{}: accuracy {:.2f} % +- {:.2f}", flags.task, result.acc * 100, result.acc_stderr * 100);
-  if (task == Task::kLambada) {
-    line += fmt::format(", perplexity {:.3f}", result.perplexity);
-  } else {
-    line += fmt::format(", normalised by length {:.2f} %", result.acc_norm * 100);
-  }
-  print(fmt::format("{}, {} questions\n", line, result.n));
-  if (!flags.model.quiet) note(fmt::format("{:.1f} s", result.seconds));
-  return 0;
-}
-
 // The mode of --mode without policies, then with each.
 std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
   if (!flags.compare.empty() || (!flags.context.kv_policies.empty() && !flags.context.experts.empty()))
@@ -209,15 +174,15 @@ int eval(const EvalFlags& flags) {
   if (flags.text.empty() == flags.task.empty())
     fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
   if (!flags.task.empty()) {
-    if (!flags.compare.empty() || !flags.against.empty())
-      fail(ErrorKind::kUsage, "--compare and --against go with --text, not with --task");
-    if (flags.drafting.any()) fail(ErrorKind::kUsage, "drafts go with --compare lossless, not with --task");
+    if (!flags.against.empty()) fail(ErrorKind::kUsage, "--against goes with --text, not with --task");
+    if (flags.drafting.any())
+      fail(ErrorKind::kUsage, "drafts change speed, no answers: they go with --text, not with --task");
     if (flags.stride || flags.max_tokens || !flags.protocol.empty())
       fail(ErrorKind::kUsage, "--stride, --protocol and --max-tokens go with --text, not with --task");
     return eval_task(flags);
   }
-  if (!flags.task_file.empty() || flags.max_items)
-    fail(ErrorKind::kUsage, "--file and --max-items go with --task, not with --text");
+  if (!flags.task_file.empty() || flags.max_items || flags.n_few_shot || !flags.few_shot_file.empty())
+    fail(ErrorKind::kUsage, "--file, --max-items, --few-shot and --few-shot-file go with --task, not with --text");
   std::vector<CompareMode> modes;
   if (!flags.context.kv_policies.empty() || !flags.context.experts.empty()) {
     modes = policy_modes(flags);
@@ -229,8 +194,13 @@ int eval(const EvalFlags& flags) {
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");
   if (lossless && !flags.against.empty())
     fail(ErrorKind::kUsage, "--against has no lossless mode: it drafts with MODEL");
+  for (const CompareMode& mode : modes)
+    if (!mode.sidecar.empty() && !flags.against.empty())
+      fail(ErrorKind::kUsage, "--against: the sidecar '{}' is of one of the two models; name it with --sidecar",
+           printable(mode.name));
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);
+  load_plans(engine, modes);
   std::optional<Engine> other;
   if (!flags.against.empty()) {
     ModelFlags model = flags.model;

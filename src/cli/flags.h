@@ -150,8 +150,8 @@ struct CompressFlags {
 struct EvalFlags {
   ModelFlags model;
   ContextFlags context;
-  std::string text, task, task_file, compare, against, protocol;
-  size_t stride = 0, max_tokens = 0, max_items = 0;
+  std::string text, task, task_file, few_shot_file, compare, against, protocol;
+  size_t stride = 0, max_tokens = 0, max_items = 0, n_few_shot = 0;
   DraftFlags drafting;
 };
 

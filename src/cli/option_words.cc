@@ -7,13 +7,14 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
        {"(kv_policy)", "(--kv-policy)"},
        {"(experts)", "(--experts)"},
        {"(density)", "(--density)"},
+       {"(n_few_shot)", "(--few-shot)"},
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},
        {"(template_file)", "(--template-file)"},

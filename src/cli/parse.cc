@@ -117,6 +117,29 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
   return bias;
 }
 
+namespace {
+
+// That of a mode: "0.05" or "5%".
+double density_of(std::string_view text, std::string_view word, std::string_view what) {
+  const double share = parse_share(text, what);
+  if (!(share > 0 && share <= 1))
+    fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", printable(word));
+  return share;
+}
+
+// "PATH.hunch" or "PATH.hunch@DENSITY"; false: it is neither.
+bool parse_sidecar(std::string_view word, CompareMode& mode) {
+  const size_t at = word.rfind(".hunch@"), end = word.ends_with(".hunch") ? word.size() : at == word.npos ? at : at + 6;
+  if (end == word.npos) return false;
+  mode.context.mode = "sparse";
+  mode.sidecar = word.substr(0, end);
+  if (end < word.size())
+    mode.context.density = density_of(word.substr(end + 1), word, "--compare SIDECAR.hunch@DENSITY");
+  return true;
+}
+
+}  // namespace
+
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
   // What the environment says is a default, which this overrides; what the command line says would be ignored.
   const char *usual_mode = std::getenv("HUNCH_MODE"), *usual_density = std::getenv("HUNCH_DENSITY");
@@ -136,9 +159,7 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
     } else if (word == "sparse" || word.starts_with("sparse:")) {
       mode.context.mode = "sparse";
       mode.context.density = base.density;
-      if (word.size() > 6) mode.context.density = parse_share(word.substr(7), "--compare sparse:DENSITY");
-      if (word.size() > 6 && !(mode.context.density > 0 && mode.context.density <= 1))
-        fail(ErrorKind::kUsage, "--compare: the density of '{}' must be more than 0 and at most 1", word);
+      if (word.size() > 6) mode.context.density = density_of(word.substr(7), word, "--compare sparse:DENSITY");
     } else if (word == "lossless") {
       mode.context.mode = "exact";
       mode.lossless = true;
@@ -155,10 +176,10 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
       mode.context.oracle_density = neurons;
       mode.context.oracle_head_density = heads;
-    } else {
+    } else if (!parse_sidecar(word, mode)) {
       fail(ErrorKind::kUsage,
            "--compare: unknown mode '{}'; possible: dense, exact, lossless, sparse, sparse:DENSITY (e.g. sparse:0.2), "
-           "oracle:DENSITY, oracle:NEURONS:HEADS",
+           "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY",
            printable(word));
     }
     for (const CompareMode& other : modes)

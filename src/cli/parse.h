@@ -29,8 +29,9 @@ std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
 // "PATH" or "PATH:SCALE", SCALE a number; a path that exists as it stands has none.
 AdapterSource parse_adapter(const std::string& text);
 
-// "dense,exact,sparse,oracle:0.2": each mode on top of `base`. Error{kUsage} too for what `base` says in vain: a mode,
-// an oracle, or a density that none of the modes uses.
+// "dense,exact,sparse,oracle:0.2,cats.hunch,teal.hunch@0.5": each mode on top of `base`; sidecars wait for
+// load_plans(). Error{kUsage} too for what `base` says in vain: a mode, an oracle, or a density that none of the modes
+// uses.
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base);
 
 // The candidate that is most like `word` (at most one slip per three letters, at least one is

@@ -87,6 +87,20 @@ TEST(Parse, ModesCarryTheBaseContext) {
     EXPECT_NE(refusal([&] { parse_modes(bad, base); }).find("--compare"), std::string::npos) << bad;
 }
 
+TEST(Parse, ModesMayBeSidecars) {
+  const auto modes = parse_modes("dense,a/cats.hunch,teal.hunch@0.5,x.hunch@y.hunch", {});
+  ASSERT_EQ(modes.size(), 4u);
+  EXPECT_EQ(modes[0].sidecar, "");
+  EXPECT_EQ(modes[1].sidecar, "a/cats.hunch");
+  EXPECT_EQ(modes[1].name, "a/cats.hunch");
+  EXPECT_EQ(modes[1].context.density, 0);
+  EXPECT_EQ(modes[2].sidecar, "teal.hunch");
+  EXPECT_DOUBLE_EQ(modes[2].context.density, 0.5);
+  EXPECT_EQ(modes[3].sidecar, "x.hunch@y.hunch");
+  for (const char* bad : {"teal.hunch@", "teal.hunch@0", "teal.hunch@1.5", "teal.hunch@x", "a.hunch,a.hunch", "a.gguf"})
+    EXPECT_NE(refusal([&] { parse_modes(bad, {}); }).find("--compare"), std::string::npos) << bad;
+}
+
 TEST(Parse, NearestNameIsNearOrNotNamed) {
   const std::vector<std::string> names = {"run", "chat", "tokenize", "detokenize", "--temperature"};
   EXPECT_EQ(nearest("rum", names), "run");

@@ -51,7 +51,8 @@ std::vector<Verb> measuring_verbs() {
        "hunch eval model.gguf --text wiki.test.raw --ctx 2048 --stride 512\n"
        "hunch eval model.gguf --text story.txt --compare dense,exact,sparse,oracle:0.2:1\n"
        "hunch eval model.gguf --text story.txt --against smaller.gguf\n"
-       "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n",
+       "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n"
+       "hunch eval model.gguf --task mmlu --file mmlu/data --few-shot 5 --compare dense,cats.hunch,teal.hunch@0.5\n",
        [](Grammar& g) {
          auto f = std::make_shared<EvalFlags>();
          add_model(g, f->model);
@@ -68,16 +69,21 @@ std::vector<Verb> measuring_verbs() {
          g.count("--max-tokens", f->max_tokens, "N", "only the text's first N tokens", "all");
          g.text("--compare", f->compare, "LIST",
                 "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another "
-                "density), "
-                "oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only)");
+                "density), oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only), other.hunch (what another "
+                "sidecar says), other.hunch@0.1; also on a task, but for lossless");
          g.text("--against", f->against, "FILE",
                 "another model with the same tokens, e.g. this one made smaller: both side by side, in each mode of "
                 "--compare");
          g.section("On a task");
          g.text("--task", f->task, "NAME",
-                "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa or rte");
-         g.text("--file", f->task_file, "FILE", "the task's questions");
-         g.count("--max-items", f->max_items, "N", "only the first N questions", "all");
+                "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa, rte, mmlu or "
+                "gsm8k");
+         g.text("--file", f->task_file, "FILE", "the task's questions; of mmlu also a folder, one file a subject");
+         g.count("--max-items", f->max_items, "N", "only the first N questions (of mmlu, of each subject)", "all");
+         g.count("--few-shot", f->n_few_shot, "N", "this many solved questions before each");
+         g.text("--few-shot-file", f->few_shot_file, "FILE",
+                "whose first questions these are (default: the train or dev file beside --file; else the first of "
+                "--file, which are not scored)");
          add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context);
          return bind(f, eval);
@@ -104,9 +110,9 @@ std::vector<Verb> measuring_verbs() {
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
-         g.text(
-             "--compare", f->compare, "LIST",
-             "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1");
+         g.text("--compare", f->compare, "LIST",
+                "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1,"
+                "other.hunch");
          g.text(
              "--text", f->text, "FILE",
              "compute this text's tokens instead of random ones; with drafting: rows tg again, continuing its first 64 "

@@ -56,7 +56,8 @@ MatView<const float> Context::run(std::span<const int32_t> ids, Phase phase, siz
   return batch_.compute({&run, 1});
 }
 
-void Context::append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each) {
+void Context::append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each,
+                         size_t first_wanted) {
   sequence_->require_room(ids.size());
   const bool learns = decodes_all_ && learns_from_prompts();
   const size_t n_text = n_tokens() + ids.size();
@@ -66,8 +67,11 @@ void Context::append_all(std::span<const int32_t> ids, const std::function<void(
     size_t n = sequence_->n_together(ids.size() - begin, kBatchTokens);
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
     if (decodes && plan().keys) n = 1;  // who chooses keys does so after every token
-    each(begin, run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, n, false, n_text));
+    const size_t wanted = std::min(n, begin + n - std::min(begin + n, first_wanted));
+    const MatView<const float> logits =
+        run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, wanted, false, n_text);
     begin += n;
+    if (wanted) each(begin - wanted, logits);
   }
 }
 

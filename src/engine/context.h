@@ -47,9 +47,10 @@ class Context {
   std::span<const float> append(std::span<const int32_t> ids, const Progress& progress = {});
   // The same of one token of an answer, or a few: restricted as the plan says.
   std::span<const float> decode(std::span<const int32_t> ids);
-  // As append(), but hands out the logits of every position, a batch at a time:
+  // As append(), but hands out the logits of every position from first_wanted on, a batch at a time:
   // each(first index, logits [n, n_vocab]).
-  void append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each);
+  void append_all(std::span<const int32_t> ids, const std::function<void(size_t, MatView<const float>)>& each,
+                  size_t first_wanted = 0);
   // As decode(), but returns the logits of each id, [n, n_vocab], valid until the next call. Every row has the
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);

@@ -26,6 +26,17 @@ const Sidecar& Engine::need_sidecar() const {
   fail(ErrorKind::kNotFound, "sparse mode needs a sidecar: no '{}' (`hunch sparsify` makes it)", sidecar_path.string());
 }
 
+std::shared_ptr<const Sidecar> Engine::load_sidecar(const std::filesystem::path& path, bool* is_of_other_type) const {
+  auto loaded = std::make_shared<Sidecar>(open_sidecar(path));
+  try {
+    const bool same = check_sidecar(*loaded, model->file(), config());
+    if (is_of_other_type) *is_of_other_type = !same;
+  } catch (const Error& e) {
+    fail(e.kind(), "'{}': {}", path.string(), e.what());
+  }
+  return loaded;
+}
+
 namespace {
 
 void find_sidecar(Engine& engine, const std::filesystem::path& model, const std::filesystem::path& named) {
@@ -33,13 +44,7 @@ void find_sidecar(Engine& engine, const std::filesystem::path& model, const std:
   std::error_code ec;
   if (named.empty() && !std::filesystem::exists(engine.sidecar_path, ec)) return;
   try {
-    auto sidecar = std::make_shared<Sidecar>(open_sidecar(engine.sidecar_path));
-    try {
-      engine.sidecar_is_of_other_type = !check_sidecar(*sidecar, engine.model->file(), engine.config());
-    } catch (const Error& e) {
-      fail(e.kind(), "'{}': {}", engine.sidecar_path.string(), e.what());
-    }
-    engine.sidecar = std::move(sidecar);
+    engine.sidecar = engine.load_sidecar(engine.sidecar_path, &engine.sidecar_is_of_other_type);
   } catch (const Error& e) {
     if (!named.empty()) throw;
     engine.sidecar_problem = e.what();

@@ -6,22 +6,10 @@
 #include "base/error.h"
 #include "base/timer.h"
 #include "kernels/ops.h"
+#include "measure/density.h"
 
 namespace hunch {
 namespace {
-
-double mean_density(const std::vector<uint64_t>& active, const std::vector<uint64_t>& all,
-                    std::vector<double>* per_layer = nullptr) {
-  double sum = 0;
-  size_t n = 0;
-  for (size_t l = 0; l < all.size(); ++l) {
-    const double density = all[l] ? double(active[l]) / double(all[l]) : 1.0;
-    if (per_layer) per_layer->push_back(density);
-    sum += density;
-    ++n;
-  }
-  return n ? sum / double(n) : 1.0;
-}
 
 const Engine& engine_of(const CompareMode& mode, const Engine& engine) { return mode.engine ? *mode.engine : engine; }
 
@@ -173,9 +161,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
       rows[m].tokens_per_pass = double(options.n_repeats * n_decode) / double(drafts[m].n_passes);
       rows[m].acceptance = drafts[m].n_drafted ? double(drafts[m].n_accepted) / double(drafts[m].n_drafted) : 0;
     }
-    const double met = mean_density(stats[m].active_neurons, stats[m].all_neurons, &rows[m].density_per_layer);
-    // Dense meets zeros too, but computes with them.
-    rows[m].density_mlp = modes[m].context.mode == "dense" && modes[m].context.oracle_density >= 1 ? 1.0 : met;
+    rows[m].density_mlp = density_of(modes[m].context, stats[m], &rows[m].density_per_layer);
     rows[m].density_heads = mean_density(stats[m].active_heads, stats[m].all_heads);
   }
   return rows;

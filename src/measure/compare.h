@@ -1,5 +1,6 @@
 // One text, several ways to compute the model: what each costs and what it changes.
 #pragma once
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,7 +19,13 @@ struct CompareMode {
   bool lossless = false;  // `drafting` speeds `context` up
   DraftingOptions drafting;
   const Engine* engine = nullptr;  // of another model with the same vocabulary; none: the one that is asked about
+  // A sidecar of the model, whose plan at `context.density` (0: as calibrated) it is; load_plans() opens it.
+  std::filesystem::path sidecar = {};
 };
+
+// Gives the modes of sidecars their plans; each file is opened once, and the weights are shared. Throws as
+// Engine::load_sidecar() and Sidecar::plan().
+void load_plans(const Engine& engine, std::span<CompareMode> modes);
 
 struct CompareRow {
   std::string name;

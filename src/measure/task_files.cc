@@ -1,8 +1,17 @@
-// The tasks' files and prompts. Wording of the prompts as in EleutherAI's lm-evaluation-harness.
-#include <fstream>
+// The tasks' files.
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "jinja/unicode.h"
+#include "measure/csv.h"
+#include "measure/task_items.h"
+#include "measure/task_paths.h"
 #include "measure/tasks.h"
 
 namespace hunch {
@@ -22,99 +31,132 @@ constexpr NamedTask kTasks[] = {{"lambada", Task::kLambada},
                                 {"boolq", Task::kBoolQ},
                                 {"copa", Task::kCopa},
                                 {"openbookqa", Task::kOpenBookQa},
-                                {"rte", Task::kRte}};
+                                {"rte", Task::kRte},
+                                {"mmlu", Task::kMmlu},
+                                {"gsm8k", Task::kGsm8k}};
 
-// One context, several continuations, each after a space.
-TaskItem choices(const std::string& context, const std::vector<std::string>& options, size_t gold) {
-  TaskItem item;
-  for (const std::string& option : options) {
-    item.contexts.push_back(context);
-    item.continuations.push_back(" " + option);
+// PIQA's, where it has a file of its own.
+std::vector<size_t> read_labels(const fs::path& path) {
+  const fs::path labels = path.parent_path() / (path.stem().string() + "-labels.lst");
+  if (std::error_code ec; !fs::exists(labels, ec)) return {};
+  std::istringstream file(read_file(labels));
+  std::vector<size_t> out;
+  size_t n_line = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++n_line;
+    const std::string_view label = jinja::strip(line);
+    if (label.empty()) continue;
+    if (label != "0" && label != "1")
+      fail(ErrorKind::kFormat, "'{}' line {}: expected a label 0 or 1, found '{}'", labels.string(), n_line, label);
+    out.push_back(label == "1");
   }
-  item.gold = gold;
-  return item;
+  return out;
 }
 
-std::string trimmed(const std::string& s) {
-  const size_t begin = s.find_first_not_of(" \t\r\n"), end = s.find_last_not_of(" \t\r\n");
-  return begin == s.npos ? "" : s.substr(begin, end - begin + 1);
-}
-
-TaskItem from_json(Task task, const nlohmann::json& j, size_t label) {
-  switch (task) {
-    case Task::kLambada: {
-      const std::string text = j.at("text");
-      const size_t space = text.rfind(' ');
-      if (space == text.npos) throw std::invalid_argument("a text of at least two words");
-      return {{text.substr(0, space)}, {text.substr(space)}, 0};
-    }
-    case Task::kHellaSwag:
-    case Task::kCopa: return choices(j.at("query"), j.at("choices"), j.at("gold"));
-    case Task::kArcEasy:
-    case Task::kArcChallenge: {
-      std::string query = j.at("query");
-      if (!query.ends_with("Answer:")) query += "\nAnswer:";
-      return choices(query, j.at("choices"), j.at("gold"));
-    }
-    case Task::kPiqa:
-      return choices("Question: " + j.at("goal").get<std::string>() + "\nAnswer:", {j.at("sol1"), j.at("sol2")}, label);
-    case Task::kWinoGrande: {  // partial scoring (Trinh and Le 2018): the option is in the context, the rest is scored
-      const std::string sentence = j.at("sentence"), answer = j.at("answer");
-      const size_t gap = sentence.find('_');
-      if (gap == sentence.npos) throw std::invalid_argument("a sentence with '_'");
-      const std::string before = sentence.substr(0, gap), after = " " + trimmed(sentence.substr(gap + 1));
-      return {{before + j.at("option1").get<std::string>(), before + j.at("option2").get<std::string>()},
-              {after, after},
-              answer == "2" ? 1u : 0u};
-    }
-    case Task::kBoolQ: {
-      const std::string prompt =
-          j.at("passage").get<std::string>() + "\nQuestion: " + j.at("question").get<std::string>() + "?\nAnswer:";
-      return choices(prompt, {"no", "yes"}, j.at("answer").get<bool>() ? 1 : 0);
-    }
-    default: throw std::invalid_argument("a JSON task");
-  }
-}
-
-std::vector<std::string> split_tabs(const std::string& line) {
+std::vector<std::string> split_tabs(std::string_view line) {
   std::vector<std::string> fields;
   size_t begin = 0;
   for (size_t tab; (tab = line.find('\t', begin)) != line.npos; begin = tab + 1)
-    fields.push_back(line.substr(begin, tab - begin));
-  fields.push_back(line.substr(begin));
+    fields.emplace_back(line.substr(begin, tab - begin));
+  fields.emplace_back(line.substr(begin));
   return fields;
 }
 
-// "(A) make more (B) quit" -> {"make more", "quit"}
-std::vector<std::string> lettered(const std::string& text) {
-  std::vector<std::string> options;
-  for (size_t at = text.find("(A)"), letter = 0; at != text.npos; ++letter) {
-    const size_t next = text.find(std::string("(") + char('B' + letter) + ")", at);
-    options.push_back(trimmed(text.substr(at + 3, next == text.npos ? next : next - at - 3)));
-    at = next;
+// How a file's lines become questions; stateful, from its first line to its last.
+class TaskLines {
+ public:
+  TaskLines(Task task, const fs::path& path) : task_(task) {
+    if (task == Task::kPiqa) labels_ = read_labels(path);
   }
-  return options;
+
+  // None: the line is empty, or the headings.
+  std::optional<TaskItem> item(std::string_view line) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (jinja::strip(line).empty()) return {};
+    if (is_json(line)) {
+      const nlohmann::json json = nlohmann::json::parse(line);
+      if (labels_.empty()) return item_from_json(task_, json);
+      if (n_ == labels_.size()) throw std::invalid_argument(fmt::format("{} labels, one for each line", n_ + 1));
+      return item_from_json(task_, json, labels_[n_++]);
+    }
+    if (task_ == Task::kLambada) return item_from_text(std::string(jinja::strip(line, false)));
+    const std::vector<std::string> fields = split_tabs(line);
+    if (!headings_.empty()) return item_from_fields(task_, headings_, fields);
+    headings_ = fields;
+    return {};
+  }
+
+ private:
+  // OpenBookQA, RTE and LAMBADA have two forms each, of which JSON begins like this.
+  bool is_json(std::string_view line) const {
+    const bool other = task_ == Task::kLambada || task_ == Task::kOpenBookQa || task_ == Task::kRte;
+    return headings_.empty() && (!other || jinja::strip(line).starts_with('{'));
+  }
+
+  Task task_;
+  std::vector<size_t> labels_;
+  std::vector<std::string> headings_;
+  size_t n_ = 0;
+};
+
+// What `read` makes of a line; says where it is wrong.
+std::optional<TaskItem> checked(const fs::path& path, size_t line,
+                                const std::function<std::optional<TaskItem>()>& read) {
+  try {
+    std::optional<TaskItem> item = read();
+    if (item && item->gold >= item->contexts.size())
+      throw std::invalid_argument(
+          fmt::format("a right answer among {} choices, found number {}", item->contexts.size(), item->gold));
+    return item;
+  } catch (const nlohmann::json::exception& e) {
+    fail(ErrorKind::kFormat, "'{}' line {}: not what the task expects: {}", path.string(), line, e.what());
+  } catch (const std::invalid_argument& e) {
+    fail(ErrorKind::kFormat, "'{}' line {}: expected {}", path.string(), line, e.what());
+  }
 }
 
-TaskItem from_fields(Task task, const std::vector<std::string>& f) {
-  if (task == Task::kOpenBookQa) {
-    if (f.size() < 5 || f[4].empty()) throw std::invalid_argument("five fields");
-    const std::vector<std::string> options = lettered(f[2]);
-    const size_t gold = size_t(f[4][0] - 'A');
-    if (gold >= options.size()) throw std::invalid_argument("an answer among the choices");
-    return choices(f[1], options, gold);
+// At most `most` questions; 0: all.
+std::vector<TaskItem> read_items(Task task, const TaskFile& file, size_t most) {
+  const std::string text = read_file(file.path);
+  std::vector<TaskItem> items;
+  const auto add = [&](size_t line, const std::function<std::optional<TaskItem>()>& read) {
+    if (std::optional<TaskItem> item = checked(file.path, line, read)) items.push_back(std::move(*item));
+    return most && items.size() == most;
+  };
+  if (task == Task::kMmlu) {
+    for (const CsvRecord& record : parse_csv(text, file.path.string()))
+      if (add(record.line, [&] { return item_from_record(record.fields, file.subject); })) break;
+    return items;
   }
-  if (f.size() < 3 || (f[2] != "0" && f[2] != "1")) throw std::invalid_argument("two sentences and a label 0 or 1");
-  return choices(f[0] + "\nQuestion: " + f[1] + " True or False?\nAnswer:", {"True", "False"}, f[2] == "1");
+  TaskLines lines(task, file.path);
+  std::istringstream stream(text);
+  size_t n_line = 0;
+  for (std::string line; std::getline(stream, line);)
+    if (add(++n_line, [&] { return lines.item(line); })) break;
+  return items;
 }
 
-std::vector<size_t> read_labels(const fs::path& path) {
-  fs::path labels = path.parent_path() / (path.stem().string() + "-labels.lst");
-  std::ifstream file(labels);
-  if (!file) fail(ErrorKind::kNotFound, "piqa: the labels '{}' are missing", labels.string());
-  std::vector<size_t> out;
-  for (size_t label; file >> label;) out.push_back(label);
-  return out;
+// Puts solved questions before those of one file.
+void add_solved(Task task, const TaskFile& file, const TaskReading& reading, std::vector<TaskItem>& items,
+                fs::path& from) {
+  std::string before = task == Task::kMmlu ? description_of(file.subject) : "";
+  if (const size_t n = reading.n_few_shot) {
+    const fs::path path = few_shot_file(task, file, reading.few_shot);
+    std::vector<TaskItem> examples;
+    if (path.empty()) {
+      examples.assign(items.begin(), items.begin() + long(std::min(n, items.size())));
+      items.erase(items.begin(), items.begin() + long(examples.size()));
+    } else {
+      examples = read_items(task, {path, file.subject}, n);
+    }
+    from = path.empty() ? file.path : path;
+    if (examples.size() < n)
+      fail(ErrorKind::kUsage, "'{}' has {} questions, expected {} solved ones (n_few_shot)", from.string(),
+           examples.size(), n);
+    for (const TaskItem& example : examples) before += solved(task, example) + "\n\n";
+  }
+  for (TaskItem& item : items)
+    for (std::string& context : item.contexts) context.insert(0, before);
 }
 
 }  // namespace
@@ -128,30 +170,27 @@ Task task_from_name(std::string_view name) {
   fail(ErrorKind::kUsage, "unknown task '{}'; known: {}", name, fmt::join(known, ", "));
 }
 
-std::vector<TaskItem> read_task(Task task, const fs::path& path, size_t max_items) {
-  std::ifstream file(path);
-  if (!file) fail(ErrorKind::kNotFound, "cannot open '{}'", path.string());
-  const bool tsv = task == Task::kOpenBookQa || task == Task::kRte;
-  const std::vector<size_t> labels = task == Task::kPiqa ? read_labels(path) : std::vector<size_t>();
-  std::vector<TaskItem> items;
-  size_t n_line = 0;
-  for (std::string line; std::getline(file, line) && (max_items == 0 || items.size() < max_items);) {
-    ++n_line;
-    if ((tsv && n_line == 1) || trimmed(line).empty()) continue;
-    try {
-      if (task == Task::kPiqa && items.size() >= labels.size()) throw std::invalid_argument("a label for every item");
-      TaskItem item =
-          tsv ? from_fields(task, split_tabs(line))
-              : from_json(task, nlohmann::json::parse(line), task == Task::kPiqa ? labels[items.size()] : 0);
-      if (item.gold >= item.contexts.size()) throw std::invalid_argument("an answer among the choices");
-      items.push_back(std::move(item));
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception& e) {
-      fail(ErrorKind::kFormat, "'{}' line {}: not what the task expects: {}", path.string(), n_line, e.what());
-    }
+Scoring scoring_of(Task task) {
+  if (task == Task::kLambada) return Scoring::kLastWord;
+  return task == Task::kGsm8k ? Scoring::kNumber : Scoring::kChoice;
+}
+
+TaskQuestions read_task(Task task, const fs::path& path, const TaskReading& reading) {
+  TaskQuestions out;
+  const std::vector<TaskFile> files = task_files(task, path);
+  for (const TaskFile& file : files) {
+    const bool own = reading.n_few_shot && few_shot_file(task, file, reading.few_shot).empty();
+    const size_t most = reading.max_items ? reading.max_items + (own ? reading.n_few_shot : 0) : 0;
+    std::vector<TaskItem> items = read_items(task, file, most);
+    if (items.empty()) fail(ErrorKind::kUsage, "'{}' has no questions", file.path.string());
+    add_solved(task, file, reading, items, out.few_shot);
+    if (items.empty())
+      fail(ErrorKind::kUsage, "'{}' has {} questions, which all stand solved before others (n_few_shot): none is left",
+           file.path.string(), reading.n_few_shot);
+    std::ranges::move(items, std::back_inserter(out.items));
   }
-  return items;
+  if (files.size() > 1 && !out.few_shot.empty()) out.few_shot = out.few_shot.parent_path();
+  return out;
 }
 
 }  // namespace hunch
