@@ -26,7 +26,7 @@ std::vector<OraclePoint> oracle_curve(const Engine& engine, std::span<const int3
       modes.back().context.oracle_head_density = heads ? kDensities[i] : 1.0;
     }
     CompareOptions options;
-    options.perplexity = {n_ctx, n_ctx, 0};
+    options.windows = {n_ctx, n_ctx, 0};
     options.n_decode = 0;
     const std::vector<CompareRow> rows = compare_modes(engine, modes, ids, options);
     for (size_t m = points.empty() ? 0 : 1; m < rows.size(); ++m)
