@@ -20,10 +20,18 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxConfigBytes = 1 << 24;
 
-// The file whose times say when the model was used.
+// The file whose times say when the model was used: of a folder its largest one, which listing it does not read.
 fs::path main_file(const fs::path& path) {
   std::error_code error;
-  return fs::is_directory(path, error) ? path / "config.json" : path;
+  if (!fs::is_directory(path, error)) return path;
+  fs::path largest = path;
+  uint64_t most = 0;
+  for (const auto& entry : fs::directory_iterator(path, error))
+    if (const uint64_t bytes = entry.is_regular_file(error) ? entry.file_size(error) : 0; bytes > most) {
+      most = bytes;
+      largest = entry.path();
+    }
+  return largest;
 }
 
 int64_t used_s(const fs::path& path) {

@@ -115,11 +115,12 @@ TEST_F(Cache, WhatIsNotCompleteIsNoModelButTakesRoom) {
 }
 
 TEST_F(Cache, UseIsNoted) {
-  add("org/m", kOne, {{"config.json", "{}"}, {"model.safetensors", "w"}});
+  add("org/m", kOne, {{"config.json", "{}"}, {"model.safetensors", "weights"}});
   const fs::path path = cached_models(home_).models.at(0).path;
   const timespec old[2] = {{1000, 0}, {1000, 0}};
-  utimensat(AT_FDCWD, (path / "config.json").c_str(), old, 0);
+  utimensat(AT_FDCWD, (path / "model.safetensors").c_str(), old, 0);
   EXPECT_EQ(cached_models(home_).models.at(0).used_s, 1000);
+  EXPECT_EQ(cached_models(home_).models.at(0).used_s, 1000) << "looking is not using";
   mark_used(path);
   EXPECT_GT(cached_models(home_).models.at(0).used_s, 1600000000);
   mark_used(home_ / "nowhere");  // nothing happens

@@ -131,8 +131,8 @@ class Shell(CliTest):
                 self.assertIn(f"'__hunch_verb {verb}' -l {name[2:]} " + (f"-s {short[1:]} " if short else ""), script)
 
     def test_other_shells_are_refused(self):
-        self.refused(2, "completion", "fisch", says=["expected bash, zsh or fish", "'fish'"])
-        self.refused(2, "completion", says="which shell")
+        self.assertIn("expected bash, zsh or fish, found 'fisch'; did you mean 'fish'?", self.hunch("completion", "fisch", code=2).err)
+        self.assertIn("which shell", self.hunch("completion", code=2).err)
 
     # the manual page
 
@@ -163,13 +163,17 @@ class Cache(CliTest):
     def setUp(self):
         models = self.path("home/models")
         shutil.rmtree(models, ignore_errors=True)
-        self.put("facebook--opt-125m", {name: open(os.path.join(self.opt, name), "rb").read() for name in os.listdir(self.opt)
+        self.put("facebook--opt-125m", {name: self.content(os.path.join(self.opt, name)) for name in os.listdir(self.opt)
                                         if os.path.isfile(os.path.join(self.opt, name))})
         single = self.path("single.gguf")
         if not os.path.exists(single):
             self.hunch("convert", self.opt, "-o", single, "--type", "f16", "--quiet")
-        content = open(single, "rb").read()
+        content = self.content(single)
         self.put("org--pair", {"pair-F16.gguf": content, "pair-Q8_0.gguf": content})
+
+    def content(self, path):
+        with open(path, "rb") as f:
+            return f.read()
 
     def put(self, folder, files):
         at = self.path(f"home/models/{folder}")
@@ -208,9 +212,9 @@ class Cache(CliTest):
         self.assertIn("no models", empty.err)
 
     def test_a_short_name_opens_what_is_in_the_cache_and_that_is_noted(self):
-        config = self.path(f"home/models/facebook--opt-125m/{COMMIT}/config.json")
-        os.utime(config, (10**9, 10**9))
-        self.assertTrue(self.hunch("list", "--json").json["models"][0]["used"].startswith("2001-"))
+        os.utime(self.path(f"home/models/facebook--opt-125m/{COMMIT}/model.safetensors"), (10**9, 10**9))
+        for _ in range(2):  # looking is not using
+            self.assertTrue(self.hunch("list", "--json").json["models"][0]["used"].startswith("2001-"))
         answer = self.hunch("run", "opt:125m", "-p", "the", "-n", "2", "--json").json
         self.assertEqual(answer["n_generated"], 2)
         self.assertEqual(self.hunch("run", "OPT:125M", "-p", "the", "-n", "2", "--seed", "1", "--quiet").out,
