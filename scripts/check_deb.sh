@@ -36,15 +36,17 @@ depends=$(dpkg-deb -f "$program" Depends)
 for library in libc6 libstdc++6 libfmt; do
   [[ $depends == *$library* ]] || complain "hunch depends on '$depends', expected $library among it"
 done
+dpkg-deb -c "$program" >"$work/files"
 for file in bin/hunch share/man/man1/hunch.1.gz share/bash-completion/completions/hunch share/zsh/vendor-completions/_hunch \
   share/fish/vendor_completions.d/hunch.fish share/doc/hunch/docs/README.md; do
-  dpkg-deb -c "$program" | grep -q " ./usr/$file$" || complain "hunch has no /usr/$file"
+  grep -q " ./usr/$file$" "$work/files" || complain "hunch has no /usr/$file"
 done
-if dpkg-deb -c "$program" | grep -E '\.(h|a|cmake)$|/lib/'; then complain "hunch has files of development"; fi
+if grep -E '\.(h|a|cmake)$|/lib/' "$work/files"; then complain "hunch has files of development"; fi
+has_debug() { [[ $(readelf -SW "$1" 2>/dev/null) == *.debug_info* ]]; }
 for binary in "$work/root/usr/bin/hunch" "$work"/root/usr/lib/libhunch.so.*.*.*; do
-  if readelf -S "$binary" | grep -q '\.debug_info'; then complain "$binary is not stripped"; fi
+  if has_debug "$binary"; then complain "$binary is not stripped"; fi
 done
-if readelf -S "$work"/root/usr/lib/hunch/libhunch_api.a | grep -q '\.debug_info'; then complain "the archives are not stripped"; fi
+if has_debug "$work/root/usr/lib/hunch/libhunch_api.a"; then complain "the archives are not stripped"; fi
 
 if command -v lintian >/dev/null; then
   say "lintian"
@@ -85,7 +87,7 @@ inside hunch list
 # The library and its headers, with what they depend on alone.
 inside apt-get install -y -qq --no-install-recommends "/tmp/$(basename "$packages"/libhunch0*.deb)" "/tmp/$(basename "$packages"/libhunch-dev*.deb)" >"$work/log" 2>&1 ||
   { cat "$work/log"; complain "apt-get failed for the library"; }
-inside sh -c 'ldconfig -p | grep -q libhunch.so' || complain "ldconfig does not know libhunch.so"
+[[ $(inside ldconfig -p) == *libhunch.so* ]] || complain "ldconfig does not know libhunch.so"
 inside apt-get purge -y -qq hunch libhunch-dev 'libhunch0*' >"$work/log" 2>&1 || { cat "$work/log"; complain "apt-get purge failed"; }
 left=$(find "$debian/usr" -iname '*hunch*')
 [ -z "$left" ] || complain "purging left $left"

@@ -12,7 +12,7 @@ for file in bash-completion/completions/hunch zsh/vendor-completions/_hunch fish
   doc/hunch/LICENSE doc/hunch/docs/README.md; do
   [ -s "$prefix/usr/share/$file" ] || { echo "share/$file was not installed"; exit 1; }
 done
-if readelf -S "$prefix/usr/bin/hunch" | grep -q '\.debug_info'; then echo "the program is not stripped"; exit 1; fi
+if [[ $(readelf -SW "$prefix/usr/bin/hunch") == *.debug_info* ]]; then echo "the program is not stripped"; exit 1; fi
 # The program alone: nothing for developers.
 cmake --install build/release --prefix "$prefix/runtime" --component runtime >/dev/null
 "$prefix/runtime/bin/hunch" --version >/dev/null
