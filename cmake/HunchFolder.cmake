@@ -1,19 +1,23 @@
-# hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary] [ALONE source...])
+# hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary] [ALONE source...] [WITHOUT source...])
 #
 # One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` becomes a test
 # program of its own, `x_fuzz.cc` a libFuzzer program. With HUNCH_UNITY, which CI sets, eight sources are compiled at a
 # time: names in their anonymous namespaces have to differ, or one of them stands under ALONE. A folder sees the headers of a folder below
 # it as "folder/header.h", and only if it DEPENDS on it: every folder has an include root of its
 # own, which holds one link with the folder's name. An include that points upwards does not compile. TESTS_USE: folders
-# that only its tests may see.
+# that only its tests may see. WITHOUT: files that this build leaves out.
 function(hunch_folder name)
-  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK;TESTS_USE;ALONE" ${ARGN})
+  cmake_parse_arguments(ARG "" "EXECUTABLE" "DEPENDS;LINK;TESTS_USE;ALONE;WITHOUT" ${ARGN})
   set(dir ${CMAKE_CURRENT_SOURCE_DIR}/${name})
   set(root ${CMAKE_BINARY_DIR}/include_roots/${name})
   file(MAKE_DIRECTORY ${root})
   file(CREATE_LINK ${dir} ${root}/${name} SYMBOLIC)
 
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc ${dir}/*/*.cc)
+  if(ARG_WITHOUT)
+    list(TRANSFORM ARG_WITHOUT PREPEND ${dir}/)
+    list(REMOVE_ITEM sources ${ARG_WITHOUT})
+  endif()
   set(tests ${sources})
   set(fuzzers ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

@@ -16,10 +16,11 @@ if(TARGET hunch)  # whoever has built the program can install
   add_dependencies(hunch hunch_shared)
 endif()
 
-install(TARGETS hunch_shared EXPORT hunchSharedTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(EXPORT hunchSharedTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch)
+install(TARGETS hunch_shared EXPORT hunchSharedTargets
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT development)
+install(EXPORT hunchSharedTargets NAMESPACE hunch:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/hunch COMPONENT development)
 # The package may be moved as a whole: paths in hunch.pc are relative to it.
 file(RELATIVE_PATH HUNCH_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 string(REGEX REPLACE "/$" "" HUNCH_PC_PREFIX "${HUNCH_PC_PREFIX}")
 configure_file(cmake/hunch.pc.in ${CMAKE_BINARY_DIR}/hunch.pc @ONLY)
-install(FILES ${CMAKE_BINARY_DIR}/hunch.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${CMAKE_BINARY_DIR}/hunch.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

@@ -7,6 +7,16 @@ prefix=$(mktemp -d)
 trap 'rm -rf "$prefix"' EXIT
 cmake --install build/release --prefix "$prefix/usr" >/dev/null
 "$prefix/usr/bin/hunch" --version
+(cd "$prefix/usr" && du -ch --apparent-size bin share lib/libhunch.so.*.*.* lib/hunch include | sed 's/^/  /')
+for file in bash-completion/completions/hunch zsh/vendor-completions/_hunch fish/vendor_completions.d/hunch.fish man/man1/hunch.1 \
+  doc/hunch/LICENSE doc/hunch/docs/README.md; do
+  [ -s "$prefix/usr/share/$file" ] || { echo "share/$file was not installed"; exit 1; }
+done
+if [[ $(readelf -SW "$prefix/usr/bin/hunch") == *.debug_info* ]]; then echo "the program is not stripped"; exit 1; fi
+# The program alone: nothing for developers.
+cmake --install build/release --prefix "$prefix/runtime" --component runtime >/dev/null
+"$prefix/runtime/bin/hunch" --version >/dev/null
+if find "$prefix/runtime" -name '*.h' -o -name '*.a' -o -name '*.so*' | grep .; then echo "the component runtime has files of development"; exit 1; fi
 
 # run PROGRAM: with the model, and without one, which must be an error that was caught (3).
 run() {

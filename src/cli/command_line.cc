@@ -9,6 +9,7 @@
 #include "cli/option_words.h"
 #include "cli/parse.h"
 #include "cli/verb.h"
+#include "cli/verb_words.h"
 #include "hunch/version.h"
 #include "io/printable.h"
 
@@ -16,7 +17,7 @@ namespace hunch::cli {
 
 std::vector<Verb> all_verbs() {
   std::vector<Verb> all;
-  for (auto group : {generating_verbs, looking_verbs, measuring_verbs, changing_verbs})
+  for (auto group : {generating_verbs, looking_verbs, measuring_verbs, changing_verbs, cache_verbs, shell_verbs})
     for (Verb& verb : group()) all.push_back(std::move(verb));
   return all;
 }
@@ -38,10 +39,8 @@ void refuse_extras(const std::vector<std::string>& extras, const Grammar& gramma
 
 int run_verb(const Verb& verb, const std::vector<std::string>& words, bool& json) {
   Grammar grammar;
-  const auto call = verb.add(grammar);
   bool wants_help = false;
-  grammar.section("Output");
-  grammar.flag("-h,--help", wants_help, "this text");
+  const auto call = add_words(verb, grammar, wants_help);
   const Translation ours = from_llama_cpp(words, grammar);
   const std::vector<std::string> extras = grammar.parse(ours.words);
   json = grammar.is_set("--json");

@@ -11,7 +11,7 @@ namespace hunch::cli {
 
 // Options that every verb which opens a model has.
 struct ModelFlags {
-  std::string model;     // GGUF file, HF folder, llama2.c .bin, or hub id
+  std::string model;     // GGUF file, HF folder, llama2.c .bin, hub id or short name
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
@@ -191,6 +191,20 @@ struct PullFlags {
   bool offline = false, json = false, quiet = false;
 };
 
+struct ListFlags {
+  bool known = false;  // the short names there are, instead of what the cache holds
+  bool names = false, json = false, quiet = false;
+};
+
+struct RmFlags {
+  std::string id;
+  bool yes = false, json = false, quiet = false;
+};
+
+struct CompletionFlags {
+  std::string shell;
+};
+
 // Parses the command line and calls the verb. Returns the exit code (0 ok, 1 failed, 2 bad usage,
 // 130 interrupted); errors are caught and printed here and nowhere else.
 int run_command_line(int argc, char** argv);
@@ -211,6 +225,10 @@ int compress(const CompressFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);
+int list(const ListFlags& flags);
+int rm(const RmFlags& flags);
+int completion(const CompletionFlags& flags);
+int man();
 int synth(const SynthFlags& flags);
 
 }  // namespace hunch::cli

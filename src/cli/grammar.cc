@@ -34,9 +34,11 @@ Grammar::~Grammar() = default;
 void Grammar::section(std::string name) { section_ = std::move(name); }
 
 void Grammar::positional(const std::string& name, std::string& target) {
+  arguments_.push_back(name);
   parser_->app.add_option(name, target)->group("");
 }
 void Grammar::positional(const std::string& name, std::optional<std::string>& target) {
+  arguments_.push_back(name);
   parser_->app.add_option_function<std::string>(name, [&target](const std::string& s) { target = s; })->group("");
 }
 
@@ -57,6 +59,7 @@ void Grammar::texts(const std::string& name, std::vector<std::string>& target, c
 
 void Grammar::choice(const std::string& name, std::string& target, std::vector<std::string> allowed, const char* help) {
   const std::string values = fmt::format("{}", fmt::join(allowed, "|"));
+  choices_[last_name(name)] = allowed;
   add(name, values, help, target, [&target, allowed, what = last_name(name)](const std::string& s) {
     if (std::ranges::find(allowed, s) == allowed.end())
       fail(ErrorKind::kUsage, "{}: expected {}, found '{}'{}", what, fmt::join(allowed, ", "), printable(s),
@@ -150,11 +153,21 @@ std::vector<OptionHelp> Grammar::options() const {
   for (const CLI::Option* option : parser_->app.get_options()) {
     if (option->get_group().empty()) continue;
     const auto& shorts = option->get_snames();
-    const std::string value = option->get_expected_max() == 0 ? "" : " " + option->get_type_name();
-    out.push_back(
-        {option->get_group(),
-         fmt::format("{}--{}{}", shorts.empty() ? "    " : "-" + shorts[0] + ", ", option->get_lnames()[0], value),
-         option->get_description(), value.empty() ? "" : option->get_default_str(), !option->get_envname().empty()});
+    OptionHelp help;
+    help.section = option->get_group();
+    help.help = option->get_description();
+    help.has_twin = !option->get_envname().empty();
+    help.long_name = "--" + option->get_lnames()[0];
+    if (!shorts.empty()) help.short_name = "-" + shorts[0];
+    if (option->get_expected_max() != 0) {
+      help.value = option->get_type_name();
+      help.shown_default = option->get_default_str();
+    }
+    help.name = fmt::format("{}{}{}{}", shorts.empty() ? "    " : help.short_name + ", ", help.long_name,
+                            help.value.empty() ? "" : " ", help.value);
+    help.repeats = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+    if (const auto choices = choices_.find(help.long_name); choices != choices_.end()) help.choices = choices->second;
+    out.push_back(std::move(help));
   }
   return out;
 }

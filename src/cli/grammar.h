@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,13 +11,18 @@
 
 namespace hunch::cli {
 
-// One option as `hunch help VERB` shows it.
+// One option as `hunch help VERB` shows it, and in the parts that a shell completes.
 struct OptionHelp {
   std::string section;
-  std::string name;           // "-t, --threads N"
-  std::string help;           // without the default
-  std::string shown_default;  // "" where there is none to tell
-  bool has_twin = false;      // may come from the environment: HUNCH_THREADS
+  std::string name;                  // "-t, --threads N"
+  std::string help;                  // without the default
+  std::string shown_default;         // "" where there is none to tell
+  bool has_twin = false;             // may come from the environment: HUNCH_THREADS
+  std::string long_name;             // "--threads"
+  std::string short_name;            // "-t", or ""
+  std::string value;                 // "N"; "" for a flag
+  std::vector<std::string> choices;  // the values there are, where they are a fixed list
+  bool repeats = false;              // may be given several times
 };
 
 // Every option is added with its help line, which states the unit; the default is the target's value at that moment.
@@ -63,6 +69,8 @@ class Grammar {
 
   // In the order of adding, the arguments without a name left out.
   std::vector<OptionHelp> options() const;
+  // The arguments without a name: "MODEL".
+  const std::vector<std::string>& arguments() const { return arguments_; }
   // "--threads" and so on.
   std::vector<std::string> long_names() const;
   // Of "-t" or "--threads": whether there is such an option, and whether it takes a value.
@@ -76,6 +84,8 @@ class Grammar {
   struct Parser;
   std::unique_ptr<Parser> parser_;
   std::string section_ = "Options";
+  std::vector<std::string> arguments_;
+  std::map<std::string, std::vector<std::string>> choices_;  // by the option's long name
 };
 
 }  // namespace hunch::cli

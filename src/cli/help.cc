@@ -65,9 +65,9 @@ std::string overview(const std::vector<Verb>& all) {
     out += fmt::format("  {:<12} {}\n", verb.name, verb.summary);
   }
   out +=
-      "\nMODEL is a GGUF file, a Hugging Face folder, a llama2.c .bin, or a hub id\n"
-      "such as facebook/opt-1.3b. `hunch help VERB` shows a verb's options,\n"
-      "`hunch --version` which hunch this is.\n"
+      "\nMODEL is a GGUF file, a Hugging Face folder, a llama2.c .bin, a hub id such as\n"
+      "facebook/opt-1.3b, or a short name such as qwen3:0.6b (`hunch list --known`).\n"
+      "`hunch help VERB` shows a verb's options, `hunch --version` which hunch this is.\n"
       "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.\n"
       "Environment: HUNCH_HOME (cache), HF_ENDPOINT, HF_TOKEN, and twins of the\n"
       "engine's options such as HUNCH_THREADS.\n";

@@ -1,11 +1,15 @@
-// What the command line asks of the hub: the verb `pull`, and models that are named by their hub id.
+// What the command line asks of the hub: the verb `pull`, and models that are named by their hub id or a short name.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/flags.h"
+#include "cli/parse.h"
 #include "cli/session_io.h"
+#include "hub/cached_models.h"
+#include "hub/id.h"
+#include "hub/short_names.h"
 #include "io/printable.h"
 #ifdef HUNCH_HAVE_HUB
 #include "hub/hub.h"
@@ -13,6 +17,28 @@
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
+namespace {
+
+bool names_hub_model(const std::string& name) { return find_short_name(name) || looks_like_hub_id(name); }
+
+// "; did you mean 'qwen3:0.6b'? ..." for what may have been meant as a short name, else "".
+std::string short_name_hint(const std::string& name) {
+  if (name.find('/') != name.npos) return "";
+  std::vector<std::string> known;
+  for (const ShortName& known_name : short_names()) known.emplace_back(known_name.name);
+  std::string hint = suggestion(name, known);
+  if (hint.empty() && name.find(':') == name.npos) {  // a family without a size
+    std::erase_if(known, [&](const std::string& k) { return !k.starts_with(name + ":"); });
+    if (!known.empty()) hint = fmt::format("; there are {}", fmt::join(known, ", "));
+  }
+  return hint.empty() ? "" : hint + " (`hunch list --known` shows the short names)";
+}
+
+[[noreturn]] void fail_no_such_model(const std::string& name, const char* more = "") {
+  fail(ErrorKind::kNotFound, "no file or folder '{}'{}{}", printable(name, 300), short_name_hint(name), more);
+}
+
+}  // namespace
 
 #ifdef HUNCH_HAVE_HUB
 namespace {
@@ -32,19 +58,26 @@ PulledModel pull_visibly(const std::string& id, PullOptions options, bool quiet)
 }  // namespace
 
 fs::path fetch_model(const ModelFlags& flags) {
-  if (!looks_like_hub_id(flags.model))
-    fail(ErrorKind::kNotFound, "no file or folder '{}'", printable(flags.model, 300));
+  if (!names_hub_model(flags.model)) fail_no_such_model(flags.model);
   const PullOptions options = pull_options_from_environment();
-  if (const auto cached = cached_model(flags.model, options)) return cached->path;
-  if (!flags.quiet)
-    note(fmt::format("'{}' is no file here; fetching the model of that name from {}", flags.model, options.endpoint));
-  return pull_visibly(flags.model, options, flags.quiet).path;
+  fs::path path;
+  if (const auto cached = cached_model(flags.model, options)) {
+    path = cached->path;
+  } else {
+    const std::string id = expand_short_name(flags.model);
+    if (!flags.quiet)
+      note(fmt::format("'{}' is no file here; fetching {} from {}", flags.model,
+                       id == flags.model ? "the model of that name" : id, options.endpoint));
+    path = pull_visibly(flags.model, options, flags.quiet).path;
+  }
+  mark_used(path);
+  return path;
 }
 
 fs::path local_model(const ModelFlags& flags) {
   std::error_code ec;
   if (fs::exists(flags.model, ec)) return flags.model;
-  if (!looks_like_hub_id(flags.model)) return {};
+  if (!names_hub_model(flags.model)) return {};
   const auto cached = cached_model(flags.model, pull_options_from_environment());
   return cached ? cached->snapshot : fs::path();
 }
@@ -55,7 +88,14 @@ int pull(const PullFlags& flags) {
   if (flags.revision) options.revision = *flags.revision;
   options.n_parallel = flags.n_parallel;
   options.offline = options.offline || flags.offline;
-  const PulledModel pulled = pull_visibly(flags.id, options, flags.quiet);
+  const PulledModel pulled = [&] {
+    try {
+      return pull_visibly(flags.id, options, flags.quiet);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::kNotFound || find_short_name(flags.id)) throw;
+      throw Error(e.kind(), e.what() + short_name_hint(flags.id));
+    }
+  }();
   if (flags.json) {
     print_json({{"path", pulled.path.string()},
                 {"snapshot", pulled.snapshot.string()},
@@ -76,8 +116,7 @@ int pull(const PullFlags& flags) {
 #else
 
 fs::path fetch_model(const ModelFlags& flags) {
-  fail(ErrorKind::kNotFound, "no file or folder '{}' (this hunch was built without the hub client, -DHUNCH_HUB=OFF)",
-       printable(flags.model, 300));
+  fail_no_such_model(flags.model, " (this hunch was built without the hub client, -DHUNCH_HUB=OFF)");
 }
 
 fs::path local_model(const ModelFlags& flags) {

@@ -24,7 +24,8 @@ template <class Flags>
 std::function<int()> bind(std::shared_ptr<Flags> flags, int (*verb)(const Flags&)) {
   return [flags, verb] {
     if (flags->model.model.empty())
-      fail(ErrorKind::kUsage, "which model? expected a GGUF file, a Hugging Face folder or a hub id after the verb");
+      fail(ErrorKind::kUsage,
+           "which model? expected a GGUF file, a Hugging Face folder, a hub id or a short name after the verb");
     return verb(*flags);
   };
 }
@@ -33,7 +34,9 @@ std::function<int()> bind(std::shared_ptr<Flags> flags, int (*verb)(const Flags&
 std::vector<Verb> generating_verbs();
 std::vector<Verb> looking_verbs();
 std::vector<Verb> measuring_verbs();
-std::vector<Verb> changing_verbs();  // and fetching
+std::vector<Verb> changing_verbs();
+std::vector<Verb> cache_verbs();  // and fetching
+std::vector<Verb> shell_verbs();
 
 // All of them, in the order of the overview.
 std::vector<Verb> all_verbs();

@@ -1,4 +1,4 @@
-// The grammars of convert, quantize, merge, compress, sparsify and pull.
+// The grammars of convert, quantize, merge, compress and sparsify.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 #include "compress/sparsify_names.h"
@@ -131,23 +131,6 @@ std::vector<Verb> changing_verbs() {
          add_engine(g, f->model, nullptr);
          return bind(f, sparsify);
        }});
-  v.push_back({"pull", "Fetch", "bring a model from the hub", "ID [options]",
-               "hunch pull facebook/opt-125m\n"
-               "hunch pull Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q8_0\n",
-               [](Grammar& g) {
-                 auto f = std::make_shared<PullFlags>();
-                 g.positional("ID", f->id);
-                 g.section("Download");
-                 g.text("--revision", f->revision, "NAME", "branch, tag or commit (default: main)");
-                 g.count("--parallel", f->n_parallel, "N", "files at a time");
-                 g.flag("--offline", f->offline, "use only what the cache has");
-                 add_output(g, f->json, f->quiet);
-                 return [f] {
-                   if (f->id.empty())
-                     fail(ErrorKind::kUsage, "which model? expected a hub id such as facebook/opt-125m");
-                   return pull(*f);
-                 };
-               }});
   return v;
 }
 

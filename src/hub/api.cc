@@ -6,6 +6,7 @@
 
 #include "base/throw_if_stopped.h"
 #include "base/timer.h"
+#include "hub/url.h"
 
 namespace hunch {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/throw_if_stopped.h"
-#include "hub/http.h"
+#include "hub/url.h"
 
 namespace hunch {
 namespace {

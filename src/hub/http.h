@@ -80,7 +80,5 @@ bool same_origin(const std::string& a, const std::string& b);
 // `reference` (absolute or relative, as in a Link or Location header) as seen from `base`. Throws
 // Error{kNetwork} for one that is no http or https URL.
 std::string resolve_url(const std::string& base, const std::string& reference);
-// Percent-encodes everything but letters, digits and "-._~", and '/' too unless keep_slash.
-std::string url_escape(std::string_view text, bool keep_slash);
 
 }  // namespace hunch

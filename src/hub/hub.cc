@@ -9,6 +9,7 @@
 #include "hub/api.h"
 #include "hub/cache.h"
 #include "hub/download.h"
+#include "hub/short_names.h"
 
 namespace hunch {
 namespace {
@@ -54,7 +55,7 @@ std::string checked_token(std::string token) {
 class Pull {
  public:
   Pull(const std::string& id, const PullOptions& options)
-      : options_(options), id_(parse_hub_id(id)), cache_(options.home, id_.repo) {
+      : options_(options), id_(parse_hub_id(expand_short_name(id))), cache_(options.home, id_.repo) {
     if (options.home.empty()) fail(ErrorKind::kUsage, "no cache folder is given; set HUNCH_HOME");
     if (id_.revision.empty()) id_.revision = options.revision;
     if (!is_safe_relative_path(id_.revision)) {

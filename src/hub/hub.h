@@ -44,9 +44,9 @@ struct PulledModel {
   uint64_t n_received_bytes = 0;  // over the network, for files; 0 when all was here
 };
 
-// Brings the model `id` (ORG/NAME[@REVISION][:FILE-OR-QUANT], see hub/id.h and hub/choice.h) into the cache,
-// unless it is there already at the revision's present commit, and says where it lies. When the hub cannot be reached
-// and a complete snapshot of the revision is there, that one is used, with a note.
+// Brings the model `id` (ORG/NAME[@REVISION][:FILE-OR-QUANT], see hub/id.h and hub/choice.h, or a short name, see
+// hub/short_names.h) into the cache, unless it is there already at the revision's present commit, and says where it
+// lies. When the hub cannot be reached and a complete snapshot of the revision is there, that one is used, with a note.
 //
 // Throws Error: kUsage (an id that cannot be meant), kNotFound (no such model, revision, file; nothing cached while
 // offline), kUnsupported (nothing hunch reads), kNetwork (refused, unreachable, checksum mismatch), kFormat (answers

@@ -6,6 +6,7 @@
 #include "hub/choice.h"
 #include "hub/http.h"
 #include "hub/id.h"
+#include "hub/url.h"
 
 namespace hunch {
 namespace {
