@@ -54,7 +54,8 @@ struct Engine {
   const Sidecar& need_sidecar() const;
   // Another sidecar of this model, whose plans are used beside those of this one's own: ContextOptions::plan. Throws as
   // open_sidecar() and check_sidecar(), naming the path; `is_of_other_type` is told what check_sidecar() says.
-  std::shared_ptr<const Sidecar> load_sidecar(const std::filesystem::path& path, bool* is_of_other_type = nullptr) const;
+  std::shared_ptr<const Sidecar> load_sidecar(const std::filesystem::path& path,
+                                              bool* is_of_other_type = nullptr) const;
   // Throws Error{kNotFound} for a model without a tokenizer.
   const Tokenizer& need_tokenizer() const;
   // Its ids of a text; the engine's present call may be stopped there too.

@@ -140,10 +140,9 @@ void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint3
                   std::span<const float> bias, std::span<float> y) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
   if (!is_plain(W.dtype)) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
-  compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1,
-                               [&](size_t begin, size_t end) {
-                                 column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
-                               });
+  compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end) {
+    column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
+  });
 }
 
 }  // namespace
