@@ -19,8 +19,6 @@ namespace hunch::cli {
 namespace fs = std::filesystem;
 namespace {
 
-bool names_hub_model(const std::string& name) { return find_short_name(name) || looks_like_hub_id(name); }
-
 // "; did you mean 'qwen3:0.6b'? ..." for what may have been meant as a short name, else "".
 std::string short_name_hint(const std::string& name) {
   if (name.find('/') != name.npos) return "";
@@ -42,6 +40,8 @@ std::string short_name_hint(const std::string& name) {
 
 #ifdef HUNCH_HAVE_HUB
 namespace {
+
+bool names_hub_model(const std::string& name) { return find_short_name(name) || looks_like_hub_id(name); }
 
 // pull_model() with a progress bar and notes, unless `quiet`.
 PulledModel pull_visibly(const std::string& id, PullOptions options, bool quiet) {
