@@ -21,7 +21,7 @@ ValueKind kind_of(const OptionHelp& option) {
   return option.choices.empty() ? kind_of_argument(option.value) : ValueKind::kWords;
 }
 
-std::string quoted(std::string_view text) {
+std::string shell_quoted(std::string_view text) {
   std::string out = "'";
   for (char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
   return out + "'";

@@ -28,7 +28,7 @@ std::string zsh_completion(std::span<const VerbWords> verbs);
 std::string fish_completion(std::span<const VerbWords> verbs);
 
 // `text` in single quotes, as bash, zsh and (with backslashes doubled) fish read them.
-std::string quoted(std::string_view text);
+std::string shell_quoted(std::string_view text);
 
 // The names of the verbs, and "help".
 std::vector<std::string> first_words(std::span<const VerbWords> verbs);

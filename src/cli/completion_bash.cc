@@ -101,7 +101,7 @@ std::string branch(const VerbWords& verb) {
       by_kind[size_t(kind_of(option))].push_back(pattern(option));
     } else {
       cases += fmt::format("        {}) kind=words values={} ;;\n", pattern(option),
-                           quoted(fmt::format("{}", fmt::join(option.choices, "\n"))));
+                           shell_quoted(fmt::format("{}", fmt::join(option.choices, "\n"))));
     }
   }
   for (ValueKind kind : {ValueKind::kModel, ValueKind::kFile, ValueKind::kFolder, ValueKind::kOther})
@@ -112,7 +112,7 @@ std::string branch(const VerbWords& verb) {
     out += verb.arguments[0] == "SHELL"
                ? std::string("      argument=words values=$'bash\\nzsh\\nfish'\n")
                : fmt::format("      argument={}\n", name_of(kind_of_argument(verb.arguments[0])));
-  out += fmt::format("      options={}\n", quoted(fmt::format("{}", fmt::join(options, "\n"))));
+  out += fmt::format("      options={}\n", shell_quoted(fmt::format("{}", fmt::join(options, "\n"))));
   return out + "      case $prev in\n" + cases + "      esac\n      ;;\n";
 }
 
@@ -123,7 +123,8 @@ std::string bash_completion(std::span<const VerbWords> verbs) {
   for (const ShortName& name : short_names()) known += (known.empty() ? "" : "\n") + std::string(name.name);
   const std::string words = fmt::format("{}", fmt::join(first_words(verbs), "\n"));
   std::string out = kHead;
-  out += fmt::format("_hunch_verbs={}\n_hunch_known={}\n", quoted(words + "\n--help\n--version"), quoted(known));
+  out += fmt::format("_hunch_verbs={}\n_hunch_known={}\n", shell_quoted(words + "\n--help\n--version"),
+                     shell_quoted(known));
   out += kFunctions;
   for (const VerbWords& verb : verbs) out += branch(verb);
   out += "    help) argument=words values=$_hunch_verbs ;;\n";

@@ -46,10 +46,10 @@ std::string spec(const OptionHelp& o) {
   const std::string value = o.value.empty() ? "" : action(o.choices.empty() ? o.value : "value", kind_of(o), o.choices);
   const std::string star = o.repeats ? "*" : "";
   const std::string long_form = o.long_name + (o.value.empty() ? "" : "=");
-  if (o.short_name.empty()) return quoted(star + long_form + help + value);
+  if (o.short_name.empty()) return shell_quoted(star + long_form + help + value);
   const std::string both = o.repeats ? "*" : fmt::format("({} {})", o.short_name, o.long_name);
-  return quoted(both + o.short_name + (o.value.empty() ? "" : "+") + help + value) + " " +
-         quoted(both + long_form + help + value);
+  return shell_quoted(both + o.short_name + (o.value.empty() ? "" : "+") + help + value) + " " +
+         shell_quoted(both + long_form + help + value);
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ std::string zsh_completion(std::span<const VerbWords> verbs) {
       ")\n  compadd -M 'r:|[:/-]=*' -a names\n}\n_hunch_models() {\n  _hunch_names\n  _files\n}\n\n"
       "_hunch() {\n  local hunch=$words[1]\n  local -a verbs\n  verbs=(\n";
   for (const VerbWords& verb : verbs)
-    out += "    " + quoted(fmt::format("{}:{}", verb.verb->name, explanation(verb.verb->summary))) + "\n";
+    out += "    " + shell_quoted(fmt::format("{}:{}", verb.verb->name, explanation(verb.verb->summary))) + "\n";
   out +=
       "    'help:a verb and its options'\n  )\n  if (( CURRENT == 2 )); then\n    _describe verb verbs\n    return\n  "
       "fi\n"
@@ -72,8 +72,9 @@ std::string zsh_completion(std::span<const VerbWords> verbs) {
     out += fmt::format("    {})\n      _arguments -s -S", verb.verb->name);
     for (const OptionHelp& option : verb.options) out += " \\\n        " + spec(option);
     for (const std::string& argument : verb.arguments)
-      out += " \\\n        " + (argument == "SHELL" ? quoted("1:shell:(bash zsh fish)")
-                                                    : quoted(":" + action(argument, kind_of_argument(argument), {})));
+      out += " \\\n        " + (argument == "SHELL"
+                                    ? shell_quoted("1:shell:(bash zsh fish)")
+                                    : shell_quoted(":" + action(argument, kind_of_argument(argument), {})));
     out += "\n      ;;\n";
   }
   return out + kTail;

@@ -56,7 +56,7 @@ int eval_perplexity(const Engine& engine, const EvalFlags& flags, std::span<cons
   return 0;
 }
 
-std::string megabytes(double bytes) { return fmt::format("{:.2f} MB", bytes / 1e6); }
+std::string megabytes(double bytes) { return fmt::format("{:.2f}", bytes / 1e6); }
 
 int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const int32_t> ids,
                  const WindowOptions& options, const std::vector<CompareMode>& modes) {
@@ -95,8 +95,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
     print_json(json);
     return 0;
   }
-  std::vector<std::vector<std::string>> cells = {{"mode", "perplexity", "KL", "same top token", "MLP density",
-                                                  "head density", "per token", "of it KV", "tokens/s"}};
+  std::vector<std::vector<std::string>> cells = {
+      {"mode", "perplexity", "KL", "agree", "neurons", "heads", "MB/token", "KV", "tokens/s"}};
   bool oracle = false;
   for (const CompareRow& row : rows) {
     oracle = oracle || !row.speed_is_real;
@@ -108,8 +108,10 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   }
   print(table(cells));
   if (flags.model.quiet) return 0;
-  note(fmt::format("\n{} tokens, {}. KL in nats, to {}; per token: weight and KV bytes that decoding one token read.",
-                   n_scored, windows.describe(), rows[0].name));
+  note(fmt::format(
+      "\n{} tokens, {}. KL in nats, to {}; agree: the same token is the most probable; neurons, heads: computed; "
+      "MB/token: weights and KV that decoding one token read, KV: of it.",
+      n_scored, windows.describe(), rows[0].name));
   if (oracle)
     note(
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "

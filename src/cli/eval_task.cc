@@ -118,7 +118,7 @@ void print_modes(const TaskResult& result) {
   const std::vector<Measure> measures = measures_of(result.task);
   for (const Measure& m : measures) cells[0].insert(cells[0].end(), {fmt::format("{}, %", m.heading), "difference"});
   if (result.task == Task::kLambada) cells[0].push_back("perplexity");
-  cells[0].insert(cells[0].end(), {"MLP density", "tokens/s"});
+  cells[0].insert(cells[0].end(), {"neurons", "tokens/s"});
   for (size_t i = 0; i < result.runs.size(); ++i) {
     const TaskRun& run = result.runs[i];
     const TaskScore score = result.score(i);

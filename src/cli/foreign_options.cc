@@ -33,7 +33,7 @@ constexpr const char* kNoMirostat =
     "hunch has no such sampler; --top-p, --min-p and --typical-p cut the distribution (docs/sampling.md)";
 
 // https://github.com/ggml-org/llama.cpp, tools/main/README.md.
-const std::vector<Foreign>& table() {
+const std::vector<Foreign>& options_of_llama_cpp() {
   static const std::vector<Foreign> all = {
       {{"-m", "--model"}, Fate::kModel, ""},
       {{"-hf", "-hfr", "--hf-repo"}, Fate::kModel, ""},
@@ -102,7 +102,7 @@ const std::vector<Foreign>& table() {
 }
 
 const Foreign* find(std::string_view name) {
-  for (const Foreign& f : table())
+  for (const Foreign& f : options_of_llama_cpp())
     if (std::ranges::find(f.names, name) != f.names.end()) return &f;
   return nullptr;
 }

@@ -107,22 +107,25 @@ void print_screen(const ScreenFit& s) {
 }
 
 void print_whole(const SparsifyReport& report) {
-  std::vector<std::vector<std::string>> cells = {{"mode", "perplexity", "change", "KL", "same top token", "MLP density",
-                                                  "heads", "per token", "expected", "tokens/s", "measured"}};
+  std::vector<std::vector<std::string>> quality = {{"mode", "perplexity", "change", "KL", "agree"}};
+  std::vector<std::vector<std::string>> cost = {
+      {"mode", "neurons", "heads", "MB/token", "expected", "tokens/s", "measured"}};
   const CompareRow& dense = report.rows[0];
-  for (const CompareRow& row : report.rows)
-    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity),
-                     fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100),
-                     fmt::format("{:.4f}", row.kl), percent(row.top1), percent(row.density_mlp),
-                     percent(row.density_heads), fmt::format("{:.2f} MB", row.bytes_per_token / 1e6),
-                     fmt::format("{:.2f}x", dense.bytes_per_token / row.bytes_per_token),
-                     fmt::format("{:.1f}", row.tokens_per_s),
-                     fmt::format("{:.2f}x", row.tokens_per_s / dense.tokens_per_s)});
-  print("\n" + table(cells));
+  for (const CompareRow& row : report.rows) {
+    quality.push_back({row.name, fmt::format("{:.3f}", row.perplexity),
+                       fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100),
+                       fmt::format("{:.4f}", row.kl), percent(row.top1)});
+    cost.push_back({row.name, percent(row.density_mlp), percent(row.density_heads),
+                    fmt::format("{:.2f}", row.bytes_per_token / 1e6),
+                    fmt::format("{:.2f}x", dense.bytes_per_token / row.bytes_per_token),
+                    fmt::format("{:.1f}", row.tokens_per_s),
+                    fmt::format("{:.2f}x", row.tokens_per_s / dense.tokens_per_s)});
+  }
+  print("\n" + table(quality) + "\n" + table(cost));
 }
 
 std::string legend(const SparsifyReport& report) {
-  const std::string tokens = fmt::format("{} tokens fitted to, {} to calibrate, {} to check (the second table). ",
+  const std::string tokens = fmt::format("{} tokens fitted to, {} to calibrate, {} to check (the last tables). ",
                                          grouped(report.n_train), grouped(report.n_calibrate), grouped(report.n_check));
   constexpr std::string_view kSpeed =
       " expected: dense bytes / bytes, measured: speed / dense speed, one token at a time.";

@@ -15,7 +15,6 @@ class Liar : public NgramDrafter {
   void draft(std::span<const int32_t> text, size_t, size_t n_max, const Pace&, Draft& draft) override {
     for (size_t i = 0; i < std::min<size_t>(n_max, 3); ++i) {
       draft.ids.push_back(text[(text.size() * 7 + i) % text.size()]);
-      draft.q.emplace_back();
       draft.evidence.push_back(9);
     }
   }

@@ -16,16 +16,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path cache_file() { return hunch_home() / "prices.json"; }
+fs::path prices_file() { return hunch_home() / "prices.json"; }
 
-nlohmann::json read_cache() {
-  std::ifstream file(cache_file());
+nlohmann::json read_prices() {
+  std::ifstream file(prices_file());
   nlohmann::json json = nlohmann::json::parse(file, nullptr, false);
   return json.is_object() ? json : nlohmann::json::object();
 }
 
 std::optional<SidecarPrice> cached(const std::string& key) {
-  const auto json = read_cache();
+  const auto json = read_prices();
   const auto found = json.find(key);
   if (found == json.end() || !found->is_array() || found->size() != 3) return std::nullopt;
   for (const auto& v : *found)
@@ -34,11 +34,11 @@ std::optional<SidecarPrice> cached(const std::string& key) {
 }
 
 void keep(const std::string& key, const SidecarPrice& price) {
-  auto json = read_cache();
+  auto json = read_prices();
   json[key] = {price.perplexity_dense, price.perplexity_sparse, price.n_tokens};
   std::error_code ec;
-  fs::create_directories(cache_file().parent_path(), ec);
-  AtomicFile file(cache_file());
+  fs::create_directories(prices_file().parent_path(), ec);
+  AtomicFile file(prices_file());
   file.write(json.dump(1) + "\n");
   file.commit();
 }

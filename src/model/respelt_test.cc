@@ -1,5 +1,6 @@
 // The config of every golden model in the words of other years: whoever wrote it, the model is the same, tensor by
 // tensor and key by key.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -49,6 +49,19 @@ class Sparsify(CliTest):
         result = self.sparsify("--density", "0.00001", "-o", self.path("unmet.hunch"), code=1)
         self.assertIn("cannot be met", result.err)
 
+    def test_the_models_quantisations_are_served_and_priced(self):
+        sidecar, small, other = self.path("f32.hunch"), self.path("small.gguf"), self.path("other.gguf")
+        self.sparsify("--density", "0.4", "-o", sidecar)
+        self.hunch("quantize", self.opt, "-o", small, "--type", "q8_0")
+        run = ("run", small, "-p", "the end", "-n", "4", "--mode", "sparse", "--sidecar", sidecar)
+        first = self.hunch(*run).err
+        self.assertRegex(first, r"another type; on this one its perplexity is [0-9.]+, dense [0-9.]+ \([-+][0-9.]+ %, over \d+ tokens\)")
+        note = next(line for line in first.splitlines() if "another type" in line)
+        self.assertIn(note, self.hunch(*run).err)  # kept: the same number again
+        self.assertTrue(os.path.exists(os.path.join(self.home, "prices.json")))
+        self.hunch("synth", "--shape", "opt-125m", "--n-layer", "2", "-o", other)
+        self.refused(1, "run", other, "-p", "a", "--mode", "sparse", "--sidecar", sidecar, says="was made for")
+
     def test_inspect_tells_what_lies_beside_the_model(self):
         model = self.path("looked_at")
         shutil.copytree(os.path.join(GOLDEN, "opt_350m_style"), model)

@@ -129,7 +129,7 @@ class Tasks(CliTest):
         self.assertEqual(sparser["acc"], by_name["acc"])
         table = self.eval("copa", self.choices, "--compare", modes).text.splitlines()
         self.assertEqual(len(table), 6)
-        for heading in "acc, %", "acc_norm, %", "difference", "MLP density", "tokens/s":
+        for heading in "acc, %", "acc_norm, %", "difference", "neurons", "tokens/s":
             self.assertIn(heading, table[0])
         mmlu = self.eval("mmlu", "mmlu", "--compare", f"dense,{one}")
         self.assertIn(f"{one}, %", mmlu.text.splitlines()[0])
