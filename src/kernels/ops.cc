@@ -1,5 +1,6 @@
 #include "kernels/ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -195,7 +196,10 @@ HWY_INLINE float max_of(const float* x, size_t n) {
     const VF v = load_tail(d, x + i, n - i, lowest);
     max = hn::IfThenElse(hn::Gt(v, max), v, max);
   }
-  return hn::GetLane(hn::MaxOfLanes(d, max));
+  // Not MaxOfLanes, which on Highway's emulated target is never below the lowest finite number.
+  HWY_ALIGN float each[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(max, d, each);
+  return *std::max_element(each, each + lanes);
 }
 
 float LogSumExp(const float* x, size_t n) {

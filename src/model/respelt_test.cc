@@ -58,7 +58,7 @@ const Respelling kRespellings[] = {
     {"Both",
      [](Json& c) {
        to_rope_parameters(c);
-       c = {{"text_config", c}, {"model_type", "something_that_sees"}, {"hidden_size", 12345}};
+       c = {{"text_config", c}, {"model_type", "something_that_sees"}, {"vocab_size", 12345}};
      }},
 };
 

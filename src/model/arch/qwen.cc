@@ -53,12 +53,7 @@ void import_moe(HfImport& hf) {
   const LlamaLikeTensors options;
   const LlamaLikeSizes sizes = import_shared(hf, options);
   const size_t n_expert = hf.config_uint({"num_experts"});
-  // Every layer has experts: those that only some of a model's have are not run yet.
-  const bool some_dense = hf.has_config("mlp_only_layers") && !hf.config()["mlp_only_layers"].empty();
-  if (some_dense || hf.config_uint({"decoder_sparse_step"}, 1) != 1)
-    fail(ErrorKind::kUnsupported,
-         "config.json: mlp_only_layers or decoder_sparse_step leaves some layers without experts, expected experts in "
-         "all");
+  for (const char* key : {"mlp_only_layers", "decoder_sparse_step"}) hf.ignore_config(key);  // the tensors say which
   hf.set_uint("expert_count", n_expert);
   hf.set_uint("expert_used_count", hf.config_uint({"num_experts_per_tok"}));
   hf.set_uint("expert_feed_forward_length", hf.config_uint({"moe_intermediate_size"}));
