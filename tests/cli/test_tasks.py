@@ -152,7 +152,7 @@ class Tasks(CliTest):
         ask = "eval", self.opt, "--task", "copa", "--file", self.choices
         self.refused(1, *ask, "--compare", "dense,nowhere.hunch", says="nowhere.hunch")
         self.refused(1, *ask, "--compare", f"dense,{self.write('junk.hunch', 'junk')}", says="junk.hunch")
-        self.refused(2, *ask, "--compare", f"dense,{one}@2", says="@2' must be more than 0 and at most 1")
+        self.refused(2, *ask, "--compare", f"dense,{one}@2", says="2% or 0.02")
         self.refused(2, *ask, "--compare", f"dense,{one}@", says="--compare SIDECAR.hunch@DENSITY")
         self.refused(2, *ask, "--compare", "dense,lossless", says="lossless")
         self.refused(2, *ask, "--mode", "dense", "--compare", "dense", says="--compare names its modes itself")
