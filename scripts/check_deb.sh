@@ -5,6 +5,7 @@
 #                                 clean Debian is made by debootstrap (minutes, 300 MB from the mirror), or is a copy of
 #                                 FOLDER, where debootstrap has made one before. Needs root.
 source "$(dirname "$0")/common.sh"
+install_missing dpkg-dev file  # what CPack finds the dependencies with
 model=models/demo/hunch-demo.gguf
 packages=build/release/packages
 work=$(mktemp -d)

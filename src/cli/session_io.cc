@@ -170,8 +170,8 @@ Speed speed_of(const Generated& g) {
 void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags& flags, std::optional<uint64_t> seed) {
   if (flags.quiet) return;
   std::string line = fmt::format("{} tokens", speed.n_generated);
-  if (speed.stats.n_tokens) line += fmt::format(" at {:.1f} tokens/s", speed.tokens_per_s());
-  line += fmt::format(", after {} at {:.1f}/s", speed.n_prompt, speed.prompt_tokens_per_s());
+  if (speed.stats.n_tokens) line += fmt::format(", {:.1f} tokens/s", speed.tokens_per_s());
+  line += fmt::format(" (prompt: {}, {:.1f})", speed.n_prompt, speed.prompt_tokens_per_s());
   const std::vector<double> density = density_per_layer(speed.main_stats());
   if (const double mean = mean_of(density); mean < 1) line += fmt::format("; density {:.1f} %", mean * 100);
   if (seed) line += fmt::format("; seed {}", *seed);

@@ -42,7 +42,7 @@ class Help(CliTest):
         err = self.hunch("run", self.opt, "-p", "the end", "-n", "5").err.splitlines()
         self.assertEqual(len(err), 2, err)
         self.assertTrue(all(len(line) <= 80 for line in err), err)
-        self.assertRegex(err[1], r"^5 tokens at .*; seed \d+$")
+        self.assertRegex(err[1], r"^5 tokens, .* tokens/s \(prompt: .*; seed \d+$")
         self.assertFalse(os.path.exists(os.path.join(self.home, "machine.json")))
         more = self.hunch("run", self.opt, "-p", "the end", "-n", "5", "--verbose").err.splitlines()
         self.assertEqual(len(more), 3, more)
