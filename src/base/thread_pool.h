@@ -92,7 +92,7 @@ class ThreadPool {
   using Erased = void (*)(void* task, size_t part, size_t piece);
   void run_erased(Erased call, size_t n_pieces, void* task);
   void worker(size_t thread);
-  void take_pieces(uint32_t epoch, size_t thread);
+  uint32_t take_pieces(uint32_t epoch, size_t thread);
   bool claim(uint32_t epoch, size_t part, size_t* piece);
   void call(size_t part, size_t piece);
 
@@ -110,7 +110,7 @@ class ThreadPool {
   void* task_ = nullptr;
   std::atomic<uint64_t> shape_{0};               // the loop's number (upper half), and pieces of each part
   alignas(64) std::atomic<uint32_t> epoch_{0};   // bumped once per loop; workers wait on it
-  alignas(64) std::atomic<uint32_t> n_left_{0};  // pieces that are not done
+  alignas(64) std::atomic<uint32_t> n_left_{0};  // pieces that no worker has done
   std::atomic<bool> stop_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
