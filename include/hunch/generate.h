@@ -27,7 +27,7 @@
 
 namespace hunch {
 
-// Who guesses tokens that the model then checks several at a time: faster, and the answer's distribution is unchanged
+// Who guesses tokens that the model then checks several at a time: faster, and the answer is unchanged
 // (greedy: token for token).
 struct DraftOptions {
   // Verify what the sparse plan and n-grams draft: the speed of sparse mode, the answer of the whole model. Without a

@@ -242,7 +242,7 @@ int chat(const ChatFlags& flags) {
   if (drafting) speed.draft_bytes = tally_of(drafting->speculation(), speed.n_decoded).bytes;
   if (speed.n_prompt) {
     print_last_line(engine, speed, flags.model);
-    if (drafting && !flags.model.quiet) note(describe_drafts(drafting->speculation(), speed.n_decoded));
+    if (drafting && flags.model.verbose) note(describe_drafts(drafting->speculation(), speed.n_decoded));
   }
   if (flags.model.json) {
     nlohmann::ordered_json json = {

@@ -66,9 +66,8 @@ void print_report(const LowRankReport& report) {
   std::vector<std::vector<std::string>> cells = {
       {"matrix", "layers", "rank", "output error", "worst", "before", "after"}};
   for (const auto& [role, r] : report.roles)
-    cells.push_back({name_of(role), std::to_string(r.n_matrices), std::to_string(r.rank),
-                     fmt::format("{:.1f} %", r.error * 100), fmt::format("{:.1f} %", r.worst * 100),
-                     human_bytes(double(r.bytes_before)), human_bytes(double(r.bytes))});
+    cells.push_back({name_of(role), std::to_string(r.n_matrices), std::to_string(r.rank), share_text(r.error),
+                     share_text(r.worst), human_bytes(double(r.bytes_before)), human_bytes(double(r.bytes))});
   print(table(cells));
 }
 

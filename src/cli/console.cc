@@ -163,6 +163,8 @@ std::string human_bytes(double n_bytes) {
   return n_bytes < 1e3 ? fmt::format("{:.0f} B", n_bytes) : human_count(n_bytes) + "B";
 }
 
+std::string share_text(double share) { return fmt::format("{:.1f} %", share * 100); }
+
 std::string grouped(uint64_t n) {
   std::string digits = std::to_string(n);
   for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");

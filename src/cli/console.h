@@ -66,5 +66,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
 std::string human_count(double n);
 std::string human_bytes(double n_bytes);
 std::string grouped(uint64_t n);
+// A share in [0, 1] as "12.3 %".
+std::string share_text(double share);
 
 }  // namespace hunch::cli

@@ -101,9 +101,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   for (const CompareRow& row : rows) {
     oracle = oracle || !row.speed_is_real;
     cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
-                     fmt::format("{:.1f} %", row.top1 * 100), fmt::format("{:.1f} %", row.density_mlp * 100),
-                     fmt::format("{:.1f} %", row.density_heads * 100), megabytes(row.bytes_per_token),
-                     megabytes(row.kv_bytes_per_token),
+                     share_text(row.top1), share_text(row.density_mlp), share_text(row.density_heads),
+                     megabytes(row.bytes_per_token), megabytes(row.kv_bytes_per_token),
                      row.speed_is_real ? fmt::format("{:.1f}", row.tokens_per_s) : "-"});
   }
   print(table(cells));

@@ -129,7 +129,7 @@ void print_modes(const TaskResult& result) {
           {percent(score.*m.score),
            i ? percent(paired_difference(run.outcomes, result.runs[0].outcomes, m.outcome)) : std::string("-")});
     if (result.task == Task::kLambada) cells.back().push_back(fmt::format("{:.3f}", score.perplexity));
-    cells.back().insert(cells.back().end(), {fmt::format("{:.1f} %", run.density_mlp * 100),
+    cells.back().insert(cells.back().end(), {share_text(run.density_mlp),
                                              run.speed_is_real ? fmt::format("{:.1f}", run.tokens_per_s) : "-"});
   }
   print(table(cells));

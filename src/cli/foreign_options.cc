@@ -1,10 +1,12 @@
 #include "cli/foreign_options.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
+#include "io/printable.h"
 
 namespace hunch::cli {
 namespace {
@@ -72,9 +74,10 @@ const std::vector<Foreign>& options_of_llama_cpp() {
        Fate::kRefuse,
        "a conversation is a verb of its own: hunch chat MODEL"},
       {{"-no-cnv", "--no-conversation", "-st", "--single-turn"}, Fate::kDropFlag, "`run` continues one text and ends"},
-      {{"--no-display-prompt", "--simple-io", "--no-perf", "--perf", "--verbose-prompt", "-e", "--escape"},
+      {{"--no-display-prompt", "--simple-io", "--no-perf", "--perf", "--verbose-prompt"},
        Fate::kDropFlag,
-       "texts are taken and shown as they are; $'a\\nb' writes a line end in most shells"},
+       "a terminal shows the prompt, a pipe the answer alone, and speed is the last line"},
+      {{"-e", "--escape"}, Fate::kRefuse, "texts are taken as they are; $'a\\nb' writes a line end in most shells"},
       {{"--log-disable"}, Fate::kSame, "--quiet"},
       {{"--numa"}, Fate::kDrop, "--pin binds threads, and memory stays near the one that first touched it"},
       {{"--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx",
@@ -117,6 +120,7 @@ bool is_value(const Foreign& option, const std::string& word) {
 Translation from_llama_cpp(const std::vector<std::string>& words, const Grammar& grammar) {
   Translation out;
   std::optional<std::string> model;
+  std::map<std::string, std::string> translated;  // what was said under other names
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word == "--") {
@@ -142,7 +146,14 @@ Translation from_llama_cpp(const std::vector<std::string>& words, const Grammar&
       value = words[++i];
     }
     switch (foreign->fate) {
-      case Fate::kSame: out.words.push_back(value ? fmt::format("{}={}", foreign->text, *value) : foreign->text); break;
+      case Fate::kSame: {
+        const auto [said, is_new] = translated.try_emplace(foreign->text, value.value_or(""));
+        if (!is_new && said->second != value.value_or(""))
+          fail(ErrorKind::kUsage, "{} says '{}' where '{}' was said before: both are {} here", name,
+               printable(value.value_or("")), printable(said->second), foreign->text);
+        if (is_new) out.words.push_back(value ? fmt::format("{}={}", foreign->text, *value) : foreign->text);
+        break;
+      }
       case Fate::kModel:
         if (!value) fail(ErrorKind::kUsage, "{} names no model", name);
         model = value;

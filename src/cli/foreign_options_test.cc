@@ -70,6 +70,13 @@ TEST_F(ForeignOptions, WhatWouldChangeTheAnswerIsRefusedWithAWay) {
   EXPECT_NE(refusal({"m.gguf", "--mirostat", "2"}).find("--top-p"), std::string::npos);
   EXPECT_NE(refusal({"--lora-scaled", "a", "0.5"}).find("--lora PATH:SCALE"), std::string::npos);
   EXPECT_NE(refusal({"-m"}).find("-m"), std::string::npos);
+  EXPECT_NE(refusal({"m.gguf", "-e"}).find("line end"), std::string::npos);
+}
+
+// Keys and values, say, have one type here.
+TEST_F(ForeignOptions, TwoNamesForOneOptionMayNotDisagree) {
+  EXPECT_EQ(words({"-c", "64", "--ctx-size", "64"}), (Words{"--ctx=64"}));
+  EXPECT_NE(refusal({"-c", "64", "--ctx-size", "128"}).find("'128' where '64'"), std::string::npos);
 }
 
 }  // namespace

@@ -11,8 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
 const char* name_of(Look look) {
   switch (look) {
     case Look::kHere: return "here";
@@ -80,14 +78,14 @@ std::string layers_table(const Sidecar& s) {
     if (l.learned()) {
       const CurvePoint& p = l.curve[l.point];
       row.insert(row.end(), {std::string(l.neurons ? l.neurons->kind() : l.family->kind()),
-                             l.neurons ? name_of(l.input) : "-", percent(p.density), percent(p.recall),
-                             percent(l.curve.front().density), percent(l.curve.back().density)});
+                             l.neurons ? name_of(l.input) : "-", share_text(p.density), share_text(p.recall),
+                             share_text(l.curve.front().density), share_text(l.curve.back().density)});
     } else {
       row.insert(row.end(), {"exact", "-", "-", "-", "-", "-"});
     }
     if (l.heads.groups) {
       row.insert(row.end(), {std::string(l.heads.groups->kind()), name_of(l.heads.input),
-                             percent(l.heads.curve[l.heads.point].density)});
+                             share_text(l.heads.curve[l.heads.point].density)});
     } else {
       row.insert(row.end(), {"all", "-", "-"});
     }
@@ -126,7 +124,7 @@ void inspect_sidecar(const InspectFlags& flags, ModelFile file) {
        {"method", std::string(s.family() ? s.family()->describe() : "predict")},
        {"asked for", q.budget > 0 ? fmt::format("at most {:.2g} % of perplexity", q.budget * 100) : "a density"},
        {"perplexity", found},
-       {"agreement", fmt::format("{} of the tokens, KL {:.4f} nats", percent(q.top1), q.kl)},
+       {"agreement", fmt::format("{} of the tokens, KL {:.4f} nats", share_text(q.top1), q.kl)},
        {"vocabulary", s.screen ? fmt::format("screened by rank {}", s.screen->rank()) : "computed whole"},
        {"keys", s.lazy_keys ? "of heads that were left out: when next needed" : "always computed"},
        {"size", human_bytes(double(bytes))}},

@@ -55,15 +55,14 @@ SparsifyOptions options_of(const SparsifyFlags& flags) {
   return options;
 }
 
-std::string percent(double share) { return fmt::format("{:.1f} %", share * 100); }
 std::string kilobytes(double bytes) { return fmt::format("{:.1f} kB", bytes / 1e3); }
 
 void print_method_layers(const SparsifyReport& report) {
   std::vector<std::vector<std::string>> cells = {{"layer", "method", "density", "error", "reads", "dense reads"}};
   for (size_t l = 0; l < report.layers.size(); ++l) {
     const SparsifyLayer& row = report.layers[l];
-    cells.push_back({std::to_string(l), row.predictor, percent(row.density), fmt::format("{:.2f} %", row.missed * 100),
-                     kilobytes(row.bytes), kilobytes(row.exact_bytes)});
+    cells.push_back({std::to_string(l), row.predictor, share_text(row.density),
+                     fmt::format("{:.2f} %", row.missed * 100), kilobytes(row.bytes), kilobytes(row.exact_bytes)});
   }
   print(table(cells, {1}));
 }
@@ -74,9 +73,9 @@ void print_layers(const SparsifyReport& report) {
       {"layer", "predictor", "active", "density", "recall", "missed", "predictor reads", "MLP reads", "exact reads"}};
   for (size_t l = 0; l < report.layers.size(); ++l) {
     const SparsifyLayer& row = report.layers[l];
-    cells.push_back({std::to_string(l), row.predictor, percent(row.active), percent(row.density), percent(row.recall),
-                     fmt::format("{:.2f} %", row.missed * 100), kilobytes(double(row.predictor_bytes)),
-                     kilobytes(row.bytes), kilobytes(row.exact_bytes)});
+    cells.push_back({std::to_string(l), row.predictor, share_text(row.active), share_text(row.density),
+                     share_text(row.recall), fmt::format("{:.2f} %", row.missed * 100),
+                     kilobytes(double(row.predictor_bytes)), kilobytes(row.bytes), kilobytes(row.exact_bytes)});
   }
   print(table(cells, {1}));
 }
@@ -88,7 +87,7 @@ void print_heads(const SparsifyReport& report) {
   for (size_t l = 0; l < report.layers.size(); ++l) {
     const SparsifyLayer& row = report.layers[l];
     if (row.attention_exact_bytes == 0) return;
-    cells.push_back({std::to_string(l), row.head_predictor, percent(row.head_density), percent(row.head_recall),
+    cells.push_back({std::to_string(l), row.head_predictor, share_text(row.head_density), share_text(row.head_recall),
                      fmt::format("{:.2f} %", row.head_missed * 100), kilobytes(row.attention_bytes),
                      kilobytes(row.attention_exact_bytes)});
   }
@@ -102,8 +101,8 @@ void print_screen(const ScreenFit& s) {
       fmt::format("\nvocabulary, decoding greedily: a screen of rank {}, then {:.0f} exact rows, all of them for {} of "
                   "the tokens: {} per token "
                   "instead of {}; the best token was computed for {} of {} tokens\n",
-                  s.rank, s.shortlist, percent(s.all), kilobytes(s.bytes), kilobytes(s.full_bytes), grouped(s.n_same),
-                  grouped(s.n_checked)));
+                  s.rank, s.shortlist, share_text(s.all), kilobytes(s.bytes), kilobytes(s.full_bytes),
+                  grouped(s.n_same), grouped(s.n_checked)));
 }
 
 void print_whole(const SparsifyReport& report) {
@@ -114,8 +113,8 @@ void print_whole(const SparsifyReport& report) {
   for (const CompareRow& row : report.rows) {
     quality.push_back({row.name, fmt::format("{:.3f}", row.perplexity),
                        fmt::format("{:+.2f} %", (row.perplexity / dense.perplexity - 1) * 100),
-                       fmt::format("{:.4f}", row.kl), percent(row.top1)});
-    cost.push_back({row.name, percent(row.density_mlp), percent(row.density_heads),
+                       fmt::format("{:.4f}", row.kl), share_text(row.top1)});
+    cost.push_back({row.name, share_text(row.density_mlp), share_text(row.density_heads),
                     fmt::format("{:.2f}", row.bytes_per_token / 1e6),
                     fmt::format("{:.2f}x", dense.bytes_per_token / row.bytes_per_token),
                     fmt::format("{:.1f}", row.tokens_per_s),

@@ -31,7 +31,7 @@ struct GenerateOptions {
   std::vector<int32_t> shown;
   const Stop* cancel = nullptr;  // ends this answer after the token that is being made; what is there is kept
   bool is_stopped() const { return cancel && cancel->requested(); }
-  // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer's distribution.
+  // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer.
   Speculation* speculation = nullptr;
 };
 

@@ -107,15 +107,20 @@ std::string short_name_of(const HubCache& cache, const std::string& repo, const 
   return "";
 }
 
-uint64_t bytes_in(const fs::path& folder) {
-  uint64_t bytes = 0;
+}  // namespace
+
+uint64_t bytes_in(const fs::path& path) {
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, error))
+  if (fs::is_symlink(path, error)) return 0;
+  if (!fs::is_directory(path, error)) {
+    const uint64_t bytes = fs::file_size(path, error);
+    return error ? 0 : bytes;
+  }
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path, error))
     if (entry.is_regular_file(error) && !entry.is_symlink(error)) bytes += entry.file_size(error);
   return bytes;
 }
-
-}  // namespace
 
 std::string repo_of_folder(const std::string& name) {
   std::string repo = name;

@@ -33,6 +33,9 @@ CacheContent cached_models(const std::filesystem::path& home);
 // Those of one commit.
 std::vector<CachedModel> models_of_commit(const HubCache& cache, const std::string& repo, const std::string& commit);
 
+// Of the file, or of all files in the folder; links count nothing. 0 of what is not there.
+uint64_t bytes_in(const std::filesystem::path& path);
+
 // The repository whose folder in the cache has this name, or "".
 std::string repo_of_folder(const std::string& name);
 

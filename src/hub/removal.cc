@@ -12,19 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-uint64_t bytes_of(const fs::path& path) {
-  std::error_code error;
-  if (fs::is_symlink(path, error)) return 0;
-  if (!fs::is_directory(path, error)) {
-    const uint64_t bytes = fs::file_size(path, error);
-    return error ? 0 : bytes;
-  }
-  uint64_t bytes = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(path, error))
-    if (entry.is_regular_file(error) && !entry.is_symlink(error)) bytes += entry.file_size(error);
-  return bytes;
-}
-
 // Throws unless `path` is `folder`, or lies in it when links on the way are followed. (Of a path that is a link itself,
 // only the link is removed.)
 void check_inside(const fs::path& path, const fs::path& folder) {
@@ -58,7 +45,7 @@ class Planner {
     }
     for (const fs::path& path : removal_.paths) {
       check_inside(path, removal_.folder);
-      removal_.bytes += bytes_of(path);
+      removal_.bytes += bytes_in(path);
     }
     return removal_;
   }

@@ -5,22 +5,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
-#include "base/file.h"
-#include "base/home_folder.h"
 #include "base/memory_info.h"
 #include "base/timer.h"
 #include "kernels/read_stream.h"
 #include "kernels/simd_target.h"
+#include "measure/home_json.h"
 
 namespace hunch {
-namespace fs = std::filesystem;
 namespace {
 
 std::string cpu_model() {
@@ -31,16 +28,7 @@ std::string cpu_model() {
   return "unknown CPU";
 }
 
-fs::path cache_file() { return hunch_home() / "machine.json"; }
-
-nlohmann::json read_cache() {
-  try {
-    auto json = nlohmann::json::parse(read_file(cache_file(), 1 << 20), nullptr, false);
-    if (json.is_object()) return json;
-  } catch (const Error&) {
-  }
-  return nlohmann::json::object();
-}
+constexpr char kFile[] = "machine.json";
 
 }  // namespace
 
@@ -76,7 +64,7 @@ MachineSpeed measure_machine(Compute& compute) {
 }
 
 std::optional<MachineSpeed> cached_machine_speed(size_t n_threads) {
-  const auto json = read_cache();
+  const auto json = read_home_json(kFile);
   const std::string key = cpu_model() + " x " + std::to_string(n_threads);
   if (!json.contains(key) || !json[key].is_object() || !json[key].contains("read_gb_per_s") ||
       !json[key]["read_gb_per_s"].is_number())
@@ -87,13 +75,9 @@ std::optional<MachineSpeed> cached_machine_speed(size_t n_threads) {
 }
 
 void cache_machine_speed(const MachineSpeed& speed) {
-  auto json = read_cache();
+  auto json = read_home_json(kFile);
   json[cpu_model() + " x " + std::to_string(speed.n_threads)] = {{"read_gb_per_s", speed.read_gb_per_s}};
-  std::error_code ec;
-  fs::create_directories(cache_file().parent_path(), ec);
-  AtomicFile file(cache_file());
-  file.write(json.dump(2) + "\n");
-  file.commit();
+  write_home_json(kFile, json);
 }
 
 }  // namespace hunch

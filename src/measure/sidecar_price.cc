@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/home_folder.h"
+#include "measure/home_json.h"
 #include "measure/perplexity.h"
 #include "model/fingerprint.h"
 
@@ -16,16 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path prices_file() { return hunch_home() / "prices.json"; }
-
-nlohmann::json read_prices() {
-  std::ifstream file(prices_file());
-  nlohmann::json json = nlohmann::json::parse(file, nullptr, false);
-  return json.is_object() ? json : nlohmann::json::object();
-}
+constexpr char kFile[] = "prices.json";
 
 std::optional<SidecarPrice> cached(const std::string& key) {
-  const auto json = read_prices();
+  const auto json = read_home_json(kFile);
   const auto found = json.find(key);
   if (found == json.end() || !found->is_array() || found->size() != 3) return std::nullopt;
   for (const auto& v : *found)
@@ -34,13 +26,9 @@ std::optional<SidecarPrice> cached(const std::string& key) {
 }
 
 void keep(const std::string& key, const SidecarPrice& price) {
-  auto json = read_prices();
+  auto json = read_home_json(kFile);
   json[key] = {price.perplexity_dense, price.perplexity_sparse, price.n_tokens};
-  std::error_code ec;
-  fs::create_directories(prices_file().parent_path(), ec);
-  AtomicFile file(prices_file());
-  file.write(json.dump(1) + "\n");
-  file.commit();
+  write_home_json(kFile, json);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 """Small models with tokenizers for the end-to-end tests, made from tests/data/golden."""
 import json
 import os
+import random
 import shutil
 import struct
 import subprocess
@@ -48,6 +49,13 @@ def write_tokenizer(folder, chat_template=None, close_tag=None):
         config["chat_template"] = chat_template
     with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as f:
         json.dump(config, f)
+
+
+def random_words(n):
+    """A text of n words, always the same."""
+    rng = random.Random(1)
+    words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
+    return " ".join(rng.choice(words) for _ in range(n))
 
 
 def golden(name):

@@ -1,20 +1,17 @@
 """compress writes a smaller model that every verb reads, and eval prints its price."""
 import os
-import random
 import unittest
 
-from fixtures import CliTest
+from fixtures import CliTest, random_words
 
 
 class Compress(CliTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        rng = random.Random(1)
-        words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
         cls.text = os.path.join(cls.dir, "text.txt")
         with open(cls.text, "w", encoding="utf-8") as f:
-            f.write(" ".join(rng.choice(words) for _ in range(500)))
+            f.write(random_words(500))
 
     def compress(self, *arguments, **more):
         return self.hunch("compress", self.opt, "--text", self.text, "--threads", "1", *arguments, **more)

@@ -1,21 +1,18 @@
 """sparsify writes what sparse mode reads, and says plainly what it cannot do."""
 import os
-import random
 import shutil
 import unittest
 
-from fixtures import GOLDEN, CliTest, write_tokenizer
+from fixtures import GOLDEN, CliTest, random_words, write_tokenizer
 
 
 class Sparsify(CliTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        rng = random.Random(1)
-        words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
         cls.text = os.path.join(cls.dir, "text.txt")
         with open(cls.text, "w", encoding="utf-8") as f:
-            f.write(" ".join(rng.choice(words) for _ in range(700)))
+            f.write(random_words(700))
 
     def sparsify(self, *arguments, **more):
         return self.hunch("sparsify", self.opt, "--text", self.text, "--predictor", "svd", "--rank", "32", "--threads", "1", *arguments, **more)

@@ -2,12 +2,11 @@
 import json
 import math
 import os
-import random
 import re
 import shutil
 import unittest
 
-from fixtures import SOURCE, CliTest, write_tokenizer
+from fixtures import SOURCE, CliTest, random_words, write_tokenizer
 
 TASKS = os.path.join(SOURCE, "tests", "data", "tasks")
 
@@ -16,11 +15,9 @@ class Tasks(CliTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        rng = random.Random(1)
-        words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
         cls.text = os.path.join(cls.dir, "text.txt")
         with open(cls.text, "w", encoding="utf-8") as f:
-            f.write(" ".join(rng.choice(words) for _ in range(500)))
+            f.write(random_words(500))
         # Words that this model finds more and less probable, so that some questions are answered right.
         cls.choices = os.path.join(cls.dir, "copa.jsonl")
         with open(cls.choices, "w", encoding="utf-8") as f:
