@@ -19,10 +19,6 @@ namespace {
 // About 20-50 us: longer than the gap between two operators of a token, shorter than anyone notices.
 // Spinning threads would steal the core from each other when there are more threads than cores.
 constexpr int kSpins = 4000;
-// About 50 us. A part that was begun is taken late: mostly its thread is only slower, and the weights that it reads are
-// in the cache of its core. Taken by others they wander, and a small model's loops take twice as long.
-constexpr int kPatience = 6000;
-
 inline void cpu_relax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -128,46 +124,18 @@ bool ThreadPool::claim(uint32_t epoch, size_t part, size_t* piece) {
   }
 }
 
-// First what is the thread's own. Who has done that gives the others a moment before he takes what they have not begun:
-// see kPatience. Where a whole part was left in his last loop, somebody is held up, and he looks for such parts at
-// once.
+// First what is the thread's own, then what others have left. The caller counts what he did himself: n_left_ is the
+// workers'.
 uint32_t ThreadPool::take_pieces(uint32_t epoch, size_t thread) {
-  static thread_local bool others_are_late = false;
-  uint32_t n_own = 0;  // the caller's, who knows himself what he did
-  const auto take = [&](size_t part) {
-    uint32_t n = 0;
-    for (size_t piece = 0; claim(epoch, part, &piece); ++n) call(part, piece);
-    if (thread == 0) {
-      n_own += n;
-    } else if (n) {
-      n_left_.fetch_sub(n, std::memory_order_acq_rel);
-      n_left_.notify_one();
-    }
-  };
-  const auto begun = [&](size_t part) {
-    return int32_t(uint32_t(claims_[part].word.load(std::memory_order_relaxed) >> 32) - epoch) >= 0;
-  };
-  // A worker looks at nothing but what the caller writes once for each loop.
-  const auto is_over = [&] {
-    return thread == 0 ? n_left_.load(std::memory_order_relaxed) == n_own
-                       : epoch_.load(std::memory_order_relaxed) != epoch;
-  };
-  take(thread);
-  bool late = false;
-  const auto take_what_is_left = [&](bool whole_parts) {
-    for (size_t i = 1; i < n_threads_; ++i) {
-      const size_t part = (thread + i) % n_threads_;
-      const bool whole = !begun(part);
-      late |= whole;
-      if (whole || !whole_parts) take(part);
-    }
-  };
-  if (others_are_late) take_what_is_left(true);
-  int spins = 0;
-  for (; spins < kPatience && !is_over(); ++spins) cpu_relax();
-  if (spins == kPatience) take_what_is_left(false);
-  others_are_late = late;
-  return n_own;
+  uint32_t n_done = 0;
+  size_t piece = 0;
+  for (size_t i = 0; i < n_threads_; ++i)
+    for (const size_t part = (thread + i) % n_threads_; claim(epoch, part, &piece); ++n_done) call(part, piece);
+  if (thread != 0 && n_done) {
+    n_left_.fetch_sub(n_done, std::memory_order_acq_rel);
+    n_left_.notify_one();
+  }
+  return n_done;
 }
 
 void ThreadPool::worker(size_t thread) {
