@@ -12,6 +12,7 @@
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
+#include "measure/density.h"
 #include "measure/sidecar_price.h"
 #include "select/expert_policies.h"
 #include "select/key_policies.h"
@@ -173,7 +174,7 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
   if (speed.stats.n_tokens) line += fmt::format(", {:.1f} tokens/s", speed.tokens_per_s());
   line += fmt::format(" (prompt: {}, {:.1f})", speed.n_prompt, speed.prompt_tokens_per_s());
   const std::vector<double> density = density_per_layer(speed.main_stats());
-  if (const double mean = mean_of(density); mean < 1) line += fmt::format("; density {:.1f} %", mean * 100);
+  if (const double mean = mean_of(density); mean < 1) line += "; density " + share_text(mean);
   if (seed) line += fmt::format("; seed {}", *seed);
   note(line);
   if (!flags.verbose) return;
@@ -189,8 +190,7 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
 
 std::vector<double> density_per_layer(const StepStats& stats) {
   std::vector<double> out;
-  for (size_t l = 0; l < stats.all_neurons.size(); ++l)
-    out.push_back(stats.all_neurons[l] ? double(stats.active_neurons[l]) / double(stats.all_neurons[l]) : 1.0);
+  mean_density(stats.active_neurons, stats.all_neurons, &out);
   return out;
 }
 
@@ -204,7 +204,7 @@ std::string describe_density(const std::vector<double>& per_layer) {
   if (std::ranges::all_of(per_layer, [](double d) { return d >= 1; })) return "";
   std::string layers;
   for (double d : per_layer) layers += fmt::format("{}{:.0f}", layers.empty() ? "" : " ", d * 100);
-  return fmt::format("density {:.1f} % (by layer {})", mean_of(per_layer) * 100, layers);
+  return fmt::format("density {} (by layer {})", share_text(mean_of(per_layer)), layers);
 }
 
 nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags) {

@@ -51,9 +51,9 @@ def write_tokenizer(folder, chat_template=None, close_tag=None):
         json.dump(config, f)
 
 
-def random_words(n):
-    """A text of n words, always the same."""
-    rng = random.Random(1)
+def random_words(n, rng=None):
+    """A text of n words, of this generator or else always the same."""
+    rng = rng or random.Random(1)
     words = "the end of a thing is in another one he said and went on to see what it might be for her".split()
     return " ".join(rng.choice(words) for _ in range(n))
 

@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import random
 import re
 import shutil
 import unittest
@@ -15,15 +16,16 @@ class Tasks(CliTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        rng = random.Random(1)
         cls.text = os.path.join(cls.dir, "text.txt")
         with open(cls.text, "w", encoding="utf-8") as f:
-            f.write(random_words(500))
+            f.write(random_words(500, rng))
         # Words that this model finds more and less probable, so that some questions are answered right.
         cls.choices = os.path.join(cls.dir, "copa.jsonl")
         with open(cls.choices, "w", encoding="utf-8") as f:
             for i in range(24):
-                choices = [" ".join(rng.choice(words) for _ in range(rng.randint(1, 3))) for _ in range(3)]
-                f.write(json.dumps({"query": " ".join(rng.choice(words) for _ in range(6)), "choices": choices, "gold": i % 3}) + "\n")
+                choices = [random_words(rng.randint(1, 3), rng) for _ in range(3)]
+                f.write(json.dumps({"query": random_words(6, rng), "choices": choices, "gold": i % 3}) + "\n")
 
     def eval(self, task, file, *more, **how):
         return self.hunch("eval", self.opt, "--task", task, "--file", file if os.path.isabs(file) else os.path.join(TASKS, file), *more, **how)
