@@ -5,6 +5,7 @@
 //   HUNCH_THREADS=1 bench_kernels                          one core
 //
 //   matmul/DTYPE/ROWSxCOLS/tokens:N            Y = X W^T       weights [ROWS, COLS]
+//   strips/DTYPE/ROWSxCOLS/tokens:N            the same of sixteen interleaved rows
 //   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
 //   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
@@ -26,9 +27,11 @@
 
 #include "base/timer.h"
 #include "formats/format.h"
+#include "formats/strip_shape.h"
 #include "kernels/gather.h"
 #include "kernels/matmul.h"
 #include "kernels/read_stream.h"
+#include "kernels/strips.h"
 
 namespace hunch {
 namespace {
@@ -104,6 +107,19 @@ struct Weights {
     for (size_t i = 1; i < n; ++i) std::memcpy(memory.data() + i * bytes, memory.data(), bytes);
     for (size_t i = 0; i < n; ++i) copies.push_back({dtype, memory.data() + i * bytes, rows, cols, stride});
   }
+
+  AlignedBuffer strips;
+  void interleave() {
+    const size_t n_strips = (copies[0].rows + kStripRows - 1) / kStripRows,
+                 stride = strip_bytes(copies[0].dtype, copies[0].cols);
+    strips = AlignedBuffer(copies.size() * n_strips * stride);
+    pack_strips(copies[0], 0, n_strips, strips.data());
+    for (size_t i = 0; i < copies.size(); ++i) {
+      if (i) std::memcpy(strips.data() + i * n_strips * stride, strips.data(), n_strips * stride);
+      copies[i].strips = strips.data() + i * n_strips * stride;
+      copies[i].strip_stride_bytes = stride;
+    }
+  }
 };
 
 std::vector<float> normal_values(size_t n) {
@@ -120,8 +136,12 @@ void count(benchmark::State& state, const Best& best, double bytes, double flops
   state.counters["of_read"] = bytes / best.seconds / read_bandwidth();
 }
 
-void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t n_tokens, bool transposed) {
-  const Weights weights(dtype, rows, cols, n_tokens < 32);
+enum class Layout : uint8_t { kRows, kStrips, kTransposed };
+
+void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t n_tokens, Layout layout) {
+  Weights weights(dtype, rows, cols, n_tokens < 32);
+  if (layout == Layout::kStrips) weights.interleave();
+  const bool transposed = layout == Layout::kTransposed;
   const size_t n_in = transposed ? rows : cols, n_out = transposed ? cols : rows;
   const std::vector<float> x = normal_values(n_tokens * n_in);
   std::vector<float> y(n_tokens * n_out);
@@ -186,10 +206,15 @@ void register_all() {
       if (s.cols % format.block_elems != 0) continue;
       const std::string shape =
           "/" + std::string(format.name) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols);
-      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
-        add("matmul" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n, false);
+      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512}) {
+        const std::string tokens = shape + "/tokens:" + std::to_string(n);
+        add("matmul" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kRows);
+        if (multiplies_strips() && !is_plain(dtype))
+          add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips);
+      }
       for (const size_t n : {1, 4, 128, 512})
-        add("matmul_transposed" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n, true);
+        add("matmul_transposed" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n,
+            Layout::kTransposed);
       for (const size_t percent : {5, 10, 20, 50}) {
         add("gather_dot" + shape + "/density:" + std::to_string(percent), bench_gather, dtype, s.rows, s.cols, percent,
             false);

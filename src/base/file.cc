@@ -66,6 +66,12 @@ void MappedFile::will_need() const {
   if (data_) madvise(const_cast<std::byte*>(data_), size_, MADV_WILLNEED);
 }
 
+void MappedFile::release(std::span<const std::byte> bytes) {
+  const auto page = uintptr_t(sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t first = (begin + page - 1) / page * page, end = (begin + bytes.size()) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+}
+
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
   size_t size = 0;
   const int fd = open_for_reading(path, size);

@@ -24,6 +24,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   // Asks the kernel to read the file ahead.
   void will_need() const;
+  // Gives the memory of whole pages among these bytes back, which lie in the map: reading them maps them anew, from the
+  // page cache where they are still there.
+  static void release(std::span<const std::byte> bytes);
 
  private:
   const std::byte* data_ = nullptr;

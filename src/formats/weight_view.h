@@ -15,6 +15,10 @@ struct WeightView {
   const std::byte* data = nullptr;
   size_t rows = 0, cols = 0;
   size_t row_stride_bytes = 0;  // >= row_bytes(dtype, cols); larger inside neuron-major records
+  // The same rows once more, sixteen of them interleaved (formats/strip_shape.h), or none: what multiplies all rows
+  // reads these. `data` stays valid.
+  const std::byte* strips = nullptr;
+  size_t strip_stride_bytes = 0;
 
   explicit operator bool() const { return data != nullptr; }
   const std::byte* row(size_t r) const {
@@ -23,7 +27,12 @@ struct WeightView {
   }
   WeightView row_range(size_t begin, size_t count) const {
     assert(begin + count <= rows);
-    return {dtype, data + begin * row_stride_bytes, count, cols, row_stride_bytes};
+    WeightView part{dtype, data + begin * row_stride_bytes, count, cols, row_stride_bytes};
+    if (strips && begin % 16 == 0) {
+      part.strips = strips + begin / 16 * strip_stride_bytes;
+      part.strip_stride_bytes = strip_stride_bytes;
+    }
+    return part;
   }
   // Bytes that a pass over all rows touches (padding between rows not counted).
   size_t bytes() const { return rows * row_bytes(dtype, cols); }

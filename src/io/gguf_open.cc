@@ -15,6 +15,7 @@ constexpr uint64_t kMaxParts = 99999;  // the file name has five digits
 ModelFile open_one(const fs::path& path) {
   auto file = std::make_shared<MappedFile>(path);
   ModelFile model = naming(path, [&] { return parse_gguf(file->bytes()); });
+  model.maps.push_back(file->bytes());
   model.owners.push_back(std::move(file));
   return model;
 }
@@ -57,6 +58,7 @@ ModelFile open_gguf(const fs::path& path) {
     check_part(other, other_path, part, n_parts);
     model.tensors.insert(model.tensors.end(), other.tensors.begin(), other.tensors.end());
     model.owners.insert(model.owners.end(), other.owners.begin(), other.owners.end());
+    model.maps.insert(model.maps.end(), other.maps.begin(), other.maps.end());
   }
   const uint64_t n_tensors = model.meta.get_uint(kSplitTensors, model.tensors.size());
   if (n_tensors != model.tensors.size())

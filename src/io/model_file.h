@@ -88,6 +88,8 @@ struct ModelFile {
   std::vector<Tensor> tensors;
   // Whatever the tensors' data lives in: memory maps, converted buffers. Kept as long as the views.
   std::vector<std::shared_ptr<const void>> owners;
+  // Those of them that are maps of files, whose pages can be given back (MappedFile::release).
+  std::vector<std::span<const std::byte>> maps;
 
   const Tensor* find(std::string_view name) const;
   // Throws Error{kNotFound} naming the tensor and the closest name there is.

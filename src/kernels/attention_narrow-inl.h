@@ -47,63 +47,68 @@ HWY_INLINE void sums_of_4(DF d, VF s0, VF s1, VF s2, VF s3, float* to) {
 #endif
 }
 
-// scores[j] = dot(q, row j of k); q laid out as attend_narrow does.
-template <class T>
-HWY_INLINE void dot_keys(const float* q, const T* k, size_t n_keys, size_t d_head, float* scores) {
+// scores[r][j] = dot(q[r], row j of k) for R rows; q laid out as attend_narrow does. A row's bits do not depend on R.
+template <size_t R, class T>
+HWY_INLINE void dot_keys(const float* const* q, const T* k, size_t n_keys, size_t d_head, float* const* scores) {
   const DF d;
   const size_t lanes = hn::Lanes(d), n_vectors = (d_head + lanes - 1) / lanes;
   size_t j = 0;
   for (; j + 4 <= n_keys; j += 4, k += 4 * d_head) {
-    VF s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    VF s[R][4];
+    for (size_t r = 0; r < R; ++r) s[r][0] = s[r][1] = s[r][2] = s[r][3] = hn::Zero(d);
     for (size_t i = 0; i < n_vectors; ++i) {
-      const VF qv = hn::LoadU(d, q + i * lanes);
       const T* const at = k + offset_of(i, lanes, d_head);
-      s0 = hn::MulAdd(qv, load(d, at), s0);
-      s1 = hn::MulAdd(qv, load(d, at + d_head), s1);
-      s2 = hn::MulAdd(qv, load(d, at + 2 * d_head), s2);
-      s3 = hn::MulAdd(qv, load(d, at + 3 * d_head), s3);
+      const VF k0 = load(d, at), k1 = load(d, at + d_head), k2 = load(d, at + 2 * d_head),
+               k3 = load(d, at + 3 * d_head);
+      for (size_t r = 0; r < R; ++r) {
+        const VF qv = hn::LoadU(d, q[r] + i * lanes);
+        s[r][0] = hn::MulAdd(qv, k0, s[r][0]);
+        s[r][1] = hn::MulAdd(qv, k1, s[r][1]);
+        s[r][2] = hn::MulAdd(qv, k2, s[r][2]);
+        s[r][3] = hn::MulAdd(qv, k3, s[r][3]);
+      }
     }
-    sums_of_4(d, s0, s1, s2, s3, scores + j);
+    for (size_t r = 0; r < R; ++r) sums_of_4(d, s[r][0], s[r][1], s[r][2], s[r][3], scores[r] + j);
   }
-  for (; j < n_keys; ++j, k += d_head) {
-    VF s0 = hn::Zero(d);
-    for (size_t i = 0; i < n_vectors; ++i)
-      s0 = hn::MulAdd(hn::LoadU(d, q + i * lanes), load(d, k + offset_of(i, lanes, d_head)), s0);
-    scores[j] = hn::GetLane(hn::SumOfLanes(d, s0));
-  }
+  for (; j < n_keys; ++j, k += d_head)
+    for (size_t r = 0; r < R; ++r) {
+      VF s0 = hn::Zero(d);
+      for (size_t i = 0; i < n_vectors; ++i)
+        s0 = hn::MulAdd(hn::LoadU(d, q[r] + i * lanes), load(d, k + offset_of(i, lanes, d_head)), s0);
+      scores[r][j] = hn::GetLane(hn::SumOfLanes(d, s0));
+    }
 }
 
-// mix = alpha * mix + sum_j weights[j] * (row j of v).
-template <class T>
-HWY_INLINE void mix_values(const float* weights, const T* v, size_t n_keys, size_t d_head, float alpha, float* mix) {
+// mix[r] = alpha[r] * mix[r] + sum_j weights[r][j] * (row j of v) for R rows, V vectors of them from vector i on.
+template <size_t R, size_t V, class T>
+HWY_INLINE void mix_vectors(const float* const* weights, const T* v, size_t n_keys, size_t d_head, const float* alpha,
+                            float* const* mix, size_t i) {
   const DF d;
-  const size_t lanes = hn::Lanes(d), n_vectors = (d_head + lanes - 1) / lanes;
-  const VF factor = hn::Set(d, alpha);
-  size_t i = 0;
-  for (; i + 4 <= n_vectors; i += 4) {
-    const T *at0 = v + offset_of(i, lanes, d_head), *at1 = v + offset_of(i + 1, lanes, d_head),
-            *at2 = v + offset_of(i + 2, lanes, d_head), *at3 = v + offset_of(i + 3, lanes, d_head);
-    float* const m = mix + i * lanes;
-    VF m0 = hn::Mul(hn::LoadU(d, m), factor), m1 = hn::Mul(hn::LoadU(d, m + lanes), factor);
-    VF m2 = hn::Mul(hn::LoadU(d, m + 2 * lanes), factor), m3 = hn::Mul(hn::LoadU(d, m + 3 * lanes), factor);
-    for (size_t j = 0; j < n_keys; ++j) {
-      const VF w = hn::Set(d, weights[j]);
-      m0 = hn::MulAdd(w, load(d, at0 + j * d_head), m0);
-      m1 = hn::MulAdd(w, load(d, at1 + j * d_head), m1);
-      m2 = hn::MulAdd(w, load(d, at2 + j * d_head), m2);
-      m3 = hn::MulAdd(w, load(d, at3 + j * d_head), m3);
+  const size_t lanes = hn::Lanes(d);
+  VF m[R][V];
+  const T* at[V];
+  for (size_t n = 0; n < V; ++n) at[n] = v + offset_of(i + n, lanes, d_head);
+  for (size_t r = 0; r < R; ++r)
+    for (size_t n = 0; n < V; ++n) m[r][n] = hn::Mul(hn::LoadU(d, mix[r] + (i + n) * lanes), hn::Set(d, alpha[r]));
+  for (size_t j = 0; j < n_keys; ++j) {
+    VF value[V];
+    for (size_t n = 0; n < V; ++n) value[n] = load(d, at[n] + j * d_head);
+    for (size_t r = 0; r < R; ++r) {
+      const VF w = hn::Set(d, weights[r][j]);
+      for (size_t n = 0; n < V; ++n) m[r][n] = hn::MulAdd(w, value[n], m[r][n]);
     }
-    hn::StoreU(m0, d, m);
-    hn::StoreU(m1, d, m + lanes);
-    hn::StoreU(m2, d, m + 2 * lanes);
-    hn::StoreU(m3, d, m + 3 * lanes);
   }
-  for (; i < n_vectors; ++i) {
-    const T* at = v + offset_of(i, lanes, d_head);
-    VF m0 = hn::Mul(hn::LoadU(d, mix + i * lanes), factor);
-    for (size_t j = 0; j < n_keys; ++j) m0 = hn::MulAdd(hn::Set(d, weights[j]), load(d, at + j * d_head), m0);
-    hn::StoreU(m0, d, mix + i * lanes);
-  }
+  for (size_t r = 0; r < R; ++r)
+    for (size_t n = 0; n < V; ++n) hn::StoreU(m[r][n], d, mix[r] + (i + n) * lanes);
+}
+
+template <size_t R, class T>
+HWY_INLINE void mix_values(const float* const* weights, const T* v, size_t n_keys, size_t d_head, const float* alpha,
+                           float* const* mix) {
+  const size_t lanes = hn::Lanes(DF()), n_vectors = (d_head + lanes - 1) / lanes;
+  size_t i = 0;
+  for (; i + 4 <= n_vectors; i += 4) mix_vectors<R, 4>(weights, v, n_keys, d_head, alpha, mix, i);
+  for (; i < n_vectors; ++i) mix_vectors<R, 1>(weights, v, n_keys, d_head, alpha, mix, i);
 }
 
 // What a row sees of consecutive keys: all of them, the first at this distance from it.
@@ -199,42 +204,66 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   const KvView& kv = block.span->kv;
   const size_t lanes = hn::Lanes(d), d_head = kv.d_head, n_vectors = (d_head + lanes - 1) / lanes;
   const size_t padded = n_vectors * lanes, n_rows = block.n_rows;
-  float* const queries = scratch;                    // [n_rows, padded]
-  float* const mixes = queries + n_rows * padded;    // [n_rows, padded]
-  float* const scores = mixes + n_rows * padded;     // [kTileKeys + lanes]
-  float* const maxima = scores + kTileKeys + lanes;  // [n_rows]
-  float* const sums = maxima + n_rows;               // [n_rows]
-  float* const k32 = sums + n_rows;                  // [kTileKeys, d_head]
-  float* const v32 = k32 + kTileKeys * d_head;       // [kTileKeys, d_head]
+  const size_t room = kTileKeys + lanes;           // for the scores of a row
+  float* const queries = scratch;                  // [n_rows, padded]
+  float* const mixes = queries + n_rows * padded;  // [n_rows, padded]
+  float* const scores = mixes + n_rows * padded;   // [n_rows, room]
+  float* const maxima = scores + n_rows * room;    // [n_rows]
+  float* const sums = maxima + n_rows;             // [n_rows]
+  float* const alphas = sums + n_rows;             // [n_rows]
+  float* const k32 = alphas + n_rows;              // [kTileKeys, d_head]
+  float* const v32 = k32 + kTileKeys * d_head;     // [kTileKeys, d_head]
   std::fill_n(queries, 2 * n_rows * padded, 0.0f);
   std::fill_n(maxima, n_rows, kLowest);
   std::fill_n(sums, n_rows, 0.0f);
   begin_narrow(block, padded, queries);
-  // One row takes keys and values through this.
-  const auto take = [&](size_t r, const auto* k, const auto* v, size_t n_keys, const auto& seen) HWY_ATTR {
-    dot_keys(queries + r * padded, k, n_keys, d_head, scores);
-    const float alpha = weigh_narrow(*block.params, slope_of(block, r), seen, scores, n_keys, maxima[r], sums[r]);
-    mix_values(scores, v, n_keys, d_head, alpha, mixes + r * padded);
+  const auto weigh = [&](size_t r, size_t n_keys, const auto& seen) HWY_ATTR {
+    alphas[r] = weigh_narrow(*block.params, slope_of(block, r), seen, scores + r * room, n_keys, maxima[r], sums[r]);
+  };
+  // Rows r to r + R take keys and values.
+  const auto dot = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* k, size_t n_keys) HWY_ATTR {
+    const float* q[R];
+    float* to[R];
+    for (size_t i = 0; i < R; ++i) q[i] = queries + (r + i) * padded, to[i] = scores + (r + i) * room;
+    dot_keys<R>(q, k, n_keys, d_head, to);
+  };
+  const auto mix = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* v, size_t n_keys) HWY_ATTR {
+    const float* weights[R];
+    float* to[R];
+    for (size_t i = 0; i < R; ++i) weights[i] = scores + (r + i) * room, to[i] = mixes + (r + i) * padded;
+    mix_values<R>(weights, v, n_keys, d_head, alphas + r, to);
+  };
+  // each(R, r): all rows, two at a time, so that keys and values are loaded once for both.
+  const auto for_rows = [&](size_t first, size_t end, const auto& each) HWY_ATTR {
+    for (; first + 2 <= end; first += 2) each(std::integral_constant<size_t, 2>(), first);
+    if (first < end) each(std::integral_constant<size_t, 1>(), first);
   };
   if constexpr (std::is_void_v<T>) {
     for_each_listed_tile(block, k32, v32, [&](const ListedTile& tile) HWY_ATTR {
-      for (size_t r = 0; r < n_rows; ++r) take(r, tile.k, tile.v, tile.n_keys, seen_by(block, r, tile.positions));
+      for_rows(0, n_rows, [&](auto R, size_t r) HWY_ATTR { dot(R, r, tile.k, tile.n_keys); });
+      for (size_t r = 0; r < n_rows; ++r) weigh(r, tile.n_keys, seen_by(block, r, tile.positions));
+      for_rows(0, n_rows, [&](auto R, size_t r) HWY_ATTR { mix(R, r, tile.v, tile.n_keys); });
     });
   } else {
-    const auto take_seen = [&](size_t r, const auto& tile) HWY_ATTR {
-      const size_t pos = block.pos(r);
-      const size_t begin = std::max(tile.begin, block.first_key(r));
-      const size_t end = std::min(tile.begin + tile.n_keys, pos + 1);
-      if (begin >= end) return;
-      const size_t skip = (begin - tile.begin) * d_head;
-      take(r, tile.k + skip, tile.v + skip, end - begin, SeenRun{float(begin) - float(pos)});
+    // Rows [first, end), all of one token.
+    const auto take_seen = [&](size_t first, size_t end, const auto& tile) HWY_ATTR {
+      const size_t pos = block.pos(first), key = std::max(tile.begin, block.first_key(first));
+      const size_t key_end = std::min(tile.begin + tile.n_keys, pos + 1);
+      if (key >= key_end) return;
+      const size_t skip = (key - tile.begin) * d_head, n_keys = key_end - key;
+      for_rows(first, end, [&](auto R, size_t r) HWY_ATTR { dot(R, r, tile.k + skip, n_keys); });
+      for (size_t r = first; r < end; ++r) weigh(r, n_keys, SeenRun{float(key) - float(pos)});
+      for_rows(first, end, [&](auto R, size_t r) HWY_ATTR { mix(R, r, tile.v + skip, n_keys); });
     };
     for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-      if (n_rows == 1) return take_seen(0, tile);
+      if (n_rows == 1) return take_seen(0, 1, tile);
       // Several rows: halves are converted once for all.
       const size_t n = tile.n_keys * d_head;
       const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
-      for (size_t r = 0; r < n_rows; ++r) take_seen(r, tile32);
+      for (size_t first = 0, end = 0; first < n_rows; first = end) {
+        for (end = first + 1; end < n_rows && block.token(end) == block.token(first);) ++end;
+        take_seen(first, end, tile32);
+      }
     });
   }
   for (size_t r = 0; r < n_rows; ++r) {

@@ -103,6 +103,48 @@ void FillPanel(const WeightView& W, size_t row, size_t n_rows, size_t from, size
   }
 }
 
+#if HUNCH_INT8_SIMD
+// The same from strips. Columns beyond W's, which fill the last block up, are zeros.
+template <class F>
+void FillPanelFromStrips(const WeightView& W, size_t row, size_t from, size_t depth, const Panel& panel) {
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  constexpr size_t kNSub = strip::StripScales<F>::kNSub;
+  const size_t R = PanelRows();
+  const auto flip = hn::Set(strip::DU8(), uint8_t(kOffset ? 128 - s.offset : 0 - s.offset));
+  strip::StripScales<F> scales;
+  for (size_t r = 0; r < R; r += kStripRows) {
+    if (row + r >= W.rows) {
+      for (size_t k = 0; k < depth / 4; ++k) std::memset(panel.q + 4 * (k * R + r), 0, 4 * kStripRows);
+      for (size_t k = 0; k < depth / Simd<F>::kSub; ++k)
+        std::memset(panel.scale + k * R + r, 0, kStripRows * sizeof(float));
+      for (size_t k = 0; k < depth / 32; ++k) std::memset(panel.min + k * R + r, 0, kStripRows * sizeof(float));
+      continue;
+    }
+    const std::byte* group =
+        W.strips + (row + r) / kStripRows * W.strip_stride_bytes + from / s.columns * s.group_bytes();
+    for (size_t at = 0; at < depth; at += s.columns, group += s.group_bytes()) {
+      scales.Read(group);
+      for (size_t b = 0; b < s.n_blocks() && at + 32 * b < depth; ++b) {
+        const size_t block = at / 32 + b;
+        const std::byte* codes = group + s.head_bytes + b * s.block_bytes();
+        for (size_t v = 0; v < strip::kSlices; ++v) {
+          strip::VU8 u[8];
+          strip::Codes<s.bits>(codes + v * strip::kSliceBytes, u);
+          for (size_t k = 0; k < 8; ++k)
+            hn::StoreU(hn::Add(u[k], flip), strip::DU8(),
+                       reinterpret_cast<uint8_t*>(panel.q) + 4 * ((8 * block + k) * R + r + v * strip::kLanes));
+        }
+        for (size_t v = 0; v < kStripRows; v += strip::kLanes) {
+          for (size_t sub = 0; sub < kNSub; ++sub)
+            hn::StoreU(scales.Scale(b * kNSub + sub, v), strip::DF(), panel.scale + (block * kNSub + sub) * R + r + v);
+          if (F::kFormat.has_min) hn::StoreU(scales.Min(b, v), strip::DF(), panel.min + block * R + r + v);
+        }
+      }
+    }
+  }
+}
+#endif
+
 // The x side of a tile of kTokens tokens, at the panel's first column.
 struct TokenTile {
   const int8_t* q[kTokens];
@@ -186,7 +228,7 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
 }
 #endif
 
-template <class Format>
+template <class F, class Format = Simd<F>>
 void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
   const Panel panel(memory);
   const size_t R = PanelRows();
@@ -199,7 +241,15 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
     }
     for (size_t from = 0; from < a.W.cols; from += kPanelDepth) {
       const size_t depth = std::min(kPanelDepth, a.W.cols - from);
+#if HUNCH_INT8_SIMD
+      if (a.W.strips && R >= kStripRows) {
+        FillPanelFromStrips<F>(a.W, row, from, depth, panel);
+      } else {
+        FillPanel<Format>(a.W, row, n_rows, from, depth, panel);
+      }
+#else
       FillPanel<Format>(a.W, row, n_rows, from, depth, panel);
+#endif
       for (size_t t = 0; t < x.n_tokens; t += kTokens) {
         const int n = int(std::min<size_t>(kTokens, x.n_tokens - t));
         TokenTile tile;
@@ -232,7 +282,7 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
 }
 
 void Gemm(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
-  with_format(a.W.dtype, [&](QuantisedFormat auto f) { GemmRange<Simd<decltype(f)>>(a, x, begin, end, memory); });
+  with_format(a.W.dtype, [&](QuantisedFormat auto f) { GemmRange<decltype(f)>(a, x, begin, end, memory); });
 }
 
 }  // namespace vnni or plain

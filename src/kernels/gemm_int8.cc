@@ -9,8 +9,10 @@
 #include <cstring>
 
 #include "base/checked_math.h"
+#include "formats/strip_shape.h"
 #include "kernels/dot_int8-inl.h"
 #include "kernels/formats/all-inl.h"
+#include "kernels/strips/strip-inl.h"
 #include "kernels/transpose4-inl.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -4,11 +4,13 @@
 
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "formats/strip_shape.h"
 #include "formats/table.h"
 #include "kernels/gemm.h"
 #include "kernels/gemv.h"
 #include "kernels/matmul_ragged.h"
 #include "kernels/quantize.h"
+#include "kernels/strips.h"
 
 namespace hunch {
 namespace {
@@ -22,8 +24,8 @@ void check_task(const MatmulTask& task, MatView<const float> X) {
               task.W.rows);
 }
 
-// Rows that a thread takes at a time: what a GEMV kernel multiplies together.
-constexpr size_t kRowGroup = 4;
+// Rows that a thread takes at a time: a strip, or a few times what a kernel multiplies together.
+constexpr size_t kRowGroup = kStripRows;
 
 // Runs range(task, begin, end) over the rows of all tasks, shared out evenly among the threads.
 template <class Range>
@@ -41,6 +43,18 @@ void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range
   });
 }
 
+// Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8().
+void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed, size_t begin,
+              size_t end) {
+  if (is_plain(args.W.dtype)) {
+    gemv_float(args, X, begin, end);
+  } else if (args.W.strips) {
+    dot_strips(args, x, begin, end);
+  } else {
+    gemv_int8(args, x, packed, begin, end);
+  }
+}
+
 // X in the form that each quantised dtype's kernel reads, made once for all tasks of a call.
 class SharedInput {
  public:
@@ -53,7 +67,7 @@ class SharedInput {
     shape.n_padded = round_up(X.cols, QuantizedX::kPad);
     size_t n_bytes = round_up(quantized_bytes(X.rows, X.cols), 64);
     for (const Task& task : tasks) {
-      if (is_plain(task.W.dtype)) continue;
+      if (is_plain(task.W.dtype) || task.W.strips) continue;
       const DType packing = gemv_int8_packing(task.W.dtype);
       Form* form = find_or_free(packing);
       if (form->seen) continue;
@@ -69,6 +83,7 @@ class SharedInput {
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
   const std::byte* packed(DType dtype) const {
+    if (is_plain(dtype)) return nullptr;
     const DType packing = gemv_int8_packing(dtype);
     for (const Form& form : forms_)
       if (form.seen && form.packing == packing) return form.end > form.begin ? memory_ + form.begin : nullptr;
@@ -115,11 +130,7 @@ void matmul_few(Compute& compute, MatView<const float> X, std::span<const Matmul
     const MatmulTask& task = tasks[i];
     const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                         task.Y.row_stride};
-    if (is_plain(task.W.dtype)) {
-      gemv_float(args, X, begin, end);
-    } else {
-      gemv_int8(args, input.x(), input.packed(task.W.dtype), begin, end);
-    }
+    few_rows(args, X, input.x(), input.packed(task.W.dtype), begin, end);
   });
 }
 
@@ -175,6 +186,8 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
   });
 }
 
+constexpr size_t kManyTokensOfStrips = 24;  // measured on Zen 5
+
 }  // namespace
 
 void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks, TokenBits bits) {
@@ -182,12 +195,15 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   if (X.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   for (const MatmulTask& task : tasks) compute.meter.read_weights(task.W.bytes());
-  // From here on unpacking panels costs less than running through every row once per four tokens
+  // From here on unpacking panels costs less than running through every row once per four or eight tokens
   // (measured on Sapphire Rapids; transposing f32 costs more than unpacking int8).
-  const bool any_plain = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return is_plain(t.W.dtype); });
-  const size_t many_tokens = any_plain ? 32 : 12;
-  // The few-token kernels sum each token's products in an order of their own, whatever stands beside it.
-  if (X.rows < many_tokens || bits == TokenBits::kAsAlone) {
+  const auto any = [&](auto&& is) { return std::any_of(tasks.begin(), tasks.end(), is); };
+  const bool any_plain = any([](auto& t) { return is_plain(t.W.dtype); });
+  const bool any_rows = any([](auto& t) { return !t.W.strips; });
+  const size_t many_tokens = any_plain ? 32 : any_rows ? 12 : kManyTokensOfStrips;
+  // The few-token kernels sum each token's products in an order of their own, whatever stands beside it; those of
+  // quantised strips in the order of the panels.
+  if (X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_plain || any_rows))) {
     matmul_few(compute, X, tasks);
   } else {
     matmul_many(compute, X, tasks);
@@ -230,7 +246,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
 }
 
 void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const RaggedTask> tasks) {
-  constexpr size_t kPieceRows = 16;
+  constexpr size_t kPieceRows = kStripRows;
   size_t n_pieces = 0;
   for (const RaggedTask& task : tasks) {
     HUNCH_CHECK(task.first_token + task.Y.rows <= X.rows, "tokens {} to {} of {}", task.first_token,
@@ -252,12 +268,8 @@ void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const Rag
         const size_t row = (from - first) * kPieceRows, row_end = std::min((to - first) * kPieceRows, task.W.rows);
         const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                             task.Y.row_stride};
-        if (is_plain(task.W.dtype)) {
-          gemv_float(args, X.row_range(task.first_token, task.Y.rows), row, row_end);
-        } else {
-          gemv_int8(args, input.x(task.first_token, task.Y.rows), input.packed(task.W.dtype, task.first_token), row,
-                    row_end);
-        }
+        few_rows(args, X.row_range(task.first_token, task.Y.rows), input.x(task.first_token, task.Y.rows),
+                 input.packed(task.W.dtype, task.first_token), row, row_end);
       }
       first += n;
     }

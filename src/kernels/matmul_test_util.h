@@ -136,4 +136,49 @@ inline float tolerance(const TestMatrix& W, size_t r, std::span<const float> x) 
   return 1e-6f * sum + 1e-30f;
 }
 
+struct Batch {
+  std::vector<float> values;
+  MatView<const float> view;
+  Batch(size_t n_tokens, size_t n_in, size_t padding, uint32_t seed)
+      : values(normal_values(n_tokens * (n_in + padding), seed)), view(values.data(), n_tokens, n_in, n_in + padding) {}
+};
+
+// Each row of X as the kernel for `dtype` uses it.
+inline Batch as_seen(DType dtype, const Batch& X) {
+  Batch seen = X;
+  seen.view.data = seen.values.data();
+  for (size_t t = 0; t < X.view.rows; ++t) {
+    const std::vector<float> row = input_as_seen(dtype, X.view.row(t));
+    std::copy(row.begin(), row.end(), seen.values.begin() + std::ptrdiff_t(t * X.view.row_stride));
+  }
+  return seen;
+}
+
+// Y of `matmul` on X against the reference, within the rounding of f32 sums.
+inline void expect_matmul(Compute& compute, const TestMatrix& W, const Batch& X, bool with_bias) {
+  const size_t n_tokens = X.view.rows, n_out = W.view.rows, y_stride = n_out + 5;
+  SCOPED_TRACE(std::string(name_of(W.view.dtype)) + " rows " + std::to_string(n_out) + " cols " +
+               std::to_string(W.view.cols) + " tokens " + std::to_string(n_tokens));
+  const std::vector<float> bias = with_bias ? normal_values(n_out, 99) : std::vector<float>();
+  std::vector<float> got(n_tokens * y_stride, 777.0f), want(got);
+  const MatmulTask task{W.view, bias, MatView<float>(got.data(), n_tokens, n_out, y_stride)};
+  matmul(compute, X.view, std::span(&task, 1));
+  const Batch seen = as_seen(W.view.dtype, X);
+  ref::matmul(seen.view, {W.view, bias, MatView<float>(want.data(), n_tokens, n_out, y_stride)});
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t r = 0; r < y_stride; ++r) {
+      const size_t at = t * y_stride + r;
+      if (r >= n_out) {
+        ASSERT_EQ(got[at], 777.0f) << "wrote beyond its columns";
+      } else {
+        ASSERT_NEAR(got[at], want[at], tolerance(W, r, seen.view.row(t)) + 2e-7f * std::fabs(want[at]))
+            << "token " << t << " row " << r;
+      }
+    }
+}
+
+inline void expect_matmul(Compute& compute, const TestMatrix& W, size_t n_tokens, bool with_bias, uint32_t seed) {
+  expect_matmul(compute, W, Batch(n_tokens, W.view.cols, 3, seed), with_bias);
+}
+
 }  // namespace hunch

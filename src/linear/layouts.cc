@@ -1,11 +1,15 @@
 #include "linear/layouts.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked_math.h"
+#include "base/file.h"
 #include "base/memory_info.h"
 #include "base/union.h"
 #include "formats/format.h"
+#include "formats/strip_shape.h"
+#include "kernels/strips.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -32,6 +36,20 @@ void turn_anew(Compute& compute, const WeightView& W, DType dtype, std::byte* ou
         codec(dtype).encode(&turned[k * W.rows], out + (block * tile + k) * stride, W.rows);
     }
   });
+}
+
+bool lies_in(Layouts::Maps maps, const WeightView& W) {
+  return std::ranges::any_of(maps, [&](auto map) { return W.data >= map.data() && W.data < map.data() + map.size(); });
+}
+
+// The stored matrices that these are made of, each once.
+std::vector<Stored*> stored_of(std::span<Linear* const> matrices) {
+  std::vector<Stored*> all;
+  for (Linear* matrix : matrices)
+    for (const Axis axis : {Axis::kOut, Axis::kIn})
+      if (auto* stored = dynamic_cast<Stored*>(&matrix->factor(axis)); stored && (all.empty() || all.back() != stored))
+        all.push_back(stored);
+  return all;
 }
 
 }  // namespace
@@ -84,6 +102,61 @@ void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices
     if (available && 4 * uint64_t{block_major_bytes(cut)} > available) return;
     stored->blocks_ = to_block_major(compute, cut, arenas_.emplace_back(block_major_bytes(cut)).data());
   }
+}
+
+void Layouts::interleave(Compute& compute, std::span<Linear* const> matrices, Maps maps) {
+  if (!multiplies_strips()) return;
+  const auto n_strips = [](const WeightView& W) { return (W.rows + kStripRows - 1) / kStripRows; };
+  std::vector<Stored*> wanted;
+  uint64_t bytes = 0;
+  for (Stored* stored : stored_of(matrices)) {
+    const WeightView& W = stored->rows_;
+    if (!W || W.strips || is_plain(W.dtype)) continue;
+    wanted.push_back(stored);
+    bytes += n_strips(W) * uint64_t{strip_bytes(W.dtype, W.cols)};
+  }
+  std::byte* out = spare_memory(bytes);
+  if (!out) return;
+  for (Stored* stored : wanted) {
+    compute.throw_if_stopped();
+    WeightView& W = stored->rows_;
+    const size_t stride = strip_bytes(W.dtype, W.cols);
+    compute.threads.parallel_for_dynamic(n_strips(W), 8,
+                                         [&](size_t begin, size_t end, size_t) { pack_strips(W, begin, end, out); });
+    W.strips = out;
+    W.strip_stride_bytes = stride;
+    out += n_strips(W) * stride;
+    if (lies_in(maps, W)) MappedFile::release({W.data, W.bytes()});
+  }
+}
+
+void Layouts::hold(Compute& compute, std::span<Linear* const> matrices, Maps maps) {
+  std::vector<WeightView*> wanted;
+  uint64_t bytes = 0;
+  for (Stored* stored : stored_of(matrices))
+    for (WeightView* W : {&stored->rows_, &stored->by_input_})
+      if (*W && lies_in(maps, *W)) {
+        wanted.push_back(W);
+        bytes += uint64_t{W->rows} * W->row_stride_bytes;
+      }
+  std::byte* out = spare_memory(bytes);
+  if (!out) return;
+  for (WeightView* W : wanted) {
+    compute.throw_if_stopped();
+    const size_t stride = W->row_stride_bytes;
+    compute.threads.parallel_for(W->rows, 16, [&](size_t begin, size_t end) {
+      std::memcpy(out + begin * stride, W->data + begin * stride, (end - begin) * stride);
+    });
+    MappedFile::release({W->data, W->bytes()});
+    W->data = out;
+    out += W->rows * stride;
+  }
+}
+
+std::byte* Layouts::spare_memory(uint64_t bytes) {
+  const uint64_t available = available_memory_bytes();
+  if (bytes == 0 || (available && bytes + bytes / 8 > available)) return nullptr;
+  return arenas_.emplace_back(bytes).data();
 }
 
 bool Layouts::own_is_faster(Compute& compute, const Linear& matrix, RowSet out) const {

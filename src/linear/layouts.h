@@ -17,6 +17,8 @@ namespace hunch {
 // caller at a time, and no step meanwhile.
 class Layouts {
  public:
+  using Maps = std::span<const std::span<const std::byte>>;  // of files, whose pages can be given back
+
   // Rows of inputs beside rows of outputs, for what skips inputs. Without loss: matrices of plain elements that have
   // none yet; others are left as they are. Throws Error{kMemory} naming `what`, Error{kInterrupted}.
   void store_by_input(Compute& compute, std::span<Linear* const> matrices, const char* what);
@@ -30,6 +32,15 @@ class Layouts {
   // The columns of each group of `unit` inputs together, where the format allows it; none of them while memory is short
   // (the columns are then cut where they lie).
   void store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit);
+
+  // Strips (formats/strip_shape.h) beside the rows, for what is always read whole: quantised matrices that have none
+  // yet. Rows that lie in one of `maps` are read on demand from then on. None while memory is short, or where the SIMD
+  // target does not multiply them. Throws Error{kInterrupted}.
+  void interleave(Compute& compute, std::span<Linear* const> matrices, Maps maps);
+
+  // Rows that lie in one of `maps`, of outputs or of inputs, move to memory on huge pages: a gather visits more pages
+  // than a processor keeps in mind. None while memory is short. Throws Error{kInterrupted}.
+  void hold(Compute& compute, std::span<Linear* const> matrices, Maps maps);
 
   // Copies of the rows (Axis::kOut) or inputs (kIn) `kept` of a matrix, for tokens whose Rows have this name.
   struct PackRequest {
@@ -56,6 +67,9 @@ class Layouts {
   const CostTable& costs() const { return costs_; }
 
  private:
+  // nullptr where so much is not to spare.
+  std::byte* spare_memory(uint64_t bytes);
+
   CostTable costs_;
   std::vector<AlignedBuffer> arenas_;
   std::map<std::pair<uint64_t, const Linear*>, std::unique_ptr<Packed>> packed_;

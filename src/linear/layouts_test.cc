@@ -2,7 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
 #include "base/error.h"
+#include "base/file.h"
+#include "formats/format.h"
+#include "kernels/strips.h"
 
 namespace hunch {
 namespace {
@@ -77,6 +84,74 @@ TEST(Layouts, OwnGroupsAreReadWhereThatCostsLessThanAllRows) {
   EXPECT_FALSE(own_is_faster(12.5, {first, both}));         // 6 rows, 4 for the first time: 14
   EXPECT_FALSE(own_is_faster(1e9, {first, Rows::all(4)}));  // someone wants all
   EXPECT_TRUE(own_is_faster(0, {both}));                    // a token by itself
+}
+
+// A file of a quantised matrix [rows, cols], mapped.
+struct MappedMatrix {
+  std::filesystem::path path = std::filesystem::path(testing::TempDir()) / "layouts_test.bin";
+  MappedFile file;
+  WeightView W;
+  MappedMatrix(DType dtype, size_t rows, size_t cols) {
+    std::vector<float> values(rows * cols);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(float(i));
+    std::vector<std::byte> bytes(rows * row_bytes(dtype, cols));
+    info(dtype).encode(values.data(), bytes.data(), values.size());
+    AtomicFile out(path);
+    out.write(bytes);
+    out.commit();
+    file = MappedFile(path);
+    W = {dtype, file.bytes().data(), rows, cols, row_bytes(dtype, cols)};
+  }
+  ~MappedMatrix() { std::filesystem::remove(path); }
+};
+
+std::vector<float> product(Compute& compute, const Linear& matrix) {
+  std::vector<float> x(matrix.n_in), y(matrix.n_out);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::cos(float(i));
+  const TokenTraits token;
+  matrix.dot(compute, {&token, 1}, {x.data(), 1, x.size()}, {}, {y.data(), 1, y.size()});
+  return y;
+}
+
+TEST(Layouts, InterleavedMatricesKeepTheirRowsAndTheirProducts) {
+  if (!multiplies_strips()) GTEST_SKIP() << "this SIMD target multiplies no strips";
+  Compute compute(2);
+  Layouts layouts;
+  const MappedMatrix m(DType::kQ4_0, 1000, 256);  // several pages, given back, and the half of a last strip
+  Stored matrix({.role = Role::kUp}, m.W, {}, {}, layouts);
+  const std::vector<float> before = product(compute, matrix);
+  Linear* const matrices[] = {&matrix, &matrix};
+  const std::span<const std::byte> maps[] = {m.file.bytes()};
+  layouts.interleave(compute, matrices, maps);
+  ASSERT_TRUE(matrix.rows().strips);
+  const std::byte* const strips = matrix.rows().strips;
+  layouts.interleave(compute, matrices, maps);
+  EXPECT_EQ(matrix.rows().strips, strips) << "made twice";
+  EXPECT_EQ(matrix.rows().data, m.W.data) << "chosen rows are gathered from the file";
+  const std::vector<float> after = product(compute, matrix);
+  for (size_t r = 0; r < before.size(); ++r) EXPECT_NEAR(after[r], before[r], 1e-4f) << r;
+  const Rows some = Rows::of({3, 500, 999}, 1000);
+  std::vector<float> x(256), y(1000);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::cos(float(i));
+  const TokenTraits token;
+  matrix.dot(compute, {&token, 1}, {x.data(), 1, x.size()}, {{&some, 1}, 1}, {y.data(), 1, y.size()});
+  for (const size_t r : {3, 500, 999}) EXPECT_NEAR(y[r], before[r], 1e-4f);
+}
+
+TEST(Layouts, HeldRowsAreTheFilesAndNoLongerInIt) {
+  Compute compute(2);
+  Layouts layouts;
+  const MappedMatrix m(DType::kQ8_0, 300, 64);
+  Stored matrix({.role = Role::kUp}, m.W, {}, {}, layouts), turned({.role = Role::kDown}, {}, m.W, {}, layouts);
+  Linear* const matrices[] = {&matrix, &turned};
+  layouts.hold(compute, matrices, {});
+  EXPECT_EQ(matrix.rows().data, m.W.data) << "it lies in no map";
+  const std::span<const std::byte> maps[] = {m.file.bytes()};
+  layouts.hold(compute, matrices, maps);
+  for (const WeightView& held : {matrix.rows(), turned.by_input()}) {
+    EXPECT_NE(held.data, m.W.data);
+    for (size_t r = 0; r < 300; ++r) EXPECT_EQ(0, std::memcmp(held.row(r), m.W.row(r), row_bytes(DType::kQ8_0, 64)));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,169 @@
+// Strips of a quantised matrix times a few tokens, for one set of instructions. No include guard: strips.cc includes it
+// inside namespace HWY_NAMESPACE, once as the target is (HUNCH_VNNI 0, namespace plain_strips) and, on x86, once with
+// vpdpbusd (HUNCH_VNNI 1, namespace vnni_strips).
+//
+// Lanes are rows. Four columns of x, broadcast from memory, meet four columns of each row; a block's integer sums begin
+// at -offset * the sum of its x, and are scaled and added in f32, block after block: the same operations in the same
+// order as in gemm_int8-inl.h, so that a token's bits do not depend on how many are computed together.
+
+#if HUNCH_VNNI
+namespace vnni_strips {
+#else
+namespace plain_strips {
+#endif
+using namespace strip;  // NOLINT
+
+template <size_t kBits>
+HWY_INLINE V32 Dot(V32 sum, VU8 u, V32 x) {
+#if HUNCH_VNNI
+#if HWY_TARGET <= HWY_AVX3
+  return V32{_mm512_dpbusd_epi32(sum.raw, u.raw, x.raw)};
+#else
+  return V32{_mm256_dpbusd_avx_epi32(sum.raw, u.raw, x.raw)};
+#endif
+#else
+  const auto x8 = hn::BitCast(D8(), x);
+  if constexpr (kBits == 8) {
+    return DotSigned(sum, hn::BitCast(D8(), hn::Xor(u, hn::Set(DU8(), uint8_t(128)))), x8);
+  } else {
+#if HWY_ARCH_X86  // codes are below 64: no sum of two products leaves 16 bits
+#if HWY_TARGET <= HWY_AVX3
+    const __m512i pairs = _mm512_maddubs_epi16(u.raw, x8.raw);
+    return V32{_mm512_add_epi32(sum.raw, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+#elif HWY_TARGET <= HWY_AVX2
+    const __m256i pairs = _mm256_maddubs_epi16(u.raw, x8.raw);
+    return V32{_mm256_add_epi32(sum.raw, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+#else
+    const __m128i pairs = _mm_maddubs_epi16(u.raw, x8.raw);
+    return V32{_mm_add_epi32(sum.raw, _mm_madd_epi16(pairs, _mm_set1_epi16(1)))};
+#endif
+#else
+    return DotSigned(sum, hn::BitCast(D8(), u), x8);
+#endif
+  }
+#endif
+}
+
+// Where a block's integer sum begins, from -128 * the sum of its x.
+template <int kOffset>
+HWY_INLINE V32 Start(const int32_t* start128) {
+  if constexpr (kOffset == 0 || (kOffset == 128 && !HUNCH_VNNI)) {
+    return hn::Zero(D32());
+  } else {
+    constexpr int kShift = kOffset == 128 ? 0 : kOffset == 32 ? 2 : kOffset == 16 ? 3 : 4;
+    static_assert(kOffset << kShift == 128);
+    return hn::ShiftRight<kShift>(hn::Set(D32(), *start128));
+  }
+}
+
+// Four columns of x, for every row.
+HWY_INLINE V32 Four(const int8_t* q) {
+  int32_t four;
+  std::memcpy(&four, q, 4);
+  return hn::Set(D32(), four);
+}
+
+// What a tile of tokens has: x at the first column, and where the sums of sixteen rows are found and left.
+struct Tile {
+  const int8_t* q[kMostStripTokens];
+  const float* scale[kMostStripTokens];
+  const float* scaled_sum[kMostStripTokens];
+  const int32_t* start[kMostStripTokens];  // by sub-block
+  float* y[kMostStripTokens];
+};
+
+// y[t][row] += the strip's rows . x[t], for M tokens.
+template <class F, size_t M>
+HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const Tile& x) {
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  constexpr size_t kNSub = StripScales<F>::kNSub, kQuads = 8 / kNSub;
+  const D32 d32;
+  const DF df;
+  VF sum[kSlices][M];
+  HWY_UNROLL(4)
+  for (size_t v = 0; v < kSlices; ++v) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] =
+      hn::LoadU(df, x.y[t] + v * kLanes);
+  StripScales<F> scales;
+  for (size_t g = 0; g < n_groups; ++g, strip += s.group_bytes()) {
+    if constexpr (s.n_blocks() > 2)  // short groups are faster without (measured on Zen 5, docs/performance.md)
+      for (size_t line = 0; line < s.group_bytes(); line += 64) hwy::Prefetch(strip + kStripAheadBytes + line);
+    scales.Read(strip);
+    HWY_UNROLL(2) for (size_t b = 0; b < s.n_blocks(); ++b) {
+      const std::byte* block = strip + s.head_bytes + b * s.block_bytes();
+      const size_t at = g * s.n_blocks() + b;
+      HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) {
+        VU8 u[8];
+        Codes<s.bits>(block + v * kSliceBytes, u);
+        HWY_UNROLL(2) for (size_t sub = 0; sub < kNSub; ++sub) {
+          V32 dot[M];
+          HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) dot[t] = Start<s.offset>(&x.start[t][at * kNSub + sub]);
+          if constexpr (M == 1) {  // two chains: one would wait for itself
+            V32 other = hn::Zero(d32);
+            HWY_UNROLL(4) for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; k += 2) {
+              dot[0] = Dot<s.bits>(dot[0], u[k], Four(x.q[0] + 32 * at + 4 * k));
+              other = Dot<s.bits>(other, u[k + 1], Four(x.q[0] + 32 * at + 4 * k + 4));
+            }
+            dot[0] = hn::Add(dot[0], other);
+          } else {
+            HWY_UNROLL(8)
+            for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t)
+                dot[t] = Dot<s.bits>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
+          }
+          const VF scale = scales.Scale(b * kNSub + sub, v * kLanes);
+          HWY_UNROLL(8)
+          for (size_t t = 0; t < M; ++t) sum[v][t] =
+              hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale, hn::Set(df, x.scale[t][at])), sum[v][t]);
+        }
+        if (F::kFormat.has_min) {
+          const VF min = scales.Min(b, v * kLanes);
+          HWY_UNROLL(8)
+          for (size_t t = 0; t < M; ++t) sum[v][t] = hn::NegMulAdd(min, hn::Set(df, x.scaled_sum[t][at]), sum[v][t]);
+        }
+      }
+    }
+  }
+  HWY_UNROLL(4)
+  for (size_t v = 0; v < kSlices; ++v) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t)
+      hn::StoreU(sum[v][t], df, x.y[t] + v * kLanes);
+}
+
+template <class F>
+void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns;
+  alignas(64) float y[kMostStripTokens][kStripRows];
+  for (size_t row = begin; row < end; row += kStripRows) {
+    const std::byte* strip = a.W.strips + row / kStripRows * a.W.strip_stride_bytes;
+    const size_t n_rows = std::min(kStripRows, end - row);
+    for (size_t first = 0; first < x.n_tokens;) {
+      const size_t left = x.n_tokens - first, n = std::min(left, kMostStripTokens);
+      Tile tile;
+      for (size_t t = 0; t < kMostStripTokens; ++t) {
+        const size_t token = first + std::min(t, n - 1);  // past n: repeated, and its result dropped
+        tile.q[t] = x.q_row(token);
+        tile.scale[t] = x.scale_row(token);
+        tile.scaled_sum[t] = x.scaled_sum_row(token);
+        tile.start[t] = StripScales<F>::kNSub == 2 ? x.start16_row(token) : x.start32_row(token);
+        tile.y[t] = y[t];
+        for (size_t r = 0; r < kStripRows; ++r) y[t][r] = a.bias && r < n_rows ? a.bias[row + r] : 0.0f;
+      }
+      if (n == 1) {
+        MultiplyStrip<F, 1>(strip, n_groups, tile);
+      } else if (n == 2 || kMostStripTokens == 2) {
+        MultiplyStrip<F, 2>(strip, n_groups, tile);
+      } else if (n <= 4) {
+        MultiplyStrip<F, 4>(strip, n_groups, tile);
+      } else {
+        MultiplyStrip<F, kMostStripTokens>(strip, n_groups, tile);
+      }
+      for (size_t t = 0; t < n; ++t) std::memcpy(a.y + (first + t) * a.y_stride + row, y[t], n_rows * sizeof(float));
+      first += n;
+    }
+  }
+}
+
+void Dot(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
+  with_format(a.W.dtype, [&](QuantisedFormat auto f) { DotRange<decltype(f)>(a, x, begin, end); });
+}
+
+}  // namespace vnni_strips or plain_strips
