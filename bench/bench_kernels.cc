@@ -9,7 +9,7 @@
 //   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
 //   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
-//   read/MiB:N                                 plain reading, what memory can give
+//   read/MiB:N/WAY                             plain reading, what memory can give
 //
 // Counters, all of the fastest iteration, which other work on the machine disturbs least: GB/s of
 // weight bytes, GFLOP/s (2 per multiply-add), and `of_read`, the share of the bandwidth that the same
@@ -43,10 +43,10 @@ Compute& compute() {
 }
 
 // All bytes of a buffer, each thread over its part.
-uint32_t read_all(std::span<const std::byte> bytes) {
+uint32_t read_all(std::span<const std::byte> bytes, ReadWay way) {
   std::vector<uint32_t> sums(compute().threads.n_threads() * 16);
   compute().threads.parallel_for(bytes.size(), 1 << 20, [&](size_t begin, size_t end, size_t thread) {
-    sums[thread * 16] += read_stream(bytes.subspan(begin, end - begin));
+    sums[thread * 16] += read_stream(bytes.subspan(begin, end - begin), way);
   });
   uint32_t total = 0;
   for (const uint32_t v : sums) total += v;
@@ -61,9 +61,9 @@ double read_bandwidth() {
     AlignedBuffer buffer(kReadBytes);
     std::memset(buffer.data(), 1, kReadBytes);
     double rate = 0;
-    for (int i = 0; i < 7; ++i) {
+    for (size_t i = 0; i < 7 * std::size(kReadWays); ++i) {
       const Timer timer;
-      benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}));
+      benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, kReadWays[i % std::size(kReadWays)]));
       rate = std::max(rate, double(kReadBytes) / timer.seconds());
     }
     return rate;
@@ -81,11 +81,11 @@ struct Best {
   }
 };
 
-void bench_read(benchmark::State& state) {
+void bench_read(benchmark::State& state, ReadWay way) {
   AlignedBuffer buffer(kReadBytes);
   std::memset(buffer.data(), 1, kReadBytes);
   Best best;
-  for (auto _ : state) best.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes})); });
+  for (auto _ : state) best.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, way)); });
   state.counters["GB/s"] = double(kReadBytes) / best.seconds * 1e-9;
 }
 
@@ -198,7 +198,9 @@ void register_all() {
   const auto add = [](const std::string& name, auto bench, auto... args) {
     benchmark::RegisterBenchmark(name.c_str(), bench, args...)->Unit(benchmark::kMicrosecond)->UseRealTime();
   };
-  add("read/MiB:512", bench_read);
+  add("read/MiB:512/one", bench_read, ReadWay::kOne);
+  add("read/MiB:512/four", bench_read, ReadWay::kFour);
+  add("read/MiB:512/eight", bench_read, ReadWay::kEightAhead);
   for (const Format& format : formats()) {
     if (!format.computes()) continue;
     const DType dtype = format.dtype;

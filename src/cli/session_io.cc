@@ -141,12 +141,14 @@ std::string describe_unread(const std::vector<std::string>& keys) {
       printable(fmt::format("{}", fmt::join(keys, ", ")), 300));
 }
 
-MachineSpeed machine_speed(Compute& compute, bool quiet) {
-  if (const auto cached = cached_machine_speed(compute.threads.n_threads())) return *cached;
+MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s) {
+  const auto cached = cached_machine_speed(compute.threads.n_threads());
+  if (cached && cached->read_gb_per_s >= seen_gb_per_s) return *cached;
   if (!quiet)
-    note(fmt::format("measuring this machine's memory bandwidth with {} threads, once ...",
-                     compute.threads.n_threads()));
-  const MachineSpeed speed = measure_machine(compute);
+    note(fmt::format("measuring this machine's memory bandwidth with {} threads{} ...", compute.threads.n_threads(),
+                     cached ? " again, which was busy the last time" : ", once"));
+  MachineSpeed speed = measure_machine(compute);
+  if (cached) speed.read_gb_per_s = std::max(speed.read_gb_per_s, cached->read_gb_per_s);
   try {
     cache_machine_speed(speed);
   } catch (const Error& e) {

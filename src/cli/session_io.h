@@ -47,8 +47,9 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
 // "note: the model's configuration has a key that hunch does not read ..." (OpenedModel::unread).
 std::string describe_unread(const std::vector<std::string>& keys);
 
-// The machine's measured bandwidth: as cached, else measured now (about a second) and cached.
-MachineSpeed machine_speed(Compute& compute, bool quiet);
+// The machine's measured bandwidth: as cached, else measured now (one or two seconds) and cached; again, where memory
+// was seen to give more than that.
+MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s = 0);
 
 struct Speed {
   size_t n_prompt = 0, n_generated = 0, n_decoded = 0;

@@ -15,20 +15,20 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-uint32_t ReadStream(const std::byte* bytes, size_t n_bytes) {
+template <size_t kStreams, size_t kAheadBytes>
+uint32_t ReadFrom(const std::byte* bytes, size_t n_bytes) {
   const hn::ScalableTag<uint32_t> d;
   const size_t lanes = hn::Lanes(d);
-  constexpr size_t kStreams = 8, kLine = 64, kAheadBytes = 1024;
-  const size_t part = n_bytes / kStreams / kLine * kLine;
-  auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
-  for (size_t at = 0; at < part; at += kLine) {
+  constexpr size_t kLine = 64, kPerStream = kStreams == 1 ? 4 : 1;  // lines read of a stream in a row
+  const size_t part = n_bytes / kStreams / (kPerStream * kLine) * (kPerStream * kLine);
+  auto sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  for (size_t at = 0; at < part; at += kPerStream * kLine)
     for (size_t s = 0; s < kStreams; s += 4) {
       const auto* p0 = reinterpret_cast<const uint32_t*>(bytes + s * part + at);
-      const auto *p1 = p0 + part / 4, *p2 = p1 + part / 4, *p3 = p2 + part / 4;
-      hwy::Prefetch(p0 + kAheadBytes / 4);
-      hwy::Prefetch(p1 + kAheadBytes / 4);
-      hwy::Prefetch(p2 + kAheadBytes / 4);
-      hwy::Prefetch(p3 + kAheadBytes / 4);
+      const size_t step = (kStreams == 1 ? kLine : part) / 4;
+      const auto *p1 = p0 + step, *p2 = p1 + step, *p3 = p2 + step;
+      if (kAheadBytes > 0)
+        for (const auto* p : {p0, p1, p2, p3}) hwy::Prefetch(p + kAheadBytes / 4);
       for (size_t i = 0; i < kLine / 4; i += lanes) {
         sum0 = hn::Add(sum0, hn::LoadU(d, p0 + i));
         sum1 = hn::Add(sum1, hn::LoadU(d, p1 + i));
@@ -36,7 +36,6 @@ uint32_t ReadStream(const std::byte* bytes, size_t n_bytes) {
         sum3 = hn::Add(sum3, hn::LoadU(d, p3 + i));
       }
     }
-  }
   // Not SumOfLanes, which on AVX-512 adds signed and may overflow.
   HWY_ALIGN uint32_t lane[HWY_MAX_BYTES / 4];
   hn::Store(hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)), d, lane);
@@ -50,6 +49,15 @@ uint32_t ReadStream(const std::byte* bytes, size_t n_bytes) {
   return sum;
 }
 
+uint32_t ReadStream(const std::byte* bytes, size_t n_bytes, ReadWay way) {
+  switch (way) {
+    case ReadWay::kOne: return ReadFrom<1, 0>(bytes, n_bytes);
+    case ReadWay::kFour: return ReadFrom<4, 0>(bytes, n_bytes);
+    case ReadWay::kEightAhead: return ReadFrom<8, 1024>(bytes, n_bytes);
+  }
+  return 0;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
@@ -58,10 +66,10 @@ HWY_AFTER_NAMESPACE();
 namespace hunch {
 HWY_EXPORT(ReadStream);
 
-uint32_t read_stream(std::span<const std::byte> bytes) {
+uint32_t read_stream(std::span<const std::byte> bytes, ReadWay way) {
   HUNCH_CHECK(bytes.size() % 4 == 0 && reinterpret_cast<uintptr_t>(bytes.data()) % 4 == 0,
               "{} bytes: expected whole, aligned words", bytes.size());
-  return HWY_DYNAMIC_DISPATCH(ReadStream)(bytes.data(), bytes.size());
+  return HWY_DYNAMIC_DISPATCH(ReadStream)(bytes.data(), bytes.size(), way);
 }
 
 namespace ref {

@@ -16,7 +16,10 @@ TEST(ReadStream, ReadsEveryWordOnceOnEveryTarget) {
     std::vector<uint32_t> words(n);
     for (uint32_t& w : words) w = uint32_t(rng());
     const auto bytes = std::as_bytes(std::span(words));
-    for_each_target([&] { EXPECT_EQ(read_stream(bytes), ref::read_stream(bytes)) << n; });
+    for_each_target([&] {
+      for (const ReadWay way : kReadWays)
+        EXPECT_EQ(read_stream(bytes, way), ref::read_stream(bytes)) << n << " words, way " << int(way);
+    });
   }
 }
 

@@ -20,7 +20,8 @@ struct MachineSpeed {
   double read_gb_per_s = 0;  // sequential reads of memory far larger than the caches, all threads
 };
 
-// Measures for about a second: the median of several passes over 512 MB or more (less where memory is short).
+// Measures for one or two seconds: the median of several passes over 1 GB (less where memory is short), of the way to
+// read that is the fastest here.
 MachineSpeed measure_machine(Compute& compute);
 
 // The measurement of an earlier run for this CPU and thread count, kept in $HUNCH_HOME/machine.json
