@@ -50,6 +50,7 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
   for (Linear* words : {w.words_in.get(), w.words_out.get(), w.output.get()})
     if (words && !(words == w.output.get() && plan.screen())) whole.push_back(words);
   layouts.interleave(*engine.compute, whole, engine.model->file().maps);
+  chosen.insert(chosen.end(), whole.begin(), whole.end());  // what has no strips: plain formats
   layouts.hold(*engine.compute, chosen, engine.model->file().maps);
 }
 
