@@ -81,8 +81,8 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
   const DF df;
   VF sum[kSlices][M];
   HWY_UNROLL(4)
-  for (size_t v = 0; v < kSlices; ++v) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] =
-      hn::LoadU(df, x.y[t] + v * kLanes);
+  for (size_t v = 0; v < kSlices; ++v)
+    HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] = hn::LoadU(df, x.y[t] + v * kLanes);
   StripScales<F> scales;
   for (size_t g = 0; g < n_groups; ++g, strip += s.group_bytes()) {
     if constexpr (s.n_blocks() > 2)  // short groups are faster without (measured on Zen 5, docs/performance.md)
@@ -106,13 +106,14 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
             dot[0] = hn::Add(dot[0], other);
           } else {
             HWY_UNROLL(8)
-            for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t)
-                dot[t] = Dot<s.bits>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
+            for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k)
+              HWY_UNROLL(8)
+              for (size_t t = 0; t < M; ++t) dot[t] = Dot<s.bits>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
           }
           const VF scale = scales.Scale(b * kNSub + sub, v * kLanes);
           HWY_UNROLL(8)
-          for (size_t t = 0; t < M; ++t) sum[v][t] =
-              hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale, hn::Set(df, x.scale[t][at])), sum[v][t]);
+          for (size_t t = 0; t < M; ++t)
+            sum[v][t] = hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale, hn::Set(df, x.scale[t][at])), sum[v][t]);
         }
         if (F::kFormat.has_min) {
           const VF min = scales.Min(b, v * kLanes);
@@ -123,8 +124,8 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
     }
   }
   HWY_UNROLL(4)
-  for (size_t v = 0; v < kSlices; ++v) HWY_UNROLL(8) for (size_t t = 0; t < M; ++t)
-      hn::StoreU(sum[v][t], df, x.y[t] + v * kLanes);
+  for (size_t v = 0; v < kSlices; ++v)
+    HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) hn::StoreU(sum[v][t], df, x.y[t] + v * kLanes);
 }
 
 template <class F>
