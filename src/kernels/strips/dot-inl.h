@@ -105,10 +105,10 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
             }
             dot[0] = hn::Add(dot[0], other);
           } else {
-            HWY_UNROLL(8)
-            for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k)
+            HWY_UNROLL(8) for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k) {
               HWY_UNROLL(8)
               for (size_t t = 0; t < M; ++t) dot[t] = Dot<s.bits>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
+            }
           }
           const VF scale = scales.Scale(b * kNSub + sub, v * kLanes);
           HWY_UNROLL(8)
