@@ -11,9 +11,9 @@
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
 //   read/MiB:N/WAY                             plain reading, what memory can give
 //
-// Counters, all of the fastest iteration, which other work on the machine disturbs least: GB/s of
-// weight bytes, GFLOP/s (2 per multiply-add), and `of_read`, the share of the bandwidth that the same
-// threads reach by plain reading, measured at the start of the program. Times are means, as usual.
+// Counters, all of the median iteration: GB/s of weight bytes, GFLOP/s (2 per multiply-add), and `of_read`, the share
+// of the bandwidth that the same threads reach by plain reading, measured at the start of the program. Times are
+// means, as usual.
 // The weights of a benchmark are several copies, larger together than any cache, visited in turn.
 #include <benchmark/benchmark.h>
 
@@ -55,38 +55,45 @@ uint32_t read_all(std::span<const std::byte> bytes, ReadWay way) {
 
 constexpr size_t kReadBytes = size_t{512} << 20;  // larger than any L3
 
-// Best of several passes over fresh memory, in bytes per second.
+// The fastest pass is of a moment when some of the weights still lay in a cache.
+struct Times {
+  std::vector<double> seconds;
+  template <class F>
+  void time(F&& f) {
+    const Timer timer;
+    f();
+    seconds.push_back(timer.seconds());
+  }
+  double median() {
+    const auto middle = seconds.begin() + std::ptrdiff_t(seconds.size() / 2);
+    std::ranges::nth_element(seconds, middle);
+    return *middle;
+  }
+};
+
+// The fastest way's median of several passes over fresh memory, in bytes per second.
 double read_bandwidth() {
   static const double best = [] {
     AlignedBuffer buffer(kReadBytes);
     std::memset(buffer.data(), 1, kReadBytes);
     double rate = 0;
-    for (size_t i = 0; i < 7 * std::size(kReadWays); ++i) {
-      const Timer timer;
-      benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, kReadWays[i % std::size(kReadWays)]));
-      rate = std::max(rate, double(kReadBytes) / timer.seconds());
+    for (const ReadWay way : kReadWays) {
+      Times times;
+      for (int i = 0; i < 9; ++i)
+        times.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, way)); });
+      rate = std::max(rate, double(kReadBytes) / times.median());
     }
     return rate;
   }();
   return best;
 }
 
-struct Best {
-  double seconds = 1e30;
-  template <class F>
-  void time(F&& f) {
-    const Timer timer;
-    f();
-    seconds = std::min(seconds, timer.seconds());
-  }
-};
-
 void bench_read(benchmark::State& state, ReadWay way) {
   AlignedBuffer buffer(kReadBytes);
   std::memset(buffer.data(), 1, kReadBytes);
-  Best best;
-  for (auto _ : state) best.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, way)); });
-  state.counters["GB/s"] = double(kReadBytes) / best.seconds * 1e-9;
+  Times times;
+  for (auto _ : state) times.time([&] { benchmark::DoNotOptimize(read_all({buffer.data(), kReadBytes}, way)); });
+  state.counters["GB/s"] = double(kReadBytes) / times.median() * 1e-9;
 }
 
 // Copies of one random matrix: one, or as many as no cache holds together.
@@ -130,10 +137,10 @@ std::vector<float> normal_values(size_t n) {
   return x;
 }
 
-void count(benchmark::State& state, const Best& best, double bytes, double flops) {
-  state.counters["GB/s"] = bytes / best.seconds * 1e-9;
-  state.counters["GFLOP/s"] = flops / best.seconds * 1e-9;
-  state.counters["of_read"] = bytes / best.seconds / read_bandwidth();
+void count(benchmark::State& state, double seconds, double bytes, double flops) {
+  state.counters["GB/s"] = bytes / seconds * 1e-9;
+  state.counters["GFLOP/s"] = flops / seconds * 1e-9;
+  state.counters["of_read"] = bytes / seconds / read_bandwidth();
 }
 
 enum class Layout : uint8_t { kRows, kStrips, kTransposed };
@@ -147,12 +154,12 @@ void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols
   std::vector<float> y(n_tokens * n_out);
   const MatView<const float> X(x.data(), n_tokens, n_in);
   const MatView<float> Y(y.data(), n_tokens, n_out);
-  Best best;
+  Times times;
   size_t i = 0;
   for (auto _ : state) {
     const WeightView& W = weights.copies[i++ % weights.copies.size()];
     const MatmulTask task{W, {}, Y};
-    best.time([&] {
+    times.time([&] {
       if (transposed) {
         matmul_transposed(compute(), X, W, {}, Y);
       } else {
@@ -160,7 +167,7 @@ void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols
       }
     });
   }
-  count(state, best, double(weights.copies[0].bytes()), 2.0 * double(rows * cols * n_tokens));
+  count(state, times.median(), double(weights.copies[0].bytes()), 2.0 * double(rows * cols * n_tokens));
 }
 
 void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t percent, bool axpy) {
@@ -173,11 +180,11 @@ void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols
   std::sort(ids.begin(), ids.end());
   const std::vector<float> x = normal_values(std::max(rows, cols));
   std::vector<float> y(std::max(rows, cols));
-  Best best;
+  Times times;
   size_t i = 0;
   for (auto _ : state) {
     const WeightView& W = weights.copies[i++ % weights.copies.size()];
-    best.time([&] {
+    times.time([&] {
       if (axpy) {
         gather_axpy(compute(), W, ids, std::span(x).first(ids.size()), std::span(y).first(cols));
       } else {
@@ -185,7 +192,7 @@ void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols
       }
     });
   }
-  count(state, best, double(ids.size() * row_bytes(dtype, cols)), 2.0 * double(ids.size() * cols));
+  count(state, times.median(), double(ids.size() * row_bytes(dtype, cols)), 2.0 * double(ids.size() * cols));
 }
 
 struct Shape {
