@@ -19,6 +19,7 @@ namespace {
 // About 20-50 us: longer than the gap between two operators of a token, shorter than anyone notices.
 // Spinning threads would steal the core from each other when there are more threads than cores.
 constexpr int kSpins = 4000;
+
 inline void cpu_relax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();

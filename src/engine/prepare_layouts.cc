@@ -1,6 +1,11 @@
 // Which copies of weights a plan gathers from.
 #include "engine/sequence.h"
 
+#include <algorithm>
+#include <iterator>
+
+#include "formats/format.h"
+
 namespace hunch {
 
 void prepare_layouts(const Engine& engine, const Plan& plan) {
@@ -49,8 +54,10 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
     layouts.store_by_group(*engine.compute, {&heads, 1}, w.layers[heads->id.layer].config.group_width());
   for (Linear* words : {w.words_in.get(), w.words_out.get(), w.output.get()})
     if (words && !(words == w.output.get() && plan.screen())) whole.push_back(words);
+  std::ranges::copy_if(whole, std::back_inserter(chosen), [](const Linear* linear) {  // these are read as rows too
+    return is_plain(linear->factor(Axis::kOut).rows().dtype);
+  });
   layouts.interleave(*engine.compute, whole, engine.model->file().maps);
-  chosen.insert(chosen.end(), whole.begin(), whole.end());  // what has no strips: plain formats
   layouts.hold(*engine.compute, chosen, engine.model->file().maps);
 }
 

@@ -29,7 +29,7 @@ struct Interleaved {
     W.view.data = W.bytes.data();
     W.view.strip_stride_bytes = strip_bytes(W.view.dtype, W.view.cols);
     const size_t n = (W.view.rows + kStripRows - 1) / kStripRows;
-    strips.resize(n * W.view.strip_stride_bytes);
+    strips.resize(n * W.view.strip_stride_bytes, std::byte(0xaa));  // all of it is to be written
     pack_strips(W.view, 0, n, strips.data());
     W.view.strips = strips.data();
   }

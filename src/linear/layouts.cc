@@ -135,7 +135,7 @@ void Layouts::hold(Compute& compute, std::span<Linear* const> matrices, Maps map
   uint64_t bytes = 0;
   for (Stored* stored : stored_of(matrices))
     for (WeightView* W : {&stored->rows_, &stored->by_input_})
-      if (*W && !W->strips && lies_in(maps, *W)) {
+      if (*W && lies_in(maps, *W)) {
         wanted.push_back(W);
         bytes += uint64_t{W->rows} * W->row_stride_bytes;
       }

@@ -38,8 +38,8 @@ class Layouts {
   // target does not multiply them. Throws Error{kInterrupted}.
   void interleave(Compute& compute, std::span<Linear* const> matrices, Maps maps);
 
-  // Rows that lie in one of `maps`, of outputs or of inputs, and have no strips move to memory on huge pages: small
-  // ones cost a third of the speed. None while memory is short. Throws Error{kInterrupted}.
+  // Rows that lie in one of `maps`, of outputs or of inputs, move to memory on huge pages: small ones cost up to a
+  // third of the speed. None while memory is short. Throws Error{kInterrupted}.
   void hold(Compute& compute, std::span<Linear* const> matrices, Maps maps);
 
   // Copies of the rows (Axis::kOut) or inputs (kIn) `kept` of a matrix, for tokens whose Rows have this name.

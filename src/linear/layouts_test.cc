@@ -136,6 +136,9 @@ TEST(Layouts, InterleavedMatricesKeepTheirRowsAndTheirProducts) {
   const TokenTraits token;
   matrix.dot(compute, {&token, 1}, {x.data(), 1, x.size()}, {{&some, 1}, 1}, {y.data(), 1, y.size()});
   for (const size_t r : {3, 500, 999}) EXPECT_NEAR(y[r], before[r], 1e-4f);
+  layouts.hold(compute, matrices, maps);  // a plan that chooses rows, after one that did not
+  EXPECT_NE(matrix.rows().data, m.W.data);
+  EXPECT_EQ(matrix.rows().strips, strips);
 }
 
 TEST(Layouts, HeldRowsAreTheFilesAndNoLongerInIt) {

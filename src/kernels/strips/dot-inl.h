@@ -137,9 +137,10 @@ void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) 
     const std::byte* strip = a.W.strips + row / kStripRows * a.W.strip_stride_bytes;
     const size_t n_rows = std::min(kStripRows, end - row);
     for (size_t first = 0; first < x.n_tokens;) {
-      const size_t left = x.n_tokens - first, n = std::min(left, kMostStripTokens);
+      const size_t n = std::min(x.n_tokens - first, kMostStripTokens);
+      const size_t n_computed = n <= 2 ? n : n <= 4 ? 4 : kMostStripTokens;
       Tile tile;
-      for (size_t t = 0; t < kMostStripTokens; ++t) {
+      for (size_t t = 0; t < n_computed; ++t) {
         const size_t token = first + std::min(t, n - 1);  // past n: repeated, and its result dropped
         tile.q[t] = x.q_row(token);
         tile.scale[t] = x.scale_row(token);
@@ -148,14 +149,13 @@ void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) 
         tile.y[t] = y[t];
         for (size_t r = 0; r < kStripRows; ++r) y[t][r] = a.bias && r < n_rows ? a.bias[row + r] : 0.0f;
       }
-      if (n == 1) {
+      if (n_computed == 1) {
         MultiplyStrip<F, 1>(strip, n_groups, tile);
-      } else if (n == 2 || kMostStripTokens == 2) {
+      } else if (n_computed == 2) {
         MultiplyStrip<F, 2>(strip, n_groups, tile);
-      } else if (n <= 4) {
-        MultiplyStrip<F, 4>(strip, n_groups, tile);
-      } else {
-        MultiplyStrip<F, kMostStripTokens>(strip, n_groups, tile);
+      } else if constexpr (kMostStripTokens > 4) {
+        n_computed == 4 ? MultiplyStrip<F, 4>(strip, n_groups, tile)
+                        : MultiplyStrip<F, kMostStripTokens>(strip, n_groups, tile);
       }
       for (size_t t = 0; t < n; ++t) std::memcpy(a.y + (first + t) * a.y_stride + row, y[t], n_rows * sizeof(float));
       first += n;

@@ -115,7 +115,6 @@ template <class F>
 void PackStrip(const WeightView& W, size_t first, std::byte* strip) {
   constexpr StripCodes s = StripShape<F>::kCodes;
   constexpr size_t kBlockElems = F::kFormat.block_elems, kBlockBytes = F::kFormat.block_bytes;
-  std::memset(strip, 0, strip_bytes(W.dtype, W.cols));
   Unpacked u[kStripRows];
   std::memset(u, 0, sizeof u);
   alignas(64) uint8_t lines[64 * 64];
@@ -141,6 +140,7 @@ void PackStrip(const WeightView& W, size_t first, std::byte* strip) {
       hn::Store(hn::Add(hn::Load(DU8(), lines + i), offset), DU8(), lines + i);
     for (size_t at = 0; at < padded; at += s.columns, strip += s.group_bytes()) {
       const size_t n_blocks = (std::min(n, at + s.columns) - at) / kBlockElems;
+      std::memset(strip, 0, s.head_bytes);
       PackHead<F>::Fill(row, n_blocks, strip);
       for (size_t b = 0; b < s.n_blocks(); ++b)
         PackBlock<s.bits>(lines + 16 * (at + 32 * b), strip + s.head_bytes + b * s.block_bytes());

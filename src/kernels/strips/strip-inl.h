@@ -32,10 +32,7 @@ constexpr size_t kSlices = kStripRows / kLanes;  // registers of a strip's line
 constexpr size_t kSliceBytes = 4 * kLanes;       // of a line
 static_assert(kSlices * kLanes == kStripRows);
 
-HWY_INLINE VU8 Right4(VU8 v) {  // of each byte
-  const hn::Repartition<uint16_t, DU8> d16;
-  return hn::And(hn::BitCast(DU8(), hn::ShiftRight<4>(hn::BitCast(d16, v))), hn::Set(DU8(), uint8_t(15)));
-}
+// Each byte shifted, and what is left of it.
 template <int kBits>
 HWY_INLINE VU8 LeftMasked(VU8 v, uint8_t mask) {
   const hn::Repartition<uint16_t, DU8> d16;
@@ -61,7 +58,7 @@ HWY_INLINE void Codes(const std::byte* block, VU8 (&u)[8]) {
     for (size_t k = 0; k < 4; ++k) {
       const VU8 both = Line(block, k);
       u[k] = hn::And(both, low);
-      u[k + 4] = Right4(both);
+      u[k + 4] = RightMasked<4>(both, 15);
     }
     if constexpr (kBits == 5) {
       const VU8 high = Line(block, 4);
@@ -127,9 +124,9 @@ struct SixBitScales {
     for (size_t i = 0; i < 64; i += kSliceBytes) {
       const VU8 first = Line(head + 64 + i, 0), second = Line(head + 64 + i, 1), top = Line(head + 64 + i, 2);
       hn::Store(hn::Or(hn::And(first, low), LeftMasked<4>(top, 48)), DU8(), scale + i);
-      hn::Store(hn::Or(Right4(first), LeftMasked<2>(top, 48)), DU8(), min + i);
+      hn::Store(hn::Or(RightMasked<4>(first, 15), LeftMasked<2>(top, 48)), DU8(), min + i);
       hn::Store(hn::Or(hn::And(second, low), hn::And(top, upper)), DU8(), scale + 64 + i);
-      hn::Store(hn::Or(Right4(second), RightMasked<2>(top, 48)), DU8(), min + 64 + i);
+      hn::Store(hn::Or(RightMasked<4>(second, 15), RightMasked<2>(top, 48)), DU8(), min + 64 + i);
     }
   }
   HWY_INLINE VF Scale(size_t i, size_t v) const {
