@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/meter.h"
+#include "base/profile.h"
 #include "base/rows.h"
 #include "base/stop.h"
 #include "base/thread_pool.h"
@@ -19,6 +20,7 @@ class Compute {
   ThreadPool threads;
   Arena arena;
   Meter meter;
+  Profile* profile = nullptr;  // wants to know where the time goes; none: nobody does
   Rows any_rows;               // scratch of a product: what any of its tokens wants
   const Stop* stop = nullptr;  // of the present call; none: nobody can stop it
 
@@ -28,6 +30,23 @@ class Compute {
   void throw_if_stopped() const {
     if (stop) stop->throw_if_requested();
   }
+};
+
+// Time until the end of the scope is the stage's.
+class StageScope {
+ public:
+  StageScope(Compute& compute, Stage stage) : compute_(compute) {
+    if (compute.profile) before_ = compute.profile->enter(stage, compute.meter);
+  }
+  ~StageScope() {
+    if (compute_.profile) compute_.profile->leave(before_, compute_.meter);
+  }
+  StageScope(const StageScope&) = delete;
+  StageScope& operator=(const StageScope&) = delete;
+
+ private:
+  Compute& compute_;
+  Stage before_ = Stage::kOther;
 };
 
 // Makes `stop` that of the calls until the end of the scope.

@@ -11,6 +11,7 @@
 #include "cli/drafting_flags.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/stage_table.h"
 #include "engine/cost_file.h"
 #include "kernels/simd_target.h"
 #include "measure/bench_batch.h"
@@ -39,6 +40,7 @@ Json json_of(const BenchRow& row, const MachineSpeed& machine) {
                {"bytes_per_token", row.bytes_per_token},
                {"gb_per_s", row.gb_per_s},
                {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}};
+  if (row.costs.n_passes()) json["stages"] = stages_json(row.costs);
   if (row.speed_up == 0) return json;
   json["speed_up"] = row.speed_up;
   json["efficiency"] = row.efficiency;
@@ -124,6 +126,8 @@ int bench(const BenchFlags& flags) {
          "drafts are as good as the text is regular: --text FILE goes with --lossless, --ngram or --draft");
   if (!flags.batch.empty() && flags.drafting.any())
     fail(ErrorKind::kUsage, "--batch: sequences that decode together do not draft; leave out one of the two");
+  if (flags.profile && flags.drafting.any())
+    fail(ErrorKind::kUsage, "--profile: rows that draft are not divided into stages; leave out one of the two");
   if (!flags.costs.empty() && flags.batch.empty())
     fail(ErrorKind::kUsage, "--costs: only sequences that decode together choose by them; add --batch");
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
@@ -146,7 +150,7 @@ int bench(const BenchFlags& flags) {
     ProgressBar bar(!flags.model.quiet);
     rows = bench(engine, context_options(flags.context),
                  {flags.prompt, generate, flags.n_repeats, flags.depth, modes,
-                  flags.drafting.any() ? std::span<const int32_t>() : text_ids},
+                  flags.drafting.any() ? std::span<const int32_t>() : text_ids, flags.profile},
                  bar.progress());
   }
   std::vector<BatchBenchRow> batched;
@@ -156,7 +160,8 @@ int bench(const BenchFlags& flags) {
     ProgressBar bar(!flags.model.quiet);
     batched =
         bench_batch(engine, context_options(flags.context),
-                    {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids}, flags.batch}, bar.progress());
+                    {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids, flags.profile}, flags.batch},
+                    bar.progress());
     for (const BatchBenchRow& row : batched) rows.push_back(row.row);
     if (!flags.costs.empty()) write_costs(costs, flags.costs);
   }
@@ -210,6 +215,8 @@ int bench(const BenchFlags& flags) {
                         {how.empty() ? "" : fmt::format("{:.0f} %", 100 * batched[at - first].union_share), how});
   }
   print(table(cells, batched.empty() ? std::vector<size_t>() : std::vector<size_t>{cells[0].size() - 1}));
+  for (const BenchRow& row : rows)
+    if (row.costs.n_passes()) print("\n" + stage_table(row, machine.read_gb_per_s));
   if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->layouts().costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
     note(fmt::format(

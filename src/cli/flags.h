@@ -162,6 +162,7 @@ struct BenchFlags {
   std::vector<size_t> batch;  // sequences that decode together; empty: one, by itself
   size_t n_repeats = 5, depth = 0;
   bool machine = false;  // measure the machine and nothing else
+  bool profile = false;  // where the time of each row goes
   std::string text;      // what is computed; what drafted rows continue
   std::string compare;   // modes measured side by side
   std::string costs;     // a file of row costs

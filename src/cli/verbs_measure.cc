@@ -109,6 +109,7 @@ std::vector<Verb> measuring_verbs() {
                 "row costs of --batch: as FILE says where it exists; what is measured besides is added to it");
          g.count("--repeats", f->n_repeats, "N", "how often each row is measured, after one warm-up");
          g.count("--depth", f->depth, "N", "tokens in the context before each row");
+         g.flag("--profile", f->profile, "where each row's time goes: microseconds, bytes and GB/s by stage");
          g.flag("--machine", f->machine, "measure the memory bandwidth of this machine, keep it, and nothing else");
          g.text("--compare", f->compare, "LIST",
                 "modes measured in turn, with speed-up and efficiency against the first: dense,exact,sparse,sparse:0.1,"

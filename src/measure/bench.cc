@@ -22,17 +22,23 @@ struct Tally {
   std::vector<double> rates;
   double bytes = 0, seconds = 0;
   uint64_t n_tokens = 0;
+  StageCosts costs;
 
-  BenchRow row(std::string name) const { return bench_row(std::move(name), rates, bytes, seconds, n_tokens); }
+  BenchRow row(std::string name) const {
+    BenchRow row = bench_row(std::move(name), rates, bytes, seconds, n_tokens);
+    row.costs = costs;
+    return row;
+  }
 };
 
 // Computes the row's tokens once, after those before it.
-void measure(Context& context, const Job& job, std::span<const int32_t> before, std::span<const int32_t> measured,
-             bool counts, Tally& tally) {
+void measure(Context& context, Compute& compute, const Job& job, std::span<const int32_t> before,
+             std::span<const int32_t> measured, bool counts, bool profile, Tally& tally) {
   context.throw_if_stopped();
   context.truncate(0);
   if (!before.empty()) context.append(before);
   context.clear_stats();
+  const ProfileScope profiled(compute, profile && counts, tally.costs);
   const Timer timer;
   if (job.prompt) {
     context.append(measured);
@@ -63,6 +69,24 @@ BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, do
   r.gb_per_s = bytes / seconds / 1e9;
   r.bytes_per_token = bytes / double(n_tokens);
   return r;
+}
+
+ProfileScope::ProfileScope(Compute& compute, bool wanted, StageCosts& costs) : compute_(compute), costs_(costs) {
+  if (!wanted) return;
+  compute.profile = &profile_;
+  profile_.start(compute.meter);
+}
+
+ProfileScope::~ProfileScope() {
+  if (compute_.profile != &profile_) return;
+  profile_.stop(compute_.meter);
+  compute_.profile = nullptr;
+  for (size_t i = 0; i < kNumStages; ++i) {
+    const Profile::Cost& cost = profile_.cost(Stage(i));
+    costs_.stages[i].seconds += cost.seconds;
+    costs_.stages[i].bytes += cost.bytes;
+    costs_.stages[i].n_times += cost.n_times;
+  }
 }
 
 void compare_with(const BenchRow& reference, BenchRow& row) {
@@ -111,7 +135,7 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
     std::vector<Tally> tallies(modes.size());
     for (size_t repeat = 0; repeat <= options.n_repeats; ++repeat)  // the first is the warm-up
       for (size_t m = 0; m < modes.size(); ++m) {
-        measure(*contexts[m], job, before, measured, repeat > 0, tallies[m]);
+        measure(*contexts[m], *engine.compute, job, before, measured, repeat > 0, options.profile, tallies[m]);
         if (progress) progress("bench", ++done, jobs.size() * (options.n_repeats + 1) * modes.size());
       }
     const size_t first = rows.size();

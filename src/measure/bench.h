@@ -1,9 +1,11 @@
 // Speed of prompt processing and generation, as rows "pp512" and "tg128".
 #pragma once
+#include <array>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/profile.h"
 #include "engine/generate.h"
 #include "measure/compare.h"
 
@@ -18,6 +20,13 @@ struct BenchOptions {
   // bench_drafts.
   std::vector<CompareMode> modes;
   std::span<const int32_t> ids;  // the tokens to compute; empty: random ones
+  bool profile = false;          // whether rows say where the time went
+};
+
+// Where the time of a row's repeats went: all of them together.
+struct StageCosts {
+  std::array<Profile::Cost, kNumStages> stages{};
+  uint64_t n_passes() const { return stages[size_t(Stage::kEmbedding)].n_times; }
 };
 
 struct BenchRow {
@@ -29,11 +38,27 @@ struct BenchRow {
   // Where several modes are measured: against the first of them. Efficiency is the share of the speed-up that the bytes
   // saved would give, speed-up / (its bytes / this row's bytes).
   double speed_up = 0, efficiency = 0;
+  StageCosts costs;  // zeros unless asked for
 };
 
 // The row of a measurement: `rates` [at least 1] in tokens/s, one of each repeat; bytes, seconds and tokens of all
 // together.
 BenchRow bench_row(std::string name, std::vector<double> rates, double bytes, double seconds, uint64_t n_tokens);
+
+// Adds what a computation spends, from its beginning to the end of the scope, to `costs`; nothing where `wanted` is
+// false.
+class ProfileScope {
+ public:
+  ProfileScope(Compute& compute, bool wanted, StageCosts& costs);
+  ~ProfileScope();
+  ProfileScope(const ProfileScope&) = delete;
+  ProfileScope& operator=(const ProfileScope&) = delete;
+
+ private:
+  Compute& compute_;
+  StageCosts& costs_;
+  Profile profile_;
+};
 
 // Sets `row`'s speed-up and efficiency against `reference`, which may be the same.
 void compare_with(const BenchRow& reference, BenchRow& row);

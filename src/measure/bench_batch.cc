@@ -79,12 +79,14 @@ struct Measured {
   std::vector<double> rates;
   double seconds = 0;
   StepStats stats;
+  StageCosts costs;
 };
 
 BatchBenchRow finished(std::string name, size_t n_sequences, const Measured& m) {
   BatchBenchRow out{
       bench_row(std::move(name), m.rates, double(m.stats.weight_bytes + m.stats.kv_bytes), m.seconds, m.stats.n_tokens),
       n_sequences};
+  out.row.costs = m.costs;
   if (m.stats.rows.union_of == 0) return out;
   out.union_share = double(m.stats.rows.union_rows) / double(m.stats.rows.union_of);
   uint64_t n_products = 0;
@@ -122,7 +124,11 @@ std::vector<BatchBenchRow> bench_batch(const Engine& engine, const ContextOption
       for (size_t repeat = 0; repeat <= o.n_repeats;
            ++repeat)  // the first is the warm-up, in which break-evens are measured
         for (size_t m = 0; m < modes.size(); ++m) {
-          const double seconds = batches[m]->decode();
+          double seconds = 0;
+          {
+            const ProfileScope profiled(*engine.compute, o.profile && repeat > 0, measured[m].costs);
+            seconds = batches[m]->decode();
+          }
           if (progress) progress("bench", ++done, n_steps);
           if (repeat == 0) continue;
           measured[m].rates.push_back(double(n * n_sequences) / seconds);

@@ -29,6 +29,7 @@ void for_each_run(const Step& s, const With& with) {
 
 void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope stage(s.compute, Stage::kQkv);
   s.look(c.index, x);
   if (s.observer) s.observer->on_attention_input(c.index, x);
   RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x, {}, {}, c.n_kv_head);
@@ -48,10 +49,14 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
   const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
   project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
-  finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
+  {
+    const StageScope positions(s.compute, Stage::kKeys);
+    finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
+  }
   store_keys(s, c, keys, values);
   if (s.observer) s.observer->on_attention(c.index, queries, keys, values);
 
+  const StageScope attention_stage(s.compute, Stage::kAttention);
   std::vector<AttentionSpan>& spans = s.memory.spans;
   spans.clear();
   for (size_t r = 0; r < s.runs().size(); ++r) {
@@ -69,12 +74,14 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   });
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
+  const StageScope output(s.compute, Stage::kOutput);
   const Product out[] = {{o.get(), y}};
   project(s.compute, tokens, heads, s.rows(c.index, Point::kInputs, s.all(), heads, InputPart::kHeads), out);
 }
 
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
 void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
+  const StageScope stage(s.compute, Stage::kKeys);
   finish_heads(s.compute, c, keys, k_norm, 0, s.rotation(c));
   clip_rows(c.clip_qkv, values);
   for (size_t r = 0; r < s.runs().size(); ++r) {

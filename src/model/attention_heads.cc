@@ -62,6 +62,7 @@ void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input
       }
       attend_chosen(s, c, r, t, own, queries.row_range(t, 1), heads);
     }
+  const StageScope output(s.compute, Stage::kOutput);
   const MatView<const float> read = kept(s, c, heads, InputPart::kHeads);
   o->add(s.compute, tokens, read, groups, y);
   if (s.observer) s.observer->on_heads(c.index, heads);
@@ -69,6 +70,7 @@ void Attention::chosen(Step& s, const LayerConfig& c, MatView<const float> input
 
 void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t token, const Rows& groups,
                               MatView<float> queries, MatView<float> heads) const {
+  const StageScope stage(s.compute, Stage::kAttention);
   const Rotation rotation = s.rotation(c).row(token);
   groups.for_each([&](size_t g) {
     finish_heads(s.compute, c, queries.col_range(g * c.group_width(), c.group_width()), q_norm, g * c.n_group(),

@@ -6,6 +6,7 @@ namespace hunch {
 
 void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope routing(s.compute, Stage::kRouting);
   const TokenGroup all = s.all();
   const size_t n = x.rows;
   const MatView<float> scores = s.take(n, experts.size());
@@ -26,13 +27,14 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, 
     }
     const TokenGroup group{traits.first(k), tokens.first(k)};
     experts[routes[begin].expert](s, c, group, in.row_range(0, k), out.row_range(0, k), routes[begin].expert);
-    for (size_t i = 0; i < k; ++i) add_rows(routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
+    for (size_t i = 0; i < k; ++i)
+      add_rows(s.compute, routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
   }
   s.count_neurons(c.index, 0, uint64_t{n} * experts.size() * c.moe.n_ff);
 
   if (shared.n_ff == 0) return;
   shared(s, c, all, x, out, LinearId::kShared);
-  if (!shared_gate) return add_rows(1.0f, out, y);
+  if (!shared_gate) return add_rows(s.compute, 1.0f, out, y);
   const MatView<float> gates = s.take(n, 1);
   shared_gate->dot(s.compute, all.traits, x, {}, gates);
   add_gated_rows(gates, out, y);

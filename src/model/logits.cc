@@ -9,6 +9,7 @@ namespace hunch {
 
 void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope stage(s.compute, Stage::kLogits);
   const ModelConfig& c = model_.config();
   const ModelWeights& w = model_.weights();
   const std::span<const uint32_t> rows = s.input.logit_rows;

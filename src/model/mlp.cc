@@ -7,25 +7,37 @@ namespace hunch {
 void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
                      uint32_t expert) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope stage(s.compute, Stage::kGateUp);
   const RowSet inputs = s.rows(c.index, Point::kInputs, g, x, InputPart::kMlp);  // TEAL, or all
   const RowSet neurons = s.rows(c.index, Point::kNeurons, g, x, {}, {}, n_ff);   // a predictor, the prompt, or all
   const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || s.asks(c.index, Point::kNeurons, g));
   const MatView<float> act = s.take(x.rows, n_ff), ups = gate ? s.take(x.rows, n_ff) : MatView<float>();
 
+  // What is left out stays zero: every activation maps 0 to 0.
+  RowSet live = neurons;
   if (gate && !gate_tells) {
     const Product both[] = {{gate.get(), act}, {up.get(), ups}};
     project(s.compute, g.traits, x, inputs, both);
+    const StageScope activation(s.compute, Stage::kActivation);
+    activate_and_multiply_rows(s.compute, c.activation, ups, act);
   } else {
     project(s.compute, g.traits, x, inputs, gate ? *gate : *up, neurons, act);
+    {
+      const StageScope activation(s.compute, Stage::kActivation);
+      activate_rows(s.compute, c.activation, act);
+    }
+    live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
+    if (gate) {
+      project(s.compute, g.traits, x, inputs, *up, live, ups);
+      const StageScope activation(s.compute, Stage::kActivation);
+      multiply_rows(s.compute, ups, act);
+    }
   }
-  activate_rows(s.compute, c.activation, act);                             // maps 0 to 0: what is left out stays zero
-  const RowSet live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
-  if (gate_tells) project(s.compute, g.traits, x, inputs, *up, live, ups);
-  if (gate) multiply_rows(s.compute, ups, act);
   if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
   if (expert == LinearId::kNone) s.watch(c.index, g, act);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
   count(s, c, g, {inputs, neurons, live, read}, act, expert);
+  const StageScope last(s.compute, Stage::kDown);
   down->add(s.compute, g.traits, act, read, y);
 }
 

@@ -31,14 +31,14 @@ void norm_rows(Compute& compute, const LayerConfig& c, MatView<const float> x, c
   norm_rows(compute, c.norm, c.norm_eps, x, n, y);
 }
 
-void add_rows(float scale, MatView<const float> x, MatView<float> y) {
-  for (size_t t = 0; t < x.rows; ++t) {
+void add_rows(Compute& compute, float scale, MatView<const float> x, MatView<float> y) {
+  for_rows(compute, x.rows, 8, [&](size_t t) {
     if (scale == 1.0f) {
       add(x.row(t), y.row(t));
     } else {
       axpy(scale, x.row(t), y.row(t));
     }
-  }
+  });
 }
 
 void activate_rows(Compute& compute, Activation activation, MatView<float> x) {
@@ -47,6 +47,13 @@ void activate_rows(Compute& compute, Activation activation, MatView<float> x) {
 
 void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y) {
   for_rows(compute, x.rows, 1, [&](size_t t) { multiply(x.row(t), y.row(t)); });
+}
+
+void activate_and_multiply_rows(Compute& compute, Activation activation, MatView<const float> x, MatView<float> y) {
+  for_rows(compute, x.rows, 1, [&](size_t t) {
+    activate(activation, y.row(t));
+    multiply(x.row(t), y.row(t));
+  });
 }
 
 void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y) {

@@ -28,11 +28,13 @@ void norm_rows(Compute& compute, const LayerConfig& c, MatView<const float> x, c
 void norm_rows(Compute& compute, NormKind kind, float eps, MatView<const float> x, const NormWeights& n,
                MatView<float> y);
 // y += scale * x.
-void add_rows(float scale, MatView<const float> x, MatView<float> y);
+void add_rows(Compute& compute, float scale, MatView<const float> x, MatView<float> y);
 // x = act(x).
 void activate_rows(Compute& compute, Activation activation, MatView<float> x);
 // y *= x.
 void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y);
+// y = f(y) * x, a row at a time: what activate_rows() and multiply_rows() do after each other, in half the traffic.
+void activate_and_multiply_rows(Compute& compute, Activation activation, MatView<const float> x, MatView<float> y);
 // y += sigmoid(gates) * x, gates [n_tokens, 1].
 void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y);
 void fill_rows(float value, MatView<float> y);

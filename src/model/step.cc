@@ -109,6 +109,7 @@ RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const 
 
 // Tokens whose entry wants another look keep what was foreseen for them.
 RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x, RowSet among) {
+  const StageScope stage(compute, Stage::kSelection);
   Answer& answer = answer_of(q.layer, q.point, q.part);
   const bool foreseen = answer.layer == q.layer && g.tokens.empty();
   if (answer.own.size() < g.size()) answer.own.resize(g.size());

@@ -43,7 +43,7 @@ void Step::watch_keys(size_t r, size_t layer, std::span<const AttentionSpan> spa
   const Run& run = runs()[r];
   KeyState* state = key_state(run, layer);
   if (!state || !state->learns()) return;
-  for (const AttentionSpan& span : spans.subspan(1)) add_rows(1.0f, span.key_weights, spans[0].key_weights);
+  for (const AttentionSpan& span : spans.subspan(1)) add_rows(compute, 1.0f, span.key_weights, spans[0].key_weights);
   state->observe(key_place(run, layer), spans[0].key_weights, heads);
 }
 

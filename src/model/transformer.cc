@@ -60,6 +60,7 @@ void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid
 
 void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope norms(s.compute, Stage::kNorms);
   const LayerConfig& c = l.config;
   const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
@@ -75,11 +76,11 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   if (c.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
     l.attention(s, c, resid, branch);
     watch(Branch::kAttention, branch);
-    add_rows(c.residual_scale, branch, resid);
+    add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.attn_norm, resid);
     mlp(resid, branch);
     watch(Branch::kMlp, branch);
-    add_rows(c.residual_scale, branch, resid);
+    add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.ffn_norm, resid);
     return;
   }
@@ -91,21 +92,22 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     mlp(normed, branch2);
     watch(Branch::kAttention, branch);
     watch(Branch::kMlp, branch2);
-    add_rows(1.0f, branch2, branch);  // residual_scale is applied to the sum
+    add_rows(s.compute, 1.0f, branch2, branch);  // residual_scale is applied to the sum
   } else {
     if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
     watch(Branch::kAttention, branch);
-    add_rows(c.residual_scale, branch, resid);
+    add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.ffn_norm, normed);
     mlp(normed, branch);
     if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
     watch(Branch::kMlp, branch);
   }
-  add_rows(c.residual_scale, branch, resid);
+  add_rows(s.compute, c.residual_scale, branch, resid);
 }
 
 void Transformer::embed(Step& s, MatView<float> resid) const {
   const Arena::Scope scope(s.compute.arena);
+  const StageScope embedding(s.compute, Stage::kEmbedding);
   const ModelConfig& c = model_.config();
   const ModelWeights& w = model_.weights();
   const MatView<float> words = w.words_in ? s.take(resid.rows, c.n_embd_word) : resid;

@@ -327,6 +327,26 @@ class Measure(CliTest):
         self.refused(2, "bench", self.opt, *args, "--mode", "dense", says="leave out --mode dense")
         self.assertEqual(self.hunch("bench", "--machine", "--threads", "1", "--json").json["machine"]["n_threads"], 1)
 
+    def test_bench_says_where_the_time_goes(self):
+        args = ("bench", self.opt, "--prompt", "40", "--generate", "3", "--repeats", "2", "--profile")
+        for row in self.hunch(*args, "--json").json["rows"]:
+            stages = {stage["stage"]: stage for stage in row["stages"]}
+            for name in "q, k, v", "attention", "gate, up", "down", "logits":
+                self.assertGreater(stages[name]["us_per_pass"], 0, name)
+            self.assertGreater(stages["down"]["bytes_per_pass"], 0)
+            self.assertEqual(stages["routing"]["us_per_pass"], 0)
+            n = 40 if row["name"] == "pp40" else 1
+            self.assertAlmostEqual(sum(s["bytes_per_pass"] for s in row["stages"]), n * row["bytes_per_token"], delta=2)
+            rate = n * 1e6 / sum(s["us_per_pass"] for s in row["stages"])
+            self.assertTrue(0.5 < rate / row["tokens_per_s"] < 2, (rate, row["tokens_per_s"]))
+        text = self.hunch(*args).out
+        self.assertRegex(text, r"pp40 +us/pass +share")
+        self.assertRegex(text, r"all +\d+ +100.0 %")
+        batched = self.hunch(*args, "--batch", "2", "--json").json["rows"][-1]
+        self.assertEqual(batched["name"], "tg3 x2")
+        self.assertGreater(len(batched["stages"]), 5)
+        self.refused(2, *args, "--ngram", "--text", self.write("some.txt", "the end " * 60), says="--profile")
+
     def test_costs_that_bench_measured_are_pinned_elsewhere(self):
         costs = self.path("costs.json")
         self.hunch("bench", self.opt, "--prompt", "", "--generate", "2", "--repeats", "1", "--batch", "2", "--costs", costs)
