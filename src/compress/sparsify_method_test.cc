@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "compress/teal.h"
 #include "engine/drafting.h"
+#include "kernels/each_target.h"
 #include "select/prompt_selector.h"
 #include "select/selectors.h"
 #include "synth/plant.h"
@@ -147,6 +148,7 @@ TEST_P(MethodTest, MeetsABudgetOfPerplexityOnTextItDidNotSee) {
 
 // Decoding and the pass that measures quality are two pieces of code for one thing.
 TEST_P(MethodTest, DecodingComputesWhatWasMeasured) {
+  const WithoutTiles without;  // decoding's products are not a prompt's there
   for (const fs::path* path : {f16_, q8_0_}) {
     Engine engine = load_engine(*path, {2});
     engine.sidecar = std::make_shared<Sidecar>(half(GetParam()).sidecar);

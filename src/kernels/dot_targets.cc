@@ -1,30 +1,51 @@
 #include "kernels/dot_targets.h"
 
+#include <utility>
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace hunch {
 namespace {
 
-bool hidden = false;
+Hidden hidden = Hidden::kNothing;
 
-#if defined(__x86_64__) || defined(__i386__)
+// Linux gives the state of tiles, 8 KB a thread, to processes that ask for it (Documentation/arch/x86/xstate.rst).
+[[maybe_unused]] bool may_use_tiles() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr int kArchReqXcompPerm = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 struct Features {
-  bool avx512_vnni = false, avx_vnni = false;
+  bool avx512_vnni = false, avx_vnni = false, amx_bf16 = false;
+  bool is_intel = false, is_amd = false;
   Features() {
+#if defined(__x86_64__) || defined(__i386__)
     unsigned a, b, c, d;
+    if (__get_cpuid(0, &a, &b, &c, &d)) {
+      is_intel = b == signature_INTEL_ebx;
+      is_amd = b == signature_AMD_ebx;
+    }
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx512_vnni = c >> 11 & 1;
+    const bool tiles = (d >> 22 & 1) && (d >> 24 & 1);
     const unsigned n_subleaves = a;
-    if (n_subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) avx_vnni = a >> 4 & 1;
+    if (n_subleaves < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
+    avx_vnni = a >> 4 & 1;
+    const bool avx512_bf16 = a >> 5 & 1;
+    amx_bf16 = tiles && avx512_bf16 && may_use_tiles();
+#endif
   }
 };
-#else
-struct Features {
-  bool avx512_vnni = false, avx_vnni = false;
-};
-#endif
 
 const Features& features() {
   static const Features f;
@@ -33,8 +54,14 @@ const Features& features() {
 
 }  // namespace
 
-bool has_avx512_vnni() { return !hidden && features().avx512_vnni; }
-bool has_avx_vnni() { return !hidden && features().avx_vnni; }
-void hide_vnni_for_test(bool hide) { hidden = hide; }
+bool has_avx512_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx512_vnni; }
+bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_vnni; }
+bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
+size_t strip_prefetch_bytes(bool long_groups) {
+  if (features().is_intel) return long_groups ? 0 : 2048;
+  if (features().is_amd) return long_groups ? 4096 : 0;
+  return 0;
+}
+Hidden hide_for_test(Hidden what) { return std::exchange(hidden, what); }
 
 }  // namespace hunch

@@ -1,5 +1,6 @@
 // The CPU features that Highway's targets do not tell apart.
 #pragma once
+#include <cstddef>
 
 namespace hunch {
 
@@ -9,7 +10,17 @@ namespace hunch {
 bool has_avx512_vnni();
 bool has_avx_vnni();
 
-// Hides both features, so that tests reach the code for older CPUs; false brings them back.
-void hide_vnni_for_test(bool hide);
+// Whether there are AMX tiles with bf16 products (Sapphire Rapids and later) that the kernel lets this process use,
+// which the first call asks it for, and the bf16 conversions of AVX-512.
+bool has_amx_bf16();
+
+// How far ahead of the reader of a strip lines are asked for, in bytes; 0: not at all, which leaves it to the
+// processor's own prefetchers. What helps one maker's processors harms the other's (docs/performance.md): measured on
+// Zen 5 and on Sapphire Rapids. `long_groups`: those of 256 columns.
+size_t strip_prefetch_bytes(bool long_groups);
+
+// Hides features, so that tests reach the code for older CPUs. Returns what was hidden before.
+enum class Hidden { kNothing, kTiles, kTilesAndVnni };
+Hidden hide_for_test(Hidden hidden);
 
 }  // namespace hunch

@@ -1,4 +1,4 @@
-// For tests: runs a body once for every SIMD target that was compiled and that this machine has.
+// For tests: runs a body once for every SIMD target that was compiled and that this machine has; hides AMX tiles.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -10,15 +10,28 @@
 
 namespace hunch {
 
-// Where a target uses VNNI the body runs once more as on a CPU without it. Failures inside `body` name the target.
-// Afterwards the best target is in force again.
+// Until the end of the scope products do not take AMX tiles, which round other numbers than the kernels under test.
+class WithoutTiles {
+ public:
+  WithoutTiles() : before_(hide_for_test(Hidden::kTiles)) {}
+  ~WithoutTiles() { hide_for_test(before_); }
+  WithoutTiles(const WithoutTiles&) = delete;
+  WithoutTiles& operator=(const WithoutTiles&) = delete;
+
+ private:
+  Hidden before_;
+};
+
+// Where a target uses VNNI the body runs once more as on a CPU without it. AMX tiles are hidden: they round other
+// numbers and have tests of their own. Failures inside `body` name the target. Afterwards the best target is in force
+// again.
 template <class Body>
 void for_each_target(const Body& body) {
   const auto run = [&](int64_t target, bool hide_vnni) {
-    hide_vnni_for_test(hide_vnni);
+    const Hidden before = hide_for_test(hide_vnni ? Hidden::kTilesAndVnni : Hidden::kTiles);
     SCOPED_TRACE(std::string(hwy::TargetName(target)) + (hide_vnni ? " without VNNI" : ""));
     body();
-    hide_vnni_for_test(false);
+    hide_for_test(before);
   };
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);

@@ -7,6 +7,7 @@
 #include "formats/strip_shape.h"
 #include "formats/table.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_tiles.h"
 #include "kernels/gemv.h"
 #include "kernels/matmul_ragged.h"
 #include "kernels/quantize.h"
@@ -139,6 +140,25 @@ size_t piece_rows(size_t n_rows, size_t n_threads, size_t panel, size_t max) {
   return std::clamp(round_up(n_rows / (4 * n_threads), panel), panel, max);
 }
 
+GemmArgs gemm_args(const MatmulTask& task) { return {task.W, task.bias.empty() ? nullptr : task.bias.data(), task.Y}; }
+
+// run(task, begin, end, thread) over the rows of all tasks, `piece(task)` of them at a time, as threads become free.
+template <class Piece, class Run>
+void for_pieces(Compute& compute, std::span<const MatmulTask> tasks, const Piece& piece, const Run& run) {
+  const auto pieces_of = [&](const MatmulTask& task) { return (task.W.rows + piece(task) - 1) / piece(task); };
+  size_t n_pieces = 0;
+  for (const MatmulTask& task : tasks) n_pieces += pieces_of(task);
+  compute.threads.parallel_for_dynamic(n_pieces, 1, [&](size_t i_begin, size_t i_end, size_t thread) {
+    for (size_t i = i_begin; i < i_end; ++i) {
+      size_t at = i, task_index = 0;
+      for (; at >= pieces_of(tasks[task_index]); ++task_index) at -= pieces_of(tasks[task_index]);
+      const MatmulTask& task = tasks[task_index];
+      const size_t begin = at * piece(task);
+      run(task, begin, std::min(begin + piece(task), task.W.rows), thread);
+    }
+  });
+}
+
 // Many tokens: pieces of W's rows are handed out as threads become free, each unpacked and multiplied
 // with all tokens.
 void matmul_many(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
@@ -164,29 +184,47 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
                : piece_rows(task.W.rows, compute.threads.n_threads(), gemm_int8_panel_rows(),
                             8 * gemm_int8_panel_rows());
   };
-  size_t n_pieces = 0;
-  for (const MatmulTask& task : tasks) n_pieces += (task.W.rows + piece(task) - 1) / piece(task);
-  compute.threads.parallel_for_dynamic(n_pieces, 1, [&](size_t i_begin, size_t i_end, size_t thread) {
-    for (size_t i = i_begin; i < i_end; ++i) {
-      size_t at = i, task_index = 0;
-      while (at >= (tasks[task_index].W.rows + piece(tasks[task_index]) - 1) / piece(tasks[task_index])) {
-        at -= (tasks[task_index].W.rows + piece(tasks[task_index]) - 1) / piece(tasks[task_index]);
-        ++task_index;
-      }
-      const MatmulTask& task = tasks[task_index];
-      const GemmArgs args{task.W, task.bias.empty() ? nullptr : task.bias.data(), task.Y};
-      const size_t begin = at * piece(task), end = std::min(begin + piece(task), task.W.rows);
-      std::byte* panel = panels + thread * panel_bytes;
-      if (plain(task)) {
-        gemm_float(args, packed, begin, end, panel);
-      } else {
-        gemm_int8(args, x, begin, end, panel);
-      }
+  for_pieces(compute, tasks, piece, [&](const MatmulTask& task, size_t begin, size_t end, size_t thread) {
+    const GemmArgs args = gemm_args(task);
+    std::byte* panel = panels + thread * panel_bytes;
+    if (plain(task)) {
+      gemm_float(args, packed, begin, end, panel);
+    } else {
+      gemm_int8(args, x, begin, end, panel);
     }
   });
 }
 
+// X in as many parts as the weights want, in the arena of the call.
+TileX tile_x(Compute& compute, MatView<const float> X, Bf16Parts parts) {
+  TileX x{nullptr, X.rows, X.cols, parts};
+  uint16_t* memory = compute.arena.take<uint16_t>(x.bytes() / sizeof(uint16_t)).data();
+  compute.threads.parallel_for(x.n_tiles(), 1,
+                               [&](size_t begin, size_t end) { pack_tile_x(X, x, begin, end, memory); });
+  x.data = memory;
+  return x;
+}
+
+// Many tokens in AMX tiles.
+void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
+  Bf16Parts parts = Bf16Parts::kUpper;
+  for (const MatmulTask& task : tasks) parts = std::max(parts, tile_parts(task.W.dtype));
+  const TileX x = tile_x(compute, X, parts);
+  const size_t panel_bytes = round_up(tile_panel_bytes(X.rows), 64);
+  std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
+  const auto piece = [&](const MatmulTask& task) {
+    return piece_rows(task.W.rows, compute.threads.n_threads(), kTilePanelRows, 8 * kTilePanelRows);
+  };
+  for_pieces(compute, tasks, piece, [&](const MatmulTask& task, size_t begin, size_t end, size_t thread) {
+    gemm_tiles(gemm_args(task), x, begin, end, panels + thread * panel_bytes);
+  });
+}
+
 constexpr size_t kManyTokensOfStrips = 24;  // measured on Zen 5
+constexpr size_t kTokensOfTiles = 24;       // measured on Sapphire Rapids
+
+// F32 weights are for those who want them exact: their products stay f32's.
+bool suits_tiles(DType dtype) { return dtype != DType::kF32; }
 
 }  // namespace
 
@@ -200,6 +238,10 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   const auto any = [&](auto&& is) { return std::any_of(tasks.begin(), tasks.end(), is); };
   const bool any_plain = any([](auto& t) { return is_plain(t.W.dtype); });
   const bool any_rows = any([](auto& t) { return !t.W.strips; });
+  if (X.rows >= kTokensOfTiles && bits != TokenBits::kAsAlone && multiplies_tiles() &&
+      std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
+    return matmul_tiles(compute, X, tasks);
+  }
   const size_t many_tokens = any_plain ? 32 : any_rows ? 12 : kManyTokensOfStrips;
   // The few-token kernels sum each token's products in an order of their own, whatever stands beside it; those of
   // quantised strips in the order of the panels.
@@ -231,6 +273,18 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
     add_rows(compute, {Wt, nullptr, A}, Wt.rows, Y);
     return;
   }
+  const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
+  if (A.rows >= kTokensOfTiles && suits_tiles(Wt.dtype) && multiplies_tiles()) {
+    const TileX x = tile_x(compute, A, tile_parts(Wt.dtype));
+    const size_t panel_bytes = round_up(tile_transposed_panel_bytes(A.rows), 64);
+    std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
+    const size_t unit = std::max<size_t>(kTilePanelRows, info(Wt.dtype).block_elems);
+    const size_t width = piece_rows(Wt.cols, compute.threads.n_threads(), unit, kTileTransposedColumns);
+    compute.threads.parallel_for_dynamic(Wt.cols, width, [&](size_t begin, size_t end, size_t thread) {
+      gemm_tiles_transposed(args, x, begin, end, panels + thread * panel_bytes);
+    });
+    return;
+  }
   float* packed = compute.arena.take<float>(gemm_packed_floats(A.rows, A.cols)).data();
   compute.threads.parallel_for(gemm_n_tiles(A.rows), 1,
                                [&](size_t begin, size_t end) { gemm_pack(A, begin, end, packed); });
@@ -239,7 +293,6 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   // Whole blocks of Wt and whole vectors.
   const size_t unit = std::max<size_t>(gemm_float_width(), info(Wt.dtype).block_elems);
   const size_t width = piece_rows(Wt.cols, compute.threads.n_threads(), unit, 256);
-  const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
   compute.threads.parallel_for_dynamic(Wt.cols, width, [&](size_t begin, size_t end, size_t thread) {
     gemm_transposed(args, packed, begin, end, panels + thread * panel_bytes);
   });

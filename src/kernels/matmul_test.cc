@@ -55,6 +55,7 @@ TEST(Matmul, MatchesReferenceOnEveryTarget) {
 }
 
 TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
+  const WithoutTiles without;
   for (const size_t n_threads : {1, 2, 3}) {
     Compute compute(n_threads);
     for (const DType dtype : computing_types()) {
@@ -67,6 +68,7 @@ TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
 }
 
 TEST(Matmul, SharesItsInputAmongTasksOfDifferentTypes) {
+  const WithoutTiles without;
   Compute compute(2);
   for (const size_t n_tokens : {1, 3, 40}) {
     const size_t n_in = 512;
@@ -146,6 +148,7 @@ TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
 }
 
 TEST(MatmulTransposed, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
+  const WithoutTiles without;
   for (const size_t n_threads : {1, 2, 3}) {
     Compute compute(n_threads);
     for (const DType dtype : computing_types())

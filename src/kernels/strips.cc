@@ -20,13 +20,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
-// Tokens whose sums stay in registers, and how far ahead of the reader lines are asked for.
+// Tokens whose sums stay in registers.
 #if HWY_TARGET <= HWY_AVX3
 constexpr size_t kMostStripTokens = 8;
 #else
 constexpr size_t kMostStripTokens = 2;
 #endif
-constexpr size_t kStripAheadBytes = 4096;
 #undef HUNCH_VNNI
 #define HUNCH_VNNI 0
 #include "kernels/strips/dot-inl.h"

@@ -40,7 +40,8 @@ Values::Values(Compute& compute, const Linear& matrix) : rows_(matrix.rows()) {
   AlignedBuffer decoded;
   const MatView<float> left = floats_in(decoded, U.n_out, U.n_in);
   decode_rows(compute, u.rows(), left);
-  matmul_transposed(compute, left, v.rows(), {}, W);
+  matmul_transposed(compute, left, v.rows(), {}, W,
+                    TokenBits::kAsAlone);  // in f32, whatever many tokens are multiplied in
 }
 
 }  // namespace hunch

@@ -72,9 +72,9 @@ struct Tile {
   float* y[kMostStripTokens];
 };
 
-// y[t][row] += the strip's rows . x[t], for M tokens.
+// y[t][row] += the strip's rows . x[t], for M tokens. `ahead`: see strip_prefetch_bytes().
 template <class F, size_t M>
-HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const Tile& x) {
+HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t ahead, const Tile& x) {
   constexpr StripCodes s = StripShape<F>::kCodes;
   constexpr size_t kNSub = StripScales<F>::kNSub, kQuads = 8 / kNSub;
   const D32 d32;
@@ -85,8 +85,8 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
     HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] = hn::LoadU(df, x.y[t] + v * kLanes);
   StripScales<F> scales;
   for (size_t g = 0; g < n_groups; ++g, strip += s.group_bytes()) {
-    if constexpr (s.n_blocks() > 2)  // short groups are faster without (measured on Zen 5, docs/performance.md)
-      for (size_t line = 0; line < s.group_bytes(); line += 64) hwy::Prefetch(strip + kStripAheadBytes + line);
+    if (ahead)
+      for (size_t line = 0; line < s.group_bytes(); line += 64) hwy::Prefetch(strip + ahead + line);
     scales.Read(strip);
     HWY_UNROLL(2) for (size_t b = 0; b < s.n_blocks(); ++b) {
       const std::byte* block = strip + s.head_bytes + b * s.block_bytes();
@@ -131,7 +131,7 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, const T
 template <class F>
 void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
   constexpr StripCodes s = StripShape<F>::kCodes;
-  const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns;
+  const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns, ahead = strip_prefetch_bytes(s.n_blocks() > 2);
   alignas(64) float y[kMostStripTokens][kStripRows];
   for (size_t row = begin; row < end; row += kStripRows) {
     const std::byte* strip = a.W.strips + row / kStripRows * a.W.strip_stride_bytes;
@@ -150,12 +150,12 @@ void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) 
         for (size_t r = 0; r < kStripRows; ++r) y[t][r] = a.bias && r < n_rows ? a.bias[row + r] : 0.0f;
       }
       if (n_computed == 1) {
-        MultiplyStrip<F, 1>(strip, n_groups, tile);
+        MultiplyStrip<F, 1>(strip, n_groups, ahead, tile);
       } else if (n_computed == 2) {
-        MultiplyStrip<F, 2>(strip, n_groups, tile);
+        MultiplyStrip<F, 2>(strip, n_groups, ahead, tile);
       } else if constexpr (kMostStripTokens > 4) {
-        n_computed == 4 ? MultiplyStrip<F, 4>(strip, n_groups, tile)
-                        : MultiplyStrip<F, kMostStripTokens>(strip, n_groups, tile);
+        n_computed == 4 ? MultiplyStrip<F, 4>(strip, n_groups, ahead, tile)
+                        : MultiplyStrip<F, kMostStripTokens>(strip, n_groups, ahead, tile);
       }
       for (size_t t = 0; t < n; ++t) std::memcpy(a.y + (first + t) * a.y_stride + row, y[t], n_rows * sizeof(float));
       first += n;

@@ -1,0 +1,206 @@
+#include "kernels/gemm_tiles.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/half.h"
+#include "formats/strip_shape.h"
+#include "kernels/matmul_test_util.h"
+#include "kernels/strips.h"
+
+namespace hunch {
+namespace {
+
+float rounded(float v) { return to_f32(to_bf16(v)); }
+
+// What the tiles multiply in place of w and x, and by how much the sum may be off besides: the lower parts' product,
+// which is left out, and what two parts do not hold.
+struct Seen {
+  std::vector<float> w, x;
+  float left_out;  // of sum |w x|
+};
+Seen seen(const TestMatrix& W, const Batch& X) {
+  Seen s;
+  s.w = W.decoded;
+  s.x.resize(X.view.rows * X.view.cols);
+  for (size_t t = 0; t < X.view.rows; ++t) std::ranges::copy(X.view.row(t), &s.x[t * X.view.cols]);
+  s.left_out = is_plain(W.view.dtype) ? 0x1p-15f : 0;
+  if (is_plain(W.view.dtype)) return s;
+  for (float& v : s.w) v = rounded(v);
+  for (float& v : s.x) v = rounded(v);
+  return s;
+}
+
+// Sums of x with w [n_out, n_in], both as seen, against Y.
+void expect_sums(const Seen& s, size_t n_in, size_t n_out, bool transposed, std::span<const float> bias,
+                 MatView<const float> Y, const TestMatrix& W) {
+  for (size_t t = 0; t < Y.rows; ++t)
+    for (size_t r = 0; r < n_out; ++r) {
+      double want = bias.empty() ? 0 : bias[r], sum = std::fabs(want);
+      for (size_t k = 0; k < n_in; ++k) {
+        const size_t at = transposed ? k * n_out + r : r * n_in + k;
+        want += double(s.w[at]) * s.x[t * n_in + k];
+        sum += std::fabs(double(W.magnitude[at]) * s.x[t * n_in + k]);
+      }
+      // Decoded weights with minima may be an ulp of f32 off, and so, rarely, one of bf16.
+      const double slack = info(W.view.dtype).has_min ? 0x1p-10 : 0;
+      ASSERT_NEAR(Y.row(t)[r], want, (1e-6 + s.left_out + slack) * sum + 1e-30) << "token " << t << " row " << r;
+    }
+}
+
+struct Tiled {
+  TileX x;
+  AlignedBuffer memory, panel;
+  Tiled(MatView<const float> X, DType dtype, bool transposed)
+      : x{nullptr, X.rows, X.cols, tile_parts(dtype)},
+        memory(x.bytes()),
+        panel(transposed ? tile_transposed_panel_bytes(X.rows) : tile_panel_bytes(X.rows)) {
+    std::memset(memory.data(), 0xff, x.bytes());  // NaN, where something is not written
+    std::memset(panel.data(), 0xff, panel.size());
+    auto* values = reinterpret_cast<uint16_t*>(memory.data());
+    pack_tile_x(X, x, 0, x.n_tiles() / 2, values);
+    pack_tile_x(X, x, x.n_tiles() / 2, x.n_tiles(), values);
+    x.data = values;
+  }
+};
+
+void expect_rows(DType dtype, size_t n_out, size_t n_in, size_t n_tokens, bool strips, bool with_bias) {
+  SCOPED_TRACE(std::string(name_of(dtype)) + (strips ? " strips " : " ") + std::to_string(n_out) + " x " +
+               std::to_string(n_in) + " tokens " + std::to_string(n_tokens));
+  TestMatrix W = random_matrix(dtype, n_out, n_in, strips ? 0 : 6, uint32_t(n_in));
+  AlignedBuffer interleaved;
+  WeightView view = W.view;
+  if (strips) {
+    const size_t n = (n_out + kStripRows - 1) / kStripRows;
+    view.strip_stride_bytes = strip_bytes(dtype, n_in);
+    interleaved = AlignedBuffer(n * view.strip_stride_bytes);
+    pack_strips(W.view, 0, n, interleaved.data());
+    view.strips = interleaved.data();
+  }
+  const Batch X(n_tokens, n_in, 3, uint32_t(n_tokens));
+  const std::vector<float> bias = with_bias ? normal_values(n_out, 5) : std::vector<float>();
+  const size_t stride = n_out + 5;
+  std::vector<float> got(n_tokens * stride, 777.0f);
+  const MatView<float> Y(got.data(), n_tokens, n_out, stride);
+  Tiled tiled(X.view, dtype, false);
+  const GemmArgs args{view, bias.empty() ? nullptr : bias.data(), Y};
+  const size_t middle = std::min(n_out, kTilePanelRows * ((n_out + 63) / 64));
+  gemm_tiles(args, tiled.x, 0, middle, tiled.panel.data());
+  if (middle < n_out) gemm_tiles(args, tiled.x, middle, n_out, tiled.panel.data());
+  expect_sums(seen(W, X), n_in, n_out, false, bias, Y, W);
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t c = n_out; c < stride; ++c) ASSERT_EQ(got[t * stride + c], 777.0f) << "wrote beyond its columns";
+}
+
+class GemmTiles : public testing::Test {
+  void SetUp() override {
+    if (!multiplies_tiles()) GTEST_SKIP() << "this machine has no AMX tiles";
+  }
+};
+
+TEST_F(GemmTiles, RowsAreTheReferences) {
+  for (const DType dtype : computing_types()) {
+    const bool plain = is_plain(dtype), short_blocks = info(dtype).block_elems == 32;
+    for (const size_t n_in : plain          ? std::vector<size_t>{1, 31, 33, 300, 1100}
+                             : short_blocks ? std::vector<size_t>{32, 96, 544, 1056}
+                                            : std::vector<size_t>{256, 768})
+      for (const size_t n_tokens : {1, 16, 17, 33, 70})
+        for (const size_t n_out : {1, 37, 70}) {
+          expect_rows(dtype, n_out, n_in, n_tokens, false, n_tokens % 2);
+          if (!plain) expect_rows(dtype, n_out, n_in, n_tokens, true, n_tokens % 2);
+        }
+  }
+}
+
+TEST_F(GemmTiles, MoreRowsAndTokensThanABlockHolds) {
+  for (const DType dtype : {DType::kF16, DType::kQ4_K}) {
+    expect_rows(dtype, 300, 768, 40, dtype == DType::kQ4_K, true);
+    expect_rows(dtype, 40, 256, 600, dtype == DType::kQ4_K, true);
+  }
+}
+
+TEST_F(GemmTiles, TransposedProductsAreTheReferences) {
+  for (const DType dtype : computing_types()) {
+    const std::vector<size_t> columns = is_plain(dtype)                 ? std::vector<size_t>{1, 40, 67, 300}
+                                        : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
+                                                                        : std::vector<size_t>{256, 512};
+    for (const size_t n_out : columns)
+      for (const size_t n_in : {1, 45, 530})
+        for (const size_t n_tokens : {1, 29, 70}) {
+          SCOPED_TRACE(std::string(name_of(dtype)) + " " + std::to_string(n_in) + " x " + std::to_string(n_out));
+          const TestMatrix Wt = random_matrix(dtype, n_in, n_out, 6, uint32_t(n_out));
+          const Batch A(n_tokens, n_in, 2, 17);
+          const std::vector<float> bias = n_tokens % 2 ? normal_values(n_out, 98) : std::vector<float>();
+          std::vector<float> got(n_tokens * n_out, 777.0f);
+          const MatView<float> Y(got.data(), n_tokens, n_out);
+          Tiled tiled(A.view, dtype, true);
+          gemm_tiles_transposed({Wt.view, bias.empty() ? nullptr : bias.data(), Y}, tiled.x, 0, n_out,
+                                tiled.panel.data());
+          expect_sums(seen(Wt, A), n_in, n_out, true, bias, Y, Wt);
+        }
+  }
+}
+
+// What is rounded away from random numbers is far less than the bound.
+TEST_F(GemmTiles, PlainWeightsLoseLittle) {
+  const TestMatrix W = random_matrix(DType::kF32, 64, 1024, 0, 1);
+  const Batch X(64, 1024, 0, 2);
+  std::vector<float> y(64 * 64);
+  Tiled tiled(X.view, DType::kF32, false);
+  gemm_tiles({W.view, nullptr, MatView<float>(y.data(), 64, 64)}, tiled.x, 0, 64, tiled.panel.data());
+  double error = 0, size = 0;
+  for (size_t t = 0; t < 64; ++t)
+    for (size_t r = 0; r < 64; ++r) {
+      double want = 0;
+      for (size_t k = 0; k < 1024; ++k) want += double(W.decoded[r * 1024 + k]) * X.view.row(t)[k];
+      error += (want - y[t * 64 + r]) * (want - y[t * 64 + r]);
+      size += want * want;
+    }
+  EXPECT_LT(std::sqrt(error / size), 6e-6);
+}
+
+TEST_F(GemmTiles, InfinityAndNanStayVisible) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  for (const float special : {inf, -inf, nan})
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+      std::vector<float> w(32 * 64, 1.0f), x(16 * 64, 1.0f), y(16 * 32);
+      w[5 * 64 + 3] = special;
+      std::vector<std::byte> bytes(32 * row_bytes(dtype, 64));
+      for (size_t r = 0; r < 32; ++r) info(dtype).encode(&w[r * 64], bytes.data() + r * row_bytes(dtype, 64), 64);
+      const WeightView W{dtype, bytes.data(), 32, 64, row_bytes(dtype, 64)};
+      Tiled tiled(MatView<const float>(x.data(), 16, 64), dtype, false);
+      gemm_tiles({W, nullptr, MatView<float>(y.data(), 16, 32)}, tiled.x, 0, 32, tiled.panel.data());
+      for (size_t t = 0; t < 16; ++t)
+        for (size_t r = 0; r < 32; ++r) {
+          const float got = y[t * 32 + r];
+          if (r != 5) {
+            ASSERT_EQ(got, 64.0f);
+          } else {
+            ASSERT_FALSE(std::isfinite(got)) << name_of(dtype);
+          }
+        }
+    }
+}
+
+// The products that people call choose tiles by the number of tokens; what was asked for as alone stays as alone.
+TEST_F(GemmTiles, MatmulTakesThemForManyTokens) {
+  Compute compute(2);
+  const TestMatrix W = random_matrix(DType::kQ4_0, 70, 512, 0, 3), V = random_matrix(DType::kF16, 40, 512, 0, 4);
+  const Batch X(70, 512, 1, 5);
+  std::vector<float> y(70 * 70), z(70 * 40), few(70 * 70);
+  const MatmulTask tasks[] = {{W.view, {}, MatView<float>(y.data(), 70, 70)},
+                              {V.view, {}, MatView<float>(z.data(), 70, 40)}};
+  matmul(compute, X.view, tasks);
+  expect_sums(seen(W, X), 512, 70, false, {}, MatView<const float>(y.data(), 70, 70), W);
+  expect_sums(seen(V, X), 512, 40, false, {}, MatView<const float>(z.data(), 70, 40), V);
+  const MatmulTask alone{W.view, {}, MatView<float>(few.data(), 70, 70)};
+  matmul(compute, X.view, std::span(&alone, 1), TokenBits::kAsAlone);
+  EXPECT_NE(std::memcmp(few.data(), y.data(), y.size() * sizeof(float)), 0);
+}
+
+}  // namespace
+}  // namespace hunch
