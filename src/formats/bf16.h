@@ -15,14 +15,14 @@ struct BF16 {
       out[i] = to_f32(h);
     }
   }
-  static void encode(const float* values, std::byte* blocks, size_t n) {
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* /*importance*/) {
     for (size_t i = 0; i < n; ++i) {
       const bf16 h = to_bf16(values[i]);
       std::memcpy(blocks + i * sizeof h, &h, sizeof h);
     }
   }
   static constexpr Format kFormat = {
-      .dtype = DType::kBF16, .name = "bf16", .block_bytes = 2, .decode = decode, .encode = encode, .file_type = 32};
+      .dtype = DType::kBF16, .name = "bf16", .block_bytes = 2, .decode = decode, .encoder = encode, .file_type = 32};
 };
 
 }  // namespace hunch::format

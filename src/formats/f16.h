@@ -15,7 +15,7 @@ struct F16 {
       out[i] = to_f32(h);
     }
   }
-  static void encode(const float* values, std::byte* blocks, size_t n) {
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* /*importance*/) {
     for (size_t i = 0; i < n; ++i) {
       const f16 h = to_f16(values[i]);
       std::memcpy(blocks + i * sizeof h, &h, sizeof h);
@@ -25,7 +25,7 @@ struct F16 {
                                      .name = "f16",
                                      .block_bytes = 2,
                                      .decode = decode,
-                                     .encode = encode,
+                                     .encoder = encode,
                                      .file_type = 1,
                                      .caches = true};
 };

@@ -23,17 +23,31 @@ struct Format {
   // out[i] for i in [0, n), n a multiple of block_elems; `blocks` needs no alignment. Scalar and obvious: the SIMD
   // kernels are tested against it. nullptr where hunch knows the type's size only.
   void (*decode)(const std::byte* blocks, float* out, size_t n) = nullptr;
-  // Round-to-nearest encoding of n values; nullptr where hunch only reads the format (q5_k). Non-finite input is the
-  // caller's error to have refused.
-  void (*encode)(const float* values, std::byte* blocks, size_t n) = nullptr;
+  // What encode() below does; nullptr where hunch only reads the format.
+  void (*encoder)(const float* values, std::byte* blocks, size_t n, const float* importance) = nullptr;
   bool has_min = false;          // a block adds or subtracts a number of its own, which may cancel its codes
   uint32_t file_type = 0;        // GGUF's general.file_type of a model in this format, llama.cpp's number
   bool caches = false;           // `--kv` can choose it: keys and values are stored in it
   DType fallback = DType::kF16;  // what a matrix is written as whose rows are not whole blocks
 
-  bool computes() const { return decode != nullptr; }               // kernels exist
-  bool writes() const { return encode != nullptr; }                 // `convert --type` can write it
-  bool is_float() const { return computes() && block_elems == 1; }  // a number of its own for every element
+  // Of a format that is only read: n values as blocks of `loads_as`, a format that computes, with the same values.
+  // Models hold its matrices so.
+  void (*load)(const std::byte* blocks, std::byte* to, size_t n) = nullptr;
+  DType loads_as = DType::kF32;
+  bool in_memory_only = false;  // no file has it
+
+  bool reads() const { return decode != nullptr; }                       // its values are known
+  bool computes() const { return decode != nullptr && !load; }           // kernels exist
+  bool writes() const { return encoder != nullptr && !in_memory_only; }  // `convert --type` can write it
+  bool is_float() const { return computes() && block_elems == 1; }       // a number of its own for every element
+
+  // Rounds n values to blocks, of a format that writes(); n as in decode. importance[i] >= 0 weighs the squared error
+  // of value i (an importance matrix' mean of squares of that column's inputs), up to a common factor; nullptr: all
+  // weigh the same. Formats whose codes are the nearest without it (f32, f16, bf16, q8_0, mxfp4 but for its scale) use
+  // little or nothing of it. Non-finite input is the caller's error to have refused.
+  void encode(const float* values, std::byte* blocks, size_t n, const float* importance = nullptr) const {
+    encoder(values, blocks, n, importance);
+  }
 };
 
 // Every type: those that compute in the order of table.h, then those of which hunch knows only name and size.

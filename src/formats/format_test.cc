@@ -208,6 +208,36 @@ TEST(Format, EncodingIsIdempotentForSimpleFormats) {
   }
 }
 
+// Without shared data: half of the columns a hundred times as important as the others.
+TEST(Format, ImportantColumnsAreKeptBetter) {
+  const std::vector<float> x = normal_values(64 * 256, 1);
+  std::vector<float> importance(x.size());
+  for (size_t i = 0; i < x.size(); ++i) importance[i] = i % 2 ? 1.0f : 0.01f;
+  for (const Format& format : writable(true)) {
+    if (format.dtype == DType::kQ8_0 || format.dtype == DType::kMXFP4) continue;
+    std::vector<std::byte> blocks(row_bytes(format.dtype, x.size()));
+    std::vector<float> y(x.size());
+    double error[2] = {};
+    for (const bool weighted : {false, true}) {
+      format.encode(x.data(), blocks.data(), x.size(), weighted ? importance.data() : nullptr);
+      format.decode(blocks.data(), y.data(), x.size());
+      for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
+    }
+    EXPECT_LT(error[true], 0.95 * error[false]) << format.name;
+  }
+}
+
+// A block whose columns have no importance at all, as those of an expert that no text reached.
+TEST(Format, NoImportanceIsAsGoodAsEqualImportance) {
+  const std::vector<float> x = normal_values(1024, 1), none(1024, 0.0f), equal(1024, 1.0f);
+  for (const Format& format : writable(true)) {
+    std::vector<std::byte> a(row_bytes(format.dtype, x.size())), b(a.size());
+    format.encode(x.data(), a.data(), x.size(), none.data());
+    format.encode(x.data(), b.data(), x.size(), equal.data());
+    EXPECT_EQ(a, b) << format.name;
+  }
+}
+
 TEST(Format, DegenerateBlocksStayFiniteAndNear) {
   std::vector<std::vector<float>> cases(8, std::vector<float>(256, 0.0f));
   cases[1].assign(256, 3.5f);  // constant

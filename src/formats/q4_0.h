@@ -1,11 +1,11 @@
 // Q4_0: blocks of 32 nibbles with one scale.
 #pragma once
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "base/half.h"
 #include "base/round_small.h"
+#include "formats/fit.h"
 #include "formats/format.h"
 #include "formats/scale.h"
 
@@ -30,12 +30,16 @@ struct Q4_0 {
     }
   }
 
-  static void encode(const float* values, std::byte* blocks, size_t n) {
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       // The value of largest magnitude maps to -8, the one code without a counterpart of other sign.
-      const float extreme = first_extreme(values + i);
+      const float extreme = fit::extreme<32>(values + i);
       Block b;
       b.d = finite_f16(extreme / -8);
+      if (importance) {
+        const fit::Weights<32> weights(importance, i);
+        b.d = finite_f16(fit::Symmetric<32, -8, 7>{values + i, weights.w}.best());
+      }
       const float inverse = inverse_or_zero(to_f32(b.d));
       uint8_t code[32];
       for (int j = 0; j < 32; ++j) code[j] = uint8_t(round_small(std::clamp(values[i + j] * inverse, -8.0f, 7.0f)) + 8);
@@ -49,23 +53,10 @@ struct Q4_0 {
                                      .block_elems = 32,
                                      .block_bytes = 18,
                                      .decode = decode,
-                                     .encode = encode,
+                                     .encoder = encode,
                                      .file_type = 2,
                                      .caches = true,
                                      .fallback = DType::kQ8_0};
-
- private:
-  // The first of the 32 values that has the largest magnitude. Magnitudes are compared as bits, which have the
-  // order of the values and let the compiler vectorise.
-  static float first_extreme(const float* x) {
-    const auto magnitude = [](float v) { return int32_t(std::bit_cast<uint32_t>(v) & 0x7fffffffu); };
-    int32_t largest = 0;
-    for (int j = 0; j < 32; ++j) largest = std::max(largest, magnitude(x[j]));
-    if (largest == 0) return 0;  // not the sign of a zero
-    for (int j = 0; j < 32; ++j)
-      if (magnitude(x[j]) == largest) return x[j];
-    return 0;  // not reached
-  }
 };
 static_assert(sizeof(Q4_0::Block) == Q4_0::kFormat.block_bytes);
 

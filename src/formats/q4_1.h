@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 #include "base/round_small.h"
+#include "formats/fit.h"
 #include "formats/format.h"
 #include "formats/scale.h"
 
@@ -29,13 +30,19 @@ struct Q4_1 {
     }
   }
 
-  static void encode(const float* values, std::byte* blocks, size_t n) {
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       const float* x = values + i;
       const auto [lowest, highest] = std::minmax_element(x, x + 32);
       Block b;
       b.d = finite_f16((*highest - *lowest) / 15);
       b.min = finite_f16(*lowest);
+      if (importance) {
+        const fit::Weights<32> weights(importance, i);
+        const fit::Affine best = fit::WithMinimum<32, 15, /*kAnyMin=*/true>{x, weights.w}.best();
+        b.d = finite_f16(best.scale);
+        b.min = finite_f16(-best.min);
+      }
       // Rounding against the numbers that will be read back, not against those before their rounding.
       const float inverse = inverse_or_zero(to_f32(b.d)), min = to_f32(b.min);
       uint8_t code[32];
@@ -50,7 +57,7 @@ struct Q4_1 {
                                      .block_elems = 32,
                                      .block_bytes = 20,
                                      .decode = decode,
-                                     .encode = encode,
+                                     .encoder = encode,
                                      .has_min = true,
                                      .file_type = 3,
                                      .fallback = DType::kQ8_0};

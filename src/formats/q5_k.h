@@ -1,8 +1,9 @@
-// Q5_K: as Q4_K, with a fifth bit. hunch only reads it.
+// Q5_K: as Q4_K, with a fifth bit.
 #pragma once
 #include <cstring>
 
 #include "base/half.h"
+#include "formats/fit.h"
 #include "formats/format.h"
 #include "formats/k_scales.h"
 
@@ -34,11 +35,30 @@ struct Q5_K {
     }
   }
 
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
+      const fit::Weights<256> weights(importance, i);
+      const fit::SubBlocks<kSub, kNSub, 31, 63> best(values + i, weights.w);
+      Block b{};
+      b.d = best.d;
+      b.d_min = best.d_min;
+      pack_scales(best.scale, best.min, b.scales);
+      for (int j = 0; j < kNSub; ++j)
+        for (int l = 0; l < kSub; ++l) {
+          const uint8_t q = best.codes[j][l];
+          b.q[j / 2 * kSub + l] |= uint8_t((q & 15) << (j & 1 ? 4 : 0));
+          b.high[l] |= uint8_t(q >> 4 << j);
+        }
+      std::memcpy(blocks, &b, sizeof b);
+    }
+  }
+
   static constexpr Format kFormat = {.dtype = DType::kQ5_K,
                                      .name = "q5_k",
                                      .block_elems = 256,
                                      .block_bytes = 176,
                                      .decode = decode,
+                                     .encoder = encode,
                                      .has_min = true,
                                      .file_type = 16,
                                      .fallback = DType::kQ8_0};

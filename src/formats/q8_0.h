@@ -27,7 +27,7 @@ struct Q8_0 {
     }
   }
 
-  static void encode(const float* values, std::byte* blocks, size_t n) {
+  static void encode(const float* values, std::byte* blocks, size_t n, const float* /*importance*/) {
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       int32_t largest = 0;  // as bits, which have the order of the values
       for (int j = 0; j < 32; ++j)
@@ -47,7 +47,7 @@ struct Q8_0 {
                                      .block_elems = 32,
                                      .block_bytes = 34,
                                      .decode = decode,
-                                     .encode = encode,
+                                     .encoder = encode,
                                      .file_type = 7,
                                      .caches = true};
 };

@@ -30,7 +30,7 @@ class BadUsage(CliTest):
         self.refused(2, "help", "evla", says="did you mean 'eval'?")
         self.refused(2, "run", self.opt, "--temprature", "1", says="did you mean '--temperature'?")
         self.refused(2, "run", self.opt, "-p", "a", "--mode", "exat", says="did you mean 'exact'?")
-        self.refused(2, "convert", self.opt, "-o", self.path("x.gguf"), "--type", "q5_k", says="q4_k")  # only read
+        self.refused(2, "convert", self.opt, "-o", self.path("x.gguf"), "--type", "iq2_xxs", says="q4_k")  # only read
 
     def test_values_that_cannot_be_meant(self):
         for arguments, says in [
