@@ -18,15 +18,25 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   } else {
     project(s.compute, g.traits, x, inputs, gate ? *gate : *up, neurons, act);
   }
-  activate_rows(s.compute, c.activation, act);                             // maps 0 to 0: what is left out stays zero
-  const RowSet live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
+  activate_rows(s.compute, c, act);                                  // maps 0 to 0: what is left out stays zero
+  RowSet live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
   if (gate_tells) project(s.compute, g.traits, x, inputs, *up, live, ups);
-  if (gate) multiply_rows(s.compute, ups, act);
+  if (gate) live = multiply(s, c, ups, live, gate_tells, act);
   if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
   if (expert == LinearId::kNone) s.watch(c.index, g, act);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
   count(s, c, g, {inputs, neurons, live, read}, act, expert);
   down->add(s.compute, g.traits, act, read, y);
+}
+
+// act *= what becomes of up. Returns the neurons that are left: where up has zeros of its own, fewer.
+RowSet Mlp::multiply(Step& s, const LayerConfig& c, MatView<float> ups, RowSet live, bool gate_tells,
+                     MatView<float> act) const {
+  if (c.details.limit > 0) clip_rows(c.details.limit, ups);
+  if (c.details.up_offset != 0) shift_rows(c.details.up_offset, ups);
+  if (c.details.relu_up) activate_rows(s.compute, Activation::kRelu, ups);
+  multiply_rows(s.compute, ups, act);
+  return c.details.relu_up && gate_tells && is_relu_family(c.activation) ? s.nonzero(act) : live;
 }
 
 // What was computed, in neurons; where inputs are left out instead, in weights.
