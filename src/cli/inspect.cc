@@ -61,7 +61,9 @@ Json config_json(const ModelConfig& c) {
                {"n_vocab", c.n_vocab},
                {"n_ctx_train", c.n_ctx_train},
                {"norm", c.norm == NormKind::kRms ? "rms" : "layer"},
-               {"norm_place", c.norm_place == NormPlace::kPre ? "pre" : "post"},
+               {"norm_place", c.norm_place == NormPlace::kPre    ? "pre"
+                              : c.norm_place == NormPlace::kPost ? "post"
+                                                                 : "branch"},
                {"activation", name_of(c.activation)},
                {"gated", c.gated},
                {"parallel_residual", c.parallel_residual},

@@ -81,7 +81,7 @@ void BlockProbe::Impl::keep_gate(const MlpPlace& place, MatView<const float> mlp
   if (!m.gate) return copy_rows(ff_act, act);
   const Arena::Scope scope(engine.compute->arena);
   m.gate->dot(*engine.compute, std::vector<TokenTraits>(act.rows), mlp_in, {}, act);
-  for (size_t t = 0; t < act.rows; ++t) activate(engine.config().layers[place.layer].activation, act.row(t));
+  activate_rows(*engine.compute, engine.config().layers[place.layer], act);
 }
 
 double BlockProbe::Impl::error(const SelectorFamily& family, const CurvePoint& point, bool by_prompt) {

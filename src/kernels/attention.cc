@@ -110,6 +110,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
   }
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
+  HUNCH_CHECK(params.sinks.empty() || params.sinks.size() == n_head, "{} sinks", params.sinks.size());
 }
 
 // Keys that the longest list of a head of the span may have for a query.
@@ -229,6 +230,7 @@ void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, c
       sum += weight * part.sum[r];
       for (size_t i = 0; i < d_head; ++i) y[i] += weight * part.rows[r * d_head + i];
     }
+    if (sum != 0) sum += sink_weight(block, r, max);
     for (size_t i = 0; sum != 0 && i < d_head; ++i) y[i] /= sum;
     if (stats.max) {
       stats.max[r] = max;

@@ -36,7 +36,10 @@ struct AttentionParams {
   float soft_cap = 0.0f;                // > 0: s = cap * tanh(s / cap) (Gemma-2)
   size_t window = 0;                    // > 0: a query sees only the last `window` positions, its own included
   std::span<const float> alibi_slopes;  // [n_head] or empty: adds slope * (key - query position), after the cap
-  bool spans_as_alone = false;          // every span gets the bits of a call with this span alone
+  // [n_head] or empty: a score beside those of the keys, whose value is nothing: the weights of the keys sum to less
+  // than 1 (gpt-oss; Xiao et al. 2023, "StreamingLLM", section 3.2). Where a query sees no key it changes nothing.
+  std::span<const float> sinks;
+  bool spans_as_alone = false;  // every span gets the bits of a call with this span alone
 };
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.

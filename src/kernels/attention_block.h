@@ -1,6 +1,7 @@
 // One work item of attention: a few query rows against a range of the keys of one KV head.
 // Internal to kernels/; attention.h is the interface.
 #pragma once
+#include <cmath>
 #include <cstddef>
 
 #include "kernels/attention.h"
@@ -33,6 +34,11 @@ struct AttentionBlock {
     return window && end > window ? end - window : 0;
   }
 };
+
+// What row r's sink adds to the sum of e^(s - max) over its keys; 0 without sinks.
+inline float sink_weight(const AttentionBlock& block, size_t r, float max) {
+  return block.params->sinks.empty() ? 0.0f : std::exp(block.params->sinks[block.head(r)] - max);
+}
 
 // Softmax over a part of the keys, not yet divided by its sum: what parts are merged from. Without `rows`, of all keys,
 // written to the result; without max and sum, these are not wanted.

@@ -70,6 +70,7 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
           max = std::max(max, s);
         }
         for (double& weight : weights) sum += weight = std::exp(weight - max);
+        if (!params.sinks.empty() && !slots.empty()) sum += std::exp(params.sinks[head] - max);
         const std::vector<size_t> read = largest(weights, span.n_values ? span.n_values : slots.size());
         for (const size_t j : read) {
           const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);

@@ -97,7 +97,7 @@ struct Case {
   AttentionParams params;
   std::vector<Sequence> sequences;
   std::vector<AttentionSpan> spans;
-  std::vector<float> q, slopes;
+  std::vector<float> q, slopes, sinks;
   std::vector<bool> wants_weights;  // by span, or empty
   size_t n_tokens = 1, stride;
 
@@ -113,6 +113,7 @@ struct Case {
     if (alibi)
       for (size_t h = 0; h < s.n_head; ++h) slopes.push_back(std::exp2(-0.5f * float(h % 8)));
     params.alibi_slopes = slopes;
+    if (rng() % 2) params.sinks = sinks = normal(s.n_head, rng);
   }
 
   // Slots with positions of their own, lists of keys, key weights wanted, for every span by the toss of a coin.
@@ -410,6 +411,24 @@ TEST(Attention, NaNInAQueryShowsInItsRowAndNowhereElse) {
       if (n_tokens > 1) {
         EXPECT_FALSE(std::isnan(got[2 * c.stride]));
       }
+    }
+  });
+}
+
+// One key, of score 0: its weight is 1 / (1 + e^sink), or less where the sink is large.
+TEST(Attention, ASinkTakesItsShareOfTheWeights) {
+  std::mt19937 rng(3);
+  const Shape shape{.n_head = 2, .n_kv_head = 1, .d_head = 16, .page_tokens = 8};
+  for_each_target([&] {
+    for (const float sink : {-200.0f, 0.0f, 1.5f, 200.0f}) {
+      Case c(shape, {{0, 1}}, /*alibi=*/false, rng);
+      c.params.sinks = {};
+      std::ranges::fill(c.q, 0.0f);
+      const std::vector<float> without = c.run(1);
+      c.params.sinks = c.sinks = {sink, sink};
+      const std::vector<float> with = c.run(1);
+      for (size_t i = c.stride; i < c.stride + 32; ++i)
+        EXPECT_NEAR(with[i], without[i] / (1 + std::exp(double(sink))), 1e-6);
     }
   });
 }

@@ -58,8 +58,8 @@ HWY_INLINE size_t score_keys(const AttentionBlock& block, const ValueMemory& mem
   return n_keys;
 }
 
-// Turns a row's scores into weights that sum to 1.
-HWY_INLINE void weigh_row(float* scores, size_t n_keys, float& max, float& sum) {
+// Turns row r's scores into weights that sum to 1 (with a sink, to less).
+HWY_INLINE void weigh_row(const AttentionBlock& block, size_t r, float* scores, size_t n_keys, float& max, float& sum) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
   for (size_t j = n_keys; j % lanes != 0; ++j) scores[j] = kLowest;
@@ -73,6 +73,7 @@ HWY_INLINE void weigh_row(float* scores, size_t n_keys, float& max, float& sum) 
     hn::StoreU(weight, d, scores + j);
   }
   sum = hn::GetLane(hn::SumOfLanes(d, total));
+  if (sum != 0) sum += sink_weight(block, r, max);
   const VF factor = hn::Set(d, inverse_or_0(sum));
   for (size_t j = 0; j < n_keys; j += lanes) hn::StoreU(hn::Mul(factor, hn::LoadU(d, scores + j)), d, scores + j);
 }
@@ -83,7 +84,7 @@ HWY_INLINE size_t attend_few_values(const AttentionBlock& block, MatView<float> 
   const size_t n_keys = score_keys(block, memory, scratch);
   for (size_t r = 0; r < block.n_rows; ++r) {
     float max, sum;
-    weigh_row(memory.weights + r * memory.stride, n_keys, max, sum);
+    weigh_row(block, r, memory.weights + r * memory.stride, n_keys, max, sum);
     if (stats.max) stats.max[r] = max, stats.sum[r] = sum;
     keep_largest(std::span(memory.weights + r * memory.stride, n_keys), block.span->n_values, memory.order);
     std::fill_n(out.row(block.row_in_q(r)).data() + block.head(r) * d_head, d_head, 0.0f);

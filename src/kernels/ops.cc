@@ -122,11 +122,13 @@ void RmsNorm(const float* x, const float* weight, float eps, float* y, size_t n)
 }
 
 struct Relu {
-  HWY_INLINE VF operator()(DF d, VF x) const { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }
+  float threshold;
+  HWY_INLINE VF operator()(DF d, VF x) const { return hn::IfThenZeroElse(hn::Le(x, hn::Set(d, threshold)), x); }
 };
 struct ReluSquared {
+  float threshold;
   HWY_INLINE VF operator()(DF d, VF x) const {
-    const VF y = Relu()(d, x);
+    const VF y = Relu{threshold}(d, x);
     return hn::Mul(y, y);
   }
 };
@@ -146,10 +148,10 @@ struct GeluQuick {
   HWY_INLINE VF operator()(DF d, VF x) const { return hn::Mul(x, sigmoid(d, hn::Mul(x, hn::Set(d, 1.702f)))); }
 };
 
-void Activate(Activation activation, float* x, size_t n) {
+void Activate(Activation activation, float threshold, float* x, size_t n) {
   switch (activation) {
-    case Activation::kRelu: return map(x, x, n, Relu());
-    case Activation::kReluSquared: return map(x, x, n, ReluSquared());
+    case Activation::kRelu: return map(x, x, n, Relu{threshold});
+    case Activation::kReluSquared: return map(x, x, n, ReluSquared{threshold});
     case Activation::kSilu: return map(x, x, n, Silu());
     case Activation::kGeluErf: return map(x, x, n, GeluErf());
     case Activation::kGeluTanh: return map(x, x, n, GeluTanh());
@@ -326,8 +328,8 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
   if (x.empty()) return;
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x.data(), weight.data(), eps, y.data(), x.size());
 }
-void activate(Activation activation, std::span<float> x) {
-  HWY_DYNAMIC_DISPATCH(Activate)(activation, x.data(), x.size());
+void activate(Activation activation, std::span<float> x, float threshold) {
+  HWY_DYNAMIC_DISPATCH(Activate)(activation, threshold, x.data(), x.size());
 }
 void add(std::span<const float> x, std::span<float> y) { HWY_DYNAMIC_DISPATCH(Add)(x.data(), y.data(), y.size()); }
 void multiply(std::span<const float> x, std::span<float> y) {

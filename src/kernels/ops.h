@@ -25,8 +25,9 @@ enum class Activation : uint8_t {
 };
 // True for the functions that map every x <= 0 to exactly 0.
 constexpr bool is_relu_family(Activation a) { return a == Activation::kRelu || a == Activation::kReluSquared; }
-// x = f(x). GELU within 1e-6 of the exact function.
-void activate(Activation activation, std::span<float> x);
+// x = f(x). GELU within 1e-6 of the exact function. The ReLUs let through only what is above `threshold` (FATReLU,
+// Kurtz et al. 2020, "Inducing and Exploiting Activation Sparsity"; ProSparse); the others do not look at it.
+void activate(Activation activation, std::span<float> x, float threshold = 0);
 
 // y += x; y *= x; x *= s; x = cap * tanh(x / cap).
 void add(std::span<const float> x, std::span<float> y);
@@ -63,7 +64,7 @@ namespace ref {  // scalar, double precision inside
 void layer_norm(std::span<const float> x, std::span<const float> weight, std::span<const float> bias, float eps,
                 std::span<float> y);
 void rms_norm(std::span<const float> x, std::span<const float> weight, float eps, std::span<float> y);
-float activation(Activation activation, float x);
+float activation(Activation activation, float x, float threshold = 0);
 float softmax(std::span<float> x);
 void rope(std::span<float> head, std::span<const float> cos, std::span<const float> sin, bool interleaved);
 }  // namespace ref

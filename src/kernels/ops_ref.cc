@@ -28,11 +28,11 @@ void rms_norm(std::span<const float> x, std::span<const float> weight, float eps
   for (size_t i = 0; i < x.size(); ++i) y[i] = float(x[i] * inv * (weight.empty() ? 1.0 : weight[i]));
 }
 
-float activation(Activation activation, float value) {
+float activation(Activation activation, float value, float threshold) {
   const double x = value;
   switch (activation) {
-    case Activation::kRelu: return value <= 0 ? 0.0f : value;
-    case Activation::kReluSquared: return value <= 0 ? 0.0f : value * value;
+    case Activation::kRelu: return value <= threshold ? 0.0f : value;
+    case Activation::kReluSquared: return value <= threshold ? 0.0f : value * value;
     case Activation::kSilu: return float(x / (1 + std::exp(-x)));
     case Activation::kGeluErf: return float(0.5 * x * std::erfc(-x / std::sqrt(2.0)));
     case Activation::kGeluTanh: return float(x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))));

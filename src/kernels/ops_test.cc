@@ -131,6 +131,21 @@ TEST(Activate, ReluLeavesExactZerosAndKeepsNaN) {
   });
 }
 
+TEST(Activate, LetsThroughWhatIsAboveTheThreshold) {
+  for_each_target([] {
+    for (const size_t n : kSizes)
+      for (const float threshold : {0.01f, 0.5f})
+        for (const Activation activation : {Activation::kRelu, Activation::kReluSquared}) {
+          auto got = normal(n, 5, 0, 1);
+          if (n) got[n / 2] = threshold;
+          auto want = got;
+          for (float& x : want) x = x <= threshold ? 0 : activation == Activation::kRelu ? x : x * x;
+          activate(activation, got, threshold);
+          EXPECT_EQ(got, want);
+        }
+  });
+}
+
 TEST(Activate, MatchesTheReferenceOnEveryTarget) {
   for_each_target([] {
     for (Activation activation : kActivations)

@@ -1,5 +1,6 @@
 #include "model/architecture.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -8,11 +9,12 @@
 namespace hunch {
 namespace {
 
-const Architecture* const kAll[] = {&kArchOpt,     &kArchLlama,  &kArchGpt2,     &kArchGptNeo,   &kArchStarcoder,
-                                    &kArchGptNeoX, &kArchGptJ,   &kArchBloom,    &kArchMpt,      &kArchFalcon,
-                                    &kArchQwen2,   &kArchQwen3,  &kArchQwen2Moe, &kArchPhi2,     &kArchPhi3,
-                                    &kArchGemma,   &kArchGemma2, &kArchStableLm, &kArchNemotron, &kArchStarCoder2,
-                                    &kArchCohere,  &kArchOlmo,   &kArchXglm};
+const Architecture* const kAll[] = {
+    &kArchOpt,     &kArchLlama, &kArchGpt2,     &kArchGptNeo,   &kArchStarcoder, &kArchGptNeoX,    &kArchGptJ,
+    &kArchBloom,   &kArchMpt,   &kArchFalcon,   &kArchQwen2,    &kArchQwen3,     &kArchQwen2Moe,   &kArchPhi2,
+    &kArchPhi3,    &kArchGemma, &kArchGemma2,   &kArchStableLm, &kArchNemotron,  &kArchStarCoder2, &kArchCohere,
+    &kArchOlmo,    &kArchXglm,  &kArchQwen3Moe, &kArchOlmo2,    &kArchSmolLm3,   &kArchGranite,    &kArchGemma3,
+    &kArchCohere2, &kArchGlm4,  &kArchSeedOss,  &kArchExaone4,  &kArchArcee,     &kArchMistral3,   &kArchErnie45};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -71,7 +73,12 @@ RopeConfig rope_config(const ModelFile& file, const std::string& arch, size_t d_
     rope.scaling = RopeScaling::kDynamicNtk;
   } else if (kind == "yarn") {
     rope.scaling = RopeScaling::kYarn;
-    rope.attn_factor *= 0.1 * std::log(rope.factor) + 1;
+    // What YaRN multiplies by: as the file says, or its own rule, which some models divide out again (DeepSeek's
+    // mscale_all_dim).
+    const auto own = [&](double multiplier) { return 0.1 * multiplier * std::log(std::max(1.0, rope.factor)) + 1; };
+    rope.attn_factor *= meta.get_float(arch + ".rope.scaling.yarn_attn_factor", own(1)) /
+                        own(meta.get_float(arch + ".rope.scaling.yarn_log_multiplier", 0.0));
+    rope.truncate = meta.get_bool(arch + ".rope.scaling.yarn_truncate", true);
     rope.beta_fast = meta.get_float(arch + ".rope.scaling.yarn_beta_fast", 32.0);
     rope.beta_slow = meta.get_float(arch + ".rope.scaling.yarn_beta_slow", 1.0);
     if (rope.n_ctx_original == 0) rope.n_ctx_original = meta.get_uint(arch + ".context_length");
@@ -96,6 +103,16 @@ MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
   moe.n_ff =
       file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
   moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length", 0);
+  moe.renormalise = file.meta.get_bool(arch + ".expert_weights_norm", true);
+  moe.scale = float(file.meta.get_float(arch + ".expert_weights_scale", 1.0));
+  moe.n_group = file.meta.get_uint(arch + ".expert_group_count", 1);
+  moe.n_group_used = file.meta.get_uint(arch + ".expert_group_used_count", moe.n_group);
+  // llama.cpp's numbers: softmax, sigmoid, softmax of the chosen.
+  const uint64_t function = file.meta.get_uint(arch + ".expert_gating_func", 1);
+  if (function < 1 || function > 3)
+    fail(ErrorKind::kUnsupported, "'{}.expert_gating_func' is {}, expected 1 to 3", arch, function);
+  if (function == 2) moe.score = RouterScore::kSigmoid;
+  if (function == 3) moe.renormalise = true;  // the same, written otherwise
   return moe;
 }
 
@@ -122,18 +139,32 @@ const Architecture& architecture_by_hf_type(std::string_view model_type) {
        fmt::join(known, ", "));
 }
 
+void rotate_windowed_layers(ModelConfig& c, double base) {
+  RopeConfig windowed;
+  windowed.n_rot = c.rope.n_rot;
+  windowed.interleaved = c.rope.interleaved;
+  windowed.base = base;
+  c.more_ropes = {windowed};
+}
+
+void default_windows(const ModelFile& file, ModelConfig& c, size_t period, WindowPattern pattern) {
+  if (file.meta.has(c.arch + ".attention.sliding_window_pattern")) return;
+  const size_t full = pattern == WindowPattern::kLastIsFull ? period - 1 : 0;
+  for (size_t layer = full; layer < c.windows.size(); layer += period) c.windows[layer] = 0;
+}
+
+void rotate_only_windowed_layers(const ModelFile& file, ModelConfig& c) {
+  if (file.meta.has(c.arch + ".rope.layers")) return;
+  c.rope_layers.clear();
+  for (const size_t window : c.windows) c.rope_layers.push_back(window > 0);
+}
+
 ModelConfig config_from_gguf(const ModelFile& file) {
   const std::string arch = file.meta.get_string("general.architecture");
   ModelConfig c = architecture_by_gguf_name(arch).config_from_gguf(file);
   const Widths widths(file.meta, arch, c.n_layer);
-  const std::string windowed_base = arch + ".rope.freq_base_swa";  // of layers with a window, unscaled
-  if (file.meta.has(windowed_base)) {
-    RopeConfig windowed;
-    windowed.n_rot = c.rope.n_rot;
-    windowed.interleaved = c.rope.interleaved;
-    windowed.base = file.meta.get_float(windowed_base);
-    c.more_ropes = {windowed};
-  }
+  if (const std::string key = arch + ".rope.freq_base_swa"; file.meta.has(key))
+    rotate_windowed_layers(c, file.meta.get_float(key));
   lay_out(c, [&](LayerConfig& l) {
     if (!c.more_ropes.empty() && l.window > 0) l.rope = 1;
     if (widths.n_head.size() > 1) l.n_head = Widths::of(widths.n_head, l.index);
@@ -191,6 +222,8 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   const auto key = [&](const char* suffix) { return c.arch + "." + suffix; };
 
   c.n_layer = meta.get_uint(key("block_count"));
+  // Blocks behind the last that guess tokens beyond the next one: not of this model.
+  c.n_layer -= std::min<size_t>(c.n_layer, meta.get_uint(key("nextn_predict_layers"), 0));
   c.n_embd = meta.get_uint(key("embedding_length"));
   c.n_ctx_train = meta.get_uint(key("context_length"));
   const Widths widths(meta, c.arch, c.n_layer);
@@ -219,11 +252,23 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   c.attn_soft_cap = float(meta.get_float(key("attn_logit_softcapping"), 0.0));
   c.logit_soft_cap = float(meta.get_float(key("final_logit_softcapping"), 0.0));
   c.logit_scale = float(meta.get_float(key("logit_scale"), 1.0));
+  c.embedding_scale = float(meta.get_float(key("embedding_scale"), 1.0));
+  c.residual_scale = float(meta.get_float(key("residual_scale"), 1.0));
+  c.temperature.beta = float(meta.get_float(key("attention.temperature_scale"), 0.0));
+  if (c.temperature.beta != 0) c.temperature.n_floor = std::max<size_t>(1, c.rope.n_ctx_original);
+  if (meta.has(key("rope.layers")))
+    for (const int64_t rotates : meta.get_ints(key("rope.layers"))) c.rope_layers.push_back(rotates != 0);
   c.windows = windows_of(file, c.arch, c.n_layer);
   c.activation = usual;
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));
   c.moe = moe_config(file, c.arch);
+  c.activation_details.threshold = float(meta.get_float(key("activation_threshold"), 0.0));
+  if (meta.has(key("up_activation"))) {
+    const std::string up = meta.get_string(key("up_activation"));
+    if (up != "relu") fail(ErrorKind::kUnsupported, "'{}' is '{}', expected relu", key("up_activation"), up);
+    c.activation_details.relu_up = true;
+  }
   if (c.moe.n_expert > 0 && c.n_layer < 10000)
     for (size_t layer = 0; layer < c.n_layer; ++layer)
       c.moe_layers.push_back(file.find(fmt::format("blk.{}.ffn_gate_inp.weight", layer)) != nullptr);

@@ -40,6 +40,16 @@ ModelConfig config_from_gguf(const ModelFile& file);
 // "<arch>.activation" (hunch's key) or "<arch>.hidden_activation" (llama.cpp's) names another.
 ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual);
 
+// Layers with a window get a rope of their own: unscaled, of this base.
+void rotate_windowed_layers(ModelConfig& config, double base);
+// Windows of a file that does not say which layers have them: of `period` layers all but the last, or all but the
+// first.
+enum class WindowPattern { kLastIsFull, kFirstIsFull };
+void default_windows(const ModelFile& file, ModelConfig& config, size_t period,
+                     WindowPattern pattern = WindowPattern::kLastIsFull);
+// Layers without a window do not rotate (unless the file says which do).
+void rotate_only_windowed_layers(const ModelFile& file, ModelConfig& config);
+
 // The function of this name, in HF's words ("relu", "gelu_new", ...). Throws Error{kUnsupported}.
 Activation activation_from_name(std::string_view name);
 
@@ -48,5 +58,7 @@ extern const Architecture kArchOpt, kArchLlama, kArchGpt2, kArchGptNeo, kArchSta
     kArchBloom, kArchMpt, kArchFalcon;
 extern const Architecture kArchQwen2, kArchQwen3, kArchQwen2Moe, kArchPhi2, kArchPhi3, kArchGemma, kArchGemma2,
     kArchStableLm, kArchNemotron, kArchStarCoder2, kArchCohere, kArchOlmo, kArchXglm;
+extern const Architecture kArchQwen3Moe, kArchOlmo2, kArchSmolLm3, kArchGranite, kArchGemma3, kArchCohere2, kArchGlm4,
+    kArchSeedOss, kArchExaone4, kArchArcee, kArchMistral3, kArchErnie45;
 
 }  // namespace hunch

@@ -1,6 +1,4 @@
 // Attention with all heads, or with those outputs left out that a token does not want.
-#include "kernels/attention.h"
-
 #include <algorithm>
 
 #include "linear/project.h"
@@ -42,6 +40,10 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   whole(s, c, x, groups, y);
 }
 
+AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) const {
+  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone};
+}
+
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {
   complete_keys(s, c);
   const Tokens tokens = s.all().traits;
@@ -52,6 +54,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   {
     const StageScope positions(s.compute, Stage::kKeys);
     finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
+    s.temper(c, 0, queries);
   }
   store_keys(s, c, keys, values);
   if (s.observer) s.observer->on_attention(c.index, queries, keys, values);
@@ -66,9 +69,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
   for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) { s.limit_keys(r, c.index, own); });
-  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes,
-                               std::ranges::any_of(s.runs(), &Run::as_alone)};
-  attention(s.compute, queries, c.n_head, spans, params, heads);
+  attention(s.compute, queries, c.n_head, spans, params(c, std::ranges::any_of(s.runs(), &Run::as_alone)), heads);
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });

@@ -3,7 +3,6 @@
 // computed for all heads, or, lazily, for those that are chosen.
 #include <algorithm>
 
-#include "kernels/attention.h"
 #include "linear/together.h"
 #include "model/layer.h"
 
@@ -76,12 +75,12 @@ void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t 
     finish_heads(s.compute, c, queries.col_range(g * c.group_width(), c.group_width()), q_norm, g * c.n_group(),
                  rotation);
   });
+  s.temper(c, token, queries);
   AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index), 0, 1, s.position(token)};
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
   s.limit_keys(run, c.index, {&span, 1});
-  const AttentionParams params{c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, false};
-  attention(s.compute, queries, c.n_head, {&span, 1}, params, heads.row_range(token, 1));
+  attention(s.compute, queries, c.n_head, {&span, 1}, params(c, false), heads.row_range(token, 1));
   s.watch_keys(run, c.index, {&span, 1}, heads.row_range(token, 1));
 }
 

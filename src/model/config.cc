@@ -22,6 +22,9 @@ void validate_sizes(const ModelConfig& c) {
   in_range("n_embd_word", c.n_embd_word, 1, kLarge);
   in_range("n_vocab", c.n_vocab, 1, kLarge * 16);
   in_range("n_ctx_train", c.n_ctx_train, 1, size_t{1} << 32);
+  if (!c.rope_layers.empty() && c.rope_layers.size() != c.n_layer)
+    fail(ErrorKind::kFormat, "model config: {} entries of layers that rotate for {} layers", c.rope_layers.size(),
+         c.n_layer);
   if (!c.windows.empty() && c.windows.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} attention windows for {} layers", c.windows.size(), c.n_layer);
 }
@@ -49,12 +52,15 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.rope_interleaved = c.rope.interleaved;
   all.n_ff = c.n_ff;
   all.activation = c.activation;
+  all.details = c.activation_details;
+  all.temperature = c.temperature;
   all.gated = c.gated;
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
     LayerConfig& l = c.layers[i];
     l.index = i;
     if (i < c.windows.size()) l.window = c.windows[i];
+    if (i < c.rope_layers.size()) l.rotates = l.rotates && c.rope_layers[i];
     if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;
     if (change) change(l);
     if (c.position != PositionKind::kAlibi) continue;
@@ -80,6 +86,11 @@ void validate(const LayerConfig& l) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);
     in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);
     in_range("expert n_ff", l.moe.n_ff, 1, kLarge);
+    in_range("expert groups", l.moe.n_group, 1, l.moe.n_expert);
+    in_range("expert groups used", l.moe.n_group_used, 1, l.moe.n_group);
+    if (l.moe.n_expert % l.moe.n_group || l.moe.n_expert_used > l.moe.n_expert / l.moe.n_group * l.moe.n_group_used)
+      fail(ErrorKind::kFormat, "model config: {} of {} experts, in {} of {} groups", l.moe.n_expert_used,
+           l.moe.n_expert, l.moe.n_group_used, l.moe.n_group);
   }
   if (!(l.norm_eps >= 0) || !std::isfinite(l.attn_scale) || l.attn_scale <= 0)
     fail(ErrorKind::kFormat, "model config: norm_eps {} or attention scale {} is not usable", l.norm_eps, l.attn_scale);

@@ -12,9 +12,9 @@
 namespace hunch {
 
 enum class NormKind : uint8_t { kLayer, kRms };
-// Where the norms of a block stand: before attention and MLP, on the residual stream's branch; or
-// after each residual addition, on the stream itself (OPT-350m).
-enum class NormPlace : uint8_t { kPre, kPost };
+// Where the norms of a block stand: before attention and MLP, on the residual stream's branch; after each residual
+// addition, on the stream itself (OPT-350m); or on what a branch gives, before it is added, and only there (OLMo 2).
+enum class NormPlace : uint8_t { kPre, kPost, kBranch };
 enum class PositionKind : uint8_t { kNone, kLearned, kSinusoidal, kRope, kAlibi };
 enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope };
 // Normalisation of queries and keys before RoPE: each head on its own, with one weight vector shared by
@@ -30,6 +30,7 @@ struct RopeConfig {
   size_t n_ctx_original = 0;                 // context the model was first trained with (YaRN, LongRope, dynamic NTK)
   double attn_factor = 1.0;                  // multiplies cos and sin
   double beta_fast = 32.0, beta_slow = 1.0;  // YaRN
+  bool truncate = true;                      // YaRN: the ramp begins and ends at whole dimensions
   std::vector<float> freq_factors;           // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
   std::vector<float> long_factors, short_factors;  // LongRope, [n_rot / 2]
 };
@@ -39,9 +40,42 @@ struct MoeConfig {
   size_t n_ff = 0;                         // of one expert
   size_t n_ff_shared = 0;                  // of the shared expert; 0 = none
   bool renormalise = true;                 // the used experts' probabilities are made to sum to 1
+  // See ExpertGateConfig.
+  RouterScore score = RouterScore::kSoftmax;
+  size_t n_group = 1, n_group_used = 1, group_best = 1;
+  LosingGroups losing = LosingGroups::kExcluded;
+  float scale = 1.0f, jitter = 0.0f;
+  bool early_router = false;  // it reads the stream as it enters the layer, not what the experts read (SmallThinker)
 
-  // How the router chooses.
-  ExpertGateConfig gate() const { return {.k = n_expert_used, .renormalise = renormalise}; }
+  // How the router chooses; `bias` [n_expert] or empty.
+  ExpertGateConfig gate(std::span<const float> bias = {}) const {
+    return {.k = n_expert_used,
+            .score = score,
+            .bias = bias,
+            .n_group = n_group,
+            .n_group_used = n_group_used,
+            .group_best = group_best,
+            .losing = losing,
+            .jitter = jitter,
+            .renormalise = renormalise,
+            .scale = scale};
+  }
+};
+
+// What an MLP's function has beside its name.
+struct ActivationDetails {
+  float threshold = 0.0f;  // a ReLU lets through only what is above (ProSparse's FATReLU)
+  bool relu_up = false;    // of a gated MLP: up goes through a ReLU too (Bamboo's dReLU)
+  float limit = 0.0f;      // of a gated MLP: up is clamped to [-limit, limit], the gate from above; 0 = none (gpt-oss)
+  float up_offset = 0.0f;  // of a gated MLP: added to up (gpt-oss)
+
+  bool none() const { return threshold == 0 && !relu_up && limit == 0 && up_offset == 0; }
+};
+
+// Queries are multiplied by 1 + beta * ln(1 + floor(position / n_floor)); beta 0: by 1 (Llama 4, Mistral 3).
+struct QueryTemperature {
+  float beta = 0.0f;
+  size_t n_floor = 1;
 };
 
 // One layer, as its blocks see it: they never ask for more.
@@ -61,9 +95,11 @@ struct LayerConfig {
   bool rotates = false, rope_interleaved = false;
   size_t rope = 0;                  // where it rotates: by which of ModelConfig's ropes
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
+  QueryTemperature temperature;
   // MLP: dense, or experts where moe.n_expert > 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
+  ActivationDetails details;
   bool gated = false;  // act(gate) * up instead of act(up)
   MoeConfig moe;
 
@@ -86,12 +122,15 @@ struct ModelConfig {
   bool final_norm = true;
 
   Activation activation = Activation::kGeluTanh;
+  ActivationDetails activation_details;
   bool gated = false;              // act(gate) * up instead of act(up)
   bool parallel_residual = false;  // attention and MLP read the same stream and are added together
 
   PositionKind position = PositionKind::kLearned;
   size_t position_offset = 0;  // added to positions of a sinusoidal table (fairseq starts at 2)
   RopeConfig rope;
+  std::vector<bool> rope_layers;  // [n_layer] which layers rotate; empty = all, with PositionKind::kRope
+  QueryTemperature temperature;
   double alibi_max_bias = 8.0;
   float alibi_scale = 1.0f;  // Falcon scales the bias together with the scores
 

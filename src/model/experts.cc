@@ -4,15 +4,16 @@
 
 namespace hunch {
 
-void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
+void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> router_x, MatView<const float> x,
+                         MatView<float> y) const {
   const Arena::Scope scope(s.compute.arena);
   const StageScope routing(s.compute, Stage::kRouting);
   const TokenGroup all = s.all();
   const size_t n = x.rows;
   const MatView<float> scores = s.take(n, experts.size());
-  router->dot(s.compute, all.traits, x, {}, scores);
+  router->dot(s.compute, all.traits, router_x, {}, scores);
   if (s.observer) s.observer->on_router(c.index, scores);
-  const std::span<const Route> routes = s.route(c, scores);
+  const std::span<const Route> routes = s.route(c.index, c.moe.gate(choice_bias), scores);
 
   fill_rows(0.0f, y);
   const MatView<float> in = s.take(n, c.n_embd), out = s.take(n, c.n_embd);

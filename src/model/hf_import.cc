@@ -172,6 +172,12 @@ void HfImport::ignore(std::string_view name) {
   if (const Tensor* t = find(name)) used_.insert(t->name);
 }
 
+void HfImport::ignore_all(std::string_view beginning) {
+  for (const auto& [name, tensor] : by_name_)
+    if (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning))
+      used_.insert(name);
+}
+
 void HfImport::put(std::string_view gguf_name, Tensor tensor) {
   tensor.name = gguf_name;
   out_.tensors.push_back(std::move(tensor));

@@ -48,7 +48,8 @@ class HfImport {
   // Throws Error{kNotFound} naming it.
   bool has(std::string_view name) const;
   virtual Tensor take(std::string_view name);
-  void ignore(std::string_view name);  // marks as used, if present
+  void ignore(std::string_view name);           // marks as used, if present
+  void ignore_all(std::string_view beginning);  // the same of all names (below the prefix) that begin so
 
   // Adds a tensor to the result under its GGUF name.
   void put(std::string_view gguf_name, Tensor tensor);
@@ -111,13 +112,17 @@ void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied);
 // as GGUF metadata and factor tensors. `n_rot` rotated dimensions, `n_ctx` the stated context.
 void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx);
 
-// Which of the layers see a window of sliding_window tokens: those of "sliding_attention" in layer_types; else, with
+// Which of the layers see a window of sliding_window tokens: those of "sliding_attention" in layer_types; else what
+// sliding_window_pattern says: a number n (of n layers all but the last), or letters, L where there is one; else, with
 // use_sliding_window (`unless_said`: where the config does not say), all from max_window_layers on, or simply all.
 // Throws Error{kFormat | kUnsupported} for layer_types of another number or kind.
 void import_windows(HfImport& hf, size_t n_layer, bool unless_said);
 
+// Which layers rotate, from a list of [n_layer] zeros and ones of this name; nothing where there is none.
+void import_rope_layers(HfImport& hf, std::string_view name, size_t n_layer);
+
 // An HF activation name as GGUF-side metadata "<arch>.activation" (hunch's own key: GGUF has none
-// for it). The architecture's usual function is not written.
+// for it), a fatrelu as a ReLU with "<arch>.activation_threshold". The architecture's usual function is not written.
 void import_activation(HfImport& hf, std::string_view hf_name, std::string_view usual);
 
 }  // namespace hunch

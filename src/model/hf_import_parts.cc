@@ -10,9 +10,44 @@
 
 namespace hunch {
 
+namespace {
+
+// Of sliding_window_pattern, which is there and a number or letters.
+std::vector<bool> windows_by_pattern(const HfImport& hf, size_t n_layer) {
+  const auto& pattern = hf.config()["sliding_window_pattern"];
+  std::vector<bool> windowed(n_layer);
+  if (pattern.is_string()) {
+    const std::string letters = pattern;
+    for (size_t layer = 0; layer < n_layer; ++layer)
+      windowed[layer] = !letters.empty() && letters[layer % letters.size()] == 'L';
+    return windowed;
+  }
+  const uint64_t n = hf.config_uint({"sliding_window_pattern"});
+  for (size_t layer = 0; layer < n_layer; ++layer) windowed[layer] = n == 0 || layer % n < n - 1;
+  return windowed;
+}
+
+}  // namespace
+
+void import_rope_layers(HfImport& hf, std::string_view name, size_t n_layer) {
+  if (!hf.has_config(name)) return;
+  const auto& list = hf.config()[std::string(name)];
+  if (!list.is_array() || list.size() != n_layer)
+    fail(ErrorKind::kFormat, "config.json: {} has {} entries, expected one for each of {} layers", name, list.size(),
+         n_layer);
+  std::vector<bool> rotates;
+  for (const auto& value : list) {
+    if (!value.is_number_integer() && !value.is_boolean())
+      fail(ErrorKind::kFormat, "config.json: {} holds {}, expected 0 or 1", name, printable(value.dump(), 60));
+    rotates.push_back(value.is_boolean() ? value.get<bool>() : value.get<int64_t>() != 0);
+  }
+  hf.set_bools("rope.layers", std::move(rotates));
+}
+
 void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
   const uint64_t window = hf.config_uint({"sliding_window"}, 0);
   std::vector<bool> windowed;
+  hf.ignore_config("sliding_window_pattern");  // layer_types goes first
   if (hf.has_config("layer_types")) {
     const auto& kinds = hf.config()["layer_types"];
     if (!kinds.is_array() || kinds.size() != n_layer)
@@ -24,6 +59,8 @@ void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
              printable(kind.dump(), 60));
       windowed.push_back(kind == "sliding_attention");
     }
+  } else if (window > 0 && hf.has_config("sliding_window_pattern")) {
+    windowed = windows_by_pattern(hf, n_layer);
   } else if (window > 0 && hf.config_bool({"use_sliding_window"}, unless_said)) {
     windowed.assign(n_layer, true);
     if (hf.has_config("use_sliding_window"))
@@ -45,6 +82,7 @@ void import_output(HfImport& hf, std::string_view hf_name, bool usually_tied) {
 void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
   if (!hf.has_config("rope_scaling")) return;
   const std::string kind = hf.config_string({"rope_scaling.rope_type", "rope_scaling.type"}, "");
+  hf.ignore_config("rope_scaling.type");  // some say it twice
   if (kind == "default") return;
   const size_t n_original =
       hf.config_uint({"rope_scaling.original_max_position_embeddings", "original_max_position_embeddings"}, n_ctx);
@@ -56,9 +94,16 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
     hf.set_string("rope.scaling.type", kind);
     hf.set_float("rope.scaling.factor", factor);
     hf.set_uint("rope.scaling.original_context_length", n_original);
-    if (hf.has_config("rope_scaling.attention_factor"))  // GGUF's is relative to YaRN's own 0.1 ln s + 1
-      hf.set_float("rope.scaling.attn_factor",
-                   hf.config_float({"rope_scaling.attention_factor"}) / (0.1 * std::log(factor) + 1));
+    // GGUF's attn_factor is relative to YaRN's own 0.1 ln s + 1.
+    const auto own = [&](double multiplier) { return factor <= 1 ? 1.0 : 0.1 * multiplier * std::log(factor) + 1; };
+    const double mscale = hf.config_float({"rope_scaling.mscale"}, 0),
+                 all = hf.config_float({"rope_scaling.mscale_all_dim"}, 0);
+    if (hf.has_config("rope_scaling.attention_factor")) {
+      hf.set_float("rope.scaling.attn_factor", hf.config_float({"rope_scaling.attention_factor"}) / own(1));
+    } else if (mscale != 0 && all != 0) {
+      hf.set_float("rope.scaling.attn_factor", own(mscale) / own(all) / own(1));
+    }
+    if (!hf.config_bool({"rope_scaling.truncate"}, true)) hf.set_bool("rope.scaling.yarn_truncate", false);
     if (hf.has_config("rope_scaling.beta_fast"))
       hf.set_float("rope.scaling.yarn_beta_fast", hf.config_float({"rope_scaling.beta_fast"}));
     if (hf.has_config("rope_scaling.beta_slow"))
@@ -101,6 +146,10 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
 }
 
 void import_activation(HfImport& hf, std::string_view hf_name, std::string_view usual) {
+  if (hf_name == "fatrelu") {
+    hf.set_float("activation_threshold", hf.config_float({"hidden_act_param"}));
+    hf_name = "relu";
+  }
   if (hf_name != usual) hf.set_string("activation", hf_name);
 }
 

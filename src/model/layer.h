@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "linear/linear.h"
 #include "model/ops.h"
 #include "model/step.h"
@@ -29,6 +30,8 @@ struct Mlp {
   struct Choices {
     RowSet inputs, neurons, live, read;
   };
+  RowSet multiply(Step& s, const LayerConfig& c, MatView<float> ups, RowSet live, bool gate_tells,
+                  MatView<float> act) const;
   void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
              uint32_t expert) const;
 };
@@ -36,11 +39,14 @@ struct Mlp {
 // A router that gives each token to some of the layer's experts, and perhaps one that all tokens share.
 struct Experts {
   std::unique_ptr<Linear> router;  // [n_expert, n_embd]
+  Vector choice_bias;              // [n_expert] or empty: added to the scores to choose by
   std::vector<Mlp> experts;
   Mlp shared;
   std::unique_ptr<Linear> shared_gate;  // [1, n_embd]: its sigmoid scales the shared expert; none: 1
 
-  void operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const;
+  // `router_x`: what the router reads.
+  void operator()(Step& s, const LayerConfig& c, MatView<const float> router_x, MatView<const float> x,
+                  MatView<float> y) const;
 
   template <class Each>
   void for_each_linear(const Each& each) {
@@ -54,6 +60,7 @@ struct Experts {
 struct Attention {
   std::unique_ptr<Linear> q, k, v, o;
   NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
+  Vector sinks;                // [n_head] or empty: see AttentionParams
 
   // x, y [n_tokens of the step, n_embd]; y is written. The new tokens' keys and values go into the cache.
   void operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const;
@@ -70,6 +77,7 @@ struct Attention {
     MatView<float> k, v;
   };
   // model/attention.cc
+  AttentionParams params(const LayerConfig& c, bool spans_as_alone) const;
   void whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
   void store_keys(Step& s, const LayerConfig& c, MatView<float> k, MatView<float> v) const;
   // model/attention_heads.cc: a few tokens with groups of heads of their own

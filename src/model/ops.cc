@@ -1,6 +1,7 @@
 #include "model/ops.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/sigmoid.h"
 
@@ -41,8 +42,23 @@ void add_rows(Compute& compute, float scale, MatView<const float> x, MatView<flo
   });
 }
 
-void activate_rows(Compute& compute, Activation activation, MatView<float> x) {
-  for_rows(compute, x.rows, 1, [&](size_t t) { activate(activation, x.row(t)); });
+void activate_rows(Compute& compute, Activation activation, MatView<float> x, float threshold) {
+  for_rows(compute, x.rows, 1, [&](size_t t) { activate(activation, x.row(t), threshold); });
+}
+
+void activate_rows(Compute& compute, const LayerConfig& c, MatView<float> x) {
+  if (c.gated && c.details.limit > 0) clamp_rows(-INFINITY, c.details.limit, x);
+  activate_rows(compute, c.activation, x, c.details.threshold);
+}
+
+void clamp_rows(float low, float high, MatView<float> x) {
+  for (size_t t = 0; t < x.rows; ++t)
+    for (float& value : x.row(t)) value = std::clamp(value, low, high);
+}
+
+void shift_rows(float by, MatView<float> x) {
+  for (size_t t = 0; t < x.rows; ++t)
+    for (float& value : x.row(t)) value += by;
 }
 
 void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y) {
@@ -73,9 +89,7 @@ void copy_chosen(const Rows& rows, std::span<const float> from, std::span<float>
 }
 
 void clip_rows(float limit, MatView<float> x) {
-  if (limit <= 0) return;
-  for (size_t t = 0; t < x.rows; ++t)
-    for (float& value : x.row(t)) value = std::clamp(value, -limit, limit);
+  if (limit > 0) clamp_rows(-limit, limit, x);
 }
 
 uint64_t count_nonzero(MatView<const float> x) {

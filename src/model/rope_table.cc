@@ -22,8 +22,10 @@ std::vector<double> yarn(const RopeConfig& c) {
   const auto dimension_of = [&](double n_turns) {
     return d * std::log(double(c.n_ctx_original) / (n_turns * 2 * std::numbers::pi)) / (2 * std::log(c.base));
   };
-  const double low = std::max(std::floor(dimension_of(c.beta_fast)), 0.0);
-  double high = std::min(std::ceil(dimension_of(c.beta_slow)), d - 1);
+  double low = dimension_of(c.beta_fast), high = dimension_of(c.beta_slow);
+  if (c.truncate) low = std::floor(low), high = std::ceil(high);
+  low = std::max(low, 0.0);
+  high = std::min(high, d - 1);
   if (low == high) high += 0.001;
   for (size_t i = 0; i < f.size(); ++i) {
     const double ramp = std::clamp((double(i) - low) / (high - low), 0.0, 1.0);

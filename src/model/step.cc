@@ -1,8 +1,10 @@
 #include "model/step.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/model.h"
+#include "select/relu_zeros.h"
 
 namespace hunch {
 
@@ -67,6 +69,20 @@ Rotation Step::rotation_of(const LayerConfig& c, size_t position) {
     memory.late_rope_position[slot] = position;
   }
   return {cos, sin};
+}
+
+void Step::temper(const LayerConfig& c, size_t first, MatView<float> queries) const {
+  if (c.temperature.beta == 0) return;
+  for (size_t t = 0; t < queries.rows; ++t) {
+    const double floors = std::floor(double(position(first + t)) / double(c.temperature.n_floor));
+    scale(float(1 + double(c.temperature.beta) * std::log1p(floors)), queries.row(t));
+  }
+}
+
+RowSet Step::nonzero(MatView<const float> act) {
+  if (memory.nonzero.size() < act.rows) memory.nonzero.resize(act.rows);
+  for (size_t t = 0; t < act.rows; ++t) select_nonzero(act.row(t), memory.nonzero[t]);
+  return {std::span(memory.nonzero).first(act.rows)};
 }
 
 // What the run's plan says there; nullptr: nothing.

@@ -44,6 +44,7 @@ struct StepMemory {
   std::vector<AttentionSpan> spans;
   std::vector<Rows> kept_keys;  // [n_kv_head] slots
   std::vector<PartialProduct> parts;
+  std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
   RoutingMemory routers;
   std::vector<Rows> shortlists;     // of the vocabulary
@@ -95,7 +96,9 @@ class Step {
   // Which experts the tokens go to, and with what weight, by expert and token: what the router thinks of them,
   // [n_tokens, n_expert], overwritten, and what the runs' plans make of that. Valid until the next layer
   // (model/step_experts.cc).
-  std::span<const Route> route(const LayerConfig& c, MatView<float> logits);
+  std::span<const Route> route(size_t layer, const ExpertGateConfig& gate, MatView<float> logits);
+  // The neurons of each row that are not zero. Valid until the next such question.
+  RowSet nonzero(MatView<const float> act);
   // What a layer's attention of a run may read of the past, and whether it is to say what it thought of it: `spans` are
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;
@@ -108,6 +111,8 @@ class Step {
   // Of the step's tokens; and of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
   Rotation rotation(const LayerConfig& c) const { return c.rotates ? memory.rotations[c.rope] : Rotation(); }
   Rotation rotation_of(const LayerConfig& c, size_t position);
+  // Multiplies the queries of token `first` and those after it by their temperatures, where the layer has any.
+  void temper(const LayerConfig& c, size_t first, MatView<float> queries) const;
   void throw_if_stopped() const { compute.throw_if_stopped(); }
 
  private:

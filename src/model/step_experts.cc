@@ -14,10 +14,9 @@ const ExpertSelector* expert_selector(const Run& run, size_t layer) {
 
 }  // namespace
 
-std::span<const Route> Step::route(const LayerConfig& c, MatView<float> logits) {
-  const ExpertGateConfig gate = c.moe.gate();
+std::span<const Route> Step::route(size_t layer, const ExpertGateConfig& gate, MatView<float> logits) {
   Routing& all = memory.routing;
-  if (std::ranges::none_of(runs(), [&](const Run& run) { return expert_selector(run, c.index); })) {
+  if (std::ranges::none_of(runs(), [&](const Run& run) { return expert_selector(run, layer); })) {
     route_as_trained(gate, logits, memory.routers, all);
     return all.routes;
   }
@@ -26,7 +25,7 @@ std::span<const Route> Step::route(const LayerConfig& c, MatView<float> logits) 
     const Run& its = run(t);
     const size_t n = its.as_alone ? 1 : its.n_tokens;
     const MatView<float> own = logits.row_range(t, n);
-    if (const ExpertSelector* selector = expert_selector(its, c.index)) {
+    if (const ExpertSelector* selector = expert_selector(its, layer)) {
       selector->route(gate, own, memory.routers, memory.own_routing);
     } else {
       route_as_trained(gate, own, memory.routers, memory.own_routing);

@@ -63,8 +63,10 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const StageScope norms(s.compute, Stage::kNorms);
   const LayerConfig& c = l.config;
   const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
+  const MatView<float> entering = c.moe.early_router ? s.take(resid.rows, resid.cols) : MatView<float>();
+  if (c.moe.early_router) copy_rows(resid, entering);
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
-    c.has_experts() ? l.experts(s, c, x, y) : l.mlp(s, c, s.all(), x, y);
+    c.has_experts() ? l.experts(s, c, c.moe.early_router ? entering : x, x, y) : l.mlp(s, c, s.all(), x, y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
     norm_rows(s.compute, c, x, n, y);
@@ -84,8 +86,13 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     norm(resid, l.ffn_norm, resid);
     return;
   }
-  norm(resid, l.attn_norm, normed);
-  l.attention(s, c, normed, branch);
+  const bool pre = c.norm_place == NormPlace::kPre;
+  const auto input = [&](const NormWeights& n) -> MatView<const float> {
+    if (!pre) return resid;
+    norm(resid, n, normed);
+    return normed;
+  };
+  l.attention(s, c, input(l.attn_norm), branch);
   if (c.parallel_residual) {  // both branches read the same stream
     if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);
     const MatView<float> branch2 = s.take(resid.rows, resid.cols);
@@ -97,8 +104,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
     watch(Branch::kAttention, branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
-    norm(resid, l.ffn_norm, normed);
-    mlp(normed, branch);
+    mlp(input(l.ffn_norm), branch);
     if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
     watch(Branch::kMlp, branch);
   }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "formats/format.h"
@@ -158,6 +159,9 @@ class Loader {
       l.attn_norm = norm(blk + "attn_norm_2", c_.n_embd, true);
     }
     l.post_attn_norm = norm(blk + "post_attention_norm", c_.n_embd, false);
+    // In files of some architectures the MLP's norm has this name: it stands after attention.
+    if (c_.norm_place == NormPlace::kPre && !c_.parallel_residual && l.ffn_norm.empty())
+      l.ffn_norm = std::exchange(l.post_attn_norm, {});
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
     attention(blk, l.config, l.attention);
     if (l.config.has_experts()) {
@@ -187,6 +191,7 @@ class Loader {
       a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
+    a.sinks = optional_vector(blk + "attn_sinks.weight", c.n_head);
     if (c.qk_norm != QkNorm::kNone) {
       const bool shared = c.qk_norm == QkNorm::kShared;
       a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);
@@ -239,26 +244,32 @@ class Loader {
   void stack(LinearId id, const std::string& name, size_t rows, size_t cols, std::vector<Mlp>& experts,
              std::unique_ptr<Linear> Mlp::*matrix) {
     const size_t n = experts.size();
+    const Vector biases = optional_vector(name + ".bias", n * rows);
+    const auto bias = [&] {
+      const auto begin = biases.begin() + ptrdiff_t(id.expert * rows);
+      return biases.empty() ? Vector() : Vector(begin, begin + ptrdiff_t(rows));
+    };
     if (file_.find(low_rank_u(name))) {
       const Factors f = factors(name, {n}, rows, cols);
       for (id.expert = 0; id.expert < n; ++id.expert)
-        experts[id.expert].*matrix =
-            low_rank(id, name, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank));
+        experts[id.expert].*matrix = low_rank(id, name, f.U.row_range(id.expert * rows, rows),
+                                              f.V.row_range(id.expert * f.rank, f.rank), bias());
       return;
     }
     const Tensor& t = file_.get(name + ".weight");
     check_shape(t, {n, rows, cols});
     for (id.expert = 0; id.expert < n; ++id.expert)
       experts[id.expert].*matrix =
-          stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows));
+          stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows), bias());
   }
 
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
+    e.choice_bias = optional_vector(blk + "exp_probs_b.bias", n);
     for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
-    stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
+    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
     stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
     stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
     for (Mlp& m : e.experts) arrange_down(c, *m.down);

@@ -41,7 +41,7 @@ void ExpertGate::score(const ExpertGateConfig& c, std::span<const float> logits)
   score_.assign(logits.begin(), logits.end());
   if (c.score == RouterScore::kSoftmax) {
     softmax(score_);
-  } else {
+  } else if (c.score == RouterScore::kSigmoid) {
     for (float& s : score_) s = sigmoid(s);
   }
   biased_ = score_;
@@ -68,6 +68,20 @@ void ExpertGate::leave_best_groups(const ExpertGateConfig& c) {
                   c.losing == LosingGroups::kZero ? 0.0f : kLowest);
 }
 
+// Each expert in turn, best first, and its share among the logits near its own.
+void ExpertGate::mix_sparsely(const ExpertGateConfig& c, std::span<const uint32_t> expert, std::span<float> weight) {
+  std::vector<float>& left = biased_;  // the logits of experts that are not chosen yet
+  for (size_t i = 0; i < expert.size(); ++i) {
+    const float best = score_[expert[i]];
+    double sum = 0;
+    for (size_t e = 0; e < left.size(); ++e)
+      if ((best - left[e]) / std::max(std::abs(score_[e]), best) <= 2 * c.jitter)
+        sum += std::exp(double(left[e]) - best);
+    weight[i] = float(1 / sum);
+    left[expert[i]] = kLowest;
+  }
+}
+
 void ExpertGate::choose(const ExpertGateConfig& c, MatView<const float> logits, ExpertChoices& out) {
   const size_t n_expert = logits.cols, k = c.k;
   HUNCH_CHECK(k >= 1 && k <= n_expert, "{} of {} experts per token", k, n_expert);
@@ -84,7 +98,12 @@ void ExpertGate::choose(const ExpertGateConfig& c, MatView<const float> logits, 
     const auto weight = std::span(out.weight).subspan(t * k, k);
     best_of(biased_, expert);
     float total = 0;
-    for (size_t i = 0; i < k; ++i) total += weight[i] = score_[expert[i]];
+    if (c.score == RouterScore::kSparseMixer) {
+      mix_sparsely(c, expert, weight);
+    } else {
+      for (size_t i = 0; i < k; ++i) weight[i] = score_[expert[i]];
+    }
+    for (const float w : weight) total += w;
     for (float& w : weight) w = (c.renormalise ? w / (total + kTiny) : w) * c.scale;
   }
 }

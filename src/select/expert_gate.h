@@ -17,7 +17,13 @@ struct ExpertChoices {
   void resize(size_t tokens, size_t experts, size_t per_token);
 };
 
-enum class RouterScore { kSoftmax, kSigmoid };
+enum class RouterScore {
+  kSoftmax,
+  kSigmoid,
+  // Liu et al. 2024, "GRIN" (arXiv:2409.12136), section 3.1, as Phi-3.5-MoE infers: an expert's weight is its share in
+  // a softmax over the logits that are near its own, those of the experts chosen before left out.
+  kSparseMixer,
+};
 
 // What experts of a group that lost count as while the best experts are chosen. DeepSeek's own code excludes them;
 // Hugging Face's copy of V3 gives them the score 0, which wins against negative biased scores.
@@ -32,6 +38,7 @@ struct ExpertGateConfig {
   // sum of its `group_best` best biased scores: 1 in DeepSeek-V2, 2 in V3.
   size_t n_group = 1, n_group_used = 1, group_best = 1;
   LosingGroups losing = LosingGroups::kExcluded;
+  float jitter = 0.0f;       // kSparseMixer: near are logits l <= best with (best - l) <= 2 * jitter * max(|l|, best)
   bool renormalise = false;  // divide a token's weights by their sum (after choosing, before `scale`)
   float scale = 1.0f;
 };
@@ -54,6 +61,7 @@ class ExpertGate {
  private:
   void score(const ExpertGateConfig& config, std::span<const float> logits);
   void leave_best_groups(const ExpertGateConfig& config);
+  void mix_sparsely(const ExpertGateConfig& config, std::span<const uint32_t> expert, std::span<float> weight);
 
   std::vector<float> score_, biased_, group_score_;  // of one token
   std::vector<uint32_t> groups_;

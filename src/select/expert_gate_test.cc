@@ -82,6 +82,26 @@ TEST(ExpertGate, WeightsThatAllUnderflowStayZero) {
   EXPECT_EQ(out.weight, (std::vector<float>{0, 0}));
 }
 
+// By hand: of 2, 1.9, 1, -3 with a jitter of 0.05, only 1.9 is near 2 ((2 - 1.9) / 2 = 0.05 <= 0.1); near 1.9 is
+// itself.
+TEST(ExpertGate, MixesSparsely) {
+  const std::vector<float> logits = {1, 2, -3, 1.9f};
+  ExpertGateConfig config;
+  config.k = 3;
+  config.score = RouterScore::kSparseMixer;
+  config.jitter = 0.05f;
+  ExpertChoices out;
+  ExpertGate().choose(config, {logits.data(), 1, 4}, out);
+  EXPECT_EQ(out.expert, (std::vector<uint32_t>{1, 3, 0}));
+  EXPECT_NEAR(out.weight[0], 1 / (1 + std::exp(-0.1)), 1e-6);
+  EXPECT_EQ(out.weight[1], 1);
+  EXPECT_EQ(out.weight[2], 1);
+  config.jitter = 10;  // all are near, but those that are taken
+  ExpertGate().choose(config, {logits.data(), 1, 4}, out);
+  EXPECT_NEAR(out.weight[0], 1 / (1 + std::exp(-0.1) + std::exp(-1.0) + std::exp(-5.0)), 1e-6);
+  EXPECT_NEAR(out.weight[1], 1 / (1 + std::exp(-0.9) + std::exp(-4.9)), 1e-6);
+}
+
 // DeepSeek's own gate, and (expert_mask0) how Hugging Face's copy chooses.
 TEST(ExpertGate, ChoosesAsDeepSeekDoes) {
   const auto path = shared_path("golden/algos2/moe_routing.json");

@@ -16,10 +16,10 @@ bool is_enough_to_balance(const ExpertGateConfig& gate, MatView<const float> log
 // Logits become the gate's scores, and the routes get their weights of these.
 void weigh(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory, Routing& out) {
   for (size_t t = 0; t < logits.rows; ++t) {
-    if (gate.score == RouterScore::kSoftmax) {
-      softmax(logits.row(t));
-    } else {
+    if (gate.score == RouterScore::kSigmoid) {
       for (float& x : logits.row(t)) x = sigmoid(x);
+    } else {  // a sparse mixer's weights belong to its own choice
+      softmax(logits.row(t));
     }
   }
   std::vector<float>& total = memory.totals;

@@ -99,6 +99,43 @@ FIXTURES = {
                         "attention_bias": False}, [LN_EPS, THETA, GELU, {"logit_scale": 0.0625}]),
     "tiny_olmo": ({"model_type": "olmo", **ROTARY, "hidden_act": "silu", "clip_qkv": 1.3},
                   [THETA, GELU, {"clip_qkv": None}]),
+    "tiny_olmo3": ({"model_type": "olmo3", **RMS, "num_key_value_heads": 2, "sliding_window": 9,
+                    "layer_types": ["sliding_attention", "full_attention"],
+                    "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 24, "beta_fast": 2.0,
+                                     "beta_slow": 0.2, "truncate": False}},
+                   [EPS, THETA, GELU, {"sliding_window": 10}, {"layer_types": ["full_attention", "sliding_attention"]},
+                    {"rope_scaling": None},
+                    {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 24,
+                                      "beta_fast": 2.0, "beta_slow": 0.2}}]),
+    "tiny_smollm3": ({"model_type": "smollm3", **RMS, "tie_word_embeddings": True, "no_rope_layers": [0, 1]},
+                     [EPS, THETA, GELU, {"no_rope_layers": [1, 1]}, {"no_rope_layers": [1, 0]}]),
+    "tiny_granite": ({"model_type": "granite", **RMS, "tie_word_embeddings": True, "attention_multiplier": 0.5,
+                      "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "logits_scaling": 1.7},
+                     [EPS, THETA, GELU, {"attention_multiplier": 0.35}, {"embedding_multiplier": 1.0},
+                      {"residual_multiplier": 1.0}, {"logits_scaling": 1.0}]),
+    "tiny_gemma3": ({"model_type": "gemma3_text", **RMS, "head_dim": 12, "tie_word_embeddings": True, "sliding_window": 9,
+                     "sliding_window_pattern": 2, "rope_local_base_freq": 90.0, "query_pre_attn_scalar": 20,
+                     "hidden_activation": "gelu_pytorch_tanh", "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+                    [EPS, THETA, {"hidden_activation": "gelu"}, {"sliding_window": 10}, {"query_pre_attn_scalar": 12},
+                     {"rope_local_base_freq": 700.0}, {"sliding_window_pattern": 1}, {"rope_scaling": None}]),
+    "tiny_cohere2": ({"model_type": "cohere2", **LAYER, "tie_word_embeddings": True, "logit_scale": 0.6, "sliding_window": 9,
+                      "sliding_window_pattern": 2},
+                     [LN_EPS, THETA, GELU, {"logit_scale": 0.0625}, {"sliding_window": 10}, {"sliding_window_pattern": 3}]),
+    "tiny_glm4": ({"model_type": "glm4", **RMS, "attention_bias": True, "partial_rotary_factor": 0.5},
+                  [EPS, THETA, GELU, {"partial_rotary_factor": 1.0}]),
+    "tiny_mistral3": ({"model_type": "ministral3", **RMS,
+                       "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 25,
+                                        "beta_fast": 0.6, "beta_slow": 0.05, "mscale": 1.0, "mscale_all_dim": 0.6,
+                                        "llama_4_scaling_beta": 0.3}},
+                      [EPS, THETA, GELU] +
+                      [{"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 25,
+                                         "beta_fast": 0.6, "beta_slow": 0.05, "mscale": 1.0, "mscale_all_dim": 0.6,
+                                         "llama_4_scaling_beta": 0.3, **m}}
+                       for m in ({"llama_4_scaling_beta": 0.0}, {"mscale_all_dim": 0.0}, {"beta_fast": 32.0})]),
+    "tiny_fatrelu": ({"model_type": "sparsellama", **RMS, "intermediate_size": 72, "hidden_act": "fatrelu",
+                      "hidden_act_param": 0.3}, [EPS, THETA, {"hidden_act_param": 0.0}]),
+    "tiny_drelu": ({"model_type": "bamboo", **RMS, "intermediate_size": 72, "hidden_act": "relu"},
+                   [EPS, THETA, {"model_type": "sparsellama"}]),
     "tiny_xglm": ({"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 56,
                    "max_position_embeddings": N_CTX, "activation_function": "gelu", "scale_embedding": True},
                   [{"scale_embedding": False}, TANH]),
@@ -107,7 +144,7 @@ FIXTURES = {
 
 def random_weights(config, rng):
     """Weights at which attention chooses, norms differ from one, and no bias is zero."""
-    plus_one, tensors = config["model_type"] in ("gemma", "gemma2", "nemotron"), {}
+    plus_one, tensors = config["model_type"] in ("gemma", "gemma2", "gemma3_text", "nemotron"), {}
     for name, shape in shapes.of(config).items():
         noise = rng.standard_normal(shape)
         if name.endswith("bias"):
@@ -116,7 +153,7 @@ def random_weights(config, rng):
             value = 0.3 * noise + (0 if plus_one else 1)
         elif any(part in name for part in ("embed", "wte", "wpe")):
             # Tied, larger ones would predict the token itself; these models scale theirs by sqrt(n_embd).
-            value = {"gemma": 0.13, "gemma2": 0.13, "xglm": 0.2}.get(config["model_type"], 0.5) * noise
+            value = {"gemma": 0.13, "gemma2": 0.13, "gemma3_text": 0.13, "xglm": 0.2, "granite": 0.3}.get(config["model_type"], 0.5) * noise
         else:
             n_in = shape[0] if config["model_type"] == "gpt2" else shape[1]
             sharp = any(part in name for part in ("q_proj", "k_proj", "qkv", "query_key", "c_attn"))

@@ -43,7 +43,15 @@ class Block:
         self.scale, self.cap = self.d**-0.5, None
 
     def window(self, i):
+        if self.c.get("layer_types"):
+            return self.c["sliding_window"] if self.c["layer_types"][i] == "sliding_attention" else None
         return self.c.get("sliding_window") if self.c.get("use_sliding_window", True) else None
+
+    def rotate(self, i, x):
+        return self.rope(x)
+
+    def temper(self, q):
+        return q
 
     def qkv(self, w, h):
         return (heads(w.linear(f"self_attn.{p}_proj", h), n) for p, n in zip("qkv", (self.n, self.n_kv, self.n_kv)))
@@ -53,7 +61,8 @@ class Block:
 
     def attend(self, w, i, h):
         q, k, v = self.qkv(w, h)
-        q, k = (self.rope(self.qk_norm(w, name, x)) for name, x in (("q", q), ("k", k)))
+        q, k = (self.rotate(i, self.qk_norm(w, name, x)) for name, x in (("q", q), ("k", k)))
+        q = self.temper(q)
         return w.linear(self.output, attention(q, k, v, self.scale, self.window(i), self.cap))
 
     def mlp(self, w, i, h):
@@ -110,6 +119,125 @@ class Qwen2Moe(Qwen2):
         return routed + sigmoid(m.linear("shared_expert_gate", h)) * _gated(m.sub("shared_expert."), self.act, h)
 
 
+class Qwen3Moe(Qwen3):
+
+    def mlp(self, w, i, h):
+        m = w.sub("mlp.")
+        return _moe(m, h, self.c["num_experts_per_tok"], self.c["norm_topk_prob"], "gate",
+                    lambda e, x: _gated(m.sub(f"experts.{e}."), self.act, x))
+
+
+class BranchNorms(Block):
+    """Norms on what attention and MLP give, and nowhere else."""
+
+    def layer(self, w, i, x):
+        x = x + self.norm(self.c, w, "post_attention_layernorm", self.attend(w, i, x))
+        return x + self.norm(self.c, w, "post_feedforward_layernorm", self.mlp(w, i, x))
+
+
+class Olmo2(BranchNorms):
+    """OLMo 2 and 3: queries, and keys, of all heads are normalised together; layers with a window rotate unscaled."""
+
+    def __init__(self, c, t):
+        super().__init__(c, t)
+        self.plain = Rope(self.d, c["rope_theta"], t)
+
+    def qk_norm(self, w, name, x):
+        n, t, d = x.shape
+        together = x.transpose(1, 0, 2).reshape(t, n * d)
+        return heads(w.rms_norm(f"self_attn.{name}_norm", together, self.c["rms_norm_eps"]), n)
+
+    def rotate(self, i, x):
+        return (self.plain if self.window(i) else self.rope)(x)
+
+
+class Exaone4(BranchNorms):
+    qk_norm = Qwen3.qk_norm
+
+    def rotate(self, i, x):
+        return self.rope(x) if self.window(i) or not self.c.get("sliding_window") else x
+
+
+class SmolLm3(Block):
+
+    def rotate(self, i, x):
+        return self.rope(x) if self.c["no_rope_layers"][i] else x
+
+    def window(self, i):
+        return None
+
+
+class Granite(Block):
+
+    def __init__(self, c, t):
+        super().__init__(c, t)
+        self.scale = c["attention_multiplier"]
+
+    def layer(self, w, i, x):
+        by = self.c["residual_multiplier"]
+        x = x + by * self.attend(w, i, self.norm(self.c, w, "input_layernorm", x))
+        return x + by * self.mlp(w, i, self.norm(self.c, w, "post_attention_layernorm", x))
+
+    def embed(self, x):
+        return x * self.c["embedding_multiplier"]
+
+    def logits(self, x):
+        return x / self.c["logits_scaling"]
+
+
+class Glm4(Block):
+    interleaved = True
+
+    def mlp(self, w, i, h):
+        return Phi3.mlp(self, w, i, h)
+
+    def layer(self, w, i, x):
+        norm = lambda name, h: self.norm(self.c, w, name, h)
+        x = x + norm("post_self_attn_layernorm", self.attend(w, i, norm("input_layernorm", x)))
+        return x + norm("post_mlp_layernorm", self.mlp(w, i, norm("post_attention_layernorm", x)))
+
+
+class Ernie(Block):
+    interleaved = True
+
+
+class Arcee(Block):
+
+    def mlp(self, w, i, h):
+        return Nemotron.mlp(self, w, i, h)
+
+
+class Mistral3(Block):
+    """Queries grow with their position."""
+
+    def temper(self, q):
+        scaling = self.c["rope_scaling"]
+        floors = np.arange(q.shape[1]) // scaling["original_max_position_embeddings"]
+        return q * (1 + scaling["llama_4_scaling_beta"] * np.log(1 + floors))[:, None]
+
+
+class FatRelu(Block):
+
+    def __init__(self, c, t):
+        super().__init__({**c, "hidden_act": "relu"}, t)
+        if c["hidden_act"] == "fatrelu":
+            self.act = lambda x: np.where(x > c["hidden_act_param"], x, 0)
+
+
+class SparseRelu(Block):
+    """ReLU on the gate, whatever the config says."""
+
+    def __init__(self, c, t):
+        super().__init__({**c, "hidden_act": "relu"}, t)
+
+
+class Bamboo(Block):
+
+    def mlp(self, w, i, h):
+        m = w.sub("mlp.")
+        return m.linear("down_proj", self.act(m.linear("gate_proj", h)) * self.act(m.linear("up_proj", h)))
+
+
 class Phi(Parallel):
     norm = staticmethod(lambda c, w, name, x: w.layer_norm(name, x, c["layer_norm_eps"]))
     final_norm, output = "final_layernorm", "self_attn.dense"
@@ -155,6 +283,23 @@ class Gemma2(Gemma):
         return soft_cap(x, self.c["final_logit_softcapping"])
 
 
+class Gemma3(Gemma2):
+    """Windows of all but every n-th layer, which rotate by a base of their own; normalised queries and keys."""
+
+    def __init__(self, c, t):
+        super().__init__({"attn_logit_softcapping": None, "final_logit_softcapping": None, **c}, t)
+        self.local = Rope(self.d, c["rope_local_base_freq"], t)
+
+    def qk_norm(self, w, name, x):
+        return w.rms_norm(f"self_attn.{name}_norm", x, self.c["rms_norm_eps"], plus_one=True)
+
+    def window(self, i):
+        return self.c["sliding_window"] if (i + 1) % self.c["sliding_window_pattern"] else None
+
+    def rotate(self, i, x):
+        return (self.local if self.window(i) else self.rope)(x)
+
+
 class StableLm(Block):
     norm = staticmethod(lambda c, w, name, x: w.layer_norm(name, x, c["layer_norm_eps"]))
 
@@ -195,6 +340,18 @@ class Cohere(Parallel):
         return x * self.c["logit_scale"]
 
 
+class Cohere2(Cohere):
+
+    def qk_norm(self, w, name, x):
+        return x
+
+    def window(self, i):
+        return self.c["sliding_window"] if (i + 1) % self.c["sliding_window_pattern"] else None
+
+    def rotate(self, i, x):
+        return self.rope(x) if self.window(i) else x
+
+
 class Olmo(Block):
     norm = staticmethod(lambda c, w, name, x: layer_norm(x, 1e-5))
 
@@ -205,11 +362,18 @@ class Olmo(Block):
 
 BLOCKS = {"llama": Block, "mistral": Block, "mixtral": Mixtral, "qwen2": Qwen2, "qwen3": Qwen3, "qwen2_moe": Qwen2Moe,
           "phi": Phi, "phi3": Phi3, "gemma": Gemma, "gemma2": Gemma2, "stablelm": StableLm, "nemotron": Nemotron,
-          "starcoder2": StarCoder2, "cohere": Cohere, "olmo": Olmo}
-TIED_BY_DEFAULT = ("gemma", "gemma2", "cohere", "starcoder2")
+          "starcoder2": StarCoder2, "cohere": Cohere, "olmo": Olmo, "qwen3_moe": Qwen3Moe, "olmo2": Olmo2, "olmo3": Olmo2,
+          "exaone4": Exaone4, "smollm3": SmolLm3, "granite": Granite, "glm4": Glm4, "ernie4_5": Ernie, "arcee": Arcee,
+          "ministral3": Mistral3, "sparsellama": FatRelu, "llama_sparse_relu": SparseRelu, "bamboo": Bamboo,
+          "gemma3_text": Gemma3, "cohere2": Cohere2, "seed_oss": Block}
+TIED_BY_DEFAULT = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2", "starcoder2")
 
 
 def forward(c, w, ids):
+    if c.get("hidden_act") == "fatrelu":
+        c = {**c, "model_type": "sparsellama"}
+    if "rope_parameters" in c:  # as transformers 5 writes them
+        c = {**c, "rope_theta": c["rope_parameters"]["rope_theta"], "rope_scaling": c["rope_parameters"]}
     block, m = BLOCKS[c["model_type"]](c, len(ids)), w.sub("model.")
     x = block.embed(m["embed_tokens.weight"][ids])
     for i in range(c["num_hidden_layers"]):

@@ -155,9 +155,15 @@ def _scaled(dim, base, t, scaling, n_ctx, n_ctx_original):
         n_old = scaling.get("original_max_position_embeddings", n_ctx)
         low, high = (dim * math.log(n_old / (turns * 2 * math.pi)) / (2 * math.log(base))
                      for turns in (scaling.get("beta_fast", 32), scaling.get("beta_slow", 1)))
-        low, high = max(math.floor(low), 0), min(math.ceil(high), dim - 1)
+        if scaling.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, dim - 1)
         keep = 1 - np.clip((np.arange(dim // 2) - low) / ((high - low) or 0.001), 0, 1)
-        return freq * (keep + (1 - keep) / factor), scaling.get("attention_factor", 0.1 * math.log(factor) + 1)
+        own = lambda multiplier: 0.1 * multiplier * math.log(factor) + 1
+        grown = own(1)
+        if scaling.get("mscale") and scaling.get("mscale_all_dim"):
+            grown = own(scaling["mscale"]) / own(scaling["mscale_all_dim"])
+        return freq * (keep + (1 - keep) / factor), scaling.get("attention_factor", grown)
     if kind == "longrope":
         factors = np.array(scaling["long_factor" if t > n_ctx_original else "short_factor"])
         grown = n_ctx / n_ctx_original

@@ -155,7 +155,7 @@ def _llama_mlp(c, p, i):
         for x in range(c["num_experts"]):
             out.update(_gated(f"{p}mlp.experts.{x}", n, c["moe_intermediate_size"]))
         return out
-    if kind == "phi3":
+    if kind in ("phi3", "glm4"):
         return {**_linear(p + "mlp.gate_up_proj", 2 * ff, n, False), **_linear(p + "mlp.down_proj", n, ff, False)}
     if kind == "nemotron":
         return {**_linear(p + "mlp.up_proj", ff, n, False), **_linear(p + "mlp.down_proj", n, ff, False)}
@@ -172,13 +172,16 @@ def _llama_attention(c, p):
     if kind == "phi3":
         return {**_linear(p + "qkv_proj", n_q + 2 * n_kv, n, False), **_linear(p + "o_proj", n, n_q, False)}
     all_biased = kind in ("phi", "starcoder2") or c.get("attention_bias", False)
-    biased = all_biased or kind in ("qwen2", "qwen2_moe") or c.get("use_qkv_bias", False)
+    all_biased = all_biased and kind != "glm4"
+    biased = all_biased or kind in ("qwen2", "qwen2_moe", "glm4") or c.get("use_qkv_bias", False)
     out = _linear(p + ("dense" if kind == "phi" else "o_proj"), n, n_q, all_biased)
     for part, rows in (("q", n_q), ("k", n_kv), ("v", n_kv)):
         out.update(_linear(f"{p}{part}_proj", rows, n, biased))
     for part, heads in (("q", c["num_attention_heads"]), ("k", c["num_key_value_heads"])):
-        if kind == "qwen3":
+        if kind in ("qwen3", "gemma3_text"):
             out[f"{p}{part}_norm.weight"] = (d,)
+        elif kind == "olmo3":
+            out[f"{p}{part}_norm.weight"] = (heads * d,)
         elif c.get("use_qk_norm"):
             out[f"{p}{part}_norm.weight"] = (heads, d)
         elif c.get("qk_layernorm"):
@@ -190,9 +193,13 @@ def llama_family(c):
     kind, n, out = c["model_type"], c["hidden_size"], {}
     layer_bias = kind in ("phi", "stablelm", "nemotron", "starcoder2")
     norms = ["input_layernorm"]
-    if not (kind in ("phi", "cohere") or c.get("use_parallel_residual")):
+    if not (kind in ("phi", "cohere", "cohere2") or c.get("use_parallel_residual")):
         norms.append("post_attention_layernorm")
-    if kind == "gemma2":
+    if kind == "olmo3":
+        norms = ["post_attention_layernorm", "post_feedforward_layernorm"]
+    if kind == "glm4":
+        norms += ["post_self_attn_layernorm", "post_mlp_layernorm"]
+    if kind in ("gemma2", "gemma3_text"):
         norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
     out["model.embed_tokens.weight"] = (c["vocab_size"], n)
     for i in range(c["num_hidden_layers"]):

@@ -1,5 +1,5 @@
 // Gemma (norms stored as w and meant as 1 + w, embeddings scaled by sqrt(n_embd), its own head width)
-// and Gemma-2 (norms on both sides of each branch, soft caps, every other layer with a window).
+// Gemma-2 (norms on both sides of each branch, soft caps, every other layer with a window), and Gemma-3.
 #include <cmath>
 
 #include "base/error.h"
@@ -25,6 +25,17 @@ ModelConfig config_gemma2(const ModelFile& file) {
   for (size_t layer = 1; layer < c.windows.size(); layer += 2) c.windows[layer] = 0;
   // The file of Gemma-2 27B has no key for its scale, 1 / sqrt(n_embd / n_head); the others use d_head.
   if (!file.meta.has("gemma2.attention.scale") && c.n_layer == 46)
+    c.attn_scale = float(std::sqrt(double(c.n_head) / double(c.n_embd)));
+  return c;
+}
+
+// Normalised queries and keys; of six layers five have a window, and a rope of their own.
+ModelConfig config_gemma3(const ModelFile& file) {
+  ModelConfig c = config_gemma(file);
+  c.qk_norm = QkNorm::kShared;
+  default_windows(file, c, 6);
+  if (!c.windows.empty() && !file.meta.has("gemma3.rope.freq_base_swa")) rotate_windowed_layers(c, 10000.0);
+  if (!file.meta.has("gemma3.attention.scale") && c.n_layer == 62)  // 27B, as Gemma-2's
     c.attn_scale = float(std::sqrt(double(c.n_head) / double(c.n_embd)));
   return c;
 }
@@ -61,6 +72,7 @@ void import_gemma2(HfImport& hf) {
 }  // namespace
 
 const Architecture kArchGemma = {"gemma", "gemma", true, config_gemma, import_gemma};
+const Architecture kArchGemma3 = {"gemma3", "gemma3_text,gemma3", true, config_gemma3, import_gemma2};
 const Architecture kArchGemma2 = {"gemma2", "gemma2", true, config_gemma2, import_gemma2};
 
 }  // namespace hunch

@@ -1,5 +1,6 @@
 // Llama 1 to 3, Mistral (sliding window), Mixtral (experts), and models with Llama's shape: ReluLLaMA
-// and ProSparse (hidden_act relu). GGUF llama files keep Q and K rows in the order of interleaved RoPE.
+// and ProSparse (hidden_act relu, fatrelu), SparseLM, Bamboo. GGUF llama files keep Q and K rows in the order of
+// interleaved RoPE.
 #include "base/error.h"
 #include "model/arch/llama_like.h"
 
@@ -16,8 +17,23 @@ ModelConfig llama_config(const ModelFile& file) {
   return c;
 }
 
+// Llamas that were made sparse. SparseLM's code computes relu(gate) * up whatever hidden_act says; Bamboo's and
+// TurboSparse's has a ReLU on both. (ProSparse and MiniCPM-S say themselves what they do: hidden_act fatrelu.)
+void import_sparse_kind(HfImport& hf) {
+  const std::string kind = hf.config_string({"model_type"}, "");
+  if (kind == "llama_sparse_relu") {
+    if (!hf.config_bool({"sparsity_gated_mlp"}, true))
+      fail(ErrorKind::kUnsupported, "config.json: llama_sparse_relu with sparsity_gated_mlp false");
+    hf.ignore_config("sparsity_l1_coeff");  // of training
+    hf.set_string("activation", "relu");
+  } else if (kind == "bamboo") {
+    hf.set_string("up_activation", "relu");
+  }
+}
+
 void import_llama(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
+  import_sparse_kind(hf);
   const LlamaLikeTensors options{.interleave_qk = true};
   const size_t n_expert = hf.config_uint({"num_local_experts"}, 0);
   if (n_expert) {
@@ -43,6 +59,7 @@ void import_llama(HfImport& hf) {
 
 }  // namespace
 
-const Architecture kArchLlama = {"llama", "llama,mistral,mixtral", true, llama_config, import_llama};
+const Architecture kArchLlama = {"llama", "llama,mistral,mixtral,sparsellama,llama_sparse_relu,bamboo", true,
+                                 llama_config, import_llama};
 
 }  // namespace hunch

@@ -75,6 +75,28 @@ void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSize
   move_rotated("k_proj", "attn_k", sizes.n_kv_head);
   hf.move(from + "self_attn.v_proj", to + "attn_v");
   hf.move(from + "self_attn.o_proj", to + "attn_output");
+  for (const char* name : {"q_norm", "k_norm"})
+    if (const std::string norm = from + "self_attn." + name; hf.has(norm + ".weight"))
+      import_norm(hf, norm, fmt::format("{}attn_{}", to, name), options);
+}
+
+void import_branch_norms(HfImport& hf, size_t layer, const LlamaLikeTensors& options) {
+  const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
+  import_norm(hf, from + "post_attention_layernorm", to + "post_attention_norm", options);
+  import_norm(hf, from + "post_feedforward_layernorm", to + "post_ffw_norm", options);
+}
+
+LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation, const LlamaLikeTensors& options,
+                                 const char* ffn_norm) {
+  const LlamaLikeSizes sizes = import_llama_like_config(hf, usual_activation);
+  import_llama_like_ends(hf, options);
+  for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
+    import_llama_like_attention(hf, layer, sizes, options);
+    import_norm(hf, fmt::format("layers.{}.post_attention_layernorm", layer), fmt::format("blk.{}.{}", layer, ffn_norm),
+                options);
+    import_llama_like_mlp(hf, layer);
+  }
+  return sizes;
 }
 
 void import_llama_like_mlp(HfImport& hf, size_t layer) {

@@ -22,11 +22,17 @@ struct LlamaLikeTensors {
 
 // Embedding, final norm and head.
 void import_llama_like_ends(HfImport& hf, const LlamaLikeTensors& options);
-// Norms and attention of one layer: input_layernorm, self_attn.{q,k,v,o}_proj, post_attention_layernorm.
+// Norm and attention of one layer: input_layernorm, self_attn.{q,k,v,o}_proj, .{q,k}_norm; norms where there are any.
 void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSizes& sizes,
                                  const LlamaLikeTensors& options);
 // mlp.{gate,up,down}_proj of one layer (gate where there is one).
 void import_llama_like_mlp(HfImport& hf, size_t layer);
+// All of a model that is a Llama but for its numbers: config, ends, and layers whose MLP has the norm
+// post_attention_layernorm, written as `ffn_norm`. Returns the counts.
+LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation, const LlamaLikeTensors& options,
+                                 const char* ffn_norm = "ffn_norm");
+// The norms of branches' outputs (OLMo 2): post_attention_layernorm and post_feedforward_layernorm.
+void import_branch_norms(HfImport& hf, size_t layer, const LlamaLikeTensors& options);
 // One norm, "<from>.weight" and bias, with 1 added if the options say so.
 void import_norm(HfImport& hf, const std::string& from, const std::string& to, const LlamaLikeTensors& options);
 // A mixture's experts, "<prefix>.<e>.<hf_name>.weight" for e in [0, n_expert), as one tensor.

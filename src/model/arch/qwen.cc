@@ -1,5 +1,5 @@
 // Qwen2 (biased Q, K and V; tied or not), Qwen3 (normalised query and key heads), and Qwen2-MoE (routed
-// experts beside a shared one that a sigmoid gates).
+// experts beside a shared one that a sigmoid gates); Qwen3-MoE (Qwen3 with routed experts and no shared one).
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -30,6 +30,12 @@ ModelConfig config_moe(const ModelFile& file) {
   return c;
 }
 
+ModelConfig config_qwen3_moe(const ModelFile& file) {
+  ModelConfig c = config_qwen3(file);
+  c.moe.renormalise = file.meta.get_bool("qwen3moe.expert_weights_norm", true);
+  return c;
+}
+
 LlamaLikeSizes import_shared(HfImport& hf, const LlamaLikeTensors& options) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu", /*windows_unless_said=*/false);
   import_llama_like_ends(hf, options);
@@ -42,8 +48,6 @@ void import_dense(HfImport& hf) {
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     import_llama_like_attention(hf, layer, sizes, options);
-    hf.move_if_present(from + "self_attn.q_norm", to + "attn_q_norm");
-    hf.move_if_present(from + "self_attn.k_norm", to + "attn_k_norm");
     hf.move(from + "post_attention_layernorm", to + "ffn_norm");
     import_llama_like_mlp(hf, layer);
   }
@@ -57,7 +61,8 @@ void import_moe(HfImport& hf) {
   hf.set_uint("expert_count", n_expert);
   hf.set_uint("expert_used_count", hf.config_uint({"num_experts_per_tok"}));
   hf.set_uint("expert_feed_forward_length", hf.config_uint({"moe_intermediate_size"}));
-  hf.set_uint("expert_shared_feed_forward_length", hf.config_uint({"shared_expert_intermediate_size"}));
+  const size_t n_shared = hf.config_uint({"shared_expert_intermediate_size"}, 0);
+  if (n_shared) hf.set_uint("expert_shared_feed_forward_length", n_shared);
   hf.set_bool("expert_weights_norm", hf.config_bool({"norm_topk_prob"}, false));
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
@@ -72,8 +77,10 @@ void import_moe(HfImport& hf) {
     for (const char* part : {"gate", "up", "down"}) {
       import_experts(hf, from + "mlp.experts", fmt::format("{}_proj", part), n_expert,
                      fmt::format("{}ffn_{}_exps", to, part));
-      hf.move(fmt::format("{}mlp.shared_expert.{}_proj", from, part), fmt::format("{}ffn_{}_shexp", to, part));
+      if (n_shared)
+        hf.move(fmt::format("{}mlp.shared_expert.{}_proj", from, part), fmt::format("{}ffn_{}_shexp", to, part));
     }
+    if (!n_shared) continue;
     const Tensor gate = hf.take(from + "mlp.shared_expert_gate.weight");
     hf.put(to + "ffn_gate_inp_shexp.weight", hf.reshaped(gate, {sizes.n_embd}));
   }
@@ -83,6 +90,7 @@ void import_moe(HfImport& hf) {
 
 const Architecture kArchQwen2 = {"qwen2", "qwen2", true, common, import_dense};
 const Architecture kArchQwen3 = {"qwen3", "qwen3", true, config_qwen3, import_dense};
+const Architecture kArchQwen3Moe = {"qwen3moe", "qwen3_moe", true, config_qwen3_moe, import_moe};
 const Architecture kArchQwen2Moe = {"qwen2moe", "qwen2_moe", true, config_moe, import_moe};
 
 }  // namespace hunch
