@@ -96,7 +96,8 @@ void read_gptq(const Reader& in, QuantisedConfig& c) {
     unsupported("GPTQ with rules by module (dynamic)");
   c.zeros_minus_one = layout == "gptq";
   add_group_size(c, in.number({"group_size"}, 128));
-  c.text = fmt::format("GPTQ, {} bit, {}{}", c.bits, groups_text(c), in.flag("desc_act") ? ", by activation order" : "");
+  c.text =
+      fmt::format("GPTQ, {} bit, {}{}", c.bits, groups_text(c), in.flag("desc_act") ? ", by activation order" : "");
 }
 
 void read_fp8(const Reader& in, QuantisedConfig& c) {

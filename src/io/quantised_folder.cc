@@ -62,9 +62,8 @@ uint32_t types_for(const QuantisedMatrix& m, std::span<const DType> types, uint3
     if (types[i] == DType::kF16 || types[i] == DType::kBF16) {
       if (!has_values) m.values(r, x.data());
       has_values = true;
-      holds = types[i] == DType::kF16
-                  ? std::ranges::all_of(x, [](float v) { return same(to_f32(to_f16(v)), v); })
-                  : std::ranges::all_of(x, [](float v) { return same(to_f32(to_bf16(v)), v); });
+      holds = types[i] == DType::kF16 ? std::ranges::all_of(x, [](float v) { return same(to_f32(to_f16(v)), v); })
+                                      : std::ranges::all_of(x, [](float v) { return same(to_f32(to_bf16(v)), v); });
     } else if (types[i] != DType::kF32 && types[i] != m.blocks()) {
       if (!row) row = m.integers(r, q.data(), scale.data()) ? integer_row(q, scale) : IntegerRow{};
       holds = row->fits(types[i]);
@@ -153,8 +152,7 @@ QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* s
   const MatrixList matrices = matrices_of(tensors, config, folder.float8);
   for (const std::string& name : folder.float8)
     if (!tensors.is_taken(name))
-      fail(ErrorKind::kUnsupported,
-           "tensor '{}' is F8_E4M3, {}; convert the model to one of {}", printable(name),
+      fail(ErrorKind::kUnsupported, "tensor '{}' is F8_E4M3, {}; convert the model to one of {}", printable(name),
            config.method == QuantMethod::kNone ? "and config.json has no quantization_config that says its scale"
                                                : "and belongs to no quantised matrix that hunch knows",
            fmt::join(format_names(&Format::is_float), ", "));
