@@ -11,6 +11,8 @@ import struct
 import sys
 import zlib
 
+import make_quantised_fixture as quantised
+
 
 def string(text):
     data = text.encode() if isinstance(text, str) else text
@@ -86,6 +88,41 @@ def safetensors_seeds():
         "empty": safetensors({}, b""),
         "overlap": safetensors(overlap, bytes(8)),
         "escapes": safetensors(b'{"a\\u00e9\\n":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}   ', bytes(1)),
+    }
+
+
+# ---- quantised checkpoints: the config's size, config.json, a safetensors file
+
+def quantised_seeds():
+    seeds = {}
+    for name, (write, quantisation) in quantised.MODELS.items():
+        stored, _ = write("m", 32, 32, quantised.Source(1))
+        config = json.dumps({"quantization_config": quantisation}).encode()
+        seeds[name] = struct.pack("<H", len(config)) + config + quantised.safetensors(stored)
+    config = json.dumps({"quantization_config": {"quant_method": "mxfp4"}}).encode()
+    experts = {"e_blocks": quantised.tensor("U8", [2, 3, 1, 16], list(range(96))),
+               "e_scales": quantised.tensor("U8", [2, 3, 1], [120, 127, 0, 128, 130, 1])}
+    seeds["mxfp4"] = struct.pack("<H", len(config)) + config + quantised.safetensors(experts)
+    return seeds
+
+
+# ---- importance matrices
+
+def imatrix_seeds():
+    entry = lambda name, calls, values: (struct.pack("<i", len(name)) + name + struct.pack("<ii", calls, len(values)) +
+                                         struct.pack(f"<{len(values)}f", *values))
+    entries = struct.pack("<i", 2) + entry(b"blk.0.attn_q.weight", 2, [1, 2, 3, 4]) + entry(b"output.weight", 1, [0, 5])
+    meta = [("general.type", 8, "imatrix"), ("imatrix.datasets", (8,), ["book.txt"]), ("imatrix.chunk_count", 4, 2),
+            ("imatrix.chunk_size", 4, 512)]
+    tensors = [("blk.0.attn_q.weight.in_sum2", [4, 2], 0, struct.pack("<8f", *range(8))),
+               ("blk.0.attn_q.weight.counts", [1, 2], 0, struct.pack("<2f", 3, 0))]
+    return {
+        "list": entries,
+        "list_named": entries + struct.pack("<ii", 7, 4) + b"book",
+        "list_negative": struct.pack("<i", 1) + entry(b"a", 1, [-1]),
+        "gguf": gguf(meta, tensors),
+        "gguf_other": gguf([("general.architecture", 8, "llama")], tensors),
+        "gguf_uncounted": gguf(meta, tensors[:1]),
     }
 
 
@@ -255,7 +292,7 @@ def main():
     beside = pathlib.Path(__file__).resolve().parent.parent / "src" / "io" / "fuzz_corpus"
     root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else beside
     corpora = {"gguf": gguf_seeds(), "safetensors": safetensors_seeds(), "torch_checkpoint": torch_seeds(), "llama2c": llama2c_seeds(),
-               "adapter": adapter_seeds()}
+               "adapter": adapter_seeds(), "quantised": quantised_seeds(), "imatrix": imatrix_seeds()}
     for name, seeds in corpora.items():
         (root / name).mkdir(parents=True, exist_ok=True)
         for seed, data in seeds.items():

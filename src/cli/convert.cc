@@ -15,7 +15,10 @@ namespace {
 
 ConvertOptions convert_options(const ConvertFlags& flags) {
   ConvertOptions options;
-  options.dtype = *dtype_from_name(flags.type);  // flags.cc let only names of the table pass
+  options.keep_blocks = flags.type == "auto";
+  // The grammar let only known names pass. A name of both is the mix.
+  options.mix = find_mix(flags.type);
+  if (flags.type != "auto" && !options.mix) options.dtype = *dtype_from_name(flags.type);
   if (flags.layout == "rows") options.down = DownFile::kRows;
   if (flags.layout == "neuron") options.down = DownFile::kNeuron;
   return options;
@@ -27,29 +30,51 @@ size_t tensor_bytes(const ModelFile& file) {
   return bytes;
 }
 
+double bits_per_weight(const ConvertReport& report) {
+  uint64_t n_weights = 0;
+  for (const ConvertReport::Type& t : report.types) n_weights += t.n_weights;
+  return n_weights ? 8 * double(report.bytes) / double(n_weights) : 0;
+}
+
+nlohmann::ordered_json types_json(const ConvertReport& report) {
+  auto out = nlohmann::ordered_json::object();
+  for (const ConvertReport::Type& t : report.types)
+    out[name_of(t.dtype)] = {{"n_tensors", t.n_tensors}, {"n_weights", t.n_weights}, {"bytes", t.bytes}};
+  return out;
+}
+
 }  // namespace
 
 int convert(const ConvertFlags& flags) {
-  check_output(flags.out, inputs_of(flags.model), flags.force, "-o");
+  check_output(flags.out, inputs_of(flags.model, {flags.imatrix}), flags.force, "-o");
   OpenedModel opened = open_named(flags.model);
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
   Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
   compute.stop = &interrupt_stop();
+  ConvertOptions options = convert_options(flags);
+  ImportanceMatrix importance;
+  if (!flags.imatrix.empty()) {
+    importance = open_imatrix(flags.imatrix);
+    options.importance = &importance;
+  }
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);
-    report = convert_model(opened.file, flags.out, convert_options(flags), compute, bar.progress());
+    report = convert_model(opened.file, flags.out, options, compute, bar.progress());
   }
   std::error_code ec;
   const uint64_t file_bytes = fs::file_size(flags.out, ec);
   if (flags.model.json) {
     print_json({{"out", flags.out},
                 {"arch", opened.file.meta.get_string("general.architecture")},
-                {"type", flags.type},
+                {"type", flags.type == "auto" ? "f16" : flags.type},
                 {"n_tensors", report.n_tensors},
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},
+                {"types", types_json(report)},
+                {"bits_per_weight", bits_per_weight(report)},
+                {"unweighted", report.n_unweighted},
                 {"unused_tensors", opened.unused},
                 {"unread_config", opened.unread},
                 {"notes", report.notes}});
@@ -66,8 +91,15 @@ int convert(const ConvertFlags& flags) {
   if (opened.unused.size() > kShown)
     note(fmt::format("note: and {} more unused tensors (all of them with --json)", opened.unused.size() - kShown));
   if (!opened.unread.empty()) note(describe_unread(opened.unread));
-  note(fmt::format("wrote {}: {} tensors, {} ({} before)", flags.out, report.n_tensors, human_bytes(double(file_bytes)),
-                   human_bytes(double(bytes_before))));
+  if (const std::string text = opened.quantised.text(); !text.empty()) note("note: " + text);
+  if (report.n_unweighted)
+    note(fmt::format("note: the importance matrix says nothing of {} matrices, whose errors all weigh the same",
+                     report.n_unweighted));
+  for (const ConvertReport::Type& t : report.types)
+    note(fmt::format("  {:<7} {:>4} tensors {:>10}  {:.2f} bits per weight", name_of(t.dtype), t.n_tensors,
+                     human_bytes(double(t.bytes)), 8 * double(t.bytes) / double(std::max<uint64_t>(1, t.n_weights))));
+  note(fmt::format("wrote {}: {} tensors, {} ({} before), {:.2f} bits per weight", flags.out, report.n_tensors,
+                   human_bytes(double(file_bytes)), human_bytes(double(bytes_before)), bits_per_weight(report)));
   return 0;
 }
 

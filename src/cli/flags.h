@@ -15,10 +15,11 @@ struct ModelFlags {
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
   bool reblock_down = false;
-  std::string sidecar;            // empty: MODEL.hunch beside it
-  std::vector<std::string> lora;  // adapters, "PATH" or "PATH:SCALE"
-  std::string costs;              // a file of row costs to pin; empty: they are measured
-  std::string force_target;       // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string quantised = "auto";  // auto | blocks | floats
+  std::string sidecar;             // empty: MODEL.hunch beside it
+  std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
+  std::string costs;               // a file of row costs to pin; empty: they are measured
+  std::string force_target;        // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;    // no first and last line, no progress, no notes
   bool verbose = false;  // also what was read, by layer, and how fast
@@ -119,8 +120,16 @@ struct InspectFlags {
 
 struct ConvertFlags {
   ModelFlags model;
-  std::string out, type = "f16", layout = "auto";  // auto | rows | neuron
-  std::string name;                                // general.name; empty: as it is
+  std::string out, type = "auto", layout = "auto";  // layout: auto | rows | neuron
+  std::string name;                                 // general.name; empty: as it is
+  std::string imatrix;                              // an importance matrix; empty: none
+  bool force = false;
+};
+
+struct ImatrixFlags {
+  ModelFlags model;
+  std::string text, out;
+  size_t n_ctx = 0, max_tokens = 0;
   bool force = false;
 };
 
@@ -222,6 +231,7 @@ int convert(const ConvertFlags& flags);
 int quantize(const ConvertFlags& flags);
 int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
+int imatrix(const ImatrixFlags& flags);
 int compress(const CompressFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);

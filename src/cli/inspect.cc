@@ -229,6 +229,7 @@ int inspect(const InspectFlags& flags) {
           {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
     json["unread_config"] = opened.unread;
+    json["quantised"] = opened.quantised.method.empty() ? Json() : Json(opened.quantised.text());
     json["sidecar"] = sidecar;
     if (!trace.is_null()) json["trace"] = std::move(trace);
     print_json(json);
@@ -244,6 +245,7 @@ int inspect(const InspectFlags& flags) {
              {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
              {"sidecar", sidecar_text(sidecar, n_layer)}},
             {1});
+  if (const std::string text = opened.quantised.text(); !text.empty()) out += "\n" + printable(text, 300) + "\n";
   if (config.is_null()) {
     out += "\nnot runnable: " + printable(why_not, 300) + "\n";
   } else {

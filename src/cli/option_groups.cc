@@ -71,6 +71,10 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
            "chooses alike");
   if (context)
     g.text("--force-target", model.force_target, "NAME", "use this SIMD target or a worse one (for bug reports)");
+  g.choice("--quantised", model.quantised, {"auto", "blocks", "floats"},
+           "weights of a quantised Hugging Face checkpoint (GPTQ, AWQ, FP8, ...): blocks of GGUF where these hold the "
+           "same numbers, or floats, which take more memory and round no inputs; auto: floats where they take less "
+           "than 64 MiB");
   add_output(g, model.json, model.quiet);
   g.flag("-v,--verbose", model.verbose, "also say what was read, layer by layer, and how fast");
 }

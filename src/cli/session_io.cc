@@ -26,7 +26,17 @@ fs::path resolve_model(const ModelFlags& flags) {
   return fs::exists(path, ec) ? path : fetch_model(flags);
 }
 
-OpenedModel open_named(const ModelFlags& flags) { return open_model(resolve_model(flags), &interrupt_stop()); }
+namespace {
+QuantisedAs quantised_as(const ModelFlags& flags) {
+  return flags.quantised == "blocks"   ? QuantisedAs::kBlocks
+         : flags.quantised == "floats" ? QuantisedAs::kFloats
+                                       : QuantisedAs::kAuto;
+}
+}  // namespace
+
+OpenedModel open_named(const ModelFlags& flags) {
+  return open_model(resolve_model(flags), &interrupt_stop(), quantised_as(flags));
+}
 
 Tokenizer tokenizer_of(const OpenedModel& opened, const ModelFlags& flags) {
   if (!opened.file.meta.has("tokenizer.ggml.model"))
@@ -42,6 +52,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {
   options.n_threads = flags.n_threads;
   options.pin_threads = flags.pin_threads;
   options.reblock_down = flags.reblock_down;
+  options.quantised = quantised_as(flags);
   options.sidecar = flags.sidecar;
   options.costs = flags.costs;
   options.compute = std::move(compute);
@@ -108,6 +119,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
   note(line);
   if (engine.tokenizer && !engine.tokenizer->spec().note.empty())
     note("note: " + printable(engine.tokenizer->spec().note, 300));
+  if (const std::string text = engine.quantised.text(); !text.empty()) note("note: " + text);
   if (!engine.unused.empty())
     note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(),
                      engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),

@@ -1,6 +1,9 @@
 // The grammars of convert, quantize, merge, compress and sparsify.
+#include <algorithm>
+
 #include "cli/option_groups.h"
 #include "cli/verb.h"
+#include "compress/quant_mix.h"
 #include "compress/sparsify_names.h"
 #include "formats/format.h"
 
@@ -12,7 +15,15 @@ void add_convert(Grammar& g, ConvertFlags& f) {
   add_model(g, f.model);
   g.section("Output file");
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
-  g.choice("--type", f.type, format_names(&Format::writes), "type of the matrices; norms and biases stay f32");
+  std::vector<std::string> types = format_names(&Format::writes);
+  types.insert(types.begin(), "auto");
+  for (std::string& mix : mix_names())
+    if (std::ranges::find(types, mix) == types.end()) types.push_back(std::move(mix));
+  g.choice("--type", f.type, std::move(types),
+           "type of the matrices; norms and biases stay f32; q4_k_m and the like: the mix of types that goes by this "
+           "name; auto: f16, and matrices that are quantised stay as they are");
+  g.text("--imatrix", f.imatrix, "FILE",
+         "an importance matrix, of `hunch imatrix` or llama.cpp: errors are weighed by what the matrices read");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
            "down projections: by neuron, so that neurons can be skipped, or as rows, which llama.cpp "
            "reads; auto: by neuron in ReLU models where "
@@ -58,6 +69,23 @@ std::vector<Verb> changing_verbs() {
                  f->type = "q8_0";
                  add_convert(g, *f);
                  return bind(f, quantize);
+               }});
+  v.push_back({"imatrix", "Change", "what a model's matrices read on a text, for quantize --imatrix",
+               "MODEL TEXT -o FILE [options]",
+               "hunch imatrix model-f16.gguf book.txt -o model.imatrix.gguf\n"
+               "hunch quantize model-f16.gguf --imatrix model.imatrix.gguf --type q4_k_m -o model-q4_k_m.gguf\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<ImatrixFlags>();
+                 add_model(g, f->model);
+                 g.positional("TEXT", f->text);
+                 g.section("Text");
+                 g.count("--tokens", f->max_tokens, "N", "use the text's first N tokens", "all");
+                 g.count("--ctx", f->n_ctx, "N", "tokens that see each other", "512, or the model's context");
+                 g.section("Output file");
+                 g.text("-o,--out", f->out, "FILE", "the GGUF file to write");
+                 add_force(g, f->force);
+                 add_engine(g, f->model, nullptr);
+                 return bind(f, imatrix);
                }});
   v.push_back({"merge", "Change", "a model with LoRA adapters folded in", "MODEL --lora PATH[:SCALE] -o FILE [options]",
                "hunch merge llama.gguf --lora ./tone -o llama-tone.gguf\n"

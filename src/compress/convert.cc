@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
+#include <optional>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
@@ -21,7 +23,8 @@ class Converter {
     const std::string arch = model.meta.get_string("general.architecture");
     const Architecture& a = architecture_by_gguf_name(arch);
     const bool relu = is_relu_family(a.config_from_gguf(model).activation);
-    const bool quantised = !is_plain(options.dtype);
+    if (options.mix) mix_model_.emplace(model), mix_model_->has_importance = options.importance != nullptr;
+    const bool quantised = options.mix || !is_plain(options.dtype);
     neuron_major_ = options.down == DownFile::kNeuron ||
                     (options.down == DownFile::kAuto && relu && quantised && !a.known_to_llama_cpp);
   }
@@ -30,6 +33,7 @@ class Converter {
     std::vector<TensorToWrite> out;
     for (const Tensor& t : model_.tensors) out.push_back(plan(t));
     report.n_tensors = out.size();
+    std::ranges::stable_sort(report.types, std::greater(), &ConvertReport::Type::bytes);
     return out;
   }
 
@@ -45,34 +49,87 @@ class Converter {
       w.name = t.name.substr(0, t.name.size() - std::string_view(".weight").size()) + "_t.weight";
       std::swap(w.shape[0], w.shape[1]);
     }
-    w.dtype = stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
+    const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
+    w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
+    const std::optional<Weighing> weighing = weighing_of(t, w.dtype, transpose);
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [&t] { return t.data; };
     } else {
-      if (!is_plain(t.dtype))
+      if (!is_plain(t.dtype) && (transpose || !is_plain(w.dtype)))
         fail(ErrorKind::kUnsupported,
              "tensor '{}' is already {}; quantising it again would lose quality twice: start from one of {}", t.name,
              name_of(t.dtype), fmt::join(format_names(&Format::is_float), ", "));
-      w.produce = [this, &t, dtype = w.dtype, transpose] { return encode(t, dtype, transpose); };
+      w.produce = [this, &t, dtype = w.dtype, transpose, weighing] { return encode(t, dtype, transpose, weighing); };
     }
-    report.bytes += w.shape.empty() ? 0 : (t.n_elems() / w.shape.back()) * row_bytes(w.dtype, w.shape.back());
+    count(w.dtype, t.n_elems(),
+          w.shape.empty() ? 0 : t.n_elems() / w.shape.back() * row_bytes(w.dtype, w.shape.back()));
     return w;
+  }
+
+  void count(DType dtype, uint64_t n_weights, uint64_t bytes) {
+    report.bytes += bytes;
+    auto type = std::ranges::find(report.types, dtype, &ConvertReport::Type::dtype);
+    if (type == report.types.end()) type = report.types.insert(type, {dtype, 0, 0, 0});
+    ++type->n_tensors;
+    type->n_weights += n_weights;
+    type->bytes += bytes;
+  }
+
+  // What weighs the columns of a tensor's matrices: of experts, of each `rows` rows a list of its own.
+  struct Weighing {
+    const ImportanceMatrix::Entry* entry;
+    size_t n_matrices;
+  };
+  std::optional<Weighing> weighing_of(const Tensor& t, DType dtype, bool transpose) {
+    if (!options_.importance || is_plain(dtype) || dtype == t.dtype) return std::nullopt;
+    // A turned matrix has its blocks along what it writes, of which nothing is known.
+    const ImportanceMatrix::Entry* entry = transpose ? nullptr : options_.importance->find(t.name);
+    if (!entry) {
+      ++report.n_unweighted;
+      return std::nullopt;
+    }
+    const uint64_t n_matrices = t.shape.size() == 3 ? t.shape[0] : 1, cols = t.cols();
+    // The older files do not say how many experts share an entry.
+    const bool fits = entry->n_columns == cols ? entry->n_matrices() == n_matrices || entry->n_matrices() == 1
+                                               : entry->n_matrices() == 1 && entry->n_columns == cols * n_matrices;
+    if (!fits)
+      fail(ErrorKind::kFormat,
+           "the importance matrix has {} x {} columns for '{}', which has {} x {}; was it made of another model?",
+           entry->n_matrices(), entry->n_columns, t.name, n_matrices, cols);
+    return Weighing{entry, n_matrices};
+  }
+
+  // [n_matrices, cols]
+  static std::vector<float> importance_of(const Weighing& weighing, size_t cols) {
+    std::vector<float> all;
+    const ImportanceMatrix::Entry& entry = *weighing.entry;
+    if (entry.n_columns != cols) return entry.means(0);
+    for (size_t m = 0; m < weighing.n_matrices; ++m) {
+      const std::vector<float> means = entry.means(std::min(m, entry.n_matrices() - 1));
+      all.insert(all.end(), means.begin(), means.end());
+    }
+    return all;
   }
 
   // The asked-for type, or the nearest whose blocks divide the row.
   DType fitting(const std::string& name, size_t cols) {
-    const DType dtype = fitting_dtype(options_.dtype, cols);
-    if (dtype != options_.dtype)
+    const DType asked = options_.mix ? mixed_type(*options_.mix, *mix_model_, name) : options_.dtype;
+    const DType dtype = fitting_dtype(asked, cols);
+    if (dtype != asked)
       report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols,
-                                         name_of(options_.dtype), info(options_.dtype).block_elems, name_of(dtype)));
+                                         name_of(asked), info(asked).block_elems, name_of(dtype)));
     return dtype;
   }
 
   // Decodes, turns if asked, encodes; rows in parallel. The result lives until the next call.
-  std::span<const std::byte> encode(const Tensor& t, DType dtype, bool transpose) {
+  std::span<const std::byte> encode(const Tensor& t, DType dtype, bool transpose,
+                                    const std::optional<Weighing>& weighing) {
     const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
+    const size_t stored = transpose ? 0 : row_bytes(t.dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
+    const std::vector<float> importance = weighing ? importance_of(*weighing, cols) : std::vector<float>();
+    const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols);
       compute_.throw_if_stopped();
@@ -81,7 +138,7 @@ class Converter {
           for (size_t c = 0; c < cols; ++c)
             codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
         } else {
-          codec(t.dtype).decode(t.data.data() + r * cols * element, values.data(), cols);
+          codec(t.dtype).decode(t.data.data() + r * stored, values.data(), cols);
         }
         for (float v : values) {
           if (!(std::abs(v) < INFINITY))
@@ -91,7 +148,8 @@ class Converter {
                  "tensor '{}' holds {} (row {}), which is out of f16's range of 65504; take bf16 or f32 (type)", t.name,
                  v, r);
         }
-        codec(dtype).encode(values.data(), out.data() + r * stride, cols);
+        codec(dtype).encode(values.data(), out.data() + r * stride, cols,
+                            weighing ? &importance[r / rows_each * cols] : nullptr);
       }
     });
     return out;
@@ -100,6 +158,7 @@ class Converter {
   const ModelFile& model_;
   const ConvertOptions& options_;
   Compute& compute_;
+  std::optional<MixModel> mix_model_;
   bool neuron_major_ = false;
   Scratch buffer_;
 };
@@ -108,13 +167,13 @@ class Converter {
 
 ConvertReport convert_model(const ModelFile& model, const fs::path& output, const ConvertOptions& options,
                             Compute& compute, const Progress& progress) {
-  if (!info(options.dtype).writes())
+  if (!options.mix && !info(options.dtype).writes())
     fail(ErrorKind::kUsage, "cannot write {}; possible: {}", name_of(options.dtype),
          fmt::join(format_names(&Format::writes), ", "));
   Converter converter(model, options, compute);
   const std::vector<TensorToWrite> tensors = converter.plan();
   Metadata meta = model.meta;
-  meta.set("general.file_type", info(options.dtype).file_type);
+  meta.set("general.file_type", options.mix ? options.mix->file_type : info(options.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
   write_gguf(output, meta, tensors, progress, compute.stop);
   return converter.report;

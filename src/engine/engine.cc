@@ -61,10 +61,11 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.compute =
         std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   if (options.stop) engine.compute->stop = options.stop;
-  OpenedModel opened = open_model(path, engine.compute->stop);
+  OpenedModel opened = open_model(path, engine.compute->stop, options.quantised);
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
   engine.unread = std::move(opened.unread);
+  engine.quantised = std::move(opened.quantised);
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/compute.h"
+#include "io/quantised_folder.h"
 #include "linear/adapter.h"
 #include "model/model.h"
 #include "model/sidecar.h"
@@ -24,8 +25,9 @@ struct AdapterSource {
 struct EngineOptions {
   size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
-  bool reblock_down = false;                 // WeightOptions::reblock_down
-  std::filesystem::path sidecar;             // empty: MODEL.hunch beside the model, where there is one
+  bool reblock_down = false;                   // WeightOptions::reblock_down
+  QuantisedAs quantised = QuantisedAs::kAuto;  // what the weights of a quantised folder are decoded as
+  std::filesystem::path sidecar;               // empty: MODEL.hunch beside the model, where there is one
   std::filesystem::path costs = {};          // what rows cost to read, pinned (engine/cost_file.h); empty: as measured
   std::shared_ptr<Compute> compute;          // of another engine, with which this one takes turns; none: its own
   const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
@@ -38,6 +40,7 @@ struct Engine {
   std::string source;               // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
   std::vector<std::string> unread;  // OpenedModel::unread
+  QuantisedReport quantised;        // OpenedModel::quantised
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;

@@ -40,6 +40,9 @@ enum class DType : uint32_t {
   kTQ2_0 = 35,
   kMXFP4 = 39,
   kNVFP4 = 40,
+  kQ1_0 = 41,
+  kQ2_0 = 42,
+  kI8_16 = 63,  // hunch's own, never in a file (formats/i8_16.h)
 };
 
 }  // namespace hunch

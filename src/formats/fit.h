@@ -49,6 +49,15 @@ inline float extreme(const float* x) {
 // Below this a scale's inverse would leave the range of f32: such blocks count as zeros.
 constexpr float kLeast = 1e-30f;
 
+// q[i] becomes the integer of kLow .. kHigh nearest to it; NaN stays. As std::clamp and round_small, in loops without a
+// jump, which is what compilers vectorise.
+template <int N, int kLow, int kHigh>
+inline void to_codes(float* q) {
+  for (int i = 0; i < N; ++i) q[i] = q[i] < float(kLow) ? float(kLow) : q[i];
+  for (int i = 0; i < N; ++i) q[i] = float(kHigh) < q[i] ? float(kHigh) : q[i];
+  for (int i = 0; i < N; ++i) q[i] = float(round_small(q[i]));
+}
+
 // x ~ scale * q, q an integer in [kLow, kHigh].
 template <int N, int kLow, int kHigh>
 struct Symmetric {
@@ -58,7 +67,8 @@ struct Symmetric {
   float assign(float scale, int8_t* codes) const {
     const float inverse = std::fabs(scale) < kLeast ? 0 : 1 / scale;
     float q[N];
-    for (int i = 0; i < N; ++i) q[i] = float(round_small(std::clamp(x[i] * inverse, float(kLow), float(kHigh))));
+    for (int i = 0; i < N; ++i) q[i] = x[i] * inverse;
+    to_codes<N, kLow, kHigh>(q);
     for (int i = 0; i < N; ++i) codes[i] = int8_t(q[i]);
     return sum<N>([&](int i) {
       const float e = scale * q[i] - x[i];
@@ -100,7 +110,8 @@ struct WithMinimum {
   float assign(Affine a, uint8_t* codes) const {
     const float inverse = a.scale < kLeast ? 0 : 1 / a.scale;
     float q[N];
-    for (int i = 0; i < N; ++i) q[i] = float(round_small(std::clamp((x[i] + a.min) * inverse, 0.0f, float(kMax))));
+    for (int i = 0; i < N; ++i) q[i] = (x[i] + a.min) * inverse;
+    to_codes<N, 0, kMax>(q);
     for (int i = 0; i < N; ++i) codes[i] = uint8_t(q[i]);
     return sum<N>([&](int i) {
       const float e = a.scale * q[i] - a.min - x[i];

@@ -4,14 +4,23 @@
 #include <array>
 
 #include "base/error.h"
+#include "formats/read_only.h"
 #include "formats/table.h"
 
 namespace hunch {
 namespace {
 
+// Types that files may hold and of which hunch knows how long they are.
+constexpr Format kOnlyNamed[] = {
+    {DType::kQ8_1, "q8_1", 32, 36}, {DType::kQ8_K, "q8_k", 256, 292}, {DType::kI8, "i8", 1, 1},
+    {DType::kI16, "i16", 1, 2},     {DType::kI32, "i32", 1, 4},       {DType::kI64, "i64", 1, 8},
+    {DType::kF64, "f64", 1, 8},
+};
+
 constexpr auto kTable = []<class... F>(FormatList<F...>) {
-  std::array<Format, sizeof...(F) + std::size(kOnlyNamed)> table{F::kFormat...};
-  std::ranges::copy(kOnlyNamed, table.begin() + sizeof...(F));
+  std::array<Format, sizeof...(F) + std::size(kReadOnly) + std::size(kOnlyNamed)> table{F::kFormat...};
+  std::ranges::copy(kReadOnly, table.begin() + sizeof...(F));
+  std::ranges::copy(kOnlyNamed, table.end() - std::size(kOnlyNamed));
   return table;
 }(Computing());
 
@@ -39,10 +48,9 @@ const Format& info(DType dtype) {
 
 const Format& codec(DType dtype) {
   const Format* known = find_format(dtype);
-  if (known && known->computes()) return *known;
-  fail(ErrorKind::kUnsupported, "element type {} cannot be computed with; hunch computes with {}",
-       known ? known->name : fmt::format("number {}", uint32_t(dtype)),
-       fmt::join(format_names(&Format::computes), ", "));
+  if (known && known->reads()) return *known;
+  fail(ErrorKind::kUnsupported, "element type {} cannot be decoded; hunch reads {}",
+       known ? known->name : fmt::format("number {}", uint32_t(dtype)), fmt::join(format_names(&Format::reads), ", "));
 }
 
 const char* name_of(DType dtype) { return info(dtype).name; }

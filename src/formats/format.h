@@ -50,14 +50,15 @@ struct Format {
   }
 };
 
-// Every type: those that compute in the order of table.h, then those of which hunch knows only name and size.
+// Every type: those that compute in the order of table.h, those that are only read, those of which hunch knows only
+// name and size.
 std::span<const Format> formats();
 
 // The format of a type, or nullptr when the id is not in the table.
 const Format* find_format(DType dtype);
 // As above, for a type that is known to be in the table; aborts otherwise.
 const Format& info(DType dtype);
-// The format of a type that computes; throws Error{kUnsupported} naming the type and those that do.
+// The format of a type whose values are read; throws Error{kUnsupported} naming the type and those that are.
 const Format& codec(DType dtype);
 
 const char* name_of(DType dtype);

@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -53,6 +59,9 @@ TEST(Format, EveryTypeIsInTheTableOnce) {
     EXPECT_EQ(dtype_from_name(format.name), format.dtype);
     EXPECT_GT(format.block_bytes, 0u) << format.name;
     EXPECT_TRUE(format.computes() || !format.writes()) << format.name;
+    if (format.load) {
+      EXPECT_TRUE(format.reads() && info(format.loads_as).computes()) << format.name;
+    }
     EXPECT_EQ(format.block_elems % 32 == 0, !is_plain(format.dtype)) << format.name;
   }
   EXPECT_EQ(find_format(DType(4)), nullptr);
@@ -71,10 +80,51 @@ TEST(Format, FallbacksEndAtAPlainType) {
   }
 }
 
-TEST(Format, OnlyTypesThatComputeHaveACodec) {
+std::string upper(std::string_view name) {
+  std::string out(name);
+  for (char& c : out) c = char(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// docs/kernels.md has a row of every format that computes, with what it says of its size and of who takes it, and names
+// all that are only read.
+TEST(Format, TheTableOfTheDocumentationIsThatOfTheCode) {
+  std::ifstream file(std::filesystem::path(HUNCH_SOURCE_DIR) / "docs" / "kernels.md");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const size_t begin = text.find("\n## Formats\n");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string section = text.substr(begin, text.find("\n## ", begin + 1) - begin);
+  size_t n_rows = 0;
+  for (size_t at = section.find("\n| "); at != std::string::npos; at = section.find("\n| ", at + 1)) ++n_rows;
+  const auto yes = [](bool v) { return v ? "yes" : "no"; };
+  size_t n_expected = 1;  // its heading
+  for (const Format& format : formats()) {
+    if (format.in_memory_only || !format.reads()) continue;
+    const std::string name = upper(format.name);
+    if (!format.computes()) {
+      EXPECT_NE(section.find(name), std::string::npos) << name;
+      continue;
+    }
+    ++n_expected;
+    const size_t at = section.find("\n| " + name + " | ");
+    ASSERT_NE(at, std::string::npos) << name;
+    const std::string row = section.substr(at + 1, section.find('\n', at + 1) - at - 1);
+    std::vector<std::string> cells;
+    for (size_t from = 2, to; (to = row.find(" | ", from)) != std::string::npos; from = to + 3)
+      cells.push_back(row.substr(from, to - from));
+    ASSERT_GE(cells.size(), 5u) << row;
+    EXPECT_EQ(std::stoul(cells[1]), format.block_elems) << row;
+    EXPECT_EQ(std::stod(cells[2]), 8.0 * format.block_bytes / format.block_elems) << row;
+    EXPECT_EQ(cells[3], yes(format.writes())) << row;
+    EXPECT_EQ(cells[4], yes(format.caches)) << row;
+  }
+  EXPECT_EQ(n_rows, n_expected);
+}
+
+TEST(Format, OnlyTypesThatAreReadHaveACodec) {
   for (uint32_t id = 0; id < 64; ++id) {
     const Format* format = find_format(DType(id));
-    if (format && format->computes()) {
+    if (format && format->reads()) {
       EXPECT_EQ(&codec(DType(id)), format);
     } else {
       EXPECT_THROW(codec(DType(id)), Error) << id;
@@ -256,7 +306,8 @@ TEST(Format, DegenerateBlocksStayFiniteAndNear) {
       for (size_t i = 0; i < 256; ++i) {
         ASSERT_TRUE(std::isfinite(y[i]));
         if (c != 6) {
-          ASSERT_NEAR(y[i], cases[c][i], absmax * 0.13f + 1e-6f) << i;
+          const bool coarse = format.block_bytes * 8 < format.block_elems * 9 / 2;
+          ASSERT_NEAR(y[i], cases[c][i], absmax * (coarse ? 0.34f : 0.13f) + 1e-6f) << i;
         }
       }
     }

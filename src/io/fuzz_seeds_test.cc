@@ -9,7 +9,9 @@
 #include "base/file.h"
 #include "io/adapter.h"
 #include "io/gguf.h"
+#include "io/imatrix.h"
 #include "io/llama2c.h"
+#include "io/quantised_folder.h"
 #include "io/safetensors.h"
 #include "io/test_bytes.h"
 #include "io/torch_checkpoint.h"
@@ -70,6 +72,24 @@ TEST(FuzzSeeds, Adapter) {
                  parse_peft_adapter(as_text(bytes.subspan(2, n_config)),
                                     parse_safetensors(bytes.subspan(2 + n_config)));
                });
+}
+
+TEST(FuzzSeeds, Quantised) {
+  check_corpus("quantised", {}, [](std::span<const std::byte> bytes) {
+    const size_t n_config = size_t(bytes[0]) | size_t(bytes[1]) << 8;
+    HfFolder folder;
+    folder.config_json = as_text(bytes.subspan(2, n_config));
+    folder.tensors = parse_safetensors(bytes.subspan(2 + n_config), &folder.float8);
+    EXPECT_EQ(decode_quantised(folder, QuantisedAs::kBlocks).became.size(), 1u);
+  });
+}
+
+TEST(FuzzSeeds, Imatrix) {
+  check_corpus("imatrix",
+               {{"list_negative", ErrorKind::kFormat},
+                {"gguf_other", ErrorKind::kFormat},
+                {"gguf_uncounted", ErrorKind::kNotFound}},
+               [](auto bytes) { parse_imatrix(bytes); });
 }
 
 TEST(FuzzSeeds, Llama2c) {

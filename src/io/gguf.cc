@@ -123,7 +123,7 @@ TensorEntry read_tensor_entry(ByteReader& in) {
   entry.offset = in.read<uint64_t>("a tensor's offset");
 
   const Format* geometry = find_format(DType(type));
-  if (!geometry)
+  if (!geometry || geometry->in_memory_only)
     fail(ErrorKind::kUnsupported,
          "tensor '{}' has the unknown type {}; convert the model to a type that hunch computes with: {}", shown, type,
          fmt::join(format_names(&Format::computes), ", "));

@@ -58,7 +58,7 @@ void open_sharded(const fs::path& index_path, HfFolder& folder, const Stop* stop
 
   std::map<std::string, std::string_view> taken;  // tensor -> its shard
   for (const auto& [shard, names] : shards) {
-    for (Tensor& tensor : open_weight_file(folder.path / shard, folder.owners, stop)) {
+    for (Tensor& tensor : open_weight_file(folder.path / shard, folder.owners, stop, &folder.float8)) {
       const auto it = shard_of.find(tensor.name);
       const bool elsewhere = it != shard_of.end() && it->second != shard;
       if (elsewhere || !taken.emplace(tensor.name, shard).second) continue;
@@ -74,12 +74,12 @@ void open_sharded(const fs::path& index_path, HfFolder& folder, const Stop* stop
 }  // namespace
 
 std::vector<Tensor> open_weight_file(const fs::path& path, std::vector<std::shared_ptr<const void>>& owners,
-                                     const Stop* stop) {
+                                     const Stop* stop, std::set<std::string>* float8) {
   auto file = std::make_shared<MappedFile>(path);
   return naming(path, [&] {
     std::vector<Tensor> tensors;
     if (path.extension() == ".safetensors") {
-      tensors = parse_safetensors(file->bytes());
+      tensors = parse_safetensors(file->bytes(), float8);
     } else {
       TorchCheckpoint checkpoint = parse_torch_checkpoint(file->bytes(), stop);
       tensors = std::move(checkpoint.tensors);
@@ -101,10 +101,15 @@ HfFolder open_hf_folder(const fs::path& path, const Stop* stop) {
   folder.path = path;
   const fs::path config = path / "config.json";
   folder.config_json = naming(config, [&] { return normalised_hf_config(read_file(config, kMaxConfigBytes)); });
+  for (const char* name : {"quantize_config.json", "quant_config.json"}) {
+    std::error_code ignored;
+    if (folder.quantiser_json.empty() && fs::is_regular_file(path / name, ignored))
+      folder.quantiser_json = read_file(path / name, kMaxConfigBytes);
+  }
   for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
     std::error_code ignored;
     if (fs::exists(path / name, ignored)) {
-      folder.tensors = open_weight_file(path / name, folder.owners, stop);
+      folder.tensors = open_weight_file(path / name, folder.owners, stop, &folder.float8);
       return folder;
     }
     const std::string index = std::string(name) + ".index.json";

@@ -2,6 +2,8 @@
 // The architecture files in model/ turn it into a ModelFile.
 #pragma once
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "base/stop.h"
 #include "io/model_file.h"
@@ -10,8 +12,10 @@ namespace hunch {
 
 struct HfFolder {
   std::filesystem::path path;
-  std::string config_json;      // text of config.json, in one spelling (io/hf_config.h)
-  std::vector<Tensor> tensors;  // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
+  std::string config_json;       // text of config.json, in one spelling (io/hf_config.h)
+  std::string quantiser_json;    // text of quantize_config.json or quant_config.json, where there is one
+  std::vector<Tensor> tensors;   // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
+  std::set<std::string> float8;  // names of tensors of F8_E4M3, which are i8 here
   std::vector<std::shared_ptr<const void>> owners;
 };
 
@@ -24,8 +28,9 @@ bool is_hf_folder(const std::filesystem::path& path);
 HfFolder open_hf_folder(const std::filesystem::path& path, const Stop* stop = nullptr);
 
 // Maps one weight file (.safetensors; anything else is read as a PyTorch checkpoint) and returns its tensors; what
-// keeps them alive is added to `owners`. Messages name the file.
+// keeps them alive is added to `owners`, `float8` as parse_safetensors() says. Messages name the file.
 std::vector<Tensor> open_weight_file(const std::filesystem::path& path,
-                                     std::vector<std::shared_ptr<const void>>& owners, const Stop* stop = nullptr);
+                                     std::vector<std::shared_ptr<const void>>& owners, const Stop* stop = nullptr,
+                                     std::set<std::string>* float8 = nullptr);
 
 }  // namespace hunch

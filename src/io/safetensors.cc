@@ -41,12 +41,15 @@ json parse_header(std::string_view text) {
   }
 }
 
-DType dtype_of(const std::string& name, const std::string& tensor) {
+constexpr std::string_view kFloat8 = "F8_E4M3";
+
+DType dtype_of(const std::string& name, const std::string& tensor, bool with_float8) {
   static constexpr std::pair<const char*, DType> kTable[] = {
       {"F32", DType::kF32}, {"F16", DType::kF16}, {"BF16", DType::kBF16}, {"F64", DType::kF64}, {"I64", DType::kI64},
       {"I32", DType::kI32}, {"I16", DType::kI16}, {"I8", DType::kI8},     {"U8", DType::kI8},   {"BOOL", DType::kI8}};
   for (const auto& [known, dtype] : kTable)
     if (name == known) return dtype;
+  if (with_float8 && name == kFloat8) return DType::kI8;
   fail(ErrorKind::kUnsupported, "tensor '{}' has dtype {}, which hunch does not read; convert the model to one of {}",
        printable(tensor), printable(name), fmt::join(format_names(&Format::is_float), ", "));
 }
@@ -64,7 +67,7 @@ uint64_t unsigned_of(const json& value, const char* what, const std::string& ten
   return value.get<uint64_t>();
 }
 
-Located read_entry(const std::string& name, const json& entry) {
+Located read_entry(const std::string& name, const json& entry, std::set<std::string>* float8) {
   if (!entry.is_object())
     fail(ErrorKind::kFormat, "tensor '{}' is not described by a JSON object in the header", printable(name));
   const json& dtype = field(entry, "dtype", name);
@@ -79,7 +82,8 @@ Located read_entry(const std::string& name, const json& entry) {
 
   Located found;
   found.tensor.name = name;
-  found.tensor.dtype = dtype_of(dtype.get<std::string>(), name);
+  found.tensor.dtype = dtype_of(dtype.get<std::string>(), name, float8 != nullptr);
+  if (float8 && dtype == kFloat8) float8->insert(name);
   std::optional<uint64_t> n_bytes = info(found.tensor.dtype).block_bytes;
   for (const json& dim : shape) {
     found.tensor.shape.push_back(unsigned_of(dim, "a dimension", name));
@@ -96,7 +100,7 @@ Located read_entry(const std::string& name, const json& entry) {
 
 }  // namespace
 
-std::vector<Tensor> parse_safetensors(std::span<const std::byte> bytes) {
+std::vector<Tensor> parse_safetensors(std::span<const std::byte> bytes, std::set<std::string>* float8) {
   ByteReader in(bytes, "the safetensors file");
   const uint64_t n_header = in.read<uint64_t>("the header's length");
   if (n_header > kMaxHeaderBytes)
@@ -107,7 +111,7 @@ std::vector<Tensor> parse_safetensors(std::span<const std::byte> bytes) {
 
   std::vector<Located> found;
   for (const auto& [name, entry] : header.items())
-    if (name != kMetadataKey) found.push_back(read_entry(name, entry));
+    if (name != kMetadataKey) found.push_back(read_entry(name, entry, float8));
   std::sort(found.begin(), found.end(),
             [](const Located& a, const Located& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
 

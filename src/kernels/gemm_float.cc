@@ -188,7 +188,7 @@ struct QuantisedSegment {
       const size_t m = std::min<size_t>(256, n - at);
       UnpackGroup<Format>(row + (column + at) / Format::kBlockElems * Format::kBlockBytes, m, u);
       for (size_t b = 0; b < m; b += Format::kSub) {
-        const float scale = u.scale[b / Format::kSub], min = Format::kHasMin ? u.min[b / 32] : 0.0f;
+        const float scale = u.scale[b / Format::kSub], min = Format::kHasMin ? u.min[b / Format::kSub] : 0.0f;
         for (size_t j = b; j < b + Format::kSub; ++j) out[at + j] = scale * float(u.q[j]) - min;
       }
     }

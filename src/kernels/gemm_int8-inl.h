@@ -4,8 +4,8 @@
 //
 // Lanes are rows. A panel holds kPanelVectors * Lanes rows and kPanelDepth columns of W as
 //   q      [depth / 4][rows][4]   so that four columns of x, broadcast, meet four columns of each row
-//   scale  [depth / sub][rows]    sub = 32, or 16 in Q6_K
-//   min    [depth / 32][rows]     formats with minima
+//   scale  [depth / sub][rows]    sub = 32, or 16 in some k-quants
+//   min    [depth / sub][rows]    formats with minima
 // and stays in L1 while all tokens pass by, kTokens at a time, whose sums stay in registers for the
 // depth of the panel. 8 dot instructions of a block of 32 share one conversion and one f32 FMA.
 
@@ -58,12 +58,12 @@ constexpr size_t kPanelDepth = 512;  // x 32 rows: 16 KB of codes and 2 to 4 KB 
 
 struct Panel {
   int8_t* q;
-  float *scale, *min;
+  float *scale, *min;  // min: unused where there are none
   explicit Panel(std::byte* memory)
       : q(reinterpret_cast<int8_t*>(memory)),
         scale(reinterpret_cast<float*>(memory + kPanelDepth * PanelRows())),
         min(scale + kPanelDepth / 16 * PanelRows()) {}
-  static size_t Bytes() { return PanelRows() * (kPanelDepth + (kPanelDepth / 16 + kPanelDepth / 32) * sizeof(float)); }
+  static size_t Bytes() { return PanelRows() * (kPanelDepth + 2 * (kPanelDepth / 16) * sizeof(float)); }
 };
 
 // Columns [from, from + depth) of rows [row, row + n_rows) of W; missing rows of the panel are zero.
@@ -84,7 +84,7 @@ void FillPanel(const WeightView& W, size_t row, size_t n_rows, size_t from, size
         }
         for (size_t j = 0; j < n / Format::kSub; ++j) panel.scale[(at / Format::kSub + j) * R + r + i] = u[i].scale[j];
         if (Format::kHasMin)
-          for (size_t j = 0; j < n / 32; ++j) panel.min[(at / 32 + j) * R + r + i] = u[i].min[j];
+          for (size_t j = 0; j < n / Format::kSub; ++j) panel.min[(at / Format::kSub + j) * R + r + i] = u[i].min[j];
       }
       auto* out = reinterpret_cast<uint32_t*>(panel.q) + at / 4 * R + r;
 #if HUNCH_INT8_SIMD
@@ -115,9 +115,10 @@ void FillPanelFromStrips(const WeightView& W, size_t row, size_t from, size_t de
   for (size_t r = 0; r < R; r += kStripRows) {
     if (row + r >= W.rows) {
       for (size_t k = 0; k < depth / 4; ++k) std::memset(panel.q + 4 * (k * R + r), 0, 4 * kStripRows);
-      for (size_t k = 0; k < depth / Simd<F>::kSub; ++k)
+      for (size_t k = 0; k < depth / Simd<F>::kSub; ++k) {
         std::memset(panel.scale + k * R + r, 0, kStripRows * sizeof(float));
-      for (size_t k = 0; k < depth / 32; ++k) std::memset(panel.min + k * R + r, 0, kStripRows * sizeof(float));
+        std::memset(panel.min + k * R + r, 0, kStripRows * sizeof(float));
+      }
       continue;
     }
     const std::byte* group =
@@ -134,11 +135,12 @@ void FillPanelFromStrips(const WeightView& W, size_t row, size_t from, size_t de
             hn::StoreU(hn::Add(u[k], flip), strip::DU8(),
                        reinterpret_cast<uint8_t*>(panel.q) + 4 * ((8 * block + k) * R + r + v * strip::kLanes));
         }
-        for (size_t v = 0; v < kStripRows; v += strip::kLanes) {
-          for (size_t sub = 0; sub < kNSub; ++sub)
-            hn::StoreU(scales.Scale(b * kNSub + sub, v), strip::DF(), panel.scale + (block * kNSub + sub) * R + r + v);
-          if (F::kFormat.has_min) hn::StoreU(scales.Min(b, v), strip::DF(), panel.min + block * R + r + v);
-        }
+        for (size_t v = 0; v < kStripRows; v += strip::kLanes)
+          for (size_t sub = 0; sub < kNSub; ++sub) {
+            const size_t i = b * kNSub + sub, to = (block * kNSub + sub) * R + r + v;
+            hn::StoreU(scales.Scale(i, v), strip::DF(), panel.scale + to);
+            if constexpr (F::kFormat.has_min) hn::StoreU(scales.Min(i, v), strip::DF(), panel.min + to);
+          }
       }
     }
   }
@@ -150,9 +152,15 @@ struct TokenTile {
   const int8_t* q[kTokens];
   const float* scale[kTokens];
   const float* scaled_sum[kTokens];
-  const int32_t* start[kTokens];  // per kSub columns: -kOffset * sum of q
+  const int32_t* start[kTokens];  // per kSub columns: -128 * sum of q
   float* y[kTokens];              // first of the panel's rows
 };
+
+// What the minimum of sub-block s of block b is multiplied with.
+template <size_t kNSub>
+HWY_INLINE float ScaledSum(const TokenTile& x, int t, size_t b, size_t s) {
+  return kNSub == 1 ? x.scaled_sum[t][b] : QuantizedX::scaled_sum16(x.scale[t][b], x.start[t][kNSub * b + s]);
+}
 
 #if HUNCH_INT8_SIMD
 // y[t][0 .. rows) (+)= panel . x[t] over n_blocks of 32 columns for the first M tokens of the tile.
@@ -193,14 +201,14 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
         sum0[t] = hn::MulAdd(hn::ConvertTo(df, dot0[t]), hn::Mul(scale0, xs), sum0[t]);
         sum1[t] = hn::MulAdd(hn::ConvertTo(df, dot1[t]), hn::Mul(scale1, xs), sum1[t]);
       }
-    }
-    if (Format::kHasMin) {
-      const VF min0 = hn::Load(df, min), min1 = hn::Load(df, min + N);
-      min += 2 * N;
-      for (int t = 0; t < M; ++t) {
-        const VF xs = hn::Set(df, x.scaled_sum[t][b]);
-        sum0[t] = hn::NegMulAdd(min0, xs, sum0[t]);
-        sum1[t] = hn::NegMulAdd(min1, xs, sum1[t]);
+      if (Format::kHasMin) {
+        const VF min0 = hn::Load(df, min), min1 = hn::Load(df, min + N);
+        min += 2 * N;
+        for (int t = 0; t < M; ++t) {
+          const VF xs = hn::Set(df, ScaledSum<kNSub>(x, t, b, s));
+          sum0[t] = hn::NegMulAdd(min0, xs, sum0[t]);
+          sum1[t] = hn::NegMulAdd(min1, xs, sum1[t]);
+        }
       }
     }
   }
@@ -221,7 +229,9 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
         for (size_t i = at; i < at + Format::kSub; ++i)
           dot += int32_t(panel.q[(i / 4 * R + r) * 4 + i % 4]) * x.q[t][i];
         sum += float(dot) * (panel.scale[at / Format::kSub * R + r] * x.scale[t][at / 32]);
-        if (Format::kHasMin && at % 32 == 0) sum -= panel.min[at / 32 * R + r] * x.scaled_sum[t][at / 32];
+        if (Format::kHasMin)
+          sum -= panel.min[at / Format::kSub * R + r] *
+                 ScaledSum<32 / Format::kSub>(x, t, at / 32, at % 32 / Format::kSub);
       }
       x.y[t][r] = sum;
     }

@@ -74,7 +74,7 @@ struct QuantisedRows {
     const size_t n_bytes = n / Format::kBlockElems * Format::kBlockBytes;
     constexpr bool kInPlace = requires { Format::kCodesAt; };  // codes are read where they lie
     Unpacked u[R];
-    alignas(64) float factor[R][T][16], min[T][8];
+    alignas(64) float factor[R][T][16], min[T][16];
     for (size_t at = 0; at < n; at += 256) {
       const size_t m = std::min<size_t>(256, n - at), offset = at / Format::kBlockElems * Format::kBlockBytes;
       PrefetchRows<R>(w, ahead, offset, 256 / Format::kBlockElems * Format::kBlockBytes, n_bytes);
@@ -89,7 +89,7 @@ struct QuantisedRows {
         for (int r = 0; r < R; ++r)
           for (size_t b = 0; b < 256 / kSub; ++b) factor[r][t][b] = a[r * T + t] * u[r].scale[b];
         if (Format::kHasMin)
-          for (size_t b = 0; b < 8; ++b) {
+          for (size_t b = 0; b < 256 / kSub; ++b) {
             min[t][b] = 0;
             for (int r = 0; r < R; ++r) min[t][b] += a[r * T + t] * u[r].min[b];
           }
@@ -109,7 +109,7 @@ struct QuantisedRows {
           for (int t = 0; t < T; ++t) {
             float* to = y[t] + at + b * kSub + j;
             auto sum = hn::LoadU(d, to);
-            if (Format::kHasMin) sum = hn::Sub(sum, hn::Set(d, min[t][b * kSub / 32]));
+            if (Format::kHasMin) sum = hn::Sub(sum, hn::Set(d, min[t][b]));
             for (int r = 0; r < R; ++r) sum = hn::MulAdd(wv[r], hn::Set(d, factor[r][t][b]), sum);
             hn::StoreU(sum, d, to);
           }

@@ -32,13 +32,15 @@ inline std::vector<float> normal_values(size_t n, uint32_t seed) {
   return x;
 }
 
-// Sets all bytes of a block to `value` but those of its f16 members, which formats call d, d_min and min, and of the
-// integer scales, unless they are to go too.
+// Sets all bytes of a block to `value` but those of its floats, which formats call d, d_min, min, scale or, an
+// exponent, e, and of the integer scales, unless they are to go too.
 template <class Block>
 void set_codes(Block& block, std::byte value, bool and_scales) {
   const Block before = block;
   std::memset(&block, int(value), sizeof block);
-  block.d = before.d;
+  if constexpr (requires { block.d; }) block.d = before.d;
+  if constexpr (requires { block.e; }) block.e = before.e;
+  if constexpr (requires { block.scale; }) std::memcpy(block.scale, before.scale, sizeof block.scale);
   if constexpr (requires { block.d_min; }) block.d_min = before.d_min;
   if constexpr (requires { block.min; }) block.min = before.min;
   if constexpr (requires { block.scales; })
@@ -68,7 +70,7 @@ struct TestMatrix {
     }
   }
   std::span<const float> row(size_t r) const { return {decoded.data() + r * view.cols, view.cols}; }
-  // Sets every byte of every block but the f16 scales.
+  // Sets every byte of every block but the floats.
   void fill_codes(std::byte value) {
     for (size_t r = 0; r < view.rows; ++r)
       for_each_block(bytes.data() + r * view.row_stride_bytes, row_bytes(view.dtype, view.cols),
@@ -89,7 +91,8 @@ struct TestMatrix {
   }
 };
 
-// The blocks of formats without an encoder are random bits with sane scales.
+// Rows from the encoder, and, in quantised formats, between them rows of random bits with sane scales: codes that no
+// encoder chooses.
 inline TestMatrix random_matrix(DType dtype, size_t rows, size_t cols, size_t padding_bytes, uint32_t seed) {
   TestMatrix m;
   const size_t stride = row_bytes(dtype, cols) + padding_bytes;
@@ -99,13 +102,16 @@ inline TestMatrix random_matrix(DType dtype, size_t rows, size_t cols, size_t pa
   std::mt19937 rng(seed);
   for (size_t r = 0; r < rows; ++r) {
     std::byte* row = m.bytes.data() + r * stride;
-    if (info(dtype).writes()) {
+    if (r % 2 == 0 || is_plain(dtype)) {
       info(dtype).encode(&values[r * cols], row, cols);
       continue;
     }
     for (size_t at = 0; at < row_bytes(dtype, cols); ++at) row[at] = std::byte(rng());
     m.for_each_block(row, row_bytes(dtype, cols), [&](auto& block) {
-      block.d = to_f16(0.001f * float(1 + rng() % 8));
+      if constexpr (requires { block.d; }) block.d = to_f16(0.001f * float(1 + rng() % 8));
+      if constexpr (requires { block.e; }) block.e = uint8_t(119 + rng() % 8);
+      if constexpr (requires { block.scale; })
+        for (float& scale : block.scale) scale = 0.001f * float(1 + rng() % 8);
       if constexpr (requires { block.d_min; }) block.d_min = to_f16(0.01f * float(1 + rng() % 4));
       if constexpr (requires { block.min; }) block.min = to_f16(0.01f * float(1 + rng() % 4));
     });

@@ -28,6 +28,8 @@ struct QuantizedX {
   const float* scaled_sum_row(size_t t) const { return scaled_sum + t * n_blocks(); }
   const int32_t* start16_row(size_t t) const { return start16 + t * 2 * n_blocks(); }
   const int32_t* start32_row(size_t t) const { return start32 + t * n_blocks(); }
+  // scale * the sum of q over 16, from where its integer sums begin: for minima of 16 weights.
+  static float scaled_sum16(float scale, int32_t start16) { return scale * (float(start16) * (-1.0f / 128)); }
 };
 
 // Bytes that quantize() needs for X of this shape.

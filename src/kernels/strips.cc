@@ -7,6 +7,7 @@
 #include "kernels/dot_targets.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/error.h"

@@ -27,10 +27,10 @@ constexpr std::string_view kAroundLanguageModels[] = {"", "language_model.", "mo
 
 std::string shape_text(const std::vector<uint64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-const Tensor& must_be_plain(const Tensor& t) {
-  if (!info(t.dtype).is_float())
+const Tensor& must_compute(const Tensor& t) {
+  if (!info(t.dtype).computes())
     fail(ErrorKind::kUnsupported, "tensor '{}' is {}; expected one of {}", t.name, name_of(t.dtype),
-         fmt::join(format_names(&Format::is_float), ", "));
+         fmt::join(format_names(&Format::computes), ", "));
   return t;
 }
 
@@ -205,15 +205,25 @@ void HfImport::move_degrouped(std::string_view hf, std::string_view gguf, size_t
 Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data) {
   throw_if_stopped(stop_);  // every rearranged tensor begins here
   Tensor t{like.name, like.dtype, std::move(shape), {}};
-  auto buffer = std::make_shared<AlignedBuffer>(t.n_elems() * info(t.dtype).block_bytes);
+  auto buffer = std::make_shared<AlignedBuffer>(t.rows() * row_bytes(t.dtype, t.cols()));
   t.data = buffer->bytes();
   *data = buffer->data();
   out_.owners.push_back(std::move(buffer));
   return t;
 }
 
-Tensor HfImport::transposed(const Tensor& t) {
-  if (must_be_plain(t).shape.size() != 2)
+Tensor HfImport::plain(const Tensor& t) {
+  if (is_plain(must_compute(t).dtype)) return t;
+  std::vector<float> values(t.n_elems());
+  codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+  Tensor out = from_floats(values, t.shape);
+  out.name = t.name;
+  return out;
+}
+
+Tensor HfImport::transposed(const Tensor& stored) {
+  const Tensor t = plain(stored);
+  if (t.shape.size() != 2)
     fail(ErrorKind::kFormat, "tensor '{}' has shape {}, expected a matrix", t.name, shape_text(t.shape));
   std::byte* data;
   const size_t rows = t.shape[0], cols = t.shape[1], bytes = info(t.dtype).block_bytes;
@@ -228,7 +238,7 @@ Tensor HfImport::transposed(const Tensor& t) {
 }
 
 Tensor HfImport::rows(const Tensor& t, size_t begin, size_t count) {
-  must_be_plain(t);
+  must_compute(t);
   const size_t n = first_dim(t);
   if (begin + count > n)
     fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected at least {}", t.name, n, begin + count);
@@ -240,7 +250,7 @@ Tensor HfImport::rows(const Tensor& t, size_t begin, size_t count) {
 }
 
 Tensor HfImport::with_rows_in_order(const Tensor& t, std::span<const uint32_t> order) {
-  must_be_plain(t);
+  must_compute(t);
   const size_t n = first_dim(t);
   if (order.size() != n) fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected {}", t.name, n, order.size());
   std::byte* data;
@@ -255,7 +265,7 @@ Tensor HfImport::concatenated(std::span<const Tensor> parts) {
   std::vector<uint64_t> shape = parts[0].shape;
   shape[0] = 0;
   for (const Tensor& p : parts) {
-    if (must_be_plain(p).dtype != parts[0].dtype || p.cols() != parts[0].cols() || p.shape.size() != shape.size())
+    if (must_compute(p).dtype != parts[0].dtype || p.cols() != parts[0].cols() || p.shape.size() != shape.size())
       fail(ErrorKind::kFormat, "tensors '{}' {} {} and '{}' {} {} do not go together", parts[0].name,
            name_of(parts[0].dtype), shape_text(parts[0].shape), p.name, name_of(p.dtype), shape_text(p.shape));
     shape[0] += p.shape[0];
@@ -281,7 +291,7 @@ Tensor HfImport::stacked(std::span<const Tensor> parts) {
 }
 
 Tensor HfImport::scaled_rows(const Tensor& t, size_t count, float factor) {
-  const size_t n = first_dim(must_be_plain(t));
+  const size_t n = first_dim(must_compute(t));
   if (count > n) fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected at least {}", t.name, n, count);
   std::vector<float> values(t.n_elems());
   codec(t.dtype).decode(t.data.data(), values.data(), values.size());
@@ -292,7 +302,7 @@ Tensor HfImport::scaled_rows(const Tensor& t, size_t count, float factor) {
 
 Tensor HfImport::plus_one(const Tensor& t) {
   std::vector<float> values(t.n_elems());
-  codec(must_be_plain(t).dtype).decode(t.data.data(), values.data(), values.size());
+  codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
   for (float& v : values) v += 1.0f;
   return from_floats(values, t.shape);
 }

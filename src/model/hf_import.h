@@ -60,7 +60,8 @@ class HfImport {
   // As move(), with the rows of weight and bias sorted by degrouped_qkv().
   void move_degrouped(std::string_view hf, std::string_view gguf, size_t groups, size_t q_per_group, size_t d_head);
 
-  // New tensors. All keep the dtype; plain dtypes only. Shapes are checked: Error{kFormat}.
+  // New tensors. All keep the dtype, but for blocks that are transposed, scaled or added to, which become f32; dtypes
+  // that compute only. Shapes are checked: Error{kFormat}.
   virtual Tensor transposed(const Tensor& t);                                           // [a, b] -> [b, a]
   virtual Tensor rows(const Tensor& t, size_t begin, size_t count);                     // along the first dimension
   virtual Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order);  // out row i = row order[i]
@@ -92,6 +93,7 @@ class HfImport {
  private:
   const nlohmann::ordered_json* find_config(std::string_view name) const;
   const Tensor* find(std::string_view name) const;
+  Tensor plain(const Tensor& t);  // blocks as f32
   Tensor allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data);
 
   std::string arch_, prefix_;

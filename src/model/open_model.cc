@@ -8,6 +8,7 @@
 #include "io/gguf.h"
 #include "io/hf_folder.h"
 #include "io/llama2c.h"
+#include "io/naming.h"
 #include "io/printable.h"
 #include "model/architecture.h"
 #include "model/unread_metadata.h"
@@ -18,23 +19,18 @@ namespace hunch {
 namespace fs = std::filesystem;
 namespace {
 
-OpenedModel open_hf(const fs::path& path, const Stop* stop) {
-  const HfFolder folder = open_hf_folder(path, stop);
+OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as) {
+  HfFolder folder = open_hf_folder(path, stop);
   const auto config = nlohmann::json::parse(folder.config_json, nullptr, false);
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
     fail(ErrorKind::kFormat, "'{}': config.json has no \"model_type\"", path.string());
   const std::string model_type = config["model_type"];
-  if (const auto q = config.find("quantization_config"); q != config.end() && q->is_object()) {
-    const auto method = q->find("quant_method");
-    fail(ErrorKind::kUnsupported,
-         "'{}': the weights are quantised by {} (quantization_config), which hunch does not read; take the model as it "
-         "was before, or a GGUF file of it",
-         path.string(), method != q->end() && method->is_string() ? printable(std::string(*method), 40) : "?");
-  }
   const Architecture& arch = architecture_by_hf_type(model_type);
+  QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop); });
   HfImport hf(folder, arch.gguf_name, stop);
+  hf.ignore_config("quantization_config");
   arch.import_hf(hf);
-  OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread()};
+  OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
   opened.file = hf.finish();
   if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json)) {
     // One token per row of the embedding, as llama.cpp wants it.
@@ -67,10 +63,10 @@ OpenedModel open_llama2c(const fs::path& path) {
 
 }  // namespace
 
-OpenedModel open_model(const fs::path& path, const Stop* stop) {
+OpenedModel open_model(const fs::path& path, const Stop* stop, QuantisedAs as) {
   std::error_code ec;
   if (fs::is_directory(path, ec)) {
-    if (is_hf_folder(path)) return open_hf(path, stop);
+    if (is_hf_folder(path)) return open_hf(path, stop, as);
     fail(ErrorKind::kNotFound,
          "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
   }

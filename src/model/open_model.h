@@ -6,6 +6,7 @@
 
 #include "base/stop.h"
 #include "io/model_file.h"
+#include "io/quantised_folder.h"
 
 namespace hunch {
 
@@ -14,12 +15,15 @@ struct OpenedModel {
   std::string source;                    // "GGUF", "HF folder", "llama2.c"
   std::vector<std::string> unused;       // HF tensors that no mapping asked for
   std::vector<std::string> unread = {};  // keys of config.json or GGUF that no one read and that may matter
+  QuantisedReport quantised = {};        // what became of a quantised checkpoint's weights
 };
 
 // Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:
 // weights stay views into the mapped files wherever their layout is kept), or a llama2.c .bin with
 // its tokenizer.bin (or tok*.bin) beside it. Recognised by content, not by name.
-// Throws Error{kNotFound | kFormat | kUnsupported} naming path and cause, Error{kInterrupted} when `stop` asks for it.
-OpenedModel open_model(const std::filesystem::path& path, const Stop* stop = nullptr);
+// The weights of a quantised folder are decoded `as` is said. Throws Error{kNotFound | kFormat | kUnsupported} naming
+// path and cause, Error{kInterrupted} when `stop` asks for it.
+OpenedModel open_model(const std::filesystem::path& path, const Stop* stop = nullptr,
+                       QuantisedAs as = QuantisedAs::kAuto);
 
 }  // namespace hunch

@@ -35,7 +35,7 @@ HWY_NOINLINE void DecodeRow(const std::byte* row, size_t n, float* to) {
       for (size_t j = 0; j < m; j += hn::Lanes(d)) {
         const auto q = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, u.q + j)));
         auto w = hn::Mul(hn::Set(d, u.scale[j / Simd<F>::kSub]), q);
-        if constexpr (Simd<F>::kHasMin) w = hn::Sub(w, hn::Set(d, u.min[j / 32]));
+        if constexpr (Simd<F>::kHasMin) w = hn::Sub(w, hn::Set(d, u.min[j / Simd<F>::kSub]));
         hn::StoreU(w, d, to + i + j);
       }
     }

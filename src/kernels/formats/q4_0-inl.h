@@ -10,6 +10,7 @@
 
 #include "formats/q4_0.h"
 #include "hwy/highway.h"
+#include "kernels/formats/pairs-inl.h"
 #include "kernels/formats/simd-inl.h"
 #include "kernels/formats/vnni-inl.h"
 #include "kernels/formats/wide-inl.h"
@@ -46,27 +47,9 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace vnni {
 
-struct alignas(64) PackedQ4_0 {  // 4 blocks: their low halves, then their high halves
-  static constexpr size_t kElems = 128;
-  int8_t low[64], high[64];
-  int32_t start[16];
-  float scale[16];
-
-  HWY_INLINE void Fill(const int8_t* q, const float* scale_of, const float*) {
-    for (int b = 0; b < 4; ++b) {
-      std::memcpy(low + 16 * b, q + 32 * b, 16);
-      std::memcpy(high + 16 * b, q + 32 * b + 16, 16);
-    }
-    std::memset(start, 0, sizeof start);
-    StartSums(low, 8, start);
-    StartSums(high, 8, start);
-    for (int i = 0; i < 16; ++i) scale[i] = scale_of[i / 4];
-  }
-};
-
 template <>
 struct Row<format::Q4_0> {
-  using Packed = PackedQ4_0;
+  using Packed = PackedPairs<8>;
   static constexpr size_t kBytes = 4 * sizeof(format::Q4_0::Block);  // of the weights of one group
   // In words: the scales of a group stand at 0, 9, 18 and 27, each followed by 8 words of codes.
   template <int T>
@@ -93,11 +76,8 @@ struct Row<format::Q4_0> {
     const __m512i which =
         _mm512_castsi256_si512(_mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
     const __m512 scale = ScaleFromWords(words, which);
-    for (int t = 0; t < T; ++t) {
-      __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start), low, Load512(x[t]->low));
-      dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
-    }
+    AddPairs<T>(
+        low, high, scale, [&](int t) -> const Packed& { return *x[t]; }, acc);
   }
 };
 

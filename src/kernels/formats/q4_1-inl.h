@@ -24,7 +24,7 @@ struct Simd<format::Q4_1> : Blocks<format::Q4_1, 32> {
   static HWY_INLINE void Unpack(const std::byte* blocks, size_t n, Unpacked& out) {
     ScalesF16(blocks, kBlockBytes, n / 32, out.scale);
     ScalesF16(blocks + offsetof(format::Q4_1::Block, min), kBlockBytes, n / 32, out.min);
-    for (float& min : out.min) min = -min;  // the format adds it
+    for (size_t j = 0; j < 8; ++j) out.min[j] = -out.min[j];  // the format adds it
     for (size_t b = 0; b < n / 32; ++b) {
       const auto* pairs = reinterpret_cast<const uint8_t*>(blocks + b * kBlockBytes + offsetof(format::Q4_1::Block, q));
       for (size_t l = 0; l < 16; l += hn::Lanes(Bytes())) {
@@ -121,13 +121,8 @@ struct RowSum<format::Q4_1> {
     const __m512 table = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     Factors<R, T> f;
     BlockFactors<kStride>(w, a, n / 32, f);
-    alignas(64) float minima[T][8];  // of all rows, to be subtracted
-    for (int t = 0; t < T; ++t) std::memset(minima[t], 0, sizeof minima[t]);
-    HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
-      const __m256 min = BlockScales<kStride>(w[r] + offsetof(format::Q4_1::Block, min), n / 32);
-      for (int t = 0; t < T; ++t)
-        _mm256_store_ps(minima[t], _mm256_fnmadd_ps(min, _mm256_set1_ps(a[r * T + t]), _mm256_load_ps(minima[t])));
-    }
+    alignas(64) float minima[T][8];
+    AddedMinima<kStride, R, T>(w, offsetof(format::Q4_1::Block, min), a, n / 32, minima);
     for (size_t b = 0; b < n / 32; ++b) {
       prefetch(b);
       AddBlock(f, b, minima, y, [&](int r, __m512* value) HWY_ATTR {

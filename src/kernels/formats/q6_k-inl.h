@@ -46,20 +46,11 @@ struct Simd<format::Q6_K> : Blocks<format::Q6_K, 16> {
         const ByteVec v0 = hn::LoadU(Bytes(), low + l), v1 = hn::LoadU(Bytes(), low + 32 + l);
         const ByteVec h = hn::LoadU(Bytes(), high + l), h4 = High4(h);
         store(Low4(v0), h, q + l);
-        store(Low4(v1), Right2(h), q + 32 + l);
+        store(Low4(v1), Right<2>(h), q + 32 + l);
         store(High4(v0), h4, q + 64 + l);
-        store(High4(v1), Right2(h4), q + 96 + l);
+        store(High4(v1), Right<2>(h4), q + 96 + l);
       }
     }
-  }
-  // Bits above the lowest two are garbage; the caller masks them.
-  static HWY_INLINE ByteVec Right2(ByteVec v) {
-#if HWY_TARGET == HWY_SCALAR
-    return hn::ShiftRight<2>(v);
-#else
-    const hn::Repartition<uint16_t, Bytes> d16;
-    return hn::BitCast(Bytes(), hn::ShiftRight<2>(hn::BitCast(d16, v)));
-#endif
   }
 };
 

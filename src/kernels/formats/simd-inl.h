@@ -38,7 +38,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class Format>
 struct Simd;
 
-// SUB: the elements that share a scale, 16 or 32.
+// SUB: the elements that share a scale (and a minimum), 16 or 32.
 template <class Format, size_t SUB>
 struct Blocks {
   static constexpr size_t kSub = SUB, kBlockElems = Format::kFormat.block_elems,
@@ -46,11 +46,11 @@ struct Blocks {
   static constexpr bool kHasMin = Format::kFormat.has_min;
 };
 
-// Up to 256 consecutive weights of a row: w[i] = scale[i / kSub] * q[i] - min[i / 32].
+// Up to 256 consecutive weights of a row: w[i] = scale[i / kSub] * q[i] - min[i / kSub].
 struct Unpacked {
   alignas(64) int8_t q[256];
   alignas(64) float scale[16];
-  alignas(64) float min[8];
+  alignas(64) float min[16];
 };
 
 // 16 bytes at a time; without vectors, one.
@@ -67,6 +67,16 @@ HWY_INLINE ByteVec High4(ByteVec v) {
 #else
   const hn::Repartition<uint16_t, Bytes> d16;
   return hn::And(hn::BitCast(Bytes(), hn::ShiftRight<4>(hn::BitCast(d16, v))), hn::Set(Bytes(), uint8_t(15)));
+#endif
+}
+// Bits above the lowest 8 - kBits are garbage, which the caller masks.
+template <int kBits>
+HWY_INLINE ByteVec Right(ByteVec v) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::ShiftRight<kBits>(v);
+#else
+  const hn::Repartition<uint16_t, Bytes> d16;
+  return hn::BitCast(Bytes(), hn::ShiftRight<kBits>(hn::BitCast(d16, v)));
 #endif
 }
 HWY_INLINE ByteVec Low4(ByteVec v) { return hn::And(v, hn::Set(Bytes(), uint8_t(15))); }

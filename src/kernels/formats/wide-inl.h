@@ -70,6 +70,17 @@ HWY_INLINE void BlockFactors(const std::byte* const* w, const float* a, size_t n
   }
 }
 
+// minima[t][b] = what is to be subtracted for R rows whose blocks add an f16 minimum, which stands `at` in them.
+template <size_t kStride, int R, int T>
+HWY_INLINE void AddedMinima(const std::byte* const* w, size_t at, const float* a, size_t n_blocks, float (*minima)[8]) {
+  for (int t = 0; t < T; ++t) std::memset(minima[t], 0, sizeof minima[t]);
+  HWY_UNROLL(8) for (int r = 0; r < R; ++r) {
+    const __m256 min = BlockScales<kStride>(w[r] + at, n_blocks);
+    for (int t = 0; t < T; ++t)
+      _mm256_store_ps(minima[t], _mm256_fnmadd_ps(min, _mm256_set1_ps(a[r * T + t]), _mm256_load_ps(minima[t])));
+  }
+}
+
 // y[t][32b .. 32b + 32) += the R rows' block b, whose two halves codes(r, value) returns, less min[t][b]
 // where a format has minima.
 template <int R, int T, class Codes>

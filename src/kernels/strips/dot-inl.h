@@ -13,6 +13,7 @@ namespace plain_strips {
 #endif
 using namespace strip;  // NOLINT
 
+// Of unsigned codes of kBits bits.
 template <size_t kBits>
 HWY_INLINE V32 Dot(V32 sum, VU8 u, V32 x) {
 #if HUNCH_VNNI
@@ -50,7 +51,7 @@ HWY_INLINE V32 Start(const int32_t* start128) {
   if constexpr (kOffset == 0 || (kOffset == 128 && !HUNCH_VNNI)) {
     return hn::Zero(D32());
   } else {
-    constexpr int kShift = kOffset == 128 ? 0 : kOffset == 32 ? 2 : kOffset == 16 ? 3 : 4;
+    constexpr int kShift = 7 - std::countr_zero(unsigned(kOffset));
     static_assert(kOffset << kShift == 128);
     return hn::ShiftRight<kShift>(hn::Set(D32(), *start128));
   }
@@ -100,25 +101,28 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t 
           if constexpr (M == 1) {  // two chains: one would wait for itself
             V32 other = hn::Zero(d32);
             HWY_UNROLL(4) for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; k += 2) {
-              dot[0] = Dot<s.bits>(dot[0], u[k], Four(x.q[0] + 32 * at + 4 * k));
-              other = Dot<s.bits>(other, u[k + 1], Four(x.q[0] + 32 * at + 4 * k + 4));
+              dot[0] = Dot<s.value_bits()>(dot[0], u[k], Four(x.q[0] + 32 * at + 4 * k));
+              other = Dot<s.value_bits()>(other, u[k + 1], Four(x.q[0] + 32 * at + 4 * k + 4));
             }
             dot[0] = hn::Add(dot[0], other);
           } else {
             HWY_UNROLL(8) for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k) {
               HWY_UNROLL(8)
-              for (size_t t = 0; t < M; ++t) dot[t] = Dot<s.bits>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
+              for (size_t t = 0; t < M; ++t) dot[t] = Dot<s.value_bits()>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
             }
           }
           const VF scale = scales.Scale(b * kNSub + sub, v * kLanes);
           HWY_UNROLL(8)
           for (size_t t = 0; t < M; ++t)
             sum[v][t] = hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale, hn::Set(df, x.scale[t][at])), sum[v][t]);
-        }
-        if (F::kFormat.has_min) {
-          const VF min = scales.Min(b, v * kLanes);
-          HWY_UNROLL(8)
-          for (size_t t = 0; t < M; ++t) sum[v][t] = hn::NegMulAdd(min, hn::Set(df, x.scaled_sum[t][at]), sum[v][t]);
+          if constexpr (F::kFormat.has_min) {
+            const VF min = scales.Min(b * kNSub + sub, v * kLanes);
+            HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) {
+              const float xs = kNSub == 1 ? x.scaled_sum[t][at]
+                                          : QuantizedX::scaled_sum16(x.scale[t][at], x.start[t][at * kNSub + sub]);
+              sum[v][t] = hn::NegMulAdd(min, hn::Set(df, xs), sum[v][t]);
+            }
+          }
         }
       }
     }

@@ -64,18 +64,80 @@ template <>
 struct PackHead<format::Q5_K> {
   static void Fill(const std::byte* const* row, size_t, std::byte* head) { PackSixBitScales<format::Q5_K>(row, head); }
 };
+// scale_of(block, j) of each row's block, then d.
+template <class F, size_t kSubs, class ScaleOf>
+void PackSignedScales(const std::byte* const* row, std::byte* head, const ScaleOf& scale_of) {
+  for (size_t r = 0; r < kStripRows; ++r) {
+    if (!row[r]) continue;
+    typename F::Block block;
+    std::memcpy(&block, row[r], sizeof block);
+    for (size_t j = 0; j < kSubs; ++j) head[j * kStripRows + r] = std::byte(scale_of(block, int(j)));
+  }
+  PackHalves<F>(row, offsetof(typename F::Block, d), 1, head + kSubs * kStripRows);
+}
 template <>
 struct PackHead<format::Q6_K> {
   static void Fill(const std::byte* const* row, size_t, std::byte* head) {
-    using Block = format::Q6_K::Block;
+    PackSignedScales<format::Q6_K, 16>(row, head, [](const auto& b, int j) { return b.scales[j]; });
+  }
+};
+template <>
+struct PackHead<format::Q3_K> {
+  static void Fill(const std::byte* const* row, size_t, std::byte* head) {
+    PackSignedScales<format::Q3_K, 16>(row, head, [](const auto& b, int j) {
+      int8_t scale[16];
+      format::Q3_K::unpack_scales(b.scales, scale);
+      return scale[j];
+    });
+  }
+};
+template <>
+struct PackHead<format::IQ4_XS> {
+  static void Fill(const std::byte* const* row, size_t, std::byte* head) {
+    PackSignedScales<format::IQ4_XS, 8>(row, head, format::IQ4_XS::scale);
+  }
+};
+template <>
+struct PackHead<format::Q2_K> {
+  static void Fill(const std::byte* const* row, size_t, std::byte* head) {
+    using Block = format::Q2_K::Block;
+    PackHalves<format::Q2_K>(row, offsetof(Block, d), 1, head);
+    PackHalves<format::Q2_K>(row, offsetof(Block, d_min), 1, head + 32);
     for (size_t r = 0; r < kStripRows; ++r)
-      for (size_t j = 0; j < 16 && row[r]; ++j) head[j * kStripRows + r] = row[r][offsetof(Block, scales) + j];
-    PackHalves<format::Q6_K>(row, offsetof(Block, d), 1, head + 256);
+      for (size_t j = 0; j < 16 && row[r]; ++j) head[64 + j * kStripRows + r] = row[r][offsetof(Block, scales) + j];
+  }
+};
+template <>
+struct PackHead<format::MXFP4> {
+  static void Fill(const std::byte* const* row, size_t n_blocks, std::byte* head) {
+    for (size_t b = 0; b < n_blocks; ++b)
+      for (size_t r = 0; r < kStripRows; ++r)
+        if (row[r]) head[b * kStripRows + r] = row[r][b * sizeof(format::MXFP4::Block)];
+  }
+};
+template <>
+struct PackHead<format::I8_16> {
+  static void Fill(const std::byte* const* row, size_t n_blocks, std::byte* head) {
+    for (size_t i = 0; i < 2 * n_blocks; ++i)
+      for (size_t r = 0; r < kStripRows; ++r)
+        if (row[r])
+          std::memcpy(head + sizeof(float) * (i * kStripRows + r),
+                      row[r] + i / 2 * sizeof(format::I8_16::Block) + i % 2 * sizeof(float), sizeof(float));
   }
 };
 
+// Each byte's bit kFrom as bit kTo of the byte of another vector, for the eight vectors of a block.
+template <int kFrom>
+HWY_INLINE VU8 GatherBits(const VU8 (&u)[8]) {
+  const VU8 a = hn::Or(MoveBit<kFrom, 0>(u[0]), MoveBit<kFrom, 1>(u[1]));
+  const VU8 b = hn::Or(MoveBit<kFrom, 2>(u[2]), MoveBit<kFrom, 3>(u[3]));
+  const VU8 c = hn::Or(MoveBit<kFrom, 4>(u[4]), MoveBit<kFrom, 5>(u[5]));
+  const VU8 d = hn::Or(MoveBit<kFrom, 6>(u[6]), MoveBit<kFrom, 7>(u[7]));
+  return hn::Or(hn::Or(a, b), hn::Or(c, d));
+}
+
 // The codes of a block of 32 columns, line k of `lines` holding columns 4 k .. 4 k + 3 of the rows, a byte each.
-template <size_t kBits>
+template <StripBits kBits>
 void PackBlock(const uint8_t* lines, std::byte* out) {
   auto* to = reinterpret_cast<uint8_t*>(out);
   for (size_t at = 0; at < 64; at += kSliceBytes) {
@@ -83,21 +145,18 @@ void PackBlock(const uint8_t* lines, std::byte* out) {
     for (size_t k = 0; k < 8; ++k) u[k] = hn::Load(DU8(), lines + 64 * k + at);
     if constexpr (kBits == 8) {
       for (size_t k = 0; k < 8; ++k) hn::StoreU(u[k], DU8(), to + 64 * k + at);
+    } else if constexpr (kBits == 2 || kBits == 3) {
+      for (size_t k = 0; k < 2; ++k) {
+        const VU8 low = hn::Or(hn::And(u[k], hn::Set(DU8(), uint8_t(3))), LeftMasked<2>(u[k + 2], 0x0c));
+        const VU8 high = hn::Or(LeftMasked<4>(u[k + 4], 0x30), LeftMasked<6>(u[k + 6], 0xc0));
+        hn::StoreU(hn::Or(low, high), DU8(), to + 64 * k + at);
+      }
+      if constexpr (kBits == 3) hn::StoreU(GatherBits<2>(u), DU8(), to + 128 + at);
     } else {
       const VU8 low = hn::Set(DU8(), uint8_t(15));
       for (size_t k = 0; k < 4; ++k)
         hn::StoreU(hn::Or(hn::And(u[k], low), LeftMasked<4>(u[k + 4], 0xf0)), DU8(), to + 64 * k + at);
-      if constexpr (kBits == 5) {
-        VU8 high = RightMasked<4>(u[0], 1);
-        high = hn::Or(high, RightMasked<3>(u[1], 2));
-        high = hn::Or(high, RightMasked<2>(u[2], 4));
-        high = hn::Or(high, RightMasked<1>(u[3], 8));
-        high = hn::Or(high, hn::And(u[4], hn::Set(DU8(), uint8_t(16))));
-        high = hn::Or(high, LeftMasked<1>(u[5], 32));
-        high = hn::Or(high, LeftMasked<2>(u[6], 64));
-        high = hn::Or(high, LeftMasked<3>(u[7], 128));
-        hn::StoreU(high, DU8(), to + 256 + at);
-      }
+      if constexpr (kBits == 5) hn::StoreU(GatherBits<4>(u), DU8(), to + 256 + at);
       if constexpr (kBits == 6) {
         for (size_t half = 0; half < 2; ++half) {
           const VU8* q = u + 4 * half;
@@ -138,6 +197,8 @@ void PackStrip(const WeightView& W, size_t first, std::byte* strip) {
     const VU8 offset = hn::Set(DU8(), uint8_t(s.offset));
     for (size_t i = 0; i < 16 * padded; i += kSliceBytes)
       hn::Store(hn::Add(hn::Load(DU8(), lines + i), offset), DU8(), lines + i);
+    if constexpr (s.bits.book != CodeBook::kNone)
+      for (size_t i = 0; i < 16 * padded; ++i) lines[i] = kValuesOf<s.bits.book>.code_of[lines[i]];
     for (size_t at = 0; at < padded; at += s.columns, strip += s.group_bytes()) {
       const size_t n_blocks = (std::min(n, at + s.columns) - at) / kBlockElems;
       std::memset(strip, 0, s.head_bytes);

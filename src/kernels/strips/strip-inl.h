@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "formats/code_book.h"
 #include "formats/strip_shape.h"
 #include "hwy/highway.h"
 #include "kernels/dot_int8-inl.h"
@@ -43,16 +44,67 @@ HWY_INLINE VU8 RightMasked(VU8 v, uint8_t mask) {
   const hn::Repartition<uint16_t, DU8> d16;
   return hn::And(hn::BitCast(DU8(), hn::ShiftRight<kBits>(hn::BitCast(d16, v))), hn::Set(DU8(), mask));
 }
+// Bit kFrom of each byte as bit kTo, alone.
+template <int kFrom, int kTo>
+HWY_INLINE VU8 MoveBit(VU8 v) {
+  constexpr uint8_t kMask = 1 << kTo;
+  if constexpr (kFrom < kTo) {
+    return LeftMasked<kTo - kFrom>(v, kMask);
+  } else if constexpr (kFrom > kTo) {
+    return RightMasked<kFrom - kTo>(v, kMask);
+  } else {
+    return hn::And(v, hn::Set(DU8(), kMask));
+  }
+}
+// Adds bit k of each byte of `line` to u[k] as bit kTo.
+template <int kTo>
+HWY_INLINE void AddBits(VU8 line, VU8 (&u)[8]) {
+  u[0] = hn::Or(u[0], MoveBit<0, kTo>(line));
+  u[1] = hn::Or(u[1], MoveBit<1, kTo>(line));
+  u[2] = hn::Or(u[2], MoveBit<2, kTo>(line));
+  u[3] = hn::Or(u[3], MoveBit<3, kTo>(line));
+  u[4] = hn::Or(u[4], MoveBit<4, kTo>(line));
+  u[5] = hn::Or(u[5], MoveBit<5, kTo>(line));
+  u[6] = hn::Or(u[6], MoveBit<6, kTo>(line));
+  u[7] = hn::Or(u[7], MoveBit<7, kTo>(line));
+}
+
+// The values of a code book plus the offset that makes them unsigned, and back.
+template <CodeBook kBook>
+struct Values {
+  static constexpr int kOffset = kBook == CodeBook::kIq4 ? 128 : 16;
+  alignas(16) uint8_t of[16];
+  uint8_t code_of[256] = {};
+  constexpr Values() : of() {
+    for (int i = 15; i >= 0; --i) {  // the first of two codes of 0
+      of[i] = uint8_t((kBook == CodeBook::kIq4 ? Iq4Values::kValues[i] : E2m1Values::kValues[i]) + kOffset);
+      code_of[of[i]] = uint8_t(i);
+    }
+  }
+};
+template <CodeBook kBook>
+inline constexpr Values<kBook> kValuesOf;
+
 HWY_INLINE VU8 Line(const std::byte* block, size_t line) {
   return hn::LoadU(DU8(), reinterpret_cast<const uint8_t*>(block) + 64 * line);
 }
 
-// u[k] = the codes of columns 4 k .. 4 k + 3 of a block, of one slice: `block` points at the slice.
-template <size_t kBits>
+// u[k] = the codes of columns 4 k .. 4 k + 3 of a block, of one slice: `block` points at the slice. What they are
+// looked up as, where there is a book.
+template <StripBits kBits>
 HWY_INLINE void Codes(const std::byte* block, VU8 (&u)[8]) {
   if constexpr (kBits == 8) {
     for (size_t k = 0; k < 8; ++k) u[k] = Line(block, k);
     return;
+  } else if constexpr (kBits == 2 || kBits == 3) {
+    for (size_t k = 0; k < 2; ++k) {
+      const VU8 four = Line(block, k);
+      u[k] = hn::And(four, hn::Set(DU8(), uint8_t(3)));
+      u[k + 2] = RightMasked<2>(four, 3);
+      u[k + 4] = RightMasked<4>(four, 3);
+      u[k + 6] = RightMasked<6>(four, 3);
+    }
+    if constexpr (kBits == 3) AddBits<2>(Line(block, 2), u);
   } else {
     const VU8 low = hn::Set(DU8(), uint8_t(15));
     for (size_t k = 0; k < 4; ++k) {
@@ -60,17 +112,12 @@ HWY_INLINE void Codes(const std::byte* block, VU8 (&u)[8]) {
       u[k] = hn::And(both, low);
       u[k + 4] = RightMasked<4>(both, 15);
     }
-    if constexpr (kBits == 5) {
-      const VU8 high = Line(block, 4);
-      u[0] = hn::Or(u[0], LeftMasked<4>(high, 16));
-      u[1] = hn::Or(u[1], LeftMasked<3>(high, 16));
-      u[2] = hn::Or(u[2], LeftMasked<2>(high, 16));
-      u[3] = hn::Or(u[3], LeftMasked<1>(high, 16));
-      u[4] = hn::Or(u[4], hn::And(high, hn::Set(DU8(), uint8_t(16))));
-      u[5] = hn::Or(u[5], RightMasked<1>(high, 16));
-      u[6] = hn::Or(u[6], RightMasked<2>(high, 16));
-      u[7] = hn::Or(u[7], RightMasked<3>(high, 16));
+    if constexpr (kBits.book != CodeBook::kNone) {
+      static_assert(kBits == 4);
+      const VU8 book = hn::LoadDup128(DU8(), kValuesOf<kBits.book>.of);
+      for (size_t k = 0; k < 8; ++k) u[k] = hn::TableLookupBytes(book, u[k]);
     }
+    if constexpr (kBits == 5) AddBits<4>(Line(block, 4), u);
     if constexpr (kBits == 6) {
       for (size_t half = 0; half < 2; ++half) {
         const VU8 high = Line(block, 4 + half);
@@ -95,7 +142,7 @@ HWY_INLINE VF Integers(const T* p) {
 // By format: kNSub, the sub-blocks of 32 columns, and the scales of a group, of which
 // Read(head) takes hold: w = scale * (code - offset) - min.
 //   Scale(i, v)  of rows v .. v + kLanes in sub-block i of the group
-//   Min(b, v)    in block b
+//   Min(i, v)    the same; where the format has minima
 template <class F>
 struct StripScales;
 
@@ -105,7 +152,7 @@ struct ScalesOfBlocks {
   const std::byte* head;
   HWY_INLINE void Read(const std::byte* at) { head = at; }
   HWY_INLINE VF Scale(size_t i, size_t v) const { return Halves(head + 32 * i + 2 * v); }
-  HWY_INLINE VF Min(size_t b, size_t v) const { return hn::Neg(Halves(head + 64 + 32 * b + 2 * v)); }  // it is added
+  HWY_INLINE VF Min(size_t i, size_t v) const { return hn::Neg(Halves(head + 64 + 32 * i + 2 * v)); }  // it is added
 };
 template <>
 struct StripScales<format::Q8_0> : ScalesOfBlocks<false> {};
@@ -113,6 +160,37 @@ template <>
 struct StripScales<format::Q4_0> : ScalesOfBlocks<false> {};
 template <>
 struct StripScales<format::Q4_1> : ScalesOfBlocks<true> {};
+template <>
+struct StripScales<format::Q5_0> : ScalesOfBlocks<false> {};
+template <>
+struct StripScales<format::Q5_1> : ScalesOfBlocks<true> {};
+template <>
+struct StripScales<format::IQ4_NL> : ScalesOfBlocks<false> {};
+
+template <>
+struct StripScales<format::MXFP4> {
+  static constexpr size_t kNSub = 1;
+  const std::byte* head;
+  HWY_INLINE void Read(const std::byte* at) { head = at; }
+  HWY_INLINE VF Scale(size_t i, size_t v) const {  // format::MXFP4::half_scale()
+    const hn::Rebind<uint8_t, D32> d8;
+    const V32 e = hn::PromoteTo(D32(), hn::LoadU(d8, reinterpret_cast<const uint8_t*>(head) + i * kStripRows + v));
+    const V32 one = hn::Set(D32(), 1), least = hn::Set(D32(), 0x00200000);
+    const V32 subnormal = hn::IfThenElse(hn::Eq(e, one), hn::Add(least, least), least);
+    const V32 normal = hn::ShiftLeft<23>(hn::Sub(e, one));
+    return hn::BitCast(DF(), hn::IfThenElse(hn::Gt(e, one), normal, subnormal));
+  }
+};
+
+template <>
+struct StripScales<format::I8_16> {
+  static constexpr size_t kNSub = 2;
+  const std::byte* head;
+  HWY_INLINE void Read(const std::byte* at) { head = at; }
+  HWY_INLINE VF Scale(size_t i, size_t v) const {
+    return hn::LoadU(DF(), reinterpret_cast<const float*>(head) + i * kStripRows + v);
+  }
+};
 
 struct SixBitScales {
   static constexpr size_t kNSub = 1;
@@ -132,8 +210,8 @@ struct SixBitScales {
   HWY_INLINE VF Scale(size_t i, size_t v) const {
     return hn::Mul(Halves(head + 2 * v), Integers(scale + i * kStripRows + v));
   }
-  HWY_INLINE VF Min(size_t b, size_t v) const {
-    return hn::Mul(Halves(head + 32 + 2 * v), Integers(min + b * kStripRows + v));
+  HWY_INLINE VF Min(size_t i, size_t v) const {
+    return hn::Mul(Halves(head + 32 + 2 * v), Integers(min + i * kStripRows + v));
   }
 };
 template <>
@@ -141,15 +219,43 @@ struct StripScales<format::Q4_K> : SixBitScales {};
 template <>
 struct StripScales<format::Q5_K> : SixBitScales {};
 
-template <>
-struct StripScales<format::Q6_K> {
-  static constexpr size_t kNSub = 2;
+// kSubs scales of 8 bits, then d.
+template <size_t kSubs>
+struct SignedScales {
+  static constexpr size_t kNSub = kSubs / 8;
   const std::byte* head;
   HWY_INLINE void Read(const std::byte* at) { head = at; }
   HWY_INLINE VF Scale(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + 256 + 2 * v), Integers(reinterpret_cast<const int8_t*>(head) + i * kStripRows + v));
+    return hn::Mul(Halves(head + kSubs * kStripRows + 2 * v),
+                   Integers(reinterpret_cast<const int8_t*>(head) + i * kStripRows + v));
   }
-  HWY_INLINE VF Min(size_t, size_t) const { return hn::Zero(DF()); }
+};
+template <>
+struct StripScales<format::Q6_K> : SignedScales<16> {};
+template <>
+struct StripScales<format::Q3_K> : SignedScales<16> {};
+template <>
+struct StripScales<format::IQ4_XS> : SignedScales<8> {};
+
+template <>
+struct StripScales<format::Q2_K> {
+  static constexpr size_t kNSub = 2;
+  alignas(64) uint8_t scale[16 * kStripRows], min[16 * kStripRows];
+  const std::byte* head;
+  HWY_INLINE void Read(const std::byte* at) {
+    head = at;
+    for (size_t i = 0; i < 16 * kStripRows; i += kSliceBytes) {
+      const VU8 both = Line(head + 64 + i, 0);
+      hn::Store(hn::And(both, hn::Set(DU8(), uint8_t(15))), DU8(), scale + i);
+      hn::Store(RightMasked<4>(both, 15), DU8(), min + i);
+    }
+  }
+  HWY_INLINE VF Scale(size_t i, size_t v) const {
+    return hn::Mul(Halves(head + 2 * v), Integers(scale + i * kStripRows + v));
+  }
+  HWY_INLINE VF Min(size_t i, size_t v) const {
+    return hn::Mul(Halves(head + 32 + 2 * v), Integers(min + i * kStripRows + v));
+  }
 };
 
 }  // namespace strip

@@ -149,7 +149,7 @@ class StripFiller {
     HWY_UNROLL(2) for (size_t sub = 0; sub < kNSub; ++sub) {
       const __m512 scale = scales_.Scale(b * kNSub + sub, 0).raw;
       __m512 none = _mm512_mul_ps(scale, _mm512_set1_ps(-float(kCodes.offset)));
-      if constexpr (F::kFormat.has_min) none = _mm512_sub_ps(none, scales_.Min(b, 0).raw);
+      if constexpr (F::kFormat.has_min) none = _mm512_sub_ps(none, scales_.Min(b * kNSub + sub, 0).raw);
       HWY_UNROLL(8) for (size_t k = sub * kQuads; k < (sub + 1) * kQuads; ++k) {
         const __m512i q = u[k].raw;
         const auto weight = [&](__m512i code)

@@ -1,0 +1,162 @@
+// Quantised checkpoints against what the tools that wrote them decode: the repository's fixtures, and the shared data.
+#include "io/quantised_folder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/test_paths.h"
+
+namespace hunch {
+namespace {
+namespace fs = std::filesystem;
+
+const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "quantised";
+
+std::vector<fs::path> folders_in(const fs::path& root) {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(root))
+    if (entry.is_directory() && entry.path().filename() != "base") out.push_back(entry.path());
+  std::ranges::sort(out);
+  return out;
+}
+
+std::vector<fs::path> quantised_folders() {
+  std::vector<fs::path> out = folders_in(kFixtures);
+  if (const auto shared = shared_path("golden/quantised"))
+    for (const fs::path& folder : folders_in(*shared)) out.push_back(folder);
+  return out;
+}
+
+std::vector<float> floats(const Tensor& t) {
+  std::vector<float> values(t.n_elems());
+  for (size_t r = 0; r < t.rows(); ++r)
+    codec(t.dtype).decode(t.data.data() + r * row_bytes(t.dtype, t.cols()), &values[r * t.cols()], t.cols());
+  return values;
+}
+
+class Quantised : public ::testing::TestWithParam<fs::path> {
+ protected:
+  fs::path folder_ = GetParam();
+  std::map<std::string, std::string> hashes_ = [&] {
+    const fs::path ours = folder_ / "expected.json";
+    const auto json = nlohmann::json::parse(read_file(fs::exists(ours) ? ours : folder_ / "golden" / "golden.json"));
+    return json.at("dequantised_sha256").get<std::map<std::string, std::string>>();
+  }();
+};
+
+TEST_P(Quantised, EveryMatrixIsDecodedExactly) {
+  for (const QuantisedAs as : {QuantisedAs::kFloats, QuantisedAs::kBlocks}) {
+    HfFolder folder = open_hf_folder(folder_);
+    const QuantisedReport report = decode_quantised(folder, as);
+    size_t n_seen = 0, n_matrices = 0;
+    for (const Tensor& t : folder.tensors) {
+      const auto name = std::ranges::find_if(
+          hashes_, [&](const auto& h) { return t.name == h.first || t.name.ends_with("." + h.first + "_blocks"); });
+      if (name == hashes_.end()) continue;
+      if (!info(t.dtype).computes()) GTEST_SKIP() << name_of(t.dtype) << " is not computed with";
+      if (as == QuantisedAs::kFloats) {
+        EXPECT_TRUE(info(t.dtype).is_float()) << t.name;
+      }
+      const std::vector<float> values = floats(t);
+      EXPECT_EQ(sha256_hex(std::as_bytes(std::span(values))), name->second) << t.name << " as " << name_of(t.dtype);
+      ++n_seen;
+    }
+    EXPECT_EQ(n_seen, hashes_.size());
+    for (const auto& became : report.became) n_matrices += became.n_matrices;
+    EXPECT_EQ(n_matrices, hashes_.size()) << report.text();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, Quantised, ::testing::ValuesIn(quantised_folders()), [](const auto& param) {
+  const bool ours = param.param.parent_path() == kFixtures;
+  return (ours ? "own_" : "") + param.param.filename().string();
+});
+
+// What a checkpoint becomes in blocks.
+TEST(QuantisedForms, IntegersWithF16ScalesBecomeBlocks) {
+  const std::map<std::string, DType> expected = {{"gptq_sym", DType::kQ4_0},
+                                                 {"gptq_b2", DType::kQ4_0},
+                                                 {"ct_int8", DType::kQ8_0},
+                                                 {"fp8_static", DType::kF32},
+                                                 {"bnb_nf4", DType::kF32},
+                                                 {"bnb_int8", DType::kF32},
+                                                 {"awq", info(DType::kQ5_0).computes() ? DType::kQ5_0 : DType::kQ8_0}};
+  for (const auto& [name, dtype] : expected) {
+    HfFolder folder = open_hf_folder(kFixtures / name);
+    const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
+    ASSERT_EQ(report.became.size(), 1u) << report.text();
+    EXPECT_EQ(report.became[0].dtype, dtype) << report.text();
+    EXPECT_EQ(report.became[0].n_matrices, 7u);
+  }
+  // Inputs in the order of their activation: of 64 inputs two groups are mixed, of 32 there is one.
+  HfFolder folder = open_hf_folder(kFixtures / "gptq_b3_act");
+  const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
+  ASSERT_EQ(report.became.size(), 2u) << report.text();
+  for (const auto& became : report.became) {
+    EXPECT_EQ(became.dtype, became.n_matrices == 6 ? DType::kQ4_0 : DType::kF32);
+  }
+}
+
+// A folder of a fixture's files with another config.
+std::string error_of(const char* fixture, const std::function<void(HfFolder&, nlohmann::json&)>& change) {
+  HfFolder folder = open_hf_folder(kFixtures / fixture);
+  nlohmann::json config = nlohmann::json::parse(folder.config_json);
+  change(folder, config);
+  folder.config_json = config.dump();
+  try {
+    decode_quantised(folder, QuantisedAs::kBlocks);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(QuantisedErrors, NameWhatIsWrong) {
+  const auto has = [](const std::string& text, const char* part) {
+    EXPECT_NE(text.find(part), text.npos) << text << "\nhas no: " << part;
+  };
+  const auto with = [](const char* key, const nlohmann::json& value) {
+    return [=](HfFolder&, nlohmann::json& c) { c["quantization_config"][key] = value; };
+  };
+  has(error_of("awq", with("quant_method", "aqlm")), "'aqlm'");
+  has(error_of("awq", with("version", "gemv")), "'gemv'");
+  has(error_of("awq", with("bits", 3)), "3 bits");
+  has(error_of("gptq_sym", with("bits", 5)), "5 bits");
+  has(error_of("gptq_sym", with("bits", 8)), "groups");
+  has(error_of("gptq_sym", with("bits", "four")), "a whole number");
+  has(error_of("gptq_sym", with("group_size", 16)), "groups");
+  has(error_of("gptq_sym", with("group_size", -7)), "-7");
+  has(error_of("gptq_sym", with("checkpoint_format", "marlin")), "marlin");
+  has(error_of("gptq_sym", with("quant_method", "awq")), "scales");
+  has(error_of("gptq_sym", with("quant_method", "fp8")), "no tensor is");
+  has(error_of("fp8_block", with("weight_block_size", {16, 16})), "weight_scale_inv");
+  has(error_of("fp8_block", with("weight_block_size", {0, 16})), "two positive numbers");
+  has(error_of("fp8_block", [](HfFolder&, nlohmann::json& c) { c.erase("quantization_config"); }), "F8_E4M3");
+  has(error_of("ct_packed", with("format", "nvfp4-pack-quantized")), "nvfp4-pack-quantized");
+  has(error_of("bnb_nf4",
+               [](HfFolder& f, nlohmann::json&) {
+                 std::erase_if(f.tensors, [](const Tensor& t) { return t.name.ends_with("nested_absmax"); });
+               }),
+      "nested_absmax");
+  has(error_of("gptq_b3_act",
+               [](HfFolder& f, nlohmann::json&) {
+                 for (Tensor& t : f.tensors)
+                   if (t.name.ends_with("down_proj.g_idx")) {
+                     auto bytes = std::make_shared<std::vector<std::byte>>(t.data.begin(), t.data.end());
+                     (*bytes)[4] = std::byte{2};
+                     t.data = *bytes;
+                     f.owners.push_back(bytes);
+                   }
+               }),
+      "puts input 1 into group 2");
+}
+
+}  // namespace
+}  // namespace hunch

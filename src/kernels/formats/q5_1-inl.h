@@ -1,0 +1,111 @@
+// Q5_1 in the kernels.
+#if defined(HUNCH_KERNELS_FORMATS_Q5_1_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HUNCH_KERNELS_FORMATS_Q5_1_INL_H_
+#undef HUNCH_KERNELS_FORMATS_Q5_1_INL_H_
+#else
+#define HUNCH_KERNELS_FORMATS_Q5_1_INL_H_
+#endif
+#include <cstddef>
+#include <cstring>
+
+#include "formats/q5_1.h"
+#include "hwy/highway.h"
+#include "kernels/formats/fifth_bits-inl.h"
+#include "kernels/formats/pairs-inl.h"
+#include "kernels/formats/q4_1-inl.h"
+#include "kernels/formats/simd-inl.h"
+#include "kernels/formats/vnni-inl.h"
+#include "kernels/formats/wide-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <>
+struct Simd<format::Q5_1> : Blocks<format::Q5_1, 32> {
+  static HWY_INLINE void Unpack(const std::byte* blocks, size_t n, Unpacked& out) {
+    ScalesF16(blocks, kBlockBytes, n / 32, out.scale);
+    ScalesF16(blocks + offsetof(format::Q5_1::Block, min), kBlockBytes, n / 32, out.min);
+    for (size_t j = 0; j < 8; ++j) out.min[j] = -out.min[j];  // the format adds it
+    for (size_t b = 0; b < n / 32; ++b, blocks += kBlockBytes)
+      UnpackFifth(blocks + offsetof(format::Q5_1::Block, high), blocks + offsetof(format::Q5_1::Block, q), 0,
+                  out.q + 32 * b);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+
+#if HUNCH_AVX512
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace vnni {
+
+template <>
+struct Row<format::Q5_1> {
+  using Packed = PackedQ4_1;
+  static constexpr size_t kStride = sizeof(format::Q5_1::Block), kBytes = 4 * kStride;
+  template <int T>
+  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
+    __m512i low, high;
+    UnpackFifth<kStride>(w + offsetof(format::Q5_1::Block, high),
+                         LoadPairs<kStride>(w + offsetof(format::Q5_1::Block, q)), &low, &high);
+    const __m512 scale = HalvesOfFour<kStride>(w);
+    const __m512 min = HalvesOfFour<kStride>(w + offsetof(format::Q5_1::Block, min));
+    for (int t = 0; t < T; ++t) {
+      __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, Load512(x[t]->low));
+      dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
+      acc[t] = _mm512_fmadd_ps(min, _mm512_load_ps(x[t]->sum), acc[t]);
+      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
+    }
+  }
+  template <int T>
+  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
+    AccumulateLast<Row, T>(w, n, x, acc);
+  }
+};
+
+}  // namespace vnni
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_POP_ATTRIBUTES
+
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace wide {
+
+template <>
+struct RowSum<format::Q5_1> {
+  static constexpr int kRows = 4;  // as in Q4_1
+  template <int R, int T, class Ahead>
+  static HWY_INLINE void Add(const std::byte* const* w, const float* a, size_t n, float* const* y,
+                             const Ahead& prefetch) {
+    using Block = format::Q5_1::Block;
+    Factors<R, T> f;
+    BlockFactors<sizeof(Block)>(w, a, n / 32, f);
+    alignas(64) float minima[T][8];
+    AddedMinima<sizeof(Block), R, T>(w, offsetof(Block, min), a, n / 32, minima);
+    for (size_t b = 0; b < n / 32; ++b) {
+      prefetch(b);
+      AddBlock(f, b, minima, y, [&](int r, __m512* value) HWY_ATTR {
+        const std::byte* block = w[r] + b * sizeof(Block);
+        const __m512i pairs = LoadPairs(block + offsetof(Block, q));
+        uint32_t bits;
+        std::memcpy(&bits, block + offsetof(Block, high), 4);
+        value[0] = FifthValues<0>(pairs, bits & 0xffff);
+        value[1] = FifthValues<0>(_mm512_srli_epi32(pairs, 4), bits >> 16);
+      });
+    }
+  }
+};
+
+}  // namespace wide
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+#endif  // HUNCH_AVX512
+#endif
