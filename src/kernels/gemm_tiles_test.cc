@@ -163,6 +163,37 @@ TEST_F(GemmTiles, PlainWeightsLoseLittle) {
   EXPECT_LT(std::sqrt(error / size), 6e-6);
 }
 
+// Against weights as they are decoded and x as it is.
+double relative_error(Compute& compute, const TestMatrix& W, const Batch& X) {
+  const size_t n_tokens = X.view.rows, n_out = W.view.rows;
+  std::vector<float> y(n_tokens * n_out);
+  const MatmulTask task{W.view, {}, MatView<float>(y.data(), n_tokens, n_out)};
+  matmul(compute, X.view, std::span(&task, 1));
+  double error = 0, size = 0;
+  for (size_t t = 0; t < n_tokens; ++t)
+    for (size_t r = 0; r < n_out; ++r) {
+      double want = 0;
+      for (size_t k = 0; k < W.view.cols; ++k) want += double(W.row(r)[k]) * X.view.row(t)[k];
+      error += (want - y[t * n_out + r]) * (want - y[t * n_out + r]);
+      size += want * want;
+    }
+  return std::sqrt(error / size);
+}
+
+TEST_F(GemmTiles, QuantisedWeightsLoseLessThanWithXInInt8) {
+  Compute compute(2);
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K}) {
+    const TestMatrix W = random_matrix(dtype, 96, 1024, 0, 1);
+    const Batch X(64, 1024, 0, 2);
+    const double in_tiles = relative_error(compute, W, X);
+    const WithoutTiles without;
+    const double in_int8 = relative_error(compute, W, X);
+    EXPECT_LT(in_tiles, 0.003) << name_of(dtype);
+    EXPECT_LT(in_tiles, 0.5 * in_int8) << name_of(dtype);
+    RecordProperty(std::string(name_of(dtype)), fmt::format("{:.5f} {:.5f}", in_tiles, in_int8));
+  }
+}
+
 TEST_F(GemmTiles, InfinityAndNanStayVisible) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const float special : {inf, -inf, nan})
