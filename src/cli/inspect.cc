@@ -10,6 +10,7 @@
 #include "cli/session_io.h"
 #include "io/printable.h"
 #include "model/architecture.h"
+#include "model/hold_exactly.h"
 #include "model/sidecar.h"
 
 namespace hunch::cli {
@@ -206,6 +207,7 @@ int inspect(const InspectFlags& flags) {
   std::string why_not;
   try {
     const ModelConfig c = config_from_gguf(file);
+    check_types(file);
     config = config_json(c);
     n_layer = c.n_layer;
     sidecar = sidecar_json(flags.model, file, c);
@@ -221,6 +223,11 @@ int inspect(const InspectFlags& flags) {
                  {"bytes", bytes},
                  {"config", config}};
     if (!why_not.empty()) json["config_error"] = why_not;
+    if (const HeldOtherwise held = held_otherwise(file); held.n_tensors)
+      json["held_otherwise"] = {{"n_tensors", held.n_tensors},
+                                {"type", hunch::name_of(held.held_as)},
+                                {"file_bytes", held.file_bytes},
+                                {"memory_bytes", held.memory_bytes}};
     json["metadata"] = Json::object();
     for (const std::string& key : file.meta.keys()) json["metadata"][key] = meta_json(*file.meta.find(key));
     json["tensors"] = Json::array();
@@ -260,6 +267,7 @@ int inspect(const InspectFlags& flags) {
                     grouped(total.bytes),
                     fmt::format("{:.2f}", total.n_elems ? 8.0 * double(total.bytes) / double(total.n_elems) : 0.0)});
   out += "\n" + table(rows);
+  if (const std::string held = describe(held_otherwise(file)); !held.empty()) out += "\n" + held + "\n";
   if (flags.metadata) {
     rows = {{"key", "value"}};
     for (const std::string& key : file.meta.keys())

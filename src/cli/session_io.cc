@@ -125,6 +125,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                      engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),
                      engine.unused.size() > 1 ? ", ..." : ""));
   if (!engine.unread.empty()) note(describe_unread(engine.unread));
+  if (const std::string held = describe(engine.model->weights().held); !held.empty()) note("note: " + held);
   if (engine.adapter)
     note(fmt::format("adapter {}: {} matrices, {}", engine.adapter->name, engine.adapter->parts.size(),
                      human_bytes(double(engine.adapter->bytes()))));

@@ -295,7 +295,11 @@ class Loader {
 
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {
-  return Loader(file, config, options, compute).load();
+  const ModelFile held = hold_exactly(file, compute);
+  ModelWeights weights = Loader(held, config, options, compute).load();
+  weights.held = held_otherwise(file);
+  weights.owners = held.owners;
+  return weights;
 }
 
 }  // namespace hunch

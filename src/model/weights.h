@@ -7,6 +7,7 @@
 
 #include "io/model_file.h"
 #include "linear/layouts.h"
+#include "model/hold_exactly.h"
 #include "model/layer.h"
 
 namespace hunch {
@@ -40,7 +41,9 @@ struct ModelWeights {
   std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding
   DownLayout down_layout = DownLayout::kNone;
   size_t n_params = 0;
-  size_t bytes = 0;  // of all tensors in the file
+  size_t bytes = 0;                                 // of all tensors, as they are held
+  HeldOtherwise held;                               // those that are not held as the file has them
+  std::vector<std::shared_ptr<const void>> owners;  // of what these are views of
 
   // each(std::unique_ptr<Linear>&) for every matrix of the model.
   template <class Each>
