@@ -41,7 +41,7 @@ class Converter {
 
  private:
   TensorToWrite plan(const Tensor& t) {
-    if (!info(t.dtype).computes())
+    if (!info(t.dtype).reads())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const bool transpose = neuron_major_ && t.shape.size() == 2 && t.name.ends_with(".ffn_down.weight");
     TensorToWrite w{t.name, t.dtype, t.shape, {}};

@@ -53,8 +53,11 @@ constexpr float kLeast = 1e-30f;
 // jump, which is what compilers vectorise.
 template <int N, int kLow, int kHigh>
 inline void to_codes(float* q) {
+#pragma GCC unroll 1
   for (int i = 0; i < N; ++i) q[i] = q[i] < float(kLow) ? float(kLow) : q[i];
+#pragma GCC unroll 1
   for (int i = 0; i < N; ++i) q[i] = float(kHigh) < q[i] ? float(kHigh) : q[i];
+#pragma GCC unroll 1
   for (int i = 0; i < N; ++i) q[i] = float(round_small(q[i]));
 }
 
@@ -63,13 +66,13 @@ template <int N, int kLow, int kHigh>
 struct Symmetric {
   const float *x, *w;
 
+  using Code = float;  // whole numbers; a search has no use for them as integers
+
   // Codes under `scale` (either sign) and the weighted squared error that they leave.
-  float assign(float scale, int8_t* codes) const {
+  float assign(float scale, float* q) const {
     const float inverse = std::fabs(scale) < kLeast ? 0 : 1 / scale;
-    float q[N];
     for (int i = 0; i < N; ++i) q[i] = x[i] * inverse;
     to_codes<N, kLow, kHigh>(q);
-    for (int i = 0; i < N; ++i) codes[i] = int8_t(q[i]);
     return sum<N>([&](int i) {
       const float e = scale * q[i] - x[i];
       return w[i] * e * e;
@@ -79,17 +82,17 @@ struct Symmetric {
   float best() const {
     const float largest = extreme<N>(x);
     if (std::fabs(largest) < kLeast) return 0;
-    int8_t codes[N];
+    float q[N];
     float best = 0, best_error = INFINITY;
     for (const float start : {1.0f, 1.06f, 1.03f, 0.97f, 0.94f, 0.91f, 0.88f, -1.0f}) {
       if (start == -1.0f && kLow < -16) break;  // the ends of many codes are alike
       float scale = largest / (start * float(kLow));
       for (int round = 0; round < 2; ++round) {
-        const float error = assign(scale, codes);
+        const float error = assign(scale, q);
         if (!(error < INFINITY)) break;
         if (error < best_error) best_error = error, best = scale;
-        const float qx = sum<N>([&](int i) { return w[i] * float(codes[i]) * x[i]; });
-        const float qq = sum<N>([&](int i) { return w[i] * float(codes[i]) * float(codes[i]); });
+        const float qx = sum<N>([&](int i) { return w[i] * q[i] * x[i]; });
+        const float qq = sum<N>([&](int i) { return w[i] * q[i] * q[i]; });
         if (qq > 0) scale = qx / qq;
       }
     }
@@ -107,24 +110,24 @@ template <int N, int kMax, bool kAnyMin = false>
 struct WithMinimum {
   const float *x, *w;
 
-  float assign(Affine a, uint8_t* codes) const {
+  using Code = float;
+
+  float assign(Affine a, float* q) const {
     const float inverse = a.scale < kLeast ? 0 : 1 / a.scale;
-    float q[N];
     for (int i = 0; i < N; ++i) q[i] = (x[i] + a.min) * inverse;
     to_codes<N, 0, kMax>(q);
-    for (int i = 0; i < N; ++i) codes[i] = uint8_t(q[i]);
     return sum<N>([&](int i) {
       const float e = a.scale * q[i] - a.min - x[i];
       return w[i] * e * e;
     });
   }
   // The best scale and minimum for fixed codes; the scale is not negative.
-  Affine solve(const uint8_t* codes) const {
+  Affine solve(const float* codes) const {
     const float ww = sum<N>([&](int i) { return w[i]; });
-    const float q = sum<N>([&](int i) { return w[i] * float(codes[i]); });
-    const float qq = sum<N>([&](int i) { return w[i] * float(codes[i]) * float(codes[i]); });
+    const float q = sum<N>([&](int i) { return w[i] * codes[i]; });
+    const float qq = sum<N>([&](int i) { return w[i] * codes[i] * codes[i]; });
     const float wx = sum<N>([&](int i) { return w[i] * x[i]; });
-    const float qx = sum<N>([&](int i) { return w[i] * float(codes[i]) * x[i]; });
+    const float qx = sum<N>([&](int i) { return w[i] * codes[i] * x[i]; });
     const float det = ww * qq - q * q;
     Affine a;
     if (det > 0) {
@@ -144,7 +147,7 @@ struct WithMinimum {
     const float low = kAnyMin ? *lowest : std::min(*lowest, 0.0f), range = *highest - low;
     if (!(range > 0)) return {0, -low};
     constexpr float kShrink = kMax < 8 ? 0.1f : 0.04f;
-    uint8_t codes[N];
+    float codes[N];
     Affine best;
     float best_error = INFINITY;
     for (int start = 0; start < 5; ++start) {
@@ -166,6 +169,7 @@ struct WithMinimum {
 template <int N, class Book>
 struct FromBook {
   const float *x, *w;
+  using Code = uint8_t;
 
   float assign(float scale, uint8_t* codes) const {
     const float inverse = std::fabs(scale) < kLeast ? 0 : 1 / scale;
@@ -234,7 +238,7 @@ struct SubBlocks {
     const int scale0 = int(std::lrintf(ideal.scale * inverse_or_zero(to_d)));
     const int min0 = int(std::lrintf(ideal.min * inverse_or_zero(to_min)));
     float best_error = INFINITY;
-    uint8_t trial[N];
+    float trial[N], best[N] = {};
     for (int s = std::clamp(scale0 - 1, 0, kMaxScale); s <= std::min(scale0 + 1, kMaxScale); ++s)
       for (int m = std::clamp(min0 - 1, 0, kMaxScale); m <= std::min(min0 + 1, kMaxScale); ++m) {
         const float error = fit.assign({to_d * float(s), to_min * float(m)}, trial);
@@ -242,9 +246,10 @@ struct SubBlocks {
           best_error = error;
           scale[j] = uint8_t(s);
           min[j] = uint8_t(m);
-          std::memcpy(codes[j], trial, sizeof trial);
+          std::memcpy(best, trial, sizeof best);
         }
       }
+    for (int i = 0; i < N; ++i) codes[j][i] = uint8_t(best[i]);
   }
 };
 
@@ -269,15 +274,16 @@ struct SignedSubBlocks {
       const float near = std::clamp(ideal[j] * inverse_or_zero(to_d), float(-kMost), float(kMost - 1));
       const int scale0 = int(std::lrintf(near));
       float best_error = INFINITY;
-      Code trial[N];
+      typename Fit::Code trial[N], best[N] = {};
       for (int s = std::max(scale0 - 1, -kMost); s <= std::min(scale0 + 1, kMost - 1); ++s) {
         const float error = fit.assign(to_d * float(s), trial);
         if (error < best_error) {
           best_error = error;
           scale[j] = int8_t(s);
-          std::memcpy(codes[j], trial, sizeof trial);
+          std::memcpy(best, trial, sizeof best);
         }
       }
+      for (int i = 0; i < N; ++i) codes[j][i] = Code(best[i]);
     }
   }
 };

@@ -135,7 +135,9 @@ void write_imatrix(const std::filesystem::path& path, const ImportanceMatrix& ma
   meta.set(kChunks, matrix.n_chunks);
   meta.set(kChunkTokens, matrix.chunk_tokens);
   std::vector<TensorToWrite> tensors;
-  for (const auto& [name, entry] : matrix.entries) {
+  for (const auto& named : matrix.entries) {
+    const std::string& name = named.first;
+    const ImportanceMatrix::Entry& entry = named.second;
     const uint64_t n = entry.n_matrices();
     tensors.push_back({name + std::string(kSums), DType::kF32, {n, entry.n_columns}, [&entry] {
                          return std::as_bytes(std::span(entry.sums));

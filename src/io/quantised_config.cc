@@ -12,7 +12,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kKnown =
-    "awq (gemm), gptq (2, 3, 4 and 8 bit), fp8, compressed-tensors (pack-quantized, int-quantized, float-quantized), "
+    "awq (gemm), gptq (2, 3, 4 and 8 bit), fp8, modelopt (FP8), compressed-tensors (pack-quantized, int-quantized, "
+    "float-quantized), "
     "bitsandbytes (4 and 8 bit), mxfp4";
 
 class Reader {
@@ -178,7 +179,9 @@ QuantisedConfig parse_quantised_config(std::string_view config_json, std::string
   QuantisedConfig c;
   const Json config = object_of(config_json, "config.json");
   Json found;
-  if (const auto it = config.find("quantization_config"); it != config.end() && it->is_object()) {
+  auto it = config.find("quantization_config");
+  if (it == config.end() || !it->is_object()) it = config.find("compression_config");  // compressed-tensors' older key
+  if (it != config.end() && it->is_object()) {
     found = *it;
   } else if (!beside_json.empty()) {
     found = object_of(beside_json, "the quantiser's configuration");
@@ -194,7 +197,8 @@ QuantisedConfig parse_quantised_config(std::string_view config_json, std::string
     read_awq(in, c);
   } else if (method == "gptq") {
     read_gptq(in, c);
-  } else if (method == "fp8" || method == "fbgemm_fp8") {
+  } else if (method == "fp8" || method == "fbgemm_fp8" ||
+             (method == "modelopt" && in.word({"quant_algo"}, "") == "fp8")) {
     read_fp8(in, c);
   } else if (method == "compressed-tensors") {
     read_compressed_tensors(in, c);
@@ -204,7 +208,8 @@ QuantisedConfig parse_quantised_config(std::string_view config_json, std::string
     c.method = QuantMethod::kMxfp4;
     c.text = "MXFP4";
   } else {
-    unsupported(fmt::format("quantization_config names the method '{}'", printable(method.empty() ? "?" : method, 40)));
+    unsupported(fmt::format("quantization_config names the method '{}'{}", printable(method.empty() ? "?" : method, 40),
+                            in.find({"quant_algo"}) ? " " + printable(in.word({"quant_algo"}, ""), 40) : ""));
   }
   return c;
 }

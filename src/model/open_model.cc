@@ -29,6 +29,7 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as) {
   QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop); });
   HfImport hf(folder, arch.gguf_name, stop);
   hf.ignore_config("quantization_config");
+  hf.ignore_config("compression_config");
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
   opened.file = hf.finish();
