@@ -51,10 +51,11 @@ void OracleRecorder::begin(size_t n_tokens) {
 
 void OracleRecorder::on_heads(size_t layer, MatView<const float> attn_out) {
   const LayerConfig& c = c_.layers[layer];
+  const size_t d_head = attn_out.cols / c.n_head;
   score_.resize(c.n_head);
   for (size_t t = 0; t < attn_out.rows; ++t) {
     for (size_t h = 0; h < c.n_head; ++h) {
-      const auto head = attn_out.row(t).subspan(h * c.d_head, c.d_head);
+      const auto head = attn_out.row(t).subspan(h * d_head, d_head);
       score_[h] = dot(head, head);
     }
     select_top_k(score_, n_kept(head_density_, c.n_head), heads_[layer][t]);

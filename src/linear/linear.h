@@ -26,9 +26,14 @@ enum class Role : uint8_t {
   kEmbedding /* of the ids: looked up, not multiplied */,
   kWordsIn,
   kWordsOut,
-  kLogits
+  kLogits,
+  kQueryDown /* of queries of low rank: to the rank */,
+  kQueryUp,
+  kLatent,      // what keys and values of all heads are made of
+  kLatentKey,   // `expert` is the head
+  kLatentValue  // `expert` is the head
 };
-constexpr size_t kNumRoles = 13;
+constexpr size_t kNumRoles = 18;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -202,7 +202,7 @@ PartsProduct product_of(Compute& compute, const Linear& linear) {
 void TraceObserver::on_heads(size_t layer, MatView<const float> attn_out) {
   require_finite(layer, "the heads' outputs are", attn_out);
   Layer& l = layers_[layer];
-  const size_t n_head = c_.layers[layer].n_head, d_head = c_.layers[layer].d_head;
+  const size_t n_head = c_.layers[layer].n_head, d_head = attn_out.cols / n_head;
   std::vector<float> norms(attn_out.rows * n_head);
   for (size_t t = 0; t < attn_out.rows; ++t)
     for (size_t h = 0; h < n_head; ++h) {

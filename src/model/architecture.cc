@@ -10,11 +10,13 @@ namespace hunch {
 namespace {
 
 const Architecture* const kAll[] = {
-    &kArchOpt,     &kArchLlama, &kArchGpt2,     &kArchGptNeo,   &kArchStarcoder, &kArchGptNeoX,    &kArchGptJ,
-    &kArchBloom,   &kArchMpt,   &kArchFalcon,   &kArchQwen2,    &kArchQwen3,     &kArchQwen2Moe,   &kArchPhi2,
-    &kArchPhi3,    &kArchGemma, &kArchGemma2,   &kArchStableLm, &kArchNemotron,  &kArchStarCoder2, &kArchCohere,
-    &kArchOlmo,    &kArchXglm,  &kArchQwen3Moe, &kArchOlmo2,    &kArchSmolLm3,   &kArchGranite,    &kArchGemma3,
-    &kArchCohere2, &kArchGlm4,  &kArchSeedOss,  &kArchExaone4,  &kArchArcee,     &kArchMistral3,   &kArchErnie45};
+    &kArchOpt,        &kArchLlama,      &kArchGpt2,    &kArchGptNeo,  &kArchStarcoder,    &kArchGptNeoX,
+    &kArchGptJ,       &kArchBloom,      &kArchMpt,     &kArchFalcon,  &kArchQwen2,        &kArchQwen3,
+    &kArchQwen2Moe,   &kArchPhi2,       &kArchPhi3,    &kArchGemma,   &kArchGemma2,       &kArchStableLm,
+    &kArchNemotron,   &kArchStarCoder2, &kArchCohere,  &kArchOlmo,    &kArchXglm,         &kArchQwen3Moe,
+    &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
+    &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
+    &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -91,6 +93,7 @@ RopeConfig rope_config(const ModelFile& file, const std::string& arch, size_t d_
     rope.scaling = RopeScaling::kLongRope;
     rope.long_factors = floats_of(*t);
     rope.short_factors = floats_of(file.get("rope_factors_short.weight"));
+    rope.long_attn_factor = meta.get_float(arch + ".rope.scaling.long_attn_factor", 0.0);
   }
   return rope;
 }
@@ -102,7 +105,8 @@ MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
   moe.n_expert_used = file.meta.get_uint(arch + ".expert_used_count");
   moe.n_ff =
       file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
-  moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length", 0);
+  moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length",
+                                       moe.n_ff * file.meta.get_uint(arch + ".expert_shared_count", 0));
   moe.renormalise = file.meta.get_bool(arch + ".expert_weights_norm", true);
   moe.scale = float(file.meta.get_float(arch + ".expert_weights_scale", 1.0));
   moe.n_group = file.meta.get_uint(arch + ".expert_group_count", 1);
@@ -232,7 +236,7 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   c.n_ff = widths.n_ff[0];
   if (c.n_head == 0) fail(ErrorKind::kFormat, "'{}' is 0", key("attention.head_count"));
   c.d_head = meta.get_uint(key("attention.key_length"), c.n_embd / c.n_head);
-  if (meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)
+  if (!meta.has(key("attention.kv_lora_rank")) && meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)
     fail(ErrorKind::kUnsupported, "keys of {} and values of {} dimensions; hunch wants equal ones", c.d_head,
          meta.get_uint(key("attention.value_length")));
   const Tensor& embedding = file.get("token_embd.weight");
@@ -263,6 +267,7 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));
   c.moe = moe_config(file, c.arch);
+  c.activation_details.limit = float(meta.get_float(key("activation_limit"), 0.0));
   c.activation_details.threshold = float(meta.get_float(key("activation_threshold"), 0.0));
   if (meta.has(key("up_activation"))) {
     const std::string up = meta.get_string(key("up_activation"));

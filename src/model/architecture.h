@@ -60,5 +60,7 @@ extern const Architecture kArchQwen2, kArchQwen3, kArchQwen2Moe, kArchPhi2, kArc
     kArchStableLm, kArchNemotron, kArchStarCoder2, kArchCohere, kArchOlmo, kArchXglm;
 extern const Architecture kArchQwen3Moe, kArchOlmo2, kArchSmolLm3, kArchGranite, kArchGemma3, kArchCohere2, kArchGlm4,
     kArchSeedOss, kArchExaone4, kArchArcee, kArchMistral3, kArchErnie45;
+extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGlm4Moe, kArchSmallThinker, kArchGptOss,
+    kArchDeepSeek2;
 
 }  // namespace hunch

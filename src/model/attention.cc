@@ -31,8 +31,9 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   s.look(c.index, x);
   if (s.observer) s.observer->on_attention_input(c.index, x);
   RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x, {}, {}, c.n_kv_head);
-  if (!groups.own.empty()) groups.unit = q->n_out / groups.own[0].n_total();  // groups, or single heads
-  s.count_heads(c.index, groups.count(x.rows, q->n_out) / c.d_head, x.rows * c.n_head);
+  const size_t n_q = c.n_head * c.d_head;
+  if (!groups.own.empty()) groups.unit = n_q / groups.own[0].n_total();  // groups, or single heads
+  s.count_heads(c.index, groups.count(x.rows, n_q) / c.d_head, x.rows * c.n_head);
   // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
   if (groups.unit == c.group_width() &&
       (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
@@ -47,10 +48,16 @@ AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) con
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {
   complete_keys(s, c);
   const Tokens tokens = s.all().traits;
-  const MatView<float> queries = s.take(x.rows, q->n_out), heads = s.take(x.rows, q->n_out);
-  const MatView<float> keys = s.take(x.rows, k->n_out), values = s.take(x.rows, v->n_out);
-  const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
-  project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
+  const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
+  const MatView<float> queries = s.take(x.rows, n_q), keys = s.take(x.rows, n_kv), values = s.take(x.rows, n_kv);
+  MatView<float> heads = s.take(x.rows, n_q);
+  if (c.latent.rank > 0) {
+    project_latent(s, c, x, queries, keys);
+    copy_rows(keys, values);  // of which the latents count
+  } else {
+    const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
+    project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
+  }
   {
     const StageScope positions(s.compute, Stage::kKeys);
     finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
@@ -73,6 +80,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
+  if (c.latent.rank > 0) heads = values_of_latents(s, c, heads);
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
   const StageScope output(s.compute, Stage::kOutput);

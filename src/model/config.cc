@@ -54,6 +54,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.activation = c.activation;
   all.details = c.activation_details;
   all.temperature = c.temperature;
+  all.latent = c.latent;
   all.gated = c.gated;
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
@@ -81,6 +82,12 @@ void validate(const LayerConfig& l) {
   in_range("d_head", l.d_head, 1, 65536);
   if (l.n_head % l.n_kv_head != 0)
     fail(ErrorKind::kFormat, "model config: n_head {} is not a multiple of n_kv_head {}", l.n_head, l.n_kv_head);
+  if (l.latent.rank > 0) {
+    in_range("latent rank", l.latent.rank, 1, kLarge);
+    in_range("rank of queries", l.latent.rank_q, 0, kLarge);
+    in_range("values of a query that are not rotated", l.latent.d_plain, 1, 65536);
+    in_range("values of a head", l.latent.d_value, 1, 65536);
+  }
   if (!l.has_experts()) in_range("n_ff", l.n_ff, 1, kLarge);
   if (l.has_experts()) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);

@@ -29,6 +29,7 @@ struct RopeConfig {
   double factor = 1.0;
   size_t n_ctx_original = 0;                 // context the model was first trained with (YaRN, LongRope, dynamic NTK)
   double attn_factor = 1.0;                  // multiplies cos and sin
+  double long_attn_factor = 0.0;             // the same with long_factors; 0: attn_factor
   double beta_fast = 32.0, beta_slow = 1.0;  // YaRN
   bool truncate = true;                      // YaRN: the ramp begins and ends at whole dimensions
   std::vector<float> freq_factors;           // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
@@ -78,6 +79,17 @@ struct QueryTemperature {
   size_t n_floor = 1;
 };
 
+// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1): keys and values of all heads are made of
+// one vector, and that is what the cache holds, behind the one key that is rotated. To the attention that is left it is
+// one key head of d_head = n_rot + rank: each query is taken to the latent space, and the sum of latents out of it.
+struct LatentConfig {
+  size_t rank = 0;         // of keys and values; 0: attention has keys and values
+  size_t rank_q = 0;       // of queries; 0: these have a matrix of their own
+  size_t d_plain = 0;      // values of a query (and key) that are not rotated
+  size_t d_value = 0;      // values of a head of the output
+  float norm_eps = 1e-6f;  // of the norms of latents
+};
+
 // One layer, as its blocks see it: they never ask for more.
 struct LayerConfig {
   size_t index = 0, n_embd = 0;
@@ -96,6 +108,7 @@ struct LayerConfig {
   size_t rope = 0;                  // where it rotates: by which of ModelConfig's ropes
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
   QueryTemperature temperature;
+  LatentConfig latent;
   // MLP: dense, or experts where moe.n_expert > 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
@@ -131,6 +144,7 @@ struct ModelConfig {
   RopeConfig rope;
   std::vector<bool> rope_layers;  // [n_layer] which layers rotate; empty = all, with PositionKind::kRope
   QueryTemperature temperature;
+  LatentConfig latent;
   double alibi_max_bias = 8.0;
   float alibi_scale = 1.0f;  // Falcon scales the bias together with the scores
 
@@ -164,8 +178,10 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
-// Whether heads can be left out: not where one norm spans all heads of a query or key.
-inline bool can_choose_heads(const LayerConfig& layer) { return layer.qk_norm != QkNorm::kAllHeads; }
+// Whether heads can be left out: not where one norm spans all heads of a query or key, or all are made of one latent.
+inline bool can_choose_heads(const LayerConfig& layer) {
+  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0;
+}
 bool can_choose_heads(const ModelConfig& config);  // in all layers
 
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as

@@ -52,7 +52,8 @@ TEST_P(ExactZeros, AreTheNeuronsThatAreLeftOut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ExactZeros,
-                         ::testing::Values("opt_sparse", "tiny_nemotron", "tiny_fatrelu", "tiny_drelu"),
+                         ::testing::Values("opt_sparse", "tiny_nemotron", "tiny_fatrelu", "tiny_drelu",
+                                           "tiny_smallthinker"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -62,7 +62,9 @@ class HfImport {
 
   // New tensors. All keep the dtype, but for blocks that are transposed, scaled or added to, which become f32; dtypes
   // that compute only. Shapes are checked: Error{kFormat}.
-  virtual Tensor transposed(const Tensor& t);                                           // [a, b] -> [b, a]
+  virtual Tensor transposed(const Tensor& t);  // [a, b] -> [b, a]
+  // The same of a part of a matrix, whose rows then are rows of none: no adapter can be read of it.
+  virtual Tensor turned_part(const Tensor& t) { return transposed(t); }
   virtual Tensor rows(const Tensor& t, size_t begin, size_t count);                     // along the first dimension
   virtual Tensor with_rows_in_order(const Tensor& t, std::span<const uint32_t> order);  // out row i = row order[i]
   virtual Tensor concatenated(std::span<const Tensor> parts);                           // along the first dimension
@@ -120,8 +122,9 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx);
 // Throws Error{kFormat | kUnsupported} for layer_types of another number or kind.
 void import_windows(HfImport& hf, size_t n_layer, bool unless_said);
 
-// Which layers rotate, from a list of [n_layer] zeros and ones of this name; nothing where there is none.
-void import_rope_layers(HfImport& hf, std::string_view name, size_t n_layer);
+// A list of [n_layer] zeros and ones of this name as booleans of this key, "rope.layers" (which layers rotate) or
+// "attention.sliding_window_pattern"; nothing where there is none. Throws Error{kFormat} for another list.
+void import_layer_list(HfImport& hf, std::string_view name, size_t n_layer, std::string_view key);
 
 // An HF activation name as GGUF-side metadata "<arch>.activation" (hunch's own key: GGUF has none
 // for it), a fatrelu as a ReLU with "<arch>.activation_threshold". The architecture's usual function is not written.

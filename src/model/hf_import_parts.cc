@@ -29,19 +29,19 @@ std::vector<bool> windows_by_pattern(const HfImport& hf, size_t n_layer) {
 
 }  // namespace
 
-void import_rope_layers(HfImport& hf, std::string_view name, size_t n_layer) {
+void import_layer_list(HfImport& hf, std::string_view name, size_t n_layer, std::string_view key) {
   if (!hf.has_config(name)) return;
   const auto& list = hf.config()[std::string(name)];
   if (!list.is_array() || list.size() != n_layer)
     fail(ErrorKind::kFormat, "config.json: {} has {} entries, expected one for each of {} layers", name, list.size(),
          n_layer);
-  std::vector<bool> rotates;
+  std::vector<bool> ones;
   for (const auto& value : list) {
     if (!value.is_number_integer() && !value.is_boolean())
       fail(ErrorKind::kFormat, "config.json: {} holds {}, expected 0 or 1", name, printable(value.dump(), 60));
-    rotates.push_back(value.is_boolean() ? value.get<bool>() : value.get<int64_t>() != 0);
+    ones.push_back(value.is_boolean() ? value.get<bool>() : value.get<int64_t>() != 0);
   }
-  hf.set_bools("rope.layers", std::move(rotates));
+  hf.set_bools(key, std::move(ones));
 }
 
 void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
@@ -100,10 +100,13 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
                  all = hf.config_float({"rope_scaling.mscale_all_dim"}, 0);
     if (hf.has_config("rope_scaling.attention_factor")) {
       hf.set_float("rope.scaling.attn_factor", hf.config_float({"rope_scaling.attention_factor"}) / own(1));
+    } else if (mscale != 0 && mscale == all) {
+      hf.set_float("rope.scaling.yarn_log_multiplier", all);
     } else if (mscale != 0 && all != 0) {
       hf.set_float("rope.scaling.attn_factor", own(mscale) / own(all) / own(1));
     }
-    if (!hf.config_bool({"rope_scaling.truncate"}, true)) hf.set_bool("rope.scaling.yarn_truncate", false);
+    if (hf.has_config("rope_scaling.truncate"))
+      hf.set_bool("rope.scaling.yarn_truncate", hf.config_bool({"rope_scaling.truncate"}, true));
     if (hf.has_config("rope_scaling.beta_fast"))
       hf.set_float("rope.scaling.yarn_beta_fast", hf.config_float({"rope_scaling.beta_fast"}));
     if (hf.has_config("rope_scaling.beta_slow"))
@@ -135,10 +138,13 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx) {
     };
     hf.put("rope_factors_long.weight", hf.from_floats(floats("long_factor"), {n_rot / 2}));
     hf.put("rope_factors_short.weight", hf.from_floats(floats("short_factor"), {n_rot / 2}));
+    hf.ignore_config("original_max_position_embeddings");  // some say it twice
     const double stretch = double(n_ctx) / double(n_original);
     hf.set_uint("rope.scaling.original_context_length", n_original);
-    hf.set_float("rope.scaling.attn_factor",
-                 stretch <= 1 ? 1.0 : std::sqrt(1 + std::log(stretch) / std::log(double(n_original))));
+    const double own = stretch <= 1 ? 1.0 : std::sqrt(1 + std::log(stretch) / std::log(double(n_original)));
+    hf.set_float("rope.scaling.attn_factor", hf.config_float({"rope_scaling.short_mscale"}, own));
+    if (hf.has_config("rope_scaling.long_mscale"))
+      hf.set_float("rope.scaling.long_attn_factor", hf.config_float({"rope_scaling.long_mscale"}));
   } else {
     fail(ErrorKind::kUnsupported, "config.json: rope_scaling type '{}'; known: linear, dynamic, yarn, llama3, longrope",
          kind);

@@ -29,10 +29,19 @@ Json config_json(const Metadata& meta, const ModelConfig& c) {
   say({"head_dim"}, c.d_head);
   say({"intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"}, c.n_ff);
   say({"max_position_embeddings"}, c.n_ctx_train);
-  say({"num_local_experts", "num_experts"}, c.moe.n_expert);
-  say({"num_experts_per_tok"}, c.moe.n_expert_used);
-  say({"moe_intermediate_size"}, c.moe.n_ff);
-  say({"shared_expert_intermediate_size"}, c.moe.n_ff_shared);
+  say({"num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "moe_num_primary_experts"},
+      c.moe.n_expert);
+  say({"num_experts_per_tok", "moe_k", "moe_num_active_primary_experts"}, c.moe.n_expert_used);
+  say({"moe_intermediate_size", "moe_ffn_hidden_size"}, c.moe.n_ff);
+  say({"shared_expert_intermediate_size", "shared_intermediate_size"}, c.moe.n_ff_shared);
+  say({"n_shared_experts", "moe_num_shared_experts"}, c.moe.n_ff ? c.moe.n_ff_shared / c.moe.n_ff : 0);
+  if (c.latent.rank > 0) {
+    say({"kv_lora_rank"}, c.latent.rank);
+    if (c.latent.rank_q > 0) say({"q_lora_rank"}, c.latent.rank_q);
+    say({"qk_nope_head_dim"}, c.latent.d_plain);
+    say({"qk_rope_head_dim"}, c.d_head - c.latent.rank);
+    say({"v_head_dim"}, c.latent.d_value);
+  }
   say({"multi_query"}, c.n_kv_head == 1);
   say({"new_decoder_architecture"}, true);  // Falcon: the number of key heads is the one that is said
   say({"tie_word_embeddings"}, false);      // an adapter of the output is the output's
@@ -67,6 +76,12 @@ class Trace final : public HfImport {
              "'{}' is saved whole, in a checkpoint that stores it transposed: hunch reads only "
              "low-rank adapters of it",
              printable(t.name));
+    return t;
+  }
+  Tensor turned_part(const Tensor& t) override {
+    if (!absent(t))
+      fail(ErrorKind::kUnsupported, "'{}' is taken apart and turned, and hunch reads no adapter of it",
+           printable(t.name));
     return t;
   }
   Tensor reshaped(Tensor t, std::vector<uint64_t>) override { return t; }

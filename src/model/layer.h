@@ -57,8 +57,25 @@ struct Experts {
   }
 };
 
+// The matrices of multi-head latent attention beside W_o, and q where queries have a matrix of their own.
+struct LatentMatrices {
+  std::unique_ptr<Linear> q_down, q_up;             // [rank_q, n_embd], [n_head * (d_plain + n_rot), rank_q]
+  std::unique_ptr<Linear> kv;                       // [rank + n_rot, n_embd], the latent first
+  NormWeights q_norm, kv_norm;                      // [rank_q], [rank]
+  std::vector<std::unique_ptr<Linear>> key, value;  // [n_head] of [rank, d_plain], [d_value, rank]
+
+  template <class Each>
+  void for_each_linear(const Each& each) {
+    for (auto* linear : {&q_down, &q_up, &kv})
+      if (*linear) each(*linear);
+    for (auto* heads : {&key, &value})
+      for (std::unique_ptr<Linear>& linear : *heads) each(linear);
+  }
+};
+
 struct Attention {
-  std::unique_ptr<Linear> q, k, v, o;
+  std::unique_ptr<Linear> q, k, v, o;  // of latent attention only o, and perhaps q
+  LatentMatrices latent;
   NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
   Vector sinks;                // [n_head] or empty: see AttentionParams
 
@@ -67,7 +84,9 @@ struct Attention {
 
   template <class Each>
   void for_each_linear(const Each& each) {
-    for (auto* linear : {&q, &k, &v, &o}) each(*linear);
+    for (auto* linear : {&q, &k, &v, &o})
+      if (*linear) each(*linear);
+    latent.for_each_linear(each);
   }
 
  private:
@@ -79,6 +98,10 @@ struct Attention {
   // model/attention.cc
   AttentionParams params(const LayerConfig& c, bool spans_as_alone) const;
   void whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
+  // model/latent_attention.cc
+  void project_latent(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> queries,
+                      MatView<float> keys) const;
+  MatView<float> values_of_latents(Step& s, const LayerConfig& c, MatView<const float> heads) const;
   void store_keys(Step& s, const LayerConfig& c, MatView<float> k, MatView<float> v) const;
   // model/attention_heads.cc: a few tokens with groups of heads of their own
   void chosen(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;

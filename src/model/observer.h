@@ -33,7 +33,7 @@ class Observer {
   // What a selector chose at a point of the layer: of n_rows, for each of the tokens (places in the step; empty: all).
   virtual void on_rows(size_t layer, Point point, InputPart part, std::span<const uint32_t> tokens, const RowSet& rows,
                        size_t n_rows) {}
-  // Head outputs before W_o, [n_tokens, n_head * d_head].
+  // Head outputs before W_o, [n_tokens, n_head * d_head] (of latent attention, d_value).
   virtual void on_heads(size_t layer, MatView<const float> attn_out) {}
   // Input of an MLP and its activations act(..) (times up, where gated), [n_tokens, n_ff].
   virtual void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) {}

@@ -84,10 +84,12 @@ void RopeTable::turn(size_t by, std::span<const double> frequencies, std::span<f
 
 void RopeTable::at(size_t position, std::span<const double> frequencies, std::span<float> cos,
                    std::span<float> sin) const {
+  const bool is_long = config_.long_attn_factor != 0 && frequencies.data() == long_.data();
+  const double factor = is_long ? config_.long_attn_factor : config_.attn_factor;
   for (size_t i = 0; i < n_pairs_; ++i) {
     const double angle = double(position) * frequencies[i];
-    cos[i] = float(std::cos(angle) * config_.attn_factor);
-    sin[i] = float(std::sin(angle) * config_.attn_factor);
+    cos[i] = float(std::cos(angle) * factor);
+    sin[i] = float(std::sin(angle) * factor);
   }
 }
 

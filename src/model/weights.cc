@@ -171,7 +171,37 @@ class Loader {
     }
   }
 
+  // A matrix of every head, from the tensor that holds them all.
+  std::vector<std::unique_ptr<Linear>> by_head(LinearId id, const std::string& name, size_t n, size_t rows,
+                                               size_t cols) {
+    const Tensor& t = file_.get(name);
+    check_shape(t, {n, rows, cols});
+    std::vector<std::unique_ptr<Linear>> heads;
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      heads.push_back(stored(id, tensor(name, id.expert * rows), t.view().row_range(id.expert * rows, rows)));
+    return heads;
+  }
+
+  void latent_attention(const std::string& blk, const LayerConfig& c, Attention& a) {
+    const LatentConfig& l = c.latent;
+    const size_t n_rot = c.d_head - l.rank, n_q = c.n_head * (l.d_plain + n_rot);
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    if (l.rank_q > 0) {
+      a.latent.q_down = linear(id(Role::kQueryDown), blk + "attn_q_a", l.rank_q, c.n_embd, true);
+      a.latent.q_norm = norm(blk + "attn_q_a_norm", l.rank_q, true);
+      a.latent.q_up = linear(id(Role::kQueryUp), blk + "attn_q_b", n_q, l.rank_q, true);
+    } else {
+      a.q = linear(id(Role::kQuery), blk + "attn_q", n_q, c.n_embd, true);
+    }
+    a.latent.kv = linear(id(Role::kLatent), blk + "attn_kv_a_mqa", l.rank + n_rot, c.n_embd, true);
+    a.latent.kv_norm = norm(blk + "attn_kv_a_norm", l.rank, true);
+    a.latent.key = by_head(id(Role::kLatentKey), blk + "attn_k_b.weight", c.n_head, l.rank, l.d_plain);
+    a.latent.value = by_head(id(Role::kLatentValue), blk + "attn_v_b.weight", c.n_head, l.d_value, l.rank);
+    a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, c.n_head * l.d_value, true);
+  }
+
   void attention(const std::string& blk, const LayerConfig& c, Attention& a) {
+    if (c.latent.rank > 0) return latent_attention(blk, c, a);
     const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
     const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
     if (const std::string fused = blk + "attn_qkv.weight"; file_.find(fused)) {

@@ -75,8 +75,7 @@ void ExpertGate::mix_sparsely(const ExpertGateConfig& c, std::span<const uint32_
     const float best = score_[expert[i]];
     double sum = 0;
     for (size_t e = 0; e < left.size(); ++e)
-      if ((best - left[e]) / std::max(std::abs(score_[e]), best) <= 2 * c.jitter)
-        sum += std::exp(double(left[e]) - best);
+      if (best - left[e] <= 2 * c.jitter * std::max(std::abs(score_[e]), best)) sum += std::exp(double(left[e]) - best);
     weight[i] = float(1 / sum);
     left[expert[i]] = kLowest;
   }

@@ -141,8 +141,33 @@ def falcon(c):
 
 
 def _llama_mlp(c, p, i):
-    kind, n, ff = c["model_type"], c["hidden_size"], c["intermediate_size"]
-    if kind == "mixtral":
+    kind, n = c["model_type"], c["hidden_size"]
+    ff = c.get("intermediate_size", c.get("moe_ffn_hidden_size"))
+    if kind == "deepseek_v3" and i >= c["first_k_dense_replace"]:
+        own, shared = c["moe_intermediate_size"], c["n_shared_experts"] * c["moe_intermediate_size"]
+        out = {**_linear(p + "mlp.gate", c["n_routed_experts"], n, False), **_gated(p + "mlp.shared_experts", n, shared),
+               p + "mlp.gate.e_score_correction_bias": (c["n_routed_experts"],)}
+        for x in range(c["n_routed_experts"]):
+            out.update(_gated(f"{p}mlp.experts.{x}", n, own))
+        return out
+    if kind == "granitemoeshared":
+        e, shared = c["num_local_experts"], c["shared_intermediate_size"]
+        return {p + "block_sparse_moe.router.layer.weight": (e, n), p + "block_sparse_moe.input_linear.weight": (e, 2 * ff, n),
+                p + "block_sparse_moe.output_linear.weight": (e, n, ff), p + "shared_mlp.input_linear.weight": (2 * shared, n),
+                p + "shared_mlp.output_linear.weight": (n, shared)}
+    if kind == "smallthinker":
+        e, out = p + "block_sparse_moe.", {}
+        out.update(_linear(e + "primary_router", c["moe_num_primary_experts"], n, False))
+        for x in range(c["moe_num_primary_experts"]):
+            for name, rows, cols in (("gate", ff, n), ("down", n, ff), ("up", ff, n)):
+                out.update(_linear(f"{e}experts.{x}.{name}", rows, cols, False))
+        return out
+    if kind == "gpt_oss":
+        e = c["num_local_experts"]
+        return {**_linear(p + "mlp.router", e, n), p + "mlp.experts.gate_up_proj": (e, n, 2 * ff),
+                p + "mlp.experts.gate_up_proj_bias": (e, 2 * ff), p + "mlp.experts.down_proj": (e, ff, n),
+                p + "mlp.experts.down_proj_bias": (e, n)}
+    if kind in ("mixtral", "phimoe"):
         e = p + "block_sparse_moe."
         out = _linear(e + "gate", c["num_local_experts"], n, False)
         for x in range(c["num_local_experts"]):
@@ -167,6 +192,12 @@ def _llama_mlp(c, p, i):
 
 def _llama_attention(c, p):
     kind, n = c["model_type"], c["hidden_size"]
+    if kind == "deepseek_v3":
+        heads, plain, rot, value = (c[k] for k in ("num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
+        q, rank = c["q_lora_rank"], c["kv_lora_rank"]
+        return {p + "q_a_proj.weight": (q, n), p + "q_a_layernorm.weight": (q,), p + "q_b_proj.weight": (heads * (plain + rot), q),
+                p + "kv_a_proj_with_mqa.weight": (rank + rot, n), p + "kv_a_layernorm.weight": (rank,),
+                p + "kv_b_proj.weight": (heads * (plain + value), rank), p + "o_proj.weight": (n, heads * value)}
     d = c.get("head_dim") or n // c["num_attention_heads"]
     n_q, n_kv = c["num_attention_heads"] * d, c["num_key_value_heads"] * d
     if kind == "phi3":
@@ -174,7 +205,8 @@ def _llama_attention(c, p):
     all_biased = kind in ("phi", "starcoder2") or c.get("attention_bias", False)
     all_biased = all_biased and kind != "glm4"
     biased = all_biased or kind in ("qwen2", "qwen2_moe", "glm4") or c.get("use_qkv_bias", False)
-    out = _linear(p + ("dense" if kind == "phi" else "o_proj"), n, n_q, all_biased)
+    out = {p + "sinks": (c["num_attention_heads"],)} if kind == "gpt_oss" else {}
+    out.update(_linear(p + ("dense" if kind == "phi" else "o_proj"), n, n_q, all_biased))
     for part, rows in (("q", n_q), ("k", n_kv), ("v", n_kv)):
         out.update(_linear(f"{p}{part}_proj", rows, n, biased))
     for part, heads in (("q", c["num_attention_heads"]), ("k", c["num_key_value_heads"])):
@@ -191,7 +223,7 @@ def _llama_attention(c, p):
 
 def llama_family(c):
     kind, n, out = c["model_type"], c["hidden_size"], {}
-    layer_bias = kind in ("phi", "stablelm", "nemotron", "starcoder2")
+    layer_bias = kind in ("phi", "stablelm", "nemotron", "starcoder2", "phimoe")
     norms = ["input_layernorm"]
     if not (kind in ("phi", "cohere", "cohere2") or c.get("use_parallel_residual")):
         norms.append("post_attention_layernorm")
@@ -210,7 +242,7 @@ def llama_family(c):
     if kind != "olmo":
         out.update(_norm("model.final_layernorm" if kind == "phi" else "model.norm", n, layer_bias))
     if not c["tie_word_embeddings"]:
-        out.update(_linear("lm_head", c["vocab_size"], n, kind == "phi"))
+        out.update(_linear("lm_head", c["vocab_size"], n, kind in ("phi", "phimoe")))
     return out
 
 

@@ -18,7 +18,7 @@ LlamaLikeSizes import_llama_like_config(HfImport& hf, std::string_view usual_act
   hf.set_uint("block_count", s.n_layer);
   hf.set_uint("context_length", s.n_ctx);
   hf.set_uint("embedding_length", s.n_embd);
-  hf.set_uint("feed_forward_length", hf.config_uint({"intermediate_size"}));
+  hf.set_uint("feed_forward_length", hf.config_uint({"intermediate_size", "moe_ffn_hidden_size"}));
   hf.set_uint("attention.head_count", s.n_head);
   hf.set_uint("attention.head_count_kv", s.n_kv_head);
   if (s.d_head * s.n_head != s.n_embd) {
@@ -99,11 +99,61 @@ LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation
   return sizes;
 }
 
+bool has_mlp(const HfImport& hf, const std::string& prefix) {
+  for (const char* part : {"gate", "up", "down"})
+    if (hf.has(fmt::format("{}.{}_proj.weight", prefix, part))) return true;
+  return false;
+}
+
 void import_llama_like_mlp(HfImport& hf, size_t layer) {
   const std::string from = fmt::format("layers.{}.mlp.", layer), to = fmt::format("blk.{}.", layer);
   hf.move_if_present(from + "gate_proj", to + "ffn_gate");
   hf.move(from + "up_proj", to + "ffn_up");
   hf.move(from + "down_proj", to + "ffn_down");
+}
+
+void import_moe_counts(HfImport& hf, size_t n_expert, size_t n_used, size_t n_ff, size_t n_ff_shared) {
+  hf.set_uint("expert_count", n_expert);
+  hf.set_uint("expert_used_count", n_used);
+  hf.set_uint("expert_feed_forward_length", n_ff);
+  if (n_ff_shared) hf.set_uint("expert_shared_feed_forward_length", n_ff_shared);
+}
+
+size_t import_sigmoid_router_config(HfImport& hf) {
+  const size_t n_expert = hf.config_uint({"n_routed_experts"}), n_ff = hf.config_uint({"moe_intermediate_size"});
+  import_moe_counts(hf, n_expert, hf.config_uint({"num_experts_per_tok"}), n_ff,
+                    n_ff * hf.config_uint({"n_shared_experts"}, 0));
+  hf.set_uint("expert_group_count", hf.config_uint({"n_group"}, 1));
+  hf.set_uint("expert_group_used_count", hf.config_uint({"topk_group"}, 1));
+  hf.set_float("expert_weights_scale", hf.config_float({"routed_scaling_factor"}, 1.0));
+  hf.set_bool("expert_weights_norm", hf.config_bool({"norm_topk_prob"}, true));
+  hf.ignore_config("moe_layer_freq");  // the tensors say which; llama.cpp wants to be told
+  hf.set_uint("leading_dense_block_count", hf.config_uint({"first_k_dense_replace"}, 0));
+  hf.set_uint("expert_shared_count", hf.config_uint({"n_shared_experts"}, 0));
+  const size_t n_layer = hf.config_uint({"num_hidden_layers"});
+  for (size_t i = 0; i < hf.config_uint({"num_nextn_predict_layers"}, 0); ++i)
+    for (const char* prefix : {"", "model."}) hf.ignore_all(fmt::format("{}layers.{}.", prefix, n_layer + i));
+  return n_expert;
+}
+
+void import_deepseek_mlp(HfImport& hf, size_t layer, size_t n_expert) {
+  const std::string from = fmt::format("layers.{}.mlp.", layer), to = fmt::format("blk.{}.", layer);
+  if (has_mlp(hf, fmt::format("layers.{}.mlp", layer))) return import_llama_like_mlp(hf, layer);
+  hf.move(from + "gate", to + "ffn_gate_inp");
+  if (const std::string bias = from + "gate.e_score_correction_bias"; hf.has(bias))
+    hf.put(to + "exp_probs_b.bias", hf.take(bias));
+  import_gated_experts(hf, from + "experts", n_expert, to);
+  if (has_mlp(hf, from + "shared_experts")) import_shared_expert(hf, from + "shared_experts", to);
+}
+
+void import_gated_experts(HfImport& hf, const std::string& prefix, size_t n_expert, const std::string& to) {
+  for (const char* part : {"gate", "up", "down"})
+    import_experts(hf, prefix, fmt::format("{}_proj", part), n_expert, fmt::format("{}ffn_{}_exps", to, part));
+}
+
+void import_shared_expert(HfImport& hf, const std::string& prefix, const std::string& to) {
+  for (const char* part : {"gate", "up", "down"})
+    hf.move(fmt::format("{}.{}_proj", prefix, part), fmt::format("{}ffn_{}_shexp", to, part));
 }
 
 void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf_name, size_t n_expert,

@@ -25,6 +25,8 @@ void import_llama_like_ends(HfImport& hf, const LlamaLikeTensors& options);
 // Norm and attention of one layer: input_layernorm, self_attn.{q,k,v,o}_proj, .{q,k}_norm; norms where there are any.
 void import_llama_like_attention(HfImport& hf, size_t layer, const LlamaLikeSizes& sizes,
                                  const LlamaLikeTensors& options);
+// Whether there is any of "<prefix>.{gate,up,down}_proj": of an adapter, perhaps only one.
+bool has_mlp(const HfImport& hf, const std::string& prefix);
 // mlp.{gate,up,down}_proj of one layer (gate where there is one).
 void import_llama_like_mlp(HfImport& hf, size_t layer);
 // All of a model that is a Llama but for its numbers: config, ends, and layers whose MLP has the norm
@@ -35,6 +37,16 @@ LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation
 void import_branch_norms(HfImport& hf, size_t layer, const LlamaLikeTensors& options);
 // One norm, "<from>.weight" and bias, with 1 added if the options say so.
 void import_norm(HfImport& hf, const std::string& from, const std::string& to, const LlamaLikeTensors& options);
+// The numbers of a mixture; no shared expert where n_ff_shared is 0.
+void import_moe_counts(HfImport& hf, size_t n_expert, size_t n_used, size_t n_ff, size_t n_ff_shared = 0);
+// "<prefix>.<e>.{gate,up,down}_proj" of all experts as blk's tensors ("<to>ffn_gate_exps", ...), and a shared one's.
+void import_gated_experts(HfImport& hf, const std::string& prefix, size_t n_expert, const std::string& to);
+void import_shared_expert(HfImport& hf, const std::string& prefix, const std::string& to);
+// The numbers of a mixture in DeepSeek's words (n_routed_experts, n_group, routed_scaling_factor, ...), and the layers
+// behind the last, which guess further tokens, are left out. Returns the number of experts.
+size_t import_sigmoid_router_config(HfImport& hf);
+// The MLP of one of its layers: dense, or a router with a bias, its experts, and perhaps a shared one.
+void import_deepseek_mlp(HfImport& hf, size_t layer, size_t n_expert);
 // A mixture's experts, "<prefix>.<e>.<hf_name>.weight" for e in [0, n_expert), as one tensor.
 void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf_name, size_t n_expert,
                     const std::string& to);

@@ -68,19 +68,14 @@ void import_moe(HfImport& hf) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     import_llama_like_attention(hf, layer, sizes, options);
     hf.move(from + "post_attention_layernorm", to + "ffn_norm");
-    const auto has_mlp = [&](const char* name) { return hf.has(fmt::format("{}mlp.{}_proj.weight", from, name)); };
-    if (has_mlp("gate") || has_mlp("up") || has_mlp("down")) {  // mlp_only_layers, decoder_sparse_step
+    if (has_mlp(hf, from + "mlp")) {  // mlp_only_layers, decoder_sparse_step
       import_llama_like_mlp(hf, layer);
       continue;
     }
     hf.move(from + "mlp.gate", to + "ffn_gate_inp");
-    for (const char* part : {"gate", "up", "down"}) {
-      import_experts(hf, from + "mlp.experts", fmt::format("{}_proj", part), n_expert,
-                     fmt::format("{}ffn_{}_exps", to, part));
-      if (n_shared)
-        hf.move(fmt::format("{}mlp.shared_expert.{}_proj", from, part), fmt::format("{}ffn_{}_shexp", to, part));
-    }
+    import_gated_experts(hf, from + "mlp.experts", n_expert, to);
     if (!n_shared) continue;
+    import_shared_expert(hf, from + "mlp.shared_expert", to);
     const Tensor gate = hf.take(from + "mlp.shared_expert_gate.weight");
     hf.put(to + "ffn_gate_inp_shexp.weight", hf.reshaped(gate, {sizes.n_embd}));
   }

@@ -18,7 +18,8 @@ ModelConfig smollm3_config(const ModelFile& file) {
 
 void import_smollm3(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like(hf, "silu", {.interleave_qk = true});
-  import_rope_layers(hf, "no_rope_layers", sizes.n_layer);  // its name notwithstanding: 1 where the layer rotates
+  import_layer_list(hf, "no_rope_layers", sizes.n_layer,
+                    "rope.layers");  // its name notwithstanding: 1 where the layer rotates
   hf.ignore_config("no_rope_layer_interval");
 }
 

@@ -60,6 +60,34 @@ TEST(Windows, TypesOfLayersDecide) {
           "chunked_attention");
 }
 
+TEST(Windows, PatternsOfLayersDecideWhereNoTypesDo) {
+  EXPECT_EQ(windows("mistral", R"(, "sliding_window": 4, "sliding_window_pattern": 2)"), (Windows{4, 0, 4}));
+  EXPECT_EQ(windows("mistral", R"(, "sliding_window": 4, "sliding_window_pattern": "LLG")"), (Windows{4, 4, 0}));
+  EXPECT_EQ(windows("mistral", R"(, "sliding_window": 4, "sliding_window_pattern": "LG", "layer_types":
+                                  ["full_attention", "sliding_attention", "sliding_attention"])"),
+            (Windows{0, 4, 4}));
+  EXPECT_EQ(windows("mistral", R"(, "sliding_window": null, "sliding_window_pattern": "LLG")"), Windows());
+}
+
+TEST(RopeLayers, AreThoseOfTheConfigOrTheUsualOnes) {
+  const auto rotating = [&](const char* model_type, const std::string& more) {
+    std::vector<bool> rotates;
+    for (const LayerConfig& l : config_from_gguf(llama_like(more).import(model_type)).layers)
+      rotates.push_back(l.rotates);
+    return rotates;
+  };
+  using Layers = std::vector<bool>;
+  EXPECT_EQ(rotating("llama", ""), (Layers{true, true, true}));
+  EXPECT_EQ(rotating("smollm3", R"(, "no_rope_layers": [0, 1, 0])"), (Layers{false, true, false}));
+  EXPECT_EQ(rotating("smollm3", ""), (Layers{true, true, true}));  // the fourth would not
+  const std::string message =
+      message_of(ErrorKind::kFormat, [&] { rotating("smollm3", R"(, "no_rope_layers": [1])"); });
+  EXPECT_NE(message.find("1 entries, expected one for each of 3"), message.npos) << message;
+  EXPECT_NE(
+      message_of(ErrorKind::kFormat, [&] { rotating("smollm3", R"(, "no_rope_layers": [1, "x", 1])"); }).find("0 or 1"),
+      message.npos);
+}
+
 TEST(Windows, LayersWithOneMayHaveARopeOfTheirOwn) {
   const ModelConfig c = config_from_gguf(llama_like(R"(, "sliding_window": 4, "rope_local_base_freq": 100.0,
       "layer_types": ["sliding_attention", "full_attention", "sliding_attention"])")
