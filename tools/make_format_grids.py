@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes src/formats/grids_*.cc: the tables of the IQ1, IQ2 and IQ3 types, read off decoded blocks.
+"""Writes src/formats/grids_*.cc, the tables of the IQ1, IQ2 and IQ3 types, read off decoded blocks, and a few blocks of every
+type with their values, for tests (tests/data/formats/blocks.bin).
 
 usage: make_format_grids.py GGUF_TYPES   (shared/golden/gguf_types; Debian: python3-numpy)
 
@@ -121,8 +122,22 @@ def write(path, what, tables):
     path.write_text("\n".join(lines))
 
 
+def write_blocks(folder, path):
+    """Of every type: id, bytes and values of a block (32 bits each), then a random block and what it decodes to."""
+    out = b""
+    for file in sorted(folder.glob("*.json")):
+        info = json.loads(file.read_text())
+        raw = file.with_suffix(".bin").read_bytes()
+        size, n = info["block_bytes"], info["block_size"]
+        encoded, values = (info["arrays"][k]["byte_offset"] for k in ("encoded_random", "values_random"))
+        out += np.array([info["type_id"], size, n], "<u4").tobytes() + raw[encoded:encoded + size] + raw[values:values + 4 * n]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(out)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
+    write_blocks(folder, OUT.parent.parent / "tests" / "data" / "formats" / "blocks.bin")
     two, three = [8, 25, 43], [4, 12, 20, 28, 36, 44, 52, 62]
     write(OUT / "grids_iq2.cc", "The tables of IQ2_XXS, IQ2_XS and IQ2_S.", [
         ("kIq2Xxs", table(folder, "IQ2_XXS", iq2_xxs, 256, two)),

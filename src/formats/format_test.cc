@@ -9,11 +9,13 @@
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "formats/k_scales.h"
 #include "formats/table.h"
 
@@ -78,6 +80,37 @@ TEST(Format, FallbacksEndAtAPlainType) {
     }
     EXPECT_TRUE(is_plain(next->dtype)) << format.name;
   }
+}
+
+// A random block of every type that is read, and what ggml decodes it to (tools/make_format_grids.py).
+TEST(Format, BlocksDecodeToTheirValues) {
+  const MappedFile file(std::filesystem::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "formats" / "blocks.bin");
+  std::set<DType> seen;
+  for (size_t at = 0; at < file.bytes().size();) {
+    const auto take = [&](void* to, size_t n) {
+      ASSERT_LE(at + n, file.bytes().size());
+      std::memcpy(to, file.bytes().data() + at, n);
+      at += n;
+    };
+    uint32_t head[3];
+    take(head, sizeof head);
+    const Format* format = find_format(DType(head[0]));
+    ASSERT_TRUE(format && format->reads()) << head[0];
+    ASSERT_EQ(format->block_bytes, head[1]) << format->name;
+    ASSERT_EQ(format->block_elems, head[2]) << format->name;
+    std::vector<std::byte> block(head[1]);
+    std::vector<float> want(head[2]), got(head[2]);
+    take(block.data(), block.size());
+    take(want.data(), want.size() * sizeof(float));
+    format->decode(block.data(), got.data(), got.size());
+    float largest = 0;
+    for (const float v : want) largest = std::max(largest, std::fabs(v));
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-6f * largest) << format->name << ", " << i;
+    seen.insert(format->dtype);
+  }
+  for (const Format& format : formats())
+    if (format.reads() && !format.in_memory_only && !is_plain(format.dtype))
+      EXPECT_TRUE(seen.contains(format.dtype)) << format.name;
 }
 
 std::string upper(std::string_view name) {

@@ -125,8 +125,8 @@ TensorEntry read_tensor_entry(ByteReader& in) {
   const Format* geometry = find_format(DType(type));
   if (!geometry || geometry->in_memory_only)
     fail(ErrorKind::kUnsupported,
-         "tensor '{}' has the unknown type {}; convert the model to a type that hunch computes with: {}", shown, type,
-         fmt::join(format_names(&Format::computes), ", "));
+         "tensor '{}' has the unknown type {}; convert the model to a type that hunch reads: {}", shown, type,
+         fmt::join(format_names([](const Format& f) { return f.reads() && !f.in_memory_only; }), ", "));
   entry.tensor.dtype = geometry->dtype;
   entry.tensor.shape.assign(dims.rend() - n_dims, dims.rend());
 

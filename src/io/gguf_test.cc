@@ -100,7 +100,8 @@ TEST(Gguf, RefusesLiesByName) {
       {"overlap", {.b_offset = 0}, ErrorKind::kFormat, "overlap"},
       {"duplicate", {.b_name = "a"}, ErrorKind::kFormat, "two tensors are named 'a'"},
       {"unknown type", {.a_type = 99}, ErrorKind::kUnsupported, "unknown type 99"},
-      {"partial block of a type that does not compute", {.a_type = 20}, ErrorKind::kFormat, "iq4_nl has rows of 3"},
+      {"type that only memory has", {.a_type = 63}, ErrorKind::kUnsupported, "unknown type 63"},
+      {"partial block of a type that is only read", {.a_type = 21}, ErrorKind::kFormat, "iq3_s has rows of 3"},
       {"partial block", {.a_type = 8}, ErrorKind::kFormat, "rows of 3 elements; expected a multiple of 32"},
       {"bad alignment", {.key = "general.alignment"}, ErrorKind::kFormat, "general.alignment"},
   };

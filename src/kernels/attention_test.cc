@@ -224,7 +224,8 @@ TEST(Attention, MatchesReferenceOnEveryTarget) {
 TEST(Attention, OfChosenSlotsMatchesReferenceOnEveryTarget) {
   std::mt19937 rng(8);
   const auto pick = [&rng](std::initializer_list<size_t> values) { return values.begin()[rng() % values.size()]; };
-  const DType dtypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K};
+  const DType dtypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,
+                          DType::kQ4_0, DType::kQ5_1, DType::kQ4_K};
   for (size_t i = 0; i < 100; ++i) {
     Shape shape;
     shape.dtype = dtypes[rng() % std::size(dtypes)];

@@ -72,10 +72,15 @@ ModelFile hold_exactly(const ModelFile& file, Compute& compute) {
 void check_types(const ModelFile& file) {
   for (const Tensor& t : file.tensors) {
     const Format& format = info(t.dtype);
-    if (!format.computes() && !format.load)
-      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; it computes with {}",
-           printable(t.name), format.name, fmt::join(format_names(&Format::computes), ", "));
+    if (!format.reads() && format.block_elems > 1)
+      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; weights may be {}",
+           printable(t.name), format.name, types_of_weights());
   }
+}
+
+std::string types_of_weights() {
+  const auto names = format_names([](const Format& f) { return f.reads() && !f.in_memory_only; });
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 }  // namespace hunch

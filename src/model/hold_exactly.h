@@ -27,7 +27,11 @@ std::string describe(const HeldOtherwise& held);
 // before anything is taken, Error{kInterrupted}.
 ModelFile hold_exactly(const ModelFile& file, Compute& compute);
 
-// Throws Error{kUnsupported} naming the first tensor whose type hunch knows and cannot read, with the type.
+// Throws Error{kUnsupported} naming the first tensor in blocks that hunch knows and cannot read, with the type.
+// Integers, which are no weights, may be there.
 void check_types(const ModelFile& file);
+
+// The names of the types that weights may have, for messages: "f32, f16, ...".
+std::string types_of_weights();
 
 }  // namespace hunch

@@ -56,8 +56,8 @@ class Loader {
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
            fmt::join(t.shape, ", "));
     if (!info(t.dtype).computes())
-      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; it computes with {}", t.name,
-           name_of(t.dtype), fmt::join(format_names(&Format::computes), ", "));
+      fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; weights may be {}", t.name,
+           name_of(t.dtype), types_of_weights());
   }
 
   WeightView matrix(const std::string& name, size_t rows, size_t cols) {
