@@ -8,16 +8,18 @@ namespace vnni {
 template <class F, class... G>
 DType SamePacking(FormatList<G...>) {
   DType first = F::kFormat.dtype;
-  const auto is_same = [&]<class H>() {
-    if constexpr (HasRow<F> && HasRow<H>) {
-      if (!std::is_same_v<typename Row<F>::Packed, typename Row<H>::Packed>) return false;
-      first = H::kFormat.dtype;
-      return true;
-    } else {
-      return false;
-    }
-  };
-  (is_same.template operator()<G>() || ...);
+  if constexpr (HasRow<F>) {
+    const auto is_same = [&]<class H>() {
+      if constexpr (HasRow<H>) {
+        if (!std::is_same_v<typename Row<F>::Packed, typename Row<H>::Packed>) return false;
+        first = H::kFormat.dtype;
+        return true;
+      } else {
+        return false;
+      }
+    };
+    (is_same.template operator()<G>() || ...);
+  }
   return first;
 }
 
