@@ -19,40 +19,51 @@ ModelConfig gpt_oss_config(const ModelFile& file) {
   return c;
 }
 
-// The gates (which: 0) or ups (1) of all experts, whose columns alternate, [n_expert, n_embd, 2 n_ff], or of their
-// biases, [n_expert, 2 n_ff].
-Tensor every_other(HfImport& hf, const Tensor& both, size_t which) {
-  const size_t n_expert = both.shape[0], n_both = both.shape.back(), n_in = both.shape.size() == 3 ? both.shape[1] : 1;
-  const Tensor flat = hf.reshaped(both, {n_expert * n_in, n_both});
-  std::vector<uint32_t> order(n_both);  // one half, then the other
+// Row i of one half of a matrix whose rows are gates and ups by turns: the gates (which: 0) or the ups (1), then the
+// others.
+std::vector<uint32_t> every_other(size_t n_both, size_t which) {
+  std::vector<uint32_t> order(n_both);
   for (size_t i = 0; i < n_both; ++i)
     order[i] = uint32_t(i < n_both / 2 ? 2 * i + which : 2 * (i - n_both / 2) + 1 - which);
-  std::vector<Tensor> experts;
-  for (size_t e = 0; e < n_expert; ++e) {
-    const Tensor by_row = hf.turned_part(hf.rows(flat, e * n_in, n_in));  // [2 n_ff, n_in]
-    experts.push_back(hf.rows(hf.with_rows_in_order(by_row, order), 0, n_both / 2));
-  }
-  const Tensor all = hf.stacked(experts);
-  return both.shape.size() == 3 ? all : hf.reshaped(all, {n_expert, n_both / 2});
+  return order;
 }
 
+// Of the stacked matrices of all experts, [n_expert, rows, cols], `of` each, stacked again.
+template <class Of>
+Tensor each_expert(HfImport& hf, const Tensor& all, const Of& of) {
+  const Tensor flat = hf.reshaped(all, {all.shape[0] * all.shape[1], all.shape[2]});
+  std::vector<Tensor> experts;
+  for (size_t e = 0; e < all.shape[0]; ++e) experts.push_back(of(hf.rows(flat, e * all.shape[1], all.shape[1])));
+  return hf.stacked(experts);
+}
+
+Tensor take_stack(HfImport& hf, const std::string& name) {
+  Tensor t = hf.take(name);
+  if (t.shape.size() != 3) fail(ErrorKind::kFormat, "tensor '{}' is no stack of matrices", name);
+  return t;
+}
+
+// Weights [n_expert, n_in, n_out], as the unquantised checkpoint has them; in MXFP4 blocks [n_expert, n_out, n_in].
 void import_gpt_oss_experts(HfImport& hf, const std::string& from, const std::string& to) {
-  const Tensor weights = hf.take(from + "gate_up_proj"), biases = hf.take(from + "gate_up_proj_bias");
-  for (const Tensor* t : {&weights, &biases})
-    if (t->shape.empty()) fail(ErrorKind::kFormat, "tensor '{}' is a single number", t->name);
+  const bool blocks = hf.has(from + "gate_up_proj_blocks");
+  const std::string suffix = blocks ? "_blocks" : "";
+  const auto by_output = [&](const Tensor& matrix) { return blocks ? matrix : hf.turned_part(matrix); };
+  const Tensor weights = take_stack(hf, from + "gate_up_proj" + suffix), biases = hf.take(from + "gate_up_proj_bias");
+  if (biases.shape.size() != 2) fail(ErrorKind::kFormat, "tensor '{}gate_up_proj_bias' is no matrix", from);
+  const auto half = [&](const Tensor& both, size_t which) {
+    return hf.rows(hf.with_rows_in_order(both, every_other(both.shape[0], which)), 0, both.shape[0] / 2);
+  };
   for (size_t which : {0, 1}) {
     const std::string name = to + (which == 0 ? "ffn_gate_exps" : "ffn_up_exps");
-    hf.put(name + ".weight", every_other(hf, weights, which));
-    hf.put(name + ".bias", every_other(hf, biases, which));
+    hf.put(name + ".weight",
+           each_expert(hf, weights, [&](const Tensor& matrix) { return half(by_output(matrix), which); }));
+    const size_t n_expert = biases.shape[0], n_both = biases.shape[1];
+    const Tensor columns = hf.reshaped(biases, {n_expert, n_both, 1});
+    hf.put(name + ".bias",
+           hf.reshaped(each_expert(hf, columns, [&](const Tensor& column) { return half(column, which); }),
+                       {n_expert, n_both / 2}));
   }
-  const Tensor down = hf.take(from + "down_proj");  // [n_expert, n_ff, n_embd]
-  if (!down.data.empty() && down.shape.size() != 3)
-    fail(ErrorKind::kFormat, "tensor '{}' is no stack of matrices", down.name);
-  const Tensor flat = hf.reshaped(down, {down.shape[0] * down.shape[1], down.shape.back()});
-  std::vector<Tensor> experts;
-  for (size_t e = 0; e < down.shape[0]; ++e)
-    experts.push_back(hf.turned_part(hf.rows(flat, e * down.shape[1], down.shape[1])));
-  hf.put(to + "ffn_down_exps.weight", hf.stacked(experts));
+  hf.put(to + "ffn_down_exps.weight", each_expert(hf, take_stack(hf, from + "down_proj" + suffix), by_output));
   hf.put(to + "ffn_down_exps.bias", hf.take(from + "down_proj_bias"));
 }
 
