@@ -1,5 +1,6 @@
 // Mixes of quantised types that people know by name: which matrices of a model get more bits than the others. The names
-// and the choices are those of llama.cpp's quantiser (llama-quant.cpp, 2026), so that a name means the same file here.
+// and the choices are those of llama.cpp's quantiser (llama-quant.cpp, 2026): compared, matrix by matrix, for a Llama
+// of 22 layers whose heads share keys by four.
 #pragma once
 #include <span>
 #include <string>
