@@ -1,6 +1,8 @@
 #include "cli/grammar.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <limits>
 
 #include "base/error.h"
@@ -58,9 +60,15 @@ void Grammar::texts(const std::string& name, std::vector<std::string>& target, c
 }
 
 void Grammar::choice(const std::string& name, std::string& target, std::vector<std::string> allowed, const char* help) {
-  const std::string values = fmt::format("{}", fmt::join(allowed, "|"));
+  std::string values = fmt::format("{}", fmt::join(allowed, "|")), text = help;
+  constexpr size_t kFitBesideTheName = 64;
+  if (values.size() > kFitBesideTheName) {
+    text = fmt::format("{}; {}", help, fmt::join(allowed, ", "));
+    values = last_name(name).substr(2);
+    std::ranges::transform(values, values.begin(), [](unsigned char c) { return char(std::toupper(c)); });
+  }
   choices_[last_name(name)] = allowed;
-  add(name, values, help, target, [&target, allowed, what = last_name(name)](const std::string& s) {
+  add(name, values, text.c_str(), target, [&target, allowed, what = last_name(name)](const std::string& s) {
     if (std::ranges::find(allowed, s) == allowed.end())
       fail(ErrorKind::kUsage, "{}: expected {}, found '{}'{}", what, fmt::join(allowed, ", "), printable(s),
            suggestion(s, allowed));

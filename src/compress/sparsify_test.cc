@@ -67,7 +67,7 @@ TEST_F(SparsifyTest, MeetsADensityAndComesBackFromItsFile) {
     EXPECT_NEAR(report.rows[2].density_mlp, 0.3, 0.12);
     const fs::path path = fs::temp_directory_path() / ("hunch-sparsify-" + std::to_string(::getpid()) + ".hunch");
     write_sidecar(path, report.sidecar);
-    const Engine again = load_engine(fixture("opt_sparse"), {1, false, false, path});
+    const Engine again = load_engine(fixture("opt_sparse"), {.n_threads = 1, .sidecar = path});
     ASSERT_TRUE(again.sidecar);
     ContextOptions sparse;
     sparse.mode = "sparse";

@@ -276,8 +276,9 @@ class Loader {
     const size_t n = experts.size();
     const Vector biases = optional_vector(name + ".bias", n * rows);
     const auto bias = [&] {
+      if (biases.empty()) return Vector();
       const auto begin = biases.begin() + ptrdiff_t(id.expert * rows);
-      return biases.empty() ? Vector() : Vector(begin, begin + ptrdiff_t(rows));
+      return Vector(begin, begin + ptrdiff_t(rows));
     };
     if (file_.find(low_rank_u(name))) {
       const Factors f = factors(name, {n}, rows, cols);

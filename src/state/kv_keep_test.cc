@@ -263,7 +263,7 @@ TEST(KvKeep, BehavesLikeVectorsOfVectorsUnderRandomHistories) {
 }
 
 TEST(KvKeep, RefusesHeadsThatBlocksDoNotFill) {
-  for (const auto& [dtype, d_head] : {std::pair{DType::kQ8_0, size_t{80}}, {DType::kQ5_K, size_t{256}}}) try {
+  for (const auto& [dtype, d_head] : {std::pair{DType::kQ8_0, size_t{80}}, {DType::kIQ3_S, size_t{256}}}) try {
       KvCache cache({{{1, d_head}}, dtype}, 32);
       ADD_FAILURE() << "a cache of " << name_of(dtype);
     } catch (const Error& error) {

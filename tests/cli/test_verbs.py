@@ -340,7 +340,7 @@ class Measure(CliTest):
             self.assertAlmostEqual(sum(s["bytes_per_pass"] for s in row["stages"]), n * row["bytes_per_token"], delta=2)
             rate = n * 1e6 / sum(s["us_per_pass"] for s in row["stages"])
             self.assertTrue(0.5 < rate / row["tokens_per_s"] < 2, (rate, row["tokens_per_s"]))
-        text = self.hunch(*args).out
+        text = self.hunch(*args).out.decode()
         self.assertRegex(text, r"pp40 +us/pass +share")
         self.assertRegex(text, r"all +\d+ +100.0 %")
         batched = self.hunch(*args, "--batch", "2", "--json").json["rows"][-1]

@@ -28,9 +28,12 @@ std::vector<uint32_t> every_other(size_t n_both, size_t which) {
   return order;
 }
 
-// Of the stacked matrices of all experts, [n_expert, rows, cols], `of` each, stacked again.
+// Of the stacked matrices of all experts, [n_expert, rows, cols], `of` each, stacked again. What is absent stays so.
 template <class Of>
 Tensor each_expert(HfImport& hf, const Tensor& all, const Of& of) {
+  if (all.data.empty()) return all;
+  if (all.shape.size() != 3)
+    fail(ErrorKind::kUnsupported, "'{}' is taken apart, and hunch reads no adapter of it", all.name);
   const Tensor flat = hf.reshaped(all, {all.shape[0] * all.shape[1], all.shape[2]});
   std::vector<Tensor> experts;
   for (size_t e = 0; e < all.shape[0]; ++e) experts.push_back(of(hf.rows(flat, e * all.shape[1], all.shape[1])));
@@ -39,7 +42,7 @@ Tensor each_expert(HfImport& hf, const Tensor& all, const Of& of) {
 
 Tensor take_stack(HfImport& hf, const std::string& name) {
   Tensor t = hf.take(name);
-  if (t.shape.size() != 3) fail(ErrorKind::kFormat, "tensor '{}' is no stack of matrices", name);
+  if (!t.data.empty() && t.shape.size() != 3) fail(ErrorKind::kFormat, "tensor '{}' is no stack of matrices", name);
   return t;
 }
 
@@ -49,7 +52,8 @@ void import_gpt_oss_experts(HfImport& hf, const std::string& from, const std::st
   const std::string suffix = blocks ? "_blocks" : "";
   const auto by_output = [&](const Tensor& matrix) { return blocks ? matrix : hf.turned_part(matrix); };
   const Tensor weights = take_stack(hf, from + "gate_up_proj" + suffix), biases = hf.take(from + "gate_up_proj_bias");
-  if (biases.shape.size() != 2) fail(ErrorKind::kFormat, "tensor '{}gate_up_proj_bias' is no matrix", from);
+  if (!biases.data.empty() && biases.shape.size() != 2)
+    fail(ErrorKind::kFormat, "tensor '{}gate_up_proj_bias' is no matrix", from);
   const auto half = [&](const Tensor& both, size_t which) {
     return hf.rows(hf.with_rows_in_order(both, every_other(both.shape[0], which)), 0, both.shape[0] / 2);
   };
