@@ -213,7 +213,8 @@ class Convert(CliTest):
         ids = ",".join(map(str, golden("opt_sparse")["sequences"][1]["ids"]))
         reference = self.hunch("logits", self.opt, "--ids", ids, "--json").json["logits"]
         largest = max(abs(x) for row in reference for x in row)
-        offered = re.search(r"--type (\S+)", self.hunch("convert", "--help").text)[1].split("|")
+        listed = re.search(r"--type TYPE(.*?)\(default", self.hunch("convert", "--help").text, re.DOTALL)[1]
+        offered = "".join(listed.split()).split(";")[-1].split(",")
         self.assertIn("q4_0", offered)
         for dtype in offered:
             bound = {"f32": 1e-6, "f16": 2e-3, "bf16": 2e-2, "q8_0": 0.1}.get(dtype, 1.0)
