@@ -11,28 +11,11 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
-#include "base/test_paths.h"
+#include "io/test_quantised_folders.h"
 
 namespace hunch {
 namespace {
 namespace fs = std::filesystem;
-
-const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "quantised";
-
-std::vector<fs::path> folders_in(const fs::path& root) {
-  std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(root))
-    if (entry.is_directory() && entry.path().filename() != "base") out.push_back(entry.path());
-  std::ranges::sort(out);
-  return out;
-}
-
-std::vector<fs::path> quantised_folders() {
-  std::vector<fs::path> out = folders_in(kFixtures);
-  if (const auto shared = shared_path("golden/quantised"))
-    for (const fs::path& folder : folders_in(*shared)) out.push_back(folder);
-  return out;
-}
 
 std::vector<float> floats(const Tensor& t) {
   std::vector<float> values(t.n_elems());
@@ -82,7 +65,7 @@ TEST_P(Quantised, EveryMatrixIsDecodedExactly) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Quantised, ::testing::ValuesIn(quantised_folders()), [](const auto& param) {
-  const bool ours = param.param.parent_path() == kFixtures;
+  const bool ours = param.param.parent_path() == kQuantisedFixtures;
   return (ours ? "own_" : "") + param.param.filename().string();
 });
 
@@ -96,14 +79,14 @@ TEST(QuantisedForms, IntegersWithF16ScalesBecomeBlocks) {
                                                  {"bnb_int8", DType::kF32},
                                                  {"awq", info(DType::kQ5_0).computes() ? DType::kQ5_0 : DType::kQ8_0}};
   for (const auto& [name, dtype] : expected) {
-    HfFolder folder = open_hf_folder(kFixtures / name);
+    HfFolder folder = open_hf_folder(kQuantisedFixtures / name);
     const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
     ASSERT_EQ(report.became.size(), 1u) << report.text();
     EXPECT_EQ(report.became[0].dtype, dtype) << report.text();
     EXPECT_EQ(report.became[0].n_matrices, 7u);
   }
   // Inputs in the order of their activation: of 64 inputs two groups are mixed, of 32 there is one.
-  HfFolder folder = open_hf_folder(kFixtures / "gptq_b3_act");
+  HfFolder folder = open_hf_folder(kQuantisedFixtures / "gptq_b3_act");
   const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
   ASSERT_EQ(report.became.size(), 2u) << report.text();
   for (const auto& became : report.became) {
@@ -113,7 +96,7 @@ TEST(QuantisedForms, IntegersWithF16ScalesBecomeBlocks) {
 
 // A folder of a fixture's files with another config.
 std::string error_of(const char* fixture, const std::function<void(HfFolder&, nlohmann::json&)>& change) {
-  HfFolder folder = open_hf_folder(kFixtures / fixture);
+  HfFolder folder = open_hf_folder(kQuantisedFixtures / fixture);
   nlohmann::json config = nlohmann::json::parse(folder.config_json);
   change(folder, config);
   folder.config_json = config.dump();

@@ -76,7 +76,7 @@ HWY_NOINLINE void MultiplyPanel(const TileX& x, const Tiles& tiles, size_t from,
   }
   while (more && more->some_left()) (*more)();
 }
-// The same; most F16 and F32 weights were trained in bf16, so that a panel often has nothing in its lower parts.
+// The same; most F16 weights were trained in bf16, so that a panel often has nothing in its lower parts.
 template <size_t kParts, size_t kXParts, class More>
 void MultiplyPanel(bool has_lower, const TileX& x, const Tiles& tiles, size_t from, const std::byte* panel,
                    float* start, float* sums, More* more) {
@@ -143,8 +143,11 @@ void for_blocks(const TileX& x, size_t begin, size_t end, size_t most, const Bod
 }
 
 template <class F>
+concept Suiting = !std::is_same_v<F, format::F32>;
+
+template <class F>
 constexpr size_t parts_of() {
-  return std::is_same_v<F, format::F16> || std::is_same_v<F, format::F32> ? 2 : 1;
+  return std::is_same_v<F, format::F16> ? 2 : 1;
 }
 template <class F>
 constexpr size_t x_parts_of() {
@@ -171,7 +174,7 @@ size_t TransposedPanelBytes(size_t n_tokens) { return PanelBytes(n_tokens, kTran
 void GemmTiles(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std::byte* panels) {
   const tiles::Configured configured;
   auto* sums = reinterpret_cast<float*>(panels + 2 * 2 * tiles::kPartOfPanel);
-  with_format(a.W.dtype, [&](auto f) {
+  with_format(a.W.dtype, [&](tiles::Suiting auto f) {
     using F = decltype(f);
     constexpr size_t kParts = tiles::parts_of<F>(), kXParts = tiles::x_parts_of<F>();
     const auto blocks = [&](auto filler) HUNCH_TILES_ATTR {
@@ -189,7 +192,7 @@ void GemmTiles(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std:
 void GemmTilesTransposed(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std::byte* panels) {
   const tiles::Configured configured;
   auto* sums = reinterpret_cast<float*>(panels + kTransposedPanels * 2 * tiles::kPartOfPanel);
-  with_format(a.W.dtype, [&](auto f) {
+  with_format(a.W.dtype, [&](tiles::Suiting auto f) {
     using F = decltype(f);
     constexpr size_t kParts = tiles::parts_of<F>(), kXParts = tiles::x_parts_of<F>();
     tiles::for_blocks(x, begin, end, kTileTransposedColumns,
@@ -228,6 +231,7 @@ HWY_EXPORT(GemmTiles);
 HWY_EXPORT(GemmTilesTransposed);
 
 bool multiplies_tiles() { return HWY_DYNAMIC_DISPATCH(MultipliesTiles)(); }
+bool suits_tiles(DType dtype) { return dtype != DType::kF32; }
 Bf16Parts tile_parts(DType dtype) { return is_plain(dtype) ? Bf16Parts::kBoth : Bf16Parts::kUpper; }
 void pack_tile_x(MatView<const float> X, const TileX& x, size_t begin, size_t end, uint16_t* memory) {
   HWY_DYNAMIC_DISPATCH(PackX)(X, x, begin, end, memory);

@@ -11,11 +11,14 @@ namespace hunch {
 // Whether this machine has AMX tiles and the SIMD target in use takes them.
 bool multiplies_tiles();
 
-// How many parts of X a product with weights of this type wants. BF16 weights are what they are, F16 and F32 ones are
-// taken in two parts too, and the product of the lower parts is left out: the error is below 2^-16 of
-// sum |w x|, and typically 5e-6 of the result; where all lower parts of some weights are zeros, as they are of models
-// trained in bf16, their products are left out too. Infinity may come out as NaN. Quantised weights are decoded and
-// rounded to bf16 as X is, upper parts only: less than half of the error of X in int8.
+// All but F32: those weights are for people who want them exact, and their products stay f32's.
+bool suits_tiles(DType dtype);
+
+// How many parts of X a product with weights of this type wants. BF16 weights are what they are, F16 ones are taken in
+// two parts too, and the product of the lower parts is left out: the error is below 2^-16 of sum |w x|, and typically
+// 5e-6 of the result; where all lower parts of some weights are zeros, as they are of models trained in bf16, their
+// products are left out too. Infinity may come out as NaN. Quantised weights are decoded and rounded to bf16 as X is,
+// upper parts only: less than half of the error of X in int8.
 Bf16Parts tile_parts(DType dtype);
 
 // Tokens of tiles [begin, end) of X into the memory behind x, whose shape and parts are X's.
@@ -24,7 +27,8 @@ void pack_tile_x(MatView<const float> X, const TileX& x, size_t begin, size_t en
 // Rows that share a panel (ranges begin at multiples of it), and scratch bytes that each thread needs, 64-byte aligned.
 constexpr size_t kTilePanelRows = 32;
 size_t tile_panel_bytes(size_t n_tokens);
-// Rows [begin, end) of W for all tokens of x; any dtype, strips where it has them. May be called by several threads.
+// Rows [begin, end) of W for all tokens of x; a dtype that suits, strips where it has them. May be called by several
+// threads.
 void gemm_tiles(const GemmArgs& args, const TileX& x, size_t begin, size_t end, std::byte* panel);
 
 // Y[t, c] = sum_k A[t, k] * W[k, c] + bias[c] for columns [begin, end), which hold whole blocks of W; x is of A.

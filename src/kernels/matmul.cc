@@ -223,9 +223,6 @@ void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const Matm
 constexpr size_t kManyTokensOfStrips = 24;  // measured on Zen 5
 constexpr size_t kTokensOfTiles = 24;       // measured on Sapphire Rapids
 
-// F32 weights are for those who want them exact: their products stay f32's.
-bool suits_tiles(DType dtype) { return dtype != DType::kF32; }
-
 }  // namespace
 
 void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks, TokenBits bits) {

@@ -8,8 +8,8 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "base/test_paths.h"
 #include "io/gguf.h"
+#include "io/test_quantised_folders.h"
 #include "kernels/each_target.h"
 #include "kernels/ops.h"
 #include "model/golden_data.h"
@@ -21,24 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr float kTolerance = 1e-4f;  // of logits, in f32 arithmetic
-const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "quantised";
 
 bool is_expert_part(const fs::path& folder) { return folder.filename() == "mxfp4_gptoss_mlp"; }
-
-std::vector<fs::path> folders_in(const fs::path& root) {
-  std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(root))
-    if (entry.is_directory() && entry.path().filename() != "base") out.push_back(entry.path());
-  std::ranges::sort(out);
-  return out;
-}
-
-std::vector<fs::path> quantised_folders() {
-  std::vector<fs::path> out = folders_in(kFixtures);
-  if (const auto shared = shared_path("golden/quantised"))
-    for (const fs::path& folder : folders_in(*shared)) out.push_back(folder);
-  return out;
-}
 
 class Quantised : public ::testing::TestWithParam<fs::path> {
  protected:
@@ -101,7 +85,7 @@ TEST_P(Quantised, LogitsFromTheFolderAndFromItsGguf) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Quantised, ::testing::ValuesIn(quantised_folders()), [](const auto& param) {
-  const bool ours = param.param.parent_path() == kFixtures;
+  const bool ours = param.param.parent_path() == kQuantisedFixtures;
   return (ours ? "own_" : "") + param.param.filename().string();
 });
 

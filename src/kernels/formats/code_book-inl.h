@@ -47,6 +47,13 @@ HWY_INLINE __m512i BytesOf(int offset) {
   const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(Book::kValues));
   return _mm512_broadcast_i32x4(_mm_add_epi8(values, _mm_set1_epi8(char(offset))));
 }
+// Of the low and of the high halves of 64 bytes: those plus `offset`.
+template <class Book>
+HWY_INLINE void LookUpHalves(__m512i pairs, int offset, __m512i* low, __m512i* high) {
+  const __m512i nibble = _mm512_set1_epi8(15), book = BytesOf<Book>(offset);
+  *low = _mm512_shuffle_epi8(book, _mm512_and_si512(pairs, nibble));
+  *high = _mm512_shuffle_epi8(book, _mm512_and_si512(_mm512_srli_epi16(pairs, 4), nibble));
+}
 #endif
 
 }  // namespace HWY_NAMESPACE

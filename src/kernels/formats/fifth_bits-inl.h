@@ -66,6 +66,15 @@ HWY_INLINE __m512 FifthValues(__m512i pairs, uint32_t bits) {
   const __m512 value = _mm512_permutexvar_ps(pairs, table);
   return _mm512_mask_add_ps(value, __mmask16(bits), value, _mm512_set1_ps(16));
 }
+// Both halves of a block.
+template <int kOffset>
+HWY_INLINE void FifthPairs(const std::byte* high, const std::byte* pairs, __m512* value) {
+  const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(pairs)));
+  uint32_t bits;
+  std::memcpy(&bits, high, 4);
+  value[0] = FifthValues<kOffset>(bytes, bits & 0xffff);
+  value[1] = FifthValues<kOffset>(_mm512_srli_epi32(bytes, 4), bits >> 16);
+}
 #endif
 
 }  // namespace HWY_NAMESPACE

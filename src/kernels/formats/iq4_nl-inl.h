@@ -41,21 +41,12 @@ namespace HWY_NAMESPACE {
 namespace vnni {
 
 template <>
-struct Row<format::IQ4_NL> {
-  using Packed = PackedPairs<128>;
-  static constexpr size_t kStride = sizeof(format::IQ4_NL::Block), kBytes = 4 * kStride;
+struct Row<format::IQ4_NL> : FourBlocks<format::IQ4_NL, PackedPairs<128>> {
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15), book = BytesOf<format::IQ4_NL::Book>(128);
-    const __m512i pairs = LoadPairs<kStride>(w + offsetof(format::IQ4_NL::Block, q));
-    const __m512i low = _mm512_shuffle_epi8(book, _mm512_and_si512(pairs, nibble));
-    const __m512i high = _mm512_shuffle_epi8(book, _mm512_and_si512(_mm512_srli_epi16(pairs, 4), nibble));
-    AddPairs<T>(
-        low, high, HalvesOfFour<kStride>(w), [&](int t) -> const Packed& { return *x[t]; }, acc);
-  }
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    AccumulateLast<Row, T>(w, n, x, acc);
+    __m512i low, high;
+    LookUpHalves<format::IQ4_NL::Book>(LoadPairs<kStride>(w + offsetof(format::IQ4_NL::Block, q)), 128, &low, &high);
+    AddPairs<T>(low, high, HalvesOfFour<kStride>(w), x, acc);
   }
 };
 
@@ -79,14 +70,9 @@ struct RowSum<format::IQ4_NL> {
     const __m512 table = FloatsOf<format::IQ4_NL::Book>();
     Factors<R, T> f;
     BlockFactors<sizeof(Block)>(w, a, n / 32, f);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const __m512i pairs = LoadPairs(w[r] + b * sizeof(Block) + offsetof(Block, q));
-        value[0] = Nibbles(pairs, table);
-        value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      NibblePairs(w[r] + b * sizeof(Block) + offsetof(Block, q), table, value);
+    });
   }
 };
 

@@ -61,15 +61,13 @@ struct Row<format::IQ4_XS> {
   static constexpr size_t kStride = sizeof(format::IQ4_XS::Block), kBytes = 1 * kStride;
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15), book = BytesOf<format::IQ4_XS::Book>(128);
     alignas(32) float scale[8];
     Simd<format::IQ4_XS>::Scales(w, scale);
     const __m512 scales = _mm512_castps256_ps512(_mm256_load_ps(scale));
     const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
     for (int i = 0; i < 2; ++i) {
-      const __m512i pairs = Load512(w + offsetof(format::IQ4_XS::Block, q) + 64 * i);
-      const __m512i low = _mm512_shuffle_epi8(book, _mm512_and_si512(pairs, nibble));
-      const __m512i high = _mm512_shuffle_epi8(book, _mm512_and_si512(_mm512_srli_epi16(pairs, 4), nibble));
+      __m512i low, high;
+      LookUpHalves<format::IQ4_XS::Book>(Load512(w + offsetof(format::IQ4_XS::Block, q) + 64 * i), 128, &low, &high);
       const __m512i which = _mm512_add_epi32(first, _mm512_set1_epi32(4 * i));
       AddPairs<T>(
           low, high, _mm512_permutexvar_ps(which, scales),
@@ -103,14 +101,9 @@ struct RowSum<format::IQ4_XS> {
       for (int t = 0; t < T; ++t)
         _mm256_store_ps(f.of[r][t], _mm256_mul_ps(_mm256_load_ps(scale), _mm256_set1_ps(a[r * T + t])));
     }
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const __m512i pairs = LoadPairs(w[r] + offsetof(Block, q) + 16 * b);
-        value[0] = Nibbles(pairs, table);
-        value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      NibblePairs(w[r] + offsetof(Block, q) + 16 * b, table, value);
+    });
   }
 };
 

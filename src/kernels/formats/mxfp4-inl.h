@@ -43,9 +43,7 @@ namespace HWY_NAMESPACE {
 namespace vnni {
 
 template <>
-struct Row<format::MXFP4> {
-  using Packed = PackedPairs<16>;
-  static constexpr size_t kStride = sizeof(format::MXFP4::Block), kBytes = 4 * kStride;
+struct Row<format::MXFP4> : FourBlocks<format::MXFP4, PackedPairs<16>> {
   static HWY_INLINE __m512 Scales(const std::byte* w) {
     const auto scale = [&](size_t b) { return format::MXFP4::half_scale(uint8_t(w[b * kStride])); };
     const __m512i which = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
@@ -53,16 +51,9 @@ struct Row<format::MXFP4> {
   }
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
-    const __m512i nibble = _mm512_set1_epi8(15), book = BytesOf<format::MXFP4::Book>(16);
-    const __m512i pairs = LoadPairs<kStride>(w + offsetof(format::MXFP4::Block, q));
-    const __m512i low = _mm512_shuffle_epi8(book, _mm512_and_si512(pairs, nibble));
-    const __m512i high = _mm512_shuffle_epi8(book, _mm512_and_si512(_mm512_srli_epi16(pairs, 4), nibble));
-    AddPairs<T>(
-        low, high, Scales(w), [&](int t) -> const Packed& { return *x[t]; }, acc);
-  }
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    AccumulateLast<Row, T>(w, n, x, acc);
+    __m512i low, high;
+    LookUpHalves<format::MXFP4::Book>(LoadPairs<kStride>(w + offsetof(format::MXFP4::Block, q)), 16, &low, &high);
+    AddPairs<T>(low, high, Scales(w), x, acc);
   }
 };
 
@@ -89,14 +80,9 @@ struct RowSum<format::MXFP4> {
       const float scale = format::MXFP4::half_scale(uint8_t(w[r][b * sizeof(Block)]));
       for (int t = 0; t < T; ++t) f.of[r][t][b] = scale * a[r * T + t];
     }
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const __m512i pairs = LoadPairs(w[r] + b * sizeof(Block) + offsetof(Block, q));
-        value[0] = Nibbles(pairs, table);
-        value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      NibblePairs(w[r] + b * sizeof(Block) + offsetof(Block, q), table, value);
+    });
   }
 };
 

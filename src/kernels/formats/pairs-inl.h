@@ -47,6 +47,12 @@ HWY_INLINE void AddPairs(__m512i low, __m512i high, __m512 scale, const X& x, __
   }
 }
 
+template <int T, class Packed>
+HWY_INLINE void AddPairs(__m512i low, __m512i high, __m512 scale, const Packed* const* x, __m512* acc) {
+  AddPairs<T>(
+      low, high, scale, [&](int t) -> const Packed& { return *x[t]; }, acc);
+}
+
 // 16 bytes of each of four blocks that lie kStride bytes apart.
 template <size_t kStride>
 HWY_INLINE __m512i LoadPairs(const std::byte* w) {
@@ -76,6 +82,17 @@ HWY_INLINE void AccumulateLast(const std::byte* w, size_t n, const typename Row:
   std::memcpy(group, w, n);
   Row::template Accumulate<T>(group, x, acc);
 }
+
+// What rows of such blocks have besides Accumulate.
+template <class F, class PACKED>
+struct FourBlocks {
+  using Packed = PACKED;
+  static constexpr size_t kStride = sizeof(typename F::Block), kBytes = 4 * kStride;
+  template <int T>
+  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
+    AccumulateLast<Row<F>, T>(w, n, x, acc);
+  }
+};
 
 }  // namespace vnni
 }  // namespace HWY_NAMESPACE

@@ -76,8 +76,7 @@ struct Row<format::Q4_0> {
     const __m512i which =
         _mm512_castsi256_si512(_mm256_set_epi16(27, 27, 27, 27, 18, 18, 18, 18, 9, 9, 9, 9, 0, 0, 0, 0));
     const __m512 scale = ScaleFromWords(words, which);
-    AddPairs<T>(
-        low, high, scale, [&](int t) -> const Packed& { return *x[t]; }, acc);
+    AddPairs<T>(low, high, scale, x, acc);
   }
 };
 
@@ -100,14 +99,9 @@ struct RowSum<format::Q4_0> {
     const __m512 table = _mm512_set_ps(7, 6, 5, 4, 3, 2, 1, 0, -1, -2, -3, -4, -5, -6, -7, -8);
     Factors<R, T> f;
     BlockFactors<sizeof(format::Q4_0::Block)>(w, a, n / 32, f);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const __m512i pairs = LoadPairs(w[r] + b * sizeof(format::Q4_0::Block) + 2);
-        value[0] = Nibbles(pairs, table);
-        value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      NibblePairs(w[r] + b * sizeof(format::Q4_0::Block) + 2, table, value);
+    });
   }
 };
 

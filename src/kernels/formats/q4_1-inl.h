@@ -62,6 +62,18 @@ struct alignas(64) PackedQ4_1 {  // 4 blocks: their low halves, then their high 
   }
 };
 
+// acc[t] += the codes of four blocks times x[t], each lane scaled by its block's, plus its minimum times x[t].
+template <int T>
+HWY_INLINE void AddPairsAndMinima(__m512i low, __m512i high, __m512 scale, __m512 min, const PackedQ4_1* const* x,
+                                  __m512* acc) {
+  for (int t = 0; t < T; ++t) {
+    __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, Load512(x[t]->low));
+    dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
+    acc[t] = _mm512_fmadd_ps(min, _mm512_load_ps(x[t]->sum), acc[t]);
+    acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
+  }
+}
+
 template <>
 struct Row<format::Q4_1> {
   using Packed = PackedQ4_1;
@@ -92,12 +104,7 @@ struct Row<format::Q4_1> {
         _mm512_castsi256_si512(_mm256_set_epi16(30, 30, 30, 30, 20, 20, 20, 20, 10, 10, 10, 10, 0, 0, 0, 0));
     const __m512 scale = ScaleFromWords(words, which);
     const __m512 min = ScaleFromWords(words, _mm512_add_epi16(which, _mm512_set1_epi16(1)));
-    for (int t = 0; t < T; ++t) {
-      __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, Load512(x[t]->low));
-      dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
-      acc[t] = _mm512_fmadd_ps(min, _mm512_load_ps(x[t]->sum), acc[t]);
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
-    }
+    AddPairsAndMinima<T>(low, high, scale, min, x, acc);
   }
 };
 
@@ -123,14 +130,9 @@ struct RowSum<format::Q4_1> {
     BlockFactors<kStride>(w, a, n / 32, f);
     alignas(64) float minima[T][8];
     AddedMinima<kStride, R, T>(w, offsetof(format::Q4_1::Block, min), a, n / 32, minima);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, minima, y, [&](int r, __m512* value) HWY_ATTR {
-        const __m512i pairs = LoadPairs(w[r] + b * kStride + offsetof(format::Q4_1::Block, q));
-        value[0] = Nibbles(pairs, table);
-        value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
-      });
-    }
+    AddBlocks(f, n, minima, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      NibblePairs(w[r] + b * kStride + offsetof(format::Q4_1::Block, q), table, value);
+    });
   }
 };
 

@@ -42,20 +42,13 @@ namespace HWY_NAMESPACE {
 namespace vnni {
 
 template <>
-struct Row<format::Q5_0> {
-  using Packed = PackedPairs<16>;
-  static constexpr size_t kStride = sizeof(format::Q5_0::Block), kBytes = 4 * kStride;
+struct Row<format::Q5_0> : FourBlocks<format::Q5_0, PackedPairs<16>> {
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
     __m512i low, high;
     UnpackFifth<kStride>(w + offsetof(format::Q5_0::Block, high),
                          LoadPairs<kStride>(w + offsetof(format::Q5_0::Block, q)), &low, &high);
-    AddPairs<T>(
-        low, high, HalvesOfFour<kStride>(w), [&](int t) -> const Packed& { return *x[t]; }, acc);
-  }
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    AccumulateLast<Row, T>(w, n, x, acc);
+    AddPairs<T>(low, high, HalvesOfFour<kStride>(w), x, acc);
   }
 };
 
@@ -78,17 +71,10 @@ struct RowSum<format::Q5_0> {
     using Block = format::Q5_0::Block;
     Factors<R, T> f;
     BlockFactors<sizeof(Block)>(w, a, n / 32, f);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const std::byte* block = w[r] + b * sizeof(Block);
-        const __m512i pairs = LoadPairs(block + offsetof(Block, q));
-        uint32_t bits;
-        std::memcpy(&bits, block + offsetof(Block, high), 4);
-        value[0] = FifthValues<16>(pairs, bits & 0xffff);
-        value[1] = FifthValues<16>(_mm512_srli_epi32(pairs, 4), bits >> 16);
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      const std::byte* block = w[r] + b * sizeof(Block);
+      FifthPairs<16>(block + offsetof(Block, high), block + offsetof(Block, q), value);
+    });
   }
 };
 

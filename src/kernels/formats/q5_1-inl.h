@@ -45,9 +45,7 @@ namespace HWY_NAMESPACE {
 namespace vnni {
 
 template <>
-struct Row<format::Q5_1> {
-  using Packed = PackedQ4_1;
-  static constexpr size_t kStride = sizeof(format::Q5_1::Block), kBytes = 4 * kStride;
+struct Row<format::Q5_1> : FourBlocks<format::Q5_1, PackedQ4_1> {
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
     __m512i low, high;
@@ -55,16 +53,7 @@ struct Row<format::Q5_1> {
                          LoadPairs<kStride>(w + offsetof(format::Q5_1::Block, q)), &low, &high);
     const __m512 scale = HalvesOfFour<kStride>(w);
     const __m512 min = HalvesOfFour<kStride>(w + offsetof(format::Q5_1::Block, min));
-    for (int t = 0; t < T; ++t) {
-      __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, Load512(x[t]->low));
-      dots = _mm512_dpbusd_epi32(dots, high, Load512(x[t]->high));
-      acc[t] = _mm512_fmadd_ps(min, _mm512_load_ps(x[t]->sum), acc[t]);
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_mul_ps(scale, _mm512_load_ps(x[t]->scale)), acc[t]);
-    }
-  }
-  template <int T>
-  static HWY_INLINE void AccumulateRest(const std::byte* w, size_t n, const Packed* const* x, __m512* acc) {
-    AccumulateLast<Row, T>(w, n, x, acc);
+    AddPairsAndMinima<T>(low, high, scale, min, x, acc);
   }
 };
 
@@ -89,17 +78,10 @@ struct RowSum<format::Q5_1> {
     BlockFactors<sizeof(Block)>(w, a, n / 32, f);
     alignas(64) float minima[T][8];
     AddedMinima<sizeof(Block), R, T>(w, offsetof(Block, min), a, n / 32, minima);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, minima, y, [&](int r, __m512* value) HWY_ATTR {
-        const std::byte* block = w[r] + b * sizeof(Block);
-        const __m512i pairs = LoadPairs(block + offsetof(Block, q));
-        uint32_t bits;
-        std::memcpy(&bits, block + offsetof(Block, high), 4);
-        value[0] = FifthValues<0>(pairs, bits & 0xffff);
-        value[1] = FifthValues<0>(_mm512_srli_epi32(pairs, 4), bits >> 16);
-      });
-    }
+    AddBlocks(f, n, minima, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      const std::byte* block = w[r] + b * sizeof(Block);
+      FifthPairs<0>(block + offsetof(Block, high), block + offsetof(Block, q), value);
+    });
   }
 };
 

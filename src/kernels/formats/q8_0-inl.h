@@ -99,14 +99,11 @@ struct RowSum<format::Q8_0> {
                              const Ahead& prefetch) {
     Factors<R, T> f;
     BlockFactors<sizeof(format::Q8_0::Block)>(w, a, n / 32, f);
-    for (size_t b = 0; b < n / 32; ++b) {
-      prefetch(b);
-      AddBlock(f, b, nullptr, y, [&](int r, __m512* value) HWY_ATTR {
-        const auto* p = reinterpret_cast<const __m128i*>(w[r] + b * sizeof(format::Q8_0::Block) + 2);
-        value[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
-        value[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p + 1)));
-      });
-    }
+    AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {
+      const auto* p = reinterpret_cast<const __m128i*>(w[r] + b * sizeof(format::Q8_0::Block) + 2);
+      value[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+      value[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p + 1)));
+    });
   }
 };
 

@@ -106,6 +106,22 @@ HWY_INLINE void AddBlock(const Factors<R, T>& f, size_t b, const float (*min)[8]
   }
 }
 
+// All n / 32 blocks of a group: codes(r, b, value) are row r's of block b.
+template <int R, int T, class Ahead, class Codes>
+HWY_INLINE void AddBlocks(const Factors<R, T>& f, size_t n, const float (*min)[8], float* const* y,
+                          const Ahead& prefetch, const Codes& codes) {
+  for (size_t b = 0; b < n / 32; ++b) {
+    prefetch(b);
+    AddBlock(f, b, min, y, [&](int r, __m512* value) HWY_ATTR { codes(r, b, value); });
+  }
+}
+// The values of the low and then of the high halves of 16 bytes.
+HWY_INLINE void NibblePairs(const std::byte* p, __m512 table, __m512* value) {
+  const __m512i pairs = LoadPairs(p);
+  value[0] = Nibbles(pairs, table);
+  value[1] = Nibbles(_mm512_srli_epi32(pairs, 4), table);
+}
+
 }  // namespace wide
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch

@@ -18,18 +18,8 @@ ModelConfig exaone4_config(const ModelFile& file) {
   return c;
 }
 
-void import_exaone4(HfImport& hf) {
-  const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
-  import_llama_like_ends(hf, {});
-  for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
-    import_llama_like_attention(hf, layer, sizes, {});
-    import_branch_norms(hf, layer, {});
-    import_llama_like_mlp(hf, layer);
-  }
-}
-
 }  // namespace
 
-const Architecture kArchExaone4 = {"exaone4", "exaone4", true, exaone4_config, import_exaone4};
+const Architecture kArchExaone4 = {"exaone4", "exaone4", true, exaone4_config, import_branch_normed};
 
 }  // namespace hunch

@@ -163,4 +163,14 @@ void import_experts(HfImport& hf, const std::string& prefix, std::string_view hf
   hf.put(to + ".weight", hf.stacked(parts));
 }
 
+void import_branch_normed(HfImport& hf) {
+  const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
+  import_llama_like_ends(hf, {});
+  for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
+    import_llama_like_attention(hf, layer, sizes, {});
+    import_branch_norms(hf, layer, {});
+    import_llama_like_mlp(hf, layer);
+  }
+}
+
 }  // namespace hunch

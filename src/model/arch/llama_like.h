@@ -35,6 +35,8 @@ LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation
                                  const char* ffn_norm = "ffn_norm");
 // The norms of branches' outputs (OLMo 2): post_attention_layernorm and post_feedforward_layernorm.
 void import_branch_norms(HfImport& hf, size_t layer, const LlamaLikeTensors& options);
+// A model with no other norms in its layers.
+void import_branch_normed(HfImport& hf);
 // One norm, "<from>.weight" and bias, with 1 added if the options say so.
 void import_norm(HfImport& hf, const std::string& from, const std::string& to, const LlamaLikeTensors& options);
 // The numbers of a mixture; no shared expert where n_ff_shared is 0.

@@ -36,19 +36,9 @@ ModelConfig olmo2_config(const ModelFile& file) {
   return c;
 }
 
-void import_olmo2(HfImport& hf) {
-  const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
-  import_llama_like_ends(hf, {});
-  for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
-    import_llama_like_attention(hf, layer, sizes, {});
-    import_branch_norms(hf, layer, {});
-    import_llama_like_mlp(hf, layer);
-  }
-}
-
 }  // namespace
 
-const Architecture kArchOlmo2 = {"olmo2", "olmo2,olmo3", true, olmo2_config, import_olmo2};
+const Architecture kArchOlmo2 = {"olmo2", "olmo2,olmo3", true, olmo2_config, import_branch_normed};
 const Architecture kArchOlmo = {"olmo", "olmo", true, olmo_config, import_olmo};
 
 }  // namespace hunch
