@@ -47,17 +47,17 @@ nlohmann::ordered_json types_json(const ConvertReport& report) {
 
 int convert(const ConvertFlags& flags) {
   check_output(flags.out, inputs_of(flags.model, {flags.imatrix}), flags.force, "-o");
-  OpenedModel opened = open_named(flags.model);
+  ImportanceMatrix importance;
+  if (!flags.imatrix.empty()) importance = open_imatrix(flags.imatrix);
+  ModelFlags source = flags.model;
+  if (flags.type == "auto" && source.quantised == "auto") source.quantised = "blocks";  // they are kept
+  OpenedModel opened = open_named(source);
   if (!flags.name.empty()) opened.file.meta.set("general.name", flags.name);
   const size_t bytes_before = tensor_bytes(opened.file);
   Compute compute(flags.model.n_threads ? flags.model.n_threads : default_n_threads(), flags.model.pin_threads);
   compute.stop = &interrupt_stop();
   ConvertOptions options = convert_options(flags);
-  ImportanceMatrix importance;
-  if (!flags.imatrix.empty()) {
-    importance = open_imatrix(flags.imatrix);
-    options.importance = &importance;
-  }
+  if (!flags.imatrix.empty()) options.importance = &importance;
   ConvertReport report;
   {
     ProgressBar bar(!flags.model.quiet);
@@ -68,7 +68,7 @@ int convert(const ConvertFlags& flags) {
   if (flags.model.json) {
     print_json({{"out", flags.out},
                 {"arch", opened.file.meta.get_string("general.architecture")},
-                {"type", flags.type == "auto" ? "f16" : flags.type},
+                {"type", options.mix ? options.mix->name : name_of(report.dtype)},
                 {"n_tensors", report.n_tensors},
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},

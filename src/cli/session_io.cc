@@ -35,13 +35,14 @@ QuantisedAs quantised_as(const ModelFlags& flags) {
 }  // namespace
 
 OpenedModel open_named(const ModelFlags& flags) {
-  return open_model(resolve_model(flags), &interrupt_stop(), quantised_as(flags));
+  return open_model(resolve_model(flags), &interrupt_stop(), quantised_as(flags), flags.n_threads);
 }
 
-Tokenizer tokenizer_of(const OpenedModel& opened, const ModelFlags& flags) {
-  if (!opened.file.meta.has("tokenizer.ggml.model"))
+Tokenizer open_tokenizer(const ModelFlags& flags) {
+  const Metadata meta = open_vocabulary(resolve_model(flags), &interrupt_stop());
+  if (!meta.has("tokenizer.ggml.model"))
     fail(ErrorKind::kNotFound, "'{}' has no tokenizer", printable(flags.model, 300));
-  Tokenizer tokenizer(tokenizer_spec_from_gguf(opened.file.meta));
+  Tokenizer tokenizer(tokenizer_spec_from_gguf(meta));
   if (!flags.quiet && !tokenizer.spec().note.empty()) note("note: " + printable(tokenizer.spec().note, 300));
   return tokenizer;
 }

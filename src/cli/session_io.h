@@ -25,7 +25,7 @@ std::filesystem::path local_model(const ModelFlags& flags);
 // Metadata and tensor views only: nothing is computed or arranged. Applies no thread options.
 OpenedModel open_named(const ModelFlags& flags);
 // The tokenizer of a model, or Error{kNotFound}; says what was assumed where its files are silent.
-Tokenizer tokenizer_of(const OpenedModel& opened, const ModelFlags& flags);
+Tokenizer open_tokenizer(const ModelFlags& flags);
 
 // Honours --force-target, then resolves and loads. `compute`: of an engine with which this one takes turns; none: its
 // own.

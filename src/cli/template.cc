@@ -29,7 +29,7 @@ int show_template(const TemplateFlags& flags) {
   nlohmann::ordered_json tools;
   if (!flags.tools_file.empty()) tools = parse_json_file(flags.tools_file);
   std::optional<Tokenizer> tokenizer;
-  if (!flags.model.model.empty()) tokenizer.emplace(tokenizer_of(open_named(flags.model), flags.model));
+  if (!flags.model.model.empty()) tokenizer.emplace(open_tokenizer(flags.model));
   ChatText chat = chat_text(tokenizer ? &*tokenizer : nullptr, flags.template_file);
   const nlohmann::ordered_json variables = parse_variables(flags.variables);
   use_variables(chat, variables);

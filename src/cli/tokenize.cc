@@ -25,7 +25,7 @@ std::string input_text(const std::optional<std::string>& argument, const std::op
 
 int tokenize(const TokenizeFlags& flags) {
   const std::string text = input_text(flags.text, flags.file, "text");
-  const Tokenizer tokenizer = tokenizer_of(open_named(flags.model), flags.model);
+  const Tokenizer tokenizer = open_tokenizer(flags.model);
   const std::vector<int32_t> ids = tokenizer.encode(text, {!flags.no_bos, flags.special, &interrupt_stop()});
   std::vector<std::string> pieces;
   if (flags.pieces)
@@ -48,7 +48,7 @@ int tokenize(const TokenizeFlags& flags) {
 
 int detokenize(const DetokenizeFlags& flags) {
   const std::vector<int32_t> ids = parse_ids(input_text(flags.ids, flags.file, "ids"), "ids");
-  const Tokenizer tokenizer = tokenizer_of(open_named(flags.model), flags.model);
+  const Tokenizer tokenizer = open_tokenizer(flags.model);
   const std::string text = tokenizer.decode(ids, flags.skip_special);
   if (flags.model.json) {
     print_json({{"text", text}});

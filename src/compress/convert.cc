@@ -75,7 +75,7 @@ class Converter {
     type->bytes += bytes;
   }
 
-  // What weighs the columns of a tensor's matrices: of experts, of each `rows` rows a list of its own.
+  // What weighs the columns of a tensor's matrices: of each expert its own list, or of all one.
   struct Weighing {
     const ImportanceMatrix::Entry* entry;
     size_t n_matrices;
@@ -99,13 +99,13 @@ class Converter {
     return Weighing{entry, n_matrices};
   }
 
-  // [n_matrices, cols]
-  static std::vector<float> importance_of(const Weighing& weighing, size_t cols) {
+  // [n_matrices, cols], or [cols] where they share one list.
+  static std::vector<float> importance_of(const Weighing& weighing) {
     std::vector<float> all;
     const ImportanceMatrix::Entry& entry = *weighing.entry;
-    if (entry.n_columns != cols) return entry.means(0);
+    if (entry.n_matrices() == 1) return entry.means(0);
     for (size_t m = 0; m < weighing.n_matrices; ++m) {
-      const std::vector<float> means = entry.means(std::min(m, entry.n_matrices() - 1));
+      const std::vector<float> means = entry.means(m);
       all.insert(all.end(), means.begin(), means.end());
     }
     return all;
@@ -128,7 +128,7 @@ class Converter {
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const size_t stored = transpose ? 0 : row_bytes(t.dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
-    const std::vector<float> importance = weighing ? importance_of(*weighing, cols) : std::vector<float>();
+    const std::vector<float> importance = weighing ? importance_of(*weighing) : std::vector<float>();
     const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols);
@@ -149,7 +149,7 @@ class Converter {
                  v, r);
         }
         codec(dtype).encode(values.data(), out.data() + r * stride, cols,
-                            weighing ? &importance[r / rows_each * cols] : nullptr);
+                            weighing ? &importance[importance.size() == cols ? 0 : r / rows_each * cols] : nullptr);
       }
     });
     return out;
@@ -172,11 +172,13 @@ ConvertReport convert_model(const ModelFile& model, const fs::path& output, cons
          fmt::join(format_names(&Format::writes), ", "));
   Converter converter(model, options, compute);
   const std::vector<TensorToWrite> tensors = converter.plan();
+  ConvertReport& report = converter.report;
+  report.dtype = options.keep_blocks && !report.types.empty() ? report.types[0].dtype : options.dtype;
   Metadata meta = model.meta;
-  meta.set("general.file_type", options.mix ? options.mix->file_type : info(options.dtype).file_type);
+  meta.set("general.file_type", options.mix ? options.mix->file_type : info(report.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
   write_gguf(output, meta, tensors, progress, compute.stop);
-  return converter.report;
+  return report;
 }
 
 }  // namespace hunch

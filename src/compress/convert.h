@@ -29,8 +29,9 @@ struct ConvertReport {
   };
   size_t n_tensors = 0;
   uint64_t bytes = 0;
-  std::vector<Type> types;  // what was written, the type with the most bytes first
-  size_t n_unweighted = 0;  // quantised matrices of which `importance` says nothing
+  DType dtype = DType::kF16;  // what was asked for; where blocks stay as they are, what most is
+  std::vector<Type> types;    // what was written, the type with the most bytes first
+  size_t n_unweighted = 0;    // quantised matrices of which `importance` says nothing
   // One line per tensor that could not be written as asked, e.g. rows that are no multiple of a block.
   std::vector<std::string> notes;
 };

@@ -8,27 +8,16 @@
 namespace hunch {
 namespace {
 
-enum class Kind : uint8_t { kQ2K, kQ2KS, kQ3KS, kQ3KM, kQ3KL, kQ4KS, kQ4KM, kQ5KS, kQ5KM, kIQ4XS, kIQ4NL, kMxfp4 };
+using Kind = QuantMix::Kind;
 
-struct Known : QuantMix {
-  Kind kind;
+constexpr QuantMix kMixes[] = {
+    {"q2_k", DType::kQ2_K, 10, Kind::kQ2K},       {"q2_k_s", DType::kQ2_K, 21, Kind::kQ2KS},
+    {"q3_k_s", DType::kQ3_K, 11, Kind::kQ3KS},    {"q3_k_m", DType::kQ3_K, 12, Kind::kQ3KM},
+    {"q3_k_l", DType::kQ3_K, 13, Kind::kQ3KL},    {"q4_k_s", DType::kQ4_K, 14, Kind::kQ4KS},
+    {"q4_k_m", DType::kQ4_K, 15, Kind::kQ4KM},    {"q5_k_s", DType::kQ5_K, 16, Kind::kQ5KS},
+    {"q5_k_m", DType::kQ5_K, 17, Kind::kQ5KM},    {"iq4_xs", DType::kIQ4_XS, 30, Kind::kIQ4XS},
+    {"iq4_nl", DType::kIQ4_NL, 25, Kind::kIQ4NL}, {"mxfp4_moe", DType::kMXFP4, 38, Kind::kMxfp4},
 };
-
-constexpr Known kMixes[] = {
-    {{"q2_k", DType::kQ2_K, 10}, Kind::kQ2K},       {{"q2_k_s", DType::kQ2_K, 21}, Kind::kQ2KS},
-    {{"q3_k_s", DType::kQ3_K, 11}, Kind::kQ3KS},    {{"q3_k_m", DType::kQ3_K, 12}, Kind::kQ3KM},
-    {{"q3_k_l", DType::kQ3_K, 13}, Kind::kQ3KL},    {{"q4_k_s", DType::kQ4_K, 14}, Kind::kQ4KS},
-    {{"q4_k_m", DType::kQ4_K, 15}, Kind::kQ4KM},    {{"q5_k_s", DType::kQ5_K, 16}, Kind::kQ5KS},
-    {{"q5_k_m", DType::kQ5_K, 17}, Kind::kQ5KM},    {{"iq4_xs", DType::kIQ4_XS, 30}, Kind::kIQ4XS},
-    {{"iq4_nl", DType::kIQ4_NL, 25}, Kind::kIQ4NL}, {{"mxfp4_moe", DType::kMXFP4, 38}, Kind::kMxfp4},
-};
-
-bool is_written(const Known& mix) {
-  std::vector<DType> types = {mix.base, DType::kQ6_K};
-  if (mix.kind == Kind::kQ2K) types.insert(types.end(), {DType::kQ3_K, DType::kQ4_K});
-  if (mix.kind != Kind::kMxfp4) types.push_back(DType::kQ5_K);
-  return std::ranges::all_of(types, [](DType t) { return info(t).writes(); });
-}
 
 // The first and last eighth of the layers, and every third between.
 bool deserves_more(size_t i, size_t n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
@@ -128,18 +117,17 @@ MixModel::MixModel(const ModelFile& file) {
 
 std::vector<std::string> mix_names() {
   std::vector<std::string> names;
-  for (const Known& mix : kMixes)
-    if (is_written(mix)) names.push_back(mix.name);
+  for (const QuantMix& mix : kMixes) names.push_back(mix.name);
   return names;
 }
 
 const QuantMix* find_mix(std::string_view name) {
-  const auto found = std::ranges::find(kMixes, name, &Known::name);
+  const auto found = std::ranges::find(kMixes, name, &QuantMix::name);
   return found == std::end(kMixes) ? nullptr : &*found;
 }
 
 DType mixed_type(const QuantMix& mix, const MixModel& model, std::string_view tensor) {
-  const Kind kind = static_cast<const Known&>(mix).kind;
+  const Kind kind = mix.kind;
   const auto has = [&](std::string_view part) { return tensor.find(part) != tensor.npos; };
   const Question q{kind, model, layer_of(tensor)};
   if (kind == Kind::kMxfp4) return has("_exps.") ? DType::kMXFP4 : DType::kQ8_0;

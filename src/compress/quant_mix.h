@@ -15,6 +15,9 @@ struct QuantMix {
   const char* name;    // "q4_k_m"
   DType base;          // of what no rule names
   uint32_t file_type;  // general.file_type
+  // By which the rules know it.
+  enum class Kind : uint8_t { kQ2K, kQ2KS, kQ3KS, kQ3KM, kQ3KL, kQ4KS, kQ4KM, kQ5KS, kQ5KM, kIQ4XS, kIQ4NL, kMxfp4 };
+  Kind kind;
 };
 
 // What the rules ask of a model.
@@ -28,7 +31,7 @@ struct MixModel {
   std::vector<size_t> value_layers;  // layers with a matrix of values, ascending
 };
 
-// Those of which hunch writes every type, in the order in which people see them.
+// In the order in which people see them.
 std::vector<std::string> mix_names();
 // nullptr: no mix is named so.
 const QuantMix* find_mix(std::string_view name);

@@ -61,7 +61,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.compute =
         std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
   if (options.stop) engine.compute->stop = options.stop;
-  OpenedModel opened = open_model(path, engine.compute->stop, options.quantised);
+  OpenedModel opened = open_model(path, engine.compute->stop, options.quantised, engine.compute->threads.n_threads());
   engine.source = opened.source;
   engine.unused = std::move(opened.unused);
   engine.unread = std::move(opened.unread);

@@ -25,10 +25,12 @@ struct Format {
   void (*decode)(const std::byte* blocks, float* out, size_t n) = nullptr;
   // What encode() below does; nullptr where hunch only reads the format.
   void (*encoder)(const float* values, std::byte* blocks, size_t n, const float* importance) = nullptr;
-  bool has_min = false;          // a block adds or subtracts a number of its own, which may cancel its codes
-  uint32_t file_type = 0;        // GGUF's general.file_type of a model in this format, llama.cpp's number
-  bool caches = false;           // `--kv` can choose it: keys and values are stored in it
-  DType fallback = DType::kF16;  // what a matrix is written as whose rows are not whole blocks
+  bool has_min = false;    // a block adds or subtracts a number of its own, which may cancel its codes
+  uint32_t file_type = 0;  // GGUF's general.file_type of a model in this format, llama.cpp's number
+  bool caches = false;     // `--kv` can choose it: keys and values are stored in it
+  // What a matrix is written as whose rows are not whole blocks: what llama.cpp's quantiser takes, of about as many
+  // bits.
+  DType fallback = DType::kF16;
 
   // Of a format that is only read: n values as blocks of `loads_as`, a format that computes, with the same values.
   // Models hold its matrices so.

@@ -48,8 +48,7 @@ struct IQ4_NL {
                                      .block_bytes = 18,
                                      .decode = decode,
                                      .encoder = encode,
-                                     .file_type = 25,
-                                     .fallback = DType::kQ8_0};
+                                     .file_type = 25};
 };
 static_assert(sizeof(IQ4_NL::Block) == IQ4_NL::kFormat.block_bytes);
 

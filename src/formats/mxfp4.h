@@ -70,8 +70,7 @@ struct MXFP4 {
                                      .block_bytes = 17,
                                      .decode = decode,
                                      .encoder = encode,
-                                     .file_type = 38,
-                                     .fallback = DType::kQ8_0};
+                                     .file_type = 38};
 
  private:
   // The code of the value nearest x / scale.

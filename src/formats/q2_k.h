@@ -52,7 +52,7 @@ struct Q2_K {
                                      .encoder = encode,
                                      .has_min = true,
                                      .file_type = 10,
-                                     .fallback = DType::kIQ4_NL};
+                                     .fallback = DType::kQ4_0};
 
  private:
   static constexpr int kSub = 16, kNSub = 16;

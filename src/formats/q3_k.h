@@ -71,7 +71,7 @@ struct Q3_K {
                                      .decode = decode,
                                      .encoder = encode,
                                      .file_type = 11,
-                                     .fallback = DType::kIQ4_NL};
+                                     .fallback = DType::kQ4_0};
 
  private:
   static constexpr int kSub = 16, kNSub = 16;

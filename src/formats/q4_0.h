@@ -55,8 +55,7 @@ struct Q4_0 {
                                      .decode = decode,
                                      .encoder = encode,
                                      .file_type = 2,
-                                     .caches = true,
-                                     .fallback = DType::kQ8_0};
+                                     .caches = true};
 };
 static_assert(sizeof(Q4_0::Block) == Q4_0::kFormat.block_bytes);
 

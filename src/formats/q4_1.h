@@ -60,8 +60,7 @@ struct Q4_1 {
                                      .encoder = encode,
                                      .has_min = true,
                                      .file_type = 3,
-                                     .caches = true,
-                                     .fallback = DType::kQ8_0};
+                                     .caches = true};
 };
 static_assert(sizeof(Q4_1::Block) == Q4_1::kFormat.block_bytes);
 

@@ -56,7 +56,7 @@ struct Q4_K {
                                      .encoder = encode,
                                      .has_min = true,
                                      .file_type = 14,
-                                     .fallback = DType::kQ8_0};
+                                     .fallback = DType::kQ5_0};
 
  private:
   static constexpr int kSub = 32, kNSub = 8;

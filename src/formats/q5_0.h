@@ -55,8 +55,7 @@ struct Q5_0 {
                                      .decode = decode,
                                      .encoder = encode,
                                      .file_type = 8,
-                                     .caches = true,
-                                     .fallback = DType::kQ8_0};
+                                     .caches = true};
 };
 static_assert(sizeof(Q5_0::Block) == Q5_0::kFormat.block_bytes);
 

@@ -60,8 +60,7 @@ struct Q5_1 {
                                      .encoder = encode,
                                      .has_min = true,
                                      .file_type = 9,
-                                     .caches = true,
-                                     .fallback = DType::kQ8_0};
+                                     .caches = true};
 };
 static_assert(sizeof(Q5_1::Block) == Q5_1::kFormat.block_bytes);
 

@@ -61,7 +61,7 @@ struct Q5_K {
                                      .encoder = encode,
                                      .has_min = true,
                                      .file_type = 16,
-                                     .fallback = DType::kQ8_0};
+                                     .fallback = DType::kQ5_1};
 
  private:
   static constexpr int kSub = 32, kNSub = 8;

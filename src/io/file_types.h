@@ -20,7 +20,7 @@ enum class DownFile : uint8_t {
 bool stays_f32(std::string_view name, std::span<const uint64_t> shape);
 
 // The asked-for type, or what stands in for it where its blocks do not divide rows of `cols`: q4_k -> q5_0, q5_k ->
-// q5_1, q6_k -> q8_0, q2_k and q3_k -> q4_0, iq4_xs -> iq4_nl (each q8_0 where hunch does not write it), then f16.
+// q5_1, q6_k -> q8_0, q2_k and q3_k -> q4_0, iq4_xs -> iq4_nl, then f16.
 DType fitting_dtype(DType asked, size_t cols);
 
 }  // namespace hunch

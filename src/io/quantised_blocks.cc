@@ -6,6 +6,10 @@
 
 #include "base/error.h"
 #include "base/half.h"
+#include "formats/fifth_bits.h"
+#include "formats/q4_0.h"
+#include "formats/q5_0.h"
+#include "formats/q8_0.h"
 
 namespace hunch {
 namespace {
@@ -37,26 +41,34 @@ IntegerRow integer_row(std::span<const int16_t> q, std::span<const float> scale)
   return row;
 }
 
+namespace {
+
+template <class Block, class Fill>
+void write_block(float scale, std::byte* out, const Fill& fill) {
+  Block block;
+  block.d = to_f16(scale);
+  fill(block);
+  std::memcpy(out, &block, sizeof block);
+}
+
+}  // namespace
+
 void write_integer_blocks(DType dtype, std::span<const int16_t> q, std::span<const float> scale, std::byte* out) {
   const int bits = bits_of(dtype), half = 1 << (bits - 1);
-  for (size_t b = 0; b < q.size(); b += kBlock) {
-    const f16 d = to_f16(scale[b]);
-    std::memcpy(out, &d, sizeof d);
-    out += sizeof d;
+  for (size_t b = 0; b < q.size(); b += kBlock, out += info(dtype).block_bytes) {
+    uint8_t code[kBlock];
+    for (size_t i = 0; i < kBlock; ++i) code[i] = uint8_t(q[b + i] + half);
     if (bits == 8) {
-      for (size_t i = 0; i < kBlock; ++i) out[i] = std::byte(int8_t(q[b + i]));
-      out += kBlock;
-      continue;
+      write_block<format::Q8_0::Block>(scale[b], out, [&](auto& block) {
+        for (size_t i = 0; i < kBlock; ++i) block.q[i] = int8_t(q[b + i]);
+      });
+    } else if (bits == 5) {
+      write_block<format::Q5_0::Block>(scale[b], out, [&](auto& block) { pack_fifth(code, block.high, block.q); });
+    } else {
+      write_block<format::Q4_0::Block>(scale[b], out, [&](auto& block) {
+        for (size_t i = 0; i < kBlock / 2; ++i) block.q[i] = uint8_t(code[i] | code[i + kBlock / 2] << 4);
+      });
     }
-    const auto code = [&](size_t i) { return uint32_t(q[b + i] + half); };
-    if (bits == 5) {  // the fifth bits of all, then the lower four
-      uint32_t high = 0;
-      for (size_t i = 0; i < kBlock; ++i) high |= (code(i) >> 4) << i;
-      std::memcpy(out, &high, sizeof high);
-      out += sizeof high;
-    }
-    for (size_t i = 0; i < kBlock / 2; ++i) out[i] = std::byte((code(i) & 15) | (code(i + kBlock / 2) & 15) << 4);
-    out += kBlock / 2;
   }
 }
 

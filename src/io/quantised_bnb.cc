@@ -121,7 +121,10 @@ class EightBit : public QuantisedMatrix {
     cols = shape[1];
     scales_ = numbers_of(scales);
     stored_bytes = bytes_.data.size() + scales.data.size();
-    tensors.take_if_present(base + ".weight_format");
+    const Tensor* layout = tensors.take_if_present(base + ".weight_format");
+    if (layout && !layout->data.empty() && layout->data[0] != std::byte{0})
+      fail(ErrorKind::kUnsupported, "tensor '{}' is in layout {} of bitsandbytes; hunch reads rows, layout 0",
+           printable(name), int(layout->data[0]));
   }
 
   void values(size_t row, float* out) const override {

@@ -10,17 +10,8 @@ namespace hunch {
 namespace {
 
 // Integers q of at most 8 bits less a zero point z times a scale. Both lie in [out, groups].
-class Integers : public QuantisedMatrix {
+class Integers : public IntegerMatrix {
  public:
-  void values(size_t row, float* out) const override {
-    thread_local std::vector<int16_t> q;
-    thread_local std::vector<float> scale;
-    q.resize(cols);
-    scale.resize(cols);
-    integers(row, q.data(), scale.data());
-    for (size_t i = 0; i < cols; ++i) out[i] = float(q[i]) * scale[i];
-  }
-
   bool integers(size_t row, int16_t* q, float* scale) const override {
     for (size_t i = 0; i < cols; ++i) {
       const size_t at = scale_rows_ == 1 ? group_[i] : row * n_groups_ + group_[i];

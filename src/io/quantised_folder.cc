@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "base/half.h"
+#include "base/memory_info.h"
 #include "base/thread_pool.h"
 #include "base/throw_if_stopped.h"
 #include "io/printable.h"
@@ -38,9 +39,8 @@ MatrixList matrices_of(TensorSet& tensors, const QuantisedConfig& config, const 
 std::vector<DType> candidates(const QuantisedMatrix& m, bool blocks) {
   std::vector<DType> types;
   if (blocks && m.cols % 32 == 0) {
-    if (m.blocks() && info(*m.blocks()).computes()) types.push_back(*m.blocks());
-    for (const DType dtype : kIntegerBlocks)
-      if (info(dtype).computes()) types.push_back(dtype);
+    if (m.blocks()) types.push_back(*m.blocks());
+    types.insert(types.end(), std::begin(kIntegerBlocks), std::end(kIntegerBlocks));
   }
   types.insert(types.end(), {DType::kF16, DType::kBF16, DType::kF32});
   return types;
@@ -75,7 +75,8 @@ uint32_t types_for(const QuantisedMatrix& m, std::span<const DType> types, uint3
 
 class Decoder {
  public:
-  Decoder(HfFolder& folder, const Stop* stop) : folder_(folder), stop_(stop), threads_(default_n_threads()) {}
+  Decoder(HfFolder& folder, const Stop* stop, size_t n_threads)
+      : folder_(folder), stop_(stop), threads_(n_threads ? n_threads : default_n_threads()) {}
 
   // Which of its candidates hold the whole matrix.
   uint32_t types_for_all(const QuantisedMatrix& m, std::span<const DType> types) {
@@ -146,7 +147,7 @@ std::string QuantisedReport::text() const {
                             double(stored_bytes) / 1e6);
 }
 
-QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* stop) {
+QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* stop, size_t n_threads) {
   const QuantisedConfig config = parse_quantised_config(folder.config_json, folder.quantiser_json);
   TensorSet tensors(folder.tensors);
   const MatrixList matrices = matrices_of(tensors, config, folder.float8);
@@ -169,18 +170,23 @@ QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* s
   }
   const bool blocks = as == QuantisedAs::kBlocks || (as == QuantisedAs::kAuto && float_bytes > kSmall);
 
-  Decoder decoder(folder, stop);
+  Decoder decoder(folder, stop, n_threads);
   std::map<std::string, uint32_t> held;  // by families
   for (const auto& m : matrices) {
     const auto [it, is_new] = held.try_emplace(family_of(m->name), ~0u);
     it->second &= decoder.types_for_all(*m, candidates(*m, blocks));
   }
+  const auto type_of = [&](const QuantisedMatrix& m) {
+    return candidates(m, blocks)[size_t(std::countr_zero(held.at(family_of(m.name))))];
+  };
+  uint64_t bytes = 0;
+  for (const auto& m : matrices) bytes += m->rows * row_bytes(type_of(*m), m->cols);
+  require_memory(bytes, fmt::format("weights quantised by {} and decoded", config.text));
   std::vector<Tensor> out;
   for (const Tensor& t : folder.tensors)
     if (!tensors.is_taken(t.name)) out.push_back(t);
   for (const auto& m : matrices) {
-    const std::vector<DType> types = candidates(*m, blocks);
-    const DType dtype = types[size_t(std::countr_zero(held.at(family_of(m->name))))];
+    const DType dtype = type_of(*m);
     out.push_back(decoder.store(*m, dtype));
     const auto same_type = [&](const QuantisedReport::Became& b) { return b.dtype == dtype; };
     auto became = std::ranges::find_if(report.became, same_type);

@@ -30,8 +30,9 @@ struct QuantisedReport {
 };
 
 // Replaces the tensors that make up quantised matrices by the matrices, decoded exactly; other tensors stay. Matrices
-// of the experts of one layer get one type. Nothing is done where the folder has no quantisation. Throws
-// Error{kUnsupported | kFormat} naming the method or the tensor, Error{kInterrupted} when `stop` asks for it.
-QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* stop = nullptr);
+// of the experts of one layer get one type. n_threads: 0 is default_n_threads(). Nothing is done where the folder has
+// no quantisation. Throws Error{kUnsupported | kFormat} naming the method or the tensor, Error{kMemory} before anything
+// is taken, Error{kInterrupted} when `stop` asks for it.
+QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* stop = nullptr, size_t n_threads = 0);
 
 }  // namespace hunch

@@ -9,17 +9,8 @@ namespace hunch {
 namespace {
 
 // What both have: scales [group, out], zero points of the same shape, and the group of each input.
-class Zeroed : public QuantisedMatrix {
+class Zeroed : public IntegerMatrix {
  public:
-  void values(size_t row, float* out) const override {
-    thread_local std::vector<int16_t> q;
-    thread_local std::vector<float> scale;
-    q.resize(cols);
-    scale.resize(cols);
-    integers(row, q.data(), scale.data());
-    for (size_t i = 0; i < cols; ++i) out[i] = float(q[i]) * scale[i];
-  }
-
   bool integers(size_t row, int16_t* q, float* scale) const override {
     for (size_t i = 0; i < cols; ++i) {
       const size_t at = group_[i] * rows + row;

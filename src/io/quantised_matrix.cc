@@ -8,6 +8,15 @@
 
 namespace hunch {
 
+void IntegerMatrix::values(size_t row, float* out) const {
+  thread_local std::vector<int16_t> q;
+  thread_local std::vector<float> scale;
+  q.resize(cols);
+  scale.resize(cols);
+  integers(row, q.data(), scale.data());
+  for (size_t i = 0; i < cols; ++i) out[i] = float(q[i]) * scale[i];
+}
+
 TensorSet::TensorSet(const std::vector<Tensor>& tensors) {
   for (const Tensor& t : tensors) tensors_.emplace(t.name, std::pair(&t, false));
 }

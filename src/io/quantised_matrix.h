@@ -31,6 +31,12 @@ class QuantisedMatrix {
   virtual void write_blocks(size_t /*row*/, std::byte* /*out*/) const {}
 };
 
+// Those that are nothing but such products.
+class IntegerMatrix : public QuantisedMatrix {
+ public:
+  void values(size_t row, float* out) const override;
+};
+
 using MatrixList = std::vector<std::unique_ptr<QuantisedMatrix>>;
 
 // The tensors of a checkpoint by name, and which of them were understood.

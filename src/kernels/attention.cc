@@ -230,7 +230,7 @@ void merge(const AttentionBlock& block, size_t n_parts, const PartAt& part_at, c
       sum += weight * part.sum[r];
       for (size_t i = 0; i < d_head; ++i) y[i] += weight * part.rows[r * d_head + i];
     }
-    if (sum != 0) sum += sink_weight(block, r, max);
+    sum = with_sink(block, r, max, sum);
     for (size_t i = 0; sum != 0 && i < d_head; ++i) y[i] /= sum;
     if (stats.max) {
       stats.max[r] = max;

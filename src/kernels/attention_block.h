@@ -35,9 +35,9 @@ struct AttentionBlock {
   }
 };
 
-// What row r's sink adds to the sum of e^(s - max) over its keys; 0 without sinks.
-inline float sink_weight(const AttentionBlock& block, size_t r, float max) {
-  return block.params->sinks.empty() ? 0.0f : std::exp(block.params->sinks[block.head(r)] - max);
+// The sum of e^(s - max) over row r's keys, 0 where there were none, with what its sink adds where there are sinks.
+inline float with_sink(const AttentionBlock& block, size_t r, float max, float sum) {
+  return sum == 0 || block.params->sinks.empty() ? sum : sum + std::exp(block.params->sinks[block.head(r)] - max);
 }
 
 // Softmax over a part of the keys, not yet divided by its sum: what parts are merged from. Without `rows`, of all keys,

@@ -268,7 +268,7 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   }
   for (size_t r = 0; r < n_rows; ++r) {
     float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
-    if (!partial.rows && sums[r] != 0) sums[r] += sink_weight(block, r, maxima[r]);
+    if (!partial.rows) sums[r] = with_sink(block, r, maxima[r], sums[r]);
     const VF factor = hn::Set(d, partial.rows ? 1.0f : inverse_or_0(sums[r]));
     for (size_t i = 0; i < n_vectors; ++i)
       hn::StoreU(hn::Mul(hn::LoadU(d, mixes + r * padded + i * lanes), factor), d, to + offset_of(i, lanes, d_head));

@@ -73,7 +73,7 @@ HWY_INLINE void weigh_row(const AttentionBlock& block, size_t r, float* scores, 
     hn::StoreU(weight, d, scores + j);
   }
   sum = hn::GetLane(hn::SumOfLanes(d, total));
-  if (sum != 0) sum += sink_weight(block, r, max);
+  sum = with_sink(block, r, max, sum);
   const VF factor = hn::Set(d, inverse_or_0(sum));
   for (size_t j = 0; j < n_keys; j += lanes) hn::StoreU(hn::Mul(factor, hn::LoadU(d, scores + j)), d, scores + j);
 }

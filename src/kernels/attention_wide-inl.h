@@ -175,7 +175,7 @@ HWY_INLINE void end_wide(const AttentionBlock& block, const WideState& s, MatVie
     return partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;
   };
   for (size_t r = 0; r < block.n_rows; ++r) {
-    if (!partial.rows && s.sum[r] != 0) s.sum[r] += sink_weight(block, r, s.max[r]);
+    if (!partial.rows) s.sum[r] = with_sink(block, r, s.max[r], s.sum[r]);
     if (!partial.max) continue;
     partial.max[r] = s.max[r];
     partial.sum[r] = s.sum[r];

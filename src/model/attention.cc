@@ -49,11 +49,11 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   complete_keys(s, c);
   const Tokens tokens = s.all().traits;
   const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
-  const MatView<float> queries = s.take(x.rows, n_q), keys = s.take(x.rows, n_kv), values = s.take(x.rows, n_kv);
+  const MatView<float> queries = s.take(x.rows, n_q), keys = s.take(x.rows, n_kv);
+  const MatView<float> values = c.latent.rank > 0 ? keys : s.take(x.rows, n_kv);  // of which the latents count
   MatView<float> heads = s.take(x.rows, n_q);
   if (c.latent.rank > 0) {
     project_latent(s, c, x, queries, keys);
-    copy_rows(keys, values);  // of which the latents count
   } else {
     const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
     project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);

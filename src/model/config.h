@@ -44,7 +44,6 @@ struct MoeConfig {
   // See ExpertGateConfig.
   RouterScore score = RouterScore::kSoftmax;
   size_t n_group = 1, n_group_used = 1, group_best = 1;
-  LosingGroups losing = LosingGroups::kExcluded;
   float scale = 1.0f, jitter = 0.0f;
   bool early_router = false;  // it reads the stream as it enters the layer, not what the experts read (SmallThinker)
 
@@ -56,7 +55,6 @@ struct MoeConfig {
             .n_group = n_group,
             .n_group_used = n_group_used,
             .group_best = group_best,
-            .losing = losing,
             .jitter = jitter,
             .renormalise = renormalise,
             .scale = scale};
@@ -69,8 +67,6 @@ struct ActivationDetails {
   bool relu_up = false;    // of a gated MLP: up goes through a ReLU too (Bamboo's dReLU)
   float limit = 0.0f;      // of a gated MLP: up is clamped to [-limit, limit], the gate from above; 0 = none (gpt-oss)
   float up_offset = 0.0f;  // of a gated MLP: added to up (gpt-oss)
-
-  bool none() const { return threshold == 0 && !relu_up && limit == 0 && up_offset == 0; }
 };
 
 // Queries are multiplied by 1 + beta * ln(1 + floor(position / n_floor)); beta 0: by 1 (Llama 4, Mistral 3).

@@ -30,8 +30,6 @@ struct Mlp {
   struct Choices {
     RowSet inputs, neurons, live, read;
   };
-  RowSet multiply(Step& s, const LayerConfig& c, MatView<float> ups, RowSet live, bool gate_tells,
-                  MatView<float> act) const;
   void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
              uint32_t expert) const;
 };

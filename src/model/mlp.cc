@@ -13,25 +13,25 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || s.asks(c.index, Point::kNeurons, g));
   const MatView<float> act = s.take(x.rows, n_ff), ups = gate ? s.take(x.rows, n_ff) : MatView<float>();
 
+  RowSet live = neurons;
   if (gate && !gate_tells) {
     const Product both[] = {{gate.get(), act}, {up.get(), ups}};
     project(s.compute, g.traits, x, inputs, both);
+    const StageScope activation(s.compute, Stage::kActivation);
+    activate_and_multiply_rows(s.compute, c, ups, act);
   } else {
     project(s.compute, g.traits, x, inputs, gate ? *gate : *up, neurons, act);
-  }
-  RowSet live = neurons;
-  if (gate && !gate_tells && c.details.none()) {
-    const StageScope activation(s.compute, Stage::kActivation);
-    activate_and_multiply_rows(s.compute, c.activation, ups, act);
-  } else {
     {
       const StageScope activation(s.compute, Stage::kActivation);
       activate_rows(s.compute, c, act);  // maps 0 to 0: what is left out stays zero
     }
     live = s.rows(c.index, Point::kLive, g, act, {}, neurons);  // exact zeros, CATS, or `neurons`
-    if (gate_tells) project(s.compute, g.traits, x, inputs, *up, live, ups);
-    const StageScope activation(s.compute, Stage::kActivation);
-    if (gate) live = multiply(s, c, ups, live, gate_tells, act);
+    if (gate) {
+      project(s.compute, g.traits, x, inputs, *up, live, ups);
+      const StageScope activation(s.compute, Stage::kActivation);
+      multiply_rows(s.compute, c, ups, act);
+      if (c.details.relu_up && is_relu_family(c.activation)) live = s.nonzero(act);  // up has zeros of its own
+    }
   }
   if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
   if (expert == LinearId::kNone) s.watch(c.index, g, act);
@@ -39,16 +39,6 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   count(s, c, g, {inputs, neurons, live, read}, act, expert);
   const StageScope last(s.compute, Stage::kDown);
   down->add(s.compute, g.traits, act, read, y);
-}
-
-// act *= what becomes of up. Returns the neurons that are left: where up has zeros of its own, fewer.
-RowSet Mlp::multiply(Step& s, const LayerConfig& c, MatView<float> ups, RowSet live, bool gate_tells,
-                     MatView<float> act) const {
-  if (c.details.limit > 0) clip_rows(c.details.limit, ups);
-  if (c.details.up_offset != 0) shift_rows(c.details.up_offset, ups);
-  if (c.details.relu_up) activate_rows(s.compute, Activation::kRelu, ups);
-  multiply_rows(s.compute, ups, act);
-  return c.details.relu_up && gate_tells && is_relu_family(c.activation) ? s.nonzero(act) : live;
 }
 
 // What was computed, in neurons; where inputs are left out instead, in weights.

@@ -19,25 +19,34 @@ namespace hunch {
 namespace fs = std::filesystem;
 namespace {
 
-OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as) {
-  HfFolder folder = open_hf_folder(path, stop);
-  const auto config = nlohmann::json::parse(folder.config_json, nullptr, false);
+std::string model_type_of(const fs::path& path, const nlohmann::json& config) {
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string())
     fail(ErrorKind::kFormat, "'{}': config.json has no \"model_type\"", path.string());
-  const std::string model_type = config["model_type"];
+  return config["model_type"];
+}
+
+// The folder's tokenizer, if it has one, with a token for each of n_rows: as llama.cpp wants it.
+void put_vocabulary(const fs::path& path, const std::string& model_type, const HfFolder& folder, size_t n_rows,
+                    Metadata& meta) {
+  auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json);
+  if (!spec) return;
+  pad_vocabulary(*spec, n_rows);
+  write_tokenizer_to_gguf(*spec, meta);
+}
+
+OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size_t n_threads) {
+  HfFolder folder = open_hf_folder(path, stop);
+  const std::string model_type = model_type_of(path, nlohmann::json::parse(folder.config_json, nullptr, false));
   const Architecture& arch = architecture_by_hf_type(model_type);
-  QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop); });
+  QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop, n_threads); });
   HfImport hf(folder, arch.gguf_name, stop);
   hf.ignore_config("quantization_config");
   hf.ignore_config("compression_config");
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
   opened.file = hf.finish();
-  if (auto spec = tokenizer_spec_from_hf_folder(path, model_type, folder.config_json)) {
-    // One token per row of the embedding, as llama.cpp wants it.
-    if (const Tensor* embedding = opened.file.find("token_embd.weight")) pad_vocabulary(*spec, embedding->rows());
-    write_tokenizer_to_gguf(*spec, opened.file.meta);
-  }
+  const Tensor* embedding = opened.file.find("token_embd.weight");
+  put_vocabulary(path, model_type, folder, embedding ? embedding->rows() : 0, opened.file.meta);
   return opened;
 }
 
@@ -64,10 +73,21 @@ OpenedModel open_llama2c(const fs::path& path) {
 
 }  // namespace
 
-OpenedModel open_model(const fs::path& path, const Stop* stop, QuantisedAs as) {
+Metadata open_vocabulary(const fs::path& path, const Stop* stop) {
+  if (!is_hf_folder(path)) return std::move(open_model(path, stop).file.meta);
+  const HfFolder folder = open_hf_folder(path, stop);
+  const auto config = nlohmann::json::parse(folder.config_json, nullptr, false);
+  Metadata meta;
+  const auto n_vocab = config.is_object() ? config.find("vocab_size") : config.end();
+  put_vocabulary(path, model_type_of(path, config), folder,
+                 n_vocab != config.end() && n_vocab->is_number_unsigned() ? size_t(*n_vocab) : 0, meta);
+  return meta;
+}
+
+OpenedModel open_model(const fs::path& path, const Stop* stop, QuantisedAs as, size_t n_threads) {
   std::error_code ec;
   if (fs::is_directory(path, ec)) {
-    if (is_hf_folder(path)) return open_hf(path, stop, as);
+    if (is_hf_folder(path)) return open_hf(path, stop, as, n_threads);
     fail(ErrorKind::kNotFound,
          "'{}' is a folder without config.json; expected a Hugging Face model folder or a GGUF file", path.string());
   }

@@ -21,9 +21,13 @@ struct OpenedModel {
 // Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:
 // weights stay views into the mapped files wherever their layout is kept), or a llama2.c .bin with
 // its tokenizer.bin (or tok*.bin) beside it. Recognised by content, not by name.
-// The weights of a quantised folder are decoded `as` is said. Throws Error{kNotFound | kFormat | kUnsupported} naming
-// path and cause, Error{kInterrupted} when `stop` asks for it.
+// The weights of a quantised folder are decoded `as` is said, by n_threads (0: default_n_threads()). Throws
+// Error{kNotFound | kFormat | kUnsupported} naming path and cause, Error{kInterrupted} when `stop` asks for it.
 OpenedModel open_model(const std::filesystem::path& path, const Stop* stop = nullptr,
-                       QuantisedAs as = QuantisedAs::kAuto);
+                       QuantisedAs as = QuantisedAs::kAuto, size_t n_threads = 0);
+
+// What tokenizers and chat templates need of a model: its metadata, of a Hugging Face folder those of its tokenizer
+// alone, for which no weights are decoded or moved. Throws as open_model().
+Metadata open_vocabulary(const std::filesystem::path& path, const Stop* stop = nullptr);
 
 }  // namespace hunch

@@ -42,33 +42,37 @@ void add_rows(Compute& compute, float scale, MatView<const float> x, MatView<flo
   });
 }
 
-void activate_rows(Compute& compute, Activation activation, MatView<float> x, float threshold) {
-  for_rows(compute, x.rows, 1, [&](size_t t) { activate(activation, x.row(t), threshold); });
+namespace {
+
+void clamp(float low, float high, std::span<float> x) {
+  for (float& value : x) value = std::clamp(value, low, high);
 }
+void activate_row(const LayerConfig& c, std::span<float> x) {
+  if (c.gated && c.details.limit > 0) clamp(-INFINITY, c.details.limit, x);
+  activate(c.activation, x, c.details.threshold);
+}
+void multiply_row(const ActivationDetails& d, std::span<float> up, std::span<float> y) {
+  if (d.limit > 0) clamp(-d.limit, d.limit, up);
+  if (d.up_offset != 0)
+    for (float& value : up) value += d.up_offset;
+  if (d.relu_up) activate(Activation::kRelu, up);
+  multiply(up, y);
+}
+
+}  // namespace
 
 void activate_rows(Compute& compute, const LayerConfig& c, MatView<float> x) {
-  if (c.gated && c.details.limit > 0) clamp_rows(-INFINITY, c.details.limit, x);
-  activate_rows(compute, c.activation, x, c.details.threshold);
+  for_rows(compute, x.rows, 1, [&](size_t t) { activate_row(c, x.row(t)); });
 }
 
-void clamp_rows(float low, float high, MatView<float> x) {
-  for (size_t t = 0; t < x.rows; ++t)
-    for (float& value : x.row(t)) value = std::clamp(value, low, high);
+void multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, MatView<float> y) {
+  for_rows(compute, y.rows, 1, [&](size_t t) { multiply_row(c.details, ups.row(t), y.row(t)); });
 }
 
-void shift_rows(float by, MatView<float> x) {
-  for (size_t t = 0; t < x.rows; ++t)
-    for (float& value : x.row(t)) value += by;
-}
-
-void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y) {
-  for_rows(compute, x.rows, 1, [&](size_t t) { multiply(x.row(t), y.row(t)); });
-}
-
-void activate_and_multiply_rows(Compute& compute, Activation activation, MatView<const float> x, MatView<float> y) {
-  for_rows(compute, x.rows, 1, [&](size_t t) {
-    activate(activation, y.row(t));
-    multiply(x.row(t), y.row(t));
+void activate_and_multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, MatView<float> y) {
+  for_rows(compute, y.rows, 1, [&](size_t t) {
+    activate_row(c, y.row(t));
+    multiply_row(c.details, ups.row(t), y.row(t));
   });
 }
 
@@ -89,7 +93,7 @@ void copy_chosen(const Rows& rows, std::span<const float> from, std::span<float>
 }
 
 void clip_rows(float limit, MatView<float> x) {
-  if (limit > 0) clamp_rows(-limit, limit, x);
+  for (size_t t = 0; limit > 0 && t < x.rows; ++t) clamp(-limit, limit, x.row(t));
 }
 
 uint64_t count_nonzero(MatView<const float> x) {

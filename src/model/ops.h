@@ -29,17 +29,12 @@ void norm_rows(Compute& compute, NormKind kind, float eps, MatView<const float> 
                MatView<float> y);
 // y += scale * x.
 void add_rows(Compute& compute, float scale, MatView<const float> x, MatView<float> y);
-// x = act(x); of a layer: with the limit and threshold of its MLP's function.
-void activate_rows(Compute& compute, Activation activation, MatView<float> x, float threshold = 0);
+// x = act(x) of a layer's MLP, with what its function has beside its name.
 void activate_rows(Compute& compute, const LayerConfig& c, MatView<float> x);
-// x = min(x, high), and not below `low`.
-void clamp_rows(float low, float high, MatView<float> x);
-// x += value.
-void shift_rows(float value, MatView<float> x);
-// y *= x.
-void multiply_rows(Compute& compute, MatView<const float> x, MatView<float> y);
-// y = f(y) * x, a row at a time: what activate_rows() and multiply_rows() do after each other, in half the traffic.
-void activate_and_multiply_rows(Compute& compute, Activation activation, MatView<const float> x, MatView<float> y);
+// y *= what becomes of up in a gated MLP; `ups` may change.
+void multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, MatView<float> y);
+// Both after each other, a row at a time, in half the traffic.
+void activate_and_multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, MatView<float> y);
 // y += sigmoid(gates) * x, gates [n_tokens, 1].
 void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y);
 void fill_rows(float value, MatView<float> y);

@@ -76,8 +76,11 @@ TEST_P(Quantised, LogitsFromTheFolderAndFromItsGguf) {
     const fs::path path =
         fs::temp_directory_path() / fmt::format("hunch_quantised_{}_{}.gguf", folder_.filename().string(), getpid());
     write_gguf(path, open_model(folder_, nullptr, as).file);
+    // Without goldens the folder's own floats are what is wanted, whose numbers io/quantised_folder_test holds.
+    const bool is_itself = as == QuantisedAs::kFloats && !fs::exists(folder_ / "golden");
     for (size_t s = 0; s < prompts.size(); ++s) {
-      EXPECT_LE(worst(all_logits(open_model(folder_, nullptr, as).file, prompts[s]), want[s]), tolerance) << int(as);
+      if (!is_itself)
+        EXPECT_LE(worst(all_logits(open_model(folder_, nullptr, as).file, prompts[s]), want[s]), tolerance) << int(as);
       EXPECT_LE(worst(all_logits(open_model(path).file, prompts[s]), want[s]), tolerance) << int(as);
     }
     fs::remove(path);

@@ -59,14 +59,15 @@ RopeTable::RopeTable(const RopeConfig& config, size_t n_ctx_train)
   fixed_ = divided(std::move(fixed_), config_.freq_factors);
 }
 
-std::span<const double> RopeTable::frequencies(size_t n_ctx, std::vector<double>& own) const {
-  if (config_.scaling == RopeScaling::kLongRope && n_ctx > config_.n_ctx_original) return long_;
+RopeTable::Frequencies RopeTable::frequencies(size_t n_ctx, std::vector<double>& own) const {
+  if (config_.scaling == RopeScaling::kLongRope && n_ctx > config_.n_ctx_original)
+    return {long_, config_.long_attn_factor != 0 ? config_.long_attn_factor : config_.attn_factor};
   const size_t limit = n_ctx_before_stretching();
-  if (config_.scaling != RopeScaling::kDynamicNtk || n_ctx <= limit) return fixed_;
+  if (config_.scaling != RopeScaling::kDynamicNtk || n_ctx <= limit) return {fixed_, config_.attn_factor};
   const double stretch = config_.factor * double(n_ctx) / double(limit) - (config_.factor - 1);
   const double d = double(config_.n_rot);
   own = plain(config_.base * std::pow(stretch, d / (d - 2)), config_.n_rot);
-  return own;
+  return {own, config_.attn_factor};
 }
 
 bool RopeTable::depends_on_length(size_t n_ctx) const {
@@ -82,14 +83,11 @@ void RopeTable::turn(size_t by, std::span<const double> frequencies, std::span<f
   }
 }
 
-void RopeTable::at(size_t position, std::span<const double> frequencies, std::span<float> cos,
-                   std::span<float> sin) const {
-  const bool is_long = config_.long_attn_factor != 0 && frequencies.data() == long_.data();
-  const double factor = is_long ? config_.long_attn_factor : config_.attn_factor;
+void RopeTable::at(size_t position, const Frequencies& frequencies, std::span<float> cos, std::span<float> sin) const {
   for (size_t i = 0; i < n_pairs_; ++i) {
-    const double angle = double(position) * frequencies[i];
-    cos[i] = float(std::cos(angle) * factor);
-    sin[i] = float(std::sin(angle) * factor);
+    const double angle = double(position) * frequencies.of[i];
+    cos[i] = float(std::cos(angle) * frequencies.factor);
+    sin[i] = float(std::sin(angle) * frequencies.factor);
   }
 }
 

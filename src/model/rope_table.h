@@ -17,9 +17,14 @@ class RopeTable {
 
   size_t n_pairs() const { return n_pairs_; }
 
-  // Frequencies [n_pairs] for a sequence that is `n_ctx` tokens long by now: dynamic NTK and LongRope
+  // By what a text turns: radians a position [n_pairs], and what cos and sin are multiplied by.
+  struct Frequencies {
+    std::span<const double> of;
+    double factor;
+  };
+  // Those for a sequence that is `n_ctx` tokens long by now: dynamic NTK and LongRope
   // choose by the length. `own` is memory for the case that they are computed anew.
-  std::span<const double> frequencies(size_t n_ctx, std::vector<double>& own) const;
+  Frequencies frequencies(size_t n_ctx, std::vector<double>& own) const;
 
   // Whether these differ among texts of at most n_ctx tokens.
   bool depends_on_length(size_t n_ctx) const;
@@ -33,7 +38,7 @@ class RopeTable {
   // Fills cos and sin [n_pairs] of a turn by so many positions: what is at position p goes to p + by.
   void turn(size_t by, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
   // Fills cos and sin [n_pairs] of one position, scaled as the model's attention wants it.
-  void at(size_t position, std::span<const double> frequencies, std::span<float> cos, std::span<float> sin) const;
+  void at(size_t position, const Frequencies& frequencies, std::span<float> cos, std::span<float> sin) const;
 
  private:
   size_t n_ctx_before_stretching() const { return config_.n_ctx_original ? config_.n_ctx_original : n_ctx_train_; }

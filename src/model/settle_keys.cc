@@ -43,7 +43,7 @@ void Transformer::move_sinks(KvCache::SequenceId sequence, size_t layer, KeyStat
     const RopeTable& rope = model_.rope(c);
     const std::span<float> turn = compute_.arena.take<float>(2 * rope.n_pairs());
     const std::span<float> cos = turn.first(rope.n_pairs()), sin = turn.subspan(rope.n_pairs());
-    rope.turn(shift, rope.frequencies(n_tokens - shift, memory_.rope_frequencies), cos, sin);
+    rope.turn(shift, rope.frequencies(n_tokens - shift, memory_.rope_frequencies).of, cos, sin);
     const MatView<float> keys(compute_.arena.take<float>(n * c.d_head).data(), n, c.d_head);
     copy_rows({first.data(), n, c.d_head}, keys);
     for (size_t i = 0; i < n; ++i) hunch::rope(keys.row(i), cos, sin, c.rope_interleaved);

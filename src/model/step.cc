@@ -47,7 +47,7 @@ Rotation Step::rotate(const RopeTable& rope) {
     const size_t n_together = runs()[r].as_alone ? 1 : runs()[r].n_tokens;
     for (size_t first = first_token(r); first < end; first += n_together) {
       const size_t n_text = std::max(position(first) + n_together, runs()[r].n_text);
-      const std::span<const double> frequencies = rope.frequencies(n_text - begin, memory.rope_frequencies);
+      const RopeTable::Frequencies frequencies = rope.frequencies(n_text - begin, memory.rope_frequencies);
       for (size_t t = first; t < first + n_together; ++t) rope.at(position(t), frequencies, cos.row(t), sin.row(t));
     }
   }

@@ -235,7 +235,9 @@ class Loader {
     auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
-    if (!plain && (!options_.reblock_down || down.n_out % info(DType::kQ8_0).block_elems != 0)) {
+    // What is held without loss is not rounded anew without being asked.
+    const bool reblocks = options_.reblock_down && !info(stored).in_memory_only;
+    if (!plain && (!reblocks || down.n_out % info(DType::kQ8_0).block_elems != 0)) {
       w_.down_layout = DownLayout::kKept;
       return;
     }
@@ -326,10 +328,12 @@ class Loader {
 
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {
-  const ModelFile held = hold_exactly(file, compute);
-  ModelWeights weights = Loader(held, config, options, compute).load();
-  weights.held = held_otherwise(file);
-  weights.owners = held.owners;
+  const HeldOtherwise held = held_otherwise(file);
+  if (held.n_tensors == 0) return Loader(file, config, options, compute).load();
+  const ModelFile computing = hold_exactly(file, compute);
+  ModelWeights weights = Loader(computing, config, options, compute).load();
+  weights.held = held;
+  weights.owners = computing.owners;
   return weights;
 }
 

@@ -36,21 +36,17 @@ ModelConfig deepseek_config(const ModelFile& file) {
   const double scale = stretch(all, c.rope.factor), own = stretch(1, c.rope.factor);
   c.attn_scale = float(scale * scale / std::sqrt(double(d_query)));
   if (c.rope.scaling == RopeScaling::kYarn)
-    c.rope.attn_factor = own * file.meta.get_float("deepseek2.rope.scaling.attn_factor", 1 / own);
+    c.rope.attn_factor = own * file.meta.get_float("deepseek2.rope.scaling.attn_factor", all != 0 ? 1 / own : 1.0);
   c.moe.renormalise = file.meta.get_bool("deepseek2.expert_weights_norm", false);
   // V2 ranks groups of experts by their best, V3 by the sum of the two best.
   c.moe.group_best = c.moe.score == RouterScore::kSigmoid ? 2 : 1;
   return c;
 }
 
+// Of scores; what cos and sin are multiplied by came with the rest of the scaling.
 void import_scaling(HfImport& hf) {
   if (hf.config_string({"rope_scaling.rope_type", "rope_scaling.type"}, "") != "yarn") return;
-  const double factor = hf.config_float({"rope_scaling.factor"}), own = stretch(1, factor);
-  const double mscale = hf.config_float({"rope_scaling.mscale"}, 0.0);
-  const double all = hf.config_float({"rope_scaling.mscale_all_dim"}, 0.0);
-  hf.set_float("rope.scaling.yarn_log_multiplier", 0.1 * all);
-  const double ratio = mscale != 0 && all != 0 ? stretch(mscale, factor) / stretch(all, factor) : own;
-  if (mscale != all) hf.set_float("rope.scaling.attn_factor", ratio / own);
+  hf.set_float("rope.scaling.yarn_log_multiplier", 0.1 * hf.config_float({"rope_scaling.mscale_all_dim"}, 0.0));
 }
 
 void import_sizes(HfImport& hf) {
@@ -85,7 +81,10 @@ void import_deepseek(HfImport& hf) {
   import_scaling(hf);
   const size_t n_expert = import_sigmoid_router_config(hf);
   hf.set_uint("expert_gating_func", hf.config_string({"scoring_func"}, "softmax") == "sigmoid" ? 2 : 1);
-  hf.ignore_config("topk_method");  // follows from the function and the groups
+  if (hf.config_string({"topk_method"}, "") == "greedy") {  // of all experts, whatever groups there are
+    hf.set_uint("expert_group_count", 1);
+    hf.set_uint("expert_group_used_count", 1);
+  }
   import_llama_like_ends(hf, {});
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);

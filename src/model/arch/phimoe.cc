@@ -8,7 +8,6 @@ namespace {
 
 ModelConfig phimoe_config(const ModelFile& file) {
   ModelConfig c = base_config_from_gguf(file, Activation::kSilu);
-  c.norm = NormKind::kRms;
   c.gated = true;
   c.position = PositionKind::kRope;
   c.norm = NormKind::kLayer;  // its config and its files call the epsilon that of an RMS norm
