@@ -47,7 +47,7 @@ TEST(DeepSeek, MultipliesRotationsByWhatBothStretchesSay) {
 TEST(DeepSeek, GreedyChoiceKnowsNoGroups) {
   const auto moe_with = [](const char* method) {
     const ModelConfig c = config_of([&](Json& json) { json["topk_method"] = method; });
-    return c.layers.back().moe;
+    return c.moe;
   };
   EXPECT_EQ(moe_with("noaux_tc").gate().n_group, 3u);
   EXPECT_EQ(moe_with("greedy").gate().n_group, 1u);
