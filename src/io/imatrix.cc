@@ -77,14 +77,15 @@ ImportanceMatrix from_list(std::span<const std::byte> bytes) {
     const std::string name(in.take_text(count("the length of a name"), "a name"));
     const size_t n_calls = count("a number of calls"), n_values = count("a number of values");
     const auto data = in.take(uint64_t{n_values} * sizeof(float), "values");
+    if (n_values == 0) fail(ErrorKind::kFormat, "the entry '{}' is empty", printable(name));
     ImportanceMatrix::Entry entry;
     entry.n_columns = n_values;  // of all experts, until the model says how many there are
     entry.sums.resize(n_values);
     std::memcpy(entry.sums.data(), data.data(), data.size());
     check_numbers(name, entry.sums);
     entry.counts = {float(std::max<size_t>(1, n_calls))};
-    if (n_values == 0 || !out.entries.emplace(name, std::move(entry)).second)
-      fail(ErrorKind::kFormat, "the entry '{}' is {}", printable(name), n_values ? "there twice" : "empty");
+    if (!out.entries.emplace(name, std::move(entry)).second)
+      fail(ErrorKind::kFormat, "the entry '{}' is there twice", printable(name));
   }
   if (in.remaining() >= sizeof(int32_t)) out.n_chunks = uint32_t(count("the number of chunks"));
   if (in.remaining() >= sizeof(int32_t)) {
