@@ -16,7 +16,9 @@ constexpr size_t kLeastPromptTokens = 32;
 
 std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& options) {
   const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
-  const auto needed = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
+  const auto keys = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
+  const auto states = checked_mul(KvCache::bytes_per_sequence(shape), options.n_sequences);
+  const auto needed = keys && states ? checked_add(*keys, *states) : std::nullopt;
   require_memory(needed ? *needed : UINT64_MAX,
                  options.n_sequences > 1
                      ? fmt::format("the KV cache of {} tokens for {} sequences", options.n_tokens, options.n_sequences)

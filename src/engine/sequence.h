@@ -74,6 +74,8 @@ class Sequence {
   void truncate(size_t n_tokens);
   // The same, but more is forgotten where some would have to come back. Returns the tokens that are left: n or fewer.
   size_t go_back(size_t n_tokens);
+  // The most tokens that a step may draft: those after them can be taken back.
+  size_t most_drafted() const { return text_->cache->is_recurrent() ? RecurrentStates::kKept - 1 : SIZE_MAX; }
   // Makes the present length one that a recurrent model can go back to later, at the price of a copy of its states.
   void checkpoint();
 

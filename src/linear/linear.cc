@@ -4,8 +4,10 @@ namespace hunch {
 
 const char* name_of(Role role) {
   static constexpr const char* kNames[kNumRoles] = {
-      "q",         "k",        "v",         "o",      "gate",   "up",   "down",   "router",     "shared_gate",
-      "embedding", "words_in", "words_out", "logits", "q_down", "q_up", "latent", "latent_key", "latent_value"};
+      "q",        "k",          "v",           "o",           "gate",       "up",
+      "down",     "router",     "shared_gate", "embedding",   "words_in",   "words_out",
+      "logits",   "q_down",     "q_up",        "latent",      "latent_key", "latent_value",
+      "state_in", "state_gate", "state_beta",  "state_alpha", "state_out"};
   return kNames[size_t(role)];
 }
 

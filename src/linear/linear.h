@@ -29,11 +29,16 @@ enum class Role : uint8_t {
   kLogits,
   kQueryDown /* of queries of low rank: to the rank */,
   kQueryUp,
-  kLatent,      // what keys and values of all heads are made of
-  kLatentKey,   // `expert` is the head
-  kLatentValue  // `expert` is the head
+  kLatent,       // what keys and values of all heads are made of
+  kLatentKey,    // `expert` is the head
+  kLatentValue,  // `expert` is the head
+  kStateIn,      // what a recurrent layer's state is fed
+  kStateGate,
+  kStateBeta,
+  kStateAlpha,
+  kStateOut
 };
-constexpr size_t kNumRoles = 18;
+constexpr size_t kNumRoles = 23;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -86,9 +86,33 @@ struct LatentConfig {
   float norm_eps = 1e-6f;  // of the norms of latents
 };
 
+// What a layer takes from other tokens, and how.
+enum class Mixer : uint8_t {
+  kAttention,
+  kNone,       // nothing: an MLP alone (Nemotron-H)
+  kShortConv,  // a gated convolution over a few tokens (LFM2)
+  kMamba2,     // Dao and Gu 2024, arXiv:2405.21060
+  kDeltaNet,   // gated delta net: Yang et al. 2024, arXiv:2412.06464
+};
+
+// Of the mixers that keep a state. It is fed by a convolution over each channel of: values [n_head * d_head], and two
+// more kinds of vectors [n_group * d_state], B and C (Mamba-2) or keys and queries (delta net). A short convolution has
+// but that.
+struct RecurrentConfig {
+  size_t n_taps = 0;              // of the convolution, with the present token's
+  size_t n_head = 0, d_head = 0;  // states, each [d_head, d_state]
+  size_t n_group = 0, d_state = 0;
+  bool in_turn = false;  // head h goes with group h % n_group; else n_head / n_group neighbours share one
+
+  size_t width() const { return n_head * d_head; }
+  size_t n_conv() const { return width() + 2 * n_group * d_state; }
+  size_t group_of(size_t head) const { return in_turn ? head % n_group : head / (n_head / n_group); }
+};
+
 // One layer, as its blocks see it: they never ask for more.
 struct LayerConfig {
   size_t index = 0, n_embd = 0;
+  Mixer mixer = Mixer::kAttention;
   NormKind norm = NormKind::kLayer;
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
@@ -105,14 +129,19 @@ struct LayerConfig {
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
   QueryTemperature temperature;
   LatentConfig latent;
-  // MLP: dense, or experts where moe.n_expert > 0.
+  bool output_gate = false;   // queries come with gates, and what attention found is multiplied by their sigmoid
+  RecurrentConfig recurrent;  // of the mixers that have a state
+  // MLP: dense, or experts where moe.n_expert > 0; none where n_ff is 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
   ActivationDetails details;
   bool gated = false;  // act(gate) * up instead of act(up)
   MoeConfig moe;
 
+  bool has_attention() const { return mixer == Mixer::kAttention; }
+  bool is_recurrent() const { return !has_attention() && mixer != Mixer::kNone; }
   bool has_experts() const { return moe.n_expert > 0; }
+  bool has_mlp() const { return n_ff > 0 || has_experts(); }
   size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
   size_t group_width() const { return n_group() * d_head; }  // values of those
 };
@@ -129,6 +158,7 @@ struct ModelConfig {
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
   bool final_norm = true;
+  bool embd_norm_last = false;  // "token_embd_norm" is the name of the final norm (LFM2)
 
   Activation activation = Activation::kGeluTanh;
   ActivationDetails activation_details;
@@ -141,6 +171,9 @@ struct ModelConfig {
   std::vector<bool> rope_layers;  // [n_layer] which layers rotate; empty = all, with PositionKind::kRope
   QueryTemperature temperature;
   LatentConfig latent;
+  bool output_gate = false;
+  std::vector<Mixer> mixers;  // [n_layer]; empty: attention in all
+  RecurrentConfig recurrent;
   double alibi_max_bias = 8.0;
   float alibi_scale = 1.0f;  // Falcon scales the bias together with the scores
 
@@ -174,11 +207,12 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
-// Whether heads can be left out: not where one norm spans all heads of a query or key, or all are made of one latent.
+// Whether heads can be left out: not where one norm spans all heads of a query or key, all are made of one latent, or
+// queries come with gates.
 inline bool can_choose_heads(const LayerConfig& layer) {
-  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0;
+  return layer.has_attention() && layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.output_gate;
 }
-bool can_choose_heads(const ModelConfig& config);  // in all layers
+bool can_choose_heads(const ModelConfig& config);  // in all layers that have any
 
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
 // in the authors' code: the even positions of the next power's slopes come after).

@@ -36,8 +36,10 @@ void put_vocabulary(const fs::path& path, const std::string& model_type, const H
 
 OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size_t n_threads) {
   HfFolder folder = open_hf_folder(path, stop);
-  const std::string model_type = model_type_of(path, nlohmann::json::parse(folder.config_json, nullptr, false));
-  const Architecture& arch = architecture_by_hf_type(model_type);
+  const nlohmann::json config = nlohmann::json::parse(folder.config_json, nullptr, false);
+  const std::string model_type = model_type_of(path, config);
+  const Architecture& named = architecture_by_hf_type(model_type);
+  const Architecture& arch = named.with_experts && config.contains("n_routed_experts") ? *named.with_experts : named;
   QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop, n_threads); });
   HfImport hf(folder, arch.gguf_name, stop);
   hf.ignore_config("quantization_config");

@@ -2,13 +2,18 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/recurrent.h"
 #include "model/transformer.h"
 
 namespace hunch {
 
 KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
   KvShape shape{{}, dtype, page_tokens};
-  for (const LayerConfig& l : config.layers) shape.layers.push_back({l.n_kv_head, l.d_head});
+  for (const LayerConfig& l : config.layers) {
+    shape.layers.push_back(l.has_attention() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
+    if (l.is_recurrent()) shape.recurrent.resize(config.n_layer);
+  }
+  for (size_t i = 0; i < shape.recurrent.size(); ++i) shape.recurrent[i] = recurrent_size(config.layers[i]);
   return shape;
 }
 

@@ -76,7 +76,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   };
 
   if (c.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
-    l.attention(s, c, resid, branch);
+    l.mix(s, resid, branch);
     watch(Branch::kAttention, branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.attn_norm, resid);
@@ -92,7 +92,11 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     norm(resid, n, normed);
     return normed;
   };
-  l.attention(s, c, input(l.attn_norm), branch);
+  if (c.mixer == Mixer::kNone) {
+    s.look(c.index, resid);
+  } else {
+    l.mix(s, input(l.attn_norm), branch);
+  }
   if (c.parallel_residual) {  // both branches read the same stream
     if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);
     const MatView<float> branch2 = s.take(resid.rows, resid.cols);
@@ -101,9 +105,12 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     watch(Branch::kMlp, branch2);
     add_rows(s.compute, 1.0f, branch2, branch);  // residual_scale is applied to the sum
   } else {
-    if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
-    watch(Branch::kAttention, branch);
-    add_rows(s.compute, c.residual_scale, branch, resid);
+    if (c.mixer != Mixer::kNone) {
+      if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
+      watch(Branch::kAttention, branch);
+      add_rows(s.compute, c.residual_scale, branch, resid);
+    }
+    if (!c.has_mlp()) return;
     mlp(input(l.ffn_norm), branch);
     if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
     watch(Branch::kMlp, branch);

@@ -11,10 +11,10 @@ namespace {
 
 // Said by the tensors themselves, into which two are folded, of how the file was made, or of embeddings.
 constexpr std::string_view kElsewhere[] = {
-    "vocab_size",         "rope.scaling.finetuned",    "tensor_data_layout",
-    "size_label",         "scale_attn_weights",        "scale_attn_by_inverse_layer_idx",
-    "pooling_type",       "leading_dense_block_count", "interleave_moe_layer_step",
-    "expert_shared_count"};
+    "vocab_size",          "rope.scaling.finetuned",    "tensor_data_layout",
+    "size_label",          "scale_attn_weights",        "scale_attn_by_inverse_layer_idx",
+    "pooling_type",        "leading_dense_block_count", "interleave_moe_layer_step",
+    "expert_shared_count", "full_attention_interval",   "rope.dimension_sections"};
 // Details of a scaling that is not there.
 constexpr std::string_view kScaling = "rope.scaling.";
 

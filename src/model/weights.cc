@@ -26,13 +26,13 @@ class Loader {
     if (c_.position == PositionKind::kLearned)
       w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
-    w_.embd_norm = norm("token_embd_norm", c_.n_embd, false);
+    w_.embd_norm = c_.embd_norm_last ? NormWeights() : norm("token_embd_norm", c_.n_embd, false);
     const bool projected = c_.n_embd_word != c_.n_embd;
     if (projected) {
       w_.words_in = linear({.role = Role::kWordsIn}, "embd_proj_in", c_.n_embd, c_.n_embd_word, true);
       w_.words_out = linear({.role = Role::kWordsOut}, "embd_proj_out", c_.n_embd_word, c_.n_embd, true);
     }
-    w_.output_norm = norm("output_norm", c_.n_embd, false);
+    w_.output_norm = norm(c_.embd_norm_last ? "token_embd_norm" : "output_norm", c_.n_embd, false);
     w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
     if (!w_.output)
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
@@ -163,7 +163,9 @@ class Loader {
     if (c_.norm_place == NormPlace::kPre && !c_.parallel_residual && l.ffn_norm.empty())
       l.ffn_norm = std::exchange(l.post_attn_norm, {});
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
-    attention(blk, l.config, l.attention);
+    if (l.config.mixer == Mixer::kNone) l.ffn_norm = std::exchange(l.attn_norm, {});
+    mixer(blk, l);
+    if (!l.config.has_mlp()) return;
     if (l.config.has_experts()) {
       experts(blk, l.config, l.experts);
     } else {
@@ -200,6 +202,65 @@ class Loader {
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, c.n_head * l.d_value, true);
   }
 
+  void mixer(const std::string& blk, Layer& l) {
+    const LayerConfig& c = l.config;
+    switch (c.mixer) {
+      case Mixer::kNone: return;
+      case Mixer::kAttention: return attention(blk, c, l.attention);
+      case Mixer::kShortConv: return short_conv(blk + "shortconv.", c, l.short_conv);
+      case Mixer::kMamba2: return mamba2(blk, c, l.mamba2);
+      case Mixer::kDeltaNet: return delta_net(blk, c, l.delta_net);
+    }
+  }
+
+  // A convolution's weights, a row per tap: files have one per channel.
+  Vector taps(const std::string& name, const RecurrentConfig& r) {
+    const size_t n = r.n_conv();
+    const Vector by_channel = vector(name, n * r.n_taps);
+    Vector taps(by_channel.size());
+    for (size_t i = 0; i < n; ++i)
+      for (size_t j = 0; j < r.n_taps; ++j) taps[j * n + i] = by_channel[i * r.n_taps + j];
+    return taps;
+  }
+
+  void short_conv(const std::string& name, const LayerConfig& c, ShortConv& m) {
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), name + "in_proj", 3 * c.recurrent.width(), c.n_embd, true);
+    m.taps = taps(name + "conv.weight", c.recurrent);
+    m.out = linear(id(Role::kStateOut), name + "out_proj", c.n_embd, c.recurrent.width(), true);
+  }
+
+  void mamba2(const std::string& blk, const LayerConfig& c, Mamba2& m) {
+    const RecurrentConfig& r = c.recurrent;
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), blk + "ssm_in", r.width() + r.n_conv() + r.n_head, c.n_embd, true);
+    m.taps = taps(blk + "ssm_conv1d.weight", r);
+    m.conv_bias = optional_vector(blk + "ssm_conv1d.bias", r.n_conv());
+    m.dt_bias = vector(blk + "ssm_dt.bias", r.n_head);
+    m.a = vector(blk + "ssm_a", r.n_head);
+    m.d = vector(blk + "ssm_d", r.n_head);
+    m.norm = norm(blk + "ssm_norm", r.width(), true);
+    m.out = linear(id(Role::kStateOut), blk + "ssm_out", c.n_embd, r.width(), true);
+  }
+
+  void delta_net(const std::string& blk, const LayerConfig& c, DeltaNet& m) {
+    const RecurrentConfig& r = c.recurrent;
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), blk + "attn_qkv", r.n_conv(), c.n_embd, true);
+    m.gate = linear(id(Role::kStateGate), blk + "attn_gate", r.width(), c.n_embd, true);
+    if (has(blk + "ssm_ba")) {
+      m.beta_alpha = linear(id(Role::kStateBeta), blk + "ssm_ba", 2 * r.n_head, c.n_embd, true);
+    } else {
+      m.beta = linear(id(Role::kStateBeta), blk + "ssm_beta", r.n_head, c.n_embd, true);
+      m.alpha = linear(id(Role::kStateAlpha), blk + "ssm_alpha", r.n_head, c.n_embd, true);
+    }
+    m.taps = taps(blk + "ssm_conv1d.weight", r);
+    m.dt_bias = vector(blk + "ssm_dt.bias", r.n_head);
+    m.a = vector(blk + "ssm_a", r.n_head);
+    m.norm = norm(blk + "ssm_norm", r.d_head, true);
+    m.out = linear(id(Role::kStateOut), blk + "ssm_out", c.n_embd, r.width(), true);
+  }
+
   void attention(const std::string& blk, const LayerConfig& c, Attention& a) {
     if (c.latent.rank > 0) return latent_attention(blk, c, a);
     const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
@@ -216,7 +277,7 @@ class Loader {
       a.k = part(Role::kKey, n_q, n_kv);
       a.v = part(Role::kValue, n_q + n_kv, n_kv);
     } else {
-      a.q = linear(id(Role::kQuery), blk + "attn_q", n_q, c.n_embd, true);
+      a.q = linear(id(Role::kQuery), blk + "attn_q", c.output_gate ? 2 * n_q : n_q, c.n_embd, true);
       a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
       a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }

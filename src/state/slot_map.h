@@ -38,7 +38,8 @@ class SlotMap {
   // Calls with(n) for the numbers of slots that heads have; for equal ones once or more often.
   template <class With>
   void for_each_count(const With& with) const {
-    if (n_moved_layers_ < n_heads_.size() - n_headless_) with(n_tokens_);
+    // Where no layer has any, tokens are counted as if one had.
+    if (n_moved_layers_ == 0 || n_moved_layers_ < n_heads_.size() - n_headless_) with(n_tokens_);
     for (const Layer& layer : layers_)
       for (const std::vector<uint32_t>& head : layer) with(head.size());
   }
