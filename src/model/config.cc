@@ -146,6 +146,13 @@ void validate(const ModelConfig& c) {
   }
 }
 
+void require_blocks(const ModelConfig& config, bool attention, std::string_view who) {
+  for (const LayerConfig& l : config.layers)
+    if (!l.has_mlp() || (attention && !l.has_attention()))
+      fail(ErrorKind::kUnsupported, "layer {} of the model has no {}, with which {} works; such models run dense or exact",
+           l.index, l.has_mlp() ? "attention" : "MLP", who);
+}
+
 std::vector<float> alibi_slopes(size_t n_head, double max_bias) {
   const size_t n_pow2 = std::bit_floor(n_head);
   std::vector<float> slopes;

@@ -214,6 +214,9 @@ inline bool can_choose_heads(const LayerConfig& layer) {
 }
 bool can_choose_heads(const ModelConfig& config);  // in all layers that have any
 
+// Throws Error{kUnsupported} where a layer has no MLP, or with `attention` none of that: of `who`, that works on both.
+void require_blocks(const ModelConfig& config, bool attention, std::string_view who);
+
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
 // in the authors' code: the even positions of the next power's slopes come after).
 std::vector<float> alibi_slopes(size_t n_head, double max_bias);

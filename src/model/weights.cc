@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -386,6 +387,11 @@ class Loader {
 };
 
 }  // namespace
+
+const Mlp& ModelWeights::any_mlp() const {
+  const auto found = std::ranges::find_if(layers, [](const Layer& l) { return bool(l.any_mlp().down); });
+  return found == layers.end() ? layers[0].mlp : found->any_mlp();
+}
 
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {

@@ -45,6 +45,8 @@ struct ModelWeights {
   HeldOtherwise held;                               // those that are not held as the file has them
   std::vector<std::shared_ptr<const void>> owners;  // of what these are views of
 
+  // Some layer's Layer::any_mlp(), whose matrices stand for those of all where types are told.
+  const Mlp& any_mlp() const;
   // each(std::unique_ptr<Linear>&) for every matrix of the model.
   template <class Each>
   void for_each_linear(const Each& each) {
