@@ -358,6 +358,21 @@ class Loader {
           stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows), bias());
   }
 
+  // Written neuron-major by hunch: [n_expert, n_ff, n_embd].
+  void turned_downs(const LayerConfig& c, const std::string& name, const std::string& as_rows,
+                    std::vector<Mlp>& experts) {
+    const size_t n_ff = c.moe.n_ff;
+    const Tensor& t = file_.get(name);
+    check_shape(t, {experts.size(), n_ff, c.n_embd});
+    LinearId id{uint32_t(c.index), Role::kDown};
+    for (id.expert = 0; id.expert < experts.size(); ++id.expert) {
+      w_.tensors[id] = {as_rows, name, id.expert * c.n_embd, c.n_embd, n_ff, true};
+      experts[id.expert].down =
+          std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
+    }
+    if (is_relu_family(c.activation)) w_.down_layout = DownLayout::kTransposed;
+  }
+
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
@@ -366,8 +381,12 @@ class Loader {
     for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
     if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
     stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
-    stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
-    for (Mlp& m : e.experts) arrange_down(c, *m.down);
+    if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
+      turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
+    } else {
+      stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
+      for (Mlp& m : e.experts) arrange_down(c, *m.down);
+    }
     if (c.moe.n_ff_shared == 0) return;
     e.shared = mlp(c, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
