@@ -35,6 +35,11 @@ void hybrid_metadata(const SynthShape& s, Metadata& meta) {
   set("attention.head_count_kv", MetaArray(n_kv_heads));
   set("feed_forward_length", MetaArray(widths));
   set("attention.layer_norm_rms_epsilon", 1e-5f);
+  set("attention.layer_norm_epsilon", 1e-5f);  // llama.cpp wants both
+  set_count("rope.dimension_count", s.d_head() / 2 * 2);
+  set_count("expert_group_count", 1);
+  set_count("expert_group_used_count", 1);
+  set_count("expert_shared_count", 1);
   set_count("attention.key_length", s.d_head());
   set_count("attention.value_length", s.d_head());
   set_count("ssm.conv_kernel", h.n_taps);

@@ -109,8 +109,11 @@ class Weights {
     constant(blk + "ssm_conv1d.bias", n_conv, 0);
     constant(blk + "ssm_dt.bias", h.n_state_head, -3);
     constant(blk + "ssm_a", h.n_state_head, -1);
+    out_.back().shape.push_back(1);
     constant(blk + "ssm_d", h.n_state_head, 1);
+    out_.back().shape.push_back(1);
     constant(blk + "ssm_norm.weight", width, 1);
+    out_.back().shape = {h.n_group, width / h.n_group};
     matrix(blk + "ssm_out", s_.n_embd, width, std::sqrt(branch_energy(s_) / double(width)));
     stream_ += branch_energy(s_);
   }
