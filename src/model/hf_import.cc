@@ -174,7 +174,8 @@ void HfImport::ignore(std::string_view name) {
 
 void HfImport::ignore_all(std::string_view beginning) {
   for (const auto& [name, tensor] : by_name_)
-    if (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning))
+    if (name.starts_with(beginning) ||
+        (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning)))
       used_.insert(name);
 }
 
