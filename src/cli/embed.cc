@@ -95,11 +95,10 @@ int embed(const EmbedFlags& flags) {
     fail(ErrorKind::kUsage, "--out with --pooling none takes one text, found {}", texts.size());
 
   ProgressBar bar(!flags.model.quiet && texts.size() > 1);
-  const Progress progress = bar.progress();
   ReadingOptions options;
   options.n_ctx = flags.n_ctx;
   options.adapter = engine.adapter;
-  options.on_progress = [&](size_t done) { progress("texts", done, texts.size()); };
+  options.progress = bar.progress();
   const size_t n_embd = engine.config().n_embd;
   std::vector<Vectors> all(texts.size());
   read_texts(engine, texts, options, [&](size_t i, MatView<const float> states) {

@@ -16,11 +16,10 @@ int rerank(const RerankFlags& flags) {
   const std::vector<std::string> documents = texts_of(flags.documents, "documents");
   const Engine engine = open_engine(flags.model);
   ProgressBar bar(!flags.model.quiet && documents.size() > 1);
-  const Progress progress = bar.progress();
   ReadingOptions options;
   options.n_ctx = flags.n_ctx;
   options.adapter = engine.adapter;
-  options.on_progress = [&](size_t done) { progress("documents", done, documents.size()); };
+  options.progress = bar.progress();
   const std::vector<float> scores = rank(engine, *flags.query, documents, options);
   bar.clear();
   std::vector<size_t> order(documents.size());

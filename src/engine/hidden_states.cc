@@ -79,7 +79,7 @@ void read_texts(const Engine& engine, std::span<const TextToRead> texts, const R
       norm_rows(*engine.compute, c.norm, c.norm_eps, states, engine.model->weights().output_norm, states);
     for (size_t i = begin, row = 0; i < end; row += texts[i++].ids.size())
       each(i, states.row_range(row, texts[i].ids.size()));
-    if (options.on_progress) options.on_progress(end);
+    if (options.progress) options.progress("texts", end, texts.size());
   }
 }
 

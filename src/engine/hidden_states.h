@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/progress.h"
 #include "engine/engine.h"
 
 namespace hunch {
@@ -16,10 +17,10 @@ struct TextToRead {
 
 struct ReadingOptions {
   DType kv_dtype = DType::kF32;
-  size_t n_ctx = 0;                                   // most tokens of a text; 0: resolve_context()'s choice
-  std::shared_ptr<const Adapter> adapter = {};        // none: the model as it is
-  size_t step_tokens = 512;                           // texts share a step until it has so many
-  std::function<void(size_t done)> on_progress = {};  // after each step: texts so far
+  size_t n_ctx = 0;                             // most tokens of a text; 0: resolve_context()'s choice
+  std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
+  size_t step_tokens = 512;                     // texts share a step until it has so many
+  Progress progress = {};                       // "texts", after each step
 };
 
 // each(i, states [n_tokens of text i, n_embd]) for every text, in their order: after the final norm, where the model

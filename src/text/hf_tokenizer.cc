@@ -201,7 +201,8 @@ void apply_class_rules(TokenizerSpec& spec, const Companions& files, const std::
   const bool is_t5 = model_type == "t5" || model_type == "mt5" || model_type == "umt5";
   bool bos = false, eos = false;
   if (spec.kind == TokenizerKind::kByteBpe) {
-    bos = spec.add_bos || model_type == "opt";
+    eos = model_type == "roberta";  // <s> text </s>
+    bos = spec.add_bos || model_type == "opt" || eos;
   } else {
     bos = !is_t5;
     eos = is_t5;

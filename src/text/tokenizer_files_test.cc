@@ -290,6 +290,7 @@ TEST_F(HfFolder, OptWithoutFurtherFilesBeginsWithItsEndToken) {
   EXPECT_TRUE(tokenizer.is_control(1));
   EXPECT_EQ(Tokenizer(spec("gpt2")).encode(""), Ids());
   EXPECT_EQ(spec("qwen2").pre, "qwen2");
+  EXPECT_EQ(Tokenizer(spec("roberta", R"({"bos_token_id": 0, "eos_token_id": 2})")).encode(""), Ids({0, 2}));
 }
 
 TEST_F(HfFolder, CompanionFilesNameTokensRulesAndTheTemplate) {
