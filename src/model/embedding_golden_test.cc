@@ -110,7 +110,8 @@ const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "embe
 
 std::vector<fs::path> folders() {
   std::vector<fs::path> all;
-  for (const auto& entry : fs::directory_iterator(kFixtures)) all.push_back(entry.path());
+  for (const auto& entry : fs::directory_iterator(kFixtures))
+    if (fs::exists(entry.path() / "config.json")) all.push_back(entry.path());
   if (const auto shared = shared_path("golden/models2/bert")) all.push_back(*shared);
   std::ranges::sort(all);
   return all;
