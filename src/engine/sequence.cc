@@ -77,6 +77,7 @@ size_t Sequence::chunk_tokens() const {
 }
 
 size_t Sequence::n_together(size_t n_unread, size_t most) const {
+  if (!engine_.config().causal) return n_unread;  // its tokens see those after them
   const size_t chunk = chunk_tokens();
   return std::min(n_unread, chunk ? chunk - (n_tokens() - text_->prompt_begin) % chunk : most);
 }

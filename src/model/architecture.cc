@@ -18,7 +18,7 @@ const Architecture* const kAll[] = {
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,    &kArchGlm4Moe,      &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
-    &kArchQwen35Moe};
+    &kArchQwen35Moe,  &kArchBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -292,6 +292,13 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   if (meta.has(key("rope.layers")))
     for (const int64_t rotates : meta.get_ints(key("rope.layers"))) c.rope_layers.push_back(rotates != 0);
   c.windows = windows_of(file, c.arch, c.n_layer);
+  c.causal = meta.get_bool(key("attention.causal"), true);
+  if (const std::string pooling = key("pooling_type"); meta.has(pooling)) {
+    const uint64_t kind = meta.get_uint(pooling);
+    if (kind > uint64_t(PoolingKind::kRank))
+      fail(ErrorKind::kUnsupported, "'{}' is {}, expected 0 to 4: none, mean, cls, last, rank", pooling, kind);
+    c.pooling = PoolingKind(kind);
+  }
   c.activation = usual;
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));

@@ -76,5 +76,6 @@ extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGl
     kArchDeepSeek2;
 extern const Architecture kArchLfm2, kArchLfm2Moe, kArchNemotronH, kArchNemotronHMoe, kArchQwen3Next, kArchQwen35,
     kArchQwen35Moe;
+extern const Architecture kArchBert;
 
 }  // namespace hunch

@@ -42,7 +42,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
 }
 
 AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) const {
-  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone};
+  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone, c.causal};
 }
 
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {

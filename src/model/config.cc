@@ -58,6 +58,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.temperature = c.temperature;
   all.latent = c.latent;
   all.output_gate = c.output_gate;
+  all.causal = c.causal;
   all.gated = c.gated;
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
@@ -108,6 +109,9 @@ void validate(const LayerConfig& l) {
     in_range("values of a query that are not rotated", l.latent.d_plain, 1, 65536);
     in_range("values of a head", l.latent.d_value, 1, 65536);
   }
+  if (!l.causal && (l.window > 0 || !l.alibi_slopes.empty()))
+    fail(ErrorKind::kUnsupported, "layer {} is not causal and has {}, which hunch computes of causal layers only",
+         l.index, l.window > 0 ? "a window" : "ALiBi");
   if (!l.has_experts()) in_range("n_ff", l.n_ff, l.is_recurrent() || l.has_attention() ? 0 : 1, kLarge);
   if (l.has_experts()) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope
 // Normalisation of queries and keys before RoPE: each head on its own, with one weight vector shared by
 // all heads (Qwen3) or a vector per head (Cohere, StableLM); or all heads of a token together (MPT).
 enum class QkNorm : uint8_t { kNone, kShared, kPerHead, kAllHeads };
+
+// How one vector is made of the hidden states of a text; the numbers are GGUF's "<arch>.pooling_type". kRank is no
+// vector: a head scores a pair of texts by its first token.
+enum class PoolingKind : uint8_t { kNone, kMean, kCls, kLast, kRank };
 
 struct RopeConfig {
   size_t n_rot = 0;          // values of each head that are rotated; the rest passes through
@@ -120,7 +125,8 @@ struct LayerConfig {
   float residual_scale = 1.0f;
   // Attention.
   size_t n_head = 0, n_kv_head = 0, d_head = 0;
-  size_t window = 0;  // tokens; 0: all
+  size_t window = 0;   // tokens; 0: all
+  bool causal = true;  // false: a token sees those after it, too, and the text is read as a whole
   float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
   QkNorm qk_norm = QkNorm::kNone;
   NormKind qk_norm_kind = NormKind::kRms;
@@ -182,7 +188,10 @@ struct ModelConfig {
   float clip_qkv = 0.0f;       // clamp of q, k and v; 0 = none
   QkNorm qk_norm = QkNorm::kNone;
   NormKind qk_norm_kind = NormKind::kRms;
-  std::vector<size_t> windows;  // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
+  std::vector<size_t> windows;         // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
+  bool causal = true;                  // LayerConfig::causal, of all layers
+  bool has_output = true;              // false: there are no logits; hidden states are all that it makes
+  std::optional<PoolingKind> pooling;  // how it was trained to be pooled; none: not said
 
   float embedding_scale = 1.0f;
   float residual_scale = 1.0f;

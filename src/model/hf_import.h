@@ -50,7 +50,7 @@ class HfImport {
   bool has(std::string_view name) const;
   virtual Tensor take(std::string_view name);
   void ignore(std::string_view name);           // marks as used, if present
-  void ignore_all(std::string_view beginning);  // the same of all names (below the prefix, or whole) that begin so
+  void ignore_all(std::string_view beginning);  // the same of all names (with the prefix or without it) that begin so
 
   // Adds a tensor to the result under its GGUF name.
   void put(std::string_view gguf_name, Tensor tensor);

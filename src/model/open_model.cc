@@ -1,6 +1,8 @@
 #include "model/open_model.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -11,6 +13,7 @@
 #include "io/naming.h"
 #include "io/printable.h"
 #include "model/architecture.h"
+#include "model/hf_pooling.h"
 #include "model/unread_metadata.h"
 #include "text/hf_tokenizer.h"
 #include "text/tokenizer.h"
@@ -47,6 +50,10 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
   opened.file = hf.finish();
+  HfPooling pooling = naming(path, [&] { return read_hf_pooling(path); });
+  const std::string key = std::string(arch.gguf_name) + ".pooling_type";
+  if (pooling.kind && !opened.file.meta.has(key)) opened.file.meta.set(key, uint32_t(*pooling.kind));
+  std::ranges::move(pooling.unknown, std::back_inserter(opened.unread));
   const Tensor* embedding = opened.file.find("token_embd.weight");
   put_vocabulary(path, model_type, folder, embedding ? embedding->rows() : 0, opened.file.meta);
   return opened;

@@ -25,6 +25,16 @@ void Transformer::check(const StepInput& input) const {
   for (int32_t id : input.ids)
     if (id < 0 || size_t(id) >= c.n_vocab)
       fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c.n_vocab);
+  if (!c.has_output && !input.logit_rows.empty())
+    fail(ErrorKind::kUnsupported,
+         "this model has no output matrix: it makes vectors of texts (`hunch embed`), no text and no logits");
+  const size_t n_types = model_.weights().type_embd.size() / c.n_embd;
+  for (const Run& r : input.runs) {
+    if (!c.causal && (r.phase != Phase::kPrompt || r.as_alone || cache_.n_tokens(r.sequence) > 0))
+      fail(ErrorKind::kUnsupported,
+           "every token of this model sees those after it: a text is read as a whole, and cannot be continued");
+    HUNCH_CHECK(r.second_begins == SIZE_MAX || n_types != 1, "a pair of texts in a model of one type");
+  }
   const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
   for (const Run& r : input.runs)
     if (const size_t end = cache_.n_tokens(r.sequence) - cache_.n_moved(r.sequence) + r.n_tokens;

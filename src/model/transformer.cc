@@ -133,6 +133,8 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   if (!w.position_embd.empty())
     for (size_t t = 0; t < resid.rows; ++t)
       add(std::span(w.position_embd).subspan(s.learned_position(t) * c.n_embd, c.n_embd), resid.row(t));
+  for (size_t t = 0; !w.type_embd.empty() && t < resid.rows; ++t)
+    add(std::span(w.type_embd).subspan(s.text_of_pair(t) * c.n_embd, c.n_embd), resid.row(t));
   if (!w.embd_norm.empty()) norm_rows(s.compute, c.norm, c.norm_eps, resid, w.embd_norm, resid);
 }
 

@@ -27,7 +27,10 @@ class Loader {
     if (c_.position == PositionKind::kLearned)
       w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
+    if (const Tensor* types = file_.find("token_types.weight"))
+      w_.type_embd = vector(types->name, std::max<size_t>(1, types->rows()) * c_.n_embd);
     w_.embd_norm = c_.embd_norm_last ? NormWeights() : norm("token_embd_norm", c_.n_embd, false);
+    rank_head();
     const bool projected = c_.n_embd_word != c_.n_embd;
     if (projected) {
       w_.words_in = linear({.role = Role::kWordsIn}, "embd_proj_in", c_.n_embd, c_.n_embd_word, true);
@@ -35,7 +38,7 @@ class Loader {
     }
     w_.output_norm = norm(c_.embd_norm_last ? "token_embd_norm" : "output_norm", c_.n_embd, false);
     w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
-    if (!w_.output)
+    if (!w_.output && c_.has_output)
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                          optional_vector("output.bias", c_.n_vocab));
     w_.layers.resize(c_.n_layer);
@@ -148,6 +151,17 @@ class Loader {
     return table;
   }
 
+  void rank_head() {
+    const Tensor* out = file_.find("cls.output.weight");
+    if (!out) return;
+    RankHead& head = w_.rank_head;
+    head.n_labels = out->rows();
+    head.out = vector(out->name, head.n_labels * c_.n_embd);
+    head.out_bias = optional_vector("cls.output.bias", head.n_labels);
+    head.dense = optional_vector("cls.weight", c_.n_embd * c_.n_embd);
+    head.dense_bias = optional_vector("cls.bias", c_.n_embd);
+  }
+
   void layer(size_t i) {
     compute_.throw_if_stopped();
     const std::string blk = fmt::format("blk.{}.", i);
@@ -158,6 +172,10 @@ class Loader {
     if (file_.find(blk + "attn_norm_2.weight")) {  // Falcon: attn_norm_2 is attention's, attn_norm the MLP's
       l.ffn_norm = std::move(l.attn_norm);
       l.attn_norm = norm(blk + "attn_norm_2", c_.n_embd, true);
+    }
+    if (file_.find("blk.0.attn_output_norm.weight") && c_.norm_place == NormPlace::kPost) {  // BERT's names
+      l.attn_norm = norm(blk + "attn_output_norm", c_.n_embd, true);
+      l.ffn_norm = norm(blk + "layer_output_norm", c_.n_embd, true);
     }
     l.post_attn_norm = norm(blk + "post_attention_norm", c_.n_embd, false);
     // In files of some architectures the MLP's norm has this name: it stands after attention.

@@ -9,6 +9,7 @@
 #include "linear/layouts.h"
 #include "model/hold_exactly.h"
 #include "model/layer.h"
+#include "model/rank_head.h"
 
 namespace hunch {
 
@@ -35,9 +36,11 @@ struct ModelWeights {
   std::unique_ptr<Layouts> layouts = std::make_unique<Layouts>();  // owns copies; outlives the matrices
   WeightView token_embd;                                           // [n_vocab, n_embd_word]
   Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
+  Vector type_embd;  // [n_types * n_embd] added by text of a pair, or none
   NormWeights embd_norm, output_norm;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
-  std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied
+  std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied; or none
+  RankHead rank_head;                           // of a model that scores pairs of texts
   std::vector<Layer> layers;
   std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding
   DownLayout down_layout = DownLayout::kNone;
