@@ -16,7 +16,8 @@ const Architecture* const kAll[] = {
     &kArchNemotron,   &kArchStarCoder2, &kArchCohere,  &kArchOlmo,    &kArchXglm,         &kArchQwen3Moe,
     &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
-    &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45};
+    &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45,
+    &kArchBitNet};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {

@@ -81,6 +81,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
   if (c.latent.rank > 0) heads = values_of_latents(s, c, heads);
+  if (!sub_norm.empty()) norm_rows(s.compute, c, heads, sub_norm, heads);
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
   const StageScope output(s.compute, Stage::kOutput);

@@ -40,6 +40,8 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.norm_eps = c.norm_eps;
   all.parallel_residual = c.parallel_residual;
   all.residual_scale = c.residual_scale;
+  all.sub_norms = c.sub_norms;
+  all.round_inputs = c.round_inputs;
   all.n_head = c.n_head;
   all.n_kv_head = c.n_kv_head;
   all.d_head = c.d_head;

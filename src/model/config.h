@@ -94,6 +94,8 @@ struct LayerConfig {
   float norm_eps = 1e-5f;
   bool parallel_residual = false;
   float residual_scale = 1.0f;
+  bool sub_norms = false;     // what o and down read is normalised first (BitNet)
+  bool round_inputs = false;  // what ternary matrices read is rounded to int8, one scale a token (BitNet)
   // Attention.
   size_t n_head = 0, n_kv_head = 0, d_head = 0;
   size_t window = 0;  // tokens; 0: all
@@ -132,8 +134,9 @@ struct ModelConfig {
 
   Activation activation = Activation::kGeluTanh;
   ActivationDetails activation_details;
-  bool gated = false;              // act(gate) * up instead of act(up)
-  bool parallel_residual = false;  // attention and MLP read the same stream and are added together
+  bool gated = false;                            // act(gate) * up instead of act(up)
+  bool parallel_residual = false;                // attention and MLP read the same stream and are added together
+  bool sub_norms = false, round_inputs = false;  // see LayerConfig
 
   PositionKind position = PositionKind::kLearned;
   size_t position_offset = 0;  // added to positions of a sinusoidal table (fairseq starts at 2)
@@ -174,9 +177,10 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
-// Whether heads can be left out: not where one norm spans all heads of a query or key, or all are made of one latent.
+// Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, or all are
+// made of one latent.
 inline bool can_choose_heads(const LayerConfig& layer) {
-  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0;
+  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.sub_norms;
 }
 bool can_choose_heads(const ModelConfig& config);  // in all layers
 

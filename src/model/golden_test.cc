@@ -35,7 +35,10 @@ float tolerance_of(const fs::path& folder) {
                                                       {"exaone4_swa", 3e-4f},
                                                       {"gpt_oss", 2e-4f},
                                                       {"gpt_oss_mxfp4", 2e-4f},
-                                                      {"deepseek2_lite", 3e-4f}};
+                                                      {"deepseek2_lite", 3e-4f},
+                                                      // Rounding is a step: a value beside a half may go either way.
+                                                      {"bitnet", 5e-2f},
+                                                      {"tiny_bitnet", 5e-2f}};
   const auto it = others.find(folder.filename().string());
   return it == others.end() ? kTolerance : it->second;
 }
@@ -110,9 +113,9 @@ std::vector<fs::path> models_in(const fs::path& root) {
 
 // Of the newer models of the shared data, those that hunch does not run yet. A model that does leaves the list.
 bool runs_not_yet(const fs::path& folder) {
-  static const std::set<std::string> names = {"bert",           "bitnet", "gemma3n",   "gemma4",
-                                              "gemma4_moe",     "lfm2",   "lfm2moe",   "nemotron_h",
-                                              "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next"};
+  static const std::set<std::string> names = {"bert",   "gemma3n",   "gemma4",     "gemma4_moe",
+                                              "lfm2",   "lfm2moe",   "nemotron_h", "nemotron_h_moe",
+                                              "qwen35", "qwen35moe", "qwen3next"};
   return names.contains(folder.filename().string());
 }
 
@@ -171,7 +174,7 @@ class GoldenTargets : public ::testing::TestWithParam<fs::path> {};
 TEST_P(GoldenTargets, FixturesAgreeOnEach) {
   Compute compute(1);  // on a busy machine two threads wait for each other most of the time: models are tiny
   const GoldenData golden(GetParam() / "golden");
-  for_each_target([&] { expect_golden(open_model(GetParam()).file, golden, compute); });
+  for_each_target([&] { expect_golden(open_model(GetParam()).file, golden, compute, tolerance_of(GetParam())); });
 }
 
 TEST(GoldenShared, ModelsThatDoNotRunYetAreRefused) {

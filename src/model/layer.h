@@ -15,6 +15,7 @@ namespace hunch {
 struct Mlp {
   size_t n_ff = 0;                         // 0: the layer has none
   std::unique_ptr<Linear> up, gate, down;  // gate: none where the model has none
+  NormWeights sub_norm;                    // [n_ff] or empty: of what down reads
 
   // x, y [g.size(), n_embd]; y is written. `expert`: which one of the layer, for whoever watches.
   void operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
@@ -75,6 +76,7 @@ struct Attention {
   std::unique_ptr<Linear> q, k, v, o;  // of latent attention only o, and perhaps q
   LatentMatrices latent;
   NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
+  NormWeights sub_norm;        // [n_head * d_head] or empty: of what o reads
   Vector sinks;                // [n_head] or empty: see AttentionParams
 
   // x, y [n_tokens of the step, n_embd]; y is written. The new tokens' keys and values go into the cache.

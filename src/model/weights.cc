@@ -8,6 +8,7 @@
 #include "formats/format.h"
 #include "io/low_rank_names.h"
 #include "linear/low_rank.h"
+#include "linear/ternary.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -48,13 +49,17 @@ class Loader {
   }
 
  private:
-  void check_shape(const Tensor& t, std::vector<uint64_t> expected) {
+  void check_dims(const Tensor& t, const std::vector<uint64_t>& expected) {
     // A vector of n may be stored as [1, n], a matrix with outer ones.
     std::vector<uint64_t> found = t.shape;
     while (found.size() > expected.size() && found.front() == 1) found.erase(found.begin());
     if (found != expected)
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
            fmt::join(t.shape, ", "));
+  }
+
+  void check_shape(const Tensor& t, const std::vector<uint64_t>& expected) {
+    check_dims(t, expected);
     if (!info(t.dtype).computes())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; weights may be {}", t.name,
            name_of(t.dtype), types_of_weights());
@@ -129,7 +134,24 @@ class Loader {
     }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     const std::string weight = name + ".weight";
+    if (file_.find(name + ".scale") && file_.get(weight).dtype != DType::kNVFP4) return ternary(id, name, rows, cols);
     return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
+  }
+
+  // -1, 0 and 1, in whatever type, and one number beside them.
+  std::unique_ptr<Linear> ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {
+    TensorRows where = tensor(name + ".weight");
+    const Tensor& t = file_.get(where.name);
+    check_dims(t, {rows, cols});
+    where.n_out = rows;
+    where.n_in = cols;
+    w_.tensors[id] = std::move(where);
+    const Vector scale = vector(name + ".scale", 1);
+    const bool skips = id.role == Role::kDown && is_relu_family(c_.activation);
+    if (skips) w_.down_layout = DownLayout::kTransposed;
+    return std::make_unique<Ternary>(
+        id, compute_, t.view(), optional_vector(name + ".bias", rows),
+        Ternary::Options{.scale = scale[0], .round_inputs = c_.round_inputs, .by_input = skips}, t.name);
   }
 
   // Vaswani et al. 2017, section 3.5, in the halves layout of fairseq: sines first, then cosines;
@@ -168,6 +190,7 @@ class Loader {
       experts(blk, l.config, l.experts);
     } else {
       l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
+      if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
     }
   }
 
@@ -221,6 +244,7 @@ class Loader {
       a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
+    if (c.sub_norms) a.sub_norm = norm(blk + "attn_sub_norm", n_q, true);
     a.sinks = optional_vector(blk + "attn_sinks.weight", c.n_head);
     if (c.qk_norm != QkNorm::kNone) {
       const bool shared = c.qk_norm == QkNorm::kShared;
@@ -232,6 +256,7 @@ class Loader {
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
   void arrange_down(const LayerConfig& c, Linear& whole) {
     if (!is_relu_family(c.activation)) return;
+    if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
     auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
