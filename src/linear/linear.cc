@@ -3,9 +3,27 @@
 namespace hunch {
 
 const char* name_of(Role role) {
-  static constexpr const char* kNames[kNumRoles] = {
-      "q",         "k",        "v",         "o",      "gate",   "up",   "down",   "router",     "shared_gate",
-      "embedding", "words_in", "words_out", "logits", "q_down", "q_up", "latent", "latent_key", "latent_value"};
+  static constexpr const char* kNames[kNumRoles] = {"q",
+                                                    "k",
+                                                    "v",
+                                                    "o",
+                                                    "gate",
+                                                    "up",
+                                                    "down",
+                                                    "router",
+                                                    "shared_gate",
+                                                    "embedding",
+                                                    "words_in",
+                                                    "words_out",
+                                                    "logits",
+                                                    "q_down",
+                                                    "q_up",
+                                                    "latent",
+                                                    "latent_key",
+                                                    "latent_value",
+                                                    "per_layer",
+                                                    "per_layer_gate",
+                                                    "per_layer_out"};
   return kNames[size_t(role)];
 }
 

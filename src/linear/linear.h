@@ -29,11 +29,14 @@ enum class Role : uint8_t {
   kLogits,
   kQueryDown /* of queries of low rank: to the rank */,
   kQueryUp,
-  kLatent,      // what keys and values of all heads are made of
-  kLatentKey,   // `expert` is the head
-  kLatentValue  // `expert` is the head
+  kLatent,       // what keys and values of all heads are made of
+  kLatentKey,    // `expert` is the head
+  kLatentValue,  // `expert` is the head
+  kPerLayer,     // of the whole model: from the embedding to what every layer gets (model/per_layer_embedding.h)
+  kPerLayerGate,
+  kPerLayerOut
 };
-constexpr size_t kNumRoles = 18;
+constexpr size_t kNumRoles = 21;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -233,7 +233,7 @@ void TraceObserver::on_branch(size_t layer, Branch branch, MatView<const float> 
 }
 
 void TraceObserver::on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> ff_act) {
-  if (!place.is_dense()) return;
+  if (!place.is_dense() || layers_[place.layer].rule == ActiveRule::kRouted) return;
   const size_t layer = place.layer;
   require_finite(layer, "the MLP's activations are", ff_act);
   Layer& l = layers_[layer];

@@ -17,7 +17,7 @@ const Architecture* const kAll[] = {
     &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45,
-    &kArchBitNet};
+    &kArchBitNet,     &kArchGemma4};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -170,7 +170,15 @@ ModelConfig config_from_gguf(const ModelFile& file) {
   const Widths widths(file.meta, arch, c.n_layer);
   if (const std::string key = arch + ".rope.freq_base_swa"; file.meta.has(key))
     rotate_windowed_layers(c, file.meta.get_float(key));
+  if (!c.more_ropes.empty())
+    c.more_ropes[0].n_rot = file.meta.get_uint(arch + ".rope.dimension_count_swa", c.more_ropes[0].n_rot);
+  const size_t d_windowed = file.meta.get_uint(arch + ".attention.key_length_swa", c.d_head);
+  if (file.meta.get_uint(arch + ".attention.value_length_swa", d_windowed) != d_windowed)
+    fail(ErrorKind::kUnsupported,
+         "keys of {} and values of {} dimensions in layers with a window; hunch wants equal ones", d_windowed,
+         file.meta.get_uint(arch + ".attention.value_length_swa"));
   lay_out(c, [&](LayerConfig& l) {
+    if (l.window > 0) l.d_head = d_windowed;
     if (!c.more_ropes.empty() && l.window > 0) l.rope = 1;
     if (widths.n_head.size() > 1) l.n_head = Widths::of(widths.n_head, l.index);
     if (widths.n_kv_head.size() > 1) l.n_kv_head = Widths::of(widths.n_kv_head, l.index);
@@ -264,6 +272,8 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   if (meta.has(key("rope.layers")))
     for (const int64_t rotates : meta.get_ints(key("rope.layers"))) c.rope_layers.push_back(rotates != 0);
   c.windows = windows_of(file, c.arch, c.n_layer);
+  c.n_borrowing = meta.get_uint(key("attention.shared_kv_layers"), 0);
+  c.n_per_layer = meta.get_uint(key("embedding_length_per_layer_input"), 0);
   c.activation = usual;
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));

@@ -25,8 +25,32 @@ void validate_sizes(const ModelConfig& c) {
   if (!c.rope_layers.empty() && c.rope_layers.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} entries of layers that rotate for {} layers", c.rope_layers.size(),
          c.n_layer);
+  in_range("layers without keys of their own", c.n_borrowing, 0, c.n_layer - 1);
+  in_range("values of a token for each layer", c.n_per_layer, 0, kLarge);
   if (!c.windows.empty() && c.windows.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} attention windows for {} layers", c.windows.size(), c.n_layer);
+}
+
+}  // namespace
+
+namespace {
+
+// From the last layer of its kind among those that have keys of their own.
+void borrow_keys(ModelConfig& c, LayerConfig& l) {
+  for (size_t i = c.n_layer - c.n_borrowing; i-- > 0;) {
+    LayerConfig& other = c.layers[i];
+    if ((other.window > 0) != (l.window > 0)) continue;
+    if (other.n_kv_head != l.n_kv_head || other.d_head != l.d_head)
+      fail(ErrorKind::kFormat,
+           "model config: layer {} has {} key heads of {}, those of layer {}, which it reads, are {} of {}", l.index,
+           l.n_kv_head, l.d_head, i, other.n_kv_head, other.d_head);
+    l.keys_from = i;
+    l.keys_as_values = false;
+    other.lends_keys = true;
+    return;
+  }
+  fail(ErrorKind::kFormat, "model config: layer {} reads the keys of an earlier layer {} a window, and there is none",
+       l.index, l.window > 0 ? "with" : "without");
 }
 
 }  // namespace
@@ -55,17 +79,20 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.n_ff = c.n_ff;
   all.activation = c.activation;
   all.details = c.activation_details;
+  all.value_norm = c.value_norm;
   all.temperature = c.temperature;
   all.latent = c.latent;
   all.gated = c.gated;
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
     LayerConfig& l = c.layers[i];
-    l.index = i;
+    l.index = l.keys_from = i;
+    if (i < c.keys_as_values.size()) l.keys_as_values = c.keys_as_values[i];
     if (i < c.windows.size()) l.window = c.windows[i];
     if (i < c.rope_layers.size()) l.rotates = l.rotates && c.rope_layers[i];
     if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;
     if (change) change(l);
+    if (i + c.n_borrowing >= c.n_layer) borrow_keys(c, l);
     if (c.position != PositionKind::kAlibi) continue;
     l.alibi_slopes = alibi_slopes(l.n_head, c.alibi_max_bias);
     for (float& slope : l.alibi_slopes) slope *= c.alibi_scale;
@@ -90,7 +117,7 @@ void validate(const LayerConfig& l) {
     in_range("values of a query that are not rotated", l.latent.d_plain, 1, 65536);
     in_range("values of a head", l.latent.d_value, 1, 65536);
   }
-  if (!l.has_experts()) in_range("n_ff", l.n_ff, 1, kLarge);
+  if (!l.has_experts() || l.moe.beside_mlp) in_range("n_ff", l.n_ff, 1, kLarge);
   if (l.has_experts()) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);
     in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);

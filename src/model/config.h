@@ -45,6 +45,7 @@ struct MoeConfig {
   RouterScore score = RouterScore::kSoftmax;
   size_t n_group = 1, n_group_used = 1, group_best = 1;
   float scale = 1.0f, jitter = 0.0f;
+  bool beside_mlp = false;    // the layer has a dense MLP too, and both are added (Gemma 4)
   bool early_router = false;  // it reads the stream as it enters the layer, not what the experts read (SmallThinker)
 
   // How the router chooses; `bias` [n_expert] or empty.
@@ -107,6 +108,10 @@ struct LayerConfig {
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
   QueryTemperature temperature;
   LatentConfig latent;
+  bool value_norm = false;      // of each head, without weights
+  bool keys_as_values = false;  // the product with W_k, before its norm, is the values' too
+  size_t keys_from = 0;         // the layer whose cached keys and values are read: its own, or an earlier one
+  bool lends_keys = false;      // later layers read its keys
   // MLP: dense, or experts where moe.n_expert > 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
@@ -115,6 +120,7 @@ struct LayerConfig {
   MoeConfig moe;
 
   bool has_experts() const { return moe.n_expert > 0; }
+  bool borrows_keys() const { return keys_from != index; }
   size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
   size_t group_width() const { return n_group() * d_head; }  // values of those
 };
@@ -152,6 +158,11 @@ struct ModelConfig {
   float clip_qkv = 0.0f;       // clamp of q, k and v; 0 = none
   QkNorm qk_norm = QkNorm::kNone;
   NormKind qk_norm_kind = NormKind::kRms;
+  bool value_norm = false;           // see LayerConfig
+  std::vector<bool> keys_as_values;  // [n_layer] the same; empty = none
+  size_t n_borrowing =
+      0;  // of the last layers: each reads the keys of the last one before them with or without a window, as it
+  size_t n_per_layer = 0;       // values that each layer gets of each token beside the stream; 0 = none
   std::vector<size_t> windows;  // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
 
   float embedding_scale = 1.0f;
@@ -177,10 +188,11 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
-// Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, or all are
-// made of one latent.
+// Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, all are
+// made of one latent, or keys are another layer's or also values.
 inline bool can_choose_heads(const LayerConfig& layer) {
-  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.sub_norms;
+  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.sub_norms && !layer.borrows_keys() &&
+         !layer.lends_keys && !layer.keys_as_values;
 }
 bool can_choose_heads(const ModelConfig& config);  // in all layers
 

@@ -126,4 +126,15 @@ void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, cons
   });
 }
 
+void finish_values(Compute& compute, const LayerConfig& c, MatView<float> x) {
+  clip_rows(c.clip_qkv, x);
+  if (!c.value_norm) return;
+  for_rows(compute, x.rows, 4, [&](size_t t) {
+    for (size_t first = 0; first < x.cols; first += c.d_head) {
+      const std::span<float> head = x.row(t).subspan(first, c.d_head);
+      rms_norm(head, {}, c.norm_eps, head);
+    }
+  });
+}
+
 }  // namespace hunch

@@ -8,7 +8,7 @@ namespace hunch {
 
 KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
   KvShape shape{{}, dtype, page_tokens};
-  for (const LayerConfig& l : config.layers) shape.layers.push_back({l.n_kv_head, l.d_head});
+  for (const LayerConfig& l : config.layers) shape.layers.push_back({l.borrows_keys() ? 0 : l.n_kv_head, l.d_head});
   return shape;
 }
 

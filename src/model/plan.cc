@@ -19,6 +19,7 @@ Plan Plan::exact(const ModelConfig& config) {
 
 void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
   for (size_t l = 0; l < config.n_layer; ++l) {
+    if (config.layers[l].borrows_keys()) continue;  // they are chosen where they lie
     set(l, Point::kKeys, {keys});
     if (!keys->chooses_heads() || !can_choose_heads(config.layers[l])) continue;
     const PlanEntry others = at(l, Point::kHeads);

@@ -18,7 +18,7 @@ MatView<const float> Transformer::run(const StepInput& input) {
   for_each_part(input, [&](const StepInput& part, size_t first_row) {
     in_step(part, [&](Step& s) {
       const MatView<float> resid = s.take(s.n_tokens(), c.n_embd);
-      embed(s, resid);
+      enter(s, resid);
       layers(s, 0, c.n_layer, resid);
       if (observer) observer->on_residual(c.n_layer, resid);
       logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
@@ -35,16 +35,29 @@ MatView<const float> Transformer::run_blocks(const StepInput& input, size_t firs
   const ModelConfig& c = model_.config();
   HUNCH_CHECK(first <= end && end <= c.n_layer &&
               (!stream.data || (stream.rows == input.ids.size() && stream.cols == c.n_embd)));
+  for (size_t i = first; i < end; ++i)
+    if (const size_t from = c.layers[i].keys_from; from < first)
+      fail(ErrorKind::kUnsupported,
+           "layer {} reads the keys of layer {}, so that it cannot be computed without it: methods that go through the "
+           "layers one at a time do not run on this model",
+           i, from);
   const MatView<float> resid = result(input.ids.size(), c.n_embd);
   in_step(input, [&](Step& s) {
-    if (stream.data) {
-      copy_rows(stream, resid);
-    } else {
-      embed(s, resid);
-    }
+    if (!stream.data || model_.weights().per_layer.n > 0) enter(s, resid);
+    if (stream.data) copy_rows(stream, resid);
     layers(s, first, end, resid);
   });
   return resid;
+}
+
+// What enters the first layer, and what every layer gets beside it.
+void Transformer::enter(Step& s, MatView<float> resid) const {
+  const PerLayerEmbedding& per_layer = model_.weights().per_layer;
+  embed(s, resid);
+  if (per_layer.n == 0) return;
+  const MatView<float> all = s.take(resid.rows, per_layer.project->n_out);
+  per_layer(s, model_.config(), resid, all);
+  s.per_layer = all;
 }
 
 void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid) const {
@@ -66,6 +79,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const MatView<float> entering = c.moe.early_router ? s.take(resid.rows, resid.cols) : MatView<float>();
   if (c.moe.early_router) copy_rows(resid, entering);
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
+    if (c.moe.beside_mlp) return l.mlp_beside_experts(s, resid, x, y);
     c.has_experts() ? l.experts(s, c, c.moe.early_router ? entering : x, x, y) : l.mlp(s, c, s.all(), x, y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
@@ -109,6 +123,12 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     watch(Branch::kMlp, branch);
   }
   add_rows(s.compute, c.residual_scale, branch, resid);
+  if (l.per_layer.gate) {
+    l.per_layer(s, c, resid, branch);
+    add_rows(s.compute, 1.0f, branch, resid);
+  }
+  if (l.output_scale != 1.0f)
+    for (size_t t = 0; t < resid.rows; ++t) scale(l.output_scale, resid.row(t));
 }
 
 void Transformer::embed(Step& s, MatView<float> resid) const {

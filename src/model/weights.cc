@@ -38,6 +38,7 @@ class Loader {
     if (!w_.output)
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                          optional_vector("output.bias", c_.n_vocab));
+    if (c_.n_per_layer > 0) per_layer_embedding();
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
@@ -134,7 +135,9 @@ class Loader {
     }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     const std::string weight = name + ".weight";
-    if (file_.find(name + ".scale") && file_.get(weight).dtype != DType::kNVFP4) return ternary(id, name, rows, cols);
+    const Tensor* scale = file_.find(name + ".scale");
+    if (scale && scale->n_elems() == 1 && file_.get(weight).dtype != DType::kNVFP4)
+      return ternary(id, name, rows, cols);
     return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
   }
 
@@ -169,6 +172,16 @@ class Loader {
     return table;
   }
 
+  void per_layer_embedding() {
+    const size_t n_all = c_.n_layer * c_.n_per_layer;
+    PerLayerEmbedding& p = w_.per_layer;
+    p.n = c_.n_per_layer;
+    const std::string name = "per_layer_token_embd.weight";
+    p.table = matrix(name, file_.get(name).rows(), n_all);
+    p.project = linear({.role = Role::kPerLayer}, "per_layer_model_proj", n_all, c_.n_embd, true);
+    p.norm = norm("per_layer_proj_norm", p.n, true);
+  }
+
   void layer(size_t i) {
     compute_.throw_if_stopped();
     const std::string blk = fmt::format("blk.{}.", i);
@@ -186,12 +199,28 @@ class Loader {
       l.ffn_norm = std::exchange(l.post_attn_norm, {});
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
     attention(blk, l.config, l.attention);
-    if (l.config.has_experts()) {
-      experts(blk, l.config, l.experts);
-    } else {
+    if (const Vector scale = optional_vector(blk + "layer_output_scale.weight", 1); !scale.empty())
+      l.output_scale = scale[0];
+    if (c_.n_per_layer > 0) {
+      const auto id = [&](Role role) { return LinearId{uint32_t(i), role}; };
+      l.per_layer.gate = linear(id(Role::kPerLayerGate), blk + "inp_gate", c_.n_per_layer, c_.n_embd, true);
+      l.per_layer.project = linear(id(Role::kPerLayerOut), blk + "proj", c_.n_embd, c_.n_per_layer, true);
+      l.per_layer.norm = norm(blk + "post_norm", c_.n_embd, true);
+    }
+    if (l.config.has_experts()) experts(blk, l.config, l.experts);
+    if (l.config.moe.beside_mlp) norms_beside(blk, l.beside);
+    if (!l.config.has_experts() || l.config.moe.beside_mlp) {
       l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
       if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
     }
+  }
+
+  void norms_beside(const std::string& blk, BesideNorms& norms) {
+    norms.mlp_output = norm(blk + "post_ffw_norm_1", c_.n_embd, true);
+    norms.input = norm(blk + "pre_ffw_norm_2", c_.n_embd, true);
+    norms.output = norm(blk + "post_ffw_norm_2", c_.n_embd, true);
+    norms.router.weight = vector(blk + "ffn_gate_inp.scale", c_.n_embd);
+    for (float& w : norms.router.weight) w /= std::sqrt(float(c_.n_embd));
   }
 
   // A matrix of every head, from the tensor that holds them all.
@@ -240,8 +269,8 @@ class Loader {
       a.v = part(Role::kValue, n_q + n_kv, n_kv);
     } else {
       a.q = linear(id(Role::kQuery), blk + "attn_q", n_q, c.n_embd, true);
-      a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
-      a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
+      if (!c.borrows_keys()) a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
+      if (!c.borrows_keys() && !c.keys_as_values) a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
     if (c.sub_norms) a.sub_norm = norm(blk + "attn_sub_norm", n_q, true);
@@ -249,7 +278,7 @@ class Loader {
     if (c.qk_norm != QkNorm::kNone) {
       const bool shared = c.qk_norm == QkNorm::kShared;
       a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);
-      a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
+      if (!c.borrows_keys()) a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
     }
   }
 
@@ -321,14 +350,33 @@ class Loader {
           stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows), bias());
   }
 
+  // Gates and then ups of every expert in one tensor, [n_expert, 2 n_ff, n_embd].
+  void stack_of_both(uint32_t layer, const std::string& name, const LayerConfig& c, std::vector<Mlp>& experts) {
+    const size_t n_ff = c.moe.n_ff;
+    const Tensor& t = file_.get(name);
+    check_shape(t, {experts.size(), 2 * n_ff, c.n_embd});
+    for (uint32_t e = 0; e < experts.size(); ++e) {
+      const auto part = [&](Role role, size_t first) {
+        return stored({layer, role, e}, tensor(name, first), t.view().row_range(first, n_ff));
+      };
+      experts[e].gate = part(Role::kGate, 2 * e * n_ff);
+      experts[e].up = part(Role::kUp, (2 * e + 1) * n_ff);
+    }
+  }
+
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
     const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
     const auto layer = uint32_t(c.index);
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
     e.choice_bias = optional_vector(blk + "exp_probs_b.bias", n);
     for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
-    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
-    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    if (file_.find(blk + "ffn_gate_up_exps.weight")) {
+      stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, e.experts);
+    } else {
+      if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
+      stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    }
+    e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
     stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
     for (Mlp& m : e.experts) arrange_down(c, *m.down);
     if (c.moe.n_ff_shared == 0) return;

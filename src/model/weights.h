@@ -35,6 +35,7 @@ struct ModelWeights {
   WeightView token_embd;                                           // [n_vocab, n_embd_word]
   Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
   NormWeights embd_norm, output_norm;
+  PerLayerEmbedding per_layer;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
   std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied
   std::vector<Layer> layers;
@@ -48,7 +49,7 @@ struct ModelWeights {
   // each(std::unique_ptr<Linear>&) for every matrix of the model.
   template <class Each>
   void for_each_linear(const Each& each) {
-    for (auto* linear : {&words_in, &words_out, &output})
+    for (auto* linear : {&words_in, &words_out, &output, &per_layer.project})
       if (*linear) each(*linear);
     for (Layer& l : layers) l.for_each_linear(each);
   }

@@ -1,5 +1,6 @@
 // Which token every slot of a sequence holds, by layer and head.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -36,12 +37,14 @@ class SlotMap {
   // Calls with(n) for the numbers of slots that heads have; for equal ones once or more often.
   template <class With>
   void for_each_count(const With& with) const {
-    if (n_moved_layers_ < n_heads_.size()) with(n_tokens_);
+    if (n_moved_layers_ < n_layers_with_heads()) with(n_tokens_);
     for (const Layer& layer : layers_)
       for (const std::vector<uint32_t>& head : layer) with(head.size());
   }
 
  private:
+  size_t n_layers_with_heads() const { return n_heads_.size() - size_t(std::ranges::count(n_heads_, 0u)); }
+
   using Layer = std::vector<std::vector<uint32_t>>;  // [n_head][n_slots], or empty
   std::vector<uint32_t> n_heads_;                    // [n_layer]
   size_t n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
