@@ -23,7 +23,11 @@ const char* name_of(Role role) {
                                                     "latent_value",
                                                     "per_layer",
                                                     "per_layer_gate",
-                                                    "per_layer_out"};
+                                                    "per_layer_out",
+                                                    "stream_in",
+                                                    "stream_out",
+                                                    "laurel_left",
+                                                    "laurel_right"};
   return kNames[size_t(role)];
 }
 

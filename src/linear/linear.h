@@ -34,9 +34,13 @@ enum class Role : uint8_t {
   kLatentValue,  // `expert` is the head
   kPerLayer,     // of the whole model: from the embedding to what every layer gets (model/per_layer_embedding.h)
   kPerLayerGate,
-  kPerLayerOut
+  kPerLayerOut,
+  kStreamIn,   // `expert` is the stream (model/alt_up.h)
+  kStreamOut,  // `expert` is the stream
+  kLaurelLeft,
+  kLaurelRight
 };
-constexpr size_t kNumRoles = 21;
+constexpr size_t kNumRoles = 25;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

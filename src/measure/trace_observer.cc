@@ -77,7 +77,7 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
       layer.n_units = c_.layers[i].moe.n_expert;
       layer.load.emplace(layer.n_units);
     } else {
-      layer.rule = is_relu_family(c_.layers[i].activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
+      layer.rule = c_.layers[i].makes_zeros() ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
       layer.neuron_norm = neuron_norms(*engine.compute, *engine.model->weights().layers[i].mlp.down);
     }

@@ -17,7 +17,7 @@ const Architecture* const kAll[] = {
     &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45,
-    &kArchBitNet,     &kArchGemma4};
+    &kArchBitNet,     &kArchGemma4,     &kArchGemma3n};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -272,6 +272,7 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   if (meta.has(key("rope.layers")))
     for (const int64_t rotates : meta.get_ints(key("rope.layers"))) c.rope_layers.push_back(rotates != 0);
   c.windows = windows_of(file, c.arch, c.n_layer);
+  if (meta.has(key("activation_sparsity_scale"))) c.gate_cutoffs = meta.get_floats(key("activation_sparsity_scale"));
   c.n_borrowing = meta.get_uint(key("attention.shared_kv_layers"), 0);
   c.n_per_layer = meta.get_uint(key("embedding_length_per_layer_input"), 0);
   c.activation = usual;

@@ -25,6 +25,12 @@ void validate_sizes(const ModelConfig& c) {
   if (!c.rope_layers.empty() && c.rope_layers.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} entries of layers that rotate for {} layers", c.rope_layers.size(),
          c.n_layer);
+  in_range("streams", c.n_streams, 1, 64);
+  in_range("the active stream", c.active_stream, 0, c.n_streams - 1);
+  if (!c.gate_cutoffs.empty() && c.gate_cutoffs.size() != c.n_layer)
+    fail(ErrorKind::kFormat, "model config: {} cut-offs of gates for {} layers", c.gate_cutoffs.size(), c.n_layer);
+  for (const float cutoff : c.gate_cutoffs)
+    if (!(cutoff < INFINITY)) fail(ErrorKind::kFormat, "model config: gates are cut off at {} deviations", cutoff);
   in_range("layers without keys of their own", c.n_borrowing, 0, c.n_layer - 1);
   in_range("values of a token for each layer", c.n_per_layer, 0, kLarge);
   if (!c.windows.empty() && c.windows.size() != c.n_layer)
@@ -59,6 +65,8 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   validate_sizes(c);
   LayerConfig all;
   all.n_embd = c.n_embd;
+  all.n_streams = c.n_streams;
+  all.active_stream = c.active_stream;
   all.norm = c.norm;
   all.norm_place = c.norm_place;
   all.norm_eps = c.norm_eps;
@@ -88,6 +96,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
     LayerConfig& l = c.layers[i];
     l.index = l.keys_from = i;
     if (i < c.keys_as_values.size()) l.keys_as_values = c.keys_as_values[i];
+    if (i < c.gate_cutoffs.size()) l.gate_cutoff = c.gate_cutoffs[i];
     if (i < c.windows.size()) l.window = c.windows[i];
     if (i < c.rope_layers.size()) l.rotates = l.rotates && c.rope_layers[i];
     if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;

@@ -1,6 +1,7 @@
 // A model as a set of capabilities. The forward pass asks for these and never for an architecture's
 // name; the files in model/arch/ map each architecture's own words to them.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -90,6 +91,7 @@ struct LatentConfig {
 // One layer, as its blocks see it: they never ask for more.
 struct LayerConfig {
   size_t index = 0, n_embd = 0;
+  size_t n_streams = 1, active_stream = 0;  // more than one: AltUp (model/alt_up.h)
   NormKind norm = NormKind::kLayer;
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
@@ -117,9 +119,14 @@ struct LayerConfig {
   Activation activation = Activation::kGeluTanh;
   ActivationDetails details;
   bool gated = false;  // act(gate) * up instead of act(up)
+  // Of a gated MLP: the gate counts from so many standard deviations above its mean over the neurons
+  // (kernels/cut_off.h).
+  float gate_cutoff = -INFINITY;
   MoeConfig moe;
 
   bool has_experts() const { return moe.n_expert > 0; }
+  // Whether activations are exactly zero, of neurons that can be left out.
+  bool makes_zeros() const { return is_relu_family(activation) || gate_cutoff > -INFINITY; }
   bool borrows_keys() const { return keys_from != index; }
   size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
   size_t group_width() const { return n_group() * d_head; }  // values of those
@@ -131,6 +138,7 @@ struct ModelConfig {
 
   size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, d_head = 0, n_ff = 0, n_vocab = 0;
   size_t n_ctx_train = 0;
+  size_t n_streams = 1, active_stream = 0;  // see LayerConfig
   size_t n_embd_word = 0;  // width of the token embedding where it is projected to n_embd (OPT-350m); else n_embd
 
   NormKind norm = NormKind::kLayer;
@@ -143,6 +151,8 @@ struct ModelConfig {
   bool gated = false;                            // act(gate) * up instead of act(up)
   bool parallel_residual = false;                // attention and MLP read the same stream and are added together
   bool sub_norms = false, round_inputs = false;  // see LayerConfig
+
+  std::vector<float> gate_cutoffs;  // [n_layer] see LayerConfig; empty = none
 
   PositionKind position = PositionKind::kLearned;
   size_t position_offset = 0;  // added to positions of a sinusoidal table (fairseq starts at 2)
@@ -178,6 +188,7 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;     // [n_layer], by lay_out()
   std::vector<RopeConfig> more_ropes;  // numbers 1, 2, ... of LayerConfig::rope; 0 is `rope`
 
+  size_t stream_width() const { return n_streams * n_embd; }  // of a token between layers
   size_t n_ropes() const { return 1 + more_ropes.size(); }
   const RopeConfig& rope_number(size_t i) const { return i == 0 ? rope : more_ropes[i - 1]; }
 };

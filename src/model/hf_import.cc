@@ -136,6 +136,10 @@ void HfImport::set_string(std::string_view key, std::string_view value) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), std::string(value));
 }
 
+void HfImport::set_floats(std::string_view key, std::vector<float> values) {
+  out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
+}
+
 void HfImport::set_uints(std::string_view key, std::span<const uint64_t> values) {
   std::vector<uint32_t> list;
   for (const uint64_t value : values) {

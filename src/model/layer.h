@@ -6,6 +6,7 @@
 
 #include "kernels/attention.h"
 #include "linear/linear.h"
+#include "model/alt_up.h"
 #include "model/ops.h"
 #include "model/per_layer_embedding.h"
 #include "model/step.h"
@@ -131,6 +132,8 @@ struct Layer {
   Experts experts;  // the others, and those that have both
   BesideNorms beside;
   PerLayerInput per_layer;
+  AltUp alt_up;               // of models with several streams
+  Laurel laurel;              // the same
   float output_scale = 1.0f;  // of the stream as it leaves the layer
 
   // The MLP, or the first of the experts, whose matrices stand for those of its siblings where types are told.
@@ -144,7 +147,10 @@ struct Layer {
     mlp.for_each_linear(each);
     experts.for_each_linear(each);
     per_layer.for_each_linear(each);
+    laurel.for_each_linear(each);
   }
+  // The layer of a model with several streams: all of it (model/alt_up_layer.cc).
+  void in_streams(Step& s, MatView<float> streams) const;
   // The layer's branch where moe.beside_mlp: x is what the MLP reads, `stream` what router and experts normalise.
   void mlp_beside_experts(Step& s, MatView<const float> stream, MatView<const float> x, MatView<float> y) const;
 

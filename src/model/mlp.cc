@@ -54,7 +54,7 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
                     n * c.n_embd * (n_first + n_ff));
     return;
   }
-  const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !is_relu_family(c.activation);
+  const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !c.makes_zeros();
   const RowSet& counted = chosen.neurons.is_all() ? chosen.live : chosen.neurons;
   s.count_neurons(c.index, known ? counted.count(n, n_ff) : count_nonzero(act),
                   expert == LinearId::kNone ? n * n_ff : 0);  // a mixture counts what it has

@@ -23,7 +23,8 @@ struct MlpPlace {
 class Observer {
  public:
   virtual ~Observer() = default;
-  // The residual stream that enters the layer; layer == n_layer: the stream before the final norm.
+  // The residual stream that enters the layer (of several the active one); layer == n_layer: the stream before the
+  // final norm (what several became together).
   virtual void on_residual(size_t layer, MatView<const float> resid) {}
   // What attention reads, [n_tokens, n_embd]: the stream before attention, normalised where the model does so.
   virtual void on_attention_input(size_t layer, MatView<const float> attn_in) {}

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/sigmoid.h"
+#include "kernels/cut_off.h"
 
 namespace hunch {
 namespace {
@@ -49,6 +50,7 @@ void clamp(float low, float high, std::span<float> x) {
 }
 void activate_row(const LayerConfig& c, std::span<float> x) {
   if (c.gated && c.details.limit > 0) clamp(-INFINITY, c.details.limit, x);
+  if (c.gate_cutoff > -INFINITY) cut_off(x, c.gate_cutoff);
   activate(c.activation, x, c.details.threshold);
 }
 void multiply_row(const ActivationDetails& d, std::span<float> up, std::span<float> y) {

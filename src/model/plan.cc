@@ -13,7 +13,7 @@ Plan Plan::exact(const ModelConfig& config) {
   plan.name = "exact";
   const auto zeros = std::make_shared<const ReluZeros>();
   for (const LayerConfig& l : config.layers)
-    if (is_relu_family(l.activation)) plan.set(l.index, Point::kLive, {zeros});
+    if (l.makes_zeros()) plan.set(l.index, Point::kLive, {zeros});
   return plan;
 }
 

@@ -39,6 +39,10 @@ class Loader {
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                          optional_vector("output.bias", c_.n_vocab));
     if (c_.n_per_layer > 0) per_layer_embedding();
+    if (c_.n_streams > 1) {
+      w_.streams.spread = by_stream(Role::kStreamIn, "altup_proj.weight");
+      w_.streams.merge = by_stream(Role::kStreamOut, "altup_unembd_proj.weight");
+    }
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
@@ -207,12 +211,31 @@ class Loader {
       l.per_layer.project = linear(id(Role::kPerLayerOut), blk + "proj", c_.n_embd, c_.n_per_layer, true);
       l.per_layer.norm = norm(blk + "post_norm", c_.n_embd, true);
     }
+    if (c_.n_streams > 1) streams_of_layer(blk, l);
     if (l.config.has_experts()) experts(blk, l.config, l.experts);
     if (l.config.moe.beside_mlp) norms_beside(blk, l.beside);
     if (!l.config.has_experts() || l.config.moe.beside_mlp) {
       l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
       if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
     }
+  }
+
+  std::vector<std::unique_ptr<Linear>> by_stream(Role role, const std::string& name) {
+    return by_head({.role = role}, name, c_.n_streams - 1, c_.n_embd, c_.n_embd);
+  }
+
+  void streams_of_layer(const std::string& blk, Layer& l) {
+    const size_t n = c_.n_streams;
+    l.alt_up.router_norm = norm(blk + "altup_router_norm", c_.n_embd, true);
+    l.alt_up.router = vector(blk + "altup_router.weight", n * c_.n_embd);
+    l.alt_up.prediction = vector(blk + "altup_predict_coef.weight", n * n * n);
+    l.alt_up.correction = vector(blk + "altup_correct_coef.weight", n * n);
+    l.alt_up.output_scale = optional_vector(blk + "altup_correct_scale.weight", c_.n_embd);
+    const size_t rank = file_.find(blk + "laurel_l.weight") ? file_.get(blk + "laurel_l.weight").rows() : 0;
+    const auto id = [&](Role role) { return LinearId{uint32_t(l.config.index), role}; };
+    l.laurel.left = linear(id(Role::kLaurelLeft), blk + "laurel_l", rank, c_.n_embd, true);
+    l.laurel.right = linear(id(Role::kLaurelRight), blk + "laurel_r", c_.n_embd, rank, true);
+    l.laurel.norm = norm(blk + "laurel_post_norm", c_.n_embd, true);
   }
 
   void norms_beside(const std::string& blk, BesideNorms& norms) {
@@ -284,7 +307,7 @@ class Loader {
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
   void arrange_down(const LayerConfig& c, Linear& whole) {
-    if (!is_relu_family(c.activation)) return;
+    if (!c.makes_zeros()) return;
     if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
     auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
@@ -318,7 +341,7 @@ class Loader {
       w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c.n_embd, n_ff, true};
       m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c.n_embd),
                                         optional_vector(name + "_down" + suffix + ".bias", c.n_embd), *w_.layouts);
-      if (is_relu_family(c.activation)) w_.down_layout = DownLayout::kTransposed;
+      if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
       return m;
     }
     m.down = linear(id(Role::kDown), name + "_down" + suffix, c.n_embd, n_ff, true);
