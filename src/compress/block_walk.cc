@@ -18,12 +18,20 @@ BlockWalk::BlockWalk(const Engine& engine, std::span<const int32_t> ids, const B
     const size_t first = n_windows_ == 1 ? 0 : (ids.size() - n_window_) * w / (n_windows_ - 1);
     sample_.insert(sample_.end(), ids.begin() + ptrdiff_t(first), ids.begin() + ptrdiff_t(first + n_window_));
   }
-  stream_.resize(sample_.size() * engine.config().n_embd);
+  for (const LayerConfig& l : engine.config().layers)
+    if (l.borrows_keys())
+      fail(
+          ErrorKind::kUnsupported,
+          "layer {} reads the keys of layer {}, so that it cannot be calibrated by itself: this method does not run on "
+          "this model",
+          l.index, l.keys_from);
+  stream_.resize(sample_.size() * engine.config().stream_width());
   left_ = stream_;
 }
 
 MatView<float> BlockWalk::rows_of(std::vector<float>& values, size_t window) {
-  return {&values[window * n_window_ * engine_.config().n_embd], n_window_, engine_.config().n_embd};
+  const size_t width = engine_.config().stream_width();
+  return {&values[window * n_window_ * width], n_window_, width};
 }
 
 MatView<const float> BlockWalk::pass(size_t window, size_t first, const Run& run) {

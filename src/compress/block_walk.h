@@ -28,7 +28,7 @@ class BlockWalk {
   size_t n_windows() const { return n_windows_; }
   size_t n_window() const { return n_window_; }
   size_t n_tokens() const { return sample_.size(); }  // of all windows
-  // Of one window, [n_window, n_embd].
+  // Of one window, [n_window, stream_width()].
   MatView<float> entering(size_t window) { return rows_of(stream_, window); }
   MatView<float> leaving(size_t window) { return rows_of(left_, window); }
 
@@ -54,7 +54,7 @@ class BlockWalk {
   std::vector<int32_t> sample_;
   KvCache cache_;
   Transformer transformer_;
-  std::vector<float> stream_, left_;  // [n_windows * n_window, n_embd]
+  std::vector<float> stream_, left_;  // [n_windows * n_window, stream_width()]
 };
 
 }  // namespace hunch

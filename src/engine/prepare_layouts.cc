@@ -16,7 +16,7 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
     const auto has = [&](Point point, InputPart part = InputPart::kAttention) {
       return bool(plan.at(layer, point, part).selector);
     };
-    const bool gathers_neurons = has(Point::kLive) && !is_relu_family(l.config.activation);
+    const bool gathers_neurons = has(Point::kLive) && !l.config.makes_zeros();
     const bool chooses_neurons = has(Point::kNeurons);
     const_cast<Layer&>(l).for_each_linear([&](std::unique_ptr<Linear>& linear) {
       switch (linear->id.role) {

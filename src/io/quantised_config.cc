@@ -14,7 +14,7 @@ using Json = nlohmann::json;
 constexpr std::string_view kKnown =
     "awq (gemm), gptq (2, 3, 4 and 8 bit), fp8, modelopt (FP8), compressed-tensors (pack-quantized, int-quantized, "
     "float-quantized), "
-    "bitsandbytes (4 and 8 bit), mxfp4";
+    "bitsandbytes (4 and 8 bit), mxfp4, bitnet (packed)";
 
 class Reader {
  public:
@@ -207,6 +207,11 @@ QuantisedConfig parse_quantised_config(std::string_view config_json, std::string
   } else if (method == "mxfp4") {
     c.method = QuantMethod::kMxfp4;
     c.text = "MXFP4";
+  } else if (method == "bitnet") {
+    if (const std::string mode = in.word({"quantization_mode"}, "offline"); mode != "offline")
+      unsupported(fmt::format("BitNet in the mode '{}', whose weights are not packed", printable(mode, 40)));
+    c.method = QuantMethod::kBitNet;
+    c.text = "BitNet, ternary";
   } else {
     unsupported(fmt::format("quantization_config names the method '{}'{}", printable(method.empty() ? "?" : method, 40),
                             in.find({"quant_algo"}) ? " " + printable(in.word({"quant_algo"}, ""), 40) : ""));

@@ -9,7 +9,7 @@
 
 namespace hunch {
 
-enum class QuantMethod : uint8_t { kNone, kAwq, kGptq, kFp8, kCompressedTensors, kBitsAndBytes, kMxfp4 };
+enum class QuantMethod : uint8_t { kNone, kAwq, kGptq, kFp8, kCompressedTensors, kBitsAndBytes, kMxfp4, kBitNet };
 
 struct QuantisedConfig {
   QuantMethod method = QuantMethod::kNone;

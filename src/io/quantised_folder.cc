@@ -30,6 +30,7 @@ MatrixList matrices_of(TensorSet& tensors, const QuantisedConfig& config, const 
     case QuantMethod::kCompressedTensors: return compressed_tensors_matrices(tensors, config, float8);
     case QuantMethod::kBitsAndBytes: return bits_and_bytes_matrices(tensors);
     case QuantMethod::kMxfp4: return mxfp4_matrices(tensors);
+    case QuantMethod::kBitNet: return bitnet_matrices(tensors);
     case QuantMethod::kNone: break;
   }
   return {};
@@ -39,7 +40,7 @@ MatrixList matrices_of(TensorSet& tensors, const QuantisedConfig& config, const 
 std::vector<DType> candidates(const QuantisedMatrix& m, bool blocks) {
   std::vector<DType> types;
   if (blocks && m.cols % 32 == 0) {
-    if (m.blocks()) types.push_back(*m.blocks());
+    if (m.blocks() && m.cols % info(*m.blocks()).block_elems == 0) types.push_back(*m.blocks());
     types.insert(types.end(), std::begin(kIntegerBlocks), std::end(kIntegerBlocks));
   }
   types.insert(types.end(), {DType::kF16, DType::kBF16, DType::kF32});
@@ -168,7 +169,8 @@ QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* s
     float_bytes += uint64_t{m->rows} * m->cols * sizeof(float);
     report.stored_bytes += m->stored_bytes;
   }
-  const bool blocks = as == QuantisedAs::kBlocks || (as == QuantisedAs::kAuto && float_bytes > kSmall);
+  const bool blocks = as == QuantisedAs::kBlocks ||
+                      (as == QuantisedAs::kAuto && (float_bytes > kSmall || config.method == QuantMethod::kBitNet));
 
   Decoder decoder(folder, stop, n_threads);
   std::map<std::string, uint32_t> held;  // by families

@@ -82,5 +82,7 @@ MatrixList compressed_tensors_matrices(TensorSet& tensors, const QuantisedConfig
                                        const std::set<std::string>& float8);
 MatrixList bits_and_bytes_matrices(TensorSet& tensors);
 MatrixList mxfp4_matrices(TensorSet& tensors);
+// Without the one scale of each matrix, which stays a tensor of its own.
+MatrixList bitnet_matrices(TensorSet& tensors);
 
 }  // namespace hunch

@@ -36,9 +36,16 @@ enum class Role : uint8_t {
   kStateGate,
   kStateBeta,
   kStateAlpha,
-  kStateOut
+  kStateOut,
+  kPerLayer,  // of the whole model: from the embedding to what every layer gets (model/per_layer_embedding.h)
+  kPerLayerGate,
+  kPerLayerOut,
+  kStreamIn,   // `expert` is the stream (model/alt_up.h)
+  kStreamOut,  // `expert` is the stream
+  kLaurelLeft,
+  kLaurelRight
 };
-constexpr size_t kNumRoles = 23;
+constexpr size_t kNumRoles = 30;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -4,6 +4,7 @@
 #include "base/memory_info.h"
 #include "formats/format.h"
 #include "kernels/matmul.h"
+#include "linear/ternary.h"
 
 namespace hunch {
 namespace {
@@ -26,6 +27,10 @@ Values::Values(Compute& compute, const Linear& matrix) : rows_(matrix.rows()) {
   if (rows_) return;
   const MatView<float> W = floats_in(copy_, matrix.n_out, matrix.n_in);
   rows_ = weight_view(W);
+  if (const auto* ternary = dynamic_cast<const Ternary*>(&matrix)) {
+    ternary->decode(W);
+    return;
+  }
   if (const WeightView by_input = matrix.by_input()) {
     std::vector<float> column(matrix.n_out);
     for (size_t i = 0; i < matrix.n_in; ++i) {

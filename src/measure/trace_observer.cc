@@ -77,7 +77,7 @@ TraceObserver::TraceObserver(const Engine& engine, const Sample& sample, size_t 
       layer.n_units = c_.layers[i].moe.n_expert;
       layer.load.emplace(layer.n_units);
     } else {
-      layer.rule = is_relu_family(c_.layers[i].activation) ? ActiveRule::kNonzero : ActiveRule::kNeeded;
+      layer.rule = c_.layers[i].makes_zeros() ? ActiveRule::kNonzero : ActiveRule::kNeeded;
       layer.n_units = engine.model->weights().layers[i].mlp.n_ff;
       layer.neuron_norm = neuron_norms(*engine.compute, *engine.model->weights().layers[i].mlp.down);
     }
@@ -233,7 +233,7 @@ void TraceObserver::on_branch(size_t layer, Branch branch, MatView<const float> 
 }
 
 void TraceObserver::on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> ff_act) {
-  if (!place.is_dense()) return;
+  if (!place.is_dense() || layers_[place.layer].rule == ActiveRule::kRouted) return;
   const size_t layer = place.layer;
   require_finite(layer, "the MLP's activations are", ff_act);
   Layer& l = layers_[layer];

@@ -18,7 +18,7 @@ const Architecture* const kAll[] = {
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,    &kArchGlm4Moe,      &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
-    &kArchQwen35Moe,  &kArchBert};
+    &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -197,7 +197,15 @@ ModelConfig config_from_gguf(const ModelFile& file) {
   const Widths widths(file.meta, arch, c.n_layer);
   if (const std::string key = arch + ".rope.freq_base_swa"; file.meta.has(key))
     rotate_windowed_layers(c, file.meta.get_float(key));
+  if (!c.more_ropes.empty())
+    c.more_ropes[0].n_rot = file.meta.get_uint(arch + ".rope.dimension_count_swa", c.more_ropes[0].n_rot);
+  const size_t d_windowed = file.meta.get_uint(arch + ".attention.key_length_swa", c.d_head);
+  if (file.meta.get_uint(arch + ".attention.value_length_swa", d_windowed) != d_windowed)
+    fail(ErrorKind::kUnsupported,
+         "keys of {} and values of {} dimensions in layers with a window; hunch wants equal ones", d_windowed,
+         file.meta.get_uint(arch + ".attention.value_length_swa"));
   lay_out(c, [&](LayerConfig& l) {
+    if (l.window > 0) l.d_head = d_windowed;
     if (!c.more_ropes.empty() && l.window > 0) l.rope = 1;
     if (widths.n_head.size() > 1) l.n_head = Widths::of(widths.n_head, l.index);
     if (widths.n_kv_head.size() > 1) l.n_kv_head = Widths::of(widths.n_kv_head, l.index);
@@ -299,6 +307,9 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
       fail(ErrorKind::kUnsupported, "'{}' is {}, expected 0 to 4: none, mean, cls, last, rank", pooling, kind);
     c.pooling = PoolingKind(kind);
   }
+  if (meta.has(key("activation_sparsity_scale"))) c.gate_cutoffs = meta.get_floats(key("activation_sparsity_scale"));
+  c.n_borrowing = meta.get_uint(key("attention.shared_kv_layers"), 0);
+  c.n_per_layer = meta.get_uint(key("embedding_length_per_layer_input"), 0);
   c.activation = usual;
   for (const char* name : {"hidden_activation", "activation"})  // where both are present, hunch wrote the latter
     if (meta.has(key(name))) c.activation = activation_from_name(meta.get_string(key(name)));

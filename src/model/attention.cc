@@ -46,9 +46,9 @@ AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) con
 }
 
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {
-  complete_keys(s, c);
+  if (!c.borrows_keys()) complete_keys(s, c);
   const Tokens tokens = s.all().traits;
-  const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
+  const size_t n_q = c.n_head * c.d_head, n_kv = c.borrows_keys() ? 0 : c.n_kv_head * c.d_head;
   const MatView<float> queries = s.take(x.rows, n_q), keys = s.take(x.rows, n_kv);
   const MatView<float> values = c.latent.rank > 0 ? keys : s.take(x.rows, n_kv);  // of which the latents count
   MatView<float> heads = s.take(x.rows, n_q), gates;
@@ -57,7 +57,10 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   } else {
     const MatView<float> both = c.output_gate ? s.take(x.rows, 2 * n_q) : queries;
     const Product qkv[] = {{q.get(), both}, {k.get(), keys}, {v.get(), values}};
-    project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention), qkv);
+    const size_t n_own = c.borrows_keys() ? 1 : c.keys_as_values ? 2 : 3;
+    project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention),
+            std::span(qkv).first(n_own));
+    if (c.keys_as_values) copy_rows(keys, values);
     if (c.output_gate) {
       gates = s.take(x.rows, n_q);
       split_heads(both, c.d_head, queries, gates);
@@ -68,8 +71,8 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
     s.temper(c, 0, queries);
   }
-  store_keys(s, c, keys, values);
-  if (s.observer) s.observer->on_attention(c.index, queries, keys, values);
+  if (!c.borrows_keys()) store_keys(s, c, keys, values);
+  if (s.observer) s.observer->on_attention(c.index, queries, c.borrows_keys() ? borrowed_keys(s, c) : keys, values);
 
   const StageScope attention_stage(s.compute, Stage::kAttention);
   std::vector<AttentionSpan>& spans = s.memory.spans;
@@ -78,7 +81,8 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     const Run& run = s.runs()[r];
     const size_t n_together = run.as_alone ? 1 : run.n_tokens;
     for (size_t t = 0; t < run.n_tokens; t += n_together)
-      spans.push_back({s.cache.view(run.sequence, c.index), s.first_token(r) + t, n_together, s.first_position(r) + t});
+      spans.push_back(
+          {s.cache.view(run.sequence, c.keys_from), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
   for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) { s.limit_keys(r, c.index, own); });
   attention(s.compute, queries, c.n_head, spans, params(c, std::ranges::any_of(s.runs(), &Run::as_alone)), heads);
@@ -87,6 +91,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   });
   if (c.latent.rank > 0) heads = values_of_latents(s, c, heads);
   if (c.output_gate) multiply_by_sigmoid(s.compute, gates, heads);
+  if (!sub_norm.empty()) norm_rows(s.compute, c, heads, sub_norm, heads);
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);
   const StageScope output(s.compute, Stage::kOutput);
@@ -94,11 +99,24 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   project(s.compute, tokens, heads, s.rows(c.index, Point::kInputs, s.all(), heads, InputPart::kHeads), out);
 }
 
+// The new tokens' keys as the cache has them, for who watches a layer that reads another's.
+MatView<const float> Attention::borrowed_keys(Step& s, const LayerConfig& c) const {
+  const MatView<float> keys = s.take(s.n_tokens(), c.n_kv_head * c.d_head);
+  for (size_t r = 0; r < s.runs().size(); ++r) {
+    const KvCache::SequenceId sequence = s.runs()[r].sequence;
+    const MatView<float> own = keys.row_range(s.first_token(r), s.runs()[r].n_tokens);
+    for (size_t head = 0; head < c.n_kv_head; ++head)
+      s.cache.load_keys(sequence, c.keys_from, head, s.cache.n_slots(sequence, c.keys_from, head) - own.rows,
+                        own.col_range(head * c.d_head, c.d_head));
+  }
+  return keys;
+}
+
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
 void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
   const StageScope stage(s.compute, Stage::kKeys);
   finish_heads(s.compute, c, keys, k_norm, 0, s.rotation(c));
-  clip_rows(c.clip_qkv, values);
+  finish_values(s.compute, c, values);
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const Run& run = s.runs()[r];
     s.cache.store(run.sequence, c.index, s.first_position(r), keys.row_range(s.first_token(r), run.n_tokens),

@@ -27,8 +27,38 @@ void validate_sizes(const ModelConfig& c) {
          c.n_layer);
   if (!c.mixers.empty() && c.mixers.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} kinds of mixers for {} layers", c.mixers.size(), c.n_layer);
+  in_range("streams", c.n_streams, 1, 64);
+  in_range("the active stream", c.active_stream, 0, c.n_streams - 1);
+  if (!c.gate_cutoffs.empty() && c.gate_cutoffs.size() != c.n_layer)
+    fail(ErrorKind::kFormat, "model config: {} cut-offs of gates for {} layers", c.gate_cutoffs.size(), c.n_layer);
+  for (const float cutoff : c.gate_cutoffs)
+    if (!(cutoff < INFINITY)) fail(ErrorKind::kFormat, "model config: gates are cut off at {} deviations", cutoff);
+  in_range("layers without keys of their own", c.n_borrowing, 0, c.n_layer - 1);
+  in_range("values of a token for each layer", c.n_per_layer, 0, kLarge);
   if (!c.windows.empty() && c.windows.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} attention windows for {} layers", c.windows.size(), c.n_layer);
+}
+
+}  // namespace
+
+namespace {
+
+// From the last layer of its kind among those that have keys of their own.
+void borrow_keys(ModelConfig& c, LayerConfig& l) {
+  for (size_t i = c.n_layer - c.n_borrowing; i-- > 0;) {
+    LayerConfig& other = c.layers[i];
+    if ((other.window > 0) != (l.window > 0)) continue;
+    if (other.n_kv_head != l.n_kv_head || other.d_head != l.d_head)
+      fail(ErrorKind::kFormat,
+           "model config: layer {} has {} key heads of {}, those of layer {}, which it reads, are {} of {}", l.index,
+           l.n_kv_head, l.d_head, i, other.n_kv_head, other.d_head);
+    l.keys_from = i;
+    l.keys_as_values = false;
+    other.lends_keys = true;
+    return;
+  }
+  fail(ErrorKind::kFormat, "model config: layer {} reads the keys of an earlier layer {} a window, and there is none",
+       l.index, l.window > 0 ? "with" : "without");
 }
 
 }  // namespace
@@ -37,11 +67,15 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   validate_sizes(c);
   LayerConfig all;
   all.n_embd = c.n_embd;
+  all.n_streams = c.n_streams;
+  all.active_stream = c.active_stream;
   all.norm = c.norm;
   all.norm_place = c.norm_place;
   all.norm_eps = c.norm_eps;
   all.parallel_residual = c.parallel_residual;
   all.residual_scale = c.residual_scale;
+  all.sub_norms = c.sub_norms;
+  all.round_inputs = c.round_inputs;
   all.n_head = c.n_head;
   all.n_kv_head = c.n_kv_head;
   all.d_head = c.d_head;
@@ -55,6 +89,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.n_ff = c.n_ff;
   all.activation = c.activation;
   all.details = c.activation_details;
+  all.value_norm = c.value_norm;
   all.temperature = c.temperature;
   all.latent = c.latent;
   all.output_gate = c.output_gate;
@@ -63,7 +98,9 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
     LayerConfig& l = c.layers[i];
-    l.index = i;
+    l.index = l.keys_from = i;
+    if (i < c.keys_as_values.size()) l.keys_as_values = c.keys_as_values[i];
+    if (i < c.gate_cutoffs.size()) l.gate_cutoff = c.gate_cutoffs[i];
     if (i < c.windows.size()) l.window = c.windows[i];
     if (i < c.rope_layers.size()) l.rotates = l.rotates && c.rope_layers[i];
     if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;
@@ -71,6 +108,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
     if (l.is_recurrent()) l.recurrent = c.recurrent;
     if (change) change(l);
     if (!l.has_attention()) l.n_head = c.n_head, l.n_kv_head = c.n_kv_head;  // nobody's
+    if (i + c.n_borrowing >= c.n_layer) borrow_keys(c, l);
     if (c.position != PositionKind::kAlibi) continue;
     l.alibi_slopes = alibi_slopes(l.n_head, c.alibi_max_bias);
     for (float& slope : l.alibi_slopes) slope *= c.alibi_scale;
@@ -112,7 +150,8 @@ void validate(const LayerConfig& l) {
   if (!l.causal && (l.window > 0 || !l.alibi_slopes.empty()))
     fail(ErrorKind::kUnsupported, "layer {} is not causal and has {}, which hunch computes of causal layers only",
          l.index, l.window > 0 ? "a window" : "ALiBi");
-  if (!l.has_experts()) in_range("n_ff", l.n_ff, l.is_recurrent() || l.has_attention() ? 0 : 1, kLarge);
+  if (!l.has_experts() || l.moe.beside_mlp)
+    in_range("n_ff", l.n_ff, l.is_recurrent() || l.has_attention() ? 0 : 1, kLarge);
   if (l.has_experts()) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);
     in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);
@@ -153,8 +192,9 @@ void validate(const ModelConfig& c) {
 void require_blocks(const ModelConfig& config, bool attention, std::string_view who) {
   for (const LayerConfig& l : config.layers)
     if (!l.has_mlp() || (attention && !l.has_attention()))
-      fail(ErrorKind::kUnsupported, "layer {} of the model has no {}, with which {} works; such models run dense or exact",
-           l.index, l.has_mlp() ? "attention" : "MLP", who);
+      fail(ErrorKind::kUnsupported,
+           "layer {} of the model has no {}, with which {} works; such models run dense or exact", l.index,
+           l.has_mlp() ? "attention" : "MLP", who);
 }
 
 std::vector<float> alibi_slopes(size_t n_head, double max_bias) {

@@ -1,6 +1,7 @@
 // A model as a set of capabilities. The forward pass asks for these and never for an architecture's
 // name; the files in model/arch/ map each architecture's own words to them.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -50,6 +51,7 @@ struct MoeConfig {
   RouterScore score = RouterScore::kSoftmax;
   size_t n_group = 1, n_group_used = 1, group_best = 1;
   float scale = 1.0f, jitter = 0.0f;
+  bool beside_mlp = false;    // the layer has a dense MLP too, and both are added (Gemma 4)
   bool early_router = false;  // it reads the stream as it enters the layer, not what the experts read (SmallThinker)
 
   // How the router chooses; `bias` [n_expert] or empty.
@@ -118,11 +120,14 @@ struct RecurrentConfig {
 struct LayerConfig {
   size_t index = 0, n_embd = 0;
   Mixer mixer = Mixer::kAttention;
+  size_t n_streams = 1, active_stream = 0;  // more than one: AltUp (model/alt_up.h)
   NormKind norm = NormKind::kLayer;
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
   bool parallel_residual = false;
   float residual_scale = 1.0f;
+  bool sub_norms = false;     // what o and down read is normalised first (BitNet)
+  bool round_inputs = false;  // what ternary matrices read is rounded to int8, one scale a token (BitNet)
   // Attention.
   size_t n_head = 0, n_kv_head = 0, d_head = 0;
   size_t window = 0;   // tokens; 0: all
@@ -135,19 +140,29 @@ struct LayerConfig {
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
   QueryTemperature temperature;
   LatentConfig latent;
-  bool output_gate = false;   // queries come with gates, and what attention found is multiplied by their sigmoid
-  RecurrentConfig recurrent;  // of the mixers that have a state
+  bool value_norm = false;      // of each head, without weights
+  bool keys_as_values = false;  // the product with W_k, before its norm, is the values' too
+  size_t keys_from = 0;         // the layer whose cached keys and values are read: its own, or an earlier one
+  bool lends_keys = false;      // later layers read its keys
+  bool output_gate = false;     // queries come with gates, and what attention found is multiplied by their sigmoid
+  RecurrentConfig recurrent;    // of the mixers that have a state
   // MLP: dense, or experts where moe.n_expert > 0; none where n_ff is 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
   ActivationDetails details;
   bool gated = false;  // act(gate) * up instead of act(up)
+  // Of a gated MLP: the gate counts from so many standard deviations above its mean over the neurons
+  // (kernels/cut_off.h).
+  float gate_cutoff = -INFINITY;
   MoeConfig moe;
 
   bool has_attention() const { return mixer == Mixer::kAttention; }
   bool is_recurrent() const { return !has_attention() && mixer != Mixer::kNone; }
   bool has_experts() const { return moe.n_expert > 0; }
   bool has_mlp() const { return n_ff > 0 || has_experts(); }
+  // Whether activations are exactly zero, of neurons that can be left out.
+  bool makes_zeros() const { return is_relu_family(activation) || gate_cutoff > -INFINITY; }
+  bool borrows_keys() const { return keys_from != index; }
   size_t n_group() const { return n_head / n_kv_head; }      // query heads that share a key head
   size_t group_width() const { return n_group() * d_head; }  // values of those
 };
@@ -158,6 +173,7 @@ struct ModelConfig {
 
   size_t n_layer = 0, n_embd = 0, n_head = 0, n_kv_head = 0, d_head = 0, n_ff = 0, n_vocab = 0;
   size_t n_ctx_train = 0;
+  size_t n_streams = 1, active_stream = 0;  // see LayerConfig
   size_t n_embd_word = 0;  // width of the token embedding where it is projected to n_embd (OPT-350m); else n_embd
 
   NormKind norm = NormKind::kLayer;
@@ -168,8 +184,11 @@ struct ModelConfig {
 
   Activation activation = Activation::kGeluTanh;
   ActivationDetails activation_details;
-  bool gated = false;              // act(gate) * up instead of act(up)
-  bool parallel_residual = false;  // attention and MLP read the same stream and are added together
+  bool gated = false;                            // act(gate) * up instead of act(up)
+  bool parallel_residual = false;                // attention and MLP read the same stream and are added together
+  bool sub_norms = false, round_inputs = false;  // see LayerConfig
+
+  std::vector<float> gate_cutoffs;  // [n_layer] see LayerConfig; empty = none
 
   PositionKind position = PositionKind::kLearned;
   size_t position_offset = 0;  // added to positions of a sinusoidal table (fairseq starts at 2)
@@ -188,6 +207,11 @@ struct ModelConfig {
   float clip_qkv = 0.0f;       // clamp of q, k and v; 0 = none
   QkNorm qk_norm = QkNorm::kNone;
   NormKind qk_norm_kind = NormKind::kRms;
+  bool value_norm = false;           // see LayerConfig
+  std::vector<bool> keys_as_values;  // [n_layer] the same; empty = none
+  size_t n_borrowing =
+      0;  // of the last layers: each reads the keys of the last one before them with or without a window, as it
+  size_t n_per_layer = 0;              // values that each layer gets of each token beside the stream; 0 = none
   std::vector<size_t> windows;         // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
   bool causal = true;                  // LayerConfig::causal, of all layers
   bool has_output = true;              // false: there are no logits; hidden states are all that it makes
@@ -206,6 +230,7 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;     // [n_layer], by lay_out()
   std::vector<RopeConfig> more_ropes;  // numbers 1, 2, ... of LayerConfig::rope; 0 is `rope`
 
+  size_t stream_width() const { return n_streams * n_embd; }  // of a token between layers
   size_t n_ropes() const { return 1 + more_ropes.size(); }
   const RopeConfig& rope_number(size_t i) const { return i == 0 ? rope : more_ropes[i - 1]; }
 };
@@ -216,10 +241,11 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 // Throws Error{kFormat} naming the field when sizes contradict each other or are absurd.
 void validate(const ModelConfig& config);
 
-// Whether heads can be left out: not where one norm spans all heads of a query or key, all are made of one latent, or
-// queries come with gates.
+// Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, all are
+// made of one latent, keys are another layer's or also values, or queries come with gates.
 inline bool can_choose_heads(const LayerConfig& layer) {
-  return layer.has_attention() && layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.output_gate;
+  return layer.has_attention() && layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.output_gate &&
+         !layer.sub_norms && !layer.borrows_keys() && !layer.lends_keys && !layer.keys_as_values;
 }
 bool can_choose_heads(const ModelConfig& config);  // in all layers that have any
 

@@ -53,7 +53,7 @@ TEST_P(ExactZeros, AreTheNeuronsThatAreLeftOut) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ExactZeros,
                          ::testing::Values("opt_sparse", "tiny_nemotron", "tiny_fatrelu", "tiny_drelu",
-                                           "tiny_smallthinker"),
+                                           "tiny_smallthinker", "tiny_bitnet"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

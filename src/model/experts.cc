@@ -28,8 +28,9 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
     }
     const TokenGroup group{traits.first(k), tokens.first(k)};
     experts[routes[begin].expert](s, c, group, in.row_range(0, k), out.row_range(0, k), routes[begin].expert);
+    const float factor = factors.empty() ? 1.0f : factors[routes[begin].expert];
     for (size_t i = 0; i < k; ++i)
-      add_rows(s.compute, routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
+      add_rows(s.compute, factor * routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
   }
   s.count_neurons(c.index, 0, uint64_t{n} * experts.size() * c.moe.n_ff);
 

@@ -136,6 +136,19 @@ void HfImport::set_string(std::string_view key, std::string_view value) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), std::string(value));
 }
 
+void HfImport::set_floats(std::string_view key, std::vector<float> values) {
+  out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
+}
+
+void HfImport::set_uints(std::string_view key, std::span<const uint64_t> values) {
+  std::vector<uint32_t> list;
+  for (const uint64_t value : values) {
+    if (value > UINT32_MAX) fail(ErrorKind::kFormat, "config.json: {} = {} is too large", key, value);
+    list.push_back(uint32_t(value));
+  }
+  out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(list)));
+}
+
 void HfImport::set_bools(std::string_view key, std::vector<bool> values) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
 }

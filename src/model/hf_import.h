@@ -38,6 +38,8 @@ class HfImport {
   void set_float(std::string_view key, double value);
   void set_bool(std::string_view key, bool value);
   void set_string(std::string_view key, std::string_view value);
+  void set_floats(std::string_view key, std::vector<float> values);
+  void set_uints(std::string_view key, std::span<const uint64_t> values);
   void set_bools(std::string_view key, std::vector<bool> values);
   void set_uints(std::string_view key, std::vector<uint32_t> values);  // [n_layer]
 

@@ -15,15 +15,24 @@
 namespace hunch {
 namespace {
 
-bool is_held(const Tensor& t) { return info(t.dtype).load != nullptr; }
+// Matrices with one scale beside them become ternary ones, from any type (linear/ternary.h).
+bool is_held(const ModelFile& file, const Tensor& t) {
+  return info(t.dtype).load != nullptr && (t.dtype == DType::kNVFP4 || !file.find(scale_beside(t.name)));
+}
 uint64_t held_bytes(const Tensor& t) { return t.rows() * row_bytes(info(t.dtype).loads_as, t.cols()); }
 
 }  // namespace
 
+std::string scale_beside(std::string_view name) {
+  constexpr std::string_view kWeight = ".weight";
+  if (!name.ends_with(kWeight)) return "";
+  return std::string(name.substr(0, name.size() - kWeight.size())) + ".scale";
+}
+
 HeldOtherwise held_otherwise(const ModelFile& file) {
   HeldOtherwise held;
   for (const Tensor& t : file.tensors) {
-    if (!is_held(t)) continue;
+    if (!is_held(file, t)) continue;
     ++held.n_tensors;
     held.file_bytes += t.data.size();
     held.memory_bytes += held_bytes(t);
@@ -49,7 +58,7 @@ ModelFile hold_exactly(const ModelFile& file, Compute& compute) {
   if (held.n_tensors == 0) return out;
   require_memory(held.memory_bytes, describe(held), "a file in a type that hunch computes with needs no copy");
   for (Tensor& t : out.tensors) {
-    if (!is_held(t)) continue;
+    if (!is_held(file, t)) continue;
     const Format& from = info(t.dtype);
     const size_t stride = row_bytes(from.loads_as, t.cols()), from_stride = row_bytes(t.dtype, t.cols());
     auto memory = std::make_shared<AlignedBuffer>(held_bytes(t));

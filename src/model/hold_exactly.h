@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "base/compute.h"
 #include "io/model_file.h"
@@ -30,6 +31,10 @@ ModelFile hold_exactly(const ModelFile& file, Compute& compute);
 // Throws Error{kUnsupported} naming the first tensor in blocks that hunch knows and cannot read, with the type.
 // Integers, which are no weights, may be there.
 void check_types(const ModelFile& file);
+
+// "x.scale" of "x.weight": where a file has it, the matrix is that number times -1, 0 and 1 (BitNet in llama.cpp's
+// names; NVFP4 files have another by that name). "" of what is no weight.
+std::string scale_beside(std::string_view name);
 
 // The names of the types that weights may have, for messages: "f32, f16, ...".
 std::string types_of_weights();

@@ -97,7 +97,7 @@ void Attention::finish_late_keys(Step& s, const LayerConfig& c, KvCache::Sequenc
                                  const LateKeys& late) const {
   for (size_t i = 0; i < late.k.rows; ++i)
     finish_heads(s.compute, c, late.k.row_range(i, 1), k_norm, late.head, s.rotation_of(c, late.first + i));
-  clip_rows(c.clip_qkv, late.v);
+  finish_values(s.compute, c, late.v);
   s.cache.store_head(sequence, c.index, late.head, late.first, late.k, late.v);
 }
 

@@ -6,7 +6,9 @@
 
 #include "kernels/attention.h"
 #include "linear/linear.h"
+#include "model/alt_up.h"
 #include "model/ops.h"
+#include "model/per_layer_embedding.h"
 #include "model/recurrent.h"
 #include "model/step.h"
 
@@ -16,6 +18,7 @@ namespace hunch {
 struct Mlp {
   size_t n_ff = 0;                         // 0: the layer has none
   std::unique_ptr<Linear> up, gate, down;  // gate: none where the model has none
+  NormWeights sub_norm;                    // [n_ff] or empty: of what down reads
 
   // x, y [g.size(), n_embd]; y is written. `expert`: which one of the layer, for whoever watches.
   void operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
@@ -40,6 +43,7 @@ struct Experts {
   std::unique_ptr<Linear> router;  // [n_expert, n_embd]
   Vector choice_bias;              // [n_expert] or empty: added to the scores to choose by
   std::vector<Mlp> experts;
+  Vector factors;  // [n_expert] or empty: of the experts' weights, after the router's choice
   Mlp shared;
   std::unique_ptr<Linear> shared_gate;  // [1, n_embd]: its sigmoid scales the shared expert; none: 1
 
@@ -73,9 +77,10 @@ struct LatentMatrices {
 };
 
 struct Attention {
-  std::unique_ptr<Linear> q, k, v, o;  // of latent attention only o, and perhaps q
+  std::unique_ptr<Linear> q, k, v, o;  // of latent attention only o, and perhaps q; k and v as LayerConfig says
   LatentMatrices latent;
   NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
+  NormWeights sub_norm;        // [n_head * d_head] or empty: of what o reads
   Vector sinks;                // [n_head] or empty: see AttentionParams
 
   // x, y [n_tokens of the step, n_embd]; y is written. The new tokens' keys and values go into the cache.
@@ -102,6 +107,7 @@ struct Attention {
                       MatView<float> keys) const;
   MatView<float> values_of_latents(Step& s, const LayerConfig& c, MatView<const float> heads) const;
   void store_keys(Step& s, const LayerConfig& c, MatView<float> k, MatView<float> v) const;
+  MatView<const float> borrowed_keys(Step& s, const LayerConfig& c) const;
   // model/attention_heads.cc: a few tokens with groups of heads of their own
   void chosen(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
   void attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t token, const Rows& groups, MatView<float> q,
@@ -113,6 +119,11 @@ struct Attention {
   void finish_late_keys(Step& s, const LayerConfig& c, KvCache::SequenceId sequence, const LateKeys& late) const;
 };
 
+// Norms of a dense MLP and experts that stand side by side; the router's weights have its own scale in them.
+struct BesideNorms {
+  NormWeights mlp_output, router, input, output;  // [n_embd] each; the last two are the experts'
+};
+
 struct Layer {
   LayerConfig config;
   NormWeights attn_norm, ffn_norm;            // ffn_norm empty: the MLP reads what attention reads
@@ -122,7 +133,12 @@ struct Layer {
   Mamba2 mamba2;
   DeltaNet delta_net;
   Mlp mlp;          // dense layers
-  Experts experts;  // the others
+  Experts experts;  // the others, and those that have both
+  BesideNorms beside;
+  PerLayerInput per_layer;
+  AltUp alt_up;               // of models with several streams
+  Laurel laurel;              // the same
+  float output_scale = 1.0f;  // of the stream as it leaves the layer
 
   // What the layer takes from other tokens: x, y [n_tokens of the step, n_embd]; y is written. Not for Mixer::kNone.
   void mix(Step& s, MatView<const float> x, MatView<float> y) const;
@@ -139,7 +155,14 @@ struct Layer {
     delta_net.for_each_linear(each);
     mlp.for_each_linear(each);
     experts.for_each_linear(each);
+    per_layer.for_each_linear(each);
+    laurel.for_each_linear(each);
   }
+  // The layer of a model with several streams: all of it (model/alt_up_layer.cc).
+  void in_streams(Step& s, MatView<float> streams) const;
+  // The layer's branch where moe.beside_mlp: x is what the MLP reads, `stream` what router and experts normalise.
+  void mlp_beside_experts(Step& s, MatView<const float> stream, MatView<const float> x, MatView<float> y) const;
+
   template <class Each>
   void for_each_linear(const Each& each) const {
     const_cast<Layer*>(this)->for_each_linear([&](std::unique_ptr<Linear>& linear) { each(std::as_const(*linear)); });

@@ -30,9 +30,11 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
       project(s.compute, g.traits, x, inputs, *up, live, ups);
       const StageScope activation(s.compute, Stage::kActivation);
       multiply_rows(s.compute, c, ups, act);
-      if (c.details.relu_up && is_relu_family(c.activation)) live = s.nonzero(act);  // up has zeros of its own
+      const bool up_has_zeros = c.details.relu_up || c.round_inputs;  // of its own: a ReLU's, or sums of integers
+      if (up_has_zeros && is_relu_family(c.activation)) live = s.nonzero(act);
     }
   }
+  if (!sub_norm.empty()) norm_rows(s.compute, c, act, sub_norm, act);  // maps 0 to 0: it has no bias
   if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
   if (expert == LinearId::kNone) s.watch(c.index, g, act);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
@@ -52,7 +54,7 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
                     n * c.n_embd * (n_first + n_ff));
     return;
   }
-  const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !is_relu_family(c.activation);
+  const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !c.makes_zeros();
   const RowSet& counted = chosen.neurons.is_all() ? chosen.live : chosen.neurons;
   s.count_neurons(c.index, known ? counted.count(n, n_ff) : count_nonzero(act),
                   expert == LinearId::kNone ? n * n_ff : 0);  // a mixture counts what it has

@@ -34,7 +34,7 @@ DType Model::main_dtype() const {
 
 size_t Model::bytes_per_token() const {
   size_t bytes = 0;
-  for (const auto* words : {&weights_.output, &weights_.words_in, &weights_.words_out})
+  for (const auto* words : {&weights_.output, &weights_.words_in, &weights_.words_out, &weights_.per_layer.project})
     if (*words) bytes += (*words)->bytes();
   for (const Layer& l : weights_.layers)
     l.for_each_linear([&](const Linear& linear) {

@@ -23,12 +23,13 @@ struct MlpPlace {
 class Observer {
  public:
   virtual ~Observer() = default;
-  // The residual stream that enters the layer; layer == n_layer: the stream before the final norm.
+  // The residual stream that enters the layer (of several the active one); layer == n_layer: the stream before the
+  // final norm (what several became together).
   virtual void on_residual(size_t layer, MatView<const float> resid) {}
   // What attention reads, [n_tokens, n_embd]: the stream before attention, normalised where the model does so.
   virtual void on_attention_input(size_t layer, MatView<const float> attn_in) {}
   // What attention works with, normalised and rotated as the model wants it: q [n_tokens, n_head * d_head],
-  // k and v [n_tokens, n_kv_head * d_head] of the new tokens only.
+  // k and v [n_tokens, n_kv_head * d_head] of the new tokens only; of a layer that reads another's, v has no columns.
   virtual void on_attention(size_t layer, MatView<const float> q, MatView<const float> k, MatView<const float> v) {}
   // What a selector chose at a point of the layer: of n_rows, for each of the tokens (places in the step; empty: all).
   virtual void on_rows(size_t layer, Point point, InputPart part, std::span<const uint32_t> tokens, const RowSet& rows,

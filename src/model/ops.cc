@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/sigmoid.h"
+#include "kernels/cut_off.h"
 
 namespace hunch {
 namespace {
@@ -49,6 +50,7 @@ void clamp(float low, float high, std::span<float> x) {
 }
 void activate_row(const LayerConfig& c, std::span<float> x) {
   if (c.gated && c.details.limit > 0) clamp(-INFINITY, c.details.limit, x);
+  if (c.gate_cutoff > -INFINITY) cut_off(x, c.gate_cutoff);
   activate(c.activation, x, c.details.threshold);
 }
 void multiply_row(const ActivationDetails& d, std::span<float> up, std::span<float> y) {
@@ -146,6 +148,17 @@ void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, cons
     }
     for (size_t first = 0; c.rotates && first < x.cols; first += c.d_head)
       rope(x.row(t).subspan(first, c.d_head), rotation.cos.row(t), rotation.sin.row(t), c.rope_interleaved);
+  });
+}
+
+void finish_values(Compute& compute, const LayerConfig& c, MatView<float> x) {
+  clip_rows(c.clip_qkv, x);
+  if (!c.value_norm) return;
+  for_rows(compute, x.rows, 4, [&](size_t t) {
+    for (size_t first = 0; first < x.cols; first += c.d_head) {
+      const std::span<float> head = x.row(t).subspan(first, c.d_head);
+      rms_norm(head, {}, c.norm_eps, head);
+    }
   });
 }
 

@@ -54,5 +54,7 @@ uint64_t count_nonzero(MatView<const float> x);
 // clipped, normalised and rotated as the layer wants it; `rotation` is that of x's rows.
 void finish_heads(Compute& compute, const LayerConfig& c, MatView<float> x, const NormWeights& n, size_t first_head,
                   const Rotation& rotation);
+// The same of values x [n, heads * d_head]: clipped, and each head normalised where the layer does so.
+void finish_values(Compute& compute, const LayerConfig& c, MatView<float> x);
 
 }  // namespace hunch

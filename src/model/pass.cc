@@ -10,7 +10,7 @@ namespace hunch {
 KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
   KvShape shape{{}, dtype, page_tokens};
   for (const LayerConfig& l : config.layers) {
-    shape.layers.push_back(l.has_attention() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
+    shape.layers.push_back(l.has_attention() && !l.borrows_keys() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
     if (l.is_recurrent()) shape.recurrent.resize(config.n_layer);
   }
   for (size_t i = 0; i < shape.recurrent.size(); ++i) shape.recurrent[i] = recurrent_size(config.layers[i]);

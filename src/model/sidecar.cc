@@ -77,6 +77,11 @@ void check_layer(const SidecarLayer& l, const LayerConfig& c) {
          "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch "
          "sparsify`",
          c.index);
+  if (l.neurons && c.gate_cutoff > -INFINITY)
+    fail(
+        ErrorKind::kFormat,
+        "the sidecar predicts neurons in layer {}, where all of them say which count: their zeros are left out exactly",
+        c.index);
   if (l.neurons && l.neurons->n_out() != c.n_ff)
     fail(ErrorKind::kFormat, "the sidecar predicts {} neurons in layer {}, the model has {}", l.neurons->n_out(),
          c.index, c.n_ff);

@@ -68,6 +68,7 @@ class Step {
   StepStats& stats;
   StepMemory& memory;
   const Model& model;
+  MatView<const float> per_layer;  // [n_tokens, n_layer * n] where the model has a PerLayerEmbedding
 
   size_t n_tokens() const { return input.ids.size(); }
   std::span<const Run> runs() const { return input.runs; }

@@ -17,9 +17,11 @@ MatView<const float> Transformer::run(const StepInput& input) {
   const MatView<float> out = result(input.logit_rows.size(), c.n_vocab);
   for_each_part(input, [&](const StepInput& part, size_t first_row) {
     in_step(part, [&](Step& s) {
-      const MatView<float> resid = s.take(s.n_tokens(), c.n_embd);
-      embed(s, resid);
-      layers(s, 0, c.n_layer, resid);
+      const MatView<float> stream = s.take(s.n_tokens(), c.stream_width());
+      enter(s, stream);
+      layers(s, 0, c.n_layer, stream);
+      const MatView<float> resid = c.n_streams == 1 ? stream : s.take(s.n_tokens(), c.n_embd);
+      if (c.n_streams > 1) model_.weights().streams.end(s, stream, resid);
       if (observer) observer->on_residual(c.n_layer, resid);
       logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
     });
@@ -34,17 +36,33 @@ MatView<const float> Transformer::run_blocks(const StepInput& input, size_t firs
                                              MatView<const float> stream) {
   const ModelConfig& c = model_.config();
   HUNCH_CHECK(first <= end && end <= c.n_layer &&
-              (!stream.data || (stream.rows == input.ids.size() && stream.cols == c.n_embd)));
-  const MatView<float> resid = result(input.ids.size(), c.n_embd);
+              (!stream.data || (stream.rows == input.ids.size() && stream.cols == c.stream_width())));
+  for (size_t i = first; i < end; ++i)
+    if (const size_t from = c.layers[i].keys_from; from < first)
+      fail(ErrorKind::kUnsupported,
+           "layer {} reads the keys of layer {}, so that it cannot be computed without it: methods that go through the "
+           "layers one at a time do not run on this model",
+           i, from);
+  const MatView<float> resid = result(input.ids.size(), c.stream_width());
   in_step(input, [&](Step& s) {
-    if (stream.data) {
-      copy_rows(stream, resid);
-    } else {
-      embed(s, resid);
-    }
+    if (!stream.data || model_.weights().per_layer.n > 0) enter(s, resid);
+    if (stream.data) copy_rows(stream, resid);
     layers(s, first, end, resid);
   });
   return resid;
+}
+
+// What enters the first layer, and what every layer gets beside it.
+void Transformer::enter(Step& s, MatView<float> stream) const {
+  const ModelWeights& w = model_.weights();
+  const MatView<float> first = stream.col_range(0, model_.config().n_embd);
+  embed(s, first);
+  if (w.per_layer.n > 0) {
+    const MatView<float> all = s.take(stream.rows, w.per_layer.project->n_out);
+    w.per_layer(s, model_.config(), first, all);
+    s.per_layer = all;
+  }
+  if (!w.streams.spread.empty()) w.streams.begin(s, stream);
 }
 
 void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid) const {
@@ -53,12 +71,14 @@ void Transformer::layers(Step& s, size_t first, size_t end, MatView<float> resid
   constexpr size_t kManyTokens = 32;
   for (size_t i = first; i < end; ++i) {
     if (s.n_tokens() >= kManyTokens) s.throw_if_stopped();
-    if (s.observer) s.observer->on_residual(i, resid);
+    const ModelConfig& c = model_.config();
+    if (s.observer) s.observer->on_residual(i, resid.col_range(c.active_stream * c.n_embd, c.n_embd));
     layer(s, model_.weights().layers[i], resid);
   }
 }
 
 void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
+  if (l.config.n_streams > 1) return l.in_streams(s, resid);
   const Arena::Scope scope(s.compute.arena);
   const StageScope norms(s.compute, Stage::kNorms);
   const LayerConfig& c = l.config;
@@ -66,6 +86,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const MatView<float> entering = c.moe.early_router ? s.take(resid.rows, resid.cols) : MatView<float>();
   if (c.moe.early_router) copy_rows(resid, entering);
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
+    if (c.moe.beside_mlp) return l.mlp_beside_experts(s, resid, x, y);
     c.has_experts() ? l.experts(s, c, c.moe.early_router ? entering : x, x, y) : l.mlp(s, c, s.all(), x, y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
@@ -103,19 +124,27 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     mlp(normed, branch2);
     watch(Branch::kAttention, branch);
     watch(Branch::kMlp, branch2);
-    add_rows(s.compute, 1.0f, branch2, branch);  // residual_scale is applied to the sum
+    add_rows(s.compute, 1.0f, branch2, branch);
+    add_rows(s.compute, c.residual_scale, branch, resid);
   } else {
     if (c.mixer != Mixer::kNone) {
       if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
       watch(Branch::kAttention, branch);
       add_rows(s.compute, c.residual_scale, branch, resid);
     }
-    if (!c.has_mlp()) return;
-    mlp(input(l.ffn_norm), branch);
-    if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
-    watch(Branch::kMlp, branch);
+    if (c.has_mlp()) {
+      mlp(input(l.ffn_norm), branch);
+      if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
+      watch(Branch::kMlp, branch);
+      add_rows(s.compute, c.residual_scale, branch, resid);
+    }
   }
-  add_rows(s.compute, c.residual_scale, branch, resid);
+  if (l.per_layer.gate) {
+    l.per_layer(s, c, resid, branch);
+    add_rows(s.compute, 1.0f, branch, resid);
+  }
+  if (l.output_scale != 1.0f)
+    for (size_t t = 0; t < resid.rows; ++t) scale(l.output_scale, resid.row(t));
 }
 
 void Transformer::embed(Step& s, MatView<float> resid) const {

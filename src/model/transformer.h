@@ -18,9 +18,10 @@ class Transformer {
   // Error{kInterrupted} when many tokens are stopped; the sequences are then unchanged.
   MatView<const float> run(const StepInput& input);
 
-  // As run(), but only layers [first, end), entered by `stream` [n_tokens, n_embd] (no data: by the ids' embeddings),
-  // and without logits. Returns the stream that leaves them, valid until the next call. For calibrating a block at a
-  // time; `stream` may not be what an earlier call returned.
+  // As run(), but only layers [first, end), entered by `stream` [n_tokens, stream_width()] (no data: by the ids'
+  // embeddings), and without logits. Throws Error{kUnsupported} where one of them reads the keys of a layer before
+  // `first`. Returns the stream that leaves them, valid until the next call. For calibrating a block at a time;
+  // `stream` may not be what an earlier call returned.
   MatView<const float> run_blocks(const StepInput& input, size_t first, size_t end, MatView<const float> stream);
 
   // Has the cache keep what the selectors of keys of these runs' plans do not drop. run() does so after each pass, but
@@ -77,6 +78,7 @@ class Transformer {
   void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   // model/transformer.cc
+  void enter(Step& s, MatView<float> stream) const;
   void embed(Step& s, MatView<float> resid) const;
   void layers(Step& s, size_t first, size_t end, MatView<float> resid) const;
   void layer(Step& s, const Layer& l, MatView<float> resid) const;

@@ -9,6 +9,7 @@
 #include "formats/format.h"
 #include "io/low_rank_names.h"
 #include "linear/low_rank.h"
+#include "linear/ternary.h"
 #include "linear/transpose.h"
 
 namespace hunch {
@@ -41,6 +42,11 @@ class Loader {
     if (!w_.output && c_.has_output)
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                          optional_vector("output.bias", c_.n_vocab));
+    if (c_.n_per_layer > 0) per_layer_embedding();
+    if (c_.n_streams > 1) {
+      w_.streams.spread = by_stream(Role::kStreamIn, "altup_proj.weight");
+      w_.streams.merge = by_stream(Role::kStreamOut, "altup_unembd_proj.weight");
+    }
     w_.layers.resize(c_.n_layer);
     for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
     w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
@@ -52,13 +58,17 @@ class Loader {
   }
 
  private:
-  void check_shape(const Tensor& t, std::vector<uint64_t> expected) {
+  void check_dims(const Tensor& t, const std::vector<uint64_t>& expected) {
     // A vector of n may be stored as [1, n], a matrix with outer ones.
     std::vector<uint64_t> found = t.shape;
     while (found.size() > expected.size() && found.front() == 1) found.erase(found.begin());
     if (found != expected)
       fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
            fmt::join(t.shape, ", "));
+  }
+
+  void check_shape(const Tensor& t, const std::vector<uint64_t>& expected) {
+    check_dims(t, expected);
     if (!info(t.dtype).computes())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; weights may be {}", t.name,
            name_of(t.dtype), types_of_weights());
@@ -133,7 +143,26 @@ class Loader {
     }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     const std::string weight = name + ".weight";
+    const Tensor* scale = file_.find(name + ".scale");
+    if (scale && scale->n_elems() == 1 && file_.get(weight).dtype != DType::kNVFP4)
+      return ternary(id, name, rows, cols);
     return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
+  }
+
+  // -1, 0 and 1, in whatever type, and one number beside them.
+  std::unique_ptr<Linear> ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {
+    TensorRows where = tensor(name + ".weight");
+    const Tensor& t = file_.get(where.name);
+    check_dims(t, {rows, cols});
+    where.n_out = rows;
+    where.n_in = cols;
+    w_.tensors[id] = std::move(where);
+    const Vector scale = vector(name + ".scale", 1);
+    const bool skips = id.role == Role::kDown && is_relu_family(c_.activation);
+    if (skips) w_.down_layout = DownLayout::kTransposed;
+    return std::make_unique<Ternary>(
+        id, compute_, t.view(), optional_vector(name + ".bias", rows),
+        Ternary::Options{.scale = scale[0], .round_inputs = c_.round_inputs, .by_input = skips}, t.name);
   }
 
   // Vaswani et al. 2017, section 3.5, in the halves layout of fairseq: sines first, then cosines;
@@ -162,6 +191,16 @@ class Loader {
     head.dense_bias = optional_vector("cls.bias", c_.n_embd);
   }
 
+  void per_layer_embedding() {
+    const size_t n_all = c_.n_layer * c_.n_per_layer;
+    PerLayerEmbedding& p = w_.per_layer;
+    p.n = c_.n_per_layer;
+    const std::string name = "per_layer_token_embd.weight";
+    p.table = matrix(name, file_.get(name).rows(), n_all);
+    p.project = linear({.role = Role::kPerLayer}, "per_layer_model_proj", n_all, c_.n_embd, true);
+    p.norm = norm("per_layer_proj_norm", p.n, true);
+  }
+
   void layer(size_t i) {
     compute_.throw_if_stopped();
     const std::string blk = fmt::format("blk.{}.", i);
@@ -184,12 +223,47 @@ class Loader {
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
     if (l.config.mixer == Mixer::kNone) l.ffn_norm = std::exchange(l.attn_norm, {});
     mixer(blk, l);
-    if (!l.config.has_mlp()) return;
-    if (l.config.has_experts()) {
-      experts(blk, l.config, l.experts);
-    } else {
-      l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
+    if (const Vector scale = optional_vector(blk + "layer_output_scale.weight", 1); !scale.empty())
+      l.output_scale = scale[0];
+    if (c_.n_per_layer > 0) {
+      const auto id = [&](Role role) { return LinearId{uint32_t(i), role}; };
+      l.per_layer.gate = linear(id(Role::kPerLayerGate), blk + "inp_gate", c_.n_per_layer, c_.n_embd, true);
+      l.per_layer.project = linear(id(Role::kPerLayerOut), blk + "proj", c_.n_embd, c_.n_per_layer, true);
+      l.per_layer.norm = norm(blk + "post_norm", c_.n_embd, true);
     }
+    if (c_.n_streams > 1) streams_of_layer(blk, l);
+    if (l.config.has_experts()) experts(blk, l.config, l.experts);
+    if (l.config.moe.beside_mlp) norms_beside(blk, l.beside);
+    if (l.config.n_ff > 0 && (!l.config.has_experts() || l.config.moe.beside_mlp)) {
+      l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
+      if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
+    }
+  }
+
+  std::vector<std::unique_ptr<Linear>> by_stream(Role role, const std::string& name) {
+    return by_head({.role = role}, name, c_.n_streams - 1, c_.n_embd, c_.n_embd);
+  }
+
+  void streams_of_layer(const std::string& blk, Layer& l) {
+    const size_t n = c_.n_streams;
+    l.alt_up.router_norm = norm(blk + "altup_router_norm", c_.n_embd, true);
+    l.alt_up.router = vector(blk + "altup_router.weight", n * c_.n_embd);
+    l.alt_up.prediction = vector(blk + "altup_predict_coef.weight", n * n * n);
+    l.alt_up.correction = vector(blk + "altup_correct_coef.weight", n * n);
+    l.alt_up.output_scale = optional_vector(blk + "altup_correct_scale.weight", c_.n_embd);
+    const size_t rank = file_.find(blk + "laurel_l.weight") ? file_.get(blk + "laurel_l.weight").rows() : 0;
+    const auto id = [&](Role role) { return LinearId{uint32_t(l.config.index), role}; };
+    l.laurel.left = linear(id(Role::kLaurelLeft), blk + "laurel_l", rank, c_.n_embd, true);
+    l.laurel.right = linear(id(Role::kLaurelRight), blk + "laurel_r", c_.n_embd, rank, true);
+    l.laurel.norm = norm(blk + "laurel_post_norm", c_.n_embd, true);
+  }
+
+  void norms_beside(const std::string& blk, BesideNorms& norms) {
+    norms.mlp_output = norm(blk + "post_ffw_norm_1", c_.n_embd, true);
+    norms.input = norm(blk + "pre_ffw_norm_2", c_.n_embd, true);
+    norms.output = norm(blk + "post_ffw_norm_2", c_.n_embd, true);
+    norms.router.weight = vector(blk + "ffn_gate_inp.scale", c_.n_embd);
+    for (float& w : norms.router.weight) w /= std::sqrt(float(c_.n_embd));
   }
 
   // A matrix of every head, from the tensor that holds them all.
@@ -297,21 +371,23 @@ class Loader {
       a.v = part(Role::kValue, n_q + n_kv, n_kv);
     } else {
       a.q = linear(id(Role::kQuery), blk + "attn_q", c.output_gate ? 2 * n_q : n_q, c.n_embd, true);
-      a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
-      a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
+      if (!c.borrows_keys()) a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
+      if (!c.borrows_keys() && !c.keys_as_values) a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
+    if (c.sub_norms) a.sub_norm = norm(blk + "attn_sub_norm", n_q, true);
     a.sinks = optional_vector(blk + "attn_sinks.weight", c.n_head);
     if (c.qk_norm != QkNorm::kNone) {
       const bool shared = c.qk_norm == QkNorm::kShared;
       a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);
-      a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
+      if (!c.borrows_keys()) a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
     }
   }
 
   // Rows that a ReLU leaves at zero can be skipped if the down projection is stored neuron-major.
   void arrange_down(const LayerConfig& c, Linear& whole) {
-    if (!is_relu_family(c.activation)) return;
+    if (!c.makes_zeros()) return;
+    if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
     auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
     const DType stored = down.rows().dtype;
     const bool plain = is_plain(stored);
@@ -344,7 +420,7 @@ class Loader {
       w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c.n_embd, n_ff, true};
       m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c.n_embd),
                                         optional_vector(name + "_down" + suffix + ".bias", c.n_embd), *w_.layouts);
-      if (is_relu_family(c.activation)) w_.down_layout = DownLayout::kTransposed;
+      if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
       return m;
     }
     m.down = linear(id(Role::kDown), name + "_down" + suffix, c.n_embd, n_ff, true);
@@ -388,7 +464,21 @@ class Loader {
       experts[id.expert].down =
           std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
     }
-    if (is_relu_family(c.activation)) w_.down_layout = DownLayout::kTransposed;
+    if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
+  }
+
+  // Gates and then ups of every expert in one tensor, [n_expert, 2 n_ff, n_embd].
+  void stack_of_both(uint32_t layer, const std::string& name, const LayerConfig& c, std::vector<Mlp>& experts) {
+    const size_t n_ff = c.moe.n_ff;
+    const Tensor& t = file_.get(name);
+    check_shape(t, {experts.size(), 2 * n_ff, c.n_embd});
+    for (uint32_t e = 0; e < experts.size(); ++e) {
+      const auto part = [&](Role role, size_t first) {
+        return stored({layer, role, e}, tensor(name, first), t.view().row_range(first, n_ff));
+      };
+      experts[e].gate = part(Role::kGate, 2 * e * n_ff);
+      experts[e].up = part(Role::kUp, (2 * e + 1) * n_ff);
+    }
   }
 
   void experts(const std::string& blk, const LayerConfig& c, Experts& e) {
@@ -397,8 +487,13 @@ class Loader {
     e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
     e.choice_bias = optional_vector(blk + "exp_probs_b.bias", n);
     for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
-    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
-    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    if (file_.find(blk + "ffn_gate_up_exps.weight")) {
+      stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, e.experts);
+    } else {
+      if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
+      stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    }
+    e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
     if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
       turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
     } else {

@@ -38,6 +38,8 @@ struct ModelWeights {
   Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
   Vector type_embd;  // [n_types * n_embd] added by text of a pair, or none
   NormWeights embd_norm, output_norm;
+  PerLayerEmbedding per_layer;
+  AltUpEnds streams;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
   std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied; or none
   RankHead rank_head;                           // of a model that scores pairs of texts
@@ -54,8 +56,10 @@ struct ModelWeights {
   // each(std::unique_ptr<Linear>&) for every matrix of the model.
   template <class Each>
   void for_each_linear(const Each& each) {
-    for (auto* linear : {&words_in, &words_out, &output})
+    for (auto* linear : {&words_in, &words_out, &output, &per_layer.project})
       if (*linear) each(*linear);
+    for (auto* ends : {&streams.spread, &streams.merge})
+      for (std::unique_ptr<Linear>& linear : *ends) each(linear);
     for (Layer& l : layers) l.for_each_linear(each);
   }
   template <class Each>

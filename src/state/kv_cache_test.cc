@@ -250,5 +250,28 @@ TEST(KvCacheDeathTest, SequencesThatDoNotExistAreABug) {
   EXPECT_DEATH(cache.append(id, 1), "does not exist");
 }
 
+// Those that read another layer's keys: they take no memory, and hold no page when all others dropped its tokens.
+TEST(KvCache, LayersWithoutHeadsTakeNothing) {
+  const KvShape with{{{2, 4}, {1, 8}}, DType::kF32, 4}, without{{{2, 4}, {0, 4}, {1, 8}, {0, 8}}, DType::kF32, 4};
+  EXPECT_EQ(KvCache::bytes_per_token(without), KvCache::bytes_per_token(with));
+  KvCache cache(without, 32);
+  EXPECT_EQ(cache.bytes(), KvCache(with, 32).bytes());
+  const auto id = cache.create();
+  cache.append(id, 20);
+  const std::vector<float> values(20 * 8, 1.0f);
+  for (const size_t layer : {0, 2}) cache.store(id, layer, 0, {values.data(), 20, 8}, {values.data(), 20, 8});
+  const size_t n_free = cache.n_free_tokens();
+  const std::vector<Rows> kept(2, Rows::of({0, 18, 19}, 20));
+  cache.keep(id, 0, kept);
+  EXPECT_EQ(cache.n_free_tokens(), n_free);
+  cache.keep(id, 2, std::span(kept).first(1));
+  EXPECT_EQ(cache.n_free_tokens(), n_free + 16);
+  const auto copy = cache.fork(id);
+  cache.append(copy, 3);
+  EXPECT_EQ(cache.view(copy, 0).n_slots(0), 6u);
+  cache.truncate(copy, 20);
+  EXPECT_EQ(cache.view(copy, 2).n_slots(0), 3u);
+}
+
 }  // namespace
 }  // namespace hunch
