@@ -17,7 +17,7 @@ const Architecture* const kAll[] = {
     &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45,
-    &kArchBert};
+    &kArchBert,       &kArchNomicBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {

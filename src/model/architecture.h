@@ -62,6 +62,6 @@ extern const Architecture kArchQwen3Moe, kArchOlmo2, kArchSmolLm3, kArchGranite,
     kArchSeedOss, kArchExaone4, kArchArcee, kArchMistral3, kArchErnie45;
 extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGlm4Moe, kArchSmallThinker, kArchGptOss,
     kArchDeepSeek2;
-extern const Architecture kArchBert;
+extern const Architecture kArchBert, kArchNomicBert;
 
 }  // namespace hunch
