@@ -34,6 +34,13 @@ FIXTURES = {
     "tiny_bert": ({"architectures": ["BertModel"], **BERT}, WRONG, "", "mean", True),
     "tiny_roberta": ({"architectures": ["RobertaModel"], **XLMR, "model_type": "roberta"}, WRONG + [{"pad_token_id": 0}],
                      "roberta.", "cls", False),
+    "tiny_nomic_bert": ({"architectures": ["NomicBertModel"], "model_type": "nomic_bert", "n_embd": 24, "n_inner": 40, "n_head": 3,
+                         "n_layer": 2, "n_positions": 64, "vocab_size": 61, "type_vocab_size": 2, "activation_function": "swiglu",
+                         "layer_norm_epsilon": 0.02, "rotary_emb_base": 700, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False,
+                         "rotary_emb_scale_base": None, "prenorm": False, "causal": False, "qkv_proj_bias": False,
+                         "mlp_fc1_bias": False, "mlp_fc2_bias": False, "use_rms_norm": False, "fused_bias_fc": True},
+                        [{"causal": True}, {"activation_function": "geglu"}, {"layer_norm_epsilon": 1e-5}, {"rotary_emb_base": 10000},
+                         {"rotary_emb_interleaved": True}], "", "mean", False),
     "tiny_bert_rank": ({"architectures": ["BertForSequenceClassification"], **BERT, "hidden_act": "relu"}, WRONG[:1], "bert.",
                        "rank", True),
     "tiny_xlmr_rank": ({"architectures": ["XLMRobertaForSequenceClassification"], **XLMR}, WRONG + [{"pad_token_id": 2}],
@@ -42,7 +49,8 @@ FIXTURES = {
 
 
 def random_weights(config, prefix, pooling, rng):
-    n, ff, tensors = config["hidden_size"], config["intermediate_size"], {}
+    is_nomic, tensors = config["model_type"] == "nomic_bert", {}
+    n, ff = (config["n_embd"], config["n_inner"]) if is_nomic else (config["hidden_size"], config["intermediate_size"])
 
     def add(name, *shape, scale=1.0, mean=0.0):
         tensors[name] = (mean + scale * rng.standard_normal(shape)).astype(np.float32)
@@ -56,6 +64,16 @@ def random_weights(config, prefix, pooling, rng):
         add(name + ".bias", n, scale=0.3)
 
     add(prefix + "embeddings.word_embeddings.weight", config["vocab_size"], n, scale=0.5)
+    if is_nomic:
+        add("embeddings.token_type_embeddings.weight", config["type_vocab_size"], n, scale=0.4)
+        norm("emb_ln")
+        for i in range(config["n_layer"]):
+            for name, n_out, n_in in (("attn.Wqkv", 3 * n, n), ("attn.out_proj", n, n), ("mlp.fc11", ff, n), ("mlp.fc12", ff, n),
+                                      ("mlp.fc2", n, ff)):
+                add(f"encoder.layers.{i}.{name}.weight", n_out, n_in, scale=1.4 / np.sqrt(n_in))
+            norm(f"encoder.layers.{i}.norm1")
+            norm(f"encoder.layers.{i}.norm2")
+        return tensors
     add(prefix + "embeddings.position_embeddings.weight", config["max_position_embeddings"], n, scale=0.4)
     add(prefix + "embeddings.token_type_embeddings.weight", config["type_vocab_size"], n, scale=0.4)
     norm(prefix + "embeddings.LayerNorm")
@@ -167,7 +185,7 @@ def write(folder, name, seed, recipe, tensors, texts):
         modes = {f"pooling_mode_{mode}": mode in (f"{pooling}_token", f"{pooling}_tokens")
                  for mode in ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")}
         (folder / "1_Pooling" / "config.json").write_text(
-            json.dumps({"word_embedding_dimension": config["hidden_size"], **modes}, indent=1) + "\n")
+            json.dumps({"word_embedding_dimension": config.get("hidden_size", config.get("n_embd")), **modes}, indent=1) + "\n")
     index, arrays, offset = {}, [], 0
     for i, text in enumerate(texts):
         for key, array in outputs(config, tensors, prefix, pooling, text).items():

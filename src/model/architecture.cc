@@ -18,7 +18,7 @@ const Architecture* const kAll[] = {
     &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,    &kArchGlm4Moe,      &kArchSmallThinker, &kArchGptOss,
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
-    &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n};
+    &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n,      &kArchNomicBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {

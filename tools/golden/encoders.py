@@ -1,11 +1,12 @@
 """Models that see a text as a whole, and the head of those that score pairs, by Hugging Face's names, in float64.
 
 Sources: Devlin et al. 2019 (BERT), Liu et al. 2019 (RoBERTa), Conneau et al. 2020 (XLM-R), and the transformers library's
-modelling code for what the papers leave open: where positions begin, which GELU, what the pooler reads.
+modelling code for what the papers leave open: where positions begin, which GELU, what the pooler reads. Nomic-BERT: Nussbaum
+et al. 2024 and the modelling code that is published with its checkpoints.
 """
 import numpy as np
 
-from .ops import ACTIVATIONS, heads, softmax
+from .ops import ACTIVATIONS, Rope, heads, softmax
 
 
 def first_position(config):
@@ -24,17 +25,40 @@ def embed(config, w, ids, second_begins=None):
 
 
 def attention(config, w, x, causal=False):
-    n = config["num_attention_heads"]
-    q, k, v = (heads(w.linear(name, x), n) for name in ("self.query", "self.key", "self.value"))
+    q, k, v = (heads(w.linear(name, x), config["num_attention_heads"]) for name in ("self.query", "self.key", "self.value"))
+    out = mix(q, k, v, causal)
+    return w.layer_norm("output.LayerNorm", w.linear("output.dense", out) + x, config["layer_norm_eps"])
+
+
+def mix(q, k, v, causal):
+    """Attention of [n, T, d] each, [T, n * d]."""
     scores = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
     if causal:
         scores = np.where(np.tril(np.ones(scores.shape[1:], bool)), scores, -np.inf)
-    out = (softmax(scores) @ v).transpose(1, 0, 2).reshape(x.shape)
-    return w.layer_norm("output.LayerNorm", w.linear("output.dense", out) + x, config["layer_norm_eps"])
+    return (softmax(scores) @ v).transpose(1, 0, 2).reshape(q.shape[1], -1)
+
+
+def nomic_forward(config, w, ids):
+    """Rotary positions in halves of whole heads, one matrix for q, k and v, fc11(x) * act(fc12(x)), norms behind the additions."""
+    eps, n, width = config["layer_norm_epsilon"], config["n_head"], config["n_embd"]
+    act = ACTIVATIONS["silu" if config["activation_function"] == "swiglu" else "gelu"]
+    rope = Rope(width // n, config["rotary_emb_base"], len(ids), config.get("rotary_emb_interleaved", False))
+    x = w["embeddings.word_embeddings.weight"][ids] + w["embeddings.token_type_embeddings.weight"][0]
+    rows = [w.layer_norm("emb_ln", x, eps)]
+    for i in range(config["n_layer"]):
+        layer, x = w.sub(f"encoder.layers.{i}."), rows[-1]
+        q, k, v = (heads(part, n) for part in np.split(layer.linear("attn.Wqkv", x), 3, axis=-1))
+        out = layer.linear("attn.out_proj", mix(rope(q), rope(k), v, config.get("causal", False)))
+        x = layer.layer_norm("norm1", out + x, eps)
+        inner = layer.linear("mlp.fc11", x) * act(layer.linear("mlp.fc12", x))
+        rows.append(layer.layer_norm("norm2", layer.linear("mlp.fc2", inner) + x, eps))
+    return np.array(rows)
 
 
 def forward(config, w, ids, second_begins=None):
     """The stream before the first layer and after each, [n_layer + 1, T, H]."""
+    if config["model_type"] == "nomic_bert":
+        return nomic_forward(config, w, ids)
     rows = [embed(config, w, ids, second_begins)]
     for i in range(config["num_hidden_layers"]):
         layer = w.sub(f"encoder.layer.{i}.")
