@@ -28,7 +28,11 @@ WeightView weights_of(const Model& model, const TensorRows& where) {
          "'{}' is a product of two matrices in this file, which only plain LoRA can be added to (not DoRA, nor what is "
          "saved whole)",
          where.name);
-  return model.file().get(where.stored).view();
+  const Tensor& t = model.file().get(where.stored);
+  if (ternary_scale(model.file(), t))
+    fail(ErrorKind::kUnsupported,
+         "'{}' is ternary, which only plain LoRA can be added to (not DoRA, nor what is saved whole)", where.name);
+  return t.view();
 }
 
 // ||row i of W + B A|| of the model's weights.

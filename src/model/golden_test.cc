@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 constexpr float kTolerance = 1e-4f;  // max |logit difference| in f32 arithmetic
 // What 16-bit weights may be off by, in tolerances, in prompts of many tokens, where X is taken in two parts of bf16
 // (kernels/gemm_tiles.h).
-constexpr float kTimesOfTiles = 5;
+constexpr float kTimesOfTiles = 6;  // 4.98 is the most that was seen (gemma4)
 
 // Of models whose goldens' README says another.
 float tolerance_of(const fs::path& folder) {

@@ -42,6 +42,16 @@ Json config_json(const Metadata& meta, const ModelConfig& c) {
     say({"qk_rope_head_dim"}, c.d_head - c.latent.rank);
     say({"v_head_dim"}, c.latent.d_value);
   }
+  if (c.value_norm) {  // Gemma 3n and 4, whose imports ask which layers are of which kind
+    for (const LayerConfig& l : c.layers)
+      json["layer_types"].push_back(l.window > 0 ? "sliding_attention" : "full_attention");
+    say({"sliding_window"}, c.n_ctx_train);
+    say({"num_kv_shared_layers"}, c.n_borrowing);
+    say({"hidden_size_per_layer_input"}, c.n_per_layer);
+    say({"altup_num_inputs"}, c.n_streams);
+    say({"enable_moe_block"}, c.moe.beside_mlp);
+    say({"top_k_experts"}, c.moe.n_expert_used);
+  }
   say({"multi_query"}, c.n_kv_head == 1);
   say({"new_decoder_architecture"}, true);  // Falcon: the number of key heads is the one that is said
   say({"tie_word_embeddings"}, false);      // an adapter of the output is the output's

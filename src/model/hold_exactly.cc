@@ -15,18 +15,18 @@
 namespace hunch {
 namespace {
 
-// Matrices with one scale beside them become ternary ones, from any type (linear/ternary.h).
 bool is_held(const ModelFile& file, const Tensor& t) {
-  return info(t.dtype).load != nullptr && (t.dtype == DType::kNVFP4 || !file.find(scale_beside(t.name)));
+  return info(t.dtype).load != nullptr && !ternary_scale(file, t);  // which become ternary ones, from any type
 }
 uint64_t held_bytes(const Tensor& t) { return t.rows() * row_bytes(info(t.dtype).loads_as, t.cols()); }
 
 }  // namespace
 
-std::string scale_beside(std::string_view name) {
+const Tensor* ternary_scale(const ModelFile& file, const Tensor& t) {
   constexpr std::string_view kWeight = ".weight";
-  if (!name.ends_with(kWeight)) return "";
-  return std::string(name.substr(0, name.size() - kWeight.size())) + ".scale";
+  if (t.dtype == DType::kNVFP4 || !t.name.ends_with(kWeight)) return nullptr;
+  const Tensor* scale = file.find(t.name.substr(0, t.name.size() - kWeight.size()) + ".scale");
+  return scale && scale->n_elems() == 1 ? scale : nullptr;
 }
 
 HeldOtherwise held_otherwise(const ModelFile& file) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <set>
 #include <string>
-#include <string_view>
 
 #include "base/compute.h"
 #include "io/model_file.h"
@@ -32,9 +31,9 @@ ModelFile hold_exactly(const ModelFile& file, Compute& compute);
 // Integers, which are no weights, may be there.
 void check_types(const ModelFile& file);
 
-// "x.scale" of "x.weight": where a file has it, the matrix is that number times -1, 0 and 1 (BitNet in llama.cpp's
-// names; NVFP4 files have another by that name). "" of what is no weight.
-std::string scale_beside(std::string_view name);
+// The one number "x.scale" beside `t`, "x.weight": the matrix is that times -1, 0 and 1 (linear/ternary.h; BitNet, in
+// llama.cpp's names). nullptr: it is not; NVFP4 files have another number by that name, experts one for each.
+const Tensor* ternary_scale(const ModelFile& file, const Tensor& t);
 
 // The names of the types that weights may have, for messages: "f32, f16, ...".
 std::string types_of_weights();

@@ -76,6 +76,22 @@ TEST(HoldExactly, NothingToHoldCostsNothing) {
   EXPECT_EQ(hold_exactly(file, compute).owners.size(), 0u);
 }
 
+// One number beside a matrix says that it is ternary, and another form holds it; one for each expert says nothing of
+// it.
+TEST(HoldExactly, LeavesWhatHasOneScaleToTheTernaryForm) {
+  const std::vector<float> scales(3, 0.5f);
+  for (const size_t n : {1, 3}) {
+    Random r(DType::kQ2_0, 4, 9);
+    r.tensor.name = "blk.0.x.weight";
+    ModelFile file;
+    file.tensors.push_back(r.tensor);
+    file.tensors.push_back({"blk.0.x.scale", DType::kF32, {n}, std::as_bytes(std::span(scales).first(n))});
+    file.index();
+    EXPECT_EQ(held_otherwise(file).n_tensors, n == 1 ? 0u : 1u);
+    EXPECT_EQ(ternary_scale(file, file.tensors[0]) != nullptr, n == 1);
+  }
+}
+
 // The fixture with its matrices as ternary blocks of Q2_0, or as the f32 that these stand for.
 ModelFile ternary(bool decoded) {
   ModelFile file = open_model(golden_fixture("llama_mha")).file;

@@ -36,6 +36,8 @@ size_t Model::bytes_per_token() const {
   size_t bytes = 0;
   for (const auto* words : {&weights_.output, &weights_.words_in, &weights_.words_out, &weights_.per_layer.project})
     if (*words) bytes += (*words)->bytes();
+  for (const auto* ends : {&weights_.streams.spread, &weights_.streams.merge})
+    for (const auto& linear : *ends) bytes += linear->bytes();
   for (const Layer& l : weights_.layers)
     l.for_each_linear([&](const Linear& linear) {
       const bool is_used = linear.id.expert == LinearId::kNone || linear.id.expert == LinearId::kShared ||

@@ -143,9 +143,7 @@ class Loader {
     }
     if (!required && !file_.find(name + ".weight")) return nullptr;
     const std::string weight = name + ".weight";
-    const Tensor* scale = file_.find(name + ".scale");
-    if (scale && scale->n_elems() == 1 && file_.get(weight).dtype != DType::kNVFP4)
-      return ternary(id, name, rows, cols);
+    if (ternary_scale(file_, file_.get(weight))) return ternary(id, name, rows, cols);
     return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
   }
 
