@@ -8,7 +8,7 @@ GridRule::GridRule(const Matrix& W, const InverseHessian& inverse, const GptqOpt
       group_(group_of(options.grid, W.cols)),
       fits_late_(options.grid.group != 0 && !options.static_groups),
       grids_(W.rows) {
-  out = QuantisedMatrix(W.rows, W.cols, group_);
+  out = CodedMatrix(W.rows, W.cols, group_);
   if (fits_late_) {
     for (size_t i = 0; i < W.cols; ++i) out.group[order_[i]] = uint32_t(i / group_);
     return;
@@ -31,7 +31,7 @@ float GridRule::settle(const Place& p, float w) {
   return out.values.row(p.row)[column];
 }
 
-QuantisedMatrix gptq(Compute& compute, const Matrix& W, const InverseHessian& inverse, const GptqOptions& options) {
+CodedMatrix gptq(Compute& compute, const Matrix& W, const InverseHessian& inverse, const GptqOptions& options) {
   GridRule rule(W, inverse, options);
   Matrix open = in_sweep_order(W, inverse);
   sweep_columns(compute, inverse, options.n_together, rule, open);

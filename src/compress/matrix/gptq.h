@@ -20,7 +20,7 @@ class GridRule final : public ColumnRule {
   GridRule(const Matrix& W, const InverseHessian& inverse, const GptqOptions& options);
   float settle(const Place& place, float w) override;
 
-  QuantisedMatrix out;
+  CodedMatrix out;
 
  private:
   const GptqOptions& options_;
@@ -34,6 +34,6 @@ class GridRule final : public ColumnRule {
 // fitted when the sweep comes to its first column, to the group's weights as they were at the beginning of the run of
 // n_together columns: a group is then one of the sweep's order (group[] says which). Throws as group_of and
 // sweep_columns.
-QuantisedMatrix gptq(Compute& compute, const Matrix& W, const InverseHessian& inverse, const GptqOptions& options);
+CodedMatrix gptq(Compute& compute, const Matrix& W, const InverseHessian& inverse, const GptqOptions& options);
 
 }  // namespace hunch

@@ -39,7 +39,7 @@ TEST(Gptq, CodesEqualTheReferenceInEverySetting) {
     if (c.at("actorder")) {
       EXPECT_EQ(inverse.order, golden.values<uint32_t>("perm"));
     }
-    const QuantisedMatrix Q = gptq(compute, W, inverse, options);
+    const CodedMatrix Q = gptq(compute, W, inverse, options);
     EXPECT_EQ(n_different(Q.codes, golden.values<int>(name + ".codes")), 0u);
     EXPECT_EQ(Q.group, golden.values<uint32_t>(name + ".gidx"));
     EXPECT_LE(worst(Q.zero.values, golden.values(name + ".zero")), 0);
@@ -130,7 +130,7 @@ TEST(Hessian, DeadColumnsSingularMatricesAndValuesThatAreNotFinite) {
   EXPECT_EQ(inverse.damping, 0.01);
   EXPECT_GT(invert_hessian(c.H, {1e-19, false}).damping, 1e-19) << "singular, and taken all the same";
   Compute compute(1);
-  const QuantisedMatrix Q = gptq(compute, c.W, inverse, {});
+  const CodedMatrix Q = gptq(compute, c.W, inverse, {});
   for (size_t r = 0; r < 2; ++r) EXPECT_EQ(Q.values.row(r)[7], 0) << "nothing is known of it";
   c.H.values[3] = NAN;
   EXPECT_THROW(invert_hessian(c.H, {}), Error);

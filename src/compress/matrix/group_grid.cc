@@ -43,12 +43,12 @@ Grid fit_grid(std::span<const float> w, const GridOptions& options) {
   return best;
 }
 
-QuantisedMatrix::QuantisedMatrix(size_t n_out, size_t n_in, size_t group_size)
+CodedMatrix::CodedMatrix(size_t n_out, size_t n_in, size_t group_size)
     : values(n_out, n_in), codes(n_out * n_in), scale(n_out, n_in / group_size), zero(scale), group(n_in) {
   for (size_t c = 0; c < n_in; ++c) group[c] = uint32_t(c / group_size);
 }
 
-void QuantisedMatrix::put(size_t row, size_t column, const Grid& grid, float w) {
+void CodedMatrix::put(size_t row, size_t column, const Grid& grid, float w) {
   const int code = grid.code(w);
   codes[row * values.cols + column] = uint8_t(code);
   values.row(row)[column] = grid.value(code);
@@ -64,9 +64,9 @@ size_t group_of(const GridOptions& options, size_t n_in) {
   return group;
 }
 
-QuantisedMatrix round_to_nearest(const Matrix& W, const GridOptions& options) {
+CodedMatrix round_to_nearest(const Matrix& W, const GridOptions& options) {
   const size_t group = group_of(options, W.cols);
-  QuantisedMatrix out(W.rows, W.cols, group);
+  CodedMatrix out(W.rows, W.cols, group);
   for (size_t r = 0; r < W.rows; ++r)
     for (size_t c = 0; c < W.cols; c += group) {
       const std::span<const float> w = W.row(r).subspan(c, group);

@@ -27,14 +27,14 @@ struct Grid {
 Grid fit_grid(std::span<const float> w, const GridOptions& options);
 
 // A matrix in codes.
-struct QuantisedMatrix {
+struct CodedMatrix {
   Matrix values;                // [n_out, n_in] what the codes stand for
   std::vector<uint8_t> codes;   // [n_out * n_in]
   Matrix scale, zero;           // [n_out, n_groups]
   std::vector<uint32_t> group;  // [n_in] of each column
 
-  QuantisedMatrix() = default;
-  QuantisedMatrix(size_t n_out, size_t n_in, size_t group);
+  CodedMatrix() = default;
+  CodedMatrix(size_t n_out, size_t n_in, size_t group);
   void put(size_t row, size_t column, const Grid& grid, float w);
 };
 
@@ -43,6 +43,6 @@ struct QuantisedMatrix {
 size_t group_of(const GridOptions& options, size_t n_in);
 
 // Every weight to the nearest value of its group's grid.
-QuantisedMatrix round_to_nearest(const Matrix& W, const GridOptions& options);
+CodedMatrix round_to_nearest(const Matrix& W, const GridOptions& options);
 
 }  // namespace hunch
