@@ -68,4 +68,14 @@ void BlockWalk::compute(Observer* observer) {
   transformer_.observer = nullptr;
 }
 
+void BlockWalk::watch(std::span<const size_t> windows, Observer& observer) {
+  transformer_.observer = &observer;
+  for (size_t w : windows) {
+    engine_.compute->throw_if_stopped();
+    const Sequence sequence(*this);
+    pass(w, 0, {sequence.id, n_window_});
+  }
+  transformer_.observer = nullptr;
+}
+
 }  // namespace hunch

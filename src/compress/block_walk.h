@@ -23,6 +23,8 @@ class BlockWalk {
   // Computes the block densely for all windows. Throws Error{kFormat} naming layer and token where a value is not
   // finite, Error{kInterrupted}.
   void compute(Observer* observer = nullptr);
+  // Computes the block as it is now for some windows, for who watches; what leaves it is not kept.
+  void watch(std::span<const size_t> windows, Observer& observer);
 
   size_t layer() const { return layer_; }
   size_t n_windows() const { return n_windows_; }
