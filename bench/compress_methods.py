@@ -16,18 +16,15 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = os.path.join(HERE, "..", "models", "demo")
 
+ROUNDERS, PRUNERS = ("rtn", "gptq", "awq"), ("magnitude", "wanda", "sparsegpt")
 ROWS = (
-    [("4 bits, groups of 128", m, ["--bits", "4"]) for m in ("rtn", "gptq", "awq")]
-    + [("3 bits, groups of 128", m, ["--bits", "3"]) for m in ("rtn", "gptq", "awq")]
-    + [("3 bits, groups of 32", m, ["--bits", "3", "--group", "32"]) for m in ("rtn", "gptq", "awq")]
-    + [("3 bits, groups of 128, act-order", "gptq", ["--bits", "3", "--act-order"])]
-    + [("q4_0", m, ["--type", "q4_0"]) for m in ("rtn", "gptq", "awq")]
-    + [("q4_k", m, ["--type", "q4_k"]) for m in ("rtn", "gptq", "awq")]
-    + [("q3_k", m, ["--type", "q3_k"]) for m in ("rtn", "gptq", "awq")]
-    + [("50 % zeros", m, ["--sparsity", "50%"]) for m in ("magnitude", "wanda", "sparsegpt")]
-    + [("2:4", m, ["--nm", "2:4"]) for m in ("magnitude", "wanda", "sparsegpt")]
-    + [("4:8", m, ["--nm", "4:8"]) for m in ("magnitude", "wanda", "sparsegpt")]
+    [("4 bits, groups of 128", m, ["--bits", "4"]) for m in ROUNDERS]
+    + [("3 bits, groups of 128", m, ["--bits", "3"]) for m in ROUNDERS]
+    + [("50 % zeros", m, ["--sparsity", "50%"]) for m in PRUNERS]
+    + [("2:4", m, ["--nm", "2:4"]) for m in PRUNERS]
     + [("50 % zeros, 4 bits", m, ["--sparsity", "50%", "--bits", "4"]) for m in ("wanda,rtn", "wanda,gptq", "sparsegpt,gptq")]
+    + [("3 bits, groups of 128, act-order", "gptq", ["--bits", "3", "--act-order"])]
+    + [(t, m, ["--type", t]) for t in ("q4_0", "q3_k") for m in ROUNDERS]
 )
 
 
@@ -50,7 +47,7 @@ def main():
     parser.add_argument("--only", default="", help="rows whose first cell or method holds this")
     arguments = parser.parse_args()
     found = {}
-    print("| weights | method | perplexity | against | output error | bits each | seconds |\n|---|---|---|---|---|---|---|")
+    print("| weights | method | perplexity | against | output error | bits each |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for what, method, flags in ROWS:
             if arguments.only not in what and arguments.only not in method:
@@ -61,7 +58,7 @@ def main():
             error = sum(r["error"] for r in roles) / len(roles)
             ppl, before = answer["perplexity"], answer["perplexity_before"]
             found[what, method] = ppl
-            print(f"| {what} | {method} | {ppl:.2f} | {100 * (ppl / before - 1):+.1f} % | {100 * error:.1f} % | {bits:.2f} | {answer['seconds']:.1f} |", flush=True)
+            print(f"| {what} | {method} | {ppl:.2f} | {100 * (ppl / before - 1):+.1f} % | {100 * error:.1f} % | {bits:.2f} |", flush=True)
     print(f"\noriginal: {before:.4f}")
     for what, order in (("4 bits, groups of 128", ("gptq", "rtn")), ("4 bits, groups of 128", ("awq", "rtn")),
                         ("3 bits, groups of 128", ("gptq", "rtn")), ("3 bits, groups of 128", ("awq", "rtn")),

@@ -61,6 +61,8 @@ TEST(SmoothQuant, ByHand) {
   const std::vector<float> s = smoothing_scales(std::vector<float>{8, 1}, input_maxima(both), 0.5);
   EXPECT_FLOAT_EQ(s[0], 2);
   EXPECT_FLOAT_EQ(s[1], 0.5f);
+  EXPECT_FLOAT_EQ(smoothing_scales(std::vector<float>{16}, std::vector<float>{1}, 0.75)[0], 8);
+  EXPECT_FLOAT_EQ(smoothing_scales(std::vector<float>{1}, std::vector<float>{16}, 0.75)[0], 0.5f);
   scale_inputs(s, B);
   EXPECT_EQ(B.values, (std::vector<float>{1, 1, -4, 0.5f}));
   unscale_outputs(s, B);

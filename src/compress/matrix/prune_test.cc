@@ -80,7 +80,7 @@ TEST(PruneMask, ByHand) {
   W.values = {3, -1, 2, 4, -0.5f, 0.25f, 8, 0.125f};
   EXPECT_EQ(prune_rows(magnitude_score(W), 0.5), (Mask{0, 1, 1, 0, 0, 1, 0, 1}));
   EXPECT_EQ(prune_matrix(magnitude_score(W), 0.25), (Mask{0, 0, 0, 0, 1, 1, 0, 1}));
-  EXPECT_EQ(prune_rows(wanda_score(W, {1, 64, 1, 0}), 0.5), (Mask{0, 0, 1, 1, 1, 0, 0, 1}));
+  EXPECT_EQ(prune_rows(wanda_score(W, {1, 4, 0.25f, 100}), 0.5), (Mask{0, 1, 1, 0, 1, 1, 0, 0}));
   EXPECT_EQ(prune_pattern(magnitude_score(W), 1, 2), (Mask{0, 1, 1, 0, 0, 1, 0, 1}));
   Matrix same(1, 4);
   same.values = {1, 1, 1, 1};
@@ -112,6 +112,17 @@ TEST(SparseGpt, TheOpenColumnTakesOver) {
   const Matrix got = sparsegpt(compute, W, inverse, {0, 1, 2});
   EXPECT_EQ(got.values[0], 0);
   EXPECT_NEAR(got.values[1], 1.0f + 0.1f * 0.5f / 2.0f, 1e-5f);
+}
+
+// The larger weight goes where its input is so small that its loss is the smaller one.
+TEST(SparseGpt, ChoosesByLossNotByMagnitude) {
+  Compute compute(1);
+  Matrix W(1, 2), H(2, 2);
+  W.values = {0.3f, 0.4f};
+  H.values = {100, 0, 0, 1};
+  const InverseHessian inverse = invert_hessian(H, {1e-9, false});
+  EXPECT_EQ(sparsegpt(compute, W, inverse, {0, 1, 2}).values, (std::vector<float>{0.3f, 0}));
+  EXPECT_EQ(sparsegpt(compute, W, inverse, {0.25, 0, 0}).values, (std::vector<float>{0.3f, 0}));
 }
 
 TEST(SparseGpt, AKnownMaskIsKept) {
