@@ -108,6 +108,7 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                {"type", name_of(options.target.dtype)},
                {"inputs", options.dense_inputs ? "dense" : "compressed"},
                {"n_tokens", report.n_tokens},
+               {"n_resumed", report.n_resumed},
                {"seconds", seconds},
                {"roles", roles},
                {"bytes_before", report.bytes_before},
@@ -147,9 +148,16 @@ int compress_by_method(const CompressFlags& flags) {
     options = options_of(flags, engine);
     const std::vector<int32_t> ids = engine.encode(text);
     print_first_line(engine, flags.model, {}, 0, 0);
-    {
+    options.finished = flags.out + ".partial";
+    try {
       ProgressBar bar(!flags.model.quiet);
       report = compress_weights(engine, ids, options, flags.out, bar.progress());
+    } catch (const Error& e) {
+      std::error_code ec;
+      if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))
+        note(fmt::format("the layers that were finished are in {}: the same command goes on from there",
+                         options.finished.string()));
+      throw;
     }
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     if (!flags.eval.empty()) price.before = perplexity_of(engine, held_out, flags);
@@ -169,6 +177,7 @@ int compress_by_method(const CompressFlags& flags) {
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);
+  if (report.n_resumed > 0) note(fmt::format("note: {} layers were finished before", report.n_resumed));
   note(fmt::format("output error: ||(W - W') X|| / ||W X|| over {} tokens of the text, mean over the layers.",
                    grouped(report.n_tokens)));
   note(fmt::format("wrote {}: {} ({} before), in {:.0f} s", flags.out, human_bytes(double(report.bytes)),

@@ -50,6 +50,13 @@ void BlockWalk::next() {
   HUNCH_CHECK(layer_ < engine_.config().n_layer, "no layer {}", layer_);
 }
 
+void BlockWalk::go_on_behind(size_t layer, std::span<const float> left) {
+  HUNCH_CHECK(left.size() == left_.size());
+  layer_ = layer;
+  begun_ = true;
+  std::ranges::copy(left, left_.begin());
+}
+
 void BlockWalk::compute(Observer* observer) {
   transformer_.observer = observer;
   for (size_t w = 0; w < n_windows_; ++w) {

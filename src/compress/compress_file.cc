@@ -85,7 +85,7 @@ TensorToWrite CompressFile::written(const Tensor& tensor, const Home& home) {
 // Valid until the next call.
 std::span<const std::byte> CompressFile::rows_of(const Home& home) {
   const ModelWeights& weights = std::as_const(*engine_.model).weights();
-  const CompressWalk::Result& result = walk_.layer(home.matrices[0]->id.layer);
+  const CompressResult& result = walk_.layer(home.matrices[0]->id.layer);
   const size_t stride = row_bytes(home.target.dtype, home.where.n_in);
   size_t n_rows = 0;
   for (const Linear* m : home.matrices) n_rows = std::max(n_rows, weights.tensors.at(m->id).first + m->n_out);

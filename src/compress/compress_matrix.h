@@ -7,11 +7,25 @@ namespace hunch {
 
 struct CompressedMatrix {
   LinearId id;
+  std::vector<float> bias;  // [n_out] or empty: that of the matrix, as scales leave it
   EncodedMatrix encoded;
   double error = 0;     // of the outputs on the text, relative
   size_t n_tokens = 0;  // that it was fitted to; 0: none came by, and its weights alone decided
   uint64_t n_zeros = 0;
   double damping = 0;  // more than was asked for where the inputs' moment is singular; 0: not needed
+};
+
+// Part of a vector of the file with other values: norms and biases that scales were folded into.
+struct ChangedVector {
+  std::string tensor;
+  size_t first = 0;
+  std::vector<float> values;
+};
+
+// Of a layer.
+struct CompressResult {
+  std::vector<CompressedMatrix> matrices;  // those chosen, in the layer's order
+  std::vector<ChangedVector> vectors;
 };
 
 // The inverses that a layer's matrices need, of which those that read the same inputs share one.

@@ -1,5 +1,6 @@
 // `hunch compress --method`: what is done to the matrices of a model, and what came of it.
 #pragma once
+#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
@@ -34,6 +35,9 @@ struct CompressOptions {
   size_t n_tokens = 16384;    // of the text, in windows spread evenly over it
   std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
   std::string text_name;  // for the file's metadata
+  // A folder for finished layers, found again by the same call after an interruption and removed at the end; none:
+  // nothing is kept.
+  std::filesystem::path finished;
 };
 
 // Of all matrices of one role.
@@ -46,6 +50,7 @@ struct CompressedRole {
 struct CompressReport {
   std::map<Role, CompressedRole> roles;
   size_t n_tokens = 0;                   // of the text that were used
+  size_t n_resumed = 0;                  // layers that were finished before
   uint64_t bytes_before = 0, bytes = 0;  // of all tensors
   std::vector<std::string> notes;
 };

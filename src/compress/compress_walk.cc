@@ -38,6 +38,16 @@ CompressWalk::CompressWalk(const Engine& engine, std::span<const int32_t> ids, c
   for (const Layer& layer : std::as_const(*engine.model).weights().layers)
     n_matrices_ += slots(layer.config.index).size();
   check_memory();
+  if (!options.finished.empty()) resume(ids);
+}
+
+// Goes on behind the layers that an interrupted call has finished.
+void CompressWalk::resume(std::span<const int32_t> ids) {
+  store_.emplace(options_.finished, compress_key(engine_.model->file(), ids, options_));
+  const CompressStore::Finished before = store_->finished(walk_.n_tokens() * engine_.config().n_embd);
+  if (before.n_layers == 0 || before.n_layers > engine_.config().n_layer) return;
+  n_stored_ = before.n_layers;
+  walk_.go_on_behind(n_stored_ - 1, before.stream);
 }
 
 bool CompressWalk::chooses(Role role) const {
@@ -70,16 +80,22 @@ void CompressWalk::check_memory() const {
   require_memory(moments + matrix + results, "compressing a layer", "fewer matrices at a time (--only) take less");
 }
 
-const CompressWalk::Result& CompressWalk::layer(size_t layer) {
+const CompressResult& CompressWalk::layer(size_t layer) {
   while (n_layers_done_ <= layer) compress_next();
   HUNCH_CHECK(layer + 1 == n_layers_done_, "layer {} is asked for after layer {}", layer, n_layers_done_ - 1);
   return result_;
 }
 
 void CompressWalk::compress_next() {
-  walk_.next();
   result_ = {};
-  biases_.clear();
+  if (n_layers_done_ < n_stored_) {
+    std::optional<CompressResult> stored = store_->load(n_layers_done_++);
+    if (!stored) fail(ErrorKind::kIo, "a finished layer in '{}' is gone", options_.finished.string());
+    result_ = std::move(*stored);
+    n_done_ += result_.matrices.size();
+    return;
+  }
+  walk_.next();
   for (NormWeights& norm : norms_) norm = {};
   {
     InputMoments moments(*engine_.compute);
@@ -91,6 +107,7 @@ void CompressWalk::compress_next() {
   }
   ++n_layers_done_;
   if (!options_.dense_inputs && n_layers_done_ < engine_.config().n_layer) leave_compressed();
+  if (store_) store_->save(walk_.layer(), result_, walk_.left());
 }
 
 LayerScaling CompressWalk::search_scales(const InputMoments& moments) {
@@ -158,7 +175,7 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
   } else {
     result_.matrices.push_back(compress_matrix(compute, id, W, moment, inverses, target, options_));
   }
-  biases_.push_back(std::move(bias));
+  result_.matrices.back().bias = std::move(bias);
   ++n_done_;
   if (progress_) progress_(fmt::format("layer {}", walk_.layer()), n_done_, n_matrices_);
 }
@@ -176,8 +193,8 @@ void CompressWalk::leave_compressed() {
   swap_norms();
   for (size_t i = 0; i < slots.size(); ++i) {
     own[i] = std::move(*slots[i]);
-    *slots[i] = std::make_unique<Stored>(own[i]->id, result_.matrices[i].encoded.view(), WeightView(), biases_[i],
-                                         engine_.model->layouts());
+    *slots[i] = std::make_unique<Stored>(own[i]->id, result_.matrices[i].encoded.view(), WeightView(),
+                                         result_.matrices[i].bias, engine_.model->layouts());
   }
   const auto restore = [&] {
     for (size_t i = 0; i < slots.size(); ++i) *slots[i] = std::move(own[i]);

@@ -1,21 +1,14 @@
 // Layer after layer of a model pruned and rounded, each fitted to what the ones before it leave of a text.
 #pragma once
-#include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/progress.h"
 #include "compress/awq_layer.h"
-#include "compress/compress_matrix.h"
+#include "compress/compress_store.h"
 
 namespace hunch {
-
-// Part of a vector of the file with other values: norms and biases that scales were folded into.
-struct ChangedVector {
-  std::string tensor;
-  size_t first = 0;
-  std::vector<float> values;
-};
 
 class CompressWalk {
  public:
@@ -24,17 +17,15 @@ class CompressWalk {
                const Progress& progress);
 
   bool chooses(Role role) const;
-  struct Result {
-    std::vector<CompressedMatrix> matrices;  // those chosen, in the layer's order
-    std::vector<ChangedVector> vectors;
-  };
   // Valid until a later layer is asked for. No layer is asked for after a later one.
-  const Result& layer(size_t layer);
+  const CompressResult& layer(size_t layer);
   size_t n_tokens() const { return walk_.n_tokens(); }
+  size_t n_resumed() const { return n_stored_; }
 
  private:
   std::vector<std::unique_ptr<Linear>*> slots(size_t layer) const;
   void check_memory() const;
+  void resume(std::span<const int32_t> ids);
   void compress_next();
   void compress(const Linear& matrix, const InputMoment& moment, const LayerScaling& scaling, InverseCache& inverses);
   LayerScaling search_scales(const InputMoments& moments);
@@ -45,10 +36,11 @@ class CompressWalk {
   const CompressOptions& options_;
   const Progress& progress_;
   BlockWalk walk_;
+  std::optional<CompressStore> store_;
+  size_t n_stored_ = 0;  // layers that were finished before
   size_t n_layers_done_ = 0, n_matrices_ = 0, n_done_ = 0;
-  Result result_;         // of the last layer that is done
-  NormWeights norms_[2];  // as scales leave them: before attention, before the MLP; empty: as they are
-  std::vector<std::vector<float>> biases_;  // of result_.matrices
+  CompressResult result_;  // of the last layer that is done
+  NormWeights norms_[2];   // as scales leave them: before attention, before the MLP; empty: as they are
 };
 
 }  // namespace hunch

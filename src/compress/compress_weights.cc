@@ -66,9 +66,11 @@ CompressReport compress_weights(const Engine& engine, std::span<const int32_t> i
   CompressReport report;
   CompressWalk walk(engine, ids, options, progress);
   report.n_tokens = walk.n_tokens();
+  report.n_resumed = walk.n_resumed();
   CompressFile file(engine, walk, options, report);
   const std::vector<TensorToWrite> tensors = file.tensors();
   write_gguf(output, metadata(engine.model->file(), options, report), tensors, {}, engine.compute->stop);
+  if (!options.finished.empty()) CompressStore::clear(options.finished);
   return report;
 }
 

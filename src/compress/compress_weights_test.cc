@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "compress/compress_store.h"
 #include "engine/generate.h"
 #include "linear/values.h"
 #include "measure/perplexity.h"
@@ -186,6 +187,45 @@ TEST(Compress, AnExpertThatTheTextNeverReachesIsNoted) {
   EXPECT_GT(n_unseen, 0u);
   for (const auto& [role, r] : report.roles) EXPECT_GE(r.n_zeros, r.n_weights / 2) << name_of(role);
   for (float v : logits_of(engine_of(out.path), std::span(same).first(5))) ASSERT_TRUE(std::isfinite(v));
+}
+
+// Interrupted after one layer, and gone on with: the same bytes.
+TEST(Compress, AnInterruptedRunGoesOnBitForBit) {
+  for (const char* methods : {"sparsegpt,gptq", "awq"}) {
+    SCOPED_TRACE(methods);
+    const TempFile whole, parts;
+    const Engine engine = engine_of(golden_fixture("llama_mha"));
+    const std::vector<int32_t> ids = random_ids(engine, 512);
+    CompressOptions options;
+    options.methods = parse_methods(methods);
+    options.target = {DType::kQ4_0, {}};
+    compress_weights(engine, ids, options, whole.path);
+    options.finished = parts.path.string() + ".partial";
+    Stop stop;
+    const auto interrupt = [&](std::string_view where, uint64_t, uint64_t) {
+      if (where == "layer 1") stop.request();
+    };
+    {
+      const StopScope scope(*engine.compute, &stop);
+      EXPECT_THROW(compress_weights(engine, ids, options, parts.path, interrupt), Error);
+    }
+    EXPECT_TRUE(fs::exists(options.finished));
+    CompressOptions other = options;
+    other.damping = 0.02;
+    if (options.methods.rounder == Rounder::kGptq) {
+      const TempFile third;
+      EXPECT_EQ(
+          CompressStore(options.finished, compress_key(engine.model->file(), ids, other)).finished(512 * 64).n_layers,
+          0u);
+    }
+    const CompressReport report = compress_weights(engine, ids, options, parts.path);
+    EXPECT_EQ(report.n_resumed, 1u);
+    EXPECT_FALSE(fs::exists(options.finished));
+    EXPECT_TRUE(read_file(parts.path) == read_file(whole.path));
+    size_t n = 0;
+    for (const auto& [role, r] : report.roles) n += r.n_matrices;
+    EXPECT_EQ(n, 14u);
+  }
 }
 
 ErrorKind error_of(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {

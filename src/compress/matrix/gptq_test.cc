@@ -139,6 +139,25 @@ TEST(Hessian, DeadColumnsSingularMatricesAndValuesThatAreNotFinite) {
   EXPECT_THROW(gptq(compute, c.W, inverse, {}), Error);
 }
 
+TEST(Hessian, ActOrderBeginsWithTheLargestInputs) {
+  Matrix H(3, 3);
+  for (size_t i = 0; i < 3; ++i) H.row(i)[i] = float(i == 1 ? 9 : i + 1);
+  EXPECT_EQ(invert_hessian(H, {0.01, true}).order, (std::vector<uint32_t>{1, 2, 0}));
+  EXPECT_EQ(invert_hessian(H, {0.01, false}).order, (std::vector<uint32_t>{0, 1, 2}));
+}
+
+TEST(GroupGrid, ByHand) {
+  Matrix W(1, 4);
+  W.values = {-1, 0.6f, 0.4f, 2};  // two bits over [-1, 2]: a scale of 1, zero at code 1
+  const CodedMatrix Q = round_to_nearest(W, {2, false, 0, false});
+  EXPECT_EQ(Q.codes, (std::vector<uint8_t>{0, 2, 1, 3}));
+  EXPECT_EQ(Q.values.values, (std::vector<float>{-1, 1, 0, 2}));
+  W.values = {-1.5f, 0.6f, 0.4f, 1};  // [-1.5, 1.5]: a scale of 1, zero at code 2
+  EXPECT_EQ(round_to_nearest(W, {2, true, 0, false}).codes, (std::vector<uint8_t>{0, 3, 2, 3}));
+  W.values = {1, 2, 2.5f, 3};  // 0 is covered
+  EXPECT_EQ(round_to_nearest(W, {2, false, 0, false}).values.values, (std::vector<float>{1, 2, 2, 3}));
+}
+
 TEST(GroupGrid, SaysWhatDoesNotFit) {
   const Matrix W(2, 48);
   EXPECT_THROW(round_to_nearest(W, {4, false, 32, false}), Error);
