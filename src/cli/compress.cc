@@ -1,4 +1,4 @@
-// hunch compress: a model's matrices as products of two thin ones.
+// hunch compress: a model's matrices as products of two thin ones, or by a method (compress_method.cc).
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -7,40 +7,29 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
-#include "compress/input_moments.h"
 #include "compress/low_rank.h"
-#include "io/printable.h"
 
 namespace hunch::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::vector<Role> parse_roles(const std::string& text) {
-  std::vector<Role> roles;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    size_t r = 0;
-    while (r < kNumRoles && (word != name_of(Role(r)) || !InputMoments::covers(Role(r)))) ++r;
-    if (r == kNumRoles) fail(ErrorKind::kUsage, "--only: '{}' is none of q, k, v, o, gate, up, down", printable(word));
-    roles.push_back(Role(r));
-    begin = end + 1;
-  }
-  return roles;
-}
-
 LowRankOptions options_of(const CompressFlags& flags) {
   LowRankOptions options;
   if (!flags.low_rank)
-    fail(ErrorKind::kUsage, "how small? give --low-rank RATIO, the share of the parameters that stay");
+    fail(ErrorKind::kUsage,
+         "how? give --method LIST, e.g. gptq, or --low-rank RATIO, the share of the parameters that stay");
+  if (flags.bits || flags.group || flags.sparsity || flags.pattern || flags.symmetric || flags.act_order ||
+      !flags.eval.empty() || flags.inputs != "auto")
+    fail(ErrorKind::kUsage,
+         "--bits, --group, --symmetric, --sparsity, --nm, --act-order, --inputs and --eval go with --method");
   options.ratio = parse_share(*flags.low_rank, "--low-rank");
   if (!(options.ratio > 0 && options.ratio < 1))
     fail(ErrorKind::kUsage, "--low-rank: expected more than 0 and less than 1, found '{}'", *flags.low_rank);
   options.whiten = !flags.plain;
   options.n_tokens = flags.max_tokens;
   if (flags.type != "auto") options.dtype = *dtype_from_name(flags.type);  // the grammar let only names pass
-  if (!flags.only.empty()) options.roles = parse_roles(flags.only);
+  if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
   options.text_name = std::filesystem::path(flags.text).filename().string();
   return options;
 }
@@ -74,6 +63,7 @@ void print_report(const LowRankReport& report) {
 }  // namespace
 
 int compress(const CompressFlags& flags) {
+  if (flags.method) return compress_by_method(flags);
   const LowRankOptions options = options_of(flags);
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");

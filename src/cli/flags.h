@@ -174,9 +174,16 @@ struct SparsifyFlags {
 struct CompressFlags {
   ModelFlags model;
   std::optional<std::string> low_rank;  // the ratio
+  std::optional<std::string> method;    // "wanda,gptq"
   std::string text, out, type = "auto", only;
   size_t max_tokens = 16384;
   bool plain = false, force = false;
+  // Of a method.
+  std::optional<uint64_t> bits, group;
+  std::optional<std::string> sparsity, pattern;
+  double damping = 0.01;
+  std::string inputs = "auto", eval;
+  bool symmetric = false, act_order = false;
 };
 
 struct EvalFlags {
@@ -258,6 +265,7 @@ int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
 int imatrix(const ImatrixFlags& flags);
 int compress(const CompressFlags& flags);
+int compress_by_method(const CompressFlags& flags);  // where one is named
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "compress/input_moments.h"
 #include "io/printable.h"
 
 namespace hunch::cli {
@@ -207,6 +208,21 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 std::string suggestion(std::string_view word, std::span<const std::string> candidates) {
   const std::string best = nearest(word, candidates);
   return best.empty() ? "" : fmt::format("; did you mean '{}'?", best);
+}
+
+std::vector<Role> parse_roles(std::string_view text, std::string_view what) {
+  std::vector<Role> roles;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string word(text.substr(begin, end - begin));
+    size_t r = 0;
+    while (r < kNumRoles && (word != name_of(Role(r)) || !InputMoments::covers(Role(r)))) ++r;
+    if (r == kNumRoles)
+      fail(ErrorKind::kUsage, "{}: '{}' is none of q, k, v, o, gate, up, down", what, printable(word));
+    roles.push_back(Role(r));
+    begin = end + 1;
+  }
+  return roles;
 }
 
 }  // namespace hunch::cli

@@ -23,6 +23,9 @@ double parse_share(std::string_view text, std::string_view what, bool may_exceed
 std::vector<int32_t> parse_ids(std::string_view text, std::string_view what);
 std::vector<size_t> parse_counts(std::string_view text, std::string_view what);
 
+// "q,k,up": matrices that calibration sees the inputs of.
+std::vector<Role> parse_roles(std::string_view text, std::string_view what);
+
 // "ID=BIAS" each, where BIAS is a number, "inf" or "-inf".
 std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items);
 

@@ -35,11 +35,32 @@ void add_convert(Grammar& g, ConvertFlags& f) {
 
 void add_compress(Grammar& g, CompressFlags& f) {
   add_model(g, f.model);
+  g.section("Methods (docs/compression.md)");
+  g.text("--method", f.method, "LIST",
+         "rtn, gptq or awq round; magnitude, wanda or sparsegpt prune; or one that prunes and one that rounds: "
+         "wanda,gptq");
+  g.count(
+      "--bits", f.bits, "N",
+      "round to grids of so many bits with a scale for each group, in blocks of q4_0, q4_1, q5_0, q5_1 or q8_0 that "
+      "hold them; without it, to the blocks of --type");
+  g.count("--group", f.group, "N",
+          "with --bits: weights of a row that share a scale, 32, 64, ...; 0: the row (default: 128)");
+  g.flag("--symmetric", f.symmetric, "with --bits: grids around zero; pruned weights always have these");
+  g.text("--sparsity", f.sparsity, "SHARE", "prune this share of the weights (default: 50%)");
+  g.text("--nm", f.pattern, "N:M", "keep N of every M neighbouring inputs of a row instead, e.g. 2:4");
+  g.flag("--act-order", f.act_order, "gptq: columns with the largest inputs first, scales of the weights as they were");
+  g.real("--damping", f.damping, "SHARE", "gptq, sparsegpt: of the mean diagonal of X^T X, added to it");
+  g.choice(
+      "--inputs", f.inputs, {"auto", "compressed", "dense"},
+      "what a layer is fitted to: what the compressed layers before it make of the text, or the model's own; auto: "
+      "dense for awq, compressed for the others");
+  g.text("--eval", f.eval, "FILE", "print the perplexity on this text before and after");
   g.section("Low rank (docs/low-rank.md)");
   g.text("--low-rank", f.low_rank, "RATIO",
          "every matrix as a product of two thin ones that have this share of its parameters, e.g. 0.5; fitted to what "
          "the matrix reads on the text (SVD-LLM)");
-  g.text("--only", f.only, "LIST", "only these matrices of every layer: q,k,v,o,gate,up,down (default: all)");
+  g.text("--only", f.only, "LIST",
+         "of methods too: only these matrices of every layer: q,k,v,o,gate,up,down (default: all)");
   g.flag("--plain", f.plain, "fit to the weights alone, by their plain SVD: for comparison");
   g.section("Text");
   g.text("--text", f.text, "FILE", "text like what the model will read");
@@ -48,7 +69,8 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
   std::vector<std::string> types = format_names(&Format::writes);
   types.insert(types.begin(), "auto");
-  g.choice("--type", f.type, std::move(types), "type of the thin matrices; auto: the model's own");
+  g.choice("--type", f.type, std::move(types),
+           "type of the matrices; auto: the model's own, of methods that round q4_k");
   add_force(g, f.force);
   add_engine(g, f.model, nullptr);
 }
@@ -101,15 +123,18 @@ std::vector<Verb> changing_verbs() {
                  add_engine(g, f->model, nullptr);
                  return bind(f, merge);
                }});
-  v.push_back({"compress", "Change", "matrices as products of two thin ones",
-               "MODEL --low-rank RATIO --text FILE -o FILE [options]",
-               "hunch compress model.gguf --low-rank 0.5 --text book.txt -o small.gguf\n"
-               "hunch eval model.gguf --text other.txt --against small.gguf\n",
-               [](Grammar& g) {
-                 auto f = std::make_shared<CompressFlags>();
-                 add_compress(g, *f);
-                 return bind(f, compress);
-               }});
+  v.push_back(
+      {"compress", "Change", "prune, round or thin a model's matrices, fitted to a text",
+       "MODEL --method LIST --text FILE -o FILE [options]",
+       "hunch compress model-f16.gguf --method gptq --type q4_k --text book.txt -o small.gguf\n"
+       "hunch compress model-f16.gguf --method sparsegpt --nm 2:4 --text book.txt --eval other.txt -o half.gguf\n"
+       "hunch compress model.gguf --low-rank 0.5 --text book.txt -o thin.gguf\n"
+       "hunch eval model.gguf --text other.txt --against small.gguf\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<CompressFlags>();
+         add_compress(g, *f);
+         return bind(f, compress);
+       }});
   v.push_back(
       {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",
        "hunch sparsify model.gguf --text book.txt --max-ppl-increase 1%\n"

@@ -58,6 +58,13 @@ void BlockWalk::next() {
   HUNCH_CHECK(layer_ < engine_.config().n_layer, "no layer {}", layer_);
 }
 
+void BlockWalk::go_on_behind(size_t layer, std::span<const float> left) {
+  HUNCH_CHECK(left.size() == left_.size());
+  layer_ = layer;
+  begun_ = true;
+  std::ranges::copy(left, left_.begin());
+}
+
 void BlockWalk::compute(Observer* observer) {
   transformer_.observer = observer;
   for (size_t w = 0; w < n_windows_; ++w) {
@@ -72,6 +79,16 @@ void BlockWalk::compute(Observer* observer) {
              w * n_window_ + t);
       std::ranges::copy(out.row(t), leaving(w).row(t).begin());
     }
+  }
+  transformer_.observer = nullptr;
+}
+
+void BlockWalk::watch(std::span<const size_t> windows, Observer& observer) {
+  transformer_.observer = &observer;
+  for (size_t w : windows) {
+    engine_.compute->throw_if_stopped();
+    const Sequence sequence(*this);
+    pass(w, 0, {sequence.id, n_window_});
   }
   transformer_.observer = nullptr;
 }

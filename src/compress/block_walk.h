@@ -23,6 +23,12 @@ class BlockWalk {
   // Computes the block densely for all windows. Throws Error{kFormat} naming layer and token where a value is not
   // finite, Error{kInterrupted}.
   void compute(Observer* observer = nullptr);
+  // Computes the block as it is now for some windows, for who watches; what leaves it is not kept.
+  void watch(std::span<const size_t> windows, Observer& observer);
+
+  // As if compute() had last made `left` [n_tokens, n_embd] of this layer.
+  void go_on_behind(size_t layer, std::span<const float> left);
+  std::span<const float> left() const { return left_; }  // of all windows
 
   size_t layer() const { return layer_; }
   size_t n_windows() const { return n_windows_; }

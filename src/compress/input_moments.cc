@@ -1,5 +1,6 @@
 #include "compress/input_moments.h"
 
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -50,7 +51,9 @@ uint64_t InputMoments::bytes_needed(const Layer& layer) {
 
 void InputMoments::add(Key key, MatView<const float> X) {
   InputMoment& moment = moments_[key];
-  if (moment.n_tokens == 0) moment.sum = Matrix(X.cols, X.cols);
+  if (moment.n_tokens == 0) moment = {Matrix(X.cols, X.cols), std::vector<double>(X.cols), 0};
+  for (size_t t = 0; t < X.rows; ++t)
+    for (size_t c = 0; c < X.cols; ++c) moment.magnitudes[c] += std::abs(X.row(t)[c]);
   moment.n_tokens += X.rows;
   const Matrix Xt = transpose(compute_, X);
   hunch::add(multiply_nn(compute_, Xt.view(), weight_view(X)).values, moment.sum.values);

@@ -10,7 +10,8 @@
 namespace hunch {
 
 struct InputMoment {
-  Matrix sum;  // X^T X over the tokens, [n_in, n_in]
+  Matrix sum;                      // X^T X over the tokens, [n_in, n_in]
+  std::vector<double> magnitudes;  // [n_in] sum of |x| over the tokens
   size_t n_tokens = 0;
 };
 

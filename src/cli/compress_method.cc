@@ -1,0 +1,188 @@
+// hunch compress --method: pruning and rounding.
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/output_file.h"
+#include "cli/parse.h"
+#include "cli/session_io.h"
+#include "compress/compress_weights.h"
+#include "io/printable.h"
+#include "measure/perplexity.h"
+
+namespace hunch::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kGroup = 128;
+
+// "2:4": keep two of four.
+void parse_pattern(const std::string& text, Sparsity& sparsity) {
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos) fail(ErrorKind::kUsage, "--nm: expected N:M, e.g. 2:4, found '{}'", printable(text));
+  const uint64_t kept = parse_count(text.substr(0, colon), "--nm"), m = parse_count(text.substr(colon + 1), "--nm");
+  if (kept == 0 || kept >= m || m > 128 || 128 % m != 0)
+    fail(ErrorKind::kUsage, "--nm: expected N less than M, and M a power of two up to 128, found '{}'",
+         printable(text));
+  sparsity.m = m;
+  sparsity.pruned = m - kept;
+}
+
+Sparsity sparsity_of(const CompressFlags& flags, const Methods& methods) {
+  Sparsity sparsity;
+  if (methods.pruner == Pruner::kNone && (flags.sparsity || flags.pattern))
+    fail(ErrorKind::kUsage, "--sparsity and --nm go with a method that prunes: magnitude, wanda, sparsegpt");
+  if (flags.sparsity && flags.pattern) fail(ErrorKind::kUsage, "give one only: --sparsity or --nm");
+  if (flags.pattern) parse_pattern(*flags.pattern, sparsity);
+  if (!flags.sparsity) return sparsity;
+  sparsity.share = parse_share(*flags.sparsity, "--sparsity");
+  if (!(sparsity.share > 0 && sparsity.share < 1))
+    fail(ErrorKind::kUsage, "--sparsity: expected more than 0 and less than 1, found '{}'", *flags.sparsity);
+  return sparsity;
+}
+
+BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, const Engine& engine) {
+  const bool rounds = methods.rounder != Rounder::kNone, prunes = methods.pruner != Pruner::kNone;
+  if (!flags.bits && (flags.group || flags.symmetric))
+    fail(ErrorKind::kUsage, "--group and --symmetric go with --bits");
+  if (flags.bits) {
+    if (!rounds) fail(ErrorKind::kUsage, "--bits goes with a method that rounds: rtn, gptq, awq");
+    if (flags.type != "auto") fail(ErrorKind::kUsage, "give one only: --bits or --type");
+    if (*flags.bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", *flags.bits);
+    return target_of({int(*flags.bits), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
+  }
+  if (flags.type != "auto") return {*dtype_from_name(flags.type), {}};  // the grammar let only names pass
+  if (rounds) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
+  const DType own = engine.model->main_dtype();
+  return {info(own).is_float() && info(own).writes() ? own : DType::kF16, {}};
+}
+
+CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
+  CompressOptions options;
+  options.methods = parse_methods(*flags.method);
+  options.sparsity = sparsity_of(flags, options.methods);
+  options.target = target_of_flags(flags, options.methods, engine);
+  options.damping = flags.damping;
+  options.act_order = flags.act_order;
+  options.dense_inputs =
+      flags.inputs == "dense" || (flags.inputs == "auto" && options.methods.rounder == Rounder::kAwq);
+  options.n_tokens = flags.max_tokens;
+  if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
+  options.text_name = std::filesystem::path(flags.text).filename().string();
+  return options;
+}
+
+// What can be told before a large model is read.
+void check_flags(const CompressFlags& flags) {
+  sparsity_of(flags, parse_methods(*flags.method));
+  if (flags.low_rank || flags.plain)
+    fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
+  if (flags.text.empty())
+    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
+}
+
+double perplexity_of(const Engine& engine, const std::string& text, const CompressFlags& flags) {
+  ProgressBar bar(!flags.model.quiet);
+  return perplexity(engine, {}, engine.encode(text), {}, bar.progress()).perplexity;
+}
+
+struct Price {
+  double before = 0, after = 0;  // perplexity; 0: not asked for
+};
+
+Json report_json(const CompressReport& report, const CompressFlags& flags, const CompressOptions& options, Price price,
+                 double seconds) {
+  Json roles = Json::object();
+  for (const auto& [role, r] : report.roles)
+    roles[name_of(role)] = {{"n_matrices", r.n_matrices},
+                            {"error", r.error},
+                            {"worst_error", r.worst},
+                            {"n_weights", r.n_weights},
+                            {"n_zeros", r.n_zeros},
+                            {"bytes_before", r.bytes_before},
+                            {"bytes", r.bytes}};
+  Json json = {{"out", flags.out},
+               {"method", name_of(options.methods)},
+               {"type", name_of(options.target.dtype)},
+               {"inputs", options.dense_inputs ? "dense" : "compressed"},
+               {"n_tokens", report.n_tokens},
+               {"n_resumed", report.n_resumed},
+               {"seconds", seconds},
+               {"roles", roles},
+               {"bytes_before", report.bytes_before},
+               {"bytes", report.bytes},
+               {"notes", report.notes}};
+  if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
+  if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
+  return json;
+}
+
+void print_report(const CompressReport& report) {
+  std::vector<std::vector<std::string>> cells = {
+      {"matrix", "layers", "output error", "worst", "zeros", "bits each", "before", "after"}};
+  for (const auto& [role, r] : report.roles)
+    cells.push_back({name_of(role), std::to_string(r.n_matrices), share_text(r.error), share_text(r.worst),
+                     share_text(double(r.n_zeros) / double(r.n_weights)),
+                     fmt::format("{:.2f}", 8 * double(r.bytes) / double(r.n_weights)),
+                     human_bytes(double(r.bytes_before)), human_bytes(double(r.bytes))});
+  print(table(cells));
+}
+
+}  // namespace
+
+int compress_by_method(const CompressFlags& flags) {
+  check_flags(flags);
+  std::vector<std::string> inputs = {flags.text};
+  if (!flags.eval.empty()) inputs.push_back(flags.eval);
+  check_output(flags.out, inputs_of(flags.model, inputs), flags.force, "-o");
+  const std::string text = read_text(flags.text), held_out = flags.eval.empty() ? "" : read_text(flags.eval);
+  const auto started = std::chrono::steady_clock::now();
+  CompressOptions options;
+  CompressReport report;
+  Price price;
+  double seconds = 0;
+  {
+    const Engine engine = open_engine(flags.model);
+    options = options_of(flags, engine);
+    const std::vector<int32_t> ids = engine.encode(text);
+    print_first_line(engine, flags.model, {}, 0, 0);
+    options.finished = flags.out + ".partial";
+    try {
+      ProgressBar bar(!flags.model.quiet);
+      report = compress_weights(engine, ids, options, flags.out, bar.progress());
+    } catch (const Error& e) {
+      std::error_code ec;
+      if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))
+        note(fmt::format("the layers that were finished are in {}: the same command goes on from there",
+                         options.finished.string()));
+      throw;
+    }
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    if (!flags.eval.empty()) price.before = perplexity_of(engine, held_out, flags);
+  }
+  if (!flags.eval.empty()) {
+    ModelFlags small = flags.model;
+    small.model = flags.out;
+    price.after = perplexity_of(open_engine(small), held_out, flags);
+  }
+  if (flags.model.json) {
+    print_json(report_json(report, flags, options, price, seconds));
+  } else {
+    print_report(report);
+    if (price.after > 0)
+      print(fmt::format("perplexity {:.4f}, {:.4f} before ({:+.2f} %)\n", price.after, price.before,
+                        100 * (price.after / price.before - 1)));
+  }
+  if (flags.model.quiet) return 0;
+  for (const std::string& line : report.notes) note("note: " + line);
+  if (report.n_resumed > 0) note(fmt::format("note: {} layers were finished before", report.n_resumed));
+  note(fmt::format("output error: ||(W - W') X|| / ||W X|| over {} tokens of the text, mean over the layers.",
+                   grouped(report.n_tokens)));
+  note(fmt::format("wrote {}: {} ({} before), in {:.0f} s", flags.out, human_bytes(double(report.bytes)),
+                   human_bytes(double(report.bytes_before)), seconds));
+  return 0;
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,92 @@
+#include "compress/compress_matrix.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "compress/matrix/awq.h"
+#include "compress/matrix/sparsegpt.h"
+#include "linear/values.h"
+
+namespace hunch {
+namespace {
+
+Matrix decoded(Compute& compute, const EncodedMatrix& encoded) {
+  Matrix out(encoded.rows, encoded.cols);
+  decode_rows(compute, encoded.view(), out.view());
+  return out;
+}
+
+std::vector<float> squares_of(const InputMoment& moment) {
+  std::vector<float> squares(moment.sum.rows);
+  for (size_t i = 0; i < squares.size(); ++i) squares[i] = moment.sum.row(i)[i];
+  return squares;
+}
+
+// Of a pruner that changes no other weights.
+Mask mask_of(const Matrix& W, const InputMoment& moment, const CompressOptions& options) {
+  const bool wanda = options.methods.pruner == Pruner::kWanda && moment.n_tokens > 0;
+  const Matrix score = wanda ? wanda_score(W, squares_of(moment)) : magnitude_score(W);
+  const Sparsity& s = options.sparsity;
+  if (s.m) return prune_pattern(score, s.pruned, s.m);
+  return options.methods.pruner == Pruner::kWanda ? prune_rows(score, s.share) : prune_matrix(score, s.share);
+}
+
+EncodedMatrix swept(Compute& compute, const Matrix& W, const InverseHessian& inverse, ColumnRule* pruner,
+                    BlockRule& rounder) {
+  Matrix open = in_sweep_order(W, inverse);
+  sweep_columns(compute, inverse, 128, pruner ? *pruner : rounder, open);
+  return std::move(rounder.out);
+}
+
+}  // namespace
+
+const InverseHessian& InverseCache::of(const InputMoment& moment) {
+  if (moment_ == &moment) return inverse_;
+  inverse_ = {};
+  inverse_ = invert_hessian(moment.sum, {options_.damping, options_.act_order});
+  moment_ = &moment;
+  return inverse_;
+}
+
+double relative_error(Compute& compute, const Matrix& A, const Matrix& B, const Matrix& M) {
+  const double whole = output_error(compute, A, Matrix(A.rows, A.cols), M);
+  return whole > 0 ? std::sqrt(output_error(compute, A, B, M) / whole) : 0;
+}
+
+CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Matrix& W, const InputMoment& moment,
+                                 InverseCache& inverses, const BlockTarget& target, const CompressOptions& options) {
+  CompressedMatrix out;
+  out.id = id;
+  out.n_tokens = moment.n_tokens;
+  const Methods& methods = options.methods;
+  const bool seen = moment.n_tokens > 0;
+  // Where rows are no whole blocks of anything, they stay floats: there is nothing to make up for.
+  const bool sweeps = seen && methods.rounder == Rounder::kGptq && find_code_layout(target.dtype);
+  const bool drops = methods.pruner != Pruner::kNone;
+  const bool joint = seen && methods.pruner == Pruner::kSparseGpt;
+  const InverseHessian* inverse = sweeps || joint ? &inverses.of(moment) : nullptr;
+  if (inverse && inverse->damping > options.damping) out.damping = inverse->damping;
+  if (sweeps) {
+    BlockRule rounder(W, *inverse, target, false);
+    if (!drops) {
+      out.encoded = swept(compute, W, *inverse, nullptr, rounder);
+    } else {
+      PruneRule pruner = joint ? PruneRule(*inverse, options.sparsity, W.rows, &rounder)
+                               : PruneRule(*inverse, mask_of(W, moment, options), W.rows, &rounder);
+      out.encoded = swept(compute, W, *inverse, &pruner, rounder);
+    }
+  } else if (joint) {
+    out.encoded = encode_nearest(compute, sparsegpt(compute, W, *inverse, options.sparsity), target);
+  } else {
+    Matrix kept = W;
+    if (drops) apply_mask(mask_of(W, moment, options), kept);
+    out.encoded = encode_nearest(compute, kept, target);
+  }
+  const Matrix got = decoded(compute, out.encoded);
+  out.n_zeros = uint64_t(std::ranges::count(got.values, 0.0f));
+  if (seen) out.error = relative_error(compute, W, got, moment.sum);
+  return out;
+}
+
+}  // namespace hunch

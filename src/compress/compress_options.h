@@ -1,0 +1,61 @@
+// `hunch compress --method`: what is done to the matrices of a model, and what came of it.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compress/matrix/block_target.h"
+#include "compress/matrix/prune_mask.h"
+#include "linear/linear.h"
+
+namespace hunch {
+
+enum class Pruner : uint8_t { kNone, kMagnitude, kWanda, kSparseGpt };
+enum class Rounder : uint8_t { kNone, kNearest, kGptq, kAwq };
+
+struct Methods {
+  Pruner pruner = Pruner::kNone;
+  Rounder rounder = Rounder::kNone;
+};
+// "gptq", "wanda", "sparsegpt,gptq": a pruner, a rounder, or one after the other. Throws Error{kUsage} naming what is
+// possible.
+Methods parse_methods(std::string_view list);
+std::string name_of(const Methods& methods);
+std::vector<std::string> weight_method_names();
+
+struct CompressOptions {
+  Methods methods;
+  Sparsity sparsity;          // of a pruner
+  BlockTarget target;         // what weights are written as
+  double damping = 0.01;      // GPTQ, SparseGPT: of the mean diagonal of X^T X
+  bool act_order = false;     // GPTQ: columns with the largest inputs first
+  bool dense_inputs = false;  // blocks are entered by what the model's own blocks before them make of the text
+  size_t n_tokens = 16384;    // of the text, in windows spread evenly over it
+  std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
+  std::string text_name;  // for the file's metadata
+  // A folder for finished layers, found again by the same call after an interruption and removed at the end; none:
+  // nothing is kept.
+  std::filesystem::path finished;
+};
+
+// Of all matrices of one role.
+struct CompressedRole {
+  size_t n_matrices = 0;
+  double error = 0, worst = 0;  // of the outputs on the text, relative: mean and largest
+  uint64_t n_weights = 0, n_zeros = 0, bytes_before = 0, bytes = 0;
+};
+
+struct CompressReport {
+  std::map<Role, CompressedRole> roles;
+  size_t n_tokens = 0;                   // of the text that were used
+  size_t n_resumed = 0;                  // layers that were finished before
+  uint64_t bytes_before = 0, bytes = 0;  // of all tensors
+  std::vector<std::string> notes;
+};
+
+// Fewer tokens say too little about the inputs of any matrix.
+constexpr size_t kMinCompressTokens = 256;
+
+}  // namespace hunch

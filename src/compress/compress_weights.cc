@@ -1,0 +1,77 @@
+#include "compress/compress_weights.h"
+
+#include "base/error.h"
+#include "compress/compress_file.h"
+
+namespace hunch {
+namespace {
+
+void check_target(const Methods& methods, const BlockTarget& target) {
+  const Format& format = info(target.dtype);
+  if (!format.writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(target.dtype));
+  if (methods.rounder == Rounder::kGptq && !find_code_layout(target.dtype))
+    fail(ErrorKind::kUnsupported, "gptq does not round into {}; possible: {}", name_of(target.dtype),
+         fmt::join(code_layout_names(), ", "));
+  if (methods.pruner != Pruner::kNone && format.has_min)
+    fail(ErrorKind::kUnsupported,
+         "{} has a minimum in every block, which turns zeros into other numbers; pruned weights fit q8_0, q6_k, q5_0, "
+         "q4_0, q3_k and the float types",
+         name_of(target.dtype));
+}
+
+void check(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {
+  if (options.methods.pruner == Pruner::kNone && options.methods.rounder == Rounder::kNone)
+    fail(ErrorKind::kUsage, "no method is named; possible: {}", fmt::join(weight_method_names(), ", "));
+  if (options.roles.empty()) fail(ErrorKind::kUsage, "no matrices are named");
+  if (!(options.damping > 0 && options.damping <= 1))
+    fail(ErrorKind::kUsage, "damping {}: expected more than 0 and at most 1", options.damping);
+  if (!(options.sparsity.share > 0 && options.sparsity.share < 1))
+    fail(ErrorKind::kUsage, "a sparsity of {}: expected more than 0 and less than 1", options.sparsity.share);
+  if (options.act_order && options.methods.rounder != Rounder::kGptq)
+    fail(ErrorKind::kUsage, "an order of columns is gptq's");
+  if (options.act_order && options.sparsity.m && options.methods.pruner == Pruner::kSparseGpt)
+    fail(ErrorKind::kUsage, "a pattern of neighbours needs columns in their own order");
+  if (options.methods.rounder == Rounder::kAwq && options.roles.size() < 7)
+    fail(ErrorKind::kUsage, "awq scales matrices together: it takes all of them");
+  check_target(options.methods, options.target);
+  if (ids.size() < kMinCompressTokens || options.n_tokens < kMinCompressTokens)
+    fail(ErrorKind::kUsage, "the text has {} tokens, of which {} are asked for; at least {} are needed", ids.size(),
+         options.n_tokens, kMinCompressTokens);
+  for (const Layer& layer : std::as_const(*engine.model).weights().layers)
+    layer.for_each_linear([&](const Linear& linear) {
+      if (&linear.factor(Axis::kOut) != &linear)
+        fail(ErrorKind::kUnsupported, "{} of layer {} is of low rank: compress the model that this one was made from",
+             name_of(linear.id.role), linear.id.layer);
+      if (!InputMoments::covers(linear.id.role)) return;
+      if (options.sparsity.m) check_pattern(options.sparsity.pruned, options.sparsity.m, linear.n_in);
+      fitting(options.target, linear.n_in);
+    });
+}
+
+Metadata metadata(const ModelFile& file, const CompressOptions& options, const CompressReport& report) {
+  Metadata meta = file.meta;
+  meta.set("general.file_type", info(options.target.dtype).file_type);
+  meta.set("general.quantization_version", uint32_t(2));
+  meta.set("hunch.compress.methods", name_of(options.methods));
+  meta.set("hunch.compress.text", options.text_name);
+  meta.set("hunch.compress.tokens", uint64_t{report.n_tokens});
+  return meta;
+}
+
+}  // namespace
+
+CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
+                                const std::filesystem::path& output, const Progress& progress) {
+  check(engine, ids, options);
+  CompressReport report;
+  CompressWalk walk(engine, ids, options, progress);
+  report.n_tokens = walk.n_tokens();
+  report.n_resumed = walk.n_resumed();
+  CompressFile file(engine, walk, options, report);
+  const std::vector<TensorToWrite> tensors = file.tensors();
+  write_gguf(output, metadata(engine.model->file(), options, report), tensors, {}, engine.compute->stop);
+  if (!options.finished.empty()) CompressStore::clear(options.finished);
+  return report;
+}
+
+}  // namespace hunch

@@ -1,0 +1,131 @@
+"""compress --method prunes and rounds a model that every verb reads, and says what that cost."""
+import os
+import unittest
+
+from fixtures import CliTest, random_words
+
+
+class CompressMethods(CliTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.text = os.path.join(cls.dir, "text.txt")
+        with open(cls.text, "w", encoding="utf-8") as f:
+            f.write(random_words(500))
+
+    def compress(self, *arguments, **more):
+        return self.hunch("compress", self.opt, "--text", self.text, "--threads", "1", *arguments, **more)
+
+    def types_of(self, model):
+        return {t["name"]: t["dtype"] for t in self.hunch("inspect", model, "--json").json["tensors"]}
+
+    def runs(self, model):
+        answer = self.hunch("run", model, "-p", "the end", "-n", "4", "--ignore-end", "--json").json
+        self.assertEqual(answer["n_generated"], 4)
+
+    def error_of(self, answer):
+        roles = answer["roles"].values()
+        return sum(r["error"] for r in roles) / len(roles)
+
+    def test_rounding_fitted_to_a_text_is_better_than_to_the_nearest(self):
+        errors = {}
+        for method in "rtn", "gptq", "awq":
+            out = self.path(f"{method}.gguf")
+            answer = self.compress("--method", method, "--bits", "3", "--group", "32", "-o", out, "--json").json
+            self.assertEqual((answer["method"], answer["bits"], answer["group"], answer["type"]), (method, 3, 32, "q4_1"))
+            self.assertEqual(answer["inputs"], "dense" if method == "awq" else "compressed")
+            self.assertEqual(sorted(answer["roles"]), ["down", "k", "o", "q", "up", "v"])
+            self.assertLess(answer["bytes"], answer["bytes_before"])
+            types = self.types_of(out)
+            self.assertEqual({types[f"blk.1.{m}.weight"] for m in ("attn_q", "attn_output", "ffn_up", "ffn_down")}, {"q4_1"})
+            errors[method] = self.error_of(answer)
+            self.runs(out)
+        self.assertLess(errors["gptq"], 0.9 * errors["rtn"])
+        self.assertLess(errors["awq"], errors["rtn"])
+
+    def test_pruning_leaves_the_share_of_zeros_that_was_asked_for(self):
+        errors = {}
+        for method in "magnitude", "wanda", "sparsegpt":
+            for flags in (("--sparsity", "50%"), ("--nm", "2:4")):
+                out = self.path("pruned.gguf")
+                answer = self.compress("--method", method, *flags, "-o", out, "--force", "--json").json
+                for role in answer["roles"].values():
+                    self.assertAlmostEqual(role["n_zeros"] / role["n_weights"], 0.5, delta=0.01)
+                errors[method, flags[0]] = self.error_of(answer)
+                self.runs(out)
+        for flag in "--sparsity", "--nm":
+            self.assertLess(errors["sparsegpt", flag], errors["wanda", flag])
+            self.assertLess(errors["wanda", flag], errors["magnitude", flag])
+
+    def test_pruned_and_rounded(self):
+        for chain in "wanda,gptq", "sparsegpt,gptq", "magnitude,rtn":
+            out = self.path("both.gguf")
+            answer = self.compress("--method", chain, "--bits", "4", "-o", out, "--group", "32", "--force", "--json").json
+            self.assertEqual((answer["method"], answer["type"]), (chain, "q4_0"))
+            for role in answer["roles"].values():
+                self.assertGreaterEqual(role["n_zeros"], 0.49 * role["n_weights"])
+            self.runs(out)
+
+    def test_the_price_is_told(self):
+        out = self.path("priced.gguf")
+        held_out = self.write("held-out.txt", random_words(120))
+        result = self.compress("--method", "gptq", "--type", "q4_0", "--act-order", "--eval", held_out, "-o", out)
+        self.assertIn("perplexity", result.text)
+        self.assertIn("output error", result.text)
+        self.assertIn(out, result.err)
+        answer = self.compress("--method", "gptq", "--type", "q4_0", "--act-order", "--eval", held_out, "-o", out, "--force", "--json").json
+        alone = self.hunch("eval", out, "--text", held_out, "--json").json
+        self.assertAlmostEqual(answer["perplexity"] / alone["perplexity"], 1, places=4)
+        before = self.hunch("eval", self.opt, "--text", held_out, "--json").json
+        self.assertAlmostEqual(answer["perplexity_before"] / before["perplexity"], 1, places=4)
+
+    def test_what_only_and_inputs_do(self):
+        out = self.path("some.gguf")
+        answer = self.compress("--method", "rtn", "--type", "q8_0", "--only", "up,down", "--inputs", "dense", "-o", out, "--json").json
+        self.assertEqual((sorted(answer["roles"]), answer["inputs"]), (["down", "up"], "dense"))
+        types = self.types_of(out)
+        self.assertEqual((types["blk.0.ffn_up.weight"], types["blk.0.attn_q.weight"] == "q8_0"), ("q8_0", False))
+
+    def test_rows_that_are_no_whole_blocks_are_noted(self):
+        out = self.path("q4_k.gguf")
+        answer = self.compress("--method", "gptq", "-o", out, "--json").json
+        self.assertTrue(any("no whole q4_k blocks" in n for n in answer["notes"]), answer["notes"])
+        self.runs(out)
+
+    def test_bad_input(self):
+        out = self.path("refused.gguf")
+        start = ("compress", self.opt, "--text", self.text, "-o", out)
+        for flags, says in (
+            (("--method", "gtpq"), "'gtpq' is none of rtn, gptq"),
+            (("--method", ""), "none of"),
+            (("--method", "gptq,wanda"), "one that prunes, one that rounds"),
+            (("--method", "wanda,awq"), "awq does not know of pruned"),
+            (("--method", "gptq", "--low-rank", "0.5"), "--low-rank"),
+            (("--method", "gptq", "--bits", "9"), "--bits"),
+            (("--method", "gptq", "--bits", "6"), "symmetric"),
+            (("--method", "gptq", "--bits", "4", "--type", "q4_0"), "--type"),
+            (("--method", "gptq", "--bits", "4", "--group", "48"), "multiple of 32"),
+            (("--method", "gptq", "--group", "32"), "--bits"),
+            (("--method", "wanda", "--bits", "4"), "rounds"),
+            (("--method", "gptq", "--sparsity", "0.5"), "prunes"),
+            (("--method", "wanda", "--sparsity", "1"), "--sparsity"),
+            (("--method", "wanda", "--sparsity", "0.5", "--nm", "2:4"), "one only"),
+            (("--method", "wanda", "--nm", "4:2"), "--nm"),
+            (("--method", "wanda", "--nm", "2-4"), "--nm"),
+            (("--method", "gptq", "--damping", "0"), "damping"),
+            (("--method", "awq", "--only", "up"), "all of them"),
+            (("--low-rank", "0.5", "--bits", "4"), "--method"),
+        ):
+            with self.subTest(flags=flags):
+                self.refused(2, *start, *flags, says=says)
+        self.refused(1, *start, "--method", "gptq", "--type", "iq4_nl", says="does not round into")
+        self.refused(1, *start, "--method", "wanda", "--type", "q4_k", says="minimum")
+        self.refused(2, "compress", self.opt, "--method", "gptq", "--text", self.write("short.txt", "too short"), "-o", out, says="at least 256")
+        self.refused(2, "compress", self.opt, "--method", "gptq", "-o", out, says="--text")
+        self.assertFalse(os.path.exists(out))
+        self.compress("--method", "rtn", "--type", "q8_0", "-o", out, "--quiet")
+        self.refused(2, *start, "--method", "rtn", says="--force")
+
+
+if __name__ == "__main__":
+    unittest.main()
