@@ -1,4 +1,6 @@
 // hunch serve: a model behind a port.
+#include <sys/resource.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -28,6 +30,14 @@ std::string api_key(const ServeFlags& flags) {
   key.erase(std::min(key.find_first_of("\r\n"), key.size()));
   if (key.empty()) fail(ErrorKind::kUsage, "the first line of '{}' is empty, expected an API key", flags.api_key_file);
   return key;
+}
+
+// A connection is a descriptor, of which shells give programs few and allow them more.
+void allow_connections() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= 8192) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 8192);
+  setrlimit(RLIMIT_NOFILE, &limit);  // where it is refused there are fewer
 }
 
 void check(const ServeFlags& flags) {
@@ -81,6 +91,7 @@ int serve(const ServeFlags& flags) {
                        flags.n_parallel));
     }
   };
+  allow_connections();
   serve::serve(engine, options);
   return 0;
 }

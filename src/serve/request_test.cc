@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
 #include "serve/request_error.h"

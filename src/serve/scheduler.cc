@@ -71,28 +71,28 @@ Scheduler::~Scheduler() {
   thread_.join();
 }
 
-void Scheduler::require_open(size_t n_new) const {
+void Scheduler::require_open() const {
   if (draining_) std::rethrow_exception(shutting_down());
   if (n_waiting_ >= options_.n_queue)
     throw RequestError(429, fmt::format("{} requests are waiting already, try again later", n_waiting_), {},
                        "queue_full");
 }
 
-void Scheduler::submit(std::vector<std::shared_ptr<Job>> jobs) {
+void Scheduler::submit(std::vector<std::shared_ptr<Job>> jobs, const char* param) {
   for (const auto& job : jobs) {
-    if (job->prompt.empty()) refuse("prompt", "the prompt has no tokens");
+    if (job->prompt.empty()) refuse(param, "the prompt has no tokens");
     for (const int32_t id : job->prompt)
       if (id < 0 || size_t(id) >= engine_.config().n_vocab)
-        refuse("prompt", "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+        refuse(param, "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
     if (job->prompt.size() > n_ctx_)
       throw RequestError(
-          400, fmt::format("the prompt has {} tokens, more than the context of {}", job->prompt.size(), n_ctx_),
-          "prompt", "context_length_exceeded");
+          400, fmt::format("the prompt has {} tokens, more than the context of {}", job->prompt.size(), n_ctx_), param,
+          "context_length_exceeded");
   }
   {
     const std::lock_guard lock(mutex_);
     try {
-      require_open(jobs.size());
+      require_open();
     } catch (const RequestError& e) {
       metrics_.n_refused += e.status() == 429;
       throw;
@@ -107,7 +107,7 @@ void Scheduler::submit(std::vector<std::shared_ptr<Job>> jobs) {
 void Scheduler::submit(Task task) {
   {
     const std::lock_guard lock(mutex_);
-    require_open(1);
+    require_open();
     ++n_waiting_;
     tasks_.push_back(std::move(task));
     idle_ = false;

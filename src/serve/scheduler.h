@@ -36,8 +36,8 @@ class Scheduler {
   ~Scheduler();
 
   // The jobs of one request, all or none, and its task. Throws RequestError{429} where the queue is full, {503} while
-  // it drains, {400} for a job that can never fit. Listeners are told of everything else.
-  void submit(std::vector<std::shared_ptr<Job>> jobs);
+  // it drains, {400} for a job that can never fit, naming `param`. Listeners are told of everything else.
+  void submit(std::vector<std::shared_ptr<Job>> jobs, const char* param = "prompt");
   void submit(Task task);
 
   // Takes nothing more; what waits is refused, what runs goes on.
@@ -64,7 +64,7 @@ class Scheduler {
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
-  void require_open(size_t n_new) const;
+  void require_open() const;
   size_t pages(size_t n_tokens) const;
   void publish();
 

@@ -19,6 +19,7 @@ class Recorder : public JobListener {
   void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
   void on_token(const GeneratedToken& token, bool ends) override {
     if (ends) return;
+    std::this_thread::sleep_for(pause);
     ids.push_back(token.id);
     if (ids.size() == 1) first_.set_value();
   }
@@ -35,6 +36,7 @@ class Recorder : public JobListener {
   Ids ids;
   std::vector<ScoredToken> scored;
   JobResult result;
+  std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
 
  private:
   std::promise<void> done_, first_;
@@ -81,7 +83,7 @@ class SchedulerTest : public ::testing::Test {
 };
 
 TEST_F(SchedulerTest, AnyScheduleGivesEveryJobTheTokensThatItHasAlone) {
-  for (size_t seed = 0; seed < 4; ++seed) {
+  for (size_t seed = 0; seed < 16; ++seed) {
     std::mt19937 rng(uint32_t(seed + 1));
     const auto pick = [&](size_t n) { return size_t(rng() % n); };
     Scheduler scheduler(
@@ -175,6 +177,7 @@ TEST_F(SchedulerTest, AFullQueueRefuses) {
   Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128, .n_queue = 2}, metrics_);
   std::vector<Asked> all;
   all.push_back(ask(prompt(1, 5), 120));
+  all.back().recorder->pause = std::chrono::milliseconds(5);
   scheduler.submit({all.back().job});
   all.back().recorder->wait_for_first();
   for (size_t i = 0; i < 2; ++i) {
@@ -194,6 +197,7 @@ TEST_F(SchedulerTest, AFullQueueRefuses) {
 TEST_F(SchedulerTest, DrainingLetsWhatRunsEndAndRefusesTheRest) {
   Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
   Asked running = ask(prompt(1, 5), 60), waiting = ask(prompt(2, 5), 60);
+  running.recorder->pause = std::chrono::milliseconds(5);
   scheduler.submit({running.job});
   running.recorder->wait_for_first();
   scheduler.submit({waiting.job});
@@ -207,6 +211,7 @@ TEST_F(SchedulerTest, DrainingLetsWhatRunsEndAndRefusesTheRest) {
 
 TEST_F(SchedulerTest, StoppingEndsWhatRuns) {
   Asked running = ask(prompt(1, 5), 100);
+  running.recorder->pause = std::chrono::milliseconds(5);
   {
     Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
     scheduler.submit({running.job});

@@ -133,7 +133,7 @@ void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& rep
   const auto writer =
       std::make_shared<ChatAnswer>(about("chatcmpl", s, 1), tokenizer, reply, *tags_, opens_thinking(rendered, *tags_));
   writer->listen_to(jobs);
-  scheduler_->submit(std::move(jobs));
+  scheduler_->submit(std::move(jobs), "messages");
 }
 
 }  // namespace hunch::serve
