@@ -307,6 +307,7 @@ class Serve(CliTest):
             while server.metric("hunch:jobs_total") < 3 and time.time() < end:
                 time.sleep(0.02)
             self.assertEqual(server.metric("llamacpp:requests_processing"), 0)
+            self.assertEqual(server.metric("hunch:jobs_cancelled_total"), 3)
             server.wait_for_log(lambda line: line["status"] == 499)
             threads = len(os.listdir(f"/proc/{server.process.pid}/task"))
             self.assertLess(threads, 12)
@@ -317,6 +318,42 @@ class Serve(CliTest):
             while server.metric("hunch:connections") > 1 and time.time() < end:
                 time.sleep(0.02)
             self.assertEqual(server.metric("hunch:connections"), 1)
+            self.assertEqual(server.end(), 0)
+
+    def test_sparse_answers_are_what_they_are_without_a_memory(self):
+        with Server(self, "--mode", "sparse", "--deterministic", model=DEMO) as server:
+            body = {"max_tokens": 30, **GREEDY}
+            first = server.json("/v1/completions", {**body, "prompt": "Once upon a time there was"})
+            n_prompt = first["usage"]["prompt_tokens"]
+            on = "Once upon a time there was" + first["choices"][0]["text"] + " And then"
+            remembered = server.json("/v1/completions", {**body, "prompt": on})
+            anew = server.json("/v1/completions", {**body, "prompt": on, "cache_prompt": False})
+            self.assertEqual(remembered["choices"], anew["choices"])
+            self.assertEqual(remembered["usage"]["prompt_tokens_details"]["cached_tokens"], n_prompt)
+            self.assertEqual(anew["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            alone = self.hunch("run", DEMO, "-p", on, "-n", "30", "--temperature", "0", "--ignore-end", "--quiet", "--json",
+                               "--mode", "sparse", "--threads", "1").json
+            self.assertEqual(remembered["choices"][0]["text"], alone["text"])
+            # Another density is another plan, of that request alone.
+            other = server.json("/v1/completions", {**body, "prompt": on, "density": 0.05})
+            self.assertEqual(other["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+            self.assertEqual(server.end(), 0)
+
+    def test_slow_readers_do_not_stall_others(self):
+        with Server(self, "--parallel", "2", model=DEMO) as server:
+            slow = server.connect()
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            body = {"prompt": "the end", "max_tokens": 300, "logprobs": 20, "stream": True, **GREEDY}
+            slow.sendall(post("/v1/completions", body, "Connection: close"))
+            for _ in range(3):
+                server.json("/v1/completions", {"prompt": "a", "max_tokens": 5})
+            with slow.makefile("rb") as f:
+                text = b""
+                while part := f.read(20000):
+                    text += part
+                    time.sleep(0.001)
+            self.assertTrue(text.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n"), text[-100:])
+            slow.close()
             self.assertEqual(server.end(), 0)
 
     def test_a_full_queue_and_a_key(self):
