@@ -1,0 +1,21 @@
+// The options of serve as a plain struct; flags.h has those of the other verbs.
+#pragma once
+#include <string>
+
+#include "cli/flags.h"
+
+namespace hunch::cli {
+
+struct ServeFlags {
+  ModelFlags model;
+  ContextFlags context;
+  std::string host = "127.0.0.1", alias, api_key, api_key_file, template_file;
+  size_t port = 8080, n_parallel = 4, n_queue = 64, step_tokens = 256, max_body_mb = 16;
+  double grace_seconds = 30;
+  bool deterministic = false;
+};
+
+// The verb. Returns the exit code and throws Error.
+int serve(const ServeFlags& flags);
+
+}  // namespace hunch::cli

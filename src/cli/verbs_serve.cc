@@ -1,0 +1,43 @@
+// The grammar of serve.
+#include "cli/option_groups.h"
+#include "cli/serve_flags.h"
+#include "cli/verb.h"
+
+namespace hunch::cli {
+
+std::vector<Verb> serving_verbs() {
+  std::vector<Verb> v;
+  v.push_back({"serve", "Serve", "answer requests of OpenAI's API", "MODEL [options]",
+               "hunch serve model.gguf\n"
+               "hunch serve Qwen/Qwen2.5-0.5B-Instruct --port 9000 --parallel 8 --alias qwen\n"
+               "hunch serve model.gguf --mode sparse --host 0.0.0.0 --api-key-file key.txt\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<ServeFlags>();
+                 add_model(g, f->model);
+                 g.section("Server");
+                 g.text("--host", f->host, "ADDRESS",
+                        "listen at this IP address; 0.0.0.0 is every one of this machine");
+                 g.count("--port", f->port, "N", "listen at this port; 0: any that is free");
+                 g.count("--parallel", f->n_parallel, "N",
+                         "answers in the making at once; the cache holds so many whole contexts");
+                 g.count("--queue", f->n_queue, "N", "answers that may wait for their turn; more get status 429");
+                 g.count("--step-tokens", f->step_tokens, "N",
+                         "tokens of a step: prompts are read in parts that leave it at so many, so that long ones do "
+                         "not stall the others");
+                 g.text("--api-key", f->api_key, "KEY",
+                        "answer only who sends this key (other users of this machine can see it here)");
+                 g.text("--api-key-file", f->api_key_file, "FILE", "the same, read from the first line of a file");
+                 g.text("--alias", f->alias, "NAME", "the model's name in answers (default: its own)");
+                 g.text("--template-file", f->template_file, "FILE",
+                        "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
+                 g.flag("--deterministic", f->deterministic,
+                        "an answer has the same bits whoever shares its steps; slower prompts");
+                 g.real("--grace", f->grace_seconds, "S", "seconds that running answers have after a signal");
+                 g.count("--max-body", f->max_body_mb, "MB", "longer requests get status 413");
+                 add_engine(g, f->model, &f->context);
+                 return bind(f, serve);
+               }});
+  return v;
+}
+
+}  // namespace hunch::cli

@@ -1,0 +1,35 @@
+// The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
+#pragma once
+#include "serve/answer_writer.h"
+#include "text/thinking.h"
+
+namespace hunch::serve {
+
+class ChatAnswer : public AnswerWriter {
+ public:
+  // `tags` outlives it; `inside`: the answers begin in the thinking.
+  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
+             bool inside);
+
+ private:
+  struct Choice {
+    ThinkingSplitter splitter;
+    SplitText text = {};
+    Json log_probs = Json::array();
+    bool shown = false;
+    StopReason stop_reason = StopReason::kLength;
+  };
+  void take(size_t choice, const GeneratedToken& token, bool ends) override;
+  void finish(size_t choice, const JobResult& result) override;
+  const char* object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
+  Json choices() override;
+  void begin_stream() override;
+
+  void send(size_t choice, const SplitText& part);
+  Json log_probs_of(Choice& choice) const;
+  static void add(SplitText& text, const SplitText& part);
+
+  std::vector<Choice> choices_;
+};
+
+}  // namespace hunch::serve

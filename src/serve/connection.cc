@@ -1,0 +1,310 @@
+#include "serve/connection.h"
+
+#include <sys/socket.h>
+
+#include <cmath>
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+
+#include "serve/request_error.h"
+
+namespace hunch::serve {
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+namespace {
+
+std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(int64_t(seconds * 1000)); }
+
+std::string text_of(boost::string_view s) { return {s.data(), s.size()}; }
+
+}  // namespace
+
+// An answer's end of the connection: everything happens on the connection's thread.
+class ConnectionReply : public Reply {
+ public:
+  ConnectionReply(std::shared_ptr<Connection> connection, uint64_t number)
+      : connection_(std::move(connection)), number_(number) {}
+  ~ConnectionReply() override {
+    post([c = connection_, n = number_] { c->let_go(n); });
+  }
+  void send(HttpResponse response) override {
+    post([c = connection_, n = number_, r = std::move(response)]() mutable { c->send(n, std::move(r)); });
+  }
+  void begin_stream(std::string content_type) override {
+    post([c = connection_, n = number_, t = std::move(content_type)] { c->begin_stream(n, t); });
+  }
+  void write(std::string bytes) override {
+    post([c = connection_, n = number_, b = std::move(bytes)] { c->write(n, b); });
+  }
+  void end() override {
+    post([c = connection_, n = number_] { c->end(n); });
+  }
+  void when_gone(std::function<void()> call) override {
+    post([c = connection_, n = number_, call = std::move(call)]() mutable {
+      if (c->number_ != n || c->gone_) return call();
+      if (!c->complete_) c->when_gone_ = std::move(call);
+    });
+  }
+  void post(std::function<void()> call) override { asio::dispatch(connection_->all_.io, std::move(call)); }
+  void note(std::string name, Json value) override {
+    post([c = connection_, n = number_, name = std::move(name), value = std::move(value)]() mutable {
+      if (c->number_ == n) c->notes_[name] = std::move(value);
+    });
+  }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+  uint64_t number_;
+};
+
+Connection::Connection(asio::ip::tcp::socket socket, Connections& all) : all_(all), stream_(std::move(socket)) {
+  Error ignored;
+  stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  client_ = stream_.socket().remote_endpoint(ignored).address().to_string();
+  all_.open.insert(this);
+  all_.metrics.n_connections = all_.open.size();
+}
+
+Connection::~Connection() {
+  all_.open.erase(this);
+  all_.metrics.n_connections = all_.open.size();
+}
+
+void Connection::close() {
+  Error ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+  stream_.close();
+}
+
+void Connection::read_request() {
+  if (all_.closing) return close();
+  parser_.emplace();
+  parser_->header_limit(uint32_t(all_.limits.header_bytes));
+  parser_->body_limit(all_.limits.body_bytes);
+  stream_.expires_after(milliseconds(all_.limits.idle_seconds));
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](const Error& error, size_t) { self->on_header(error); });
+}
+
+void Connection::on_header(const Error& error) {
+  if (error == http::error::end_of_stream || error == beast::error::timeout ||
+      error == asio::error::operation_aborted || error == asio::error::connection_reset)
+    return close();
+  const auto& request = parser_->get();
+  method_ = text_of(request.method_string());
+  path_ = text_of(request.target());
+  path_ = path_.substr(0, path_.find('?'));
+  began_ = std::chrono::steady_clock::now();
+  if (error == http::error::header_limit) return refuse(431, "the request's header is too long");
+  if (error == http::error::body_limit) return refuse(413, "the request's body is too long");
+  if (error) return refuse(400, "this is no HTTP request");
+  HttpRequest head;
+  head.method = method_;
+  head.path = path_;
+  head.authorization = text_of(request[http::field::authorization]);
+  if (const auto key = request["x-api-key"]; head.authorization.empty() && !key.empty())
+    head.authorization = "Bearer " + text_of(key);
+  if (const std::unique_ptr<HttpResponse> answer = all_.handler.check(head)) {
+    begin_answer();
+    keep_alive_ = keep_alive_ && parser_->is_done();
+    return send(number_, std::move(*answer));
+  }
+  if (parser_->content_length().value_or(0) > all_.limits.body_bytes)
+    return refuse(413, "the request's body is too long");
+  const auto expect = request[http::field::expect];
+  if (!expect.empty() && beast::iequals(expect, "100-continue")) {
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    Error failed;
+    stream_.socket().send(asio::buffer(kContinue), 0, failed);  // a socket that was just opened takes 25 bytes
+    if (failed) return close();
+  }
+  stream_.expires_after(milliseconds(all_.limits.body_seconds));
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = shared_from_this()](const Error& failed, size_t) { self->on_body(failed); });
+}
+
+void Connection::on_body(const Error& error) {
+  if (error == http::error::body_limit) return refuse(413, "the request's body is too long");
+  if (error == beast::error::timeout) return close();
+  if (error == http::error::partial_message ||
+      (error && error.category() != make_error_code(http::error::bad_chunk).category()))
+    return close();
+  if (error) return refuse(400, "this is no HTTP request");
+  begin_answer();
+  auto& request = parser_->get();
+  HttpRequest whole;
+  whole.method = method_;
+  whole.path = path_;
+  whole.body = std::move(request.body());
+  parser_.reset();
+  watch();
+  auto reply = std::make_shared<ConnectionReply>(shared_from_this(), number_);
+  asio::post(all_.workers, [handler = &all_.handler, whole = std::move(whole), reply = std::move(reply)]() mutable {
+    handler->answer(std::move(whole), std::move(reply));
+  });
+}
+
+void Connection::begin_answer() {
+  ++number_;
+  answering_ = true;
+  streaming_ = complete_ = gone_ = false;
+  status_ = 0;
+  notes_ = Json::object();
+  const auto& request = parser_->get();
+  chunked_ = request.version() >= 11;
+  keep_alive_ = request.keep_alive() && !all_.closing;
+  without_body_ = request.method() == http::verb::head;
+  stream_.expires_never();
+}
+
+// What came was no request, or more than may come: an answer, and the end of the connection.
+void Connection::refuse(int status, const char* message) {
+  begin_answer();
+  keep_alive_ = false;
+  send(number_, {status, "application/json", dump(RequestError(status, message).json())});
+}
+
+// Notices that the client goes away while it waits for its answer. What it sends meanwhile is its next request.
+void Connection::watch() {
+  stream_.socket().async_wait(
+      asio::ip::tcp::socket::wait_read, [self = shared_from_this(), number = number_](const Error& error) {
+        if (error || number != self->number_ || self->complete_) return;
+        char byte;
+        const ssize_t n = recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return self->leave();
+        if (n < 0) self->watch();
+      });
+}
+
+// Nobody reads any more.
+void Connection::leave() {
+  if (gone_) return;
+  gone_ = true;
+  if (answering_) log();
+  answering_ = false;
+  if (const auto call = std::exchange(when_gone_, {})) call();
+  unsent_.clear();
+  close();
+}
+
+std::string Connection::head(int status, const std::string& content_type) const {
+  const auto reason = http::obsolete_reason(http::status(status));
+  return fmt::format("HTTP/1.1 {} {}\r\nServer: hunch\r\nContent-Type: {}\r\nConnection: {}\r\n", status,
+                     std::string_view(reason.data(), reason.size()), content_type,
+                     keep_alive_ ? "keep-alive" : "close");
+}
+
+void Connection::send(uint64_t number, HttpResponse response) {
+  if (number != number_ || complete_ || gone_ || streaming_) return;
+  status_ = response.status;
+  keep_alive_ = keep_alive_ && !all_.closing;
+  std::string bytes = head(response.status, response.content_type);
+  for (const auto& [name, value] : response.headers) bytes += name + ": " + value + "\r\n";
+  bytes += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());
+  if (!without_body_) bytes += response.body;
+  complete_ = true;
+  put(bytes);
+}
+
+void Connection::begin_stream(uint64_t number, const std::string& content_type) {
+  if (number != number_ || complete_ || gone_ || streaming_) return;
+  streaming_ = true;
+  status_ = 200;
+  keep_alive_ = keep_alive_ && chunked_ && !all_.closing;
+  put(head(200, content_type) + "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n" +
+      (chunked_ ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n"));
+}
+
+void Connection::write(uint64_t number, std::string_view bytes) {
+  if (number != number_ || complete_ || gone_ || !streaming_ || bytes.empty()) return;
+  if (unsent_.size() + bytes.size() > all_.limits.unsent_bytes) {
+    notes_["error"] = "the client does not read";
+    return leave();
+  }
+  put(chunked_ ? fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes) : std::string(bytes));
+}
+
+void Connection::end(uint64_t number) {
+  if (number != number_ || complete_ || gone_ || !streaming_) return;
+  complete_ = true;
+  put(chunked_ ? "0\r\n\r\n" : "");
+}
+
+// Nobody will say more of this answer.
+void Connection::let_go(uint64_t number) {
+  if (number != number_ || complete_ || gone_ || !answering_) return;
+  notes_["error"] = "no answer";
+  leave();
+}
+
+void Connection::put(std::string_view bytes) {
+  unsent_ += bytes;
+  if (sending_.empty()) write_more();
+}
+
+void Connection::write_more() {
+  if (unsent_.empty()) {
+    if (complete_ && answering_) finish_answer();
+    return;
+  }
+  sending_ = std::exchange(unsent_, {});
+  n_sent_ = 0;
+  write_some();
+}
+
+void Connection::write_some() {
+  stream_.expires_after(milliseconds(all_.limits.write_seconds));
+  stream_.async_write_some(asio::buffer(sending_) + n_sent_, [self = shared_from_this()](const Error& error, size_t n) {
+    if (error == beast::error::timeout) self->notes_["error"] = "the client does not read";
+    if (error) {
+      self->sending_.clear();
+      return self->leave();
+    }
+    self->n_sent_ += n;
+    if (self->n_sent_ < self->sending_.size()) return self->write_some();
+    self->sending_.clear();
+    self->stream_.expires_never();
+    self->write_more();
+  });
+}
+
+void Connection::finish_answer() {
+  log();
+  answering_ = false;
+  when_gone_ = {};
+  if (keep_alive_ && !all_.closing) return read_request();
+  close_gently();
+}
+
+// What the client still sends is read, so that the system does not take the answer back with a reset.
+void Connection::close_gently() {
+  Error ignored;
+  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  n_discarded_ = 0;
+  stream_.expires_after(std::chrono::seconds(2));
+  discard();
+}
+
+void Connection::discard() {
+  stream_.async_read_some(asio::buffer(rest_), [self = shared_from_this()](const Error& error, size_t n) {
+    self->n_discarded_ += n;
+    if (error || self->n_discarded_ > (8 << 20)) return self->close();
+    self->discard();
+  });
+}
+
+void Connection::log() {
+  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began_).count();
+  Json line = {{"client", client_},
+               {"method", method_.substr(0, 16)},
+               {"path", path_.substr(0, 200)},
+               {"status", gone_ && !complete_ ? 499 : status_},
+               {"ms", std::round(ms * 10) / 10}};
+  line.update(notes_);
+  all_.handler.log(line);
+}
+
+}  // namespace hunch::serve

@@ -1,0 +1,58 @@
+// One answer to be made: what is asked for, who is told of it, and its turn to end early.
+#pragma once
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/stop.h"
+#include "engine/generate.h"
+
+namespace hunch::serve {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// A token of the prompt, given those before it.
+struct ScoredToken {
+  int32_t id = 0;
+  float log_prob = 0;
+  std::vector<TokenProbability> top = {};
+};
+
+// A done answer.
+struct JobResult {
+  Generated generated = {};                           // n_prompt is that of the whole prompt
+  size_t n_cached = 0;                                // tokens of it that were remembered
+  double queue_seconds = 0, first_token_seconds = 0;  // since it was submitted
+};
+
+// Told by the scheduler's thread, which should not wait for it. None of these may throw.
+class JobListener {
+ public:
+  virtual ~JobListener() = default;
+  // The prompt's tokens after the first, where they were asked for; before any token.
+  virtual void on_prompt(std::vector<ScoredToken> tokens) {}
+  // `ends`: text that was held back, with no token of its own.
+  virtual void on_token(const GeneratedToken& token, bool ends) {}
+  // Exactly one of these, last.
+  virtual void on_done(const JobResult& result) = 0;
+  virtual void on_error(std::exception_ptr error) = 0;
+};
+
+struct Job {
+  std::vector<int32_t> prompt;
+  GenerateOptions options;  // `cancel` and `speculation` are the scheduler's
+  std::shared_ptr<const Plan> plan;
+  bool drafts = false;         // n-grams, verified
+  bool reuses_prompt = true;   // may begin with what an earlier job left
+  bool scores_prompt = false;  // JobListener::on_prompt
+  std::shared_ptr<JobListener> listener;
+  Stop cancel;  // from any thread: it ends at the next step, with what it has
+};
+
+}  // namespace hunch::serve

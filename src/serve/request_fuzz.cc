@@ -1,0 +1,40 @@
+// Every parser of a request's body, on any bytes: it returns a value or throws RequestError, and what can be said of a
+// request can be written as JSON.
+#include <cstdint>
+#include <cstdlib>
+
+#include "serve/chat_request.h"
+#include "serve/completion_request.h"
+#include "serve/request_error.h"
+#include "serve/text_requests.h"
+
+namespace {
+
+template <class Body>
+void run(Body body) {
+  try {
+    body();
+  } catch (const hunch::serve::RequestError& e) {
+    if (e.status() != 400) std::abort();
+    const std::string line = hunch::serve::dump(e.json());
+    hunch::serve::parse_body(line);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view body(reinterpret_cast<const char*>(data), size);
+  using namespace hunch::serve;
+  run([&] {
+    const CompletionRequest r = completion_request(body);
+    if (r.prompts.empty() || r.prompts.size() * r.settings.n_choices > kMostPrompts) std::abort();
+  });
+  run([&] { dump(chat_request(body).messages); });
+  run([&] { embedding_request(body); });
+  run([&] { rerank_request(body); });
+  run([&] { tokenize_request(body); });
+  run([&] { detokenize_request(body); });
+  run([&] { dump(template_request(body).messages); });
+  return 0;
+}

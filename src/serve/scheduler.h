@@ -1,0 +1,92 @@
+// One thread that owns a batch and steps it: jobs join and leave between steps (continuous batching, Yu et al. 2022,
+// "Orca"), prompts are read in chunks beside those that decode.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "engine/answer.h"
+#include "engine/speculate.h"
+#include "serve/job.h"
+#include "serve/memory.h"
+#include "serve/metrics.h"
+
+namespace hunch::serve {
+
+struct SchedulerOptions {
+  size_t n_parallel = 4;         // answers in the making at once
+  size_t n_ctx = 0;              // most tokens of one; 0: resolve_context()'s choice
+  DType kv_dtype = DType::kF32;  // of the cache, which holds n_parallel whole contexts
+  size_t n_queue = 64;           // jobs and tasks that may wait
+  size_t step_tokens = 256;      // BatchOptions::step_tokens
+};
+
+class Scheduler {
+ public:
+  // Work that needs the model's threads for itself between two steps: called until it returns false. It does not throw.
+  using Task = std::function<bool()>;
+
+  // The references outlive it; from now on the engine is this thread's alone. Throws as Batch.
+  Scheduler(const Engine& engine, const SchedulerOptions& options, Metrics& metrics);
+  // Ends all jobs at the next step.
+  ~Scheduler();
+
+  // The jobs of one request, all or none, and its task. Throws RequestError{429} where the queue is full, {503} while
+  // it drains, {400} for a job that can never fit, naming `param`. Listeners are told of everything else.
+  void submit(std::vector<std::shared_ptr<Job>> jobs, const char* param = "prompt");
+  void submit(Task task);
+
+  // Takes nothing more; what waits is refused, what runs goes on.
+  void drain();
+  // What runs ends at the next step, with an error.
+  void stop();
+  // Whether all is done, after at most so long.
+  bool wait_until_idle(double seconds);
+
+  size_t n_ctx() const { return n_ctx_; }
+  size_t n_parallel() const { return options_.n_parallel; }
+  size_t kv_bytes() const { return batch_.kv_bytes(); }
+
+ private:
+  struct Running;
+  void run();
+  bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
+  void admit_waiting();
+  bool has_room_for(const Running& running);
+  std::unique_ptr<Running> begin(std::shared_ptr<Job> job);
+  void answer(Running& running);
+  void score(Running& running);
+  void on_token(Running& running, const GeneratedToken& token);
+  void step();
+  void settle();
+  void finish(Running& running, std::exception_ptr error);
+  void require_open() const;
+  size_t pages(size_t n_tokens) const;
+  void publish();
+
+  const Engine& engine_;
+  const SchedulerOptions options_;
+  Metrics& metrics_;
+  const size_t n_ctx_;
+  Batch batch_;
+  Memory memory_;
+
+  // Shared.
+  std::mutex mutex_;
+  std::condition_variable wakes_, idles_;
+  std::deque<std::shared_ptr<Job>> incoming_;
+  std::deque<Task> tasks_;
+  size_t n_waiting_ = 0;  // jobs and tasks that did not begin
+  bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
+
+  // The thread's own.
+  std::deque<std::pair<std::shared_ptr<Job>, Clock::time_point>> waiting_;
+  std::vector<std::unique_ptr<Running>> running_;
+  std::thread thread_;  // last: it begins when all else is there
+};
+
+}  // namespace hunch::serve

@@ -1,0 +1,276 @@
+// Jobs that come and go as they like, against each of them alone.
+#include "serve/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <random>
+
+#include "base/error.h"
+#include "serve/request_error.h"
+
+namespace hunch::serve {
+namespace {
+
+using Ids = std::vector<int32_t>;
+
+class Recorder : public JobListener {
+ public:
+  void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
+  void on_token(const GeneratedToken& token, bool ends) override {
+    if (ends) return;
+    std::this_thread::sleep_for(pause);
+    ids.push_back(token.id);
+    if (ids.size() == 1) first_.set_value();
+  }
+  void on_done(const JobResult& result_) override {
+    result = result_;
+    done_.set_value();
+  }
+  void on_error(std::exception_ptr error) override { done_.set_exception(error); }
+
+  // Throws what ended it.
+  void wait() { done_.get_future().get(); }
+  void wait_for_first() { first_.get_future().get(); }
+
+  Ids ids;
+  std::vector<ScoredToken> scored;
+  JobResult result;
+  std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
+
+ private:
+  std::promise<void> done_, first_;
+};
+
+struct Asked {
+  std::shared_ptr<Job> job;
+  std::shared_ptr<Recorder> recorder;
+};
+
+class SchedulerTest : public ::testing::Test {
+ protected:
+  Ids prompt(size_t seed, size_t n) const {
+    Ids ids;
+    for (size_t i = 0; i < n; ++i)
+      ids.push_back(int32_t((seed * 7919 + i * i * 31 + i * seed) % engine_.config().n_vocab));
+    return ids;
+  }
+  Asked ask(Ids prompt, size_t n_tokens) const {
+    Asked a{std::make_shared<Job>(), std::make_shared<Recorder>()};
+    a.job->prompt = std::move(prompt);
+    a.job->plan = plan_;
+    a.job->options.n_tokens = n_tokens;
+    a.job->options.sampler.temperature = 0;
+    a.job->options.ignore_end = true;
+    a.job->options.as_alone = true;
+    a.job->options.log_probs = false;
+    a.job->listener = a.recorder;
+    return a;
+  }
+  // What hunch run makes of it; on an engine of its own, as the scheduler has the other.
+  Generated alone(const Job& job) const {
+    Context context(engine_alone_, {.n_ctx = 128});
+    GenerateOptions options = job.options;
+    return generate(context, job.prompt, options);
+  }
+
+  static Engine open() {
+    return load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "tests/data/golden/opt_sparse", {.n_threads = 1});
+  }
+  Engine engine_ = open(), engine_alone_ = open();
+  std::shared_ptr<const Plan> plan_ = engine_.plan_named("exact");
+  Metrics metrics_;
+};
+
+TEST_F(SchedulerTest, AnyScheduleGivesEveryJobTheTokensThatItHasAlone) {
+  for (size_t seed = 0; seed < 16; ++seed) {
+    std::mt19937 rng(uint32_t(seed + 1));
+    const auto pick = [&](size_t n) { return size_t(rng() % n); };
+    Scheduler scheduler(
+        engine_, {.n_parallel = 1 + pick(5), .n_ctx = 128, .n_queue = 100, .step_tokens = 16 + pick(48)}, metrics_);
+    std::vector<Asked> all;
+    std::vector<bool> cancelled;
+    for (size_t i = 0; i < 24; ++i) {
+      Ids ids = prompt(1 + pick(3), 2 + pick(40));
+      if (i && pick(3) == 0) {  // the next turn of an earlier text
+        ids = all[pick(i)].job->prompt;
+        const Ids more = prompt(9, 1 + pick(9));
+        ids.insert(ids.end(), more.begin(), more.end());
+      }
+      ids.resize(std::min<size_t>(ids.size(), 90));
+      all.push_back(ask(std::move(ids), 1 + pick(30)));
+      Job& job = *all.back().job;
+      if (pick(3) == 0) {
+        job.options.sampler.temperature = 1;
+        job.options.sampler.seed = i;
+      }
+      if (pick(3) == 0) job.options.sampler.frequency_penalty = 0.5f;
+      job.drafts = pick(4) == 0;
+      job.scores_prompt = pick(6) == 0;
+      cancelled.push_back(pick(5) == 0);
+      scheduler.submit({all.back().job});
+      if (pick(4) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(pick(6)));
+      if (cancelled.back()) job.cancel.request();
+    }
+    for (size_t i = 0; i < all.size(); ++i) {
+      const Generated want = alone(*all[i].job);
+      if (cancelled[i]) {  // what there is of it is a beginning
+        try {
+          all[i].recorder->wait();
+        } catch (const RequestError&) {
+        }
+        ASSERT_LE(all[i].recorder->ids.size(), want.ids.size());
+        EXPECT_TRUE(std::equal(all[i].recorder->ids.begin(), all[i].recorder->ids.end(), want.ids.begin())) << i;
+        continue;
+      }
+      all[i].recorder->wait();
+      EXPECT_EQ(all[i].recorder->ids, want.ids) << "schedule " << seed << ", job " << i;
+      EXPECT_EQ(all[i].recorder->result.generated.n_prompt, all[i].job->prompt.size());
+    }
+    EXPECT_TRUE(scheduler.wait_until_idle(10));
+    EXPECT_EQ(metrics_.n_running, 0u);
+    EXPECT_EQ(metrics_.n_waiting, 0u);
+  }
+}
+
+TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
+  Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 128}, metrics_);
+  Asked first = ask(prompt(1, 30), 5);
+  first.job->options.as_alone = false;
+  scheduler.submit({first.job});
+  first.recorder->wait();
+  EXPECT_EQ(first.recorder->result.n_cached, 0u);
+  Ids ids = first.job->prompt;
+  ids.insert(ids.end(), first.recorder->ids.begin(), first.recorder->ids.end());
+  const Ids question = prompt(5, 7);
+  ids.insert(ids.end(), question.begin(), question.end());
+  Asked second = ask(ids, 5);
+  second.job->options.as_alone = false;
+  scheduler.submit({second.job});
+  second.recorder->wait();
+  EXPECT_EQ(second.recorder->result.n_cached, 34u);  // all but the last token, which nobody had to read
+  EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
+  // A text that was never seen, and the same again where it is not wanted.
+  Asked other = ask(prompt(2, 30), 5), unwanted = ask(ids, 5);
+  unwanted.job->options.as_alone = false;
+  unwanted.job->reuses_prompt = false;
+  scheduler.submit({other.job, unwanted.job});
+  other.recorder->wait();
+  unwanted.recorder->wait();
+  EXPECT_EQ(other.recorder->result.n_cached, 0u);
+  EXPECT_EQ(unwanted.recorder->result.n_cached, 0u);
+}
+
+TEST_F(SchedulerTest, WhatIsKeptMakesRoomForWhatComes) {
+  Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 64}, metrics_);
+  for (size_t i = 0; i < 12; ++i) {
+    Asked a = ask(prompt(i + 1, 40), 24), b = ask(prompt(i + 50, 50), 14);
+    scheduler.submit({a.job, b.job});
+    a.recorder->wait();
+    b.recorder->wait();
+    EXPECT_EQ(a.recorder->ids.size(), 24u);
+    EXPECT_EQ(b.recorder->ids.size(), 14u);
+  }
+}
+
+TEST_F(SchedulerTest, AFullQueueRefuses) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128, .n_queue = 2}, metrics_);
+  std::vector<Asked> all;
+  all.push_back(ask(prompt(1, 5), 120));
+  all.back().recorder->pause = std::chrono::milliseconds(5);
+  scheduler.submit({all.back().job});
+  all.back().recorder->wait_for_first();
+  for (size_t i = 0; i < 2; ++i) {
+    all.push_back(ask(prompt(2, 5), 1));
+    scheduler.submit({all.back().job});
+  }
+  try {
+    scheduler.submit({ask(prompt(3, 5), 1).job});
+    FAIL() << "the third that waits was taken";
+  } catch (const RequestError& e) {
+    EXPECT_EQ(e.status(), 429);
+  }
+  for (Asked& a : all) a.recorder->wait();
+  EXPECT_EQ(metrics_.n_refused, 1u);
+}
+
+TEST_F(SchedulerTest, DrainingLetsWhatRunsEndAndRefusesTheRest) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
+  Asked running = ask(prompt(1, 5), 60), waiting = ask(prompt(2, 5), 60);
+  running.recorder->pause = std::chrono::milliseconds(5);
+  scheduler.submit({running.job});
+  running.recorder->wait_for_first();
+  scheduler.submit({waiting.job});
+  scheduler.drain();
+  EXPECT_THROW(scheduler.submit({ask(prompt(3, 5), 1).job}), RequestError);
+  EXPECT_THROW(waiting.recorder->wait(), RequestError);
+  running.recorder->wait();
+  EXPECT_EQ(running.recorder->ids.size(), 60u);
+  EXPECT_TRUE(scheduler.wait_until_idle(10));
+}
+
+TEST_F(SchedulerTest, StoppingEndsWhatRuns) {
+  Asked running = ask(prompt(1, 5), 100);
+  running.recorder->pause = std::chrono::milliseconds(5);
+  {
+    Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
+    scheduler.submit({running.job});
+    running.recorder->wait_for_first();
+  }
+  EXPECT_THROW(running.recorder->wait(), RequestError);
+}
+
+TEST_F(SchedulerTest, PromptsAreScored) {
+  Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 128}, metrics_);
+  Asked a = ask(prompt(1, 70), 0);
+  a.job->scores_prompt = true;
+  a.job->options.log_probs = true;
+  a.job->options.n_top_log_probs = 2;
+  scheduler.submit({a.job});
+  a.recorder->wait();
+  ASSERT_EQ(a.recorder->scored.size(), 69u);
+  EXPECT_TRUE(a.recorder->ids.empty());
+  Context context(engine_alone_, {.n_ctx = 128});
+  size_t n_seen = 0;
+  context.append_all(a.job->prompt, [&](size_t first, MatView<const float> logits) {
+    for (size_t i = 0; i < logits.rows && first + i + 1 < a.job->prompt.size(); ++i, ++n_seen) {
+      const ScoredToken& got = a.recorder->scored[first + i];
+      EXPECT_EQ(got.id, a.job->prompt[first + i + 1]);
+      EXPECT_NEAR(got.log_prob, log_prob(logits.row(i), got.id), 1e-4);
+      EXPECT_EQ(got.top[0].id, top_log_probs(logits.row(i), 1)[0].id);
+    }
+  });
+  EXPECT_EQ(n_seen, 69u);
+}
+
+TEST_F(SchedulerTest, WhatCannotBeMeantIsRefused) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 64}, metrics_);
+  EXPECT_THROW(scheduler.submit({ask({}, 1).job}), RequestError);
+  EXPECT_THROW(scheduler.submit({ask({1 << 20}, 1).job}), RequestError);
+  EXPECT_THROW(scheduler.submit({ask({-1}, 1).job}), RequestError);
+  EXPECT_THROW(scheduler.submit({ask(prompt(1, 65), 1).job}), RequestError);
+  Asked whole = ask(prompt(1, 64), 5);
+  scheduler.submit({whole.job});
+  whole.recorder->wait();
+  EXPECT_EQ(whole.recorder->result.generated.stop_reason, StopReason::kContextFull);
+}
+
+TEST_F(SchedulerTest, TasksRunBetweenSteps) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
+  Asked a = ask(prompt(1, 5), 60);
+  scheduler.submit({a.job});
+  std::atomic<size_t> n_calls{0};
+  std::promise<void> done;
+  scheduler.submit([&] {
+    if (++n_calls < 5) return true;
+    done.set_value();
+    return false;
+  });
+  done.get_future().get();
+  a.recorder->wait();
+  EXPECT_EQ(n_calls, 5u);
+  EXPECT_EQ(a.recorder->ids, alone(*a.job).ids);
+}
+
+}  // namespace
+}  // namespace hunch::serve

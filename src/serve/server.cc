@@ -1,0 +1,84 @@
+#include "serve/server.h"
+
+#include <chrono>
+#include <ctime>
+
+namespace hunch::serve {
+namespace {
+
+std::string timestamp() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  const std::time_t seconds = ms / 1000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+  return fmt::format("{}.{:03}Z", text, ms % 1000);
+}
+
+// Signals, counted by one thread and waited for by another.
+class Signals {
+ public:
+  void count() {
+    {
+      const std::lock_guard lock(mutex_);
+      ++n_;
+    }
+    came_.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    came_.wait(lock, [&] { return n_ > 0; });
+  }
+  bool has_second() {
+    const std::lock_guard lock(mutex_);
+    return n_ > 1;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable came_;
+  size_t n_ = 0;
+};
+
+}  // namespace
+
+void serve(const Engine& engine, const ServerOptions& options) {
+  // Answers end by their own stops; a signal is this function's.
+  const Stop* const stop = std::exchange(engine.compute->stop, nullptr);
+  struct Restore {
+    Compute& compute;
+    const Stop* stop;
+    ~Restore() { compute.stop = stop; }
+  } const restore{*engine.compute, stop};
+
+  Signals signals;
+  Service service(engine, options.service);
+  HttpHandler handler;
+  handler.check = [&](const HttpRequest& request) { return service.check(request); };
+  handler.answer = [&](HttpRequest request, std::shared_ptr<Reply> reply) { service.answer(request, reply); };
+  handler.log = [&](const Json& line) {
+    Json whole = {{"time", timestamp()}};
+    whole.update(line);
+    if (options.log) options.log(dump(whole));
+  };
+  HttpServer http(options.host, options.port, options.limits, handler, service.metrics());
+  http.on_signal([&] { signals.count(); });
+  if (options.on_ready) options.on_ready(http.port(), service);
+
+  signals.wait();
+  http.close_idle();
+  Scheduler& scheduler = service.scheduler();
+  scheduler.drain();
+  const auto end = Clock::now() + std::chrono::duration<double>(options.grace_seconds);
+  while (!scheduler.wait_until_idle(0.1) && Clock::now() < end && !signals.has_second()) {
+  }
+  scheduler.stop();
+  scheduler.wait_until_idle(5);
+  http.wait_until_closed(5);  // what was answered is read
+  http.stop_handlers();
+  service.close();
+}
+
+}  // namespace hunch::serve

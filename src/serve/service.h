@@ -1,0 +1,88 @@
+// The routes and what answers them: between HTTP and the scheduler, and without sockets.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "serve/answer_writer.h"
+#include "serve/chat_request.h"
+#include "serve/completion_request.h"
+#include "serve/http.h"
+#include "serve/plans.h"
+#include "serve/scheduler.h"
+#include "serve/text_requests.h"
+#include "text/chat_text.h"
+#include "text/thinking.h"
+
+namespace hunch::serve {
+
+struct ServiceOptions {
+  SchedulerOptions scheduler;
+  std::string model_name;      // as answers and /v1/models say it
+  std::string api_key;         // empty: anybody may ask
+  std::string template_file;   // as chat_text()'s
+  std::string mode = "exact";  // of requests that name none
+  double density = 0;          // of sparse mode
+  bool deterministic = false;  // every answer has the bits that it has alone (GenerateOptions::as_alone)
+};
+
+class Service {
+ public:
+  // The engine outlives it. Throws as Scheduler, Plans and chat_text() for a template file.
+  Service(const Engine& engine, const ServiceOptions& options);
+  ~Service();
+
+  // What HttpHandler asks for; any thread. answer() answers errors itself.
+  std::unique_ptr<HttpResponse> check(const HttpRequest& request) const;
+  void answer(const HttpRequest& request, const std::shared_ptr<Reply>& reply);
+
+  Metrics& metrics() { return metrics_; }
+  Scheduler& scheduler() { return *scheduler_; }
+  // Ends all jobs; from now on nothing may be asked.
+  void close() { scheduler_.reset(); }
+
+ private:
+  using Call = void (Service::*)(const HttpRequest&, const std::shared_ptr<Reply>&);
+  struct Route {
+    const char *method, *path;
+    Call call;
+    bool open = false;  // to everybody, without a key
+  };
+  static const std::vector<Route>& routes();
+  bool is_authorised(const HttpRequest& request) const;
+
+  // service_generate.cc
+  void complete(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void chat(const HttpRequest&, const std::shared_ptr<Reply>&);
+  AnswerWriter::About about(const char* id_prefix, const Settings& settings, size_t n_prompts) const;
+  std::shared_ptr<Job> job_of(std::vector<int32_t> prompt, const Settings& settings, size_t n_tokens, uint64_t seed);
+  std::vector<int32_t> ids_of(const Prompt& prompt, const char* param) const;
+  const ChatText& need_chat_text() const;
+  // service_texts.cc
+  void embed(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void rerank(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void tokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void detokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void apply_template(const HttpRequest&, const std::shared_ptr<Reply>&);
+  // service_state.cc
+  void health(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void models(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void props(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
+
+  const Engine& engine_;
+  const ServiceOptions options_;
+  const int64_t began_;  // seconds since 1970
+  Metrics metrics_;
+  Plans plans_;
+  std::optional<ChatText> chat_text_;  // none: the model has no template
+  const ThinkingTags* tags_ = nullptr;
+  std::vector<int32_t> shown_;  // control tokens that the tags are made of
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+// Seconds since 1970.
+int64_t now_seconds();
+
+}  // namespace hunch::serve

@@ -1,0 +1,139 @@
+// Completions and chat completions.
+#include <random>
+
+#include "base/error.h"
+#include "serve/chat_answer.h"
+#include "serve/completion_answer.h"
+#include "serve/request_error.h"
+#include "serve/service.h"
+
+namespace hunch::serve {
+namespace {
+
+constexpr size_t kCompletionTokens = 16;  // OpenAI's default
+
+uint64_t random_number() {
+  thread_local std::mt19937_64 generator{[] {
+    std::random_device device;
+    return uint64_t(device()) << 32 | device();
+  }()};
+  return generator();
+}
+
+}  // namespace
+
+AnswerWriter::About Service::about(const char* id_prefix, const Settings& settings, size_t n_prompts) const {
+  AnswerWriter::About a;
+  a.id = fmt::format("{}-{:016x}", id_prefix, random_number());
+  a.model = options_.model_name;
+  a.created = now_seconds();
+  a.stream = settings.stream;
+  a.include_usage = settings.include_usage;
+  a.log_probs = settings.log_probs;
+  a.n_choices = n_prompts * settings.n_choices;
+  a.n_choices_of_prompt = settings.n_choices;
+  return a;
+}
+
+std::vector<int32_t> Service::ids_of(const Prompt& prompt, const char* param) const {
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) {
+    for (const int32_t id : *ids)
+      if (size_t(id) >= engine_.config().n_vocab)
+        refuse(param, "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+    return *ids;
+  }
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  std::vector<int32_t> ids = tokenizer.encode(std::get<std::string>(prompt), {.parse_special = true});
+  if (ids.empty() && tokenizer.spec().bos) ids.push_back(*tokenizer.spec().bos);
+  return ids;
+}
+
+std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings& s, size_t n_tokens, uint64_t seed) {
+  if (!engine_.config().causal)
+    throw RequestError(400, "this model makes vectors of texts and does not continue them: ask /v1/embeddings");
+  auto job = std::make_shared<Job>();
+  job->prompt = std::move(prompt);
+  GenerateOptions& o = job->options;
+  o.n_tokens = n_tokens;
+  o.sampler = s.sampler;
+  o.sampler.seed = seed;
+  for (const auto& [id, bias] : s.sampler.logit_bias)
+    if (size_t(id) >= engine_.config().n_vocab)
+      refuse("logit_bias", "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+  o.stop = s.stop;
+  o.ignore_end = s.ignore_end;
+  o.log_probs = s.log_probs;
+  o.n_top_log_probs = s.n_top_log_probs;
+  o.as_alone = options_.deterministic;
+  if (s.lossless && !s.mode) {
+    job->plan = plans_.plan("exact", 0);
+  } else {
+    job->plan = s.mode ? plans_.plan(*s.mode, *s.mode == options_.mode && s.density == 0 ? options_.density : s.density)
+                       : plans_.plan();
+  }
+  job->drafts = s.lossless;
+  job->reuses_prompt = s.reuse_prompt;
+  return job;
+}
+
+void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const CompletionRequest r = completion_request(request.body);
+  const Settings& s = r.settings;
+  const uint64_t seed = s.seed.value_or(random_number());
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  std::vector<std::shared_ptr<Job>> jobs;
+  std::vector<CompletionAnswer::Echo> echoes;
+  for (const Prompt& prompt : r.prompts) {
+    const std::vector<int32_t> ids = ids_of(prompt, "prompt");
+    CompletionAnswer::Echo echo;
+    const auto* text = std::get_if<std::string>(&prompt);
+    if (r.echo) echo.text = text ? *text : tokenizer.decode(ids);
+    if (r.echo && s.log_probs && !ids.empty()) echo.first = ids[0];
+    for (size_t i = 0; i < s.n_choices; ++i) {
+      jobs.push_back(job_of(ids, s, s.n_tokens.value_or(kCompletionTokens), seed + i));
+      jobs.back()->scores_prompt = r.echo && s.log_probs;
+      echoes.push_back(echo);
+    }
+  }
+  const auto writer = std::make_shared<CompletionAnswer>(about("cmpl", s, r.prompts.size()), tokenizer, reply, echoes);
+  writer->listen_to(jobs);
+  scheduler_->submit(std::move(jobs));
+}
+
+const ChatText& Service::need_chat_text() const {
+  if (!chat_text_)
+    throw RequestError(
+        400,
+        "this model has no chat template: it was probably not trained to talk. /v1/completions continues "
+        "texts, and `hunch serve --template-file plain` makes it talk all the same");
+  return *chat_text_;
+}
+
+void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const ChatText& text = need_chat_text();
+  const ChatRequest r = chat_request(request.body);
+  Settings s = r.settings;
+  const uint64_t seed = s.seed.value_or(random_number());
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  TemplateOptions with = text.options;
+  with.extra = &r.variables;
+  std::string rendered;
+  try {
+    rendered = apply_chat_template(text.source, r.messages, with);
+  } catch (const Error& e) {  // the template refuses what it was given
+    refuse("messages", "the chat template cannot render these messages: {}", e.what());
+  }
+  const std::vector<int32_t> ids = tokenizer.encode(rendered, {text.add_special, true});
+  s.stop.insert(s.stop.end(), text.stop.begin(), text.stop.end());
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (size_t i = 0; i < s.n_choices; ++i) {
+    jobs.push_back(job_of(ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
+    jobs.back()->options.shown = shown_;
+  }
+  const auto writer =
+      std::make_shared<ChatAnswer>(about("chatcmpl", s, 1), tokenizer, reply, *tags_, opens_thinking(rendered, *tags_));
+  writer->listen_to(jobs);
+  scheduler_->submit(std::move(jobs), "messages");
+}
+
+}  // namespace hunch::serve

@@ -1,0 +1,172 @@
+// Vectors, scores, tokens and rendered conversations.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <numeric>
+
+#include "base/error.h"
+#include "engine/hidden_states.h"
+#include "engine/pooling.h"
+#include "engine/rank.h"
+#include "serve/base64.h"
+#include "serve/request_error.h"
+#include "serve/service.h"
+
+namespace hunch::serve {
+namespace {
+
+constexpr size_t kTaskTokens = 512;  // read between two steps of the batch
+
+// Texts that are read a few at a time between steps of the batch, and what is made of all of them.
+class Reading {
+ public:
+  using Each = std::function<void(size_t, MatView<const float>)>;
+
+  Reading(const Engine& engine, size_t n_ctx, std::vector<TextToRead> texts, std::shared_ptr<Reply> reply, Each each,
+          std::function<Json()> done)
+      : engine_(engine),
+        texts_(std::move(texts)),
+        reply_(std::move(reply)),
+        each_(std::move(each)),
+        done_(std::move(done)) {
+    options_.n_ctx = n_ctx;
+    options_.adapter = engine.adapter;
+    options_.step_tokens = kTaskTokens;
+    reply_->when_gone([gone = gone_] { *gone = true; });
+  }
+
+  // False when it is done.
+  bool step() {
+    if (*gone_) return false;
+    try {
+      size_t end = n_read_, n_tokens = 0;
+      do n_tokens += texts_[end++].ids.size();
+      while (end < texts_.size() && n_tokens + texts_[end].ids.size() <= kTaskTokens);
+      read_texts(engine_, std::span(texts_).subspan(n_read_, end - n_read_), options_,
+                 [&](size_t i, MatView<const float> states) { each_(n_read_ + i, states); });
+      n_read_ = end;
+      if (n_read_ < texts_.size()) return true;
+      reply_->send({200, "application/json", dump(done_())});
+    } catch (...) {
+      const RequestError error = as_request_error(std::current_exception());
+      reply_->send({error.status(), "application/json", dump(error.json())});
+    }
+    return false;
+  }
+
+ private:
+  const Engine& engine_;
+  ReadingOptions options_;
+  std::vector<TextToRead> texts_;
+  std::shared_ptr<Reply> reply_;
+  Each each_;
+  std::function<Json()> done_;
+  std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
+  size_t n_read_ = 0;
+};
+
+size_t check_and_count(const std::vector<TextToRead>& texts, size_t n_ctx, const char* param) {
+  size_t n = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].ids.empty()) refuse(param, "text {} has no tokens", i);
+    if (texts[i].ids.size() > n_ctx)
+      throw RequestError(
+          400, fmt::format("text {} has {} tokens, more than the context of {}", i, texts[i].ids.size(), n_ctx), param,
+          "context_length_exceeded");
+    n += texts[i].ids.size();
+  }
+  return n;
+}
+
+Json usage_of(size_t n_tokens) { return {{"prompt_tokens", n_tokens}, {"total_tokens", n_tokens}}; }
+
+}  // namespace
+
+void Service::embed(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const EmbeddingRequest r = embedding_request(request.body);
+  const PoolingKind kind = pooling_of(engine_.config());
+  std::vector<TextToRead> texts;
+  for (const Prompt& text : r.texts) texts.push_back({ids_of(text, "input")});
+  const size_t n_tokens = check_and_count(texts, scheduler_->n_ctx(), "input");
+  reply->note("prompt_tokens", n_tokens);
+  const auto data = std::make_shared<Json>(Json::array());
+  const auto each = [data, kind, base64 = r.base64, n_embd = engine_.config().n_embd](size_t i,
+                                                                                      MatView<const float> states) {
+    std::vector<float> vector(n_embd);
+    pool(states, kind, vector);
+    scale_to_length_1(vector);
+    Json value = vector;
+    if (base64) value = encode_base64({reinterpret_cast<const char*>(vector.data()), 4 * vector.size()});
+    data->push_back({{"object", "embedding"}, {"index", i}, {"embedding", std::move(value)}});
+  };
+  const auto done = [data, n_tokens, model = options_.model_name]() -> Json {
+    return {{"object", "list"}, {"data", std::move(*data)}, {"model", model}, {"usage", usage_of(n_tokens)}};
+  };
+  const auto reading = std::make_shared<Reading>(engine_, scheduler_->n_ctx(), std::move(texts), reply, each, done);
+  scheduler_->submit([reading] { return reading->step(); });
+}
+
+void Service::rerank(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const RerankRequest r = rerank_request(request.body);
+  const RankHead& head = engine_.model->weights().rank_head;
+  if (head.n_labels != 1)
+    throw RequestError(400, "this model has no head that scores pairs of texts: /v1/embeddings compares vectors");
+  std::vector<TextToRead> texts;
+  for (const std::string& document : r.documents) texts.push_back(pair_of(engine_, r.query, document));
+  const size_t n_tokens = check_and_count(texts, scheduler_->n_ctx(), "documents");
+  reply->note("prompt_tokens", n_tokens);
+  const auto scores = std::make_shared<std::vector<float>>(texts.size());
+  const auto each = [scores, &head](size_t i, MatView<const float> states) {
+    (*scores)[i] = head.score(states.row(0));
+  };
+  const auto done = [scores, r, n_tokens, model = options_.model_name]() -> Json {
+    std::vector<size_t> order(scores->size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, [&](size_t a, size_t b) { return (*scores)[a] > (*scores)[b]; });
+    if (r.n_shown) order.resize(std::min(order.size(), r.n_shown));
+    Json results = Json::array();
+    for (const size_t i : order) {
+      results.push_back({{"index", i}, {"relevance_score", (*scores)[i]}});
+      if (r.with_documents) results.back()["document"] = {{"text", r.documents[i]}};
+    }
+    return {{"object", "list"}, {"model", model}, {"results", std::move(results)}, {"usage", usage_of(n_tokens)}};
+  };
+  const auto reading = std::make_shared<Reading>(engine_, scheduler_->n_ctx(), std::move(texts), reply, each, done);
+  scheduler_->submit([reading] { return reading->step(); });
+}
+
+void Service::tokenize(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const TokenizeRequest r = tokenize_request(request.body);
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  const std::vector<int32_t> ids = tokenizer.encode(r.text, {r.add_special, r.parse_special});
+  Json tokens = ids;
+  if (r.with_pieces) {
+    tokens = Json::array();
+    for (const int32_t id : ids) tokens.push_back({{"id", id}, {"piece", shown_token(tokenizer, id)}});
+  }
+  reply->send({200, "application/json", dump({{"tokens", tokens}})});
+}
+
+void Service::detokenize(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const DetokenizeRequest r = detokenize_request(request.body);
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  for (const int32_t id : r.ids)
+    if (size_t(id) >= tokenizer.n_vocab())
+      refuse("tokens", "token id {} is outside the vocabulary of {}", id, tokenizer.n_vocab());
+  reply->send({200, "application/json", dump({{"content", tokenizer.decode(r.ids)}})});
+}
+
+void Service::apply_template(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const ChatText& text = need_chat_text();
+  const TemplateRequest r = template_request(request.body);
+  TemplateOptions with = text.options;
+  with.extra = &r.variables;
+  with.add_generation_prompt = r.add_generation_prompt;
+  try {
+    reply->send({200, "application/json", dump({{"prompt", apply_chat_template(text.source, r.messages, with)}})});
+  } catch (const Error& e) {
+    refuse("messages", "the chat template cannot render these messages: {}", e.what());
+  }
+}
+
+}  // namespace hunch::serve

@@ -1,0 +1,85 @@
+#include "serve/settings.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "serve/request_error.h"
+
+namespace hunch::serve {
+namespace {
+
+bool says_nothing(const Json& value) {
+  if (value.is_boolean()) return !value.get<bool>();
+  if (value.is_string()) return value == "" || value == "none" || value == "text" || value == "auto";
+  if (value.is_object() && value.size() == 1 && value.contains("type")) return value["type"] == "text";
+  if (value.is_array()) return std::ranges::all_of(value, [](const Json& entry) { return entry == "text"; });
+  return value.empty();
+}
+
+// What would make another answer, and is not there yet.
+void refuse_unsupported(const Fields& fields) {
+  for (const char* name : {"tools", "functions", "tool_choice", "function_call", "response_format", "grammar",
+                           "json_schema", "modalities", "audio", "suffix", "lora", "prediction", "web_search_options"})
+    if (const Json* value = fields.find(name); value && !says_nothing(*value))
+      refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
+}
+
+SamplerOptions sampler_of(const Fields& f) {
+  SamplerOptions s;
+  s.temperature = float(f.number("temperature", 1, 0, 100));
+  s.top_p = float(f.number("top_p", 1, 0, 1));
+  if (s.top_p == 0) s.top_p = 1e-9f;  // the most probable token alone
+  s.min_p = float(f.number("min_p", 0, 0, 1));
+  s.typical_p = float(f.number("typical_p", 1, 1e-6, 1));
+  s.top_k = int32_t(f.integer("top_k", 0, -1, 1000000000));
+  s.top_k = std::max(s.top_k, 0);  // -1: all, as elsewhere
+  s.frequency_penalty = float(f.number("frequency_penalty", 0, -2, 2));
+  s.presence_penalty = float(f.number("presence_penalty", 0, -2, 2));
+  const char* repeat = f.has("repetition_penalty") ? "repetition_penalty" : "repeat_penalty";
+  s.repeat_penalty = float(f.number(repeat, 1, 1e-2, 100));
+  // OpenAI's penalties look at the whole text.
+  const bool has_penalties = s.frequency_penalty != 0 || s.presence_penalty != 0;
+  s.penalty_last_n = int32_t(f.integer("repeat_last_n", has_penalties ? -1 : 64, -1, 1000000000));
+  s.logit_bias = f.biases("logit_bias");
+  validate(s);
+  return s;
+}
+
+}  // namespace
+
+Settings settings_of(const Fields& f) {
+  refuse_unsupported(f);
+  Settings s;
+  s.sampler = sampler_of(f);
+  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+  if (const int64_t n = f.integer(limit, -1, -1, 1 << 30); n >= 0) s.n_tokens = size_t(n);
+  if (const int64_t seed = f.integer("seed", -1, INT64_MIN, INT64_MAX); f.has("seed") && seed != -1)
+    s.seed = uint64_t(seed);
+  s.stop = f.texts("stop", kMostStops);
+  if (std::ranges::any_of(s.stop, [](const std::string& text) { return text.size() > 1000; }))
+    refuse(f.name("stop"), "'{}' has a text of more than 1000 bytes", f.name("stop"));
+  std::erase(s.stop, "");
+  s.ignore_end = f.flag("ignore_eos", false);
+  s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
+  if (f.integer("best_of", int64_t(s.n_choices), 1, INT32_MAX) != int64_t(s.n_choices))
+    refuse(f.name("best_of"), "'best_of' is not supported by this server beyond 'n'");
+  s.stream = f.flag("stream", false);
+  const Fields stream_options(f.object("stream_options"), "stream_options.");
+  s.include_usage = stream_options.flag("include_usage", false);
+  if (f.has("stream_options") && !s.stream)
+    refuse(f.name("stream_options"), "'stream_options' is meant for 'stream': true");
+  if (f.has("mode")) s.mode = f.choice("mode", "", {"dense", "exact", "sparse"});
+  if (f.has("density")) {
+    if (s.mode.value_or("sparse") != "sparse")
+      refuse(f.name("density"), "'density' is of mode sparse, which 'mode' is not");
+    s.mode = "sparse";
+    s.density = std::max(1.0, std::round(100 * f.number("density", 0, 1e-4, 1))) / 100;
+  }
+  s.lossless = f.flag("lossless", false);
+  if (s.lossless && s.mode.value_or("exact") == "sparse")
+    refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
+  s.reuse_prompt = f.flag("cache_prompt", true);
+  return s;
+}
+
+}  // namespace hunch::serve

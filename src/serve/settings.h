@@ -1,0 +1,36 @@
+// How an answer is to be made: the fields that completions and chat completions share.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/sampler.h"
+#include "serve/fields.h"
+
+namespace hunch::serve {
+
+struct Settings {
+  std::optional<size_t> n_tokens;  // none: not said
+  SamplerOptions sampler;          // without its seed
+  std::optional<uint64_t> seed;    // none: another one for every request
+  std::vector<std::string> stop;
+  bool ignore_end = false;
+  size_t n_choices = 1;
+  bool log_probs = false;
+  size_t n_top_log_probs = 0;
+  bool stream = false, include_usage = false;
+  // hunch's own.
+  std::optional<std::string> mode;  // "dense", "exact", "sparse"; none: the server's
+  double density = 0;               // of sparse mode, in steps of 0.01; 0: as calibrated
+  bool lossless = false;            // drafts that are verified
+  bool reuse_prompt = true;         // what is cached of an earlier prompt that began alike
+};
+
+constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
+
+// All but the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the field that is
+// wrong, or that would change the answer and is not understood (tools, response_format, grammar, ...) unless it says
+// nothing ("none", "text", an empty list).
+Settings settings_of(const Fields& fields);
+
+}  // namespace hunch::serve

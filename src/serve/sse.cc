@@ -1,0 +1,8 @@
+#include "serve/sse.h"
+
+namespace hunch::serve {
+
+std::string sse_event(const Json& data) { return "data: " + dump(data) + "\n\n"; }
+std::string sse_done() { return "data: [DONE]\n\n"; }
+
+}  // namespace hunch::serve
