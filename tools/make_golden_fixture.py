@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from golden import gpt_family, llama_family, mixtures, safetensors
+from golden import gpt_family, llama_family, mixtures, recurrent, safetensors
 from golden.ops import Weights
 
 TOLERANCE = 1e-4
@@ -25,7 +25,7 @@ HARMLESS = ("lm_head.weight", "masked_bias", "attn.bias", "attention.bias", "inv
 
 def logits(config, tensors, ids, used=None):
     kind = config["model_type"]
-    forward = llama_family.forward if kind in llama_family.BLOCKS else getattr(gpt_family, kind)
+    forward = recurrent.FORWARD.get(kind) or (llama_family.forward if kind in llama_family.BLOCKS else getattr(gpt_family, kind))
     return forward(config, Weights(tensors, used=used), np.array(ids))
 
 
@@ -59,7 +59,8 @@ def check_folder(folder):
             notes.append(f"greedy of prompt {s} differs")
     # Nor does every text choose every expert, or guess beyond the next token.
     beyond = f"layers.{config.get('num_hidden_layers')}."
-    unused = [n for n in tensors if n not in used and not n.endswith(HARMLESS) and ".experts." not in n and beyond not in n]
+    unused = [n for n in tensors if n not in used and not n.endswith(HARMLESS) and ".experts." not in n and beyond not in n
+              and not n.startswith("mtp.")]
     return worst, notes + ([f"unused: {unused[:3]}"] if unused else [])
 
 

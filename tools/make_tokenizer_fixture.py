@@ -3,13 +3,14 @@
 
     python3 tools/make_tokenizer_fixture.py        (no packages needed; the output is the same every time)
 
-Three vocabularies learnt from the paragraph below, each with an `expected.json` of texts and ids computed here by
+Four vocabularies learnt from the paragraph below, each with an `expected.json` of texts and ids computed here by
 the plainest algorithm there is (merge the best pair, look again; try every way to cut a text), so that the engine's
 queues and tables are checked against something that shares no code or idea with them:
 
   bpe/       byte-level BPE as OPT publishes it: vocab.json, merges.txt, tokenizer_config.json
   spm/       tokenizer.model, SentencePiece BPE with byte fallback (the protocol buffer is written by hand)
   unigram/   tokenizer.json, Unigram
+  wordpiece/ vocab.txt and tokenizer.json, WordPiece that ignores case and accents; expected_cased.json: that does not
 """
 import collections
 import json
@@ -228,8 +229,88 @@ def make_unigram(out):
     return expected
 
 
+# --- WordPiece ------------------------------------------------------------------------------------
+
+
+def is_chinese(c):
+    ranges = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
+              (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
+    return any(low <= ord(c) <= high for low, high in ranges)
+
+
+def bert_words(text, lower):
+    """The words of Google's BasicTokenizer: cleaned, Chinese characters and punctuation apart."""
+    out = ""
+    for c in text:
+        category = unicodedata.category(c)
+        if c in "\t\n\r" or category == "Zs":
+            out += " "
+        elif ord(c) not in (0, 0xFFFD) and not category.startswith("C"):
+            out += f" {c} " if is_chinese(c) else c
+    words = []
+    for word in out.split():
+        if lower:
+            word = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
+        for c in word:
+            apart = c in "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" or unicodedata.category(c).startswith("P")
+            if apart or not words or words[-1][1]:
+                words.append((c, apart))
+            else:
+                words[-1] = (words[-1][0] + c, False)
+        words.append(("", True))
+    return [w for w, _ in words if w]
+
+
+def longest_first(word, ids):
+    pieces, i = [], 0
+    while i < len(word):
+        for j in range(len(word), i, -1):
+            piece = ("##" if i else "") + word[i:j]
+            if piece in ids:
+                pieces.append(ids[piece])
+                break
+        else:
+            return [ids["[UNK]"]]
+        i = j
+    return pieces if len(word) <= 100 else [ids["[UNK]"]]
+
+
+def make_wordpiece(out):
+    texts = TEXTS + ["Th\u00e9 M\u00cfLLER\u2019s d\u00f6nkey", "the\u00a0mill\u2014sang", "\u4e2d\u6587the\u4e00\u4e8c", "mi\u00adll \u200bwind\x00\ufffd",
+                     "cafe\u0301 the\u0301", "mill" * 25, "mill" * 26, "\U0001f999 the", "[CLS] the [SEP]", "##mill mill##", "\u0130the", "a_b", "the$mill",
+                     "\u3000the\u2028mill\u0085sang"]
+    words = collections.Counter(w for w in bert_words(PARAGRAPH, False)) + collections.Counter(bert_words(PARAGRAPH, True))
+    chars = sorted({c for w in words for c in w} | set("abcdefghijklmnopqrstuvwxyz0123456789$#[]_") | {"\u4e00", "\u4e2d"})
+    inner = collections.Counter(w[i:j] for w in words for i in range(1, len(w)) for j in range(i + 2, len(w) + 1))
+    pieces = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + chars + ["##" + c for c in chars if c.isalnum()]
+    pieces += [w for w, n in sorted(words.items()) if n > 1 and len(w) > 1]
+    pieces += ["##" + p for p, n in sorted(inner.items()) if n > 2]
+    ids = {p: i for i, p in enumerate(pieces)}
+    (out / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    token = lambda text: {"id": ids[text], "content": text, "single_word": False, "lstrip": False, "rstrip": False,
+                          "normalized": False, "special": True}
+    special = lambda text: {"id": text, "ids": [ids[text]], "tokens": [text]}
+    (out / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [token(t) for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                       "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing",
+                           "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                                      {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+                           "pair": [], "special_tokens": {t: special(t) for t in ("[CLS]", "[SEP]")}},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": ids}}, indent=0))
+    rows = lambda lower: [[t, [i for w in bert_words(t, lower) for i in longest_first(w, ids)]] for t in texts]
+    lines = ",\n".join(json.dumps({"text": t, "ids": found}) for t, found in rows(False))
+    (out / "expected_cased.json").write_text("[\n" + lines + "\n]\n")
+    return rows(True)
+
+
 def main():
-    for name, make in (("bpe", make_bpe), ("spm", make_spm), ("unigram", make_unigram)):
+    for name, make in (("bpe", make_bpe), ("spm", make_spm), ("unigram", make_unigram), ("wordpiece", make_wordpiece)):
         out = OUT / name
         out.mkdir(parents=True, exist_ok=True)
         rows = make(out)

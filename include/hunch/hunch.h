@@ -336,12 +336,14 @@ double hunch_perplexity(hunch_model* model, const char* text, const hunch_evalua
 
 typedef struct hunch_embedding_options {
   size_t size;
-  int last;      /* 1: the last token's state; 0: the mean over all tokens */
+  int last;      /* 1: the last token's state; 0: see `pooling` */
   int normalize; /* 1: to length 1 */
   const char* const* adapters;
   const float* adapter_scales;
   size_t n_adapters;
   const hunch_cancel* cancel; /* the call then fails */
+  const char* pooling; /* "mean", "cls", "last"; NULL: as the model's file says, else the mean where tokens see the
+                          whole text and the last one where they do not */
 } hunch_embedding_options;
 
 void hunch_embedding_options_init_sized(hunch_embedding_options* options, size_t size);
@@ -349,11 +351,16 @@ static inline void hunch_embedding_options_init(hunch_embedding_options* options
   hunch_embedding_options_init_sized(options, sizeof *options);
 }
 
-/* The last hidden state of a text, into embedding[n_embd]. 0 on success, -1 on failure. */
+/* One vector of a text's last hidden states, into embedding[n_embd]. 0 on success, -1 on failure. */
 int hunch_embed(hunch_model* model, const char* text, const hunch_embedding_options* options, float* embedding);
 /* The same of every position as it is, whatever `last` and `normalize` say, into states[n_ids * n_embd]. */
 int hunch_hidden_states(hunch_model* model, const int32_t* ids, size_t n_ids, const hunch_embedding_options* options,
                         float* states);
+/* How well each of n documents answers the query, into scores[n]: the output of a cross-encoder's head, larger is
+ * better. Of the options only adapters and cancel are read. 0 on success, -1 on failure, also for a model without such
+ * a head. */
+int hunch_rerank(hunch_model* model, const char* query, const char* const* documents, size_t n,
+                 const hunch_embedding_options* options, float* scores);
 
 /* ---- Calibration: `hunch sparsify` ---- */
 

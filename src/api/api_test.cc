@@ -250,14 +250,16 @@ TEST_F(Api, AHiddenStateDependsOnWhatComesBeforeIt) {
   ASSERT_EQ(states.n_embd, model.info().n_embd);
   const HiddenStates beginning = hidden_states(model, std::span(ids).first(3));
   for (size_t i = 0; i < states.n_embd; ++i) EXPECT_NEAR(states.row(2)[i], beginning.row(2)[i], 1e-3);
-  const std::vector<float> mean = embed(model, "Once upon a time there was", {.normalize = false});
+  const std::string text = "Once upon a time there was";
+  const std::vector<float> mean = embed(model, text, {.pooling = Pooling::kMean, .normalize = false});
   double sum = 0;
   for (size_t t = 0; t < states.n_tokens; ++t) sum += states.row(t)[7];
   EXPECT_NEAR(mean[7], sum / double(states.n_tokens), 1e-4);
   double squares = 0;
-  for (const float v : embed(model, "Once upon a time there was", {.pooling = Pooling::kLast}))
-    squares += double(v) * v;
+  for (const float v : embed(model, text, {.pooling = Pooling::kLast})) squares += double(v) * v;
   EXPECT_NEAR(squares, 1, 1e-4);
+  EXPECT_EQ(embed(model, text), embed(model, text, {.pooling = Pooling::kLast}))
+      << "of a causal model that says nothing";
 }
 
 TEST_F(Api, CalibrationSaysWhatIsWrongAndStopsWhenAsked) {

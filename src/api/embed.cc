@@ -1,84 +1,79 @@
-// The last hidden state.
+// Hidden states, vectors of texts, and scores of pairs.
 #include "hunch/embed.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "api/impl.h"
+#include "api/options.h"
 #include "api/stop_of.h"
-#include "base/error.h"
-#include "model/observer.h"
-#include "model/ops.h"
+#include "engine/hidden_states.h"
+#include "engine/pooling.h"
+#include "engine/rank.h"
 
 namespace hunch {
 namespace {
 
-// Copies the stream that leaves the last layer, while it lives.
-class StreamCopy : public Observer {
- public:
-  StreamCopy(Context& context, size_t n_layer, std::vector<float>& out)
-      : context_(context), n_layer_(n_layer), out_(out) {
-    context_.set_observer(this);
-  }
-  ~StreamCopy() override { context_.set_observer(nullptr); }
-  void on_residual(size_t layer, MatView<const float> resid) override {
-    if (layer != n_layer_) return;
-    for (size_t t = 0; t < resid.rows; ++t) {
-      const std::span<const float> row = resid.row(t);
-      out_.insert(out_.end(), row.begin(), row.end());
-    }
-  }
+using Adapters = std::optional<std::vector<LoraAdapter>>;
 
- private:
-  Context& context_;
-  size_t n_layer_;
-  std::vector<float>& out_;
-};
+// A prompt is read by the whole model whatever the plan and the policies.
+ReadingOptions reading_options(ModelImpl& impl, const Adapters& adapters) {
+  ReadingOptions own;
+  own.kv_dtype = cache_type(impl.options.kv);
+  own.n_ctx = impl.options.n_ctx;
+  own.adapter = impl.choices.adapter(adapters.value_or(impl.options.adapters));
+  return own;
+}
 
-void scale_to_length_1(std::span<float> x) {
-  double squares = 0;
-  for (const float v : x) squares += double(v) * v;
-  if (squares == 0) return;
-  const float factor = float(1 / std::sqrt(squares));
-  for (float& v : x) v *= factor;
+PoolingKind kind_of(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kLast: return PoolingKind::kLast;
+    case Pooling::kCls: return PoolingKind::kCls;
+    case Pooling::kMean: break;
+  }
+  return PoolingKind::kMean;
 }
 
 }  // namespace
 
 HiddenStates hidden_states(LanguageModel& model, std::span<const int32_t> ids, const HiddenStateOptions& options) {
   ModelImpl& impl = *impl_of(model);
-  Compute& compute = *impl.engine.compute;
-  const ModelConfig& c = impl.engine.config();
-  const StopScope scope(compute, stop_of(options.cancel));
+  const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   HiddenStates out;
   out.n_tokens = ids.size();
-  out.n_embd = c.n_embd;
-  out.values.reserve(ids.size() * c.n_embd);
-  // A prompt is read by the whole model whatever the plan, but not whatever the policies.
-  Context& context = impl.fresh({.kv_policy = "", .experts = "", .adapters = options.adapters}).context();
-  {
-    const StreamCopy copy(context, c.n_layer, out.values);
-    context.append(ids);
-  }
-  const MatView<float> values{out.values.data(), out.n_tokens, out.n_embd};
-  if (c.final_norm) norm_rows(compute, c.norm, c.norm_eps, values, impl.engine.model->weights().output_norm, values);
+  out.n_embd = impl.engine.config().n_embd;
+  const TextToRead text{{ids.begin(), ids.end()}};
+  read_texts(impl.engine, {&text, 1}, reading_options(impl, options.adapters),
+             [&](size_t, MatView<const float> states) {
+               out.values.assign(states.data, states.data + states.rows * states.cols);
+             });
+  return out;
+}
+
+std::vector<std::vector<float>> embed_all(LanguageModel& model, std::span<const std::string> texts,
+                                          const EmbeddingOptions& options) {
+  ModelImpl& impl = *impl_of(model);
+  const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
+  const PoolingKind kind = options.pooling ? kind_of(*options.pooling) : pooling_of(impl.engine.config());
+  std::vector<TextToRead> read;
+  for (const std::string& text : texts) read.push_back({impl.engine.encode(text)});
+  std::vector<std::vector<float>> out(texts.size(), std::vector<float>(impl.engine.config().n_embd));
+  read_texts(impl.engine, read, reading_options(impl, options.adapters), [&](size_t i, MatView<const float> states) {
+    pool(states, kind, out[i]);
+    if (options.normalize) scale_to_length_1(out[i]);
+  });
   return out;
 }
 
 std::vector<float> embed(LanguageModel& model, std::string_view text, const EmbeddingOptions& options) {
-  const HiddenStates states =
-      hidden_states(model, model.tokenize(text), {.adapters = options.adapters, .cancel = options.cancel});
-  const std::span<const float> last = states.row(states.n_tokens - 1);
-  std::vector<float> out(last.begin(), last.end());
-  if (options.pooling == Pooling::kMean) {
-    for (size_t i = 0; i < out.size(); ++i) {
-      double sum = 0;
-      for (size_t t = 0; t < states.n_tokens; ++t) sum += states.row(t)[i];
-      out[i] = float(sum / double(states.n_tokens));
-    }
-  }
-  if (options.normalize) scale_to_length_1(out);
-  return out;
+  const std::string one(text);
+  return embed_all(model, {&one, 1}, options)[0];
+}
+
+std::vector<float> rerank(LanguageModel& model, std::string_view query, std::span<const std::string> documents,
+                          const HiddenStateOptions& options) {
+  ModelImpl& impl = *impl_of(model);
+  const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
+  return rank(impl.engine, query, documents, reading_options(impl, options.adapters));
 }
 
 }  // namespace hunch

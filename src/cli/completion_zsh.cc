@@ -72,9 +72,9 @@ std::string zsh_completion(std::span<const VerbWords> verbs) {
     out += fmt::format("    {})\n      _arguments -s -S", verb.verb->name);
     for (const OptionHelp& option : verb.options) out += " \\\n        " + spec(option);
     for (const std::string& argument : verb.arguments)
-      out += " \\\n        " + (argument == "SHELL"
-                                    ? shell_quoted("1:shell:(bash zsh fish)")
-                                    : shell_quoted(":" + action(argument, kind_of_argument(argument), {})));
+      out += " \\\n        " + (argument == "SHELL" ? shell_quoted("1:shell:(bash zsh fish)")
+                                                    : shell_quoted((argument.ends_with("...") ? "*:" : ":") +
+                                                                   action(argument, kind_of_argument(argument), {})));
     out += "\n      ;;\n";
   }
   return out + kTail;

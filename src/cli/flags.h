@@ -110,6 +110,29 @@ struct DetokenizeFlags {
   bool skip_special = false;
 };
 
+// Several texts: arguments, or the lines of a file; neither: the lines of standard input.
+struct TextsFlags {
+  std::vector<std::string> texts;
+  std::optional<std::string> file;
+};
+
+struct EmbedFlags {
+  ModelFlags model;
+  TextsFlags texts;
+  std::optional<std::string> ids;  // of one text, instead of words
+  std::string pooling = "auto";    // auto | mean | cls | last | none
+  std::string out;                 // a .npy file
+  size_t n_ctx = 0;
+  bool no_normalise = false, similarity = false, force = false;
+};
+
+struct RerankFlags {
+  ModelFlags model;
+  TextsFlags documents;
+  std::optional<std::string> query;
+  size_t n_shown = 0, n_ctx = 0;  // n_shown 0: all
+};
+
 struct InspectFlags {
   ModelFlags model;
   bool tensors = false, metadata = false;
@@ -226,6 +249,8 @@ int show_template(const TemplateFlags& flags);
 int logits(const LogitsFlags& flags);
 int tokenize(const TokenizeFlags& flags);
 int detokenize(const DetokenizeFlags& flags);
+int embed(const EmbedFlags& flags);
+int rerank(const RerankFlags& flags);
 int inspect(const InspectFlags& flags);
 int convert(const ConvertFlags& flags);
 int quantize(const ConvertFlags& flags);

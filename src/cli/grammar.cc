@@ -44,6 +44,11 @@ void Grammar::positional(const std::string& name, std::optional<std::string>& ta
   parser_->app.add_option_function<std::string>(name, [&target](const std::string& s) { target = s; })->group("");
 }
 
+void Grammar::positionals(const std::string& name, std::vector<std::string>& targets) {
+  arguments_.push_back(name);
+  parser_->app.add_option(name.substr(0, name.find("...")), targets)->group("");
+}
+
 void Grammar::text(const std::string& name, std::string& target, const char* value, const char* help) {
   add(name, value, help, target, [&target](const std::string& s) { target = s; });
 }

@@ -41,6 +41,8 @@ class Grammar {
   // An argument without a name, in the order of adding; not listed in the help.
   void positional(const std::string& name, std::string& target);
   void positional(const std::string& name, std::optional<std::string>& target);
+  // All that are left, the last to be added; its name ends with "...".
+  void positionals(const std::string& name, std::vector<std::string>& targets);
 
   void text(const std::string& name, std::string& target, const char* value, const char* help);
   void text(const std::string& name, std::optional<std::string>& target, const char* value, const char* help);

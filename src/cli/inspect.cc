@@ -8,6 +8,7 @@
 #include "cli/inspect_sidecar.h"
 #include "cli/inspect_text.h"
 #include "cli/session_io.h"
+#include "engine/pooling.h"
 #include "io/printable.h"
 #include "model/architecture.h"
 #include "model/hold_exactly.h"
@@ -75,6 +76,8 @@ Json config_json(const ModelConfig& c) {
     json["rope_dims"] = c.rope.n_rot;
     json["rope_scaling"] = name_of(c.rope.scaling);
   }
+  if (!c.causal) json["causal"] = false;
+  if (c.pooling) json["pooling"] = name_of(*c.pooling);
   if (c.moe.n_expert) {
     json["n_expert"] = c.moe.n_expert;
     json["n_expert_used"] = c.moe.n_expert_used;

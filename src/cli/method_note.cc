@@ -7,7 +7,7 @@ namespace hunch::cli {
 std::string describe_method(const Engine& engine) {
   const SelectorFamily* family = engine.sidecar->family();
   if (!family) return "";
-  const Mlp& mlp = engine.model->weights().layers[0].any_mlp();
+  const Mlp& mlp = engine.model->weights().any_mlp();
   const Linear &up = mlp.up->factor(Axis::kIn), &down = mlp.down->factor(Axis::kIn);  // where inputs are left out
   const bool plain = is_plain(up.rows().dtype);
   const bool whole_down = !down.by_input() && !is_plain(down.rows().dtype);

@@ -134,7 +134,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
-        name_of(engine.model->weights().layers[0].any_mlp().down->factor(Axis::kIn).rows().dtype)));
+        name_of(engine.model->weights().any_mlp().down->factor(Axis::kIn).rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));

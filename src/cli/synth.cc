@@ -113,6 +113,8 @@ int synth(const SynthFlags& flags) {
          "--sidecar holds what was planted in a model; give -o and --density or --density-profile too");
   if (flags.sidecar) check_output(sidecar_path(flags.out).string(), {}, flags.force, "--sidecar");
   const SynthOptions options = synth_options(flags);
+  if (flags.sidecar && options.shape.is_hybrid())
+    fail(ErrorKind::kUsage, "--sidecar: predictors work on dense MLPs; {} has experts", options.shape.name);
   if (flags.sidecar && !is_relu_family(options.shape.activation))
     fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu",
          flags.shape);

@@ -32,6 +32,7 @@ std::function<int()> bind(std::shared_ptr<Flags> flags, int (*verb)(const Flags&
 
 // One per group of the overview: verbs_GROUP.cc.
 std::vector<Verb> generating_verbs();
+std::vector<Verb> comparing_verbs();
 std::vector<Verb> looking_verbs();
 std::vector<Verb> measuring_verbs();
 std::vector<Verb> changing_verbs();

@@ -16,6 +16,8 @@ namespace hunch {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kDown = ".ffn_down";
+
 class Converter {
  public:
   Converter(const ModelFile& model, const ConvertOptions& options, Compute& compute)
@@ -43,11 +45,12 @@ class Converter {
   TensorToWrite plan(const Tensor& t) {
     if (!info(t.dtype).reads())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
-    const bool transpose = neuron_major_ && t.shape.size() == 2 && t.name.ends_with(".ffn_down.weight");
+    const size_t down = t.name.find(kDown);
+    const bool transpose = neuron_major_ && t.shape.size() >= 2 && down != t.name.npos && t.name.ends_with(".weight");
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
-      w.name = t.name.substr(0, t.name.size() - std::string_view(".weight").size()) + "_t.weight";
-      std::swap(w.shape[0], w.shape[1]);
+      w.name.insert(down + kDown.size(), "_t");
+      std::swap(w.shape[w.shape.size() - 2], w.shape.back());  // of each expert
     }
     const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
     w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
@@ -124,7 +127,9 @@ class Converter {
   // Decodes, turns if asked, encodes; rows in parallel. The result lives until the next call.
   std::span<const std::byte> encode(const Tensor& t, DType dtype, bool transpose,
                                     const std::optional<Weighing>& weighing) {
-    const size_t rows = transpose ? t.cols() : t.rows(), cols = transpose ? t.rows() : t.cols();
+    // Turned, each expert by itself.
+    const size_t n_turned = transpose && t.shape.size() > 2 ? t.shape[0] : 1, n_out = t.rows() / n_turned;
+    const size_t rows = transpose ? n_turned * t.cols() : t.rows(), cols = transpose ? n_out : t.cols();
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const size_t stored = transpose ? 0 : row_bytes(t.dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
@@ -135,8 +140,9 @@ class Converter {
       compute_.throw_if_stopped();
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
+          const size_t expert = r / t.cols(), input = r % t.cols();
           for (size_t c = 0; c < cols; ++c)
-            codec(t.dtype).decode(t.data.data() + (c * rows + r) * element, &values[c], 1);
+            codec(t.dtype).decode(t.data.data() + ((expert * n_out + c) * t.cols() + input) * element, &values[c], 1);
         } else {
           codec(t.dtype).decode(t.data.data() + r * stored, values.data(), cols);
         }

@@ -87,7 +87,8 @@ class Merger {
         codec(t.dtype).decode(W.row(r), row.data(), row.size());
         for (const Change& c : changes) {
           if (c.where->by_input) {
-            c.part->fold_column(r, row);
+            const size_t first = c.where->first_input();
+            if (r >= first && r < first + c.where->n_in) c.part->fold_column(r - first, row);
           } else if (r >= c.where->first && r < c.where->first + c.where->n_out) {
             c.part->fold_row(r - c.where->first, row);
           }

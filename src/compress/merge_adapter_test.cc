@@ -80,6 +80,8 @@ constexpr Case kCases[] = {{"opt_sparse"},
                            {"llama_mha", DType::kF16, DownFile::kRows, 0.01f},
                            {"llama_mha", DType::kQ8_0, DownFile::kRows, 0.2f},
                            {"qwen2_moe"},
+                           {"tiny_smallthinker", DType::kF32, DownFile::kNeuron},
+                           {"tiny_qwen3next"},
                            {"tiny_phi3"},
                            {"tiny_falcon"}};
 INSTANTIATE_TEST_SUITE_P(Files, Merge, ::testing::ValuesIn(kCases), [](const auto& i) {

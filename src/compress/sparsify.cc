@@ -63,6 +63,7 @@ class Sparsifier {
  private:
   void check() {
     if (c_.moe.n_expert > 0) refuse_experts(c_, "a predictor");
+    require_blocks(c_, /*attention=*/false, "sparsify");
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,
            "the model's activation is never exactly zero: a neuron predictor needs a ReLU model; the methods (method) "
@@ -126,7 +127,10 @@ class Sparsifier {
       if (!f.note.empty()) report_.notes.push_back(f.note);
   }
 
-  bool selects_heads() const { return options_.heads != HeadMode::kOff && can_choose_heads(c_) && c_.n_kv_head > 1; }
+  bool selects_heads() const {
+    return options_.heads != HeadMode::kOff && can_choose_heads(c_) && c_.n_kv_head > 1 &&
+           std::ranges::all_of(c_.layers, &LayerConfig::has_attention);
+  }
 
   Plan plan_of(std::span<const Choice> choices) const {
     Plan plan = Plan::exact(c_);

@@ -38,6 +38,7 @@ class MethodSparsifier {
  private:
   void check() {
     if (c_.moe.n_expert > 0 && !method_.fits_experts()) refuse_experts(c_, method_.name());
+    require_blocks(c_, method_.name() == "teal", method_.name());
     check_budget_options(options_);
   }
 

@@ -72,8 +72,8 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
   n_before_ = sequence_.n_tokens();
   // The pass yields one token more than was drafted, and its keys are all of a text of one length.
   const size_t n_alike = sequence_.n_until_renewal();
-  const size_t n_max =
-      std::min({emission_.n_left() - 1, sequence_.n_left() - 1, n_room - 1, n_alike == 0 ? SIZE_MAX : n_alike - 1});
+  const size_t n_max = std::min({sequence_.most_drafted(), emission_.n_left() - 1, sequence_.n_left() - 1, n_room - 1,
+                                 n_alike == 0 ? SIZE_MAX : n_alike - 1});
   draft_ = options_.speculation ? &options_.speculation->draft(text_, n_history_, n_max) : &kNoDraft;
   sequence_.truncate(n_before_);  // a drafter may have drafted into it
   pass_.assign(1, text_.back());
@@ -98,6 +98,7 @@ void Answer::take(MatView<const float> logits, double step_seconds) {
 void Answer::begin(std::span<const float> logits) {
   sequence_.pack_settled();
   if (emission_.n_left() > 0) sequence_.settle_keys(transformer_);
+  sequence_.checkpoint();  // the next question may leave out this answer, or its thinking
   const std::span<const int32_t> held = sequence_.ids();
   text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_left()) + 1);
   text_.assign(held.begin(), held.end());

@@ -16,7 +16,9 @@ constexpr size_t kLeastPromptTokens = 32;
 
 std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& options) {
   const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
-  const auto needed = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
+  const auto keys = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
+  const auto states = checked_mul(KvCache::bytes_per_sequence(shape), options.n_sequences);
+  const auto needed = keys && states ? checked_add(*keys, *states) : std::nullopt;
   require_memory(needed ? *needed : UINT64_MAX,
                  options.n_sequences > 1
                      ? fmt::format("the KV cache of {} tokens for {} sequences", options.n_tokens, options.n_sequences)
@@ -62,6 +64,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
     run.as_alone = w.as_alone;
     run.only_best = w.only_best;
     run.n_text = w.n_text;
+    run.second_begins = w.second_begins;
     runs_.push_back(run);
     ids_.insert(ids_.end(), w.ids.begin(), w.ids.end());
     for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));

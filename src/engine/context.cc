@@ -48,7 +48,16 @@ Context::Context(const Engine& engine, const ContextOptions& options, const Cont
   HUNCH_CHECK(&engine == &host.engine_, "a sequence is shared by contexts of one model");
 }
 
-size_t Context::kv_bytes() const { return KvCache::bytes_per_token(batch_.cache()->shape()) * n_ctx(); }
+size_t Context::kv_bytes() const {
+  const KvShape& shape = batch_.cache()->shape();
+  return KvCache::bytes_per_token(shape) * n_ctx() + KvCache::bytes_per_sequence(shape);
+}
+
+void Context::truncate(size_t n_tokens) {
+  if (plan().keys || !sequence_->cache().is_recurrent()) return sequence_->truncate(n_tokens);
+  const std::vector<int32_t> ids(sequence_->ids().begin(), sequence_->ids().begin() + ptrdiff_t(n_tokens));
+  if (const size_t n = sequence_->go_back(n_tokens); n < n_tokens) append(std::span(ids).subspan(n));
+}
 
 MatView<const float> Context::run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone,
                                   size_t n_text) {

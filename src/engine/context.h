@@ -54,7 +54,9 @@ class Context {
   // As decode(), but returns the logits of each id, [n, n_vocab], valid until the next call. Every row has the
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);
-  void truncate(size_t n_tokens) { sequence_->truncate(n_tokens); }
+  // Of a recurrent model tokens may have to be computed again for that. Throws as Sequence::truncate() where a key
+  // policy dropped some.
+  void truncate(size_t n_tokens);
   size_t go_back(size_t n_tokens) { return sequence_->go_back(n_tokens); }
   // From now on only the largest logit of each position must be right (Run::only_best).
   void set_only_best(bool only_best) { only_best_ = only_best; }

@@ -53,8 +53,7 @@ bool ContextDrafter::knows(std::span<const int32_t> ids) const {
 void ContextDrafter::read(std::span<const int32_t> text) {
   size_t n_same = size_t(std::ranges::mismatch(context_.ids(), text).in1 - context_.ids().begin());
   if (n_same == text.size() || text.size() >= context_.n_ctx() || !knows(text)) return;
-  context_.truncate(n_same);
-  context_.append(text.subspan(n_same));
+  context_.append(text.subspan(context_.go_back(n_same)));
 }
 
 void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size_t n_max, const Pace& pace,
@@ -66,7 +65,7 @@ void ContextDrafter::draft(std::span<const int32_t> text, size_t n_history, size
   const Timer timer;
   // The newest token is always computed: its logits are the first guess.
   const size_t n_same = size_t(std::ranges::mismatch(context_.ids(), text).in1 - context_.ids().begin());
-  context_.truncate(std::min(n_same, text.size() - 1));
+  context_.go_back(std::min(n_same, text.size() - 1));
   text_.assign(text.begin(), text.end());
   text_.reserve(text_.size() + n_max);  // what is unread must not move while it is read
   std::span<const int32_t> unread = std::span(text_).subspan(context_.n_tokens());

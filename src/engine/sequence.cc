@@ -77,6 +77,7 @@ size_t Sequence::chunk_tokens() const {
 }
 
 size_t Sequence::n_together(size_t n_unread, size_t most) const {
+  if (!engine_.config().causal) return n_unread;  // its tokens see those after them
   const size_t chunk = chunk_tokens();
   return std::min(n_unread, chunk ? chunk - (n_tokens() - text_->prompt_begin) % chunk : most);
 }
@@ -97,6 +98,9 @@ void Sequence::truncate(size_t n_tokens) {
     fail(ErrorKind::kUnsupported,
          "the text cannot go back to {} tokens: at {} the key policy (kv_policy) dropped some for good", n_tokens,
          n_fixed);
+  if (const size_t n = text_->cache->back_to(id(), n_tokens); n != n_tokens)
+    fail(ErrorKind::kUnsupported,
+         "the text cannot go back to {} tokens: the model is recurrent, and its states were kept at {}", n_tokens, n);
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
   text_->prompt_begin = std::min(text_->prompt_begin, n_tokens);
@@ -105,9 +109,13 @@ void Sequence::truncate(size_t n_tokens) {
 }
 
 size_t Sequence::go_back(size_t n_tokens) {
-  if (n_tokens < text_->cache->n_fixed(id())) n_tokens = 0;
+  n_tokens = text_->cache->back_to(id(), n_tokens);
   truncate(n_tokens);
   return n_tokens;
+}
+
+void Sequence::checkpoint() {
+  if (text_->cache->is_recurrent()) text_->cache->states().checkpoint(id());
 }
 
 size_t Sequence::n_until_renewal() const {

@@ -48,7 +48,7 @@ class Sequence {
   // Tokens that may still come; of a text that streams, no end.
   size_t n_left() const;
   // Tokens that a head holds at most: all, but for plans whose keys drop some.
-  size_t n_cached() const { return text_->cache->n_slots(id(), 0, 0); }
+  size_t n_cached() const { return text_->cache->most_slots(id()); }
   // The most that it holds while n more are computed.
   size_t most_cached(size_t n_more) const;
   // Where the answer depends on what of a prompt is computed together, so many tokens are, counted from where the
@@ -69,10 +69,15 @@ class Sequence {
   bool learns_from_prompts() const;
   // Throws Error{kLimit} where n more tokens are more than n_ctx.
   void require_room(size_t n_tokens) const;
-  // Throws Error{kUnsupported} where the plan's keys dropped some that would come back, unless all are forgotten.
+  // Throws Error{kUnsupported} where the plan's keys dropped some that would come back, or a recurrent layer has no
+  // state from there, unless all are forgotten.
   void truncate(size_t n_tokens);
-  // The same, but all is forgotten where some would have to come back. Returns the tokens that are left: n, or 0.
+  // The same, but more is forgotten where some would have to come back. Returns the tokens that are left: n or fewer.
   size_t go_back(size_t n_tokens);
+  // The most tokens that a step may draft: those after them can be taken back.
+  size_t most_drafted() const { return text_->cache->is_recurrent() ? RecurrentStates::kKept - 1 : SIZE_MAX; }
+  // Makes the present length one that a recurrent model can go back to later, at the price of a copy of its states.
+  void checkpoint();
 
   // Before it is computed as the beginning of a text of n_text tokens: what it holds is computed anew, as a prompt,
   // where its keys are those of a text of another length (RopeTable::turns_anew_beyond()). Throws Error{kInterrupted},

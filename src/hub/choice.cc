@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kConfig = "config.json";
 
 // Small files of an HF folder that say how to run the model and how to cut its text.
-constexpr std::array<std::string_view, 14> kSmallFiles = {"config.json",
+constexpr std::array<std::string_view, 16> kSmallFiles = {"config.json",
                                                           "generation_config.json",
                                                           "tokenizer.json",
                                                           "tokenizer_config.json",
@@ -27,7 +27,9 @@ constexpr std::array<std::string_view, 14> kSmallFiles = {"config.json",
                                                           "spiece.model",
                                                           "sentencepiece.bpe.model",
                                                           "chat_template.jinja",
-                                                          "chat_template.json"};
+                                                          "chat_template.json",
+                                                          "modules.json",
+                                                          "1_Pooling/config.json"};
 
 // Weights of an HF folder, best first: the first one listed is taken, and only that one. Everything
 // else (tf_model.h5, flax, onnx/, original/, consolidated.*) holds the same weights again.

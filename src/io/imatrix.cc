@@ -32,7 +32,7 @@ std::vector<float> f32_values(const Tensor& t) {
   if (t.dtype != DType::kF32)
     fail(ErrorKind::kFormat, "tensor '{}' is {}, expected f32", printable(t.name), name_of(t.dtype));
   std::vector<float> values(t.n_elems());
-  std::memcpy(values.data(), t.data.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), t.data.data(), values.size() * sizeof(float));
   check_numbers(t.name, values);
   return values;
 }

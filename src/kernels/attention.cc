@@ -110,6 +110,8 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
   }
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
+  HUNCH_CHECK(params.causal || (params.window == 0 && params.alibi_slopes.empty()),
+              "a window or slopes of attention that is not causal");
   HUNCH_CHECK(params.sinks.empty() || params.sinks.size() == n_head, "{} sinks", params.sinks.size());
 }
 
@@ -191,7 +193,7 @@ AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
   block.first_row = (n_blocks - 1 - b % n_blocks) * plan.block_rows;
   block.n_rows = std::min(plan.block_rows, plan.n_rows(s) - block.first_row);
   block.key_begin = block.first_key(0);
-  block.key_end = block.pos(block.n_rows - 1) + 1;
+  block.key_end = block.last_key(block.n_rows - 1) + 1;
   block.is_listed = is_listed(*block.span, block.kv_head);
   if (block.is_listed) set_list(block);
   return block;

@@ -40,6 +40,9 @@ struct AttentionParams {
   // than 1 (gpt-oss; Xiao et al. 2023, "StreamingLLM", section 3.2). Where a query sees no key it changes nothing.
   std::span<const float> sinks;
   bool spans_as_alone = false;  // every span gets the bits of a call with this span alone
+  // false: every query sees what its span's last query sees, the tokens after itself included (BERT). Without window
+  // and slopes, which count from a query backwards.
+  bool causal = true;
 };
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.
@@ -67,8 +70,8 @@ struct AttentionSpan {
   size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };
 
-// out[t, head h] = softmax_j(scale * q.k_j ...) V over the slots j whose position is at most that of t (causal), as far
-// as window and list let it see them; 0 where it sees none.
+// out[t, head h] = softmax_j(scale * q.k_j ...) V over the slots j whose position is at most that of t (causal; else
+// that of its span's last query), as far as window and list let it see them; 0 where it sees none.
 //
 //   Q    [n_tokens, n_head * d_head]; head h reads KV head h / (n_head / n_kv_head)
 //   out  [n_tokens, n_head * d_head], written; may not overlap Q

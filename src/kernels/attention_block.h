@@ -28,7 +28,8 @@ struct AttentionBlock {
   size_t head(size_t r) const { return kv_head * group + (first_row + r) % group; }
   size_t pos(size_t r) const { return span->first_pos + token(r); }
   size_t row_in_q(size_t r) const { return span->first_token + token(r); }
-  // The first position that row r sees; pos(r) is the last.
+  // The last position that row r sees, and the first.
+  size_t last_key(size_t r) const { return params->causal ? pos(r) : span->first_pos + span->n_tokens - 1; }
   size_t first_key(size_t r) const {
     const size_t window = params->window, end = pos(r) + 1;
     return window && end > window ? end - window : 0;

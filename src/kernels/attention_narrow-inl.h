@@ -117,11 +117,11 @@ struct SeenRun {
   float distance;
   HWY_INLINE VF distances(DF d, size_t j) const { return hn::Iota(d, distance + float(j)); }
 };
-// What a row sees of listed keys: those at positions first to pos.
+// What a row sees of listed keys: those at positions first to last.
 struct SeenListed {
   static constexpr bool kMasked = true;
   const int32_t* positions;
-  int32_t first, pos;
+  int32_t first, last, pos;  // pos: of the row itself
   HWY_INLINE VF distances(DF d, size_t j) const {
     const hn::RebindToSigned<DF> di;
     return hn::ConvertTo(d, hn::Sub(hn::LoadU(di, positions + j), hn::Set(di, pos)));
@@ -129,7 +129,7 @@ struct SeenListed {
   HWY_INLINE hn::Mask<DF> hidden(size_t j) const {
     const hn::RebindToSigned<DF> di;
     const auto key = hn::LoadU(di, positions + j);
-    return hn::RebindMask(DF(), hn::Or(hn::Gt(key, hn::Set(di, pos)), hn::Lt(key, hn::Set(di, first))));
+    return hn::RebindMask(DF(), hn::Or(hn::Gt(key, hn::Set(di, last)), hn::Lt(key, hn::Set(di, first))));
   }
 };
 
@@ -193,7 +193,7 @@ HWY_INLINE float slope_of(const AttentionBlock& block, size_t r) {
 }
 
 HWY_INLINE SeenListed seen_by(const AttentionBlock& block, size_t r, const int32_t* positions) {
-  return {positions, int32_t(block.first_key(r)), int32_t(block.pos(r))};
+  return {positions, int32_t(block.first_key(r)), int32_t(block.last_key(r)), int32_t(block.pos(r))};
 }
 
 // T: float or f16, read where they lie, or void: keys are listed.
@@ -248,7 +248,7 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
     // Rows [first, end), all of one token.
     const auto take_seen = [&](size_t first, size_t end, const auto& tile) HWY_ATTR {
       const size_t pos = block.pos(first), key = std::max(tile.begin, block.first_key(first));
-      const size_t key_end = std::min(tile.begin + tile.n_keys, pos + 1);
+      const size_t key_end = std::min(tile.begin + tile.n_keys, block.last_key(first) + 1);
       if (key >= key_end) return;
       const size_t skip = (key - tile.begin) * d_head, n_keys = key_end - key;
       for_rows(first, end, [&](auto R, size_t r) HWY_ATTR { dot(R, r, tile.k + skip, n_keys); });

@@ -20,12 +20,12 @@ std::vector<float> row(const KvView& kv, size_t offset_bytes, size_t kv_head, si
   return values;
 }
 
-// The slots that a query at `pos` sees.
-std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t pos, size_t window) {
+// The slots that a query sees of which the last may be at `last`.
+std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t last, size_t window) {
   std::vector<size_t> seen;
   for (size_t slot = 0; slot < span.kv.n_slots(kv_head); ++slot) {
     const size_t position = span.kv.position(kv_head, slot);
-    if (position > pos || (window && position + window <= pos)) continue;
+    if (position > last || (window && position + window <= last)) continue;
     if (!span.keys.empty() && !span.keys[kv_head].is_all() &&
         !std::ranges::binary_search(span.keys[kv_head].ids(), uint32_t(slot)))
       continue;
@@ -54,7 +54,8 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
       for (size_t head = 0; head < n_head; ++head) {
         const size_t kv_head = head / (n_head / kv.n_kv_head);
         if (!span.all_heads && std::ranges::find(span.kv_heads, kv_head) == span.kv_heads.end()) continue;
-        const std::vector<size_t> slots = seen_slots(span, kv_head, pos, params.window);
+        const size_t last = params.causal ? pos : span.first_pos + span.n_tokens - 1;
+        const std::vector<size_t> slots = seen_slots(span, kv_head, last, params.window);
         const float* q = Q.row(span.first_token + t).data() + head * kv.d_head;
         std::vector<double> weights, mix(kv.d_head);
         double max = -std::numeric_limits<double>::infinity(), sum = 0;

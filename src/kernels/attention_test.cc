@@ -209,11 +209,13 @@ TEST(Attention, MatchesReferenceOnEveryTarget) {
       sizes.push_back({pick({0, 0, 5, 31, 90}), pick({0, 1, 1, 2, 9, group > 2 ? 4u : 33u}), pick({0, 0, 4})});
     Case c(shape, sizes, rng() % 3 == 0, rng);
     c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
+    c.params.causal = c.params.window > 0 || !c.slopes.empty() || i % 3 > 0;
     c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
     const size_t n_threads = rng() % 3 + 1;
-    SCOPED_TRACE(fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} threads {}", i,
-                             shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
-                             c.params.window, c.params.soft_cap, !c.slopes.empty(), n_threads));
+    SCOPED_TRACE(
+        fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} causal {} threads {}", i,
+                    shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
+                    c.params.window, c.params.soft_cap, !c.slopes.empty(), c.params.causal, n_threads));
     const std::vector<float> want = c.reference();
     for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
     if (HasFailure()) return;
@@ -241,11 +243,13 @@ TEST(Attention, OfChosenSlotsMatchesReferenceOnEveryTarget) {
     Case c(shape, sizes, rng() % 3 == 0, rng);
     c.choose(rng, /*weights=*/true);
     c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
+    c.params.causal = c.params.window > 0 || !c.slopes.empty() || i % 3 > 0;
     c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
     const size_t n_threads = rng() % 3 + 1;
-    SCOPED_TRACE(fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} threads {}", i,
-                             shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
-                             c.params.window, c.params.soft_cap, !c.slopes.empty(), n_threads));
+    SCOPED_TRACE(
+        fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} causal {} threads {}", i,
+                    shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
+                    c.params.window, c.params.soft_cap, !c.slopes.empty(), c.params.causal, n_threads));
     const std::vector<float> want = c.reference();
     for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
     if (HasFailure()) return;
@@ -274,9 +278,10 @@ TEST(Attention, OfAFewValuesMatchesReferenceOnEveryTarget) {
     c.params.window = pick({0, 0, 5, 33});
     c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
     const size_t n_threads = rng() % 3 + 1;
-    SCOPED_TRACE(fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} threads {}", i,
-                             shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
-                             c.params.window, c.params.soft_cap, !c.slopes.empty(), n_threads));
+    SCOPED_TRACE(
+        fmt::format("case {}: d_head {} pages {} heads {}/{} {} window {} cap {} alibi {} causal {} threads {}", i,
+                    shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
+                    c.params.window, c.params.soft_cap, !c.slopes.empty(), c.params.causal, n_threads));
     std::vector<float> want = c.reference();
     const std::vector<float> q = c.q, noise = normal(q.size(), rng);
     for (size_t k = 0; k < q.size(); ++k) c.q[k] += 3e-6f * noise[k];
@@ -414,6 +419,24 @@ TEST(Attention, NaNInAQueryShowsInItsRowAndNowhereElse) {
       }
     }
   });
+}
+
+// Many queries, all of which see the last key: also where threads share one head's keys.
+TEST(Attention, ThatIsNotCausalSeesLaterTokensOnEveryTarget) {
+  std::mt19937 rng(14);
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kQ8_0})
+    for (const size_t group : {1, 3}) {
+      Case c({.n_head = 2 * group, .n_kv_head = 2, .d_head = 32, .page_tokens = 16, .dtype = dtype},
+             {{0, 75}, {0, 1}, {0, 300}, {5, 40, 6}}, false, rng);
+      c.params.causal = false;
+      const std::vector<float> want = c.reference();
+      for_each_target([&] {
+        for (const size_t n_threads : {1, 3}) expect_close(c.run(n_threads), want, c.tolerance());
+      });
+      c.params.causal = true;
+      const std::vector<float> causal = c.reference();
+      EXPECT_GT(std::fabs(want[c.stride] - causal[c.stride]), 1e-2) << "the first query sees more than itself";
+    }
 }
 
 // One key, of score 0: its weight is 1 / (1 + e^sink), or less where the sink is large.

@@ -87,7 +87,7 @@ HWY_INLINE const std::byte* key_row(const AttentionBlock& block, size_t slot, si
 // The next keys from `begin` on that some row sees. The others are not read: they may not have been stored yet.
 HWY_INLINE void take_slots(const AttentionBlock& block, size_t begin, size_t bytes, bool with_values,
                            SlotBatch& batch) {
-  const size_t lowest = block.first_key(0), highest = block.pos(block.n_rows - 1);
+  const size_t lowest = block.first_key(0), highest = block.last_key(block.n_rows - 1);
   batch.n = 0;
   for (; begin < block.key_end && batch.n < kTileKeys; ++begin) {
     const size_t slot = block.slots ? block.slots[begin] : begin;

@@ -107,7 +107,7 @@ struct WideState {
   float* scores;                     // [kTileKeys, width]
   float *k, *v;                      // [kTileKeys, d_head] a tile of halves as f32
   float *max, *sum, *alpha, *slope;  // [width]
-  int32_t *pos, *first;              // [width] the last and the first key that a row sees
+  int32_t *pos, *first;              // [width] the last and the first key that a row sees; ALiBi counts from the last
 };
 
 HWY_INLINE WideState wide_state(float* scratch, size_t d_head) {
@@ -159,7 +159,7 @@ HWY_INLINE void begin_wide(const AttentionBlock& block, WideState& s) {
   for (lane = 0; lane < width; ++lane) {
     const size_t r = std::min(lane, block.n_rows - 1);
     s.slope[lane] = slopes.empty() ? 0.0f : slopes[block.head(r)];
-    s.pos[lane] = int32_t(block.pos(r));
+    s.pos[lane] = int32_t(block.last_key(r));
     s.first[lane] = int32_t(block.first_key(r));
   }
   std::fill_n(s.max, width, kLowest);
@@ -282,7 +282,7 @@ HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, con
   } else {
     for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
       // Only the pages at the ends of the range hold keys that some rows see and others do not.
-      const bool masked = tile.begin + tile.n_keys > block.pos(0) + 1 || tile.begin < block.first_key(last);
+      const bool masked = tile.begin + tile.n_keys > block.last_key(0) + 1 || tile.begin < block.first_key(last);
       attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Consecutive{tile.begin}, masked);
     });
   }

@@ -32,7 +32,12 @@ enum class Role : uint8_t {
   kLatent,       // what keys and values of all heads are made of
   kLatentKey,    // `expert` is the head
   kLatentValue,  // `expert` is the head
-  kPerLayer,     // of the whole model: from the embedding to what every layer gets (model/per_layer_embedding.h)
+  kStateIn,      // what a recurrent layer's state is fed
+  kStateGate,
+  kStateBeta,
+  kStateAlpha,
+  kStateOut,
+  kPerLayer,  // of the whole model: from the embedding to what every layer gets (model/per_layer_embedding.h)
   kPerLayerGate,
   kPerLayerOut,
   kStreamIn,   // `expert` is the stream (model/alt_up.h)
@@ -40,7 +45,7 @@ enum class Role : uint8_t {
   kLaurelLeft,
   kLaurelRight
 };
-constexpr size_t kNumRoles = 25;
+constexpr size_t kNumRoles = 30;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -32,6 +32,7 @@ class Together {
         run.ids = ids_.subspan(s * n_each_ + at, std::min(Context::kBatchTokens, depth_ - at));
         batch_.compute({&run, 1});
       }
+    for (const auto& sequence : sequences_) sequence->checkpoint();
   }
 
   // Decodes the measured tokens and forgets them. Seconds.

@@ -61,6 +61,7 @@ void add_oracle(const Engine& engine, std::span<const int32_t> ids, const TraceO
 Trace trace_text(const Engine& engine, std::span<const int32_t> ids, const TraceOptions& options,
                  const Progress& progress) {
   const ModelConfig& c = engine.config();
+  require_blocks(c, /*attention=*/true, "a trace");
   for (const HeadId& id : options.heads)
     if (id.layer >= c.n_layer || id.head >= c.layers[id.layer].n_head)
       fail(ErrorKind::kUsage, "there is no head {}:{}; the model has {} layers of {} heads, counted from 0", id.layer,

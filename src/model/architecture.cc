@@ -10,14 +10,15 @@ namespace hunch {
 namespace {
 
 const Architecture* const kAll[] = {
-    &kArchOpt,        &kArchLlama,      &kArchGpt2,    &kArchGptNeo,  &kArchStarcoder,    &kArchGptNeoX,
-    &kArchGptJ,       &kArchBloom,      &kArchMpt,     &kArchFalcon,  &kArchQwen2,        &kArchQwen3,
-    &kArchQwen2Moe,   &kArchPhi2,       &kArchPhi3,    &kArchGemma,   &kArchGemma2,       &kArchStableLm,
-    &kArchNemotron,   &kArchStarCoder2, &kArchCohere,  &kArchOlmo,    &kArchXglm,         &kArchQwen3Moe,
-    &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite, &kArchGemma3,  &kArchCohere2,      &kArchGlm4,
-    &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,  &kArchGlm4Moe, &kArchSmallThinker, &kArchGptOss,
-    &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4, &kArchArcee,   &kArchMistral3,     &kArchErnie45,
-    &kArchBitNet,     &kArchGemma4,     &kArchGemma3n};
+    &kArchOpt,        &kArchLlama,      &kArchGpt2,      &kArchGptNeo,       &kArchStarcoder,    &kArchGptNeoX,
+    &kArchGptJ,       &kArchBloom,      &kArchMpt,       &kArchFalcon,       &kArchQwen2,        &kArchQwen3,
+    &kArchQwen2Moe,   &kArchPhi2,       &kArchPhi3,      &kArchGemma,        &kArchGemma2,       &kArchStableLm,
+    &kArchNemotron,   &kArchStarCoder2, &kArchCohere,    &kArchOlmo,         &kArchXglm,         &kArchQwen3Moe,
+    &kArchOlmo2,      &kArchSmolLm3,    &kArchGranite,   &kArchGemma3,       &kArchCohere2,      &kArchGlm4,
+    &kArchGraniteMoe, &kArchErnie45Moe, &kArchPhiMoe,    &kArchGlm4Moe,      &kArchSmallThinker, &kArchGptOss,
+    &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
+    &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
+    &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n,      &kArchNomicBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -51,6 +52,11 @@ struct Widths {
     n_head = read(".attention.head_count");
     n_kv_head = meta.has(arch + ".attention.head_count_kv") ? read(".attention.head_count_kv") : n_head;
     n_ff = meta.has(arch + ".feed_forward_length") ? read(".feed_forward_length") : std::vector<size_t>{0};
+  }
+  // The first that is not 0, as layers without the block have it.
+  static size_t usual(const std::vector<size_t>& values) {
+    const auto found = std::ranges::find_if(values, [](size_t n) { return n > 0; });
+    return found == values.end() ? 0 : *found;
   }
   static size_t of(const std::vector<size_t>& values, size_t layer) { return values[values.size() == 1 ? 0 : layer]; }
 };
@@ -104,8 +110,8 @@ MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
   moe.n_expert = file.meta.get_uint(arch + ".expert_count", 0);
   if (moe.n_expert == 0) return moe;
   moe.n_expert_used = file.meta.get_uint(arch + ".expert_used_count");
-  moe.n_ff =
-      file.meta.get_uint(arch + ".expert_feed_forward_length", file.meta.get_uint(arch + ".feed_forward_length", 0));
+  const std::string n_ff = arch + ".expert_feed_forward_length";
+  moe.n_ff = file.meta.get_uint(file.meta.has(n_ff) ? n_ff : arch + ".feed_forward_length", 0);
   moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length",
                                        moe.n_ff * file.meta.get_uint(arch + ".expert_shared_count", 0));
   moe.renormalise = file.meta.get_bool(arch + ".expert_weights_norm", true);
@@ -138,7 +144,7 @@ const Architecture& architecture_by_hf_type(std::string_view model_type) {
   std::vector<std::string_view> known;
   for (const Architecture* a : kAll) {
     if (in_list(a->hf_model_types, model_type)) return *a;
-    known.push_back(a->hf_model_types);
+    if (*a->hf_model_types) known.push_back(a->hf_model_types);
   }
   fail(ErrorKind::kUnsupported, "config.json: unknown model_type '{}'; hunch runs {}", model_type,
        fmt::join(known, ", "));
@@ -162,6 +168,27 @@ void rotate_only_windowed_layers(const ModelFile& file, ModelConfig& c) {
   if (file.meta.has(c.arch + ".rope.layers")) return;
   c.rope_layers.clear();
   for (const size_t window : c.windows) c.rope_layers.push_back(window > 0);
+}
+
+void mixers_by_tensors(const ModelFile& file, ModelConfig& c, std::initializer_list<MixerMark> marks) {
+  for (size_t layer = 0; layer < std::min<size_t>(c.n_layer, 10000); ++layer) {
+    const auto found = std::ranges::find_if(
+        marks, [&](const MixerMark& mark) { return file.find(fmt::format("blk.{}.{}", layer, mark.tensor)); });
+    c.mixers.push_back(found == marks.end() ? Mixer::kNone : found->mixer);
+  }
+}
+
+void read_state_sizes(const ModelFile& file, ModelConfig& c) {
+  const auto size = [&](const char* name) { return size_t(file.meta.get_uint(c.arch + ".ssm." + name)); };
+  RecurrentConfig& r = c.recurrent;
+  r.n_taps = size("conv_kernel");
+  r.n_head = size("time_step_rank");
+  r.n_group = size("group_count");
+  r.d_state = size("state_size");
+  const size_t width = size("inner_size");
+  if (r.n_head == 0 || width % r.n_head != 0)
+    fail(ErrorKind::kFormat, "'{}.ssm.inner_size' is {}, expected a multiple of its {} heads", c.arch, width, r.n_head);
+  r.d_head = width / r.n_head;
 }
 
 ModelConfig config_from_gguf(const ModelFile& file) {
@@ -240,9 +267,10 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   c.n_embd = meta.get_uint(key("embedding_length"));
   c.n_ctx_train = meta.get_uint(key("context_length"));
   const Widths widths(meta, c.arch, c.n_layer);
-  c.n_head = widths.n_head[0];
-  c.n_kv_head = widths.n_kv_head[0];
-  c.n_ff = widths.n_ff[0];
+  c.n_head = Widths::usual(widths.n_head);
+  c.n_kv_head = Widths::usual(widths.n_kv_head);
+  if (c.n_kv_head == 0 && widths.n_kv_head.size() > 1) c.n_kv_head = c.n_head;  // no layer has attention
+  c.n_ff = Widths::usual(widths.n_ff);
   if (c.n_head == 0) fail(ErrorKind::kFormat, "'{}' is 0", key("attention.head_count"));
   c.d_head = meta.get_uint(key("attention.key_length"), c.n_embd / c.n_head);
   if (!meta.has(key("attention.kv_lora_rank")) && meta.get_uint(key("attention.value_length"), c.d_head) != c.d_head)
@@ -272,6 +300,13 @@ ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual) {
   if (meta.has(key("rope.layers")))
     for (const int64_t rotates : meta.get_ints(key("rope.layers"))) c.rope_layers.push_back(rotates != 0);
   c.windows = windows_of(file, c.arch, c.n_layer);
+  c.causal = meta.get_bool(key("attention.causal"), true);
+  if (const std::string pooling = key("pooling_type"); meta.has(pooling)) {
+    const uint64_t kind = meta.get_uint(pooling);
+    if (kind > uint64_t(PoolingKind::kRank))
+      fail(ErrorKind::kUnsupported, "'{}' is {}, expected 0 to 4: none, mean, cls, last, rank", pooling, kind);
+    c.pooling = PoolingKind(kind);
+  }
   if (meta.has(key("activation_sparsity_scale"))) c.gate_cutoffs = meta.get_floats(key("activation_sparsity_scale"));
   c.n_borrowing = meta.get_uint(key("attention.shared_kv_layers"), 0);
   c.n_per_layer = meta.get_uint(key("embedding_length_per_layer_input"), 0);

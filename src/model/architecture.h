@@ -22,6 +22,8 @@ struct Architecture {
   ModelConfig (*config_from_gguf)(const ModelFile& file);
   // HF config and tensors -> GGUF metadata and tensors, as `hunch convert` writes them.
   void (*import_hf)(HfImport& hf);
+  // What folders of the same model_type are whose config has "n_routed_experts"; none: the same.
+  const Architecture* with_experts = nullptr;
 };
 
 std::span<const Architecture* const> architectures();
@@ -39,6 +41,16 @@ ModelConfig config_from_gguf(const ModelFile& file);
 // architecture's own file sets the capabilities that have no key. The MLP's function is `usual` unless
 // "<arch>.activation" (hunch's key) or "<arch>.hidden_activation" (llama.cpp's) names another.
 ModelConfig base_config_from_gguf(const ModelFile& file, Activation usual);
+
+// The mixer of each layer, by the tensor that only such a layer has ("blk.<i>.<name>"); kNone where it has none of
+// them.
+struct MixerMark {
+  const char* tensor;
+  Mixer mixer;
+};
+void mixers_by_tensors(const ModelFile& file, ModelConfig& config, std::initializer_list<MixerMark> marks);
+// "<arch>.ssm.*": of Mamba-2 and the gated delta net.
+void read_state_sizes(const ModelFile& file, ModelConfig& config);
 
 // Layers with a window get a rope of their own: unscaled, of this base.
 void rotate_windowed_layers(ModelConfig& config, double base);
@@ -62,6 +74,9 @@ extern const Architecture kArchQwen3Moe, kArchOlmo2, kArchSmolLm3, kArchGranite,
     kArchSeedOss, kArchExaone4, kArchArcee, kArchMistral3, kArchErnie45;
 extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGlm4Moe, kArchSmallThinker, kArchGptOss,
     kArchDeepSeek2;
+extern const Architecture kArchLfm2, kArchLfm2Moe, kArchNemotronH, kArchNemotronHMoe, kArchQwen3Next, kArchQwen35,
+    kArchQwen35Moe;
+extern const Architecture kArchBert, kArchNomicBert;
 extern const Architecture kArchBitNet, kArchGemma3n, kArchGemma4;
 
 }  // namespace hunch

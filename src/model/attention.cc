@@ -42,7 +42,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
 }
 
 AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) const {
-  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone};
+  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone, c.causal};
 }
 
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {
@@ -51,16 +51,20 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   const size_t n_q = c.n_head * c.d_head, n_kv = c.borrows_keys() ? 0 : c.n_kv_head * c.d_head;
   const MatView<float> queries = s.take(x.rows, n_q), keys = s.take(x.rows, n_kv);
   const MatView<float> values = c.latent.rank > 0 ? keys : s.take(x.rows, n_kv);  // of which the latents count
-  MatView<float> heads = s.take(x.rows, n_q);
+  MatView<float> heads = s.take(x.rows, n_q), gates;
   if (c.latent.rank > 0) {
     project_latent(s, c, x, queries, keys);
   } else {
-    const Product qkv[] = {{q.get(), queries}, {k.get(), keys}, {v.get(), values}};
+    const MatView<float> both = c.output_gate ? s.take(x.rows, 2 * n_q) : queries;
+    const Product qkv[] = {{q.get(), both}, {k.get(), keys}, {v.get(), values}};
+    const size_t n_own = c.borrows_keys() ? 1 : c.keys_as_values ? 2 : 3;
     project(s.compute, tokens, x, s.rows(c.index, Point::kInputs, s.all(), x, InputPart::kAttention),
-            std::span(qkv).first(c.borrows_keys()   ? 1
-                                 : c.keys_as_values ? 2
-                                                    : 3));
+            std::span(qkv).first(n_own));
     if (c.keys_as_values) copy_rows(keys, values);
+    if (c.output_gate) {
+      gates = s.take(x.rows, n_q);
+      split_heads(both, c.d_head, queries, gates);
+    }
   }
   {
     const StageScope positions(s.compute, Stage::kKeys);
@@ -86,6 +90,7 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
   if (c.latent.rank > 0) heads = values_of_latents(s, c, heads);
+  if (c.output_gate) multiply_by_sigmoid(s.compute, gates, heads);
   if (!sub_norm.empty()) norm_rows(s.compute, c, heads, sub_norm, heads);
   if (s.observer) s.observer->on_heads(c.index, heads);
   for (size_t t = 0; t < groups.own.size(); ++t) keep_only(groups.own[t], heads.row(t), groups.unit);

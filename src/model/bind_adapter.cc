@@ -44,7 +44,7 @@ Floats row_norms(Compute& compute, const Model& model, const TensorRows& where, 
   if (where.by_input) {
     Floats column(where.n_out);
     for (size_t i = 0; i < where.n_in; ++i) {
-      weights.decode(W.row(i), column.data(), column.size());
+      weights.decode(W.row(where.first_input() + i), column.data(), column.size());
       for (size_t k = 0; k < A.rows; ++k) axpy(A.row(k)[i], B.row(k), column);
       for (size_t r = 0; r < column.size(); ++r) norms[r] += column[r] * column[r];
     }
@@ -90,7 +90,7 @@ class Binder {
       if (found == trace.tensors.end()) continue;
       const std::vector<RowOrigin>& origins = found->second;
       if (origins.size() != n_rows[where.name]) wrong_shape(origins, where, n_rows[where.name]);
-      const std::span<const RowOrigin> own = std::span(origins).subspan(where.by_input ? 0 : where.first, where.n_out);
+      const std::span<const RowOrigin> own = std::span(origins).subspan(where.first, where.n_out);
       for (const RowOrigin& origin : own) n_bound[origin.matrix] += origin.factor != 0;
       bind(id, where, own);
     }

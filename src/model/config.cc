@@ -25,6 +25,8 @@ void validate_sizes(const ModelConfig& c) {
   if (!c.rope_layers.empty() && c.rope_layers.size() != c.n_layer)
     fail(ErrorKind::kFormat, "model config: {} entries of layers that rotate for {} layers", c.rope_layers.size(),
          c.n_layer);
+  if (!c.mixers.empty() && c.mixers.size() != c.n_layer)
+    fail(ErrorKind::kFormat, "model config: {} kinds of mixers for {} layers", c.mixers.size(), c.n_layer);
   in_range("streams", c.n_streams, 1, 64);
   in_range("the active stream", c.active_stream, 0, c.n_streams - 1);
   if (!c.gate_cutoffs.empty() && c.gate_cutoffs.size() != c.n_layer)
@@ -90,6 +92,8 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.value_norm = c.value_norm;
   all.temperature = c.temperature;
   all.latent = c.latent;
+  all.output_gate = c.output_gate;
+  all.causal = c.causal;
   all.gated = c.gated;
   c.layers.assign(c.n_layer, all);
   for (size_t i = 0; i < c.n_layer; ++i) {
@@ -100,7 +104,10 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
     if (i < c.windows.size()) l.window = c.windows[i];
     if (i < c.rope_layers.size()) l.rotates = l.rotates && c.rope_layers[i];
     if (c.moe.n_expert > 0 && (i >= c.moe_layers.size() || c.moe_layers[i])) l.moe = c.moe;
+    if (i < c.mixers.size()) l.mixer = c.mixers[i];
+    if (l.is_recurrent()) l.recurrent = c.recurrent;
     if (change) change(l);
+    if (!l.has_attention()) l.n_head = c.n_head, l.n_kv_head = c.n_kv_head;  // nobody's
     if (i + c.n_borrowing >= c.n_layer) borrow_keys(c, l);
     if (c.position != PositionKind::kAlibi) continue;
     l.alibi_slopes = alibi_slopes(l.n_head, c.alibi_max_bias);
@@ -109,12 +116,26 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
 }
 
 bool can_choose_heads(const ModelConfig& config) {
-  return std::ranges::all_of(config.layers, [](const LayerConfig& l) { return can_choose_heads(l); });
+  return std::ranges::all_of(config.layers,
+                             [](const LayerConfig& l) { return !l.has_attention() || can_choose_heads(l); });
 }
 
 namespace {
 
+void validate(const RecurrentConfig& r) {
+  in_range("taps of the convolution", r.n_taps, 1, 16);
+  in_range("heads with a state", r.n_head, 1, 65536);
+  in_range("values of a state's head", r.d_head, 1, kLarge);
+  in_range("values of a state", r.d_state, 0, 65536);
+  in_range("groups of a state", r.n_group, r.d_state ? 1 : 0, r.n_head);
+  if (r.n_group && r.n_head % r.n_group != 0)
+    fail(ErrorKind::kFormat, "model config: {} heads with a state are no multiple of {} groups", r.n_head, r.n_group);
+}
+
 void validate(const LayerConfig& l) {
+  if (l.is_recurrent()) validate(l.recurrent);
+  if (!l.has_attention() && !l.is_recurrent() && !l.has_mlp())
+    fail(ErrorKind::kFormat, "model config: layer {} has no block", l.index);
   in_range("n_head", l.n_head, 1, 65536);
   in_range("n_kv_head", l.n_kv_head, 1, l.n_head);
   in_range("d_head", l.d_head, 1, 65536);
@@ -126,7 +147,11 @@ void validate(const LayerConfig& l) {
     in_range("values of a query that are not rotated", l.latent.d_plain, 1, 65536);
     in_range("values of a head", l.latent.d_value, 1, 65536);
   }
-  if (!l.has_experts() || l.moe.beside_mlp) in_range("n_ff", l.n_ff, 1, kLarge);
+  if (!l.causal && (l.window > 0 || !l.alibi_slopes.empty()))
+    fail(ErrorKind::kUnsupported, "layer {} is not causal and has {}, which hunch computes of causal layers only",
+         l.index, l.window > 0 ? "a window" : "ALiBi");
+  if (!l.has_experts() || l.moe.beside_mlp)
+    in_range("n_ff", l.n_ff, l.is_recurrent() || l.has_attention() ? 0 : 1, kLarge);
   if (l.has_experts()) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);
     in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);
@@ -162,6 +187,14 @@ void validate(const ModelConfig& c) {
     HUNCH_CHECK(l.rope < c.n_ropes(), "rope {} of {}", l.rope, c.n_ropes());
     validate(c.rope_number(l.rope), l.d_head);
   }
+}
+
+void require_blocks(const ModelConfig& config, bool attention, std::string_view who) {
+  for (const LayerConfig& l : config.layers)
+    if (!l.has_mlp() || (attention && !l.has_attention()))
+      fail(ErrorKind::kUnsupported,
+           "layer {} of the model has no {}, with which {} works; such models run dense or exact", l.index,
+           l.has_mlp() ? "attention" : "MLP", who);
 }
 
 std::vector<float> alibi_slopes(size_t n_head, double max_bias) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ enum class RopeScaling : uint8_t { kNone, kLinear, kDynamicNtk, kYarn, kLongRope
 // Normalisation of queries and keys before RoPE: each head on its own, with one weight vector shared by
 // all heads (Qwen3) or a vector per head (Cohere, StableLM); or all heads of a token together (MPT).
 enum class QkNorm : uint8_t { kNone, kShared, kPerHead, kAllHeads };
+
+// How one vector is made of the hidden states of a text; the numbers are GGUF's "<arch>.pooling_type". kRank is no
+// vector: a head scores a pair of texts by its first token.
+enum class PoolingKind : uint8_t { kNone, kMean, kCls, kLast, kRank };
 
 struct RopeConfig {
   size_t n_rot = 0;          // values of each head that are rotated; the rest passes through
@@ -88,9 +93,33 @@ struct LatentConfig {
   float norm_eps = 1e-6f;  // of the norms of latents
 };
 
+// What a layer takes from other tokens, and how.
+enum class Mixer : uint8_t {
+  kAttention,
+  kNone,       // nothing: an MLP alone (Nemotron-H)
+  kShortConv,  // a gated convolution over a few tokens (LFM2)
+  kMamba2,     // Dao and Gu 2024, arXiv:2405.21060
+  kDeltaNet,   // gated delta net: Yang et al. 2024, arXiv:2412.06464
+};
+
+// Of the mixers that keep a state. It is fed by a convolution over each channel of: values [n_head * d_head], and two
+// more kinds of vectors [n_group * d_state], B and C (Mamba-2) or keys and queries (delta net). A short convolution has
+// but that.
+struct RecurrentConfig {
+  size_t n_taps = 0;              // of the convolution, with the present token's
+  size_t n_head = 0, d_head = 0;  // states, each [d_head, d_state]
+  size_t n_group = 0, d_state = 0;
+  bool in_turn = false;  // head h goes with group h % n_group; else n_head / n_group neighbours share one
+
+  size_t width() const { return n_head * d_head; }
+  size_t n_conv() const { return width() + 2 * n_group * d_state; }
+  size_t group_of(size_t head) const { return in_turn ? head % n_group : head / (n_head / n_group); }
+};
+
 // One layer, as its blocks see it: they never ask for more.
 struct LayerConfig {
   size_t index = 0, n_embd = 0;
+  Mixer mixer = Mixer::kAttention;
   size_t n_streams = 1, active_stream = 0;  // more than one: AltUp (model/alt_up.h)
   NormKind norm = NormKind::kLayer;
   NormPlace norm_place = NormPlace::kPre;
@@ -101,7 +130,8 @@ struct LayerConfig {
   bool round_inputs = false;  // what ternary matrices read is rounded to int8, one scale a token (BitNet)
   // Attention.
   size_t n_head = 0, n_kv_head = 0, d_head = 0;
-  size_t window = 0;  // tokens; 0: all
+  size_t window = 0;   // tokens; 0: all
+  bool causal = true;  // false: a token sees those after it, too, and the text is read as a whole
   float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
   QkNorm qk_norm = QkNorm::kNone;
   NormKind qk_norm_kind = NormKind::kRms;
@@ -114,7 +144,9 @@ struct LayerConfig {
   bool keys_as_values = false;  // the product with W_k, before its norm, is the values' too
   size_t keys_from = 0;         // the layer whose cached keys and values are read: its own, or an earlier one
   bool lends_keys = false;      // later layers read its keys
-  // MLP: dense, or experts where moe.n_expert > 0.
+  bool output_gate = false;     // queries come with gates, and what attention found is multiplied by their sigmoid
+  RecurrentConfig recurrent;    // of the mixers that have a state
+  // MLP: dense, or experts where moe.n_expert > 0; none where n_ff is 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
   ActivationDetails details;
@@ -124,7 +156,10 @@ struct LayerConfig {
   float gate_cutoff = -INFINITY;
   MoeConfig moe;
 
+  bool has_attention() const { return mixer == Mixer::kAttention; }
+  bool is_recurrent() const { return !has_attention() && mixer != Mixer::kNone; }
   bool has_experts() const { return moe.n_expert > 0; }
+  bool has_mlp() const { return n_ff > 0 || has_experts(); }
   // Whether activations are exactly zero, of neurons that can be left out.
   bool makes_zeros() const { return is_relu_family(activation) || gate_cutoff > -INFINITY; }
   bool borrows_keys() const { return keys_from != index; }
@@ -145,6 +180,7 @@ struct ModelConfig {
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
   bool final_norm = true;
+  bool embd_norm_last = false;  // "token_embd_norm" is the name of the final norm (LFM2)
 
   Activation activation = Activation::kGeluTanh;
   ActivationDetails activation_details;
@@ -160,6 +196,9 @@ struct ModelConfig {
   std::vector<bool> rope_layers;  // [n_layer] which layers rotate; empty = all, with PositionKind::kRope
   QueryTemperature temperature;
   LatentConfig latent;
+  bool output_gate = false;
+  std::vector<Mixer> mixers;  // [n_layer]; empty: attention in all
+  RecurrentConfig recurrent;
   double alibi_max_bias = 8.0;
   float alibi_scale = 1.0f;  // Falcon scales the bias together with the scores
 
@@ -172,8 +211,11 @@ struct ModelConfig {
   std::vector<bool> keys_as_values;  // [n_layer] the same; empty = none
   size_t n_borrowing =
       0;  // of the last layers: each reads the keys of the last one before them with or without a window, as it
-  size_t n_per_layer = 0;       // values that each layer gets of each token beside the stream; 0 = none
-  std::vector<size_t> windows;  // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
+  size_t n_per_layer = 0;              // values that each layer gets of each token beside the stream; 0 = none
+  std::vector<size_t> windows;         // [n_layer] sliding window in tokens, 0 = full attention; empty = all full
+  bool causal = true;                  // LayerConfig::causal, of all layers
+  bool has_output = true;              // false: there are no logits; hidden states are all that it makes
+  std::optional<PoolingKind> pooling;  // how it was trained to be pooled; none: not said
 
   float embedding_scale = 1.0f;
   float residual_scale = 1.0f;
@@ -200,12 +242,15 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 void validate(const ModelConfig& config);
 
 // Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, all are
-// made of one latent, or keys are another layer's or also values.
+// made of one latent, keys are another layer's or also values, or queries come with gates.
 inline bool can_choose_heads(const LayerConfig& layer) {
-  return layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.sub_norms && !layer.borrows_keys() &&
-         !layer.lends_keys && !layer.keys_as_values;
+  return layer.has_attention() && layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.output_gate &&
+         !layer.sub_norms && !layer.borrows_keys() && !layer.lends_keys && !layer.keys_as_values;
 }
-bool can_choose_heads(const ModelConfig& config);  // in all layers
+bool can_choose_heads(const ModelConfig& config);  // in all layers that have any
+
+// Throws Error{kUnsupported} where a layer has no MLP, or with `attention` none of that: of `who`, that works on both.
+void require_blocks(const ModelConfig& config, bool attention, std::string_view who);
 
 // ALiBi slopes of n_head heads (Press et al. 2022, section 3; other head counts than powers of two as
 // in the authors' code: the even positions of the next power's slopes come after).

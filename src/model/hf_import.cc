@@ -153,6 +153,10 @@ void HfImport::set_bools(std::string_view key, std::vector<bool> values) {
   out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
 }
 
+void HfImport::set_uints(std::string_view key, std::vector<uint32_t> values) {
+  out_.meta.set(fmt::format("{}.{}", arch_, key), MetaArray(std::move(values)));
+}
+
 void HfImport::choose_prefix(std::initializer_list<std::string_view> candidates, std::string_view probe) {
   for (const std::string_view around : kAroundLanguageModels)
     for (const std::string_view candidate : candidates) {
@@ -187,7 +191,8 @@ void HfImport::ignore(std::string_view name) {
 
 void HfImport::ignore_all(std::string_view beginning) {
   for (const auto& [name, tensor] : by_name_)
-    if (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning))
+    if (name.starts_with(beginning) ||
+        (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning)))
       used_.insert(name);
 }
 
@@ -318,6 +323,17 @@ Tensor HfImport::plus_one(const Tensor& t) {
   codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
   for (float& v : values) v += 1.0f;
   return from_floats(values, t.shape);
+}
+
+Tensor HfImport::minus_exp(const Tensor& t) {
+  std::vector<float> values(t.n_elems());
+  codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
+  for (float& v : values) v = -std::exp(v);
+  return from_floats(values, t.shape);
+}
+
+Tensor HfImport::with_cols_in_order(const Tensor& t, std::span<const uint32_t> order) {
+  return transposed(with_rows_in_order(transposed(t), order));
 }
 
 Tensor HfImport::reshaped(Tensor t, std::vector<uint64_t> shape) {

@@ -41,6 +41,7 @@ class HfImport {
   void set_floats(std::string_view key, std::vector<float> values);
   void set_uints(std::string_view key, std::span<const uint64_t> values);
   void set_bools(std::string_view key, std::vector<bool> values);
+  void set_uints(std::string_view key, std::vector<uint32_t> values);  // [n_layer]
 
   // Prefix that the checkpoint's names carry and that take() and has() prepend, e.g. "model.".
   // The first candidate under which `probe` exists is chosen; none: Error{kNotFound}.
@@ -51,7 +52,7 @@ class HfImport {
   bool has(std::string_view name) const;
   virtual Tensor take(std::string_view name);
   void ignore(std::string_view name);           // marks as used, if present
-  void ignore_all(std::string_view beginning);  // the same of all names (below the prefix) that begin so
+  void ignore_all(std::string_view beginning);  // the same of all names (with the prefix or without it) that begin so
 
   // Adds a tensor to the result under its GGUF name.
   void put(std::string_view gguf_name, Tensor tensor);
@@ -72,8 +73,11 @@ class HfImport {
   virtual Tensor concatenated(std::span<const Tensor> parts);                           // along the first dimension
   virtual Tensor stacked(std::span<const Tensor> parts);                                // new first dimension
   virtual Tensor scaled_rows(const Tensor& t, size_t count,
-                             float factor);  // the first `count` rows times `factor`, in f32
-  virtual Tensor plus_one(const Tensor& t);  // t + 1 in f32 (Gemma, Nemotron norms)
+                             float factor);   // the first `count` rows times `factor`, in f32
+  virtual Tensor plus_one(const Tensor& t);   // t + 1 in f32 (Gemma, Nemotron norms)
+  virtual Tensor minus_exp(const Tensor& t);  // -e^t in f32 (Mamba's A)
+  // out column i = column order[i]; blocks become f32.
+  virtual Tensor with_cols_in_order(const Tensor& t, std::span<const uint32_t> order);
   virtual Tensor reshaped(Tensor t, std::vector<uint64_t> shape);
   Tensor from_floats(std::span<const float> values, std::vector<uint64_t> shape);
 

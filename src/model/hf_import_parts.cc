@@ -54,8 +54,10 @@ void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
       fail(ErrorKind::kFormat, "config.json: layer_types has {} entries, expected one for each of {} layers",
            kinds.size(), n_layer);
     for (const auto& kind : kinds) {
-      if (kind != "full_attention" && kind != "sliding_attention")
-        fail(ErrorKind::kUnsupported, "config.json: a layer of type {}; known: full_attention, sliding_attention",
+      // The last two are of architectures that import them.
+      if (kind != "full_attention" && kind != "sliding_attention" && kind != "linear_attention" && kind != "conv")
+        fail(ErrorKind::kUnsupported,
+             "config.json: a layer of type {}; known: full_attention, sliding_attention, linear_attention, conv",
              printable(kind.dump(), 60));
       windowed.push_back(kind == "sliding_attention");
     }

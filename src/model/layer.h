@@ -9,6 +9,7 @@
 #include "model/alt_up.h"
 #include "model/ops.h"
 #include "model/per_layer_embedding.h"
+#include "model/recurrent.h"
 #include "model/step.h"
 
 namespace hunch {
@@ -127,7 +128,10 @@ struct Layer {
   LayerConfig config;
   NormWeights attn_norm, ffn_norm;            // ffn_norm empty: the MLP reads what attention reads
   NormWeights post_attn_norm, post_ffn_norm;  // on the branch, before the residual addition (Gemma-2)
-  Attention attention;
+  Attention attention;                        // where it is the mixer, as are the next three
+  ShortConv short_conv;
+  Mamba2 mamba2;
+  DeltaNet delta_net;
   Mlp mlp;          // dense layers
   Experts experts;  // the others, and those that have both
   BesideNorms beside;
@@ -136,6 +140,8 @@ struct Layer {
   Laurel laurel;              // the same
   float output_scale = 1.0f;  // of the stream as it leaves the layer
 
+  // What the layer takes from other tokens: x, y [n_tokens of the step, n_embd]; y is written. Not for Mixer::kNone.
+  void mix(Step& s, MatView<const float> x, MatView<float> y) const;
   // The MLP, or the first of the experts, whose matrices stand for those of its siblings where types are told.
   const Mlp& any_mlp() const { return mlp.up || experts.experts.empty() ? mlp : experts.experts[0]; }
 
@@ -144,6 +150,9 @@ struct Layer {
   template <class Each>
   void for_each_linear(const Each& each) {
     attention.for_each_linear(each);
+    short_conv.for_each_linear(each);
+    mamba2.for_each_linear(each);
+    delta_net.for_each_linear(each);
     mlp.for_each_linear(each);
     experts.for_each_linear(each);
     per_layer.for_each_linear(each);

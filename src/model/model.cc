@@ -33,8 +33,8 @@ DType Model::main_dtype() const {
 }
 
 size_t Model::bytes_per_token() const {
-  size_t bytes = weights_.output->bytes();
-  for (const auto* words : {&weights_.words_in, &weights_.words_out, &weights_.per_layer.project})
+  size_t bytes = 0;
+  for (const auto* words : {&weights_.output, &weights_.words_in, &weights_.words_out, &weights_.per_layer.project})
     if (*words) bytes += (*words)->bytes();
   for (const auto* ends : {&weights_.streams.spread, &weights_.streams.merge})
     for (const auto& linear : *ends) bytes += linear->bytes();

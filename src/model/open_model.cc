@@ -1,6 +1,8 @@
 #include "model/open_model.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -11,6 +13,7 @@
 #include "io/naming.h"
 #include "io/printable.h"
 #include "model/architecture.h"
+#include "model/hf_pooling.h"
 #include "model/unread_metadata.h"
 #include "text/hf_tokenizer.h"
 #include "text/tokenizer.h"
@@ -36,8 +39,10 @@ void put_vocabulary(const fs::path& path, const std::string& model_type, const H
 
 OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size_t n_threads) {
   HfFolder folder = open_hf_folder(path, stop);
-  const std::string model_type = model_type_of(path, nlohmann::json::parse(folder.config_json, nullptr, false));
-  const Architecture& arch = architecture_by_hf_type(model_type);
+  const nlohmann::json config = nlohmann::json::parse(folder.config_json, nullptr, false);
+  const std::string model_type = model_type_of(path, config);
+  const Architecture& named = architecture_by_hf_type(model_type);
+  const Architecture& arch = named.with_experts && config.contains("n_routed_experts") ? *named.with_experts : named;
   QuantisedReport quantised = naming(path, [&] { return decode_quantised(folder, as, stop, n_threads); });
   HfImport hf(folder, arch.gguf_name, stop);
   hf.ignore_config("quantization_config");
@@ -45,6 +50,10 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
   opened.file = hf.finish();
+  HfPooling pooling = naming(path, [&] { return read_hf_pooling(path); });
+  const std::string key = std::string(arch.gguf_name) + ".pooling_type";
+  if (pooling.kind && !opened.file.meta.has(key)) opened.file.meta.set(key, uint32_t(*pooling.kind));
+  std::ranges::move(pooling.unknown, std::back_inserter(opened.unread));
   const Tensor* embedding = opened.file.find("token_embd.weight");
   put_vocabulary(path, model_type, folder, embedding ? embedding->rows() : 0, opened.file.meta);
   return opened;

@@ -82,6 +82,29 @@ void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<
   for (size_t t = 0; t < x.rows; ++t) axpy(sigmoid(gates.row(t)[0]), x.row(t), y.row(t));
 }
 
+void multiply_by_sigmoid(Compute& compute, MatView<float> gates, MatView<float> y) {
+  for_rows(compute, y.rows, 1, [&](size_t t) {
+    for (float& g : gates.row(t)) g = sigmoid(g);
+    multiply(gates.row(t), y.row(t));
+  });
+}
+
+void multiply_by_silu(Compute& compute, MatView<float> gates, MatView<float> y) {
+  for_rows(compute, y.rows, 1, [&](size_t t) {
+    activate(Activation::kSilu, gates.row(t));
+    multiply(gates.row(t), y.row(t));
+  });
+}
+
+void split_heads(MatView<const float> x, size_t d_head, MatView<float> first, MatView<float> second) {
+  for (size_t t = 0; t < x.rows; ++t)
+    for (size_t begin = 0; begin < first.cols; begin += d_head) {
+      const std::span<const float> both = x.row(t).subspan(2 * begin, 2 * d_head);
+      std::ranges::copy(both.first(d_head), first.row(t).begin() + ptrdiff_t(begin));
+      std::ranges::copy(both.last(d_head), second.row(t).begin() + ptrdiff_t(begin));
+    }
+}
+
 void fill_rows(float value, MatView<float> y) {
   for (size_t t = 0; t < y.rows; ++t) std::ranges::fill(y.row(t), value);
 }

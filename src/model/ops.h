@@ -37,6 +37,11 @@ void multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, M
 void activate_and_multiply_rows(Compute& compute, const LayerConfig& c, MatView<float> ups, MatView<float> y);
 // y += sigmoid(gates) * x, gates [n_tokens, 1].
 void add_gated_rows(MatView<const float> gates, MatView<const float> x, MatView<float> y);
+// y *= sigmoid(gates); y *= gates * sigmoid(gates). gates and y alike; `gates` may change.
+void multiply_by_sigmoid(Compute& compute, MatView<float> gates, MatView<float> y);
+void multiply_by_silu(Compute& compute, MatView<float> gates, MatView<float> y);
+// Heads [first | second] of 2 * d_head values each, apart: x [n, 2 * n_head * d_head], the others [n, n_head * d_head].
+void split_heads(MatView<const float> x, size_t d_head, MatView<float> first, MatView<float> second);
 void fill_rows(float value, MatView<float> y);
 void copy_rows(MatView<const float> x, MatView<float> y);
 // to[i] = from[i] for the chosen entries.

@@ -2,13 +2,18 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/recurrent.h"
 #include "model/transformer.h"
 
 namespace hunch {
 
 KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
   KvShape shape{{}, dtype, page_tokens};
-  for (const LayerConfig& l : config.layers) shape.layers.push_back({l.borrows_keys() ? 0 : l.n_kv_head, l.d_head});
+  for (const LayerConfig& l : config.layers) {
+    shape.layers.push_back(l.has_attention() && !l.borrows_keys() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
+    if (l.is_recurrent()) shape.recurrent.resize(config.n_layer);
+  }
+  for (size_t i = 0; i < shape.recurrent.size(); ++i) shape.recurrent[i] = recurrent_size(config.layers[i]);
   return shape;
 }
 
@@ -20,6 +25,16 @@ void Transformer::check(const StepInput& input) const {
   for (int32_t id : input.ids)
     if (id < 0 || size_t(id) >= c.n_vocab)
       fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c.n_vocab);
+  if (!c.has_output && !input.logit_rows.empty())
+    fail(ErrorKind::kUnsupported,
+         "this model has no output matrix: it makes vectors of texts (`hunch embed`), no text and no logits");
+  const size_t n_types = model_.weights().type_embd.size() / c.n_embd;
+  for (const Run& r : input.runs) {
+    if (!c.causal && (r.phase != Phase::kPrompt || r.as_alone || cache_.n_tokens(r.sequence) > 0))
+      fail(ErrorKind::kUnsupported,
+           "every token of this model sees those after it: a text is read as a whole, and cannot be continued");
+    HUNCH_CHECK(r.second_begins == SIZE_MAX || n_types != 1, "a pair of texts in a model of one type");
+  }
   const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
   for (const Run& r : input.runs)
     if (const size_t end = cache_.n_tokens(r.sequence) - cache_.n_moved(r.sequence) + r.n_tokens;

@@ -13,13 +13,14 @@ Plan Plan::exact(const ModelConfig& config) {
   plan.name = "exact";
   const auto zeros = std::make_shared<const ReluZeros>();
   for (const LayerConfig& l : config.layers)
-    if (l.makes_zeros()) plan.set(l.index, Point::kLive, {zeros});
+    if (l.has_mlp() && l.makes_zeros()) plan.set(l.index, Point::kLive, {zeros});
   return plan;
 }
 
 void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
   for (size_t l = 0; l < config.n_layer; ++l) {
-    if (config.layers[l].borrows_keys()) continue;  // they are chosen where they lie
+    // Borrowed ones are chosen where they lie.
+    if (!config.layers[l].has_attention() || config.layers[l].borrows_keys()) continue;
     set(l, Point::kKeys, {keys});
     if (!keys->chooses_heads() || !can_choose_heads(config.layers[l])) continue;
     const PlanEntry others = at(l, Point::kHeads);

@@ -35,6 +35,8 @@ struct Run {
   size_t n_text = 0;
   // More of this prompt comes: its keys stay until then (Transformer::settle_keys).
   bool goes_on = false;
+  // Of a pair of texts that is read as one: the token with which the second begins. SIZE_MAX: there is one text.
+  size_t second_begins = SIZE_MAX;
   const Adapter* adapter = nullptr;
   SelectorStates* states = nullptr;  // of the sequence, where its plans have selectors that remember it
   std::span<const std::shared_ptr<const Plan>> watching = {};  // whose selectors are shown a prompt

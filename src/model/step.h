@@ -78,6 +78,8 @@ class Step {
   size_t position(size_t token) const { return memory.positions[token]; }
   // The same of a model whose positions are a table: of a text that streams, the slot.
   size_t learned_position(size_t token) const { return position(token) - cache.n_moved(run(token).sequence); }
+  // 1 of a token of the second text of a pair, else 0.
+  size_t text_of_pair(size_t token) const { return position(token) >= run(token).second_begins; }
   TokenGroup all() const { return {memory.traits, {}}; }
   bool restricts(const Run& run) const { return run.plan && run.phase != Phase::kPrompt; }
 

@@ -97,7 +97,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   };
 
   if (c.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
-    l.attention(s, c, resid, branch);
+    l.mix(s, resid, branch);
     watch(Branch::kAttention, branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.attn_norm, resid);
@@ -113,23 +113,32 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     norm(resid, n, normed);
     return normed;
   };
-  l.attention(s, c, input(l.attn_norm), branch);
+  if (c.mixer == Mixer::kNone) {
+    s.look(c.index, resid);
+  } else {
+    l.mix(s, input(l.attn_norm), branch);
+  }
   if (c.parallel_residual) {  // both branches read the same stream
     if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);
     const MatView<float> branch2 = s.take(resid.rows, resid.cols);
     mlp(normed, branch2);
     watch(Branch::kAttention, branch);
     watch(Branch::kMlp, branch2);
-    add_rows(s.compute, 1.0f, branch2, branch);  // residual_scale is applied to the sum
-  } else {
-    if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
-    watch(Branch::kAttention, branch);
+    add_rows(s.compute, 1.0f, branch2, branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
-    mlp(input(l.ffn_norm), branch);
-    if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
-    watch(Branch::kMlp, branch);
+  } else {
+    if (c.mixer != Mixer::kNone) {
+      if (!l.post_attn_norm.empty()) norm(branch, l.post_attn_norm, branch);
+      watch(Branch::kAttention, branch);
+      add_rows(s.compute, c.residual_scale, branch, resid);
+    }
+    if (c.has_mlp()) {
+      mlp(input(l.ffn_norm), branch);
+      if (!l.post_ffn_norm.empty()) norm(branch, l.post_ffn_norm, branch);
+      watch(Branch::kMlp, branch);
+      add_rows(s.compute, c.residual_scale, branch, resid);
+    }
   }
-  add_rows(s.compute, c.residual_scale, branch, resid);
   if (l.per_layer.gate) {
     l.per_layer(s, c, resid, branch);
     add_rows(s.compute, 1.0f, branch, resid);
@@ -153,6 +162,8 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   if (!w.position_embd.empty())
     for (size_t t = 0; t < resid.rows; ++t)
       add(std::span(w.position_embd).subspan(s.learned_position(t) * c.n_embd, c.n_embd), resid.row(t));
+  for (size_t t = 0; !w.type_embd.empty() && t < resid.rows; ++t)
+    add(std::span(w.type_embd).subspan(s.text_of_pair(t) * c.n_embd, c.n_embd), resid.row(t));
   if (!w.embd_norm.empty()) norm_rows(s.compute, c.norm, c.norm_eps, resid, w.embd_norm, resid);
 }
 

@@ -9,12 +9,11 @@
 namespace hunch {
 namespace {
 
-// Said by the tensors themselves, into which two are folded, of how the file was made, or of embeddings.
+// Said by the tensors themselves, into which two are folded, or of how the file was made.
 constexpr std::string_view kElsewhere[] = {
-    "vocab_size",         "rope.scaling.finetuned",    "tensor_data_layout",
-    "size_label",         "scale_attn_weights",        "scale_attn_by_inverse_layer_idx",
-    "pooling_type",       "leading_dense_block_count", "interleave_moe_layer_step",
-    "expert_shared_count"};
+    "vocab_size",          "rope.scaling.finetuned",          "tensor_data_layout",        "size_label",
+    "scale_attn_weights",  "scale_attn_by_inverse_layer_idx", "leading_dense_block_count", "interleave_moe_layer_step",
+    "expert_shared_count", "full_attention_interval",         "rope.dimension_sections"};
 // Details of a scaling that is not there.
 constexpr std::string_view kScaling = "rope.scaling.";
 
@@ -38,8 +37,7 @@ std::vector<std::string> unread_metadata(const ModelFile& file) {
   for (const std::string& key : file.meta.keys()) {
     if (!key.starts_with(prefix) || log.read.contains(key)) continue;
     const std::string_view name = std::string_view(key).substr(prefix.size());
-    const bool is_causal = name == "attention.causal";
-    if (is_causal ? file.meta.get_bool(key) : std::ranges::find(kElsewhere, name) != std::end(kElsewhere)) continue;
+    if (std::ranges::find(kElsewhere, name) != std::end(kElsewhere)) continue;
     if (name.starts_with(kScaling) && config.rope.scaling == RopeScaling::kNone) continue;
     unread.push_back(key);
   }

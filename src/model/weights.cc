@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -27,15 +28,18 @@ class Loader {
     if (c_.position == PositionKind::kLearned)
       w_.position_embd = vector("position_embd.weight", c_.n_ctx_train * c_.n_embd);
     if (c_.position == PositionKind::kSinusoidal) w_.position_embd = sinusoidal();
-    w_.embd_norm = norm("token_embd_norm", c_.n_embd, false);
+    if (const Tensor* types = file_.find("token_types.weight"))
+      w_.type_embd = vector(types->name, std::max<size_t>(1, types->rows()) * c_.n_embd);
+    w_.embd_norm = c_.embd_norm_last ? NormWeights() : norm("token_embd_norm", c_.n_embd, false);
+    rank_head();
     const bool projected = c_.n_embd_word != c_.n_embd;
     if (projected) {
       w_.words_in = linear({.role = Role::kWordsIn}, "embd_proj_in", c_.n_embd, c_.n_embd_word, true);
       w_.words_out = linear({.role = Role::kWordsOut}, "embd_proj_out", c_.n_embd_word, c_.n_embd, true);
     }
-    w_.output_norm = norm("output_norm", c_.n_embd, false);
+    w_.output_norm = norm(c_.embd_norm_last ? "token_embd_norm" : "output_norm", c_.n_embd, false);
     w_.output = linear({.role = Role::kLogits}, "output", c_.n_vocab, c_.n_embd_word, false);
-    if (!w_.output)
+    if (!w_.output && c_.has_output)
       w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                          optional_vector("output.bias", c_.n_vocab));
     if (c_.n_per_layer > 0) per_layer_embedding();
@@ -174,6 +178,17 @@ class Loader {
     return table;
   }
 
+  void rank_head() {
+    const Tensor* out = file_.find("cls.output.weight");
+    if (!out) return;
+    RankHead& head = w_.rank_head;
+    head.n_labels = out->rows();
+    head.out = vector(out->name, head.n_labels * c_.n_embd);
+    head.out_bias = optional_vector("cls.output.bias", head.n_labels);
+    head.dense = optional_vector("cls.weight", c_.n_embd * c_.n_embd);
+    head.dense_bias = optional_vector("cls.bias", c_.n_embd);
+  }
+
   void per_layer_embedding() {
     const size_t n_all = c_.n_layer * c_.n_per_layer;
     PerLayerEmbedding& p = w_.per_layer;
@@ -195,12 +210,17 @@ class Loader {
       l.ffn_norm = std::move(l.attn_norm);
       l.attn_norm = norm(blk + "attn_norm_2", c_.n_embd, true);
     }
+    if (file_.find("blk.0.attn_output_norm.weight") && c_.norm_place == NormPlace::kPost) {  // BERT's names
+      l.attn_norm = norm(blk + "attn_output_norm", c_.n_embd, true);
+      l.ffn_norm = norm(blk + "layer_output_norm", c_.n_embd, true);
+    }
     l.post_attn_norm = norm(blk + "post_attention_norm", c_.n_embd, false);
     // In files of some architectures the MLP's norm has this name: it stands after attention.
     if (c_.norm_place == NormPlace::kPre && !c_.parallel_residual && l.ffn_norm.empty())
       l.ffn_norm = std::exchange(l.post_attn_norm, {});
     l.post_ffn_norm = norm(blk + "post_ffw_norm", c_.n_embd, false);
-    attention(blk, l.config, l.attention);
+    if (l.config.mixer == Mixer::kNone) l.ffn_norm = std::exchange(l.attn_norm, {});
+    mixer(blk, l);
     if (const Vector scale = optional_vector(blk + "layer_output_scale.weight", 1); !scale.empty())
       l.output_scale = scale[0];
     if (c_.n_per_layer > 0) {
@@ -212,7 +232,7 @@ class Loader {
     if (c_.n_streams > 1) streams_of_layer(blk, l);
     if (l.config.has_experts()) experts(blk, l.config, l.experts);
     if (l.config.moe.beside_mlp) norms_beside(blk, l.beside);
-    if (!l.config.has_experts() || l.config.moe.beside_mlp) {
+    if (l.config.n_ff > 0 && (!l.config.has_experts() || l.config.moe.beside_mlp)) {
       l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
       if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
     }
@@ -273,6 +293,65 @@ class Loader {
     a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, c.n_head * l.d_value, true);
   }
 
+  void mixer(const std::string& blk, Layer& l) {
+    const LayerConfig& c = l.config;
+    switch (c.mixer) {
+      case Mixer::kNone: return;
+      case Mixer::kAttention: return attention(blk, c, l.attention);
+      case Mixer::kShortConv: return short_conv(blk + "shortconv.", c, l.short_conv);
+      case Mixer::kMamba2: return mamba2(blk, c, l.mamba2);
+      case Mixer::kDeltaNet: return delta_net(blk, c, l.delta_net);
+    }
+  }
+
+  // A convolution's weights, a row per tap: files have one per channel.
+  Vector taps(const std::string& name, const RecurrentConfig& r) {
+    const size_t n = r.n_conv();
+    const Vector by_channel = vector(name, n * r.n_taps);
+    Vector taps(by_channel.size());
+    for (size_t i = 0; i < n; ++i)
+      for (size_t j = 0; j < r.n_taps; ++j) taps[j * n + i] = by_channel[i * r.n_taps + j];
+    return taps;
+  }
+
+  void short_conv(const std::string& name, const LayerConfig& c, ShortConv& m) {
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), name + "in_proj", 3 * c.recurrent.width(), c.n_embd, true);
+    m.taps = taps(name + "conv.weight", c.recurrent);
+    m.out = linear(id(Role::kStateOut), name + "out_proj", c.n_embd, c.recurrent.width(), true);
+  }
+
+  void mamba2(const std::string& blk, const LayerConfig& c, Mamba2& m) {
+    const RecurrentConfig& r = c.recurrent;
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), blk + "ssm_in", r.width() + r.n_conv() + r.n_head, c.n_embd, true);
+    m.taps = taps(blk + "ssm_conv1d.weight", r);
+    m.conv_bias = optional_vector(blk + "ssm_conv1d.bias", r.n_conv());
+    m.dt_bias = vector(blk + "ssm_dt.bias", r.n_head);
+    m.a = vector(blk + "ssm_a", r.n_head);
+    m.d = vector(blk + "ssm_d", r.n_head);
+    m.norm = norm(blk + "ssm_norm", r.width(), true);
+    m.out = linear(id(Role::kStateOut), blk + "ssm_out", c.n_embd, r.width(), true);
+  }
+
+  void delta_net(const std::string& blk, const LayerConfig& c, DeltaNet& m) {
+    const RecurrentConfig& r = c.recurrent;
+    const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
+    m.in = linear(id(Role::kStateIn), blk + "attn_qkv", r.n_conv(), c.n_embd, true);
+    m.gate = linear(id(Role::kStateGate), blk + "attn_gate", r.width(), c.n_embd, true);
+    if (has(blk + "ssm_ba")) {
+      m.beta_alpha = linear(id(Role::kStateBeta), blk + "ssm_ba", 2 * r.n_head, c.n_embd, true);
+    } else {
+      m.beta = linear(id(Role::kStateBeta), blk + "ssm_beta", r.n_head, c.n_embd, true);
+      m.alpha = linear(id(Role::kStateAlpha), blk + "ssm_alpha", r.n_head, c.n_embd, true);
+    }
+    m.taps = taps(blk + "ssm_conv1d.weight", r);
+    m.dt_bias = vector(blk + "ssm_dt.bias", r.n_head);
+    m.a = vector(blk + "ssm_a", r.n_head);
+    m.norm = norm(blk + "ssm_norm", r.d_head, true);
+    m.out = linear(id(Role::kStateOut), blk + "ssm_out", c.n_embd, r.width(), true);
+  }
+
   void attention(const std::string& blk, const LayerConfig& c, Attention& a) {
     if (c.latent.rank > 0) return latent_attention(blk, c, a);
     const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
@@ -289,7 +368,7 @@ class Loader {
       a.k = part(Role::kKey, n_q, n_kv);
       a.v = part(Role::kValue, n_q + n_kv, n_kv);
     } else {
-      a.q = linear(id(Role::kQuery), blk + "attn_q", n_q, c.n_embd, true);
+      a.q = linear(id(Role::kQuery), blk + "attn_q", c.output_gate ? 2 * n_q : n_q, c.n_embd, true);
       if (!c.borrows_keys()) a.k = linear(id(Role::kKey), blk + "attn_k", n_kv, c.n_embd, true);
       if (!c.borrows_keys() && !c.keys_as_values) a.v = linear(id(Role::kValue), blk + "attn_v", n_kv, c.n_embd, true);
     }
@@ -371,6 +450,21 @@ class Loader {
           stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows), bias());
   }
 
+  // Written neuron-major by hunch: [n_expert, n_ff, n_embd].
+  void turned_downs(const LayerConfig& c, const std::string& name, const std::string& as_rows,
+                    std::vector<Mlp>& experts) {
+    const size_t n_ff = c.moe.n_ff;
+    const Tensor& t = file_.get(name);
+    check_shape(t, {experts.size(), n_ff, c.n_embd});
+    LinearId id{uint32_t(c.index), Role::kDown};
+    for (id.expert = 0; id.expert < experts.size(); ++id.expert) {
+      w_.tensors[id] = {as_rows, name, id.expert * c.n_embd, c.n_embd, n_ff, true};
+      experts[id.expert].down =
+          std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
+    }
+    if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
+  }
+
   // Gates and then ups of every expert in one tensor, [n_expert, 2 n_ff, n_embd].
   void stack_of_both(uint32_t layer, const std::string& name, const LayerConfig& c, std::vector<Mlp>& experts) {
     const size_t n_ff = c.moe.n_ff;
@@ -398,8 +492,12 @@ class Loader {
       stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
     }
     e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
-    stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
-    for (Mlp& m : e.experts) arrange_down(c, *m.down);
+    if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
+      turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
+    } else {
+      stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
+      for (Mlp& m : e.experts) arrange_down(c, *m.down);
+    }
     if (c.moe.n_ff_shared == 0) return;
     e.shared = mlp(c, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
     if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {
@@ -419,6 +517,11 @@ class Loader {
 };
 
 }  // namespace
+
+const Mlp& ModelWeights::any_mlp() const {
+  const auto found = std::ranges::find_if(layers, [](const Layer& l) { return bool(l.any_mlp().down); });
+  return found == layers.end() ? layers[0].mlp : found->any_mlp();
+}
 
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {

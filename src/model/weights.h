@@ -9,6 +9,7 @@
 #include "linear/layouts.h"
 #include "model/hold_exactly.h"
 #include "model/layer.h"
+#include "model/rank_head.h"
 
 namespace hunch {
 
@@ -25,20 +26,23 @@ struct TensorRows {
   std::string name;    // as converters call the tensor, also where the file has it by neuron or does without
   std::string stored;  // the file's tensor: "..._t.weight" by neuron, the embedding where the output is tied to it,
                        // none where the matrix is a product of two
-  size_t first = 0;    // row
+  size_t first = 0;    // row of the tensor that `name` is, also where the file has it by neuron
   size_t n_out = 0, n_in = 0;
-  bool by_input = false;  // the tensor is [n_in, n_out], and all of it
+  bool by_input = false;  // the file's tensor is [n_in, n_out], of experts one after the other
+  size_t first_input() const { return first / n_out * n_in; }  // its row there
 };
 
 struct ModelWeights {
   std::unique_ptr<Layouts> layouts = std::make_unique<Layouts>();  // owns copies; outlives the matrices
   WeightView token_embd;                                           // [n_vocab, n_embd_word]
   Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
+  Vector type_embd;  // [n_types * n_embd] added by text of a pair, or none
   NormWeights embd_norm, output_norm;
   PerLayerEmbedding per_layer;
   AltUpEnds streams;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
-  std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied
+  std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied; or none
+  RankHead rank_head;                           // of a model that scores pairs of texts
   std::vector<Layer> layers;
   std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding
   DownLayout down_layout = DownLayout::kNone;
@@ -47,6 +51,8 @@ struct ModelWeights {
   HeldOtherwise held;                               // those that are not held as the file has them
   std::vector<std::shared_ptr<const void>> owners;  // of what these are views of
 
+  // Some layer's Layer::any_mlp(), whose matrices stand for those of all where types are told.
+  const Mlp& any_mlp() const;
   // each(std::unique_ptr<Linear>&) for every matrix of the model.
   template <class Each>
   void for_each_linear(const Each& each) {

@@ -31,7 +31,11 @@ std::vector<LayerPage> layers_of(const KvShape& shape) {
     fail(ErrorKind::kUnsupported, "the KV cache cannot be {}, which is not written here; use f16 or f32", type.name);
   std::vector<LayerPage> layers;
   for (const KvHeads& heads : shape.layers) {
-    HUNCH_CHECK(heads.d_head, "heads without values");  // a layer may have no heads: it takes nothing
+    if (heads.n_kv_head == 0) {
+      layers.push_back({});
+      continue;
+    }
+    HUNCH_CHECK(heads.d_head, "heads of nothing");
     if (heads.d_head % type.block_elems != 0)
       fail(ErrorKind::kUnsupported,
            "the KV cache cannot be {}: heads of {} values are not whole blocks of {}; use f16 or f32", type.name,
@@ -68,7 +72,10 @@ struct KvCache::Impl {
   };
 
   Impl(const KvShape& s, size_t max_tokens)
-      : shape(s), layers(layers_of(s)), pool(page_bytes(layers), pages_for(max_tokens, s.page_tokens)) {}
+      : shape(s),
+        layers(layers_of(s)),
+        pool(page_bytes(layers), pages_for(max_tokens, s.page_tokens)),
+        states(s.recurrent) {}
 
   std::vector<uint32_t> n_heads() const {
     std::vector<uint32_t> n;
@@ -188,6 +195,7 @@ struct KvCache::Impl {
   const KvShape shape;
   const std::vector<LayerPage> layers;
   PagePool pool;
+  RecurrentStates states;
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_ids;
 };
@@ -199,12 +207,24 @@ size_t KvCache::bytes_per_token(const KvShape& shape) {
   for (const LayerPage& l : layers_of(shape)) bytes += 2 * l.n_head * l.row_bytes;
   return bytes;
 }
+size_t KvCache::bytes_per_sequence(const KvShape& shape) {
+  return RecurrentStates::bytes_per_sequence(shape.recurrent);
+}
+RecurrentStates& KvCache::states() { return impl_->states; }
+const RecurrentStates& KvCache::states() const { return impl_->states; }
 size_t KvCache::bytes() const { return impl_->pool.bytes(); }
 const KvShape& KvCache::shape() const { return impl_->shape; }
 size_t KvCache::n_tokens(SequenceId sequence) const { return impl_->at(sequence).slots.n_tokens(); }
 size_t KvCache::n_fixed(SequenceId sequence) const { return impl_->at(sequence).slots.n_fixed(); }
 size_t KvCache::n_slots(SequenceId sequence, size_t layer, size_t head) const {
   return impl_->at(sequence).slots.n_slots(layer, head);
+}
+size_t KvCache::most_slots(SequenceId sequence) const { return impl_->at(sequence).slots.most_slots(); }
+size_t KvCache::back_to(SequenceId sequence, size_t n_tokens) const {
+  if (n_tokens < n_fixed(sequence)) return 0;
+  if (!is_recurrent()) return n_tokens;
+  const size_t n = impl_->states.back_to(sequence, n_tokens);
+  return n < n_fixed(sequence) ? 0 : n;
 }
 size_t KvCache::n_moved(SequenceId sequence) const { return impl_->at(sequence).slots.n_moved(); }
 size_t KvCache::n_free_tokens() const { return impl_->pool.n_free() * impl_->shape.page_tokens; }
@@ -215,6 +235,7 @@ KvCache::SequenceId KvCache::create() {
   sequence.alive = true;
   sequence.slots = SlotMap(impl_->n_heads());
   sequence.tables.resize(impl_->layers.size());
+  HUNCH_CHECK(!is_recurrent() || impl_->states.create() == id, "states of other sequences");
   return id;
 }
 
@@ -233,6 +254,7 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
   to.pages = from.pages;
   to.tables = from.tables;
   to.deferred = from.deferred;
+  if (is_recurrent()) impl_->states.assign(id, parent);
   for (size_t i = 0; i < to.pages.size(); ++i) {
     if (i < n_shared) {
       impl_->pool.ref(to.pages[i]);
@@ -249,6 +271,7 @@ void KvCache::release(SequenceId id) {
   sequence.alive = false;
   sequence.deferred.reset();
   impl_->free_ids.push_back(id);
+  if (is_recurrent()) impl_->states.release(id);
 }
 
 void KvCache::append(SequenceId id, size_t n) {
@@ -269,6 +292,7 @@ void KvCache::append(SequenceId id, size_t n) {
   impl_->own(sequence, shared);
   for (size_t i = 0; i < n_new; ++i) impl_->set_page(sequence, n_old + i, pool.take());
   sequence.slots.append(n);
+  if (is_recurrent()) impl_->states.append(id, n);
 }
 
 void KvCache::truncate(SequenceId id, size_t n_tokens) {
@@ -278,6 +302,7 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
   sequence.slots.truncate(n_tokens);
   impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), impl_->shape.page_tokens));
   if (sequence.deferred) sequence.deferred->truncate(n_tokens);
+  if (is_recurrent()) impl_->states.truncate(id, n_tokens);
 }
 
 void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {

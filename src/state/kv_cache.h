@@ -11,11 +11,12 @@
 #include "base/rows.h"
 #include "kernels/attention.h"
 #include "state/deferred_inputs.h"
+#include "state/recurrent_states.h"
 #include "state/state_store.h"
 
 namespace hunch {
 
-// One layer's.
+// One layer's; none where it remembers no tokens.
 struct KvHeads {
   size_t n_kv_head = 0, d_head = 0;
 };
@@ -24,6 +25,7 @@ struct KvShape {
   std::vector<KvHeads> layers;
   DType dtype = DType::kF32;  // any that can be written, if every d_head is a multiple of its blocks
   size_t page_tokens = 32;
+  std::vector<RecurrentSize> recurrent = {};  // [n_layer], or empty: no layer is recurrent
 
   size_t n_layer() const { return layers.size(); }
 };
@@ -32,6 +34,8 @@ struct KvShape {
 // keep() drops slots and moves the others together. From then on the layer's slots have positions, each head its own,
 // and the tokens that follow take the slots that became free, while the sequence goes on counting its tokens
 // (n_tokens), which is the next one's position. Tokens are named by position, except where a contract says slot.
+//
+// The states of recurrent layers stand beside it under the same ids, and follow what becomes of the sequences.
 class KvCache final : public StateStore {
  public:
   // Room for `max_tokens` tokens over all sequences (rounded up to whole pages). Memory is reserved
@@ -39,8 +43,10 @@ class KvCache final : public StateStore {
   // d_head does not fill, or that cannot be written.
   KvCache(const KvShape& shape, size_t max_tokens);
 
-  // Bytes that one token takes over all layers, and that a cache for max_tokens reserves.
+  // Bytes that one token takes over all layers, that a sequence takes whatever its length, and that a cache for
+  // max_tokens reserves.
   static size_t bytes_per_token(const KvShape& shape);
+  static size_t bytes_per_sequence(const KvShape& shape);
   size_t bytes() const;
   const KvShape& shape() const;
 
@@ -50,6 +56,7 @@ class KvCache final : public StateStore {
   void release(SequenceId sequence) override;  // its pages return to the pool
   size_t n_tokens(SequenceId sequence) const override;
   size_t n_slots(SequenceId sequence, size_t layer, size_t head) const;
+  size_t most_slots(SequenceId sequence) const;  // of any layer and head
   // The position of the first slot where move_leading() moved it; else 0. What counts positions by slot counts from it.
   size_t n_moved(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
@@ -58,10 +65,14 @@ class KvCache final : public StateStore {
   void append(SequenceId sequence, size_t n) override;
   // Every token has rows of its own: nothing is kept to take it back.
   void commit(SequenceId) override {}
-  // What keep() dropped does not come back.
   void truncate(SequenceId sequence, size_t n_tokens) override;
-  // Tokens when keep() last dropped one, 0 if it never did.
-  size_t n_fixed(SequenceId sequence) const override;
+  // What keep() dropped does not come back: not to fewer tokens than n_fixed(), but for none; nor to those that
+  // recurrent layers have no state of.
+  size_t back_to(SequenceId sequence, size_t n_tokens) const override;
+  size_t n_fixed(SequenceId sequence) const;  // tokens when keep() last dropped one, 0 if it never did
+  bool is_recurrent() const { return !shape().recurrent.empty(); }
+  RecurrentStates& states();
+  const RecurrentStates& states() const;
 
   // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
   // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:

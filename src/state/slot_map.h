@@ -15,7 +15,8 @@ namespace hunch {
 class SlotMap {
  public:
   SlotMap() = default;
-  explicit SlotMap(std::vector<uint32_t> n_heads) : n_heads_(std::move(n_heads)) {}  // [n_layer]
+  explicit SlotMap(std::vector<uint32_t> n_heads)  // [n_layer], 0 of layers that have no slots
+      : n_heads_(std::move(n_heads)), n_headless_(size_t(std::ranges::count(n_heads_, 0u))) {}
 
   size_t n_tokens() const { return n_tokens_; }
   size_t n_fixed() const { return n_fixed_; }  // tokens when keep() was last called
@@ -37,17 +38,16 @@ class SlotMap {
   // Calls with(n) for the numbers of slots that heads have; for equal ones once or more often.
   template <class With>
   void for_each_count(const With& with) const {
-    if (n_moved_layers_ < n_layers_with_heads()) with(n_tokens_);
+    // Where no layer has any, tokens are counted as if one had.
+    if (n_moved_layers_ == 0 || n_moved_layers_ < n_heads_.size() - n_headless_) with(n_tokens_);
     for (const Layer& layer : layers_)
       for (const std::vector<uint32_t>& head : layer) with(head.size());
   }
 
  private:
-  size_t n_layers_with_heads() const { return n_heads_.size() - size_t(std::ranges::count(n_heads_, 0u)); }
-
   using Layer = std::vector<std::vector<uint32_t>>;  // [n_head][n_slots], or empty
   std::vector<uint32_t> n_heads_;                    // [n_layer]
-  size_t n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
+  size_t n_headless_ = 0, n_tokens_ = 0, n_fixed_ = 0, n_moved_layers_ = 0, n_moved_ = 0;
   std::vector<Layer> layers_;  // [n_layer], or empty
 };
 

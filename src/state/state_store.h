@@ -28,10 +28,10 @@ class StateStore {
   virtual void append(SequenceId sequence, size_t n) = 0;
   // The tokens so far will not be taken back one by one: what is kept only for that may go.
   virtual void commit(SequenceId sequence) = 0;
-  // Forgets all tokens from n_tokens on: a rejected draft, a step that failed. At least n_fixed(), or 0.
+  // Forgets all tokens from n_tokens on: a rejected draft, a step that failed. Only to what back_to() returns.
   virtual void truncate(SequenceId sequence, size_t n_tokens) = 0;
-  // The fewest tokens, beside none, that truncate() goes back to.
-  virtual size_t n_fixed(SequenceId sequence) const = 0;
+  // The most tokens, n_tokens or fewer, that truncate() goes back to; perhaps none.
+  virtual size_t back_to(SequenceId sequence, size_t n_tokens) const = 0;
 
   // Keeps of a layer only these of what it holds for each head, in the same order. A store that holds nothing by token
   // has nothing to choose from.

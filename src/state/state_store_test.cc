@@ -10,84 +10,53 @@
 
 #include "base/error.h"
 #include "state/kv_cache.h"
+#include "state/recurrent_states.h"
 
 namespace hunch {
 namespace {
 
-// h' = h / 2 + x: all of the past in one number, so that a token can be taken back only while the numbers before it are
-// kept, from the last commit on.
-class Recurrence : public StateStore {
- public:
-  SequenceId create() override {
-    all_.push_back({{0.0}, 0, true});
-    return SequenceId(all_.size() - 1);
-  }
-  SequenceId fork(SequenceId parent) override {
-    all_.push_back(State(all_[parent]));
-    return SequenceId(all_.size() - 1);
-  }
-  void release(SequenceId id) override { all_[id].alive = false; }
-  size_t n_tokens(SequenceId id) const override { return all_[id].first + all_[id].h.size() - 1; }
-  void append(SequenceId id, size_t n) override {
-    for (size_t i = 0; i < n; ++i) all_[id].h.push_back(NAN);  // to be computed
-  }
-  void commit(SequenceId id) override {
-    State& s = all_[id];
-    s.first = n_tokens(id);
-    s.h = {s.h.back()};
-  }
-  void truncate(SequenceId id, size_t n_tokens) override {
-    State& s = all_[id];
-    if (n_tokens == 0) {
-      s = {{0.0}, 0, true};
-    } else {
-      ASSERT_GE(n_tokens, s.first);
-      s.h.resize(n_tokens - s.first + 1);
+// h' = h / 2 + x, in two layers, of which the second is fed twice as much.
+struct Recurrent {
+  RecurrentStates store{{{1, 1}, {}, {1, 1}}};
+  void step(StateStore::SequenceId id, std::span<const float> x) {
+    for (const size_t layer : {0, 2}) {
+      const auto advance = [](MatView<const float> inputs, std::span<float> state) {
+        for (size_t t = 0; t < inputs.rows; ++t) state[0] = state[0] / 2 + inputs.row(t)[0];
+      };
+      std::vector<float> fed(x.begin(), x.end());
+      for (float& v : fed) v *= layer ? 2 : 1;
+      const MatView<const float> inputs(fed.data(), fed.size(), 1);
+      const auto turn = store.begin(id, layer, x.size(), advance);
+      for (size_t t = 0; t < turn.inputs.rows; ++t) turn.inputs.row(t)[0] = fed[t];
+      advance(inputs, turn.state);
+      store.end(id, layer);
     }
   }
-  size_t n_fixed(SequenceId id) const override { return all_[id].first; }
-  void keep(SequenceId, size_t, std::span<const Rows>) override {}
-
-  void compute(SequenceId id, size_t token, float x) {
-    State& s = all_[id];
-    s.h[token - s.first + 1] = s.h[token - s.first] / 2 + x;
+  void check(StateStore::SequenceId id, const std::vector<float>& want) {
+    float h = 0;
+    for (const float v : want) h = h / 2 + v;
+    for (const size_t layer : {0, 2}) {
+      const auto turn = store.begin(id, layer, 0, [](MatView<const float> inputs, std::span<float> state) {
+        for (size_t t = 0; t < inputs.rows; ++t) state[0] = state[0] / 2 + inputs.row(t)[0];
+      });
+      ASSERT_EQ(turn.state[0], layer ? 2 * h : h);
+      store.end(id, layer);
+    }
   }
-  double value(SequenceId id) const { return all_[id].h.back(); }
-  size_t n_kept(SequenceId id) const { return all_[id].h.size(); }
-
- private:
-  struct State {
-    std::vector<double> h;  // after tokens first, first + 1, ...
-    size_t first;
-    bool alive;
-  };
-  std::vector<State> all_;
 };
-
-double recurrence_of(const std::vector<float>& x) {
-  double h = 0;
-  for (const float v : x) h = h / 2 + v;
-  return h;
-}
 
 struct Keys {
   KvCache store{{{{2, 3}}, DType::kF32, 4}, 400};
-  void compute(KvCache::SequenceId id, size_t token, float x) {
-    const std::vector<float> row(6, x);
-    store.store(id, 0, token, {row.data(), 1, 6}, {row.data(), 1, 6});
+  void step(KvCache::SequenceId id, std::span<const float> x) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      const std::vector<float> row(6, x[i]);
+      store.store(id, 0, store.n_tokens(id) - x.size() + i, {row.data(), 1, 6}, {row.data(), 1, 6});
+    }
   }
   void check(KvCache::SequenceId id, const std::vector<float>& want) const {
     const KvView view = store.view(id, 0);
     for (size_t t = 0; t < want.size(); ++t)
       ASSERT_EQ(reinterpret_cast<const float*>(view.pages[t / 4])[t % 4 * 3], want[t]);
-  }
-};
-
-struct Recurrent {
-  Recurrence store;
-  void compute(StateStore::SequenceId id, size_t token, float x) { store.compute(id, token, x); }
-  void check(StateStore::SequenceId id, const std::vector<float>& want) const {
-    ASSERT_DOUBLE_EQ(store.value(id), recurrence_of(want));
   }
 };
 
@@ -104,11 +73,12 @@ TYPED_TEST(StateStoreTest, RemembersWhatWasNotTakenBack) {
   std::mt19937 rng(3);
   const auto extend = [&](StateStore::SequenceId id, size_t n) {
     std::vector<float>& text = texts[id];
+    const size_t n_before = text.size();
     store.append(id, n);
     for (size_t i = 0; i < n; ++i) {
       text.push_back(float(rng() % 100));
-      kind.compute(id, text.size() - 1, text.back());
     }
+    kind.step(id, std::span(text).subspan(n_before));
   };
   for (size_t step = 0; step < 600 && !this->HasFatalFailure(); ++step) {
     const size_t action = texts.empty() ? 0 : rng() % 8;
@@ -139,20 +109,61 @@ TYPED_TEST(StateStoreTest, RemembersWhatWasNotTakenBack) {
       store.commit(id);
     }
     EXPECT_EQ(store.n_tokens(id), texts[id].size());
-    EXPECT_LE(store.n_fixed(id), texts[id].size());
+    EXPECT_EQ(store.back_to(id, texts[id].size()), texts[id].size());
     for (const auto& [each, want] : texts)
       if (!want.empty()) kind.check(each, want);
   }
 }
 
-TEST(Recurrence, KeepsNothingOfWhatIsCommitted) {
-  Recurrence r;
-  const auto id = r.create();
-  r.append(id, 20);
-  EXPECT_EQ(r.n_kept(id), 21u);
-  r.commit(id);
-  EXPECT_EQ(r.n_kept(id), 1u);
-  EXPECT_EQ(r.n_fixed(id), 20u);
+// What can be taken back: the last tokens one by one, a long step as a whole, and what a checkpoint remembers.
+TEST(RecurrentStates, GoesBackAsFarAsItSays) {
+  Recurrent r;
+  const auto id = r.store.create();
+  std::vector<float> text;
+  const auto extend = [&](size_t n) {
+    const size_t n_before = text.size();
+    for (size_t i = 0; i < n; ++i) text.push_back(float(text.size() % 7));
+    r.store.append(id, n);
+    r.step(id, std::span(text).subspan(n_before));
+  };
+  extend(100);
+  EXPECT_EQ(r.store.back_to(id, 99), 0u);
+  r.store.checkpoint(id);
+  extend(100);
+  EXPECT_EQ(r.store.back_to(id, 199), 100u);
+  for (size_t i = 0; i < 200; ++i) {
+    extend(1);
+    const size_t least = 200 + i + 1 - std::min(i + 1, RecurrentStates::kKept);
+    EXPECT_EQ(r.store.back_to(id, least), least);
+  }
+  EXPECT_EQ(r.store.back_to(id, 250), 100u);
+  r.store.truncate(id, 390);
+  text.resize(390);
+  r.check(id, text);
+  r.store.truncate(id, 100);
+  text.resize(100);
+  r.check(id, text);
+  extend(3);
+  r.check(id, text);
+}
+
+// A step that fails in the middle, perhaps in some layers only, leaves what was before it.
+TEST(RecurrentStates, SurvivesAStepThatFails) {
+  for (const size_t n : {size_t{1}, size_t{20}, size_t{50}}) {
+    Recurrent r;
+    const auto id = r.store.create();
+    std::vector<float> text = {3, 1, 4, 1, 5};
+    r.store.append(id, text.size());
+    r.step(id, text);
+    for (int times = 0; times < 3; ++times) {
+      r.store.append(id, n);
+      const auto turn = r.store.begin(id, 0, n, [](MatView<const float>, std::span<float>) { FAIL(); });
+      turn.state[0] = 1e9f;
+      if (times == 1) r.store.end(id, 0);
+      r.store.truncate(id, text.size());
+      r.check(id, text);
+    }
+  }
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 }  // namespace
 
-double branch_energy(const SynthShape& shape) { return kBranchEnergy / double(2 * shape.n_layer); }
+double branch_energy(const SynthShape& shape) { return kBranchEnergy / double(shape.n_branches()); }
 
 double stream_at_attention(const SynthShape& shape, size_t layer) {
   const double embedding = 1 + (shape.arch == "opt" ? kPositionDeviation * kPositionDeviation : 0);

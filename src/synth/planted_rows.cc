@@ -105,6 +105,13 @@ ContextSets PlantedRows::heads(size_t layer) const {
   return deal_contexts(shares, tokens_.n_contexts(), noise);
 }
 
+PlantedMlp PlantedRows::expert(size_t layer, size_t expert, size_t n_ff, double stream) const {
+  SynthNoise noise(o_.seed, fmt::format("neurons of layer {}", layer), expert);
+  SynthShape shape = o_.shape;
+  shape.n_ff = n_ff;
+  return plant_mlp(shape, o_.planting.density[layer], tokens_.n_contexts(), stream, noise);
+}
+
 PlantedMlp PlantedRows::mlp(size_t layer, double stream) const {
   SynthNoise noise(o_.seed, "neurons", layer);
   return plant_mlp(o_.shape, o_.planting.density[layer], tokens_.n_contexts(), stream, noise);

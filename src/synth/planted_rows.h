@@ -29,6 +29,8 @@ class PlantedRows {
 
   ContextSets heads(size_t layer) const;
   PlantedMlp mlp(size_t layer, double stream) const;
+  // Of an expert with n_ff neurons.
+  PlantedMlp expert(size_t layer, size_t expert, size_t n_ff, double stream) const;
 
  private:
   SynthOptions o_;

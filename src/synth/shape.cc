@@ -12,7 +12,8 @@ namespace {
 constexpr Activation kRelu = Activation::kRelu, kSilu = Activation::kSilu;
 
 // OPT: Zhang et al. 2022, table 1. Llama-like: TinyLlama 1.1B, OpenLLaMA 3B (reglu-3b is the same with ReLU
-// for its gate), Llama 2 7B, Llama 3 8B.
+// for its gate), Llama 2 7B, Llama 3 8B, SparseLM 2B. nemotron-h-moe-1b has the widths of Nemotron 3 Nano (30B) with 9
+// of its 52 layers, and 16 of its 128 experts in each.
 const SynthShape kShapes[] = {
     {"opt-125m", "opt", 12, 768, 3072, 12, 12, 50272, 2048, kRelu},
     {"opt-1.3b", "opt", 24, 2048, 8192, 32, 32, 50272, 2048, kRelu},
@@ -25,6 +26,18 @@ const SynthShape kShapes[] = {
     {"reglu-3b", "llama", 26, 3200, 8640, 32, 32, 32000, 2048, kRelu},
     {"llama-7b", "llama", 32, 4096, 11008, 32, 32, 32000, 4096, kSilu},
     {"llama3-8b", "llama", 32, 4096, 14336, 32, 8, 128256, 8192, kSilu},
+    {"sparselm-2b", "llama", 38, 2048, 5632, 32, 32, 49152, 2048, kRelu},
+    {"nemotron-h-moe-1b",
+     "nemotron_h_moe",
+     9,
+     2688,
+     1856,
+     21,
+     3,
+     32000,
+     8192,
+     Activation::kReluSquared,
+     {"MEMEM*EME", 16, 6, 3712, 64, 64, 8, 128}},
 };
 
 void check_range(const char* what, size_t value, size_t low, size_t high) {
@@ -55,6 +68,9 @@ void validate(const SynthShape& s) {
   if (s.n_embd % s.n_head != 0) fail(ErrorKind::kUsage, "n_embd {} is not a multiple of n_head {}", s.n_embd, s.n_head);
   if (s.n_head % s.n_kv_head != 0)
     fail(ErrorKind::kUsage, "n_head {} is not a multiple of n_kv_head {}", s.n_head, s.n_kv_head);
+  if (s.is_hybrid() && s.hybrid.blocks.size() != s.n_layer)
+    fail(ErrorKind::kUsage, "n_layer {} cannot be another than the {} blocks of the shape: {}", s.n_layer,
+         s.hybrid.blocks.size(), s.hybrid.blocks);
   if (s.arch == "opt" && s.n_kv_head != s.n_head)
     fail(ErrorKind::kUsage, "OPT has as many key heads as heads; n_kv_head {} is not n_head {}", s.n_kv_head, s.n_head);
   if (s.arch == "llama" && s.d_head() % 2 != 0)

@@ -8,12 +8,25 @@
 
 namespace hunch {
 
+// What Nemotron-H's mixtures have beside the sizes of others.
+struct SynthHybrid {
+  std::string blocks;  // of each layer: M (Mamba-2), * (attention), E (experts); empty: no such model
+  size_t n_expert = 0, n_expert_used = 0, n_ff_shared = 0;
+  size_t n_state_head = 0, d_state_head = 0, n_group = 0, d_state = 0, n_taps = 4;
+  size_t width() const { return n_state_head * d_state_head; }
+};
+
 struct SynthShape {
   std::string name;
-  std::string arch;  // "opt": LayerNorm, biases, learned positions; "llama": RMSNorm, RoPE, gated MLP
+  // "opt": LayerNorm, biases, learned positions; "llama": RMSNorm, RoPE, gated MLP; "nemotron_h_moe": RMSNorm, no
+  // positions, layers of one block each
+  std::string arch;
   size_t n_layer = 0, n_embd = 0, n_ff = 0, n_head = 0, n_kv_head = 0, n_vocab = 0, n_ctx = 0;
   Activation activation = Activation::kRelu;
+  SynthHybrid hybrid = {};
 
+  bool is_hybrid() const { return !hybrid.blocks.empty(); }
+  size_t n_branches() const { return is_hybrid() ? n_layer : 2 * n_layer; }  // that add to the residual stream
   bool gated() const { return arch == "llama"; }
   size_t d_head() const { return n_embd / n_head; }
 };

@@ -23,6 +23,38 @@ const char* activation_name(Activation activation) {
   return "";
 }
 
+void hybrid_metadata(const SynthShape& s, Metadata& meta) {
+  const SynthHybrid& h = s.hybrid;
+  const auto set = [&](const char* key, auto value) { meta.set(s.arch + "." + key, value); };
+  const auto set_count = [&](const char* key, size_t value) { set(key, uint32_t(value)); };
+  std::vector<uint32_t> n_kv_heads, widths;
+  for (const char block : h.blocks) {
+    n_kv_heads.push_back(block == '*' ? uint32_t(s.n_kv_head) : 0);
+    widths.push_back(block == 'E' ? uint32_t(s.n_ff) : 0);
+  }
+  set("attention.head_count_kv", MetaArray(n_kv_heads));
+  set("feed_forward_length", MetaArray(widths));
+  set("attention.layer_norm_rms_epsilon", 1e-5f);
+  set("attention.layer_norm_epsilon", 1e-5f);  // llama.cpp wants both
+  set_count("rope.dimension_count", s.d_head() / 2 * 2);
+  set_count("expert_group_count", 1);
+  set_count("expert_group_used_count", 1);
+  set_count("expert_shared_count", 1);
+  set_count("attention.key_length", s.d_head());
+  set_count("attention.value_length", s.d_head());
+  set_count("ssm.conv_kernel", h.n_taps);
+  set_count("ssm.state_size", h.d_state);
+  set_count("ssm.group_count", h.n_group);
+  set_count("ssm.inner_size", h.width());
+  set_count("ssm.time_step_rank", h.n_state_head);
+  set_count("expert_count", h.n_expert);
+  set_count("expert_used_count", h.n_expert_used);
+  set_count("expert_feed_forward_length", s.n_ff);
+  set_count("expert_shared_feed_forward_length", h.n_ff_shared);
+  set_count("expert_gating_func", 2);
+  set("expert_weights_norm", true);
+}
+
 Metadata metadata(const SynthOptions& options) {
   const SynthShape& s = options.shape;
   Metadata meta;
@@ -34,19 +66,23 @@ Metadata metadata(const SynthOptions& options) {
   set_count("block_count", s.n_layer);
   set_count("context_length", s.n_ctx);
   set_count("embedding_length", s.n_embd);
-  set_count("feed_forward_length", s.n_ff);
+  if (!s.is_hybrid()) {
+    set_count("feed_forward_length", s.n_ff);
+    set_count("attention.head_count_kv", s.n_kv_head);
+  }
   set_count("attention.head_count", s.n_head);
-  set_count("attention.head_count_kv", s.n_kv_head);
   set_count("vocab_size", s.n_vocab);
-  if (s.arch == "llama") {
+  if (s.is_hybrid()) {
+    hybrid_metadata(s, meta);
+  } else if (s.arch == "llama") {
     meta.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
     meta.set("llama.rope.freq_base", 10000.0f);
     set_count("rope.dimension_count", s.d_head());
   } else {
     meta.set(s.arch + ".attention.layer_norm_epsilon", 1e-5f);
   }
-  if (s.activation != (s.gated() ? Activation::kSilu : Activation::kRelu))
-    meta.set(s.arch + ".activation", std::string(activation_name(s.activation)));
+  const Activation usual = s.gated() ? Activation::kSilu : s.is_hybrid() ? Activation::kReluSquared : Activation::kRelu;
+  if (s.activation != usual) meta.set(s.arch + ".activation", std::string(activation_name(s.activation)));
   if (!options.planting.density.empty()) {  // for whoever reads the file; hunch does not
     const SynthPlanting& p = options.planting;
     meta.set("hunch.synth.density", MetaArray(std::vector<float>(p.density.begin(), p.density.end())));
@@ -66,7 +102,7 @@ class RowEncoder {
 
   std::span<const std::byte> encode(const SynthTensor& t, DType dtype) {
     constexpr size_t kChunkRows = 32;
-    const size_t cols = t.shape.back(), rows = t.shape.size() == 2 ? t.shape[0] : 1, stride = row_bytes(dtype, cols);
+    const size_t cols = t.shape.back(), rows = t.n_rows(), stride = row_bytes(dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
     compute_.threads.parallel_for_dynamic(rows, kChunkRows, [&](size_t begin, size_t end, size_t thread) {
       row_[thread].resize(cols);
@@ -110,7 +146,7 @@ SynthReport write_synth(const fs::path& output, const SynthOptions& options, Com
   RowEncoder encoder(compute);
   std::vector<TensorToWrite> plan;
   for (const SynthTensor& t : tensors) {
-    const size_t cols = t.shape.back(), rows = t.shape.size() == 2 ? t.shape[0] : 1;
+    const size_t cols = t.shape.back(), rows = t.n_rows();
     const bool kept = stays_f32(t.name, t.shape);
     const DType dtype = kept ? DType::kF32 : fitting_dtype(options.dtype, cols);
     if (!kept && dtype != options.dtype)

@@ -25,6 +25,7 @@ SynthOptions tiny(const char* shape) {
   o.shape.n_kv_head = o.shape.arch == "opt" ? 8 : 4;
   o.shape.n_vocab = 1000;
   o.shape.n_ctx = 128;
+  if (o.shape.is_hybrid()) o.shape.hybrid = {"ME*", 4, 2, 256, 4, 32, 2, 16};
   return o;
 }
 
@@ -47,16 +48,16 @@ class Synth : public testing::Test {
 };
 
 TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
-  for (const char* shape : {"opt-125m", "llama-1.1b", "reglu-3b"})
+  for (const char* shape : {"opt-125m", "llama-1.1b", "reglu-3b", "nemotron-h-moe-1b"})
     for (const Format& format : formats()) {
       if (!format.writes()) continue;
       const DType dtype = format.dtype;
       SynthOptions o = tiny(shape);
       o.shape.n_embd = 256;
-      o.shape.n_layer = 1;
+      if (!o.shape.is_hybrid()) o.shape.n_layer = 1;
       o.dtype = dtype;
       const std::unique_ptr<Model> m = model(o);
-      EXPECT_EQ(m->config().n_layer, 1u);
+      EXPECT_EQ(m->config().n_layer, o.shape.n_layer);
       EXPECT_EQ(m->main_dtype(), dtype);
       KvCache cache(Transformer::kv_shape(m->config()), 64);
       Transformer transformer(*m, cache, compute_);
@@ -71,6 +72,33 @@ TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
       }
       EXPECT_NEAR(std::sqrt(sum / double(logits.cols)), 2.0, 0.5) << shape << " " << name_of(dtype);
     }
+}
+
+// What is planted in experts is what exact mode finds there, in routed and shared ones.
+TEST_F(Synth, ExpertsHaveThePlantedZeros) {
+  SynthOptions o = tiny("nemotron-h-moe-1b");
+  o.dtype = DType::kF32;
+  o.shape.n_embd = 256;
+  o.planting.density = {0.1, 0.1, 0.1};
+  o.planting.n_contexts = 16;
+  o.planting.next_token_margin = 0;
+  const std::unique_ptr<Model> m = model(o);
+  struct Active : Observer {
+    uint64_t n_active = 0, n_all = 0;
+    void on_mlp(const MlpPlace&, MatView<const float>, MatView<const float> act) override {
+      n_active += count_nonzero(act);
+      n_all += act.rows * act.cols;
+    }
+  } active;
+  KvCache cache(Transformer::kv_shape(m->config()), 256);
+  Transformer transformer(*m, cache, compute_);
+  transformer.observer = &active;
+  std::vector<int32_t> ids;
+  for (int32_t id = 300; id < 500; ++id) ids.push_back(id);
+  const hunch::Run run{cache.create(), ids.size()};
+  const uint32_t last = 0;
+  transformer.run({ids, {&run, 1}, {&last, 1}});
+  EXPECT_NEAR(double(active.n_active) / double(active.n_all), 0.1, 0.03);
 }
 
 TEST_F(Synth, SameSeedSameFileOnAnyNumberOfThreads) {

@@ -14,6 +14,12 @@ struct SynthTensor {
   std::vector<uint64_t> shape;
   // Writes one row; called from any thread.
   std::function<void(size_t row, std::span<float> out)> fill;
+
+  size_t n_rows() const {  // of all matrices in it; a vector is a row
+    size_t n = 1;
+    for (size_t i = 0; i + 1 < shape.size(); ++i) n *= shape[i];
+    return n;
+  }
 };
 
 // Weights scaled so that the residual stream keeps its norm (each branch adds little to it), pre-activations

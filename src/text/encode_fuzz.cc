@@ -1,11 +1,14 @@
 // Arbitrary bytes as a text: a byte-level BPE and a SentencePiece BPE with byte fallback give it back,
-// whole and through the stream decoder, and the stream is always valid UTF-8.
+// whole and through the stream decoder, and the stream is always valid UTF-8. WordPiece, which forgets spaces, gives
+// ids of its vocabulary, and what it gives back is cut into the same ids again where none is unknown.
+#include <algorithm>
 #include <cstdlib>
 
 #include "text/byte_alphabet.h"
 #include "text/space_mark.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
+#include "text/wordpiece.h"
 
 namespace {
 
@@ -56,6 +59,21 @@ Tokenizer sentencepiece() {
   return Tokenizer(spec);
 }
 
+Tokenizer wordpiece() {
+  TokenizerSpec spec = parse_wordpiece_vocab(
+      "[UNK]\n[CLS]\n[SEP]\na\n##a\n##aa\nb\nab\n##b\n\xc3\xb6\no\n##o\n.\n,\n-\n\xe4\xb8\xad\n1\n##1\n");
+  spec.normalizers = steps_of({});
+  return Tokenizer(spec);
+}
+
+void check_wordpiece(const Tokenizer& tokenizer, std::string_view text) {
+  const std::vector<int32_t> ids = tokenizer.encode(text, {.add_special = false});
+  const std::string back = tokenizer.decode(ids);
+  if (valid_utf8_prefix(back) != back.size()) std::abort();
+  if (std::ranges::count(ids, *tokenizer.spec().unk) == 0 && tokenizer.encode(back, {.add_special = false}) != ids)
+    std::abort();
+}
+
 // SentencePiece cannot tell a typed U+2581 from a space: `back` is what comes back.
 void check(const Tokenizer& tokenizer, std::string_view text, std::string_view back) {
   const std::vector<int32_t> ids = tokenizer.encode(text, {.add_special = false});
@@ -75,9 +93,10 @@ void check(const Tokenizer& tokenizer, std::string_view text, std::string_view b
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const Tokenizer kByteBpe = byte_bpe(), kSentencePiece = sentencepiece();
+  static const Tokenizer kByteBpe = byte_bpe(), kSentencePiece = sentencepiece(), kWordPiece = wordpiece();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   check(kByteBpe, text, text);
   check(kSentencePiece, text, from_space_marks(text));
+  check_wordpiece(kWordPiece, text);
   return 0;
 }

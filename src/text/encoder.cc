@@ -16,6 +16,7 @@
 #include "text/token_text.h"
 #include "text/unigram.h"
 #include "text/utf8.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 namespace {
@@ -33,10 +34,13 @@ struct Encoder::Impl {
   std::optional<PreTokenizer> pre_tokenizer;
   std::optional<Bpe> bpe;
   std::optional<Unigram> unigram;
+  std::optional<WordPiece> wordpiece;
 
   Impl(const TokenizerSpec& s, const std::vector<std::string>& texts) : spec(s), special(s, texts), normalizer(s) {
     if (spec.kind == TokenizerKind::kUnigram) {
       unigram.emplace(spec);
+    } else if (spec.kind == TokenizerKind::kWordPiece) {
+      wordpiece.emplace(spec);
     } else {
       bpe.emplace(spec);
     }
@@ -170,6 +174,7 @@ struct Encoder::Impl {
   void encode_run(std::string_view run, bool prefix, std::vector<int32_t>& out, const Stop* stop) const {
     std::string text = normalizer.is_identity() ? std::string(run) : normalizer.normalize(run);
     if (text.empty()) return;
+    if (wordpiece) return wordpiece->encode(text, out, stop);
     if (is_byte_level()) {
       if (prefix && text[0] != ' ') text.insert(text.begin(), ' ');
       return encode_words(pre_tokenizer->split(text), out, stop);

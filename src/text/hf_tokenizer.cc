@@ -11,6 +11,7 @@
 #include "text/tiktoken.h"
 #include "text/tokenizer_json.h"
 #include "text/vocab_merges.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 namespace {
@@ -90,7 +91,8 @@ void add_token(TokenizerSpec& spec, int64_t id, const std::string& text, bool sp
   if (!rules.is_object()) return;
   const TokenReach reach{static_cast<int32_t>(id), flag(rules, "lstrip", false), flag(rules, "rstrip", false),
                          flag(rules, "single_word", false),
-                         !special && spec.kind != TokenizerKind::kByteBpe && !flag(rules, "normalized", true)};
+                         !special && spec.kind != TokenizerKind::kByteBpe && spec.kind != TokenizerKind::kWordPiece &&
+                             !flag(rules, "normalized", true)};
   std::erase_if(spec.reaches, [&](const TokenReach& r) { return r.id == reach.id; });
   if (reach.lstrip || reach.rstrip || reach.single_word || reach.verbatim) spec.reaches.push_back(reach);
 }
@@ -195,10 +197,12 @@ std::string chat_template(const fs::path& folder, const Companions& files) {
 // What the tokenizer classes of the transformers library do where the vocabulary file is silent.
 void apply_class_rules(TokenizerSpec& spec, const Companions& files, const std::string& model_type) {
   const Json& config = files.tokenizer_config;
+  if (spec.kind == TokenizerKind::kWordPiece) return;  // its vocabulary says it all
   const bool is_t5 = model_type == "t5" || model_type == "mt5" || model_type == "umt5";
   bool bos = false, eos = false;
   if (spec.kind == TokenizerKind::kByteBpe) {
-    bos = spec.add_bos || model_type == "opt";
+    eos = model_type == "roberta";  // <s> text </s>
+    bos = spec.add_bos || model_type == "opt" || eos;
   } else {
     bos = !is_t5;
     eos = is_t5;
@@ -231,6 +235,17 @@ TokenizerSpec read_vocab_files(const fs::path& folder, const std::string& model_
   return spec;
 }
 
+// BertTokenizer's flags; Hugging Face strips accents where it lowers case, unless told otherwise.
+TokenizerSpec read_vocab_txt(const fs::path& folder, const Companions& files) {
+  TokenizerSpec spec = parse_wordpiece_vocab(read_file(folder / "vocab.txt"));
+  BertNormalizer normalizer;
+  normalizer.lower_case = flag(files.tokenizer_config, "do_lower_case", true);
+  normalizer.strip_accents = flag(files.tokenizer_config, "strip_accents", normalizer.lower_case);
+  normalizer.space_chinese = flag(files.tokenizer_config, "tokenize_chinese_chars", true);
+  spec.normalizers = steps_of(normalizer);
+  return spec;
+}
+
 TokenizerSpec read(const fs::path& folder, const std::string& model_type, const std::string& config_json) {
   Companions files;
   files.tokenizer_config = read_object(folder / "tokenizer_config.json");
@@ -246,6 +261,9 @@ TokenizerSpec read(const fs::path& folder, const std::string& model_type, const 
   } else if (fs::exists(folder / "tokenizer.model")) {
     const std::string bytes = read_file(folder / "tokenizer.model");
     spec = is_tiktoken(bytes) ? parse_tiktoken(bytes) : parse_sentencepiece_model(bytes);
+    add_tokens(spec, files);
+  } else if (!fs::exists(folder / "vocab.json")) {
+    spec = read_vocab_txt(folder, files);
     add_tokens(spec, files);
   } else {
     spec = read_vocab_files(folder, model_type, files);
@@ -268,16 +286,10 @@ TokenizerSpec read(const fs::path& folder, const std::string& model_type, const 
 
 std::optional<TokenizerSpec> tokenizer_spec_from_hf_folder(const fs::path& folder, const std::string& model_type,
                                                            const std::string& config_json) {
-  const bool any =
-      std::ranges::any_of(std::initializer_list<const char*>{"tokenizer.json", "tokenizer.model", "vocab.json"},
-                          [&](const char* name) { return fs::exists(folder / name); });
-  if (!any) {
-    if (fs::exists(folder / "vocab.txt")) {
-      fail(ErrorKind::kUnsupported, "{}: vocab.txt is a WordPiece vocabulary, which hunch does not read",
-           folder.string());
-    }
-    return std::nullopt;
-  }
+  const bool any = std::ranges::any_of(
+      std::initializer_list<const char*>{"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"},
+      [&](const char* name) { return fs::exists(folder / name); });
+  if (!any) return std::nullopt;
   try {
     return read(folder, model_type, config_json);
   } catch (const Json::exception& e) {

@@ -9,7 +9,7 @@
 namespace hunch {
 
 // Reads, in this order of preference: tokenizer.json; tokenizer.model (SentencePiece); vocab.json +
-// merges.txt; tiktoken ranks (tokenizer.model of Llama-3, recognised by its content) — with
+// merges.txt; vocab.txt (WordPiece); tiktoken ranks (tokenizer.model of Llama-3, recognised by its content) — with
 // tokenizer_config.json, special_tokens_map.json, added_tokens.json, generation_config.json and
 // chat_template.jinja for special tokens, BOS/EOS rules and the chat template.
 // `model_type` and `config_json` (config.json's own text: bos/eos ids) choose the family's rules

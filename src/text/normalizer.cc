@@ -36,6 +36,48 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
+// Python's BertTokenizer and the tokenizers library's BertNormalizer.
+std::string clean(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Step step = utf8_step(text, i);
+    const uint32_t cp = step.code_point;
+    if (cp != 0xfffd && !is_control_char(cp)) {
+      if (is_white_space(cp)) {
+        out += ' ';
+      } else {
+        out += text.substr(i, step.n_bytes);
+      }
+    }
+    i += step.n_bytes;
+  }
+  return out;
+}
+
+std::string space_chinese(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const Utf8Step step = utf8_step(text, i);
+    const bool chinese = is_chinese(step.code_point);
+    if (chinese) out += ' ';
+    out += text.substr(i, step.n_bytes);
+    if (chinese) out += ' ';
+    i += step.n_bytes;
+  }
+  return out;
+}
+
+std::string strip_accents(std::string_view text) {
+  const std::string apart = unicode_form(text, UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+  std::string out;
+  for (size_t i = 0; i < apart.size();) {
+    const Utf8Step step = utf8_step(apart, i);
+    if (!is_nonspacing_mark(step.code_point)) out.append(apart, i, step.n_bytes);
+    i += step.n_bytes;
+  }
+  return out;
+}
+
 std::string_view strip_left(std::string_view text) {
   while (!text.empty()) {
     const Utf8Step step = utf8_step(text, 0);
@@ -103,6 +145,9 @@ std::string Normalizer::normalize(std::string_view text) const {
       case Kind::kStripLeft: out = std::string(strip_left(out)); break;
       case Kind::kStripRight: out = std::string(strip_right(out)); break;
       case Kind::kReplace: out = replace_all(out, step.from, step.to); break;
+      case Kind::kCleanText: out = clean(out); break;
+      case Kind::kSpaceChinese: out = space_chinese(out); break;
+      case Kind::kStripAccents: out = strip_accents(out); break;
       case Kind::kReplaceRegex: out = regex->replace(out, step.to); break;
     }
   }

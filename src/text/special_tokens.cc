@@ -20,7 +20,7 @@ size_t previous_char(std::string_view text, size_t end) {
 
 SpecialTokens::SpecialTokens(const TokenizerSpec& spec, const std::vector<std::string>& texts) {
   for (const TokenReach& reach : spec.reaches) reaches_.emplace(reach.id, reach);
-  const bool sentencepiece = spec.kind != TokenizerKind::kByteBpe;
+  const bool sentencepiece = spec.kind == TokenizerKind::kSentencePieceBpe || spec.kind == TokenizerKind::kUnigram;
   std::vector<std::pair<std::string_view, int32_t>> user, all, marked;
   std::deque<std::string> marked_texts;
   for (size_t i = 0; i < texts.size(); ++i) {

@@ -2,6 +2,7 @@
 
 #include "text/byte_alphabet.h"
 #include "text/space_mark.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 
@@ -30,6 +31,9 @@ std::vector<std::string> token_texts(const TokenizerSpec& spec) {
       texts.emplace_back(1, static_cast<char>(byte));
     } else if (literal || (byte_level && type == TokenType::kUserDefined)) {
       texts.push_back(piece);
+    } else if (spec.kind == TokenizerKind::kWordPiece) {
+      const bool goes_on = piece.starts_with(kContinuation) && type != TokenType::kUserDefined;
+      texts.push_back(goes_on ? piece.substr(kContinuation.size()) : " " + piece);
     } else if (byte_level) {
       texts.push_back(from_byte_alphabet(piece).value_or(piece));
     } else {

@@ -9,6 +9,7 @@
 #include "text/encoder.h"
 #include "text/token_text.h"
 #include "text/utf8.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 namespace {
@@ -175,7 +176,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::string out;
   bool at_start = true;
   for (int32_t id : ids) out += impl_->spell(id, skip_special, at_start);
-  return out;
+  return impl_->spec.kind == TokenizerKind::kWordPiece ? without_detached_punctuation(std::move(out)) : out;
 }
 
 std::string_view Tokenizer::piece(int32_t id) const {

@@ -13,7 +13,7 @@
 
 namespace hunch {
 
-enum class TokenizerKind { kByteBpe, kSentencePieceBpe, kUnigram };
+enum class TokenizerKind { kByteBpe, kSentencePieceBpe, kUnigram, kWordPiece };
 // What a vocabulary entry is; the numbers are GGUF's tokenizer.ggml.token_type.
 enum class TokenType : int32_t {
   kUndefined = 0,
@@ -27,7 +27,22 @@ enum class TokenType : int32_t {
 
 // One step of what is done to a text before it is split (Hugging Face's "normalizer").
 struct NormalizerStep {
-  enum class Kind : int32_t { kNfc, kNfd, kNfkc, kNfkd, kLowercase, kStripLeft, kStripRight, kReplace, kReplaceRegex };
+  enum class Kind : int32_t {
+    kNfc,
+    kNfd,
+    kNfkc,
+    kNfkd,
+    kLowercase,
+    kStripLeft,
+    kStripRight,
+    kReplace,
+    kReplaceRegex,
+    // BERT's (text/wordpiece.h):
+    kCleanText,     // control characters and U+FFFD go, white space becomes spaces
+    kSpaceChinese,  // spaces around Chinese characters
+    kStripAccents,  // NFD without its nonspacing marks
+  };
+  static constexpr int kNKinds = int(Kind::kStripAccents) + 1;
   Kind kind = Kind::kNfc;
   std::string from, to;  // kReplace: a string; kReplaceRegex: a pattern (`to` is literal)
   bool operator==(const NormalizerStep&) const = default;
@@ -52,14 +67,16 @@ struct TokenizerSpec {
   // applied in order (each splits what the former left). Empty = by `pre`. With SentencePiece they see
   // the text with U+2581 for spaces.
   std::vector<std::string> pre_patterns;
-  std::vector<std::string> pieces;  // [n_vocab] as stored (byte-level BPE: in GPT-2's byte alphabet)
-  std::vector<float> scores;        // [n_vocab] SentencePiece; empty otherwise
-  std::vector<TokenType> types;     // [n_vocab]
+  std::vector<std::string>
+      pieces;                    // [n_vocab] as stored (byte-level BPE: in GPT-2's byte alphabet; WordPiece: with ##)
+  std::vector<float> scores;     // [n_vocab] SentencePiece; empty otherwise
+  std::vector<TokenType> types;  // [n_vocab]
   std::vector<std::string> merges;  // "left right", best first; byte BPE (and SentencePiece read from tokenizer.json)
   std::optional<int32_t> bos, eos, unk, pad, eot;
-  std::vector<int32_t> extra_eog;  // further end-of-generation ids (generation_config's list)
-  bool add_bos = false, add_eos = false;
-  bool add_space_prefix = false;  // SentencePiece: a space before the text
+  std::vector<int32_t> extra_eog;         // further end-of-generation ids (generation_config's list)
+  bool add_bos = false, add_eos = false;  // of WordPiece these are [CLS] and [SEP]
+  size_t max_word_chars = 100;            // WordPiece: a longer word is unknown
+  bool add_space_prefix = false;          // SentencePiece: a space before the text
   bool remove_extra_whitespaces = false;
   bool byte_fallback = false;
   bool ignore_merges = false;               // llama-3: a word that is in the vocabulary is taken whole
@@ -84,7 +101,7 @@ void pad_vocabulary(TokenizerSpec& spec, size_t n_vocab);
 bool drop_added_tokens(TokenizerSpec& spec, size_t n_vocab);
 
 // From GGUF metadata (tokenizer.ggml.*), and back into it. Throws Error{kNotFound} without a
-// tokenizer, Error{kUnsupported} for WordPiece and other models, Error{kFormat} for lying lengths.
+// tokenizer, Error{kUnsupported} for other models, Error{kFormat} for lying lengths.
 TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta);
 void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta);
 
@@ -113,7 +130,8 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   // The text of the ids. `skip_special` leaves control tokens out. Ids outside the vocabulary throw
-  // Error{kUsage}. With SentencePiece's space prefix, the first token's leading space is removed.
+  // Error{kUsage}. With SentencePiece's space prefix, the first token's leading space is removed. WordPiece forgets
+  // what stood between words: these come out with a space between, and punctuation as transformers sets it.
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;
 
   // The bytes that one token adds in the middle of a text (may be half a UTF-8 character).

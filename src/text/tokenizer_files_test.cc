@@ -119,7 +119,7 @@ TEST(TokenizerJson, RefusesByNameWhatItDoesNotDo) {
     change(json);
     EXPECT_NE(error_of(ErrorKind::kUnsupported, [&] { parse(json); }).find(named), std::string::npos);
   };
-  refused([](Json& j) { j["model"]["type"] = "WordPiece"; }, "WordPiece");
+  refused([](Json& j) { j["model"]["type"] = "WordLevel"; }, "WordLevel");
   refused([](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; }, "</w>");
   refused([](Json& j) { j["normalizer"] = {{"type", "StripAccents"}}; }, "StripAccents");
   refused(
@@ -247,9 +247,6 @@ TEST(GgufTokenizer, RefusesWhatContradictsItself) {
     return meta;
   };
   const auto read = [](const Metadata& meta) { return [meta] { tokenizer_spec_from_gguf(meta); }; };
-  EXPECT_NE(
-      error_of(ErrorKind::kUnsupported, read(with("tokenizer.ggml.model", std::string("bert")))).find("WordPiece"),
-      std::string::npos);
   error_of(ErrorKind::kUnsupported, read(with("tokenizer.ggml.model", std::string("rwkv"))));
   error_of(ErrorKind::kUnsupported, read(with("tokenizer.ggml.pre", std::string("klingon"))));
   error_of(ErrorKind::kFormat, read(with("tokenizer.ggml.token_type", MetaArray(std::vector<int32_t>{1}))));
@@ -284,11 +281,6 @@ TEST_F(HfFolder, WithoutATokenizerIsNothing) {
   EXPECT_FALSE(tokenizer_spec_from_hf_folder(dir_, "gpt2", "").has_value());
 }
 
-TEST_F(HfFolder, WordPieceIsNamed) {
-  write("vocab.txt", "[PAD]\n");
-  EXPECT_NE(error_of(ErrorKind::kUnsupported, [&] { spec("bert"); }).find("WordPiece"), std::string::npos);
-}
-
 TEST_F(HfFolder, OptWithoutFurtherFilesBeginsWithItsEndToken) {
   write("vocab.json", fixture_file("bpe/vocab.json"));
   write("merges.txt", fixture_file("bpe/merges.txt"));
@@ -298,6 +290,7 @@ TEST_F(HfFolder, OptWithoutFurtherFilesBeginsWithItsEndToken) {
   EXPECT_TRUE(tokenizer.is_control(1));
   EXPECT_EQ(Tokenizer(spec("gpt2")).encode(""), Ids());
   EXPECT_EQ(spec("qwen2").pre, "qwen2");
+  EXPECT_EQ(Tokenizer(spec("roberta", R"({"bos_token_id": 0, "eos_token_id": 2})")).encode(""), Ids({0, 2}));
 }
 
 TEST_F(HfFolder, CompanionFilesNameTokensRulesAndTheTemplate) {

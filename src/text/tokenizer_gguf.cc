@@ -1,11 +1,13 @@
 // The tokenizer in a GGUF file's metadata. Keys "tokenizer.ggml.*" are GGUF's own; "hunch.tokenizer.*"
 // hold what GGUF has no word for, and are written only where they differ from what a reader assumes.
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "io/printable.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 namespace {
@@ -30,6 +32,7 @@ constexpr char kOwnPrefixUnlessSpace[] = "hunch.tokenizer.prefix_unless_space";
 constexpr char kOwnNormalizers[] = "hunch.tokenizer.normalizers";  // kind, from, to; three strings a step
 constexpr char kOwnReaches[] = "hunch.tokenizer.reaches";          // id, flags; two numbers a token
 constexpr char kOwnEnds[] = "hunch.tokenizer.eog_token_ids";
+constexpr char kOwnMaxWord[] = "hunch.tokenizer.max_word_chars";
 constexpr char kOwnNote[] = "hunch.tokenizer.note";
 
 struct SpecialId {
@@ -42,16 +45,19 @@ constexpr SpecialId kSpecialIds[] = {{"tokenizer.ggml.bos_token_id", &TokenizerS
                                      {"tokenizer.ggml.padding_token_id", &TokenizerSpec::pad},
                                      {"tokenizer.ggml.eot_token_id", &TokenizerSpec::eot}};
 constexpr char kEomId[] = "tokenizer.ggml.eom_token_id";
+// What a WordPiece vocabulary begins and ends texts with; the second is spelt so everywhere.
+constexpr char kClsId[] = "tokenizer.ggml.cls_token_id";
+constexpr char kSepId[] = "tokenizer.ggml.seperator_token_id";
 
 TokenizerKind kind_of(const std::string& model) {
   if (model == "gpt2") return TokenizerKind::kByteBpe;
   if (model == "llama") return TokenizerKind::kSentencePieceBpe;
   if (model == "t5") return TokenizerKind::kUnigram;
-  const char* what = model == "bert" ? " (WordPiece)" : "";
+  if (model == "bert") return TokenizerKind::kWordPiece;
   fail(ErrorKind::kUnsupported,
-       "tokenizer.ggml.model is '{}'{}; hunch reads gpt2 (byte-level BPE), llama (SentencePiece "
-       "BPE) and t5 (unigram)",
-       printable(model), what);
+       "tokenizer.ggml.model is '{}'; hunch reads gpt2 (byte-level BPE), llama (SentencePiece BPE), t5 (unigram) and "
+       "bert (WordPiece)",
+       printable(model));
 }
 
 const char* model_of(TokenizerKind kind) {
@@ -59,6 +65,7 @@ const char* model_of(TokenizerKind kind) {
     case TokenizerKind::kByteBpe: return "gpt2";
     case TokenizerKind::kSentencePieceBpe: return "llama";
     case TokenizerKind::kUnigram: return "t5";
+    case TokenizerKind::kWordPiece: return "bert";
   }
   return "";
 }
@@ -102,10 +109,12 @@ void read_own_keys(const Metadata& meta, TokenizerSpec& spec) {
     const std::vector<std::string>& s = meta.get_strings(kOwnNormalizers);
     if (s.size() % 3 != 0) fail(ErrorKind::kFormat, "{} has {} entries, not three a step", kOwnNormalizers, s.size());
     for (size_t i = 0; i < s.size(); i += 3) {
-      if (s[i].size() != 1 || s[i][0] < '0' || s[i][0] > '8') {
+      int kind = -1;
+      const auto parsed = std::from_chars(s[i].data(), s[i].data() + s[i].size(), kind);
+      if (parsed.ec != std::errc() || parsed.ptr != s[i].data() + s[i].size() || kind < 0 ||
+          kind >= NormalizerStep::kNKinds)
         fail(ErrorKind::kFormat, "{}: unknown step '{}'", kOwnNormalizers, printable(s[i]));
-      }
-      spec.normalizers.push_back({static_cast<NormalizerStep::Kind>(s[i][0] - '0'), s[i + 1], s[i + 2]});
+      spec.normalizers.push_back({static_cast<NormalizerStep::Kind>(kind), s[i + 1], s[i + 2]});
     }
   }
   if (meta.has(kOwnReaches)) {
@@ -178,6 +187,32 @@ void read_sentencepiece(const Metadata& meta, TokenizerSpec& spec) {
   }
 }
 
+void read_wordpiece(const Metadata& meta, TokenizerSpec& spec) {
+  const auto id_of = [&](const char* key, std::optional<int32_t>& id, std::string_view usual) {
+    if (const auto said = special_id(meta, key, spec.pieces.size())) id = said;
+    if (id) return;
+    if (const auto it = std::ranges::find(spec.pieces, usual); it != spec.pieces.end())
+      id = int32_t(it - spec.pieces.begin());
+  };
+  id_of(kClsId, spec.bos, "[CLS]");
+  id_of(kSepId, spec.eos, "[SEP]");
+  id_of("tokenizer.ggml.unknown_token_id", spec.unk, "[UNK]");
+  std::optional<int32_t> pad = spec.pad, mask;
+  id_of("tokenizer.ggml.padding_token_id", pad, "[PAD]");
+  id_of("tokenizer.ggml.mask_token_id", mask, "[MASK]");
+  for (TokenType& type : spec.types)
+    if (type == TokenType::kUndefined) type = TokenType::kNormal;
+  for (const auto& id : {spec.bos, spec.eos, pad, mask})
+    if (id) spec.types[size_t(*id)] = TokenType::kControl;
+  if (spec.unk) spec.types[size_t(*spec.unk)] = TokenType::kUnknown;
+  for (size_t i = 0; i < spec.pieces.size(); ++i) spec.pieces[i] = piece_from_gguf(spec.pieces[i], spec.types[i]);
+  spec.add_bos = spec.bos.has_value();
+  spec.add_eos = spec.eos.has_value();
+  spec.add_space_prefix = true;
+  spec.max_word_chars = meta.get_uint(kOwnMaxWord, spec.max_word_chars);
+  if (!meta.has(kOwnNormalizers)) spec.normalizers = steps_of(guess_bert_normalizer(spec));
+}
+
 }  // namespace
 
 TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta) {
@@ -193,6 +228,8 @@ TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta) {
   if (const auto eom = special_id(meta, kEomId, spec.pieces.size())) spec.extra_eog.push_back(*eom);
   if (spec.kind == TokenizerKind::kByteBpe) {
     read_byte_bpe(meta, spec);
+  } else if (spec.kind == TokenizerKind::kWordPiece) {
+    read_wordpiece(meta, spec);
   } else {
     read_sentencepiece(meta, spec);
   }
@@ -207,12 +244,14 @@ TokenizerSpec tokenizer_spec_from_gguf(const Metadata& meta) {
 }
 
 void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
-  const bool byte_level = spec.kind == TokenizerKind::kByteBpe;
+  const bool byte_level = spec.kind == TokenizerKind::kByteBpe, wordpiece = spec.kind == TokenizerKind::kWordPiece;
   meta.set(kModel, std::string(model_of(spec.kind)));
   const bool named = byte_level && spec.pre_patterns.empty();
   const PreTokenizerFamily& family = pre_tokenizer_family(named ? spec.pre : "default");
   meta.set(kPre, std::string(family.name));
-  meta.set(kTokens, MetaArray(spec.pieces));
+  std::vector<std::string> pieces = spec.pieces;
+  for (size_t i = 0; wordpiece && i < pieces.size(); ++i) pieces[i] = piece_to_gguf(pieces[i], spec.types[i]);
+  meta.set(kTokens, MetaArray(std::move(pieces)));
   std::vector<int32_t> types;
   for (TokenType type : spec.types) types.push_back(static_cast<int32_t>(type));
   meta.set(kTypes, MetaArray(std::move(types)));
@@ -220,6 +259,11 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
   if (!spec.merges.empty() || byte_level) meta.set(kMerges, MetaArray(spec.merges));
   for (const SpecialId& special : kSpecialIds) {
     if (spec.*special.member) meta.set(special.key, static_cast<uint32_t>(*(spec.*special.member)));
+  }
+  if (wordpiece) {
+    if (spec.bos) meta.set(kClsId, static_cast<uint32_t>(*spec.bos));
+    if (spec.eos) meta.set(kSepId, static_cast<uint32_t>(*spec.eos));
+    if (spec.max_word_chars != TokenizerSpec().max_word_chars) meta.set(kOwnMaxWord, uint64_t{spec.max_word_chars});
   }
   meta.set(kAddBos, spec.add_bos);
   meta.set(kAddEos, spec.add_eos);
@@ -235,7 +279,7 @@ void write_tokenizer_to_gguf(const TokenizerSpec& spec, Metadata& meta) {
   if (spec.nfc != (byte_level && family.nfc)) meta.set(kOwnNfc, spec.nfc);
   if (spec.prefix_first_only) meta.set(kOwnPrefixFirst, true);
   if (spec.prefix_unless_space) meta.set(kOwnPrefixUnlessSpace, true);
-  if (!spec.normalizers.empty()) {
+  if (wordpiece ? spec.normalizers != steps_of(guess_bert_normalizer(spec)) : !spec.normalizers.empty()) {
     std::vector<std::string> steps;
     for (const NormalizerStep& step : spec.normalizers) {
       steps.insert(steps.end(), {std::to_string(static_cast<int>(step.kind)), step.from, step.to});

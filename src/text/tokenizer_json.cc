@@ -8,6 +8,7 @@
 #include "text/json_number.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer_json_steps.h"
+#include "text/wordpiece.h"
 
 namespace hunch {
 namespace {
@@ -26,8 +27,10 @@ TokenizerKind kind_of(const Json& file, const Json& model) {
   std::string type = type_of(model);
   if (type.empty()) type = at_or_null(model, "merges").is_array() ? "BPE" : "Unigram";  // files before version 0.12
   if (type == "Unigram") return TokenizerKind::kUnigram;
+  if (type == "WordPiece") return TokenizerKind::kWordPiece;
   if (type != "BPE") {
-    fail(ErrorKind::kUnsupported, "tokenizer.json: model '{}'; hunch reads BPE and Unigram", printable(type));
+    fail(ErrorKind::kUnsupported, "tokenizer.json: model '{}'; hunch reads BPE, Unigram and WordPiece",
+         printable(type));
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& affix = at_or_null(model, key);
@@ -98,6 +101,16 @@ void read_pieces(const Json& model, Vocabulary vocabulary) {
     vocabulary.put(json_integer(id, "tokenizer.json: vocab"), piece, type_of_piece(piece));
 }
 
+void read_wordpiece(const Json& model, TokenizerSpec& spec) {
+  const std::string prefix = model.value("continuing_subword_prefix", std::string(kContinuation));
+  if (prefix != kContinuation)
+    fail(ErrorKind::kUnsupported, "tokenizer.json: WordPiece with '{}' before what goes on with a word, expected '{}'",
+         printable(prefix), kContinuation);
+  if (const Json& most = at_or_null(model, "max_input_chars_per_word"); !most.is_null())
+    spec.max_word_chars = size_t(std::max<int64_t>(0, json_integer(most, "tokenizer.json: max_input_chars_per_word")));
+  spec.add_space_prefix = true;
+}
+
 void read_added_tokens(const Json& added, Vocabulary vocabulary) {
   TokenizerSpec& spec = vocabulary.spec;
   for (const Json& token : added) {
@@ -106,7 +119,8 @@ void read_added_tokens(const Json& added, Vocabulary vocabulary) {
     vocabulary.put(id, token.at("content").get<std::string>(), special ? TokenType::kControl : TokenType::kUserDefined);
     const TokenReach reach{static_cast<int32_t>(id), flag(token, "lstrip", false), flag(token, "rstrip", false),
                            flag(token, "single_word", false),
-                           !special && spec.kind != TokenizerKind::kByteBpe && !flag(token, "normalized", true)};
+                           !special && spec.kind != TokenizerKind::kByteBpe && spec.kind != TokenizerKind::kWordPiece &&
+                               !flag(token, "normalized", true)};
     if (reach.lstrip || reach.rstrip || reach.single_word || reach.verbatim) spec.reaches.push_back(reach);
   }
 }
@@ -182,7 +196,9 @@ TokenizerSpec parse(const Json& file) {
     if (spec.pieces[i].empty() && spec.types[i] == TokenType::kUnused) spec.pieces[i] = fmt::format("[PAD{}]", i);
   }
   read_unknown(model, spec);
-  if (spec.kind != TokenizerKind::kUnigram) read_merges(at_or_null(model, "merges"), spec);
+  const bool wordpiece = spec.kind == TokenizerKind::kWordPiece;
+  if (wordpiece) read_wordpiece(model, spec);
+  if (spec.kind != TokenizerKind::kUnigram && !wordpiece) read_merges(at_or_null(model, "merges"), spec);
   if (spec.kind == TokenizerKind::kSentencePieceBpe) derive_scores(spec);
   if (spec.kind == TokenizerKind::kUnigram) spec.scores.resize(spec.pieces.size(), 0.0f);
 

@@ -7,11 +7,11 @@
 
 namespace hunch {
 
-// Parses the file's bytes. Models BPE (byte-level, or SentencePiece-like with U+2581 and byte fallback)
-// and Unigram. The pre-tokeniser gets the name of the family that has the same patterns, or its own
-// patterns. BOS and EOS are what the post-processor's template puts around a text; the other special
-// tokens are named in other files. Throws Error{kFormat} for input that is not what the format demands,
-// and Error{kUnsupported}, naming the step, for WordPiece and for steps that would change the result.
+// Parses the file's bytes. Models BPE (byte-level, or SentencePiece-like with U+2581 and byte fallback),
+// Unigram and WordPiece (with BERT's pre-tokeniser). The pre-tokeniser gets the name of the family that has the same
+// patterns, or its own patterns. BOS and EOS are what the post-processor's template puts around a text; the other
+// special tokens are named in other files. Throws Error{kFormat} for input that is not what the format demands, and
+// Error{kUnsupported}, naming the step, for steps that would change the result.
 TokenizerSpec parse_tokenizer_json(std::string_view bytes);
 
 }  // namespace hunch

@@ -7,6 +7,7 @@
 #include "text/base64.h"
 #include "text/json_number.h"
 #include "text/pre_tokenizer.h"
+#include "text/wordpiece.h"
 
 namespace hunch::tokenizer_json {
 namespace {
@@ -136,6 +137,13 @@ void read_normalizer(const Json& section, TokenizerSpec& spec) {
       add(Kind::kNfkc);
     } else if (type == "NFKD") {
       add(Kind::kNfkd);
+    } else if (type == "BertNormalizer") {
+      BertNormalizer bert;
+      bert.clean_text = flag(*step, "clean_text", true);
+      bert.space_chinese = flag(*step, "handle_chinese_chars", true);
+      bert.lower_case = flag(*step, "lowercase", true);
+      bert.strip_accents = flag(*step, "strip_accents", bert.lower_case);
+      for (NormalizerStep& one : steps_of(bert)) spec.normalizers.push_back(std::move(one));
     } else if (type == "Lowercase") {
       add(Kind::kLowercase);
     } else if (type == "Strip") {
@@ -168,9 +176,14 @@ void read_normalizer(const Json& section, TokenizerSpec& spec) {
 }
 
 void read_pre_tokenizer(const Json& section, TokenizerSpec& spec) {
+  if (spec.kind == TokenizerKind::kWordPiece && section.is_null())
+    fail(ErrorKind::kUnsupported, "tokenizer.json: WordPiece without a pre-tokeniser, expected BertPreTokenizer");
   bool after_bytes = false;  // the steps after ByteLevel see its alphabet, in which only ASCII keeps its class
   for (const Json* step : flatten(section, "pretokenizers")) {
     const std::string type = type_of(*step);
+    if ((type == "BertPreTokenizer") != (spec.kind == TokenizerKind::kWordPiece))
+      refuse(kPre, *step, "does not go with this model, expected BertPreTokenizer and WordPiece");
+    if (type == "BertPreTokenizer") continue;  // WordPiece always does that
     if (type == "ByteLevel") {
       read_byte_level(*step, spec);
       after_bytes = true;
@@ -243,8 +256,9 @@ void read_decoder(const Json& section, TokenizerSpec& spec) {
     const std::string type = type_of(*step);
     const Json &pattern = at_or_null(*step, "pattern"), &content = at_or_null(*step, "content");
     const bool spaces = pattern.is_object() && at_or_null(pattern, "String") == kSpaceMark && content == " ";
-    if (type == "ByteLevel" || type == "ByteFallback" || type == "Fuse" || type == "Metaspace" ||
-        (type == "Strip" && content == " ") || (type == "Replace" && spaces))
+    if ((type == "WordPiece" && spec.kind == TokenizerKind::kWordPiece) || type == "ByteLevel" ||
+        type == "ByteFallback" || type == "Fuse" || type == "Metaspace" || (type == "Strip" && content == " ") ||
+        (type == "Replace" && spaces))
       continue;
     spec.note += fmt::format("{}tokenizer.json's decoder has a step that is not taken, so that texts may differ: {}",
                              spec.note.empty() ? "" : "; ", printable(step->dump(), 120));

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from . import safetensors, shapes
+from . import recurrent_fixtures, safetensors, shapes
 
 PROMPTS, N_VOCAB, N_CTX, N_GREEDY = (1, 11, 37), 61, 56, 16
 MIN_MARGIN = 2e-3  # of a greedy token over the second: far beyond float32's error
@@ -171,15 +171,21 @@ FIXTURES = {
     "tiny_xglm": ({"model_type": "xglm", "d_model": 32, "num_layers": 2, "attention_heads": 4, "ffn_dim": 56,
                    "max_position_embeddings": N_CTX, "activation_function": "gelu", "scale_embedding": True},
                   [{"scale_embedding": False}, TANH]),
+    **recurrent_fixtures.FIXTURES,
 }
 
 
 def random_weights(config, rng):
     """Weights at which attention chooses, norms differ from one, and no bias is zero."""
-    plus_one, tensors = config["model_type"] in ("gemma", "gemma2", "gemma3_text", "nemotron"), {}
-    for name, shape in shapes.of(config).items():
+    plus_one, tensors = config["model_type"].startswith(("gemma", "nemotron", "qwen3_next", "qwen3_5")), {}
+    plus_one = plus_one and config["model_type"] != "nemotron_h"
+    names = recurrent_fixtures.SHAPES.get(config["model_type"], shapes.of)(config)
+    for name, shape in names.items():
         noise = rng.standard_normal(shape)
-        if name.endswith("bias"):
+        own = recurrent_fixtures.value(config, name, noise)
+        if own is not None:
+            value = own
+        elif name.endswith("bias"):
             value = 0.3 * noise
         elif "norm" in name or "ln_" in name or len(shape) == 1:
             value = 0.3 * noise + (0 if plus_one else 1)

@@ -1,0 +1,33 @@
+// What the model makes of texts before it predicts: their hidden states.
+#pragma once
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/progress.h"
+#include "engine/engine.h"
+
+namespace hunch {
+
+struct TextToRead {
+  std::vector<int32_t> ids;
+  size_t second_begins = SIZE_MAX;  // Run::second_begins
+};
+
+struct ReadingOptions {
+  DType kv_dtype = DType::kF32;
+  size_t n_ctx = 0;                             // most tokens of a text; 0: resolve_context()'s choice
+  std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
+  size_t step_tokens = 512;                     // texts share a step until it has so many
+  Progress progress = {};                       // "texts", after each step
+};
+
+// each(i, states [n_tokens of text i, n_embd]) for every text, in their order: after the final norm, where the model
+// has one. Read densely, as prompts are. The states live during the call. Throws Error{kLimit} naming the text that is
+// longer than the context or than the model's learned positions, Error{kUsage} for one without tokens or with ids
+// outside the vocabulary, Error{kInterrupted}, Error{kMemory}.
+void read_texts(const Engine& engine, std::span<const TextToRead> texts, const ReadingOptions& options,
+                const std::function<void(size_t, MatView<const float>)>& each);
+
+}  // namespace hunch
