@@ -61,7 +61,7 @@ class Tuned {
       // Its last two layers read the keys of others: their own are in the checkpoint for nothing, and refused.
       const bool unread =
           path.filename() == "tiny_gemma3n" &&
-          (t.name.find("layers.5.self_attn.") != t.name.npos || t.name.find("layers.6.self_attn.") != t.name.npos) &&
+          (t.name.find("layers.3.self_attn.") != t.name.npos || t.name.find("layers.4.self_attn.") != t.name.npos) &&
           (t.name.ends_with("k_proj.weight") || t.name.ends_with("v_proj.weight"));
       if (t.shape.size() == 2 && !other && !embedding && !unread) adapt(t);
     }

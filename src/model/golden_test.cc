@@ -41,8 +41,6 @@ float tolerance_of(const fs::path& folder) {
                                                       {"tiny_bitnet", 5e-2f},
                                                       {"gemma4", 2e-4f},
                                                       {"gemma3n", 2e-4f},
-                                                      {"tiny_gemma4", 2e-4f},
-                                                      {"tiny_gemma3n", 2e-4f},
                                                       {"qwen3next", 5e-4f},
                                                       {"qwen35", 3e-4f},
                                                       {"qwen35moe", 5e-4f}};

@@ -6,11 +6,14 @@ import zlib
 
 import numpy as np
 
-from . import recurrent_fixtures, safetensors, shapes
+from . import bitnet, late_gemma, late_gemma_fixtures, recurrent_fixtures, safetensors, shapes
 
 PROMPTS, N_VOCAB, N_CTX, N_GREEDY = (1, 11, 37), 61, 56, 16
 MIN_MARGIN = 2e-3  # of a greedy token over the second: far beyond float32's error
 MIN_SHIFT = 1e-3   # of a logit when a value of the config is another or a tensor zero: ten times the tests' tolerance
+
+# Where inputs are rounded to int8, float32 may round one otherwise: of a greedy token, and at every position.
+MIN_MARGIN_ROUNDED = 5e-2
 
 WITHOUT_ROPE = ("opt", "xglm")
 
@@ -172,19 +175,28 @@ FIXTURES = {
                    "max_position_embeddings": N_CTX, "activation_function": "gelu", "scale_embedding": True},
                   [{"scale_embedding": False}, TANH]),
     **recurrent_fixtures.FIXTURES,
+    **late_gemma_fixtures.FIXTURES,
 }
+OTHERS = (recurrent_fixtures, late_gemma_fixtures)
+SHAPES = {kind: of for module in OTHERS for kind, of in module.SHAPES.items()}
+
+
+def _is_bf16(config):
+    words = late_gemma.text_config(config)
+    return words.get("torch_dtype", words.get("dtype")) == "bfloat16"
 
 
 def random_weights(config, rng):
     """Weights at which attention chooses, norms differ from one, and no bias is zero."""
     plus_one, tensors = config["model_type"].startswith(("gemma", "nemotron", "qwen3_next", "qwen3_5")), {}
     plus_one = plus_one and config["model_type"] != "nemotron_h"
-    names = recurrent_fixtures.SHAPES.get(config["model_type"], shapes.of)(config)
+    names = SHAPES.get(config["model_type"], shapes.of)(config)
+    as_bf16 = _is_bf16(config)
     for name, shape in names.items():
         noise = rng.standard_normal(shape)
-        own = recurrent_fixtures.value(config, name, noise)
-        if own is not None:
-            value = own
+        own = [v for v in (module.value(config, name, noise) for module in OTHERS) if v is not None]
+        if own:
+            value = own[0]
         elif name.endswith("bias"):
             value = 0.3 * noise
         elif "norm" in name or "ln_" in name or len(shape) == 1:
@@ -197,7 +209,10 @@ def random_weights(config, rng):
             sharp = any(part in name for part in ("q_proj", "k_proj", "qkv", "query_key", "c_attn"))
             back = any(part in name for part in ("o_proj", "down_proj", "w2", "out_proj", "dense", "c_proj", "fc2", "fc_out"))
             value = noise * (1.6 if sharp else 2.2 if back else 1.2) / np.sqrt(n_in)
-        tensors[name] = value.astype(np.float32)
+        if value.dtype != np.uint8:
+            value = value.astype(np.float32)
+            value = safetensors.to_bf16(value) if as_bf16 else value
+        tensors[name] = value
     return tensors
 
 
@@ -211,6 +226,10 @@ def _judge(config, mutants, tensors, prompts, logits, greedy):
             return f"a greedy token leads by {margin:.1e} only"
         sequences.append({"ids": ids, "argmax": out.argmax(-1).tolist(), "greedy": continuation,
                           "greedy_min_top1_margin": float(margin)})
+        if config["model_type"] == "bitnet":
+            second, first = np.sort(out, axis=-1)[:, -2:].T
+            if (lead := min(margin, (first - second).min())) < MIN_MARGIN_ROUNDED:
+                return f"a token leads by {lead:.1e} only"
         arrays.append(out)
     if len({t for s in sequences for t in s["greedy"]}) < 8:
         return "the greedy texts repeat few tokens"
@@ -221,30 +240,36 @@ def _judge(config, mutants, tensors, prompts, logits, greedy):
     for name, array in tensors.items():
         if config["model_type"] in WITHOUT_ROPE and name.endswith("k_proj.bias"):
             continue  # adds the same to every score of a query: softmax does not see it
+        if late_gemma.is_unread(config, name):
+            continue
         shift = np.abs(logits(config, {**tensors, name: 0 * array}, prompts[-1]) - arrays[-1]).max()
         if shift < MIN_SHIFT:
             return f"{name} at zero moves the logits by {shift:.1e} only"
     return sequences, arrays
 
 
-def _write(folder, name, config, seed, tensors, sequences, arrays):
+def _write(folder, name, config, seed, tensors, sequences, arrays, logits):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "golden").mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    safetensors.write(folder / "model.safetensors", tensors)
+    safetensors.write(folder / "model.safetensors", tensors, _is_bf16(config))
+    named = {f"s{i}.logits": a for i, a in enumerate(arrays)}
+    for variant, change in bitnet.VARIANTS.items() if config["model_type"] == "bitnet" else ():
+        named.update({f"s{i}.{variant}": logits({**config, **change}, tensors, s["ids"]) for i, s in enumerate(sequences)})
     index, offset = {}, 0
-    for i, a in enumerate(arrays):
-        index[f"s{i}.logits"] = {"shape": list(a.shape), "offset": offset, "count": a.size}
+    for key, a in named.items():
+        index[key] = {"shape": list(a.shape), "offset": offset, "count": a.size}
         offset += a.size
     golden = {"model": name, "seed": seed, "made_by": "tools/make_golden_fixture.py: numpy, float64",
               "sequences": sequences, "arrays": index}
     (folder / "golden" / "golden.json").write_text(json.dumps(golden) + "\n")
-    np.concatenate([a.ravel() for a in arrays]).astype("<f4").tofile(folder / "golden" / "golden.f32")
+    np.concatenate([a.ravel() for a in named.values()]).astype("<f4").tofile(folder / "golden" / "golden.f32")
 
 
 def write_one(folder, name, logits, greedy):
     recipe, mutants = FIXTURES[name]
-    config = {**copy.deepcopy(recipe), "vocab_size": N_VOCAB, "bos_token_id": 0, "eos_token_id": 1}
+    config = copy.deepcopy(recipe)
+    config.get("text_config", config).update({"vocab_size": N_VOCAB, "bos_token_id": 0, "eos_token_id": 1})
     start, why = zlib.crc32(name.encode()) % 1000 * 1000, {}
     for seed in range(start, start + 1000):
         rng = np.random.default_rng(seed)
@@ -254,7 +279,7 @@ def write_one(folder, name, logits, greedy):
         if isinstance(found, str):
             why[found.split(" ")[0]] = found
             continue
-        _write(folder, name, config, seed, tensors, *found)
+        _write(folder, name, config, seed, tensors, *found, logits)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
         margin = min(s["greedy_min_top1_margin"] for s in found[0])
         largest = max(np.abs(a).max() for a in found[1])
