@@ -23,7 +23,9 @@ std::string norm_name(const ModelFile& file, size_t layer, bool attention) {
   const bool falcon = file.find(blk + "attn_norm_2.weight") != nullptr;
   if (attention) return blk + (falcon ? "attn_norm_2" : "attn_norm");
   if (falcon) return blk + "attn_norm";
-  return blk + (file.find(blk + "ffn_norm.weight") ? "ffn_norm" : "post_attention_norm");
+  for (const char* name : {"ffn_norm", "post_attention_norm"})
+    if (file.find(blk + name + ".weight")) return blk + name;
+  return blk + "attn_norm";  // of a layer that is an MLP alone
 }
 
 void divide(Vector& values, std::span<const float> s) {

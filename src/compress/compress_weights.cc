@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "compress/compress_file.h"
+#include "linear/ternary.h"
 
 namespace hunch {
 namespace {
@@ -41,6 +42,9 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
     layer.for_each_linear([&](const Linear& linear) {
       if (&linear.factor(Axis::kOut) != &linear)
         fail(ErrorKind::kUnsupported, "{} of layer {} is of low rank: compress the model that this one was made from",
+             name_of(linear.id.role), linear.id.layer);
+      if (dynamic_cast<const Ternary*>(&linear))
+        fail(ErrorKind::kUnsupported, "{} of layer {} is ternary: there is nothing left to round or to prune",
              name_of(linear.id.role), linear.id.layer);
       if (!InputMoments::covers(linear.id.role)) return;
       if (options.sparsity.m) check_pattern(options.sparsity.pruned, options.sparsity.m, linear.n_in);

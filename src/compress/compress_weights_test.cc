@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -110,6 +111,7 @@ INSTANTIATE_TEST_SUITE_P(Models, CompressOf,
 // the search takes any.
 TEST(Compress, AwqKeepsTheFunctionOfEveryArchitecture) {
   size_t n_scaled = 0;
+  std::set<std::string> refused;
   for (const auto& entry : fs::directory_iterator(golden_fixture(""))) {
     if (!entry.is_directory()) continue;
     SCOPED_TRACE(entry.path().filename().string());
@@ -120,7 +122,13 @@ TEST(Compress, AwqKeepsTheFunctionOfEveryArchitecture) {
     options.methods = parse_methods("awq");
     options.target = {DType::kF16, {}};
     options.n_tokens = 256;
-    compress_weights(engine, ids, options, out.path);
+    try {
+      compress_weights(engine, ids, options, out.path);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kUnsupported) << e.what();
+      refused.insert(entry.path().filename().string());
+      continue;
+    }
     const Engine scaled = engine_of(out.path);
     EXPECT_LT(distance(logits_of(engine, some), logits_of(scaled, some)), 0.01);
     const std::vector<const Linear*> want = matrices(engine), got = matrices(scaled);
@@ -130,6 +138,8 @@ TEST(Compress, AwqKeepsTheFunctionOfEveryArchitecture) {
     n_scaled += most > 0.01;
   }
   EXPECT_GT(n_scaled, 30u);
+  // Ternary already; layers that read the keys of others.
+  EXPECT_EQ(refused, (std::set<std::string>{"tiny_bitnet", "tiny_gemma3n", "tiny_gemma4"}));
 }
 
 TEST(Compress, ALayerIsFittedToWhatTheCompressedOnesBeforeLeave) {

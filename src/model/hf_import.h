@@ -128,6 +128,11 @@ void import_rope_scaling(HfImport& hf, size_t n_rot, size_t n_ctx);
 // Throws Error{kFormat | kUnsupported} for layer_types of another number or kind.
 void import_windows(HfImport& hf, size_t n_layer, bool unless_said);
 
+// layer_types as it is written, one for each layer; else a kind of layer by the config's other words, where these are
+// "full_attention_interval" (of n layers the last) or "full_attn_idxs", the other layers being `other`. Throws
+// Error{kFormat} for another number, Error{kNotFound} where nothing is said.
+std::vector<std::string> import_layer_kinds(HfImport& hf, size_t n_layer, const char* other);
+
 // A list of [n_layer] zeros and ones of this name as booleans of this key, "rope.layers" (which layers rotate) or
 // "attention.sliding_window_pattern"; nothing where there is none. Throws Error{kFormat} for another list.
 void import_layer_list(HfImport& hf, std::string_view name, size_t n_layer, std::string_view key);

@@ -29,6 +29,31 @@ std::vector<bool> windows_by_pattern(const HfImport& hf, size_t n_layer) {
 
 }  // namespace
 
+std::vector<std::string> import_layer_kinds(HfImport& hf, size_t n_layer, const char* other) {
+  std::vector<std::string> kinds(n_layer, other);
+  hf.ignore_config("full_attn_idxs");  // layer_types goes first
+  if (hf.has_config("layer_types")) {
+    const auto& list = hf.config()["layer_types"];
+    if (!list.is_array() || list.size() != n_layer)
+      fail(ErrorKind::kFormat, "config.json: layer_types has {} entries, expected one for each of {} layers",
+           list.size(), n_layer);
+    for (size_t layer = 0; layer < n_layer; ++layer)
+      kinds[layer] = list[layer].is_string() ? std::string(list[layer]) : "";
+  } else if (hf.has_config("full_attn_idxs")) {
+    for (const auto& index : hf.config()["full_attn_idxs"])
+      if (index.is_number_unsigned() && index.get<size_t>() < n_layer) kinds[index.get<size_t>()] = "full_attention";
+  } else {
+    const size_t n = hf.config_uint({"full_attention_interval"});
+    for (size_t layer = 0; layer < n_layer; ++layer)
+      if (n > 0 && layer % n == n - 1) kinds[layer] = "full_attention";
+  }
+  for (const std::string& kind : kinds)
+    if (kind != other && kind != "full_attention")
+      fail(ErrorKind::kUnsupported, "config.json: a layer of type '{}'; known: full_attention, {}", printable(kind, 60),
+           other);
+  return kinds;
+}
+
 void import_layer_list(HfImport& hf, std::string_view name, size_t n_layer, std::string_view key) {
   if (!hf.has_config(name)) return;
   const auto& list = hf.config()[std::string(name)];

@@ -16,6 +16,29 @@ using Json = nlohmann::ordered_json;
 // What is written into every row: the factor, and by it, its number and its matrix's.
 constexpr size_t kMarks = 3;
 
+// Of LFM2, Nemotron-H and Qwen3-Next: their states, and which layer is what.
+void say_states(const ModelConfig& c, Json& json) {
+  const RecurrentConfig& r = c.recurrent;
+  std::string blocks;
+  size_t n_dense = 0;
+  for (const LayerConfig& l : c.layers) {
+    blocks += l.is_recurrent() ? 'M' : l.has_attention() ? '*' : l.has_experts() ? 'E' : '-';
+    json["layer_types"].push_back(l.has_attention()              ? "full_attention"
+                                  : l.mixer == Mixer::kShortConv ? "conv"
+                                                                 : "linear_attention");
+    n_dense += n_dense == l.index && !l.has_experts();  // of the first layers
+  }
+  json["hybrid_override_pattern"] = blocks;
+  json["num_dense_layers"] = n_dense;
+  json["block_ff_dim"] = c.n_ff;
+  json["block_auto_adjust_ff_dim"] = false;
+  json["mamba_num_heads"] = json["linear_num_value_heads"] = r.n_head;
+  json["mamba_head_dim"] = json["linear_value_head_dim"] = r.d_head;
+  json["n_groups"] = json["linear_num_key_heads"] = std::max<size_t>(1, r.n_group);
+  json["ssm_state_size"] = json["linear_key_head_dim"] = r.d_state;
+  json["moe_shared_expert_intermediate_size"] = c.moe.n_ff_shared;
+}
+
 // A config.json of the model's sizes in the words of all architectures, as far as they decide about rows.
 Json config_json(const Metadata& meta, const ModelConfig& c) {
   Json json;
@@ -52,6 +75,7 @@ Json config_json(const Metadata& meta, const ModelConfig& c) {
     say({"enable_moe_block"}, c.moe.beside_mlp);
     say({"top_k_experts"}, c.moe.n_expert_used);
   }
+  if (!c.mixers.empty()) say_states(c, json);
   say({"multi_query"}, c.n_kv_head == 1);
   say({"new_decoder_architecture"}, true);  // Falcon: the number of key heads is the one that is said
   say({"tie_word_embeddings"}, false);      // an adapter of the output is the output's

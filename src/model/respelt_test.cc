@@ -82,6 +82,7 @@ TEST_P(Respelt, ConfigsGiveTheSameModel) {
     for (const auto& entry : fs::directory_iterator(folder))
       if (entry.is_regular_file()) fs::create_symlink(fs::absolute(entry.path()), copy.path / entry.path().filename());
     Json config = Json::parse(read_file(folder / "config.json"));
+    if (config.contains("text_config")) continue;  // it is one that sees already
     r.respell(config);
     fs::remove(copy.path / "config.json");
     std::ofstream(copy.path / "config.json") << config.dump();

@@ -9,7 +9,7 @@ NET = {**SIZES, "rms_norm_eps": 0.03, "hidden_act": "silu", "head_dim": 8, "num_
        "linear_key_head_dim": 6, "linear_value_head_dim": 5, "linear_num_key_heads": 2, "linear_num_value_heads": 4}
 MAMBA = {**SIZES, "model_type": "nemotron_h", "head_dim": 10, "layer_norm_epsilon": 0.03, "conv_kernel": 3,
          "mamba_num_heads": 6, "mamba_head_dim": 6, "n_groups": 2, "ssm_state_size": 5, "mlp_hidden_act": "relu2",
-         "intermediate_size": 52, "time_step_limit": [0.0, float("inf")]}
+         "intermediate_size": 52}
 MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 10, "norm_topk_prob": True}
 
 FIXTURES = {

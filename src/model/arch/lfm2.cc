@@ -41,8 +41,7 @@ Sizes import_config(HfImport& hf, size_t n_ff) {
   hf.set_uint("shortconv.l_cache", hf.config_uint({"conv_L_cache"}, 3));
   import_rope_scaling(hf, n_embd / s.n_head, n_ctx);
   for (const char* key :
-       {"layer_types", "full_attn_idxs",  // the tensors say which
-        "block_dim", "block_mlp_init_scale", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init",
+       {"block_dim", "block_mlp_init_scale", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init",
         "conv_dim", "conv_dim_out", "conv_use_xavier_init", "use_pos_enc", "num_heads", "block_norm_eps", "theta"})
     hf.ignore_config(key);
   return s;
@@ -60,12 +59,13 @@ void import_ends(HfImport& hf) {
 }
 
 void import_mixers(HfImport& hf, const Sizes& s) {
+  const std::vector<std::string> kinds = import_layer_kinds(hf, s.n_layer, "conv");
   std::vector<uint32_t> n_kv_heads;
   for (size_t layer = 0; layer < s.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     hf.move(from + "operator_norm", to + "attn_norm");
     hf.move(from + "ffn_norm", to + "ffn_norm");
-    const bool is_conv = hf.has(from + "conv.in_proj.weight");
+    const bool is_conv = kinds[layer] == "conv";
     n_kv_heads.push_back(is_conv ? 0 : uint32_t(s.n_kv_head));
     if (is_conv) {
       const Tensor conv = hf.take(from + "conv.conv.weight");

@@ -144,11 +144,12 @@ void import_qwen_next(HfImport& hf, bool is_35) {
     hf.set_bool("expert_weights_norm", hf.config_bool({"norm_topk_prob"}, true));
     for (const char* key : {"mlp_only_layers", "decoder_sparse_step"}) hf.ignore_config(key);  // the tensors say which
   }
+  const std::vector<std::string> kinds = import_layer_kinds(hf, sizes.n_layer, "linear_attention");
   import_llama_like_ends(hf, kTensors);
   hf.ignore_all("mtp.");
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
-    if (const std::string net = from + "linear_attn."; hf.has(net + "A_log")) {
+    if (const std::string net = from + "linear_attn."; kinds[layer] == "linear_attention") {
       import_norm(hf, from + "input_layernorm", to + "attn_norm", kTensors);
       (is_35 ? import_delta_net_35 : import_delta_net_next)(hf, net, to, states);
     } else {
