@@ -57,7 +57,6 @@ class Scheduler {
   bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
   void admit_waiting();
   bool has_room_for(const Running& running);
-  std::unique_ptr<Running> begin(std::shared_ptr<Job> job);
   void answer(Running& running);
   void score(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
