@@ -6,6 +6,7 @@ namespace hunch::serve {
 namespace {
 
 constexpr size_t kMostKept = 256;
+constexpr size_t kMostRecurrent = 8;  // of models whose states take the same room however short the text is
 
 size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -27,7 +28,8 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
   const std::span<const int32_t> reusable = prompt.first(prompt.empty() ? 0 : prompt.size() - 1);
   for (auto it = kept_.begin(); reuses && it != kept_.end(); ++it) {
     if (it->plan != plan || it->as_alone != as_alone) continue;
-    const size_t n = common_prefix(reusable, it->sequence->ids());
+    const Sequence& kept = *it->sequence;
+    const size_t n = kept.cache().back_to(kept.id(), common_prefix(reusable, kept.ids()));
     // Of two texts that share no more than a greeting, one does not forget itself for the other.
     if (n < n_best || n == 0 || 2 * n < it->sequence->n_tokens()) continue;
     n_best = n;
@@ -48,7 +50,7 @@ void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan
   const bool decodes_otherwise = as_alone || (plan && plan->name == "sparse");
   if (decodes_otherwise && sequence->n_tokens() > n_prompt) sequence->go_back(n_prompt);
   if (sequence->n_tokens() == 0) return;
-  if (kept_.size() >= kMostKept) forget_one();
+  if (kept_.size() >= (batch_.cache()->is_recurrent() ? kMostRecurrent : kMostKept)) forget_one();
   kept_.push_back({std::move(sequence), std::move(plan), as_alone});
 }
 

@@ -8,6 +8,7 @@
 namespace hunch {
 namespace {
 
+// Of a sequence without checkpoints.
 size_t n_floats(const RecurrentSize& size) {
   return size.n_state ? 2 * size.n_state + RecurrentStates::kMostInputs * size.n_input : 0;
 }
@@ -18,7 +19,7 @@ void copy(std::span<const float> from, std::span<float> to) { std::memcpy(to.dat
 
 size_t RecurrentStates::bytes_per_sequence(std::span<const RecurrentSize> layers) {
   size_t n = 0;
-  for (const RecurrentSize& size : layers) n += n_floats(size);
+  for (const RecurrentSize& size : layers) n += n_floats(size) + kMostCheckpoints * size.n_state;
   return n * sizeof(float);
 }
 
