@@ -18,6 +18,14 @@ namespace {
 
 constexpr std::string_view kDown = ".ffn_down";
 
+// Not a factor of one of low rank.
+bool is_down(std::string_view name) {
+  const size_t at = name.find(kDown);
+  if (at == name.npos) return false;
+  const std::string_view rest = name.substr(at + kDown.size());
+  return rest == ".weight" || rest == "_exps.weight" || rest == "_shexp.weight";
+}
+
 class Converter {
  public:
   Converter(const ModelFile& model, const ConvertOptions& options, Compute& compute)
@@ -46,7 +54,7 @@ class Converter {
     if (!info(t.dtype).reads())
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const size_t down = t.name.find(kDown);
-    const bool transpose = neuron_major_ && t.shape.size() >= 2 && down != t.name.npos && t.name.ends_with(".weight");
+    const bool transpose = neuron_major_ && t.shape.size() >= 2 && is_down(t.name);
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
       w.name.insert(down + kDown.size(), "_t");

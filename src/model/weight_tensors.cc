@@ -1,0 +1,116 @@
+// Tensors as the matrices and vectors that blocks want, in the forms that compute them.
+#include <utility>
+
+#include "base/error.h"
+#include "formats/format.h"
+#include "linear/low_rank.h"
+#include "linear/stored.h"
+#include "linear/ternary.h"
+#include "model/weight_loader.h"
+
+namespace hunch {
+
+void WeightLoader::check_dims(const Tensor& t, const std::vector<uint64_t>& expected) {
+  // A vector of n may be stored as [1, n], a matrix with outer ones.
+  std::vector<uint64_t> found = t.shape;
+  while (found.size() > expected.size() && found.front() == 1) found.erase(found.begin());
+  if (found != expected)
+    fail(ErrorKind::kFormat, "tensor '{}': expected shape [{}], the file has [{}]", t.name, fmt::join(expected, ", "),
+         fmt::join(t.shape, ", "));
+}
+
+void WeightLoader::check_shape(const Tensor& t, const std::vector<uint64_t>& expected) {
+  check_dims(t, expected);
+  if (!info(t.dtype).computes())
+    fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch does not compute with; weights may be {}", t.name,
+         name_of(t.dtype), types_of_weights());
+}
+
+WeightView WeightLoader::matrix(const std::string& name, size_t rows, size_t cols) {
+  const Tensor& t = file_.get(name);
+  check_shape(t, {rows, cols});
+  return t.view();
+}
+
+Vector WeightLoader::vector(const std::string& name, size_t n) {
+  const Tensor& t = file_.get(name);
+  if (t.n_elems() != n) check_shape(t, {n});
+  if (!info(t.dtype).computes()) check_shape(t, {n});
+  Vector values(n);
+  codec(t.dtype).decode(t.data.data(), values.data(), n);
+  return values;
+}
+
+NormWeights WeightLoader::norm(const std::string& name, size_t n, bool required) {
+  if (required && !file_.find(name + ".weight")) file_.get(name + ".weight");  // throws, naming it
+  return {optional_vector(name + ".weight", n), optional_vector(name + ".bias", n)};
+}
+
+std::unique_ptr<Linear> WeightLoader::stored(LinearId id, TensorRows where, WeightView W, Vector bias) {
+  where.n_out = W.rows;
+  where.n_in = W.cols;
+  w_.tensors[id] = std::move(where);
+  return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
+}
+
+WeightLoader::Factors WeightLoader::factors(const std::string& name, std::vector<uint64_t> outer, size_t n_out,
+                                            size_t n_in) {
+  if (file_.find(name + ".weight"))
+    fail(ErrorKind::kFormat, "the file has both '{}.weight' and '{}'", name, low_rank_u(name));
+  const Tensor &U = file_.get(low_rank_u(name)), &V = file_.get(low_rank_v(name));
+  const size_t rank = U.cols();
+  const auto shape = [&](size_t rows, size_t cols) {
+    std::vector<uint64_t> all = outer;
+    all.insert(all.end(), {rows, cols});
+    return all;
+  };
+  check_shape(U, shape(n_out, rank));
+  check_shape(V, shape(rank, n_in));
+  return {U.view(), V.view(), rank};
+}
+
+std::unique_ptr<Linear> WeightLoader::low_rank(LinearId id, const std::string& name, const WeightView& U,
+                                               const WeightView& V, Vector bias) {
+  auto matrix = std::make_unique<LowRank>(id, stored(id, {}, U, std::move(bias)), stored(id, {}, V));
+  w_.tensors[id] = {name + ".weight", "", 0, U.rows, V.cols};
+  return matrix;
+}
+
+std::unique_ptr<Linear> WeightLoader::linear(LinearId id, const std::string& name, size_t rows, size_t cols,
+                                             bool required) {
+  if (file_.find(low_rank_u(name))) {
+    const Factors f = factors(name, {}, rows, cols);
+    return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
+  }
+  if (!required && !file_.find(name + ".weight")) return nullptr;
+  const std::string weight = name + ".weight";
+  if (ternary_scale(file_, file_.get(weight))) return ternary(id, name, rows, cols);
+  return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
+}
+
+std::unique_ptr<Linear> WeightLoader::ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {
+  TensorRows where = tensor(name + ".weight");
+  const Tensor& t = file_.get(where.name);
+  check_dims(t, {rows, cols});
+  where.n_out = rows;
+  where.n_in = cols;
+  w_.tensors[id] = std::move(where);
+  const Vector scale = vector(name + ".scale", 1);
+  const bool skips = id.role == Role::kDown && is_relu_family(c_.activation);
+  if (skips) w_.down_layout = DownLayout::kTransposed;
+  return std::make_unique<Ternary>(
+      id, compute_, t.view(), optional_vector(name + ".bias", rows),
+      Ternary::Options{.scale = scale[0], .round_inputs = c_.round_inputs, .by_input = skips}, t.name);
+}
+
+std::vector<std::unique_ptr<Linear>> WeightLoader::by_head(LinearId id, const std::string& name, size_t n, size_t rows,
+                                                           size_t cols) {
+  const Tensor& t = file_.get(name);
+  check_shape(t, {n, rows, cols});
+  std::vector<std::unique_ptr<Linear>> heads;
+  for (id.expert = 0; id.expert < n; ++id.expert)
+    heads.push_back(stored(id, tensor(name, id.expert * rows), t.view().row_range(id.expert * rows, rows)));
+  return heads;
+}
+
+}  // namespace hunch
