@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "compress/convert.h"
+#include "compress/test_models.h"
 #include "compress/whitened_svd.h"
 #include "engine/generate.h"
 #include "formats/format.h"
@@ -20,54 +21,6 @@
 namespace hunch {
 namespace {
 namespace fs = std::filesystem;
-
-// A file that goes away with the test.
-struct TempFile {
-  static inline int n_made = 0;
-  fs::path path = fs::temp_directory_path() / fmt::format("hunch-low-rank-{}-{}.gguf", ::getpid(), ++n_made);
-  ~TempFile() {
-    std::error_code ec;
-    fs::remove(path, ec);
-  }
-};
-
-Engine engine_of(const fs::path& path) { return load_engine(path, {.n_threads = 2}); }
-
-std::vector<int32_t> random_ids(const Engine& engine, size_t n) {
-  std::mt19937 rng(5);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  return ids;
-}
-
-std::vector<float> logits_of(const Engine& engine, std::span<const int32_t> ids) {
-  ContextOptions options;
-  options.n_ctx = ids.size();
-  std::vector<float> out;
-  Context(engine, options).append_all(ids, [&](size_t, MatView<const float> logits) { append_rows(logits, out); });
-  return out;
-}
-
-std::vector<const Linear*> matrices(const Engine& engine) {
-  std::vector<const Linear*> found;
-  for (const Layer& layer : std::as_const(*engine.model).weights().layers)
-    layer.for_each_linear([&](const Linear& linear) { found.push_back(&linear); });
-  return found;
-}
-
-std::vector<float> floats_of(Compute& compute, const Linear& linear) {
-  const Values values(compute, linear);
-  std::vector<float> out(linear.n_out * linear.n_in);
-  decode_rows(compute, values.rows(), {out.data(), linear.n_out, linear.n_in});
-  return out;
-}
-
-// ||A - B|| / ||A||: for a wrong matrix of the same kind, 1.4.
-double distance(const std::vector<float>& A, const std::vector<float>& B) {
-  double missed = 0, whole = 0;
-  for (size_t i = 0; i < A.size(); ++i) missed += std::pow(double(A[i]) - B[i], 2), whole += std::pow(double(A[i]), 2);
-  return std::sqrt(missed / whole);
-}
 
 bool is_low_rank(const Linear& linear) { return &linear.factor(Axis::kOut) != &linear; }
 

@@ -79,10 +79,10 @@ void import_windows(HfImport& hf, size_t n_layer, bool unless_said) {
       fail(ErrorKind::kFormat, "config.json: layer_types has {} entries, expected one for each of {} layers",
            kinds.size(), n_layer);
     for (const auto& kind : kinds) {
-      // The last two are of architectures that import them.
-      if (kind != "full_attention" && kind != "sliding_attention" && kind != "linear_attention" && kind != "conv")
+      // The last is of architectures that import it.
+      if (kind != "full_attention" && kind != "sliding_attention" && kind != "linear_attention")
         fail(ErrorKind::kUnsupported,
-             "config.json: a layer of type {}; known: full_attention, sliding_attention, linear_attention, conv",
+             "config.json: a layer of type {}; known: full_attention, sliding_attention, linear_attention",
              printable(kind.dump(), 60));
       windowed.push_back(kind == "sliding_attention");
     }

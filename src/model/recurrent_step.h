@@ -1,5 +1,7 @@
 // How recurrent mixers take a step: a sequence after the other, in whose states tokens may be missing.
 #pragma once
+#include <functional>
+
 #include "model/recurrent.h"
 
 namespace hunch {
@@ -24,7 +26,7 @@ void advance_runs(Step& s, const LayerConfig& c, MatView<const float> inputs, Ma
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const size_t first = s.first_token(r), n = s.runs()[r].n_tokens;
     const KvCache::SequenceId sequence = s.runs()[r].sequence;
-    const RecurrentStates::Turn turn = states.begin(sequence, c.index, n, again);
+    const RecurrentStates::Turn turn = states.begin(sequence, c.index, n, std::cref(again));
     copy_rows(inputs.row_range(first, turn.inputs.rows), turn.inputs);
     {
       const Arena::Scope scope(s.compute.arena);

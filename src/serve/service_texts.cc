@@ -8,9 +8,9 @@
 #include "engine/hidden_states.h"
 #include "engine/pooling.h"
 #include "engine/rank.h"
-#include "serve/base64.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
+#include "text/base64.h"
 
 namespace hunch::serve {
 namespace {

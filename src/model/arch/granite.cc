@@ -29,21 +29,6 @@ void import_granite(HfImport& hf) {
   import_factors(hf);
 }
 
-// The halves of a matrix whose rows are gates and then ups; of each expert, where there are several, [n_expert, 2 n,
-// cols].
-void import_halves(HfImport& hf, const std::string& from, size_t n, const std::string& gate, const std::string& up) {
-  const Tensor both = hf.take(from + ".weight");
-  const auto half = [&](size_t which) -> Tensor {
-    if (both.shape.size() < 3) return hf.rows(both, which * n, n);
-    const Tensor flat = hf.reshaped(both, {both.shape[0] * both.shape[1], both.shape[2]});
-    std::vector<Tensor> experts;
-    for (size_t e = 0; e < both.shape[0]; ++e) experts.push_back(hf.rows(flat, (2 * e + which) * n, n));
-    return hf.stacked(experts);
-  };
-  hf.put(gate + ".weight", half(0));
-  hf.put(up + ".weight", half(1));
-}
-
 void import_granite_moe(HfImport& hf) {
   const LlamaLikeSizes sizes = import_llama_like_config(hf, "silu");
   const LlamaLikeTensors options{.interleave_qk = true};
@@ -56,10 +41,10 @@ void import_granite_moe(HfImport& hf) {
     import_llama_like_attention(hf, layer, sizes, options);
     hf.move(from + "post_attention_layernorm", to + "ffn_norm");
     hf.move(from + "block_sparse_moe.router.layer", to + "ffn_gate_inp");
-    import_halves(hf, from + "block_sparse_moe.input_linear", n_ff, to + "ffn_gate_exps", to + "ffn_up_exps");
+    import_halves(hf, from + "block_sparse_moe.input_linear.weight", n_ff, to + "ffn_gate_exps", to + "ffn_up_exps");
     hf.move(from + "block_sparse_moe.output_linear", to + "ffn_down_exps");
     if (!n_shared) continue;
-    import_halves(hf, from + "shared_mlp.input_linear", n_shared, to + "ffn_gate_shexp", to + "ffn_up_shexp");
+    import_halves(hf, from + "shared_mlp.input_linear.weight", n_shared, to + "ffn_gate_shexp", to + "ffn_up_shexp");
     hf.move(from + "shared_mlp.output_linear", to + "ffn_down_shexp");
   }
 }

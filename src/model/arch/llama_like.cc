@@ -173,4 +173,17 @@ void import_branch_normed(HfImport& hf) {
   }
 }
 
+void import_halves(HfImport& hf, const std::string& from, size_t n, const std::string& gate, const std::string& up) {
+  const Tensor both = hf.take(from);
+  const auto half = [&](size_t which) -> Tensor {
+    if (both.shape.size() < 3) return hf.rows(both, which * n, n);
+    const Tensor flat = hf.reshaped(both, {both.shape[0] * both.shape[1], both.shape[2]});
+    std::vector<Tensor> experts;
+    for (size_t e = 0; e < both.shape[0]; ++e) experts.push_back(hf.rows(flat, (2 * e + which) * n, n));
+    return hf.stacked(experts);
+  };
+  hf.put(gate + ".weight", half(0));
+  hf.put(up + ".weight", half(1));
+}
+
 }  // namespace hunch

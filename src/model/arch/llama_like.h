@@ -33,6 +33,9 @@ void import_llama_like_mlp(HfImport& hf, size_t layer);
 // post_attention_layernorm, written as `ffn_norm`. Returns the counts.
 LlamaLikeSizes import_llama_like(HfImport& hf, std::string_view usual_activation, const LlamaLikeTensors& options,
                                  const char* ffn_norm = "ffn_norm");
+// The halves of a matrix whose rows are gates and then ups; of each expert, where there are several, [n_expert, 2 n,
+// cols].
+void import_halves(HfImport& hf, const std::string& from, size_t n, const std::string& gate, const std::string& up);
 // The norms of branches' outputs (OLMo 2): post_attention_layernorm and post_feedforward_layernorm.
 void import_branch_norms(HfImport& hf, size_t layer, const LlamaLikeTensors& options);
 // A model with no other norms in its layers.

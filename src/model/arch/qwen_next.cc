@@ -115,17 +115,10 @@ void import_delta_net_35(HfImport& hf, const std::string& from, const std::strin
 }
 
 // Experts as one tensor of gates and ups [n_expert, 2 n_ff, n_embd], and one of downs; or each by itself.
-void import_mixture(HfImport& hf, const std::string& from, const std::string& to, size_t n_expert, size_t n_ff,
-                    size_t n_embd) {
+void import_mixture(HfImport& hf, const std::string& from, const std::string& to, size_t n_expert, size_t n_ff) {
   hf.move(from + "gate", to + "ffn_gate_inp");
   if (hf.has(from + "experts.gate_up_proj")) {
-    const Tensor both = hf.take(from + "experts.gate_up_proj");
-    const Tensor flat = hf.reshaped(both, {n_expert * 2 * n_ff, n_embd});
-    for (const size_t half : {0, 1}) {
-      std::vector<Tensor> experts;
-      for (size_t e = 0; e < n_expert; ++e) experts.push_back(hf.rows(flat, (2 * e + half) * n_ff, n_ff));
-      hf.put(to + (half ? "ffn_up_exps.weight" : "ffn_gate_exps.weight"), hf.stacked(experts));
-    }
+    import_halves(hf, from + "experts.gate_up_proj", n_ff, to + "ffn_gate_exps", to + "ffn_up_exps");
     hf.put(to + "ffn_down_exps.weight", hf.take(from + "experts.down_proj"));
   } else {
     import_gated_experts(hf, from + "experts", n_expert, to);
@@ -159,7 +152,7 @@ void import_qwen_next(HfImport& hf, bool is_35) {
     if (n_expert == 0 || has_mlp(hf, from + "mlp")) {
       import_llama_like_mlp(hf, layer);
     } else {
-      import_mixture(hf, from + "mlp.", to, n_expert, n_ff, sizes.n_embd);
+      import_mixture(hf, from + "mlp.", to, n_expert, n_ff);
     }
   }
 }
