@@ -1,7 +1,7 @@
 // The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
 #pragma once
 #include "serve/answer_writer.h"
-#include "text/thinking.h"
+#include "serve/chat_parts.h"
 
 namespace hunch::serve {
 
@@ -13,10 +13,9 @@ class ChatAnswer : public AnswerWriter {
 
  private:
   struct Choice {
-    ThinkingSplitter splitter;
-    SplitText text = {};
+    ChatSplitter splitter;
+    ChatMessage message = {};
     Json log_probs = Json::array();
-    bool shown = false;
     StopReason stop_reason = StopReason::kLength;
   };
   void take(size_t choice, const GeneratedToken& token, bool ends) override;
@@ -25,9 +24,9 @@ class ChatAnswer : public AnswerWriter {
   Json choices() override;
   void begin_stream() override;
 
-  void send(size_t choice, const SplitText& part);
+  // Keeps the parts and, in a stream, sends them in one event.
+  void add(size_t choice, const std::vector<ChatPart>& parts);
   Json log_probs_of(Choice& choice) const;
-  static void add(SplitText& text, const SplitText& part);
 
   std::vector<Choice> choices_;
 };
