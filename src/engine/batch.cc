@@ -76,8 +76,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
 
 // Pages that n more tokens take from the cache.
 size_t Batch::n_pages(const Sequence& sequence, size_t n_more) const {
-  const size_t page = cache_->shape().page_tokens, n = sequence.n_cached();
-  return (sequence.most_cached(n_more) + page - 1) / page - (n + page - 1) / page;
+  return cache_->n_new_pages(sequence.id(), sequence.most_cached(n_more) - sequence.n_cached());
 }
 
 std::shared_ptr<Answer> Batch::admit(Sequence& sequence, std::vector<int32_t> prompt, const GenerateOptions& options,
@@ -108,11 +107,9 @@ void Batch::drop_done() {
 // Takes the answer into the step, with n_prompt tokens of its prompt where it may be cut there. Whether it has a part
 // in it.
 bool Batch::collect(Answer& answer, size_t n_prompt) {
-  const size_t page = cache_->shape().page_tokens;
   const Sequence& sequence = answer.sequence();
   n_pages_promised_ -= n_pages(sequence, answer.n_unread());  // its own
-  const size_t n_pages_free = n_pages_left_ - std::min(n_pages_left_, n_pages_promised_);
-  const size_t n_room = n_pages_free * page + (page - sequence.n_cached() % page) % page;
+  const size_t n_room = cache_->n_room(sequence.id(), n_pages_left_ - std::min(n_pages_left_, n_pages_promised_));
   try {
     if (n_room == 0 && !answer.is_reading())
       fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",

@@ -56,6 +56,8 @@ class Scheduler {
   void run();
   bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
   void admit_waiting();
+  bool admit(const std::shared_ptr<Job>& job, Clock::time_point submitted);
+  bool waits_for_alike(const Job& job) const;
   bool has_room_for(const Running& running);
   void answer(Running& running);
   void score(Running& running);

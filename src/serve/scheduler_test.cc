@@ -161,6 +161,36 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   EXPECT_EQ(unwanted.recorder->result.n_cached, 0u);
 }
 
+TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {
+  Scheduler scheduler(engine_, {.n_parallel = 4, .n_ctx = 128}, metrics_);
+  std::vector<Asked> all;
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (size_t i = 0; i < 6; ++i) {
+    Ids ids = prompt(1, 70);
+    if (i == 3) ids = prompt(2, 70);  // another text
+    if (i > 3) ids.push_back(int32_t(i));
+    all.push_back(ask(ids, 12));
+    all.back().job->options.sampler.temperature = 1;
+    all.back().job->options.sampler.seed = i;
+    jobs.push_back(all.back().job);
+  }
+  scheduler.submit(jobs);
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].recorder->wait();
+    EXPECT_EQ(all[i].recorder->ids, alone(*all[i].job).ids) << i;
+    EXPECT_EQ(all[i].recorder->result.n_cached, i == 0 || i == 3 ? 0u : i < 3 ? 69u : 70u) << i;
+  }
+  // A remembered text is not lost to one that shares its beginning only.
+  Ids ids = prompt(2, 40);
+  ids.push_back(1);
+  Asked part = ask(ids, 4), again = ask(prompt(2, 70), 4);
+  scheduler.submit({part.job, again.job});
+  part.recorder->wait();
+  again.recorder->wait();
+  EXPECT_EQ(part.recorder->result.n_cached, 40u);
+  EXPECT_EQ(again.recorder->result.n_cached, 69u);
+}
+
 TEST_F(SchedulerTest, WhatIsKeptMakesRoomForWhatComes) {
   Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 64}, metrics_);
   for (size_t i = 0; i < 12; ++i) {
