@@ -88,6 +88,13 @@ void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan
   kept_.push_back({std::move(sequence), std::move(plan), as_alone});
 }
 
+size_t Memory::n_pages() const {
+  const size_t page = batch_.cache()->shape().page_tokens;
+  size_t n = 0;
+  for (const Kept& kept : kept_) n += (kept.sequence->n_tokens() + page - 1) / page;
+  return n;
+}
+
 bool Memory::forget_one() {
   if (kept_.empty()) return false;
   kept_.pop_front();

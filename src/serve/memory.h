@@ -38,6 +38,8 @@ class Memory {
   // Forgets the oldest; false when there is none.
   bool forget_one();
   size_t n_kept() const { return kept_.size(); }
+  // Pages that would be free without any of it, at most: others may share them.
+  size_t n_pages() const;
 
  private:
   struct Kept {
