@@ -68,6 +68,7 @@ class Sequence {
   size_t n_together(size_t n_unread, size_t most) const;
   std::span<const int32_t> ids() const { return text_->ids; }
   KvCache& cache() const { return *text_->cache; }
+  const std::shared_ptr<KvCache>& shared_cache() const { return text_->cache; }
   KvCache::SequenceId id() const { return text_->id; }
   const Plan& plan() const { return *plan_; }
   const std::shared_ptr<const Adapter>& adapter() const { return adapter_; }

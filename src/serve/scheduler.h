@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/answer.h"
-#include "engine/speculate.h"
+#include "engine/drafting.h"
 #include "serve/job.h"
 #include "serve/memory.h"
 #include "serve/metrics.h"
