@@ -79,6 +79,8 @@ Settings settings_of(const Fields& f) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  s.trace = f.flag("trace", false);
+  if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
   return s;
 }
 

@@ -1,0 +1,46 @@
+// Elements without a framework. Texts become text nodes: nothing here, and nothing else in the page, parses HTML.
+
+import { icon, type IconName } from "./icons";
+
+type Child = Node | string | null | undefined | false;
+type Props = Record<string, unknown>;
+
+// h("button", { class: "x", onclick: f, "aria-label": "Close" }, "text"). Functions are listeners; true and false set or
+// leave out an attribute; null and undefined leave it out.
+export function h<K extends keyof HTMLElementTagNameMap>(tag: K, props: Props = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (typeof value === "function") element.addEventListener(name.slice(2), value as EventListener);
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  put(element, ...children);
+  return element;
+}
+
+export function put(parent: Node, ...children: Child[]): void {
+  for (const child of children)
+    if (child !== null && child !== undefined && child !== false)
+      parent.appendChild(typeof child === "string" ? document.createTextNode(child) : child);
+}
+
+export function refill(parent: Element, ...children: Child[]): void {
+  parent.replaceChildren();
+  put(parent, ...children);
+}
+
+// A button that is only a drawing, with its name for those who do not see it.
+export function signButton(sign: IconName, name: string, onclick: (event: Event) => void, more: Props = {}): HTMLButtonElement {
+  return h("button", { type: "button", class: "sign", "aria-label": name, title: name, onclick, ...more }, icon(sign));
+}
+
+// Tells screen readers, and nobody else.
+export function announce(text: string): void {
+  const region = document.getElementById("announcer");
+  if (region) region.textContent = text;
+}
+
+export const percent = (share: number): string => {
+  const p = share * 100;
+  return `${p > 0 && p < 0.95 ? p.toFixed(1) : Math.round(p)} %`;
+};
