@@ -150,7 +150,7 @@ void AnswerWriter::end() {
 }
 
 const char* AnswerWriter::finish_reason(StopReason reason) {
-  return reason == StopReason::kLength || reason == StopReason::kContextFull ? "length" : "stop";
+  return reason == StopReason::kEndOfText || reason == StopReason::kStopString ? "stop" : "length";
 }
 
 std::string shown_token(const Tokenizer& tokenizer, int32_t id) {

@@ -1,5 +1,7 @@
 // The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
 #pragma once
+#include <functional>
+
 #include "serve/answer_writer.h"
 #include "serve/chat_parts.h"
 
@@ -7,9 +9,9 @@ namespace hunch::serve {
 
 class ChatAnswer : public AnswerWriter {
  public:
-  // `tags` outlives it; `inside`: the answers begin in the thinking.
-  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
-             bool inside);
+  // `splitter` makes one for each choice.
+  using MakeSplitter = std::function<ChatSplitter()>;
+  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const MakeSplitter& splitter);
 
  private:
   struct Choice {
@@ -27,6 +29,7 @@ class ChatAnswer : public AnswerWriter {
   // Keeps the parts and, in a stream, sends them in one event.
   void add(size_t choice, const std::vector<ChatPart>& parts);
   Json log_probs_of(Choice& choice) const;
+  static const char* reason_of(const Choice& choice);
 
   std::vector<Choice> choices_;
 };

@@ -423,6 +423,49 @@ class Serve(CliTest):
             self.assertEqual(json.loads(refused[2])["error"]["type"], "rate_limit_error")
             self.assertEqual(server.end(signal.SIGINT), 0)
 
+    def test_texts_outlive_the_server(self):
+        folder = os.path.join(self.dir, "texts")
+        prompt = random_words(40)
+        body = {"prompt": prompt, "max_tokens": 8, **GREEDY}
+
+        def cached(answer):
+            return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+        with Server(self, "--cache-dir", folder) as server:
+            first = server.json("/v1/completions", body)
+            self.assertEqual(cached(first), 0)
+            self.assertEqual(server.end(), 0)
+        self.assertEqual(len(os.listdir(folder)), 1)
+        with Server(self, "--cache-dir", folder) as server:
+            again = server.json("/v1/completions", body)
+            self.assertGreater(cached(again), 64)
+            self.assertEqual(again["choices"][0]["text"], first["choices"][0]["text"])
+            server.end(signal.SIGKILL)
+        name = os.path.join(folder, os.listdir(folder)[0])
+        with open(name, "r+b") as file:  # damaged
+            file.seek(-5000, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-5000, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        with Server(self, "--cache-dir", folder) as server:
+            third = server.json("/v1/completions", body)
+            self.assertEqual(cached(third), 0)
+            self.assertEqual(third["choices"][0]["text"], first["choices"][0]["text"])
+            self.assertEqual(server.end(), 0)
+
+    def test_a_cache_too_small_for_the_load(self):
+        # 192 tokens, fewer than half of what the answers grow to.
+        with Server(self, "--parallel", "6", "--kv-memory", "0.0002", "--deterministic") as server:
+            prompts = [random_words(4 + i) for i in range(6)]
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda p: server.json("/v1/completions", {
+                    "prompt": p, "max_tokens": 60, **GREEDY}), prompts))
+            for p, answer in zip(prompts, answers):
+                self.assertEqual(answer["usage"]["completion_tokens"], 60)
+                self.assertEqual(answer["choices"][0]["text"], self.run_alone(p, 60)["text"])
+            self.assertGreater(server.metric("hunch:preemptions_total"), 0)
+            self.assertEqual(server.metric("hunch:answers_paused"), 0)
+
     def test_a_signal_lets_running_answers_end(self):
         with Server(self, "--parallel", "2", model=DEMO) as server:
             body = {"prompt": "the end", "max_tokens": 150, "stream": True, **GREEDY}
@@ -453,6 +496,10 @@ class Serve(CliTest):
         self.refused(2, "serve", says="which model?")
         self.refused(2, "serve", self.opt, "--port", "70000", says="--port is 70000")
         self.refused(2, "serve", self.opt, "--parallel", "0", says="--parallel is 0")
+        self.refused(2, "serve", self.opt, "--kv-memory", "0.00001", says="fewer than one context")
+        self.refused(2, "serve", self.opt, "--kv-memory", "-1", says="--kv-memory is -1")
+        self.refused(2, "serve", self.opt, "--cache-size", "0", says="--cache-size is 0")
+        self.refused(1, "serve", self.opt, "--cache-dir", "/dev/null/x", says="/dev/null/x")
         self.refused(2, "serve", self.opt, "--host", "nowhere", says="no IP address")
         self.refused(2, "serve", self.opt, "--kv-policy", "h2o:16", says="--kv-policy")
         self.refused(2, "serve", self.opt, "--api-key", "a", "--api-key-file", "b", says="not both")
