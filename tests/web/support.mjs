@@ -40,7 +40,7 @@ export async function open(url, { width = 1280, height = 800, colorScheme = "lig
     if (!kept) localStorage.setItem("hunch.settings", JSON.stringify(s));
   }, settings);
   const page = await context.newPage();
-  page.setDefaultTimeout(15000);
+  page.setDefaultTimeout(60000);
   const problems = [];
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   page.on("console", (message) => {

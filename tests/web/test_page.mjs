@@ -212,7 +212,7 @@ def f(x):
 snake_case_name and 2 * 3 * 4 and \\*stars\\*, a${"b".repeat(300)}`;
 
 test("markdown is shown as what it means", async () => {
-  const page = await open(chat.url, { settings: short });
+  const page = await open(chat.url, { settings: short, permissions: ["clipboard-read", "clipboard-write"] });
   await answerWith(page, markdown);
   await send(page, "Show me");
   await done(page);
@@ -227,6 +227,13 @@ test("markdown is shown as what it means", async () => {
   assert.equal(await prose.locator("a").count(), 2);
   assert.match(await prose.locator("pre").innerText(), /^def f\(x\):\n    return "<b>" \+ x \* 2 {2}#/);
   assert.match(await prose.locator("p").last().innerText(), /^snake_case_name and 2 \* 3 \* 4 and \*stars\*/);
+  const clipboard = () => page.evaluate(() => navigator.clipboard.readText());
+  await page.getByRole("button", { name: "Copy the code" }).click();
+  await page.waitForFunction(() => document.querySelector("#announcer").textContent === "Copied.");
+  assert.match(await clipboard(), /^def f\(x\):\n/);
+  await page.evaluate(() => (navigator.clipboard.writeText = () => Promise.reject(new Error("as by plain HTTP"))));
+  await page.locator(".turn.assistant").getByRole("button", { name: "Copy", exact: true }).click();
+  await page.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith("# Title"));
   await accessible(page, "markdown");
   await page.setViewportSize({ width: 390, height: 844 });
   await fits(page, "markdown at 390");

@@ -40,6 +40,23 @@ export function announce(text: string): void {
   if (region) region.textContent = text;
 }
 
+// To the clipboard; pages of other machines by plain HTTP have the old way only.
+export async function copyText(text: string): Promise<void> {
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const before = document.activeElement as HTMLElement | null;
+    const area = h("textarea", { class: "unseen", "aria-hidden": "true", tabindex: -1 }, text);
+    document.body.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+    before?.focus();
+  }
+  announce(done ? "Copied." : "The browser does not let the page copy.");
+}
+
 export const percent = (share: number): string => {
   const p = share * 100;
   return `${p > 0 && p < 0.95 ? p.toFixed(1) : Math.round(p)} %`;

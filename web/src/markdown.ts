@@ -1,7 +1,7 @@
 // Markdown of answers as DOM nodes: a subset that models write. HTML in it is text, images are links, and links go to
 // http, https and mailto only. Time grows with the length of the text alone: a mark that is not closed is looked for once,
 // and what is nested more deeply than kDepth is text.
-import { h, put, signButton } from "./dom";
+import { copyText, h, put, signButton } from "./dom";
 
 const kDepth = 12;
 const itemStart = /^( *)([-*+]|\d{1,9}[.)])( +|$)/;
@@ -117,7 +117,7 @@ function table(lines: string[], i: number, out: Node): number {
 }
 
 function codeBlock(code: string, language: string): HTMLElement {
-  const copy = signButton("copy", "Copy the code", () => void navigator.clipboard?.writeText(code));
+  const copy = signButton("copy", "Copy the code", () => void copyText(code));
   return h(
     "figure",
     { class: "code" },

@@ -1,5 +1,5 @@
 // A turn of a conversation, with what can be done to it.
-import { h, put, refill, signButton } from "./dom";
+import { copyText, h, put, refill, signButton } from "./dom";
 import { AnswerView } from "./answer_view";
 import { chosen, textOf, type Conversation, type Turn } from "./types";
 
@@ -74,7 +74,7 @@ export class TurnView {
     const turn = this.turn;
     refill(
       this.actions,
-      signButton("copy", "Copy", () => void navigator.clipboard?.writeText(this.text())),
+      signButton("copy", "Copy", () => void copyText(this.text())),
       signButton("edit", "Edit", () => this.edit(), { disabled: busy }),
       turn.role === "assistant" && this.isLast && signButton("retry", "Retry", () => this.does.retry(), { disabled: busy }),
     );
