@@ -5,23 +5,23 @@
 namespace hunch::serve {
 namespace {
 
-struct File {
+struct PageFile {
   const char *name, *type;
 };
 
-File file_of(std::string_view path) {
+PageFile page_file_of(std::string_view path) {
   if (path == "/page.js") return {"page.js", "text/javascript; charset=utf-8"};
   if (path == "/page.css") return {"page.css", "text/css; charset=utf-8"};
   return {"index.html", "text/html; charset=utf-8"};
 }
 
 // RFC 9110, section 13.1.2: a list, whose entries may be marked as weak; "*" is any.
-bool names(std::string_view list, std::string_view tag) { return list == "*" || list.find(tag) != list.npos; }
+bool names_tag(std::string_view list, std::string_view tag) { return list == "*" || list.find(tag) != list.npos; }
 
 }  // namespace
 
 HttpResponse page_response(const HttpRequest& request) {
-  const File file = file_of(request.path);
+  const PageFile file = page_file_of(request.path);
   const std::string_view bytes = page_bytes(file.name);
   const std::string tag = '"' + sha256_hex(std::as_bytes(std::span(bytes))).substr(0, 32) + '"';
   HttpResponse response{200, file.type};
@@ -35,7 +35,7 @@ HttpResponse page_response(const HttpRequest& request) {
       {"Referrer-Policy", "no-referrer"},
       {"Cross-Origin-Opener-Policy", "same-origin"},
       {"Cross-Origin-Resource-Policy", "same-origin"}};
-  if (names(request.if_none_match, tag)) {
+  if (names_tag(request.if_none_match, tag)) {
     response.status = 304;
   } else {
     response.body = bytes;
