@@ -78,6 +78,7 @@ class Service {
   void models(const HttpRequest&, const std::shared_ptr<Reply>&);
   void props(const HttpRequest&, const std::shared_ptr<Reply>&);
   void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void page(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;

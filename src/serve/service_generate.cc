@@ -56,6 +56,7 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   o.log_probs = s.log_probs;
   o.n_top_log_probs = s.n_top_log_probs;
   o.as_alone = options_.deterministic;
+  o.trace = s.trace;
   if (s.lossless && !s.mode) {
     job->plan = plans_.plan("exact", 0);
   } else {

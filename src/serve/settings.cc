@@ -79,6 +79,8 @@ Settings settings_of(const Fields& f) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  s.trace = f.flag("trace", false);
+  if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
   s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
   s.priority = int(f.integer("priority", 0, -1000, 1000));
   s.deadline_seconds = f.number("deadline_seconds", 0, 0, 1e6);

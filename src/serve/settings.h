@@ -26,6 +26,7 @@ struct Settings {
   std::optional<std::string> mode;  // "dense", "exact", "sparse"; none: the server's
   double density = 0;               // of sparse mode, in steps of 0.01; 0: as calibrated
   bool lossless = false;            // drafts that are verified
+  bool trace = false;               // of a stream: what each token used of each layer
   bool reuse_prompt = true;         // what is cached of an earlier prompt that began alike
 };
 

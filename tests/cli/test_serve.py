@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -218,6 +219,52 @@ class Serve(CliTest):
         turn = [*messages, {"role": "assistant", "content": content}, {"role": "user", "content": "on"}]
         again = server.json("/v1/chat/completions", {**body, "messages": turn})
         self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 5)
+
+    def test_what_tokens_used_of_a_planted_model(self):
+        """A fifth of the neurons is planted to be active: each token says so, whatever shares its steps."""
+        planted = os.path.join(self.dir, "planted.gguf")
+        self.hunch("synth", "--shape", "opt-125m", "-o", planted, "--n-layer", "3", "--n-embd", "128", "--n-ff", "1024", "--n-head",
+                   "4", "--n-vocab", "512", "--n-ctx", "256", "--density", "0.2", "--contexts", "16", "--sidecar")
+        alone = self.hunch("run", planted, "-p", "word", "-n", "24", "--temperature", "0", "--ignore-end", "--quiet", "--json",
+                           "--mode", "exact").json
+        with Server(self, "--parallel", "4", model=planted) as server:
+            def used(mode):
+                events = server.stream("/v1/completions", {"prompt": "word", "max_tokens": 24, "mode": mode, "trace": True, **GREEDY})
+                return [t for e in events for c in e["choices"] for t in c.get("hunch", {}).get("tokens", [])]
+
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                dense, exact, sparse, _ = pool.map(used, ("dense", "exact", "sparse", "dense"))
+            for tokens in (dense, exact, sparse):
+                self.assertEqual(len(tokens), 24)
+                for token in tokens:
+                    self.assertEqual(set(token), {"neurons", "heads", "keys"})
+                    self.assertEqual(token["heads"], [1000] * 3)
+                    self.assertEqual(token["keys"], [1000] * 3)
+                self.assertEqual(tokens[0]["neurons"], [1000] * 3)  # the pass over the prompt chose it
+            self.assertTrue(all(token["neurons"] == [1000] * 3 for token in dense))
+            for layer in range(3):
+                mean = sum(token["neurons"][layer] for token in exact[1:]) / 23 / 1000
+                self.assertAlmostEqual(mean, alone["density_mlp_per_layer"][layer], delta=0.002)
+                self.assertAlmostEqual(mean, 0.2, delta=0.05)
+                self.assertLess(sum(token["neurons"][layer] for token in sparse[1:]) / 23, 600)
+            plain = server.stream("/v1/completions", {"prompt": "word", "max_tokens": 4, **GREEDY})
+            self.assertNotIn("hunch", json.dumps([e["choices"] for e in plain]))
+            chat = server.refused("/v1/completions", {"prompt": "a", "trace": True}, "trace")
+            self.assertIn("stream", chat["message"])
+            self.assertEqual(server.end(), 0)
+
+    def test_the_page(self):
+        with Server(self, "--api-key", "secret") as server:
+            status, headers, text = server.request("/")
+            self.assertEqual((status, headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+            self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+            for path in re.findall(r'(?:src|href)="\./([^"]+)"', text):
+                self.assertEqual(server.request(f"/{path}")[0], 200, path)
+            status, again, text = server.request("/", headers={"If-None-Match": headers["ETag"]})
+            self.assertEqual((status, text, again["ETag"]), (304, "", headers["ETag"]))
+            self.assertEqual(server.request("/props")[0], 401)
+            self.assertEqual(server.request("/", {}, {"Authorization": "Bearer secret"})[0], 405)
+            self.assertEqual(server.end(), 0)
 
     def check_texts(self, server):
         ids = server.json("/tokenize", {"content": "the end"})["tokens"]
