@@ -310,7 +310,8 @@ TEST(Format, ImportantColumnsAreKeptBetter) {
   }
 }
 
-// Encoders fit four blocks side by side: what a block becomes does not depend on its neighbours, nor on how many there are.
+// Encoders fit four blocks side by side: what a block becomes does not depend on its neighbours, nor on how many there
+// are.
 TEST(Format, ABlockIsEncodedAsAlone) {
   for (const Format& format : writable(true))
     for (const size_t n_blocks : {1, 2, 3, 5, 7}) {
