@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "serve/layer_uses.h"
 #include "serve/request_error.h"
 #include "serve/sse.h"
 #include "text/utf8.h"
@@ -73,7 +72,7 @@ void AnswerWriter::on_prompt(size_t choice, const std::vector<ScoredToken>& toke
 void AnswerWriter::on_token(size_t choice, const GeneratedToken& token, bool ends) {
   if (failed_) return;
   begin();
-  if (!token.layers.empty()) uses_[choice].push_back(layer_uses(token.layers));
+  uses_.add(choice, token.layers);
   take(choice, token, ends);
 }
 
@@ -128,8 +127,7 @@ Json AnswerWriter::usage() const {
 }
 
 void AnswerWriter::emit(Json choice) {
-  Json& uses = uses_[choice["index"].get<size_t>()];
-  if (!uses.is_null()) choice["hunch"] = {{"tokens", std::exchange(uses, nullptr)}};
+  uses_.tell(choice["index"].get<size_t>(), choice);
   Json event = envelope(true);
   event["choices"] = Json::array({std::move(choice)});
   if (about_.include_usage) event["usage"] = nullptr;

@@ -7,6 +7,7 @@
 
 #include "serve/http.h"
 #include "serve/job.h"
+#include "serve/layer_uses.h"
 #include "serve/settings.h"
 #include "text/tokenizer.h"
 
@@ -64,7 +65,7 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
   const std::shared_ptr<Reply> reply_;
   std::vector<std::weak_ptr<Job>> jobs_;
   bool begun_ = false, failed_ = false;
-  std::vector<Json> uses_;  // [n_choices], of the tokens since a choice's last event: lists, or null
+  TokenUses uses_;
   size_t n_done_ = 0, n_prompt_ = 0, n_cached_ = 0, n_generated_ = 0;
 };
 

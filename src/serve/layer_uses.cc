@@ -1,6 +1,7 @@
 #include "serve/layer_uses.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace hunch::serve {
 namespace {
@@ -25,6 +26,10 @@ Json layer_uses(std::span<const LayerUse> layers) {
   add("experts", &LayerUse::experts);
   add("keys", &LayerUse::keys);
   return out;
+}
+
+void TokenUses::tell(size_t choice, Json& event) {
+  if (!waiting_[choice].is_null()) event["hunch"] = {{"tokens", std::exchange(waiting_[choice], nullptr)}};
 }
 
 }  // namespace hunch::serve

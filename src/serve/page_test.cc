@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "serve/layer_uses.h"
-
 namespace hunch::serve {
 namespace {
 
@@ -57,17 +55,6 @@ TEST(Page, IsNotSentTwice) {
     other.if_none_match = "\"0123\"";
     EXPECT_EQ(page_response(other).status, 200);
   }
-}
-
-TEST(LayerUses, AreThousandths) {
-  std::vector<LayerUse> layers(3);
-  layers[0].neurons = {1, 3};
-  layers[0].heads = {12, 12};
-  layers[1].neurons = {1, 100000};
-  layers[2].neurons = {0, 100000};
-  layers[2].heads = {5, 8};
-  EXPECT_EQ(dump(layer_uses(layers)), R"({"neurons":[333,1,0],"heads":[1000,null,625]})");
-  EXPECT_EQ(dump(layer_uses({})), "{}");
 }
 
 }  // namespace
