@@ -25,6 +25,7 @@ struct GenerateOptions {
   // Every token, of the prompt too, gets the bits that it has when nobody shares its steps (Run::as_alone): slower
   // prompts. Without, what it shares a step with changes the rounding.
   bool as_alone = false;
+  bool trace = false;          // GeneratedToken::layers are wanted
   size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
   // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
   // is not.
@@ -40,6 +41,9 @@ struct GeneratedToken {
   std::string text;  // text that became complete with this token (whole characters)
   float log_prob;
   std::vector<TokenProbability> top;
+  // What the pass that chose it used of each layer, in this answer's own part of it; where options.trace asks. The pass
+  // over the end of a prompt chooses the first token.
+  std::vector<LayerUse> layers = {};
 };
 
 struct Generated {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "serve/layer_uses.h"
 #include "serve/request_error.h"
 #include "serve/sse.h"
 #include "text/utf8.h"
@@ -42,7 +43,7 @@ class AnswerWriter::Listener : public JobListener {
 };
 
 AnswerWriter::AnswerWriter(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply)
-    : about_(std::move(about)), tokenizer_(tokenizer), reply_(std::move(reply)) {}
+    : about_(std::move(about)), tokenizer_(tokenizer), reply_(std::move(reply)), uses_(about_.n_choices) {}
 
 void AnswerWriter::listen_to(const std::vector<std::shared_ptr<Job>>& jobs) {
   for (size_t i = 0; i < jobs.size(); ++i) {
@@ -72,6 +73,7 @@ void AnswerWriter::on_prompt(size_t choice, const std::vector<ScoredToken>& toke
 void AnswerWriter::on_token(size_t choice, const GeneratedToken& token, bool ends) {
   if (failed_) return;
   begin();
+  if (!token.layers.empty()) uses_[choice].push_back(layer_uses(token.layers));
   take(choice, token, ends);
 }
 
@@ -126,6 +128,8 @@ Json AnswerWriter::usage() const {
 }
 
 void AnswerWriter::emit(Json choice) {
+  Json& uses = uses_[choice["index"].get<size_t>()];
+  if (!uses.is_null()) choice["hunch"] = {{"tokens", std::exchange(uses, nullptr)}};
   Json event = envelope(true);
   event["choices"] = Json::array({std::move(choice)});
   if (about_.include_usage) event["usage"] = nullptr;
@@ -146,7 +150,7 @@ void AnswerWriter::end() {
 }
 
 const char* AnswerWriter::finish_reason(StopReason reason) {
-  return reason == StopReason::kLength || reason == StopReason::kContextFull ? "length" : "stop";
+  return reason == StopReason::kEndOfText || reason == StopReason::kStopString ? "stop" : "length";
 }
 
 std::string shown_token(const Tokenizer& tokenizer, int32_t id) {

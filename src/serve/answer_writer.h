@@ -44,7 +44,7 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
   bool wants_log_probs() const { return about_.log_probs; }
   size_t n_choices() const { return about_.n_choices; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
-  // An event with one choice.
+  // An event with one choice, and what its tokens used of the model where that was asked for.
   void emit(Json choice);
   static const char* finish_reason(StopReason reason);
 
@@ -64,6 +64,7 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
   const std::shared_ptr<Reply> reply_;
   std::vector<std::weak_ptr<Job>> jobs_;
   bool begun_ = false, failed_ = false;
+  std::vector<Json> uses_;  // [n_choices], of the tokens since a choice's last event: lists, or null
   size_t n_done_ = 0, n_prompt_ = 0, n_cached_ = 0, n_generated_ = 0;
 };
 

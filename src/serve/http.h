@@ -15,6 +15,7 @@ struct HttpRequest {
   std::string method, path;   // "POST", "/v1/completions": without the query
   std::string authorization;  // the header's value, or "Bearer KEY" of an x-api-key
   std::string body;
+  std::string if_none_match = {};  // the header's value
 };
 
 struct HttpResponse {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "serve/answer_writer.h"
+#include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
 #include "serve/http.h"
@@ -14,6 +15,7 @@
 #include "serve/text_requests.h"
 #include "text/chat_text.h"
 #include "text/thinking.h"
+#include "text/tool_template.h"
 
 namespace hunch::serve {
 
@@ -59,6 +61,12 @@ class Service {
   std::shared_ptr<Job> job_of(std::vector<int32_t> prompt, const Settings& settings, size_t n_tokens, uint64_t seed);
   std::vector<int32_t> ids_of(const Prompt& prompt, const char* param) const;
   const ChatText& need_chat_text() const;
+  // The text that the model sees of a conversation; throws RequestError{400} where the template refuses it.
+  std::string render(const Json& messages, const Json& variables, const ToolSettings& tools,
+                     bool add_generation_prompt = true) const;
+  // What tells the parts of an answer to it apart, and the control tokens that this needs to see.
+  ChatSplitter splitter(const std::string& rendered, const ToolSettings& tools) const;
+  std::vector<int32_t> shown(const ToolSettings& tools) const;
   // service_texts.cc
   void embed(const HttpRequest&, const std::shared_ptr<Reply>&);
   void rerank(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -70,6 +78,7 @@ class Service {
   void models(const HttpRequest&, const std::shared_ptr<Reply>&);
   void props(const HttpRequest&, const std::shared_ptr<Reply>&);
   void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void page(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;
@@ -78,7 +87,9 @@ class Service {
   Plans plans_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
-  std::vector<int32_t> shown_;  // control tokens that the tags are made of
+  ToolTemplate tool_template_;
+  // Control tokens that the tags are made of, and those that calls of tools are.
+  std::vector<int32_t> shown_, shown_of_calls_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 

@@ -1,9 +1,8 @@
 // Completions and chat completions.
-#include <random>
-
 #include "base/error.h"
 #include "serve/chat_answer.h"
 #include "serve/completion_answer.h"
+#include "serve/random_number.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
 
@@ -11,14 +10,6 @@ namespace hunch::serve {
 namespace {
 
 constexpr size_t kCompletionTokens = 16;  // OpenAI's default
-
-uint64_t random_number() {
-  thread_local std::mt19937_64 generator{[] {
-    std::random_device device;
-    return uint64_t(device()) << 32 | device();
-  }()};
-  return generator();
-}
 
 }  // namespace
 
@@ -65,6 +56,7 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   o.log_probs = s.log_probs;
   o.n_top_log_probs = s.n_top_log_probs;
   o.as_alone = options_.deterministic;
+  o.trace = s.trace;
   if (s.lossless && !s.mode) {
     job->plan = plans_.plan("exact", 0);
   } else {
@@ -72,6 +64,11 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
                        : plans_.plan();
   }
   job->drafts = s.lossless;
+  job->client = s.user;
+  job->priority = s.priority;
+  if (s.deadline_seconds > 0)
+    job->deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s.deadline_seconds));
   job->reuses_prompt = s.reuse_prompt;
   return job;
 }
@@ -109,29 +106,41 @@ const ChatText& Service::need_chat_text() const {
   return *chat_text_;
 }
 
+std::string Service::render(const Json& messages, const Json& variables, const ToolSettings& tools,
+                            bool add_generation_prompt) const {
+  try {
+    return render_with_tools(need_chat_text(), tool_template_, messages, tools.list, variables, add_generation_prompt);
+  } catch (const Error& e) {  // the template refuses what it was given
+    refuse("messages", "the chat template cannot render these messages: {}", e.what());
+  }
+}
+
+ChatSplitter Service::splitter(const std::string& rendered, const ToolSettings& tools) const {
+  return {*tags_, opens_thinking(rendered, *tags_), {tool_template_.syntax, tools.tools, tools.parallel}};
+}
+
+std::vector<int32_t> Service::shown(const ToolSettings& tools) const {
+  std::vector<int32_t> out = shown_;
+  if (tools.tools) out.insert(out.end(), shown_of_calls_.begin(), shown_of_calls_.end());
+  return out;
+}
+
 void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const ChatText& text = need_chat_text();
   const ChatRequest r = chat_request(request.body);
   Settings s = r.settings;
   const uint64_t seed = s.seed.value_or(random_number());
   const Tokenizer& tokenizer = engine_.need_tokenizer();
-  TemplateOptions with = text.options;
-  with.extra = &r.variables;
-  std::string rendered;
-  try {
-    rendered = apply_chat_template(text.source, r.messages, with);
-  } catch (const Error& e) {  // the template refuses what it was given
-    refuse("messages", "the chat template cannot render these messages: {}", e.what());
-  }
+  const std::string rendered = render(r.messages, r.variables, r.tools);
   const std::vector<int32_t> ids = tokenizer.encode(rendered, {text.add_special, true});
   s.stop.insert(s.stop.end(), text.stop.begin(), text.stop.end());
   std::vector<std::shared_ptr<Job>> jobs;
   for (size_t i = 0; i < s.n_choices; ++i) {
     jobs.push_back(job_of(ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
-    jobs.back()->options.shown = shown_;
+    jobs.back()->options.shown = shown(r.tools);
   }
-  const auto writer =
-      std::make_shared<ChatAnswer>(about("chatcmpl", s, 1), tokenizer, reply, *tags_, opens_thinking(rendered, *tags_));
+  const auto writer = std::make_shared<ChatAnswer>(about("chatcmpl", s, 1), tokenizer, reply,
+                                                   [&] { return splitter(rendered, r.tools); });
   writer->listen_to(jobs);
   scheduler_->submit(std::move(jobs), "messages");
 }

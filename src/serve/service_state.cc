@@ -1,6 +1,7 @@
 // What the server says of itself.
 #include "formats/format.h"
 #include "hunch/version.h"
+#include "serve/page.h"
 #include "serve/service.h"
 
 namespace hunch::serve {
@@ -43,6 +44,11 @@ void Service::props(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
 
 void Service::show_metrics(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
   reply->send({200, "text/plain; version=0.0.4", metrics_.text()});
+}
+
+// It says nothing of the model, and asks for the key where one is wanted.
+void Service::page(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  reply->send(page_response(request));
 }
 
 }  // namespace hunch::serve

@@ -18,8 +18,8 @@ bool says_nothing(const Json& value) {
 
 // What would make another answer, and is not there yet.
 void refuse_unsupported(const Fields& fields) {
-  for (const char* name : {"tools", "functions", "tool_choice", "function_call", "response_format", "grammar",
-                           "json_schema", "modalities", "audio", "suffix", "lora", "prediction", "web_search_options"})
+  for (const char* name : {"functions", "function_call", "response_format", "grammar", "json_schema", "modalities",
+                           "audio", "suffix", "lora", "prediction", "web_search_options"})
     if (const Json* value = fields.find(name); value && !says_nothing(*value))
       refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
 }
@@ -79,6 +79,11 @@ Settings settings_of(const Fields& f) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  s.trace = f.flag("trace", false);
+  if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
+  s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
+  s.priority = int(f.integer("priority", 0, -1000, 1000));
+  s.deadline_seconds = f.number("deadline_seconds", 0, 0, 1e6);
   return s;
 }
 
