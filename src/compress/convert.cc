@@ -75,7 +75,7 @@ class Converter {
       std::swap(w.shape[w.shape.size() - 2], w.shape.back());  // of each expert
     }
     const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
-    w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
+    w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t, w.shape.back());
     const std::optional<Weighing> weighing = weighing_of(t, w.dtype, transpose);
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [this, &t] { return blocks_of(t); };
@@ -152,8 +152,10 @@ class Converter {
   }
 
   // The asked-for type, or the nearest whose blocks divide the row.
-  DType fitting(const std::string& name, size_t cols) {
+  DType fitting(const Tensor& t, size_t cols) {
+    const std::string& name = t.name;
     const DType asked = options_.mix ? mixed_type(*options_.mix, *mix_model_, name) : options_.dtype;
+    if (!is_plain(asked) && info(t.dtype).is_float() && stays_float(name)) return t.dtype;
     const DType dtype = fitting_dtype(asked, cols);
     if (dtype != asked)
       report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols,
