@@ -1,6 +1,7 @@
 // hunch convert, hunch quantize: write a model as GGUF in another dtype.
 #include "compress/convert.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -70,6 +71,10 @@ int convert(const ConvertFlags& flags) {
     ProgressBar bar(!flags.model.quiet);
     sparse = store_sparse(open_gguf(flags.out), flags.out, compute, bar.progress());
     report.bytes -= sparse.dense_bytes - sparse.bytes;
+    for (const auto& [name, matrix] : sparse.matrices) {
+      const auto type = std::ranges::find(report.types, matrix.dtype, &ConvertReport::Type::dtype);
+      if (type != report.types.end()) type->bytes -= matrix.dense_bytes - matrix.bytes;
+    }
   }
   std::error_code ec;
   const uint64_t file_bytes = fs::file_size(flags.out, ec);

@@ -29,9 +29,9 @@ bool may_be_sparse(const ModelFile& model, const Tensor& t) {
   for (const std::string_view suffix : {"_exps", "_shexp"})
     if (part.ends_with(suffix)) part.remove_suffix(suffix.size());
   if (std::ranges::find(kParts, part) == kParts.end()) return false;
-  // Gate and up in one tensor, which the loader cuts.
-  return part != ".ffn_up" || t.rows() == 0 || !model.find(name.substr(0, dot) + ".ffn_down.weight") ||
-         t.rows() == model.get(name.substr(0, dot) + ".ffn_down.weight").cols();
+  // Not gate and up in one tensor, which the loader cuts.
+  const Tensor* down = name.ends_with(".ffn_up") ? model.find(name.substr(0, dot) + ".ffn_down.weight") : nullptr;
+  return !down || t.rows() == down->cols();
 }
 
 // One matrix on its way.
@@ -120,7 +120,7 @@ SparseReport store_sparse(const ModelFile& model, const std::filesystem::path& o
       const SparseMatrix& m = matrices.emplace_back(t, compute);
       if (double(m.bytes()) < kMostOfDense * double(t.data.size())) {
         m.write(tensors, buffer);
-        report.matrices[t.name] = {t.n_elems(), t.n_elems() - m.n_nonzero(), t.data.size(), m.bytes()};
+        report.matrices[t.name] = {t.dtype, t.n_elems(), t.n_elems() - m.n_nonzero(), t.data.size(), m.bytes()};
         continue;
       }
       matrices.pop_back();

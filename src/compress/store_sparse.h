@@ -12,6 +12,7 @@ namespace hunch {
 
 struct SparseReport {
   struct Matrix {
+    DType dtype = DType::kF16;
     uint64_t n_weights = 0, n_zeros = 0, dense_bytes = 0, bytes = 0;
   };
   std::map<std::string, Matrix> matrices;  // those without their zeros, by the name of their dense tensor
