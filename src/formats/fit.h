@@ -1,6 +1,6 @@
 // Weighted least squares, as encoders of blocks fit scales (and minima) to values. Every fit starts from a few guesses
 // and alternates between the nearest codes and the scale that is best for them; the least error of all wins. Four
-// blocks are fitted side by side (four.h), by the same operations on every machine: so are the files.
+// blocks are fitted side by side (four.h), by code that is compiled for one target only: files do not depend on SIMD.
 //
 // `importance` weighs the squared errors, as in Format::encode: nullptr, or one number of each value.
 #pragma once
