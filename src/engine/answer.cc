@@ -34,6 +34,9 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
                 "of the two");
   if (options_.n_top_log_probs && !options_.log_probs)
     hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
+  if (options_.n_history > n_at_start_)
+    hunch::fail(ErrorKind::kUsage, "the prompt is said to begin {} tokens before what is to be read (n_history), the text has {}",
+                options_.n_history, n_at_start_);
   emission_.out.n_prompt = prompt_.size();
   // After a prompt, the text goes on: its first token keeps the space that it begins with.
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
@@ -102,7 +105,7 @@ void Answer::begin(std::span<const float> logits) {
   const std::span<const int32_t> held = sequence_.ids();
   text_.reserve(held.size() + std::min(options_.n_tokens, sequence_.n_left()) + 1);
   text_.assign(held.begin(), held.end());
-  n_history_ = prompt_.size();
+  n_history_ = options_.n_history + prompt_.size();
   if (options_.speculation) options_.speculation->begin(options_.sampler, text_);
   Generated& out = emission_.out;
   out.prompt_seconds = timer_.seconds();
@@ -110,7 +113,7 @@ void Answer::begin(std::span<const float> logits) {
   out.prompt_stats = stats_after_prompt_ - stats_at_start_;
   timer_ = Timer();
   if (emission_.n_left() == 0) return end();
-  const int32_t id = sampler_.sample(logits, prompt_, text_.size());
+  const int32_t id = sampler_.sample(logits, std::span<const int32_t>(text_).last(n_history_), text_.size());
   note(id);
   if (!emit(id, logits)) end();
 }

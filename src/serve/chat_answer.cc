@@ -2,10 +2,10 @@
 
 namespace hunch::serve {
 
-ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
-                       bool inside)
-    : AnswerWriter(std::move(about), tokenizer, std::move(reply)) {
-  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({ChatSplitter(tags, inside)});
+ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply,
+                       const ChatSplitter& splitter)
+    : OpenAiAnswer(std::move(about), tokenizer, std::move(reply)) {
+  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({splitter});
 }
 
 void ChatAnswer::begin_stream() {

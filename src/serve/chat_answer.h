@@ -1,15 +1,14 @@
 // The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
 #pragma once
-#include "serve/answer_writer.h"
+#include "serve/openai_answer.h"
 #include "serve/chat_parts.h"
 
 namespace hunch::serve {
 
-class ChatAnswer : public AnswerWriter {
+class ChatAnswer : public OpenAiAnswer {
  public:
-  // `tags` outlives it; `inside`: the answers begin in the thinking.
-  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
-             bool inside);
+  // The splitter is copied for every choice.
+  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ChatSplitter& splitter);
 
  private:
   struct Choice {

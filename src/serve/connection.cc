@@ -1,5 +1,6 @@
 #include "serve/connection.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <cmath>
@@ -7,7 +8,6 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
-#include "serve/request_error.h"
 
 namespace hunch::serve {
 namespace asio = boost::asio;
@@ -164,7 +164,10 @@ void Connection::begin_answer() {
 void Connection::refuse(int status, const char* message) {
   begin_answer();
   keep_alive_ = false;
-  send(number_, {status, "application/json", dump(RequestError(status, message).json())});
+  HttpRequest head;
+  head.method = method_;
+  head.path = path_;
+  send(number_, all_.handler.refuse(head, status, message));
 }
 
 // Notices that the client goes away while it waits for its answer. What it sends meanwhile is its next request.

@@ -27,7 +27,6 @@ struct ScoredToken {
 // A done answer.
 struct JobResult {
   Generated generated = {};                           // n_prompt is that of the whole prompt
-  size_t n_cached = 0;                                // tokens of it that were remembered
   double queue_seconds = 0, first_token_seconds = 0;  // since it was submitted
 };
 
@@ -35,6 +34,8 @@ struct JobResult {
 class JobListener {
  public:
   virtual ~JobListener() = default;
+  // It has its turn; so many tokens of its prompt were remembered.
+  virtual void on_begun(size_t n_cached) {}
   // The prompt's tokens after the first, where they were asked for; before any token.
   virtual void on_prompt(std::vector<ScoredToken> tokens) {}
   // `ends`: text that was held back, with no token of its own.

@@ -97,6 +97,7 @@ void Scheduler::stop() {
   {
     const std::lock_guard lock(mutex_);
     draining_ = stopping_ = true;
+    if (running_stop_) running_stop_->request();
   }
   wakes_.notify_all();
 }

@@ -27,8 +27,12 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  // Work that needs the model's threads for itself between two steps: called until it returns false. It does not throw.
-  using Task = std::function<bool()>;
+  // Work that needs the model's threads for itself between two steps: called until it returns false or its stop was
+  // requested, which ends what computes in it too. It does not throw.
+  struct Task {
+    std::function<bool()> call;
+    std::shared_ptr<Stop> stop = std::make_shared<Stop>();
+  };
 
   // The references outlive it; from now on the engine is this thread's alone. Throws as Batch.
   Scheduler(const Engine& engine, const SchedulerOptions& options, Metrics& metrics);
@@ -60,6 +64,7 @@ class Scheduler {
   void answer(Running& running);
   void score(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
+  void run_task();
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
@@ -79,6 +84,7 @@ class Scheduler {
   std::condition_variable wakes_, idles_;
   std::deque<std::shared_ptr<Job>> incoming_;
   std::deque<Task> tasks_;
+  std::shared_ptr<Stop> running_stop_;  // of the task that runs
   size_t n_waiting_ = 0;  // jobs and tasks that did not begin
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 

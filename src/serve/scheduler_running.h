@@ -14,7 +14,7 @@ struct Scheduler::Running {
   std::unique_ptr<Speculation> speculation = {};
   std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
   std::vector<ScoredToken> scored = {};
-  size_t n_cached = 0, n_calls = 0;
+  size_t n_calls = 0;
   double first_token_seconds = 0;
 
   // The most tokens that its sequence will hold.

@@ -11,11 +11,6 @@ namespace {
 // Positions whose logits are kept at a time while a prompt is scored: 16 MB at a vocabulary of 128k.
 constexpr size_t kScoredTogether = 32;
 
-// An answer's penalties look back on what of the prompt it is given: all of it, then.
-bool has_penalties(const SamplerOptions& s) {
-  return s.repeat_penalty != 1 || s.frequency_penalty != 0 || s.presence_penalty != 0;
-}
-
 }  // namespace
 
 // Every answer in the making can become as long as it may: what is kept of others makes room for that.
@@ -43,15 +38,15 @@ void Scheduler::admit_waiting() {
                            });
       running->sequence =
           memory_.take(job->prompt, job->plan, job->options.as_alone,
-                       job->reuses_prompt && !job->scores_prompt && !is_bare && !has_penalties(job->options.sampler));
+                       job->reuses_prompt && !job->scores_prompt && !is_bare);
       if (!has_room_for(*running)) {
         memory_.keep(std::move(running->sequence), job->plan, job->options.as_alone, job->prompt.size());
         if (!running_.empty()) return;  // what runs makes room
         fail(ErrorKind::kLimit, "the cache has no room for {} tokens", running->n_target(n_ctx_));
       }
       running->begun = Clock::now();
-      running->n_cached = running->sequence->n_tokens();
-      metrics_.n_cached_tokens += running->n_cached;
+      metrics_.n_cached_tokens += running->sequence->n_tokens();
+      job->listener->on_begun(running->sequence->n_tokens());
       metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
       if (!job->scores_prompt) answer(*running);
       running_.push_back(std::move(running));
@@ -69,6 +64,7 @@ void Scheduler::answer(Running& running) {
   Job& job = *running.job;
   GenerateOptions options = job.options;
   options.cancel = &job.cancel;
+  options.n_history = running.sequence->n_tokens();
   if (job.drafts) {
     running.speculation = std::make_unique<Speculation>();
     running.speculation->add(std::make_unique<NgramDrafter>());
@@ -119,25 +115,31 @@ void Scheduler::score(Running& running) {
   }
   if (sequence.n_tokens() + 1 < job.prompt.size()) return;
   job.listener->on_prompt(std::move(running.scored));
-  if (has_penalties(job.options.sampler)) sequence.go_back(0);
   answer(running);
 }
 
-void Scheduler::step() {
+void Scheduler::run_task() {
   Task task;
   {
     const std::lock_guard lock(mutex_);
-    if (!tasks_.empty()) {
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
-      --n_waiting_;
-    }
+    if (tasks_.empty()) return;
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+    --n_waiting_;
+    running_stop_ = task.stop;
   }
-  if (task && task()) {
-    const std::lock_guard lock(mutex_);
-    ++n_waiting_;
-    tasks_.push_back(std::move(task));
-  }
+  const Stop* const before = std::exchange(engine_.compute->stop, task.stop.get());
+  const bool goes_on = !task.stop->requested() && task.call() && !task.stop->requested();
+  engine_.compute->stop = before;
+  const std::lock_guard lock(mutex_);
+  running_stop_.reset();
+  if (!goes_on) return;
+  ++n_waiting_;
+  tasks_.push_back(std::move(task));
+}
+
+void Scheduler::step() {
+  run_task();
   for (auto& running : running_) {
     if (running->answer || running->job->cancel.requested()) continue;
     try {
@@ -181,7 +183,6 @@ void Scheduler::finish(Running& running, std::exception_ptr error) {
     metrics_.generation_seconds += g.seconds;
     metrics_.n_most_tokens = std::max<uint64_t>(metrics_.n_most_tokens, running.sequence->n_tokens());
     result.generated.n_prompt = job.prompt.size();
-    result.n_cached = running.n_cached;
     result.queue_seconds = seconds_between(running.submitted, running.begun);
     result.first_token_seconds = running.first_token_seconds;
     running.answer.reset();

@@ -16,6 +16,7 @@ using Ids = std::vector<int32_t>;
 
 class Recorder : public JobListener {
  public:
+  void on_begun(size_t n) override { n_cached = n; }
   void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
   void on_token(const GeneratedToken& token, bool ends) override {
     if (ends) return;
@@ -36,6 +37,7 @@ class Recorder : public JobListener {
   Ids ids;
   std::vector<ScoredToken> scored;
   JobResult result;
+  size_t n_cached = 0;
   std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
 
  private:
@@ -139,7 +141,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   first.job->options.as_alone = false;
   scheduler.submit({first.job});
   first.recorder->wait();
-  EXPECT_EQ(first.recorder->result.n_cached, 0u);
+  EXPECT_EQ(first.recorder->n_cached, 0u);
   Ids ids = first.job->prompt;
   ids.insert(ids.end(), first.recorder->ids.begin(), first.recorder->ids.end());
   const Ids question = prompt(5, 7);
@@ -148,7 +150,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   second.job->options.as_alone = false;
   scheduler.submit({second.job});
   second.recorder->wait();
-  EXPECT_EQ(second.recorder->result.n_cached, 34u);  // all but the last token, which nobody had to read
+  EXPECT_EQ(second.recorder->n_cached, 34u);  // all but the last token, which nobody had to read
   EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
   // A text that was never seen, and the same again where it is not wanted.
   Asked other = ask(prompt(2, 30), 5), unwanted = ask(ids, 5);
@@ -157,8 +159,8 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   scheduler.submit({other.job, unwanted.job});
   other.recorder->wait();
   unwanted.recorder->wait();
-  EXPECT_EQ(other.recorder->result.n_cached, 0u);
-  EXPECT_EQ(unwanted.recorder->result.n_cached, 0u);
+  EXPECT_EQ(other.recorder->n_cached, 0u);
+  EXPECT_EQ(unwanted.recorder->n_cached, 0u);
 }
 
 TEST_F(SchedulerTest, WhatIsKeptMakesRoomForWhatComes) {
@@ -261,11 +263,11 @@ TEST_F(SchedulerTest, TasksRunBetweenSteps) {
   scheduler.submit({a.job});
   std::atomic<size_t> n_calls{0};
   std::promise<void> done;
-  scheduler.submit([&] {
+  scheduler.submit(Scheduler::Task{[&] {
     if (++n_calls < 5) return true;
     done.set_value();
     return false;
-  });
+  }});
   done.get_future().get();
   a.recorder->wait();
   EXPECT_EQ(n_calls, 5u);

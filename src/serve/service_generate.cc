@@ -12,7 +12,9 @@ namespace {
 
 constexpr size_t kCompletionTokens = 16;  // OpenAI's default
 
-uint64_t random_number() {
+}  // namespace
+
+uint64_t Service::random_number() {
   thread_local std::mt19937_64 generator{[] {
     std::random_device device;
     return uint64_t(device()) << 32 | device();
@@ -20,11 +22,11 @@ uint64_t random_number() {
   return generator();
 }
 
-}  // namespace
+std::string Service::new_id(std::string_view prefix) { return fmt::format("{}{:016x}", prefix, random_number()); }
 
-AnswerWriter::About Service::about(const char* id_prefix, const Settings& settings, size_t n_prompts) const {
-  AnswerWriter::About a;
-  a.id = fmt::format("{}-{:016x}", id_prefix, random_number());
+OpenAiAnswer::About Service::about(const char* id_prefix, const Settings& settings, size_t n_prompts) const {
+  OpenAiAnswer::About a;
+  a.id = new_id(id_prefix);
   a.model = options_.model_name;
   a.created = now_seconds();
   a.stream = settings.stream;
@@ -95,9 +97,8 @@ void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>&
       echoes.push_back(echo);
     }
   }
-  const auto writer = std::make_shared<CompletionAnswer>(about("cmpl", s, r.prompts.size()), tokenizer, reply, echoes);
-  writer->listen_to(jobs);
-  scheduler_->submit(std::move(jobs));
+  const auto writer = std::make_shared<CompletionAnswer>(about("cmpl-", s, r.prompts.size()), tokenizer, reply, echoes);
+  start(std::move(jobs), *writer, "prompt");
 }
 
 const ChatText& Service::need_chat_text() const {
@@ -109,12 +110,8 @@ const ChatText& Service::need_chat_text() const {
   return *chat_text_;
 }
 
-void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+Service::Conversation Service::conversation_of(const ChatRequest& r) const {
   const ChatText& text = need_chat_text();
-  const ChatRequest r = chat_request(request.body);
-  Settings s = r.settings;
-  const uint64_t seed = s.seed.value_or(random_number());
-  const Tokenizer& tokenizer = engine_.need_tokenizer();
   TemplateOptions with = text.options;
   with.extra = &r.variables;
   std::string rendered;
@@ -123,17 +120,34 @@ void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& rep
   } catch (const Error& e) {  // the template refuses what it was given
     refuse("messages", "the chat template cannot render these messages: {}", e.what());
   }
-  const std::vector<int32_t> ids = tokenizer.encode(rendered, {text.add_special, true});
-  s.stop.insert(s.stop.end(), text.stop.begin(), text.stop.end());
+  return {engine_.need_tokenizer().encode(rendered, {text.add_special, true}),
+          ChatSplitter(*tags_, opens_thinking(rendered, *tags_))};
+}
+
+std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const Conversation& conversation) {
+  Settings s = r.settings;
+  const uint64_t seed = s.seed.value_or(random_number());
+  const std::vector<std::string>& ends = need_chat_text().stop;
+  s.stop.insert(s.stop.end(), ends.begin(), ends.end());
   std::vector<std::shared_ptr<Job>> jobs;
   for (size_t i = 0; i < s.n_choices; ++i) {
-    jobs.push_back(job_of(ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
+    jobs.push_back(job_of(conversation.ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
     jobs.back()->options.shown = shown_;
   }
+  return jobs;
+}
+
+void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const char* param) {
+  writer.listen_to(jobs);
+  scheduler_->submit(std::move(jobs), param);
+}
+
+void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  const ChatRequest r = chat_request(request.body);
+  const Conversation c = conversation_of(r);
   const auto writer =
-      std::make_shared<ChatAnswer>(about("chatcmpl", s, 1), tokenizer, reply, *tags_, opens_thinking(rendered, *tags_));
-  writer->listen_to(jobs);
-  scheduler_->submit(std::move(jobs), "messages");
+      std::make_shared<ChatAnswer>(about("chatcmpl-", r.settings, 1), engine_.need_tokenizer(), reply, c.splitter);
+  start(chat_jobs(r, c), *writer);
 }
 
 }  // namespace hunch::serve

@@ -1,6 +1,7 @@
 // What the server says of itself.
 #include "formats/format.h"
 #include "hunch/version.h"
+#include "serve/request_error.h"
 #include "serve/service.h"
 
 namespace hunch::serve {
@@ -14,7 +15,8 @@ void send_json(const std::shared_ptr<Reply>& reply, const Json& json) {
 
 void Service::health(const HttpRequest&, const std::shared_ptr<Reply>& reply) { send_json(reply, {{"status", "ok"}}); }
 
-void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
+// With the fields that Anthropic's clients look for beside OpenAI's.
+Json Service::model_json() const {
   const ModelConfig& c = engine_.config();
   const Json meta = {{"arch", c.arch},
                      {"n_vocab", c.n_vocab},
@@ -22,9 +24,24 @@ void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
                      {"n_ctx_train", c.n_ctx_train},
                      {"n_embd", c.n_embd},
                      {"n_params", engine_.model->weights().n_params}};
-  const Json model = {
-      {"id", options_.model_name}, {"object", "model"}, {"created", began_}, {"owned_by", "hunch"}, {"meta", meta}};
-  send_json(reply, {{"object", "list"}, {"data", Json::array({model})}});
+  return {{"id", options_.model_name}, {"object", "model"},         {"created", began_},
+          {"owned_by", "hunch"},       {"meta", meta},              {"type", "model"},
+          {"display_name", options_.model_name}, {"created_at", iso_time(began_)}};
+}
+
+void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
+  send_json(reply, {{"object", "list"},
+                    {"data", Json::array({model_json()})},
+                    {"has_more", false},
+                    {"first_id", options_.model_name},
+                    {"last_id", options_.model_name}});
+}
+
+void Service::model(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  if (request.rest != options_.model_name)
+    throw RequestError(404, fmt::format("there is no model '{}', only '{}'", request.rest, options_.model_name), "model",
+                       "model_not_found");
+  send_json(reply, model_json());
 }
 
 void Service::props(const HttpRequest&, const std::shared_ptr<Reply>& reply) {

@@ -33,4 +33,14 @@ constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
 // nothing ("none", "text", an empty list).
 Settings settings_of(const Fields& fields);
 
+// Throws RequestError{400} for fields that would make another answer and are not there yet, unless they say nothing.
+void refuse_unsupported(const Fields& fields);
+
+// Parts of these, for APIs that name other things otherwise.
+SamplerOptions sampler_of(const Fields& fields);
+// At most kMostStops texts; empty ones are left out.
+std::vector<std::string> stops_of(const Fields& fields, const char* name);
+// hunch's own fields, the same in all APIs.
+void read_own_fields(const Fields& fields, Settings& settings);
+
 }  // namespace hunch::serve
