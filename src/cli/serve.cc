@@ -47,6 +47,8 @@ void check(const ServeFlags& flags) {
   if (flags.step_tokens == 0) fail(ErrorKind::kUsage, "--step-tokens is 0, expected at least 1");
   if (flags.max_body_mb == 0 || flags.max_body_mb > 1024)
     fail(ErrorKind::kUsage, "--max-body is {}, expected 1 to 1024 MB", flags.max_body_mb);
+  if (!(flags.kv_memory_gb >= 0 && flags.kv_memory_gb <= 1e6))
+    fail(ErrorKind::kUsage, "--kv-memory is {}, expected gigabytes", flags.kv_memory_gb);
   if (!(flags.grace_seconds >= 0 && flags.grace_seconds <= 1e6))
     fail(ErrorKind::kUsage, "--grace is {}, expected 0 to 1000000 seconds", flags.grace_seconds);
   if (!flags.context.kv_policies.empty() || !flags.context.experts.empty())
@@ -74,6 +76,7 @@ int serve(const ServeFlags& flags) {
   service.density = flags.context.density;
   service.deterministic = flags.deterministic;
   service.scheduler.n_parallel = flags.n_parallel;
+  service.scheduler.kv_bytes = uint64_t(flags.kv_memory_gb * 1e9);
   service.scheduler.n_queue = flags.n_queue;
   service.scheduler.n_ctx = flags.context.n_ctx;
   service.scheduler.kv_dtype = *dtype_from_name(flags.context.kv);

@@ -11,7 +11,7 @@ struct ServeFlags {
   ContextFlags context;
   std::string host = "127.0.0.1", alias, api_key, api_key_file, template_file;
   size_t port = 8080, n_parallel = 4, n_queue = 64, step_tokens = 256, max_body_mb = 16;
-  double grace_seconds = 30;
+  double grace_seconds = 30, kv_memory_gb = 0;
   bool deterministic = false;
 };
 

@@ -20,6 +20,9 @@ std::vector<Verb> serving_verbs() {
                  g.count("--port", f->port, "N", "listen at this port; 0: any that is free");
                  g.count("--parallel", f->n_parallel, "N",
                          "answers in the making at once; the cache holds so many whole contexts");
+                 g.real("--kv-memory", f->kv_memory_gb, "GB",
+                        "the cache holds no more than this; where answers outgrow it, the newest waits and is computed "
+                        "again");
                  g.count("--queue", f->n_queue, "N", "answers that may wait for their turn; more get status 429");
                  g.count("--step-tokens", f->step_tokens, "N",
                          "tokens of a step: prompts are read in parts that leave it at so many, so that long ones do "

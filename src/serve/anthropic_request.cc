@@ -134,6 +134,7 @@ ChatRequest anthropic_request(std::string_view body, bool counts) {
   if (f.has("seed")) s.seed = uint64_t(f.integer("seed", 0, INT64_MIN, INT64_MAX));
   s.ignore_end = f.flag("ignore_eos", false);
   read_own_fields(f, s);
+  s.user = Fields(f.object("metadata"), "metadata.").text("user_id");
   read_conversation(messages_from(f), tools_in_openai_words(f), out);
   out.variables = f.object("chat_template_kwargs");
   if (f.has("thinking")) {

@@ -52,6 +52,11 @@ struct Job {
   bool drafts = false;         // n-grams, verified
   bool reuses_prompt = true;   // may begin with what an earlier job left
   bool scores_prompt = false;  // JobListener::on_prompt
+  // Of two that wait, the one of lower priority begins; of equal ones, that of the client with fewer in the making.
+  int priority = 0;
+  std::string client = {};
+  // It ends then with what it has, or never begins.
+  Clock::time_point deadline = Clock::time_point::max();
   std::shared_ptr<JobListener> listener;
   Stop cancel;  // from any thread: it ends at the next step, with what it has
 };

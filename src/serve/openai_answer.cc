@@ -36,7 +36,7 @@ void OpenAiAnswer::end() {
 }
 
 const char* OpenAiAnswer::finish_reason(StopReason reason) {
-  return reason == StopReason::kLength || reason == StopReason::kContextFull ? "length" : "stop";
+  return reason == StopReason::kEndOfText || reason == StopReason::kStopString ? "stop" : "length";
 }
 
 std::string shown_token(const Tokenizer& tokenizer, int32_t id) {

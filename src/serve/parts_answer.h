@@ -36,7 +36,7 @@ class PartsAnswer : public AnswerWriter {
   const JobResult& result() const { return result_; }
   bool is_cut() const {
     const StopReason reason = result_.generated.stop_reason;
-    return reason == StopReason::kLength || reason == StopReason::kContextFull;
+    return reason != StopReason::kEndOfText && reason != StopReason::kStopString;
   }
   // Tokens before the first that was no thinking.
   size_t n_thinking_tokens() const { return n_thinking_; }

@@ -131,6 +131,7 @@ ResponsesRequest responses_request(std::string_view body) {
   s.ignore_end = f.flag("ignore_eos", false);
   s.stream = f.flag("stream", false);
   read_own_fields(f, s);
+  s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
   out.instructions = f.text("instructions");
   out.previous_id = f.text("previous_response_id");
   out.store = f.flag("store", true);

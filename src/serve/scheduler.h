@@ -20,9 +20,12 @@ namespace hunch::serve {
 struct SchedulerOptions {
   size_t n_parallel = 4;         // answers in the making at once
   size_t n_ctx = 0;              // most tokens of one; 0: resolve_context()'s choice
-  DType kv_dtype = DType::kF32;  // of the cache, which holds n_parallel whole contexts
-  size_t n_queue = 64;           // jobs and tasks that may wait
-  size_t step_tokens = 256;      // BatchOptions::step_tokens
+  DType kv_dtype = DType::kF32;  // of the cache
+  // Bytes of the cache; 0: as many as n_parallel whole contexts take. Where answers outgrow it, the one that came last
+  // lets go of what it has, waits, and computes that again.
+  uint64_t kv_bytes = 0;
+  size_t n_queue = 64;       // jobs and tasks that may wait
+  size_t step_tokens = 256;  // BatchOptions::step_tokens
 };
 
 class Scheduler {
@@ -34,7 +37,8 @@ class Scheduler {
     std::shared_ptr<Stop> stop = std::make_shared<Stop>();
   };
 
-  // The references outlive it; from now on the engine is this thread's alone. Throws as Batch.
+  // The references outlive it; from now on the engine is this thread's alone. Throws as Batch, and Error{kUsage} for a
+  // cache that does not hold one context.
   Scheduler(const Engine& engine, const SchedulerOptions& options, Metrics& metrics);
   // Ends all jobs at the next step.
   ~Scheduler();
@@ -57,10 +61,21 @@ class Scheduler {
 
  private:
   struct Running;
+  struct Waiting {
+    std::shared_ptr<Job> job;
+    Clock::time_point submitted;
+  };
   void run();
   bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
   void admit_waiting();
-  bool has_room_for(const Running& running);
+  std::optional<size_t> next_waiting() const;
+  bool admit(const Waiting& waiting);
+  bool resume(Running& paused);
+  bool waits_for_alike(const Job& job) const;
+  bool make_room(size_t n_pages);
+  size_t n_pages_due() const;
+  void pause_for_room();
+  void end_overdue();
   void answer(Running& running);
   void score(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
@@ -69,7 +84,6 @@ class Scheduler {
   void settle();
   void finish(Running& running, std::exception_ptr error);
   void require_open() const;
-  size_t pages(size_t n_tokens) const;
   void publish();
 
   const Engine& engine_;
@@ -89,9 +103,10 @@ class Scheduler {
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 
   // The thread's own.
-  std::deque<std::pair<std::shared_ptr<Job>, Clock::time_point>> waiting_;
-  std::vector<std::unique_ptr<Running>> running_;
-  std::thread thread_;  // last: it begins when all else is there
+  std::deque<Waiting> waiting_;                    // in the order in which they came
+  std::vector<std::unique_ptr<Running>> running_;  // in the order in which they began
+  std::vector<std::unique_ptr<Running>> paused_;   // they hold nothing of the cache
+  std::thread thread_;                             // last: it begins when all else is there
 };
 
 }  // namespace hunch::serve

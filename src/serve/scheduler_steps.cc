@@ -13,52 +13,6 @@ constexpr size_t kScoredTogether = 32;
 
 }  // namespace
 
-// Every answer in the making can become as long as it may: what is kept of others makes room for that.
-bool Scheduler::has_room_for(const Running& running) {
-  const auto missing = [&](const Running& r) { return pages(r.n_target(n_ctx_)) - pages(r.sequence->n_tokens()); };
-  size_t n_needed = missing(running);
-  for (const auto& other : running_) n_needed += missing(*other);
-  do {
-    if (pages(batch_.n_free_tokens()) >= n_needed) return true;
-  } while (memory_.forget_one());
-  return false;
-}
-
-void Scheduler::admit_waiting() {
-  while (running_.size() < options_.n_parallel && !waiting_.empty()) {
-    auto [job, submitted] = waiting_.front();
-    auto running = std::make_unique<Running>();
-    try {
-      running->job = job;
-      running->submitted = submitted;
-      // A text of control tokens alone begins without a space, which a sequence that goes on would not know.
-      const Tokenizer* t = engine_.tokenizer ? &*engine_.tokenizer : nullptr;
-      const bool is_bare = t && std::ranges::all_of(job->prompt, [&](int32_t id) {
-                             return size_t(id) < t->n_vocab() && t->is_control(id);
-                           });
-      running->sequence =
-          memory_.take(job->prompt, job->plan, job->options.as_alone,
-                       job->reuses_prompt && !job->scores_prompt && !is_bare);
-      if (!has_room_for(*running)) {
-        memory_.keep(std::move(running->sequence), job->plan, job->options.as_alone, job->prompt.size());
-        if (!running_.empty()) return;  // what runs makes room
-        fail(ErrorKind::kLimit, "the cache has no room for {} tokens", running->n_target(n_ctx_));
-      }
-      running->begun = Clock::now();
-      metrics_.n_cached_tokens += running->sequence->n_tokens();
-      job->listener->on_begun(running->sequence->n_tokens());
-      metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
-      if (!job->scores_prompt) answer(*running);
-      running_.push_back(std::move(running));
-    } catch (...) {
-      finish(*running, std::current_exception());
-    }
-    waiting_.pop_front();
-    const std::lock_guard lock(mutex_);
-    --n_waiting_;
-  }
-}
-
 // The rest of the prompt is read in the batch's steps, and the answer made.
 void Scheduler::answer(Running& running) {
   Job& job = *running.job;
@@ -165,10 +119,17 @@ void Scheduler::settle() {
   for (auto& running : running_) {
     const bool is_over = running->answer ? running->answer->is_done() : running->job->cancel.requested();
     if (!is_over) continue;
-    finish(*running, running->answer ? running->answer->error() : shutting_down());
+    finish(*running, running->answer ? running->answer->error() : ended_early(*running->job));
     running.reset();
   }
   std::erase(running_, nullptr);
+  for (auto& paused : paused_) {
+    if (!paused->job->cancel.requested()) continue;
+    if (paused->answer) paused->answer->ends_if_stopped();
+    finish(*paused, paused->answer ? paused->answer->error() : ended_early(*paused->job));
+    paused.reset();
+  }
+  std::erase(paused_, nullptr);
 }
 
 void Scheduler::finish(Running& running, std::exception_ptr error) {
@@ -194,7 +155,7 @@ void Scheduler::finish(Running& running, std::exception_ptr error) {
       const std::lock_guard lock(mutex_);
       stopping = stopping_;
     }
-    if (is_cancelled && stopping) return job.listener->on_error(shutting_down());
+    if (is_cancelled && stopping) return job.listener->on_error(ended_early(job));
     return job.listener->on_done(result);
   }
   ++metrics_.n_failed;

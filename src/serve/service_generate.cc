@@ -74,6 +74,11 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
                        : plans_.plan();
   }
   job->drafts = s.lossless;
+  job->client = s.user;
+  job->priority = s.priority;
+  if (s.deadline_seconds > 0)
+    job->deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s.deadline_seconds));
   job->reuses_prompt = s.reuse_prompt;
   return job;
 }

@@ -66,6 +66,8 @@ void read_own_fields(const Fields& f, Settings& s) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  s.priority = int(f.integer("priority", 0, -1000, 1000));
+  s.deadline_seconds = f.number("deadline_seconds", 0, 0, 1e6);
 }
 
 Settings settings_of(const Fields& f) {
@@ -87,6 +89,7 @@ Settings settings_of(const Fields& f) {
   if (f.has("stream_options") && !s.stream)
     refuse(f.name("stream_options"), "'stream_options' is meant for 'stream': true");
   read_own_fields(f, s);
+  s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
   return s;
 }
 

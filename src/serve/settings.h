@@ -19,7 +19,10 @@ struct Settings {
   bool log_probs = false;
   size_t n_top_log_probs = 0;
   bool stream = false, include_usage = false;
+  std::string user;  // whom it is for: users take turns
   // hunch's own.
+  int priority = 0;                 // the lower, the sooner
+  double deadline_seconds = 0;      // after which the answer ends with what it has; 0: none
   std::optional<std::string> mode;  // "dense", "exact", "sparse"; none: the server's
   double density = 0;               // of sparse mode, in steps of 0.01; 0: as calibrated
   bool lossless = false;            // drafts that are verified

@@ -123,6 +123,18 @@ struct KvCache::Impl {
       if (pool.is_shared(sequence.pages[i]) && std::ranges::find(pages, i) == pages.end()) pages.push_back(i);
   }
 
+  // Those that n more tokens would be written to.
+  std::vector<size_t> shared_ahead(const Sequence& sequence, size_t n) const {
+    std::vector<size_t> shared;
+    sequence.slots.for_each_count([&](size_t n_slots) { add_shared(sequence, n_slots, n, shared); });
+    return shared;
+  }
+
+  // Tokens that fit into the pages that the sequence has.
+  size_t n_tail(const Sequence& sequence) const {
+    return sequence.pages.size() * shape.page_tokens - sequence.slots.most_slots();
+  }
+
   // Makes shared pages the sequence's own. Changes nothing when there is no room.
   void own(Sequence& sequence, std::span<const size_t> pages) {
     if (pages.size() > pool.n_free())
@@ -274,15 +286,25 @@ void KvCache::release(SequenceId id) {
   if (is_recurrent()) impl_->states.release(id);
 }
 
+size_t KvCache::n_new_pages(SequenceId id, size_t n) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  const size_t n_tail = impl_->n_tail(sequence);
+  return impl_->shared_ahead(sequence, n).size() + (n > n_tail ? pages_for(n - n_tail, impl_->shape.page_tokens) : 0);
+}
+
+size_t KvCache::n_room(SequenceId id, size_t n_pages) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  const size_t n_copied = impl_->shared_ahead(sequence, 1).size();
+  return n_pages < n_copied ? 0 : (n_pages - n_copied) * impl_->shape.page_tokens + impl_->n_tail(sequence);
+}
+
 void KvCache::append(SequenceId id, size_t n) {
   Impl::Sequence& sequence = impl_->at(id);
   PagePool& pool = impl_->pool;
   const size_t page_tokens = impl_->shape.page_tokens, n_old = sequence.pages.size();
   // Half-full pages that are shared with another sequence become this sequence's own.
-  std::vector<size_t> shared;
-  sequence.slots.for_each_count([&](size_t n_slots) { impl_->add_shared(sequence, n_slots, n, shared); });
-  const size_t n_room = n_old * page_tokens - sequence.slots.most_slots();
-  const size_t n_new = n > n_room ? pages_for(n - n_room, page_tokens) : 0;
+  const std::vector<size_t> shared = impl_->shared_ahead(sequence, n);
+  const size_t n_new = n_new_pages(id, n) - shared.size();
   if (n_new + shared.size() > pool.n_free())
     fail(ErrorKind::kLimit,
          "the KV cache is full: {} more tokens need {} pages of {} tokens, {} of {} are free; take a larger context "

@@ -61,6 +61,10 @@ class KvCache final : public StateStore {
   size_t n_moved(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
 
+  // Pages of shape().page_tokens tokens that append(n) takes from the pool, and the tokens that it appends at most
+  // where it may take so many: what others read is copied before it is written beside.
+  size_t n_new_pages(SequenceId sequence, size_t n) const;
+  size_t n_room(SequenceId sequence, size_t n_pages) const;
   // In all layers.
   void append(SequenceId sequence, size_t n) override;
   // Every token has rows of its own: nothing is kept to take it back.
