@@ -3,9 +3,15 @@
 namespace hunch::serve {
 
 ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply,
-                       const ChatSplitter& splitter)
+                       const MakeSplitter& splitter)
     : OpenAiAnswer(std::move(about), tokenizer, std::move(reply)) {
-  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({splitter});
+  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({splitter()});
+}
+
+// Calls are what an answer ended for, unless it was cut.
+const char* ChatAnswer::reason_of(const Choice& choice) {
+  const char* reason = finish_reason(choice.stop_reason);
+  return choice.message.calls.empty() || reason != std::string_view("stop") ? reason : "tool_calls";
 }
 
 void ChatAnswer::begin_stream() {
@@ -38,14 +44,28 @@ void ChatAnswer::add(size_t index, const std::vector<ChatPart>& parts) {
   if (parts.empty()) return;
   Choice& choice = choices_[index];
   ChatMessage delta_of;
+  Json calls = Json::array();
   for (const ChatPart& part : parts) {
     choice.message.add(part);
-    delta_of.add(part);
+    if (part.kind == ChatPart::Kind::kCall) {
+      calls.push_back({{"index", choice.message.calls.size() - 1},
+                       {"id", part.id},
+                       {"type", "function"},
+                       {"function", {{"name", part.name}, {"arguments", ""}}}});
+    } else if (part.kind == ChatPart::Kind::kArguments) {
+      const size_t n = choice.message.calls.size() - 1;
+      if (calls.empty()) calls.push_back({{"index", n}, {"function", {{"arguments", ""}}}});
+      Json& arguments = calls.back()["function"]["arguments"];
+      arguments = arguments.get<std::string>() + part.text;
+    } else {
+      delta_of.add(part);
+    }
   }
   if (!streams()) return;
   Json delta = Json::object();
   if (!delta_of.thinking.empty()) delta["reasoning_content"] = delta_of.thinking;
   if (!delta_of.content.empty()) delta["content"] = delta_of.content;
+  if (!calls.empty()) delta["tool_calls"] = std::move(calls);
   Json json = {{"index", index}, {"delta", std::move(delta)}};
   if (wants_log_probs()) json["logprobs"] = log_probs_of(choice);
   json["finish_reason"] = nullptr;
@@ -59,7 +79,7 @@ void ChatAnswer::finish(size_t index, const JobResult& result) {
   if (!streams()) return;
   Json json = {{"index", index}, {"delta", Json::object()}};
   if (wants_log_probs()) json["logprobs"] = log_probs_of(choice);
-  json["finish_reason"] = finish_reason(choice.stop_reason);
+  json["finish_reason"] = reason_of(choice);
   emit(std::move(json));
 }
 
@@ -69,10 +89,18 @@ Json ChatAnswer::choices() {
     Choice& choice = choices_[i];
     Json message = {{"role", "assistant"}, {"content", choice.message.content}};
     if (!choice.message.thinking.empty()) message["reasoning_content"] = choice.message.thinking;
+    if (!choice.message.calls.empty()) {
+      if (choice.message.content.empty()) message["content"] = nullptr;
+      message["tool_calls"] = Json::array();
+      for (const ChatMessage::Call& call : choice.message.calls)
+        message["tool_calls"].push_back({{"id", call.id},
+                                         {"type", "function"},
+                                         {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    }
     out.push_back({{"index", i},
                    {"message", std::move(message)},
                    {"logprobs", log_probs_of(choice)},
-                   {"finish_reason", finish_reason(choice.stop_reason)}});
+                   {"finish_reason", reason_of(choice)}});
   }
   return out;
 }

@@ -1,14 +1,17 @@
 // The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
 #pragma once
-#include "serve/openai_answer.h"
+#include <functional>
+
 #include "serve/chat_parts.h"
+#include "serve/openai_answer.h"
 
 namespace hunch::serve {
 
 class ChatAnswer : public OpenAiAnswer {
  public:
-  // The splitter is copied for every choice.
-  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ChatSplitter& splitter);
+  // `splitter` makes one for each choice.
+  using MakeSplitter = std::function<ChatSplitter()>;
+  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const MakeSplitter& splitter);
 
  private:
   struct Choice {
@@ -26,6 +29,7 @@ class ChatAnswer : public OpenAiAnswer {
   // Keeps the parts and, in a stream, sends them in one event.
   void add(size_t choice, const std::vector<ChatPart>& parts);
   Json log_probs_of(Choice& choice) const;
+  static const char* reason_of(const Choice& choice);
 
   std::vector<Choice> choices_;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "text/thinking.h"
+#include "text/tool_calls.h"
 
 namespace hunch::serve {
 
@@ -31,11 +32,18 @@ struct ChatMessage {
   void add(const ChatPart& part);
 };
 
+// How calls are written, and the tools at hand; none: all is content.
+struct ChatCalls {
+  const ToolSyntax* syntax = nullptr;
+  std::shared_ptr<const std::vector<Tool>> tools = {};
+  bool parallel = true;  // false: only the first call counts
+};
+
 // Tells the parts of one answer apart. What is not yet certain is kept.
 class ChatSplitter {
  public:
-  // `tags` outlives it. `inside`: the answer begins in the thinking.
-  ChatSplitter(const ThinkingTags& tags, bool inside) : thinking_(tags, inside) {}
+  // `tags` and the syntax outlive it. `inside`: the answer begins in the thinking.
+  ChatSplitter(const ThinkingTags& tags, bool inside, const ChatCalls& calls = {});
 
   // What became certain with this text.
   std::vector<ChatPart> push(std::string_view text);
@@ -43,9 +51,13 @@ class ChatSplitter {
   std::vector<ChatPart> finish();
 
  private:
-  static std::vector<ChatPart> parts(SplitText split);
+  void add(std::vector<ChatPart>& out, SplitText split);
+  void add(std::vector<ChatPart>& out, const std::vector<ToolPart>& parts);
 
   ThinkingSplitter thinking_;
+  ToolCallSplitter calls_;
+  bool parallel_;
+  size_t n_calls_ = 0;
   bool shown_ = false;
 };
 

@@ -105,13 +105,43 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
 }
 
 TEST(Request, WhatIsNotSupportedIsSaidUnlessItSaysNothing) {
-  for (const char* field : {"tools", "response_format", "grammar", "tool_choice", "json_schema", "functions"})
+  for (const char* field : {"tools", "response_format", "grammar", "json_schema", "functions"})
     EXPECT_EQ(refused_in_chat(fmt::format(R"("{}": {{"type": "json_object"}})", field)), field);
   EXPECT_EQ(refused_in_chat(R"("tools": [{"type": "function"}])"), "tools");
   EXPECT_EQ(refused_in_chat(R"("tools": [], "tool_choice": "none", "response_format": {"type": "text"})"), "-");
   EXPECT_EQ(refused_in_chat(R"("tool_choice": "required")"), "tool_choice");
   EXPECT_EQ(refused_in_chat(R"("modalities": ["text"])"), "-");
   EXPECT_EQ(refused_in_chat(R"("modalities": ["text", "audio"])"), "modalities");
+}
+
+TEST(Request, ToolsAndCallsAreChecked) {
+  const ChatRequest r = chat_request(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function",
+          "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "b"}],
+      "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true}},
+                {"type": "function", "function": {"name": "g"}}], "parallel_tool_calls": false})");
+  ASSERT_EQ(r.tools.tools->size(), 2u);
+  EXPECT_TRUE((*r.tools.tools)[0].strict);
+  EXPECT_FALSE(r.tools.parallel);
+  EXPECT_EQ(r.tools.list[1]["function"]["description"], "");
+  const std::string tools = R"("tools": [{"type": "function", "function": {"name": "f"}}])";
+  EXPECT_EQ(refused_in_completion(tools), "tools");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "auto")"), "-");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "none")"), "-");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "maybe")"), "tool_choice");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": {"type": "function", "function": {"name": "h"}})"),
+            "tool_choice");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "parallel_tool_calls": 1)"), "parallel_tool_calls");
+  for (const char* wrong :
+       {R"([{"type": "web_search"}])", R"([{"type": "function", "function": {"name": "a b"}}])",
+        R"([{"type": "function", "function": {"name": "f", "parameters": []}}])", "[3]", "{}",
+        R"([{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}])"})
+    EXPECT_EQ(refused_in_chat(fmt::format(R"("tools": {})", wrong)), "tools") << wrong;
+  for (const char* calls : {"3", "[3]", R"([{"function": {}}])", R"([{"function": {"name": "f", "arguments": 3}}])"})
+    EXPECT_EQ(refused_field(chat_request,
+                            fmt::format(R"({{"messages": [{{"role": "assistant", "tool_calls": {}}}]}})", calls)),
+              "messages")
+        << calls;
 }
 
 TEST(Request, PromptsAreTextsOrIds) {

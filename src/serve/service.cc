@@ -56,9 +56,16 @@ Service::Service(const Engine& engine, const ServiceOptions& options)
     tags_ = &thinking_tags(chat_text_->source);
     std::vector<std::string_view> marks = {tags_->open, tags_->close, tags_->end};
     marks.insert(marks.end(), tags_->answer.begin(), tags_->answer.end());
-    for (const std::string_view mark : marks)
-      for (const int32_t id : engine.need_tokenizer().encode(mark, {false, true}))
-        if (tokenizer->is_control(id)) shown_.push_back(id);
+    const auto control_tokens = [&](const std::vector<std::string_view>& texts) {
+      std::vector<int32_t> out;
+      for (const std::string_view text : texts)
+        for (const int32_t id : engine.need_tokenizer().encode(text, {false, true}))
+          if (tokenizer->is_control(id)) out.push_back(id);
+      return out;
+    };
+    shown_ = control_tokens(marks);
+    tool_template_ = tool_template(*chat_text_);
+    shown_of_calls_ = control_tokens(marks_of(*tool_template_.syntax));
   }
   scheduler_ = std::make_unique<Scheduler>(engine, options.scheduler, metrics_);
 }

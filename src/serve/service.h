@@ -5,19 +5,20 @@
 #include <optional>
 #include <string>
 
-#include "serve/openai_answer.h"
 #include "engine/hidden_states.h"
 #include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
 #include "serve/http.h"
 #include "serve/ollama_request.h"
+#include "serve/openai_answer.h"
 #include "serve/plans.h"
 #include "serve/scheduler.h"
 #include "serve/stored_responses.h"
 #include "serve/text_requests.h"
 #include "text/chat_text.h"
 #include "text/thinking.h"
+#include "text/tool_template.h"
 
 namespace hunch::serve {
 
@@ -67,15 +68,19 @@ class Service {
   std::shared_ptr<Job> job_of(std::vector<int32_t> prompt, const Settings& settings, size_t n_tokens, uint64_t seed);
   std::vector<int32_t> ids_of(const Prompt& prompt, const char* param) const;
   const ChatText& need_chat_text() const;
-  // A conversation as the model reads it, and who tells the parts of its answer apart.
-  struct Conversation {
+  // The text that the model sees of a conversation; throws RequestError{400} where the template refuses it.
+  std::string render(const Json& messages, const Json& variables, const ToolSettings& tools,
+                     bool add_generation_prompt = true) const;
+  // What tells the parts of an answer to it apart, and the control tokens that this needs to see.
+  ChatSplitter splitter(const std::string& rendered, const ToolSettings& tools) const;
+  std::vector<int32_t> shown(const ToolSettings& tools) const;
+  struct Conversation {  // as the model reads it
+    std::string rendered;
     std::vector<int32_t> ids;
-    ChatSplitter splitter;
   };
   Conversation conversation_of(const ChatRequest& request) const;
   std::vector<std::shared_ptr<Job>> chat_jobs(const ChatRequest& request, const Conversation& conversation);
   void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const char* param = "messages");
-  static uint64_t random_number();
   static std::string new_id(std::string_view prefix);
   // service_anthropic.cc
   void anthropic_message(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -122,7 +127,9 @@ class Service {
   Plans plans_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
-  std::vector<int32_t> shown_;  // control tokens that the tags are made of
+  ToolTemplate tool_template_;
+  // Control tokens that the tags are made of, and those that calls of tools are.
+  std::vector<int32_t> shown_, shown_of_calls_;
   StoredResponses responses_;
   std::unique_ptr<Scheduler> scheduler_;
 };

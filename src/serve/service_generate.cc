@@ -1,9 +1,8 @@
 // Completions and chat completions.
-#include <random>
-
 #include "base/error.h"
 #include "serve/chat_answer.h"
 #include "serve/completion_answer.h"
+#include "serve/random_number.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
 
@@ -13,14 +12,6 @@ namespace {
 constexpr size_t kCompletionTokens = 16;  // OpenAI's default
 
 }  // namespace
-
-uint64_t Service::random_number() {
-  thread_local std::mt19937_64 generator{[] {
-    std::random_device device;
-    return uint64_t(device()) << 32 | device();
-  }()};
-  return generator();
-}
 
 std::string Service::new_id(std::string_view prefix) { return fmt::format("{}{:016x}", prefix, random_number()); }
 
@@ -115,18 +106,29 @@ const ChatText& Service::need_chat_text() const {
   return *chat_text_;
 }
 
-Service::Conversation Service::conversation_of(const ChatRequest& r) const {
-  const ChatText& text = need_chat_text();
-  TemplateOptions with = text.options;
-  with.extra = &r.variables;
-  std::string rendered;
+std::string Service::render(const Json& messages, const Json& variables, const ToolSettings& tools,
+                            bool add_generation_prompt) const {
   try {
-    rendered = apply_chat_template(text.source, r.messages, with);
+    return render_with_tools(need_chat_text(), tool_template_, messages, tools.list, variables, add_generation_prompt);
   } catch (const Error& e) {  // the template refuses what it was given
     refuse("messages", "the chat template cannot render these messages: {}", e.what());
   }
-  return {engine_.need_tokenizer().encode(rendered, {text.add_special, true}),
-          ChatSplitter(*tags_, opens_thinking(rendered, *tags_))};
+}
+
+ChatSplitter Service::splitter(const std::string& rendered, const ToolSettings& tools) const {
+  return {*tags_, opens_thinking(rendered, *tags_), {tool_template_.syntax, tools.tools, tools.parallel}};
+}
+
+std::vector<int32_t> Service::shown(const ToolSettings& tools) const {
+  std::vector<int32_t> out = shown_;
+  if (tools.tools) out.insert(out.end(), shown_of_calls_.begin(), shown_of_calls_.end());
+  return out;
+}
+
+Service::Conversation Service::conversation_of(const ChatRequest& r) const {
+  std::string rendered = render(r.messages, r.variables, r.tools);
+  std::vector<int32_t> ids = engine_.need_tokenizer().encode(rendered, {need_chat_text().add_special, true});
+  return {std::move(rendered), std::move(ids)};
 }
 
 std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const Conversation& conversation) {
@@ -137,7 +139,7 @@ std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const
   std::vector<std::shared_ptr<Job>> jobs;
   for (size_t i = 0; i < s.n_choices; ++i) {
     jobs.push_back(job_of(conversation.ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
-    jobs.back()->options.shown = shown_;
+    jobs.back()->options.shown = shown(r.tools);
   }
   return jobs;
 }
@@ -150,8 +152,8 @@ void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer
 void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const ChatRequest r = chat_request(request.body);
   const Conversation c = conversation_of(r);
-  const auto writer =
-      std::make_shared<ChatAnswer>(about("chatcmpl-", r.settings, 1), engine_.need_tokenizer(), reply, c.splitter);
+  const auto writer = std::make_shared<ChatAnswer>(about("chatcmpl-", r.settings, 1), engine_.need_tokenizer(), reply,
+                                                   [&] { return splitter(c.rendered, r.tools); });
   start(chat_jobs(r, c), *writer);
 }
 

@@ -4,6 +4,7 @@
 #include "model/fingerprint.h"
 #include "serve/ollama_answer.h"
 #include "serve/ollama_request.h"
+#include "serve/random_number.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
 
@@ -51,7 +52,7 @@ void Service::ollama_chat(const HttpRequest& request, const std::shared_ptr<Repl
   std::vector<std::shared_ptr<Job>> jobs = chat_jobs(r.chat, c);
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
   const OllamaAnswer::About about{options_.model_name, r.chat.settings.stream, true};
-  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, c.splitter));
+  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, splitter(c.rendered, r.chat.tools)));
 }
 
 void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -60,7 +61,7 @@ void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<
   if (!chat_text_ && !r.raw) r.raw = r.chat.messages.back()["content"].get<std::string>();
   const OllamaAnswer::About about{options_.model_name, r.chat.settings.stream, false};
   std::vector<std::shared_ptr<Job>> jobs;
-  std::optional<ChatSplitter> splitter;
+  std::optional<ChatSplitter> splits;
   if (r.raw) {
     const Settings& s = r.chat.settings;
     jobs.push_back(job_of(ids_of(*r.raw, "prompt"), s, s.n_tokens.value_or(scheduler_->n_ctx()),
@@ -68,10 +69,10 @@ void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<
   } else {
     const Conversation c = conversation_of(r.chat);
     jobs = chat_jobs(r.chat, c);
-    splitter.emplace(c.splitter);
+    splits.emplace(splitter(c.rendered, r.chat.tools));
   }
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
-  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splitter)), "prompt");
+  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splits)), "prompt");
 }
 
 std::vector<TextToRead> Service::texts_to_read(const OllamaEmbedRequest& r) const {
@@ -137,6 +138,7 @@ void Service::ollama_show(const HttpRequest&, const std::shared_ptr<Reply>& repl
   Json capabilities = Json::array();
   if (c.causal) capabilities.push_back("completion");
   capabilities.push_back("embedding");
+  if (chat_text_) capabilities.push_back("tools");
   if (tags_ && chat_text_->source.find(tags_->open) != std::string::npos) capabilities.push_back("thinking");
   send_json(reply, {{"modelfile", ""},
                     {"parameters", ""},

@@ -166,16 +166,9 @@ void Service::detokenize(const HttpRequest& request, const std::shared_ptr<Reply
 }
 
 void Service::apply_template(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  const ChatText& text = need_chat_text();
   const TemplateRequest r = template_request(request.body);
-  TemplateOptions with = text.options;
-  with.extra = &r.variables;
-  with.add_generation_prompt = r.add_generation_prompt;
-  try {
-    reply->send({200, "application/json", dump({{"prompt", apply_chat_template(text.source, r.messages, with)}})});
-  } catch (const Error& e) {
-    refuse("messages", "the chat template cannot render these messages: {}", e.what());
-  }
+  const std::string prompt = render(r.messages, r.variables, r.tools, r.add_generation_prompt);
+  reply->send({200, "application/json", dump({{"prompt", prompt}})});
 }
 
 }  // namespace hunch::serve

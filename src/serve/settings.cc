@@ -19,8 +19,8 @@ bool says_nothing(const Json& value) {
 }  // namespace
 
 void refuse_unsupported(const Fields& fields) {
-  for (const char* name : {"tools", "functions", "tool_choice", "function_call", "response_format", "grammar",
-                           "json_schema", "modalities", "audio", "suffix", "lora", "prediction", "web_search_options"})
+  for (const char* name : {"functions", "function_call", "response_format", "grammar", "json_schema", "modalities",
+                           "audio", "suffix", "lora", "prediction", "web_search_options"})
     if (const Json* value = fields.find(name); value && !says_nothing(*value))
       refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
 }
