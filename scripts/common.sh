@@ -48,6 +48,15 @@ install_format() {
   install_missing clang-format-14 || exit 1
   command -v clang-format-14 >/dev/null || { echo "clang-format-14 was installed and is not there"; exit 1; }
 }
+
+# Node and npm, for the clients of tests/clients. False where the system has none.
+install_node() {
+  command -v node >/dev/null && command -v npm >/dev/null && return 0
+  command -v apt-get >/dev/null || return 1
+  has_package npm || as_root apt-get update -qq || return 1
+  has_package npm || return 1
+  install_missing nodejs npm
+}
 has_package() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # The dev preset needs clang's runtime (sanitizers, libFuzzer) of the same version, whose package has another name on each

@@ -11,7 +11,7 @@ using Kind = ChatPart::Kind;
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, ChatSplitter splitter, std::string id,
+AnthropicAnswer::AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, std::optional<ChatSplitter> splitter, std::string id,
                                  std::string model, std::vector<std::string> stops)
     : PartsAnswer(std::move(reply), Dialect::kAnthropic, stream, std::move(splitter)),
       id_(std::move(id)),

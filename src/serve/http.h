@@ -14,6 +14,7 @@ namespace hunch::serve {
 struct HttpRequest {
   std::string method, path;   // "POST", "/v1/completions": without the query
   std::string authorization;  // the header's value, or "Bearer KEY" of an x-api-key
+  std::string host = {}, origin = {};  // the headers' values
   std::string body = {};
   std::string rest = {};  // of the path, what stands for the * of its route
 };
@@ -50,6 +51,8 @@ struct HttpHandler {
   std::function<std::unique_ptr<HttpResponse>(const HttpRequest&)> check;
   // Does not throw.
   std::function<void(HttpRequest, std::shared_ptr<Reply>)> answer;
+  // Lines of the header that every answer to this request has, each with its end.
+  std::function<std::string(const HttpRequest&)> headers;
   std::function<void(const Json&)> log;  // one line per request
 };
 

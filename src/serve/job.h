@@ -49,6 +49,7 @@ struct Job {
   std::vector<int32_t> prompt;
   GenerateOptions options;  // `cancel` and `speculation` are the scheduler's
   std::shared_ptr<const Plan> plan;
+  std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
   bool drafts = false;         // n-grams, verified
   bool reuses_prompt = true;   // may begin with what an earlier job left
   bool scores_prompt = false;  // JobListener::on_prompt

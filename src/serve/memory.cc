@@ -30,7 +30,8 @@ Memory::Text Memory::text_of(const Sequence& sequence, const Plan* plan, bool as
 }
 
 std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
-                                       bool as_alone, bool reuses, std::span<const Text> others) {
+                                       const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
+                                       std::span<const Text> others) {
   // The last token is always computed: its logits begin the answer.
   const std::span<const int32_t> reusable = prompt.first(prompt.empty() || !reuses ? 0 : prompt.size() - 1);
   const auto n_shared = [&](const Sequence& sequence, size_t n_tokens) {
@@ -40,7 +41,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
   const Sequence* source = nullptr;
   size_t n_best = 0;
   for (auto it = kept_.begin(); it != kept_.end(); ++it) {
-    if (it->plan != plan || it->as_alone != as_alone) continue;
+    if (it->plan != plan || it->sequence->adapter() != adapter || it->as_alone != as_alone) continue;
     const size_t n = n_shared(*it->sequence, it->sequence->n_tokens());
     if (n == 0 || n < n_best) continue;
     n_best = n;
@@ -48,7 +49,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     source = it->sequence.get();
   }
   for (const Text& text : others) {
-    if (text.plan != plan.get() || text.as_alone != as_alone) continue;
+    if (text.plan != plan.get() || text.sequence->adapter() != adapter || text.as_alone != as_alone) continue;
     const size_t n = n_shared(*text.sequence, text.n_tokens);
     if (n <= n_best) continue;
     n_best = n;
@@ -72,7 +73,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::kLimit) throw;  // no room: then it is computed when there is some
     }
-  return batch_.new_sequence({.plan = plan, .adapter = engine_.adapter, .n_ctx = n_ctx_});
+  return batch_.new_sequence({.plan = plan, .adapter = adapter, .n_ctx = n_ctx_});
 }
 
 void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan> plan, bool as_alone,
@@ -82,7 +83,8 @@ void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan
   // What it goes on from is in it.
   std::erase_if(kept_, [&](const Kept& kept) {
     const std::span<const int32_t> ids = kept.sequence->ids();
-    return kept.plan == plan && kept.as_alone == as_alone && common_prefix(ids, sequence->ids()) == ids.size();
+    return kept.plan == plan && kept.sequence->adapter() == sequence->adapter() && kept.as_alone == as_alone &&
+           common_prefix(ids, sequence->ids()) == ids.size();
   });
   if (kept_.size() >= (batch_.cache()->is_recurrent() ? kMostRecurrent : kMostKept)) forget_one();
   kept_.push_back({std::move(sequence), std::move(plan), as_alone});

@@ -15,7 +15,7 @@ Json part_of(Kind kind, const std::string& text) {
 
 }  // namespace
 
-ResponsesAnswer::ResponsesAnswer(std::shared_ptr<Reply> reply, About about, ChatSplitter splitter)
+ResponsesAnswer::ResponsesAnswer(std::shared_ptr<Reply> reply, About about, std::optional<ChatSplitter> splitter)
     : PartsAnswer(std::move(reply), Dialect::kOpenAi, about.stream, std::move(splitter)), about_(std::move(about)) {}
 
 std::string ResponsesAnswer::event(const char* type, Json fields) const {

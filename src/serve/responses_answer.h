@@ -14,7 +14,7 @@ class ResponsesAnswer : public PartsAnswer {
     // Told of a response that is done, and of its messages.
     std::function<void(const Json& response, const Json& messages)> keep = {};
   };
-  ResponsesAnswer(std::shared_ptr<Reply> reply, About about, ChatSplitter splitter);
+  ResponsesAnswer(std::shared_ptr<Reply> reply, About about, std::optional<ChatSplitter> splitter);
 
  private:
   void begin_stream() override;

@@ -55,6 +55,15 @@ class Scheduler {
   // Whether all is done, after at most so long.
   bool wait_until_idle(double seconds);
 
+  // What the answers in the making do; of each number below n_parallel().
+  struct Slot {
+    std::shared_ptr<const Job> job;  // none: nobody
+    size_t n_read = 0;               // tokens of the text that are computed
+    size_t n_generated = 0;
+    double seconds = 0;  // since it began
+  };
+  std::vector<Slot> slots();
+
   size_t n_ctx() const { return n_ctx_; }
   size_t n_parallel() const { return options_.n_parallel; }
   size_t kv_bytes() const { return batch_.kv_bytes(); }
@@ -85,6 +94,7 @@ class Scheduler {
   void finish(Running& running, std::exception_ptr error);
   void require_open() const;
   void publish();
+  size_t free_slot() const;
 
   const Engine& engine_;
   const SchedulerOptions options_;
@@ -100,6 +110,7 @@ class Scheduler {
   std::deque<Task> tasks_;
   std::shared_ptr<Stop> running_stop_;  // of the task that runs
   size_t n_waiting_ = 0;  // jobs and tasks that did not begin
+  std::vector<Slot> slots_;
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 
   // The thread's own.

@@ -40,7 +40,7 @@ bool Scheduler::waits_for_alike(const Job& job) const {
   return std::ranges::any_of(running_, [&](const auto& running) {
     const Job& other = *running->job;
     const size_t n_read = running->sequence->n_tokens();
-    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.options.as_alone != job.options.as_alone ||
+    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.adapter != job.adapter || other.options.as_alone != job.options.as_alone ||
         !Memory::may_go_on(*running->sequence))
       return false;
     const size_t n_alike = size_t(std::ranges::mismatch(other.prompt, job.prompt).in1 - other.prompt.begin());
@@ -70,6 +70,7 @@ void Scheduler::admit_waiting() {
     const auto first = std::ranges::min_element(paused_, [](const auto& a, const auto& b) { return a->is_before(*b); });
     if (first != paused_.end() && (!next || (*first)->job->priority <= waiting_[*next].job->priority)) {
       if (!resume(**first)) return;
+      (*first)->slot = free_slot();
       running_.push_back(std::move(*first));
       paused_.erase(first);
       continue;
@@ -79,6 +80,12 @@ void Scheduler::admit_waiting() {
     const std::lock_guard lock(mutex_);
     --n_waiting_;
   }
+}
+
+size_t Scheduler::free_slot() const {
+  size_t slot = 0;
+  while (std::ranges::any_of(running_, [&](const auto& running) { return running->slot == slot; })) ++slot;
+  return slot;
 }
 
 // Begins a job, or ends it with its error; false where it has to wait for room.
@@ -98,7 +105,7 @@ bool Scheduler::admit(const Waiting& waiting) {
       others.push_back(Memory::text_of(*other->sequence, other->job->plan.get(), other->job->options.as_alone,
                                        other->job->prompt.size()));
     const bool reuses = job->reuses_prompt && !job->scores_prompt && !is_bare;
-    running->sequence = memory_.take(job->prompt, job->plan, job->options.as_alone, reuses, others);
+    running->sequence = memory_.take(job->prompt, job->plan, job->adapter, job->options.as_alone, reuses, others);
     const size_t n_there = running->sequence->n_tokens();
     const size_t n_wanted = job->prompt.size() - n_there + std::min(job->options.n_tokens, kLeastAnswer);
     if (!make_room(batch_.cache()->n_new_pages(running->sequence->id(), std::min(n_wanted, n_ctx_ - n_there)))) {
@@ -111,6 +118,7 @@ bool Scheduler::admit(const Waiting& waiting) {
     job->listener->on_begun(n_there);
     metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
     if (!job->scores_prompt) answer(*running);
+    running->slot = free_slot();
     running_.push_back(std::move(running));
   } catch (...) {
     finish(*running, std::current_exception());

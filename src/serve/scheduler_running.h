@@ -15,6 +15,7 @@ struct Scheduler::Running {
   std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
   std::vector<ScoredToken> scored = {};
   size_t n_calls = 0;
+  size_t slot = 0;  // its number among those that run
   double first_token_seconds = 0;
 
   bool is_before(const Running& other) const {

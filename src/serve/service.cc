@@ -44,8 +44,12 @@ std::string iso_time(int64_t seconds) {
   return text;
 }
 
-Service::Service(const Engine& engine, const ServiceOptions& options)
-    : engine_(engine), options_(options), began_(now_seconds()), plans_(engine, options.mode, options.density) {
+Service::Service(Engine& engine, const ServiceOptions& options)
+    : engine_(engine),
+      options_(options),
+      began_(now_seconds()),
+      plans_(engine, options.plan),
+      adapters_(engine, options.adapters) {
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   try {
     chat_text_ = chat_text(tokenizer, options.template_file);
@@ -80,6 +84,9 @@ const std::vector<Service::Route>& Service::routes() {
       {"GET", "/models", &Service::models},
       {"GET", "/props", &Service::props},
       {"GET", "/metrics", &Service::show_metrics},
+      {"GET", "/slots", &Service::slots},
+      {"GET", "/lora-adapters", &Service::lora_adapters},
+      {"POST", "/lora-adapters", &Service::set_lora_adapters},
       {"POST", "/v1/completions", &Service::complete},
       {"POST", "/v1/chat/completions", &Service::chat},
       {"POST", "/chat/completions", &Service::chat},
@@ -136,6 +143,10 @@ std::unique_ptr<HttpResponse> Service::check(const HttpRequest& request) const {
   const auto refused = [&](int status, const std::string& message, const char* code) {
     return std::make_unique<HttpResponse>(refusal(request, RequestError(status, message, {}, code)));
   };
+  if (const std::string wrong = options_.access.refusal(request); !wrong.empty())
+    return refused(403, wrong, "forbidden");
+  if (request.method == "OPTIONS" && options_.access.allows_origin(request.origin))  // a browser asks whether it may
+    return std::make_unique<HttpResponse>();
   std::string allowed;
   const Route* const route = route_of(request, allowed);
   if ((!route || !route->open) && !is_authorised(request))

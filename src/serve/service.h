@@ -6,6 +6,8 @@
 #include <string>
 
 #include "engine/hidden_states.h"
+#include "serve/access.h"
+#include "serve/adapters.h"
 #include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
@@ -27,15 +29,17 @@ struct ServiceOptions {
   std::string model_name;      // as answers and /v1/models say it
   std::string api_key;         // empty: anybody may ask
   std::string template_file;   // as chat_text()'s
-  std::string mode = "exact";  // of requests that name none
-  double density = 0;          // of sparse mode
+  Plans::Choice plan;          // of requests that say nothing of it
+  std::vector<AdapterSource> adapters;  // that requests may choose from; at these scales, of those that say nothing
+  bool shows_prompts = false;  // in /slots
+  Access access = {};
   bool deterministic = false;  // every answer has the bits that it has alone (GenerateOptions::as_alone)
 };
 
 class Service {
  public:
-  // The engine outlives it. Throws as Scheduler, Plans and chat_text() for a template file.
-  Service(const Engine& engine, const ServiceOptions& options);
+  // The engine outlives it. Throws as Scheduler, Plans, Adapters and chat_text() for a template file.
+  Service(Engine& engine, const ServiceOptions& options);
   ~Service();
 
   // What HttpHandler asks for; any thread. answer() answers errors itself.
@@ -80,7 +84,8 @@ class Service {
   };
   Conversation conversation_of(const ChatRequest& request) const;
   std::vector<std::shared_ptr<Job>> chat_jobs(const ChatRequest& request, const Conversation& conversation);
-  void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const char* param = "messages");
+  void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const Settings& settings,
+             const char* param = "messages");
   static std::string new_id(std::string_view prefix);
   // service_anthropic.cc
   void anthropic_message(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -119,12 +124,16 @@ class Service {
   Json model_json() const;
   void props(const HttpRequest&, const std::shared_ptr<Reply>&);
   void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void slots(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void set_lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;
   const int64_t began_;  // seconds since 1970
   Metrics metrics_;
   Plans plans_;
+  Adapters adapters_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
   ToolTemplate tool_template_;

@@ -10,7 +10,7 @@ void Service::anthropic_message(const HttpRequest& request, const std::shared_pt
   const Conversation c = conversation_of(r);
   const auto writer = std::make_shared<AnthropicAnswer>(reply, r.settings.stream, splitter(c.rendered, r.tools), new_id("msg_"),
                                                         options_.model_name, r.settings.stop);
-  start(chat_jobs(r, c), *writer);
+  start(chat_jobs(r, c), *writer, r.settings);
 }
 
 void Service::anthropic_count(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {

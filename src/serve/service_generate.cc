@@ -58,12 +58,17 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   o.log_probs = s.log_probs;
   o.n_top_log_probs = s.n_top_log_probs;
   o.as_alone = options_.deterministic;
-  if (s.lossless && !s.mode) {
-    job->plan = plans_.plan("exact", 0);
-  } else {
-    job->plan = s.mode ? plans_.plan(*s.mode, *s.mode == options_.mode && s.density == 0 ? options_.density : s.density)
-                       : plans_.plan();
+  Plans::Choice choice = plans_.usual();
+  if (s.mode && (*s.mode != choice.mode || s.density != 0)) {
+    choice.mode = *s.mode;
+    choice.density = s.density;
+  } else if (s.lossless && !s.mode) {
+    choice.mode = "exact";
+    choice.density = 0;
   }
+  if (s.kv_policy) choice.kv_policy = *s.kv_policy == "none" ? "" : *s.kv_policy;
+  if (s.lossless) choice.kv_policy.clear();
+  job->plan = plans_.plan(choice);
   job->drafts = s.lossless;
   job->client = s.user;
   job->priority = s.priority;
@@ -94,7 +99,7 @@ void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>&
     }
   }
   const auto writer = std::make_shared<CompletionAnswer>(about("cmpl-", s, r.prompts.size()), tokenizer, reply, echoes);
-  start(std::move(jobs), *writer, "prompt");
+  start(std::move(jobs), *writer, s, "prompt");
 }
 
 const ChatText& Service::need_chat_text() const {
@@ -144,9 +149,23 @@ std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const
   return jobs;
 }
 
-void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const char* param) {
+void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const Settings& s,
+                    const char* param) {
+  const Scales scales = s.lora.is_null() ? adapters_.by_default() : adapters_.read(s.lora, "lora");
   writer.listen_to(jobs);
-  scheduler_->submit(std::move(jobs), param);
+  const auto submit = [this, jobs, param](const std::shared_ptr<const Adapter>& adapter) {
+    for (const auto& job : jobs) job->adapter = adapter;
+    scheduler_->submit(jobs, param);
+  };
+  if (const auto adapter = adapters_.find(scales)) return submit(*adapter);
+  scheduler_->submit(Scheduler::Task{[this, jobs, scales, submit] {
+    try {
+      submit(adapters_.load(scales));
+    } catch (...) {
+      jobs[0]->listener->on_error(std::current_exception());
+    }
+    return false;
+  }});
 }
 
 void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -154,7 +173,7 @@ void Service::chat(const HttpRequest& request, const std::shared_ptr<Reply>& rep
   const Conversation c = conversation_of(r);
   const auto writer = std::make_shared<ChatAnswer>(about("chatcmpl-", r.settings, 1), engine_.need_tokenizer(), reply,
                                                    [&] { return splitter(c.rendered, r.tools); });
-  start(chat_jobs(r, c), *writer);
+  start(chat_jobs(r, c), *writer, r.settings);
 }
 
 }  // namespace hunch::serve

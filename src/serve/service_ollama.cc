@@ -52,7 +52,8 @@ void Service::ollama_chat(const HttpRequest& request, const std::shared_ptr<Repl
   std::vector<std::shared_ptr<Job>> jobs = chat_jobs(r.chat, c);
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
   const OllamaAnswer::About about{options_.model_name, r.chat.settings.stream, true};
-  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, splitter(c.rendered, r.chat.tools)));
+  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, splitter(c.rendered, r.chat.tools)),
+        r.chat.settings);
 }
 
 void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -72,7 +73,8 @@ void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<
     splits.emplace(splitter(c.rendered, r.chat.tools));
   }
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
-  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splits)), "prompt");
+  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splits)), r.chat.settings,
+        "prompt");
 }
 
 std::vector<TextToRead> Service::texts_to_read(const OllamaEmbedRequest& r) const {

@@ -37,7 +37,7 @@ void Service::respond(const HttpRequest& request, const std::shared_ptr<Reply>& 
   r.chat.messages = with_instructions(r.instructions, before, r.chat.messages);
   const Conversation c = conversation_of(r.chat);
   const auto writer = std::make_shared<ResponsesAnswer>(reply, std::move(about), splitter(c.rendered, r.chat.tools));
-  start(chat_jobs(r.chat, c), *writer, "input");
+  start(chat_jobs(r.chat, c), *writer, r.chat.settings, "input");
 }
 
 void Service::show_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {

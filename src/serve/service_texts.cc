@@ -19,7 +19,7 @@ class Reading {
  public:
   using Each = std::function<void(size_t, MatView<const float>)>;
 
-  Reading(const Engine& engine, size_t n_ctx, std::vector<TextToRead> texts, std::shared_ptr<Reply> reply,
+  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, size_t n_ctx, std::vector<TextToRead> texts, std::shared_ptr<Reply> reply,
           Dialect dialect, Each each, std::function<Json()> done)
       : engine_(engine),
         dialect_(dialect),
@@ -28,7 +28,7 @@ class Reading {
         each_(std::move(each)),
         done_(std::move(done)) {
     options_.n_ctx = n_ctx;
-    options_.adapter = engine.adapter;
+    options_.adapter = std::move(adapter);
     options_.step_tokens = kTaskTokens;
   }
 
@@ -111,7 +111,8 @@ void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::ve
                    std::function<void(size_t, MatView<const float>)> each, std::function<Json()> done) {
   const auto stop = std::make_shared<Stop>();
   reply->when_gone([stop] { stop->request(); });
-  const auto reading = std::make_shared<Reading>(engine_, scheduler_->n_ctx(), std::move(texts), reply, dialect,
+  const auto reading = std::make_shared<Reading>(engine_, *adapters_.find(adapters_.by_default()), scheduler_->n_ctx(),
+                                                 std::move(texts), reply, dialect,
                                                  std::move(each), std::move(done));
   scheduler_->submit({[reading] { return reading->step(); }, stop});
 }

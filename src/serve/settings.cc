@@ -20,7 +20,7 @@ bool says_nothing(const Json& value) {
 
 void refuse_unsupported(const Fields& fields) {
   for (const char* name : {"functions", "function_call", "response_format", "grammar", "json_schema", "modalities",
-                           "audio", "suffix", "lora", "prediction", "web_search_options"})
+                           "audio", "suffix", "prediction", "web_search_options"})
     if (const Json* value = fields.find(name); value && !says_nothing(*value))
       refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
 }
@@ -66,6 +66,14 @@ void read_own_fields(const Fields& f, Settings& s) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  if (f.has("kv_policy")) s.kv_policy = f.text("kv_policy");
+  if (s.lossless && s.kv_policy.value_or("none") != "none")
+    refuse(f.name("kv_policy"), "'kv_policy' drops tokens after every one, which drafts ('lossless') cannot do");
+  if (const Json* lora = f.find("lora")) {
+    if (!lora->is_string() && !lora->is_array())
+      refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name", lora->type_name());
+    s.lora = *lora;
+  }
   s.priority = int(f.integer("priority", 0, -1000, 1000));
   s.deadline_seconds = f.number("deadline_seconds", 0, 0, 1e6);
 }
