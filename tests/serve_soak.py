@@ -13,6 +13,7 @@ import threading
 import time
 
 N_CLIENTS, N_IDLE, N_PARALLEL, N_CTX = 32, 1000, 8, 384
+LEAST_GAP = 0.05  # of log-probabilities
 MODES = {"dense": {"mode": "dense"}, "exact": {}, "lossless": {"lossless": True}, "sparse": {"mode": "sparse"}}
 PROMPTS = ["Once upon a time", "The old king said", "In the middle of the night she heard", "He went on to see what it might be, and",
            "A dog and a cat lived in a house near the river. One day the dog said to the cat:", "It was", "Far away in the hills " * 12]
@@ -34,15 +35,24 @@ class Soak:
         return json.loads(out)["text"]
 
     def start(self):
-        self.expected = {}
-        for prompt in PROMPTS:
-            for mode in self.modes:
-                n = 10 + 7 * len(self.expected) % 60
-                self.expected[prompt, mode, n] = self.alone(prompt, n, "exact" if mode == "lossless" else mode)
         self.log = open(self.options.log, "w", encoding="utf-8")
         self.process = subprocess.Popen([self.options.hunch, "serve", self.options.model, "--port", "0", "--json", "--parallel", str(N_PARALLEL),
                                          "--ctx", str(N_CTX), "--queue", "256"], stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.port = json.loads(self.process.stdout.readline())["port"]
+        self.expected = {}
+        for i, prompt in enumerate(PROMPTS):
+            for k, mode in enumerate(self.modes):
+                n = self.n_certain(prompt, mode, 10 + 7 * (i + 3 * k) % 60)
+                if n > 3:
+                    self.expected[prompt, mode, n] = self.alone(prompt, n, "exact" if mode == "lossless" else mode)
+
+    def n_certain(self, prompt, mode, n):
+        """How many tokens come before two are almost equally probable: then rounding, which neighbours change, may choose."""
+        connection, response = self.post({"prompt": prompt, "max_tokens": n, "temperature": 0, "ignore_eos": True, "logprobs": 2, **self.modes[mode]})
+        best = json.loads(response.read())["choices"][0]["logprobs"]["top_logprobs"]
+        connection.close()
+        gaps = [max(two.values()) - min(two.values()) if len(two) > 1 else 0 for two in best]
+        return next((i for i, gap in enumerate(gaps) if gap < LEAST_GAP), n)
 
     def post(self, body, path="/v1/completions", timeout=120):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

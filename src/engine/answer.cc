@@ -36,7 +36,8 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
   if (options_.n_top_log_probs && !options_.log_probs)
     hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
   if (options_.n_history > n_at_start_)
-    hunch::fail(ErrorKind::kUsage, "the prompt is said to begin {} tokens before what is to be read (n_history), the text has {}",
+    hunch::fail(ErrorKind::kUsage,
+                "the prompt is said to begin {} tokens before what is to be read (n_history), the text has {}",
                 options_.n_history, n_at_start_);
   emission_.out.n_prompt = prompt_.size();
   // After a prompt, the text goes on: its first token keeps the space that it begins with.

@@ -25,7 +25,7 @@ struct GenerateOptions {
   // Every token, of the prompt too, gets the bits that it has when nobody shares its steps (Run::as_alone): slower
   // prompts. Without, what it shares a step with changes the rounding.
   bool as_alone = false;
-  size_t n_history = 0;  // last tokens of the sequence that are the prompt's: penalties look back on them too
+  size_t n_history = 0;        // last tokens of the sequence that are the prompt's: penalties look back on them too
   size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
   // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
   // is not.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace hunch::serve {
 namespace {
 
@@ -37,7 +36,8 @@ std::vector<std::string> Access::hosts_of(const std::string& host, const std::ve
 std::string Access::refusal(const HttpRequest& request) const {
   const std::string host = lower_case(request.host);
   if (!hosts.empty() && !host.empty() && std::ranges::find(hosts, without_port(host)) == hosts.end())
-    return "the header Host names another machine than this one: it was refused as a page of the web could have sent it "
+    return "the header Host names another machine than this one: it was refused as a page of the web could have sent "
+           "it "
            "(hunch serve --allow-host NAME allows a name)";
   if (request.origin.empty() || allows_origin(request.origin)) return "";
   const size_t scheme = request.origin.find("://");
@@ -50,8 +50,9 @@ std::string Access::headers(const HttpRequest& request) const {
   if (!allows_origin(request.origin)) return "Vary: Origin\r\n";
   std::string out = "Access-Control-Allow-Origin: " + cors + "\r\nVary: Origin\r\n";
   if (request.method == "OPTIONS")
-    out += "Access-Control-Allow-Methods: GET, POST, DELETE\r\nAccess-Control-Allow-Headers: *, Authorization\r\n"
-           "Access-Control-Max-Age: 600\r\n";
+    out +=
+        "Access-Control-Allow-Methods: GET, POST, DELETE\r\nAccess-Control-Allow-Headers: *, Authorization\r\n"
+        "Access-Control-Max-Age: 600\r\n";
   return out;
 }
 

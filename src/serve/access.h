@@ -1,5 +1,5 @@
-// Which pages of the web a browser may bring requests from. A page of anywhere can have its name resolve to 127.0.0.1 (DNS
-// rebinding) or post to it blindly; the browser then says by Host and Origin where the request comes from.
+// Which pages of the web a browser may bring requests from. A page of anywhere can have its name resolve to 127.0.0.1
+// (DNS rebinding) or post to it blindly; the browser then says by Host and Origin where the request comes from.
 #pragma once
 #include <string>
 #include <vector>

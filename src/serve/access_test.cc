@@ -15,8 +15,8 @@ bool is_allowed(const Access& access, const std::string& host, const std::string
 
 TEST(Access, AtLoopbackOnlyItsOwnNamesAreServed) {
   const Access access{Access::hosts_of("127.0.0.1", {"My-Box"})};
-  for (const char* host : {"localhost", "localhost:8080", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080", "[::1]",
-                           "my-box:80", ""})
+  for (const char* host :
+       {"localhost", "localhost:8080", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080", "[::1]", "my-box:80", ""})
     EXPECT_TRUE(is_allowed(access, host)) << host;
   for (const char* host : {"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example",
                            "127.0.0.2", "[::2]:8080", "localhost:80:80", "evil.example:localhost"})

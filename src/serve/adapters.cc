@@ -45,8 +45,9 @@ Scales Adapters::read(const Json& value, const std::string& param) const {
     if (value == "none") return scales;
     const auto found = std::ranges::find(names_, value.get<std::string>());
     if (found == names_.end())
-      refuse(param, "there is no adapter '{}', expected {}", value.get<std::string>(),
-             names_.empty() ? "none: the server was started without --lora" : fmt::format("{}", fmt::join(names_, ", ")));
+      refuse(
+          param, "there is no adapter '{}', expected {}", value.get<std::string>(),
+          names_.empty() ? "none: the server was started without --lora" : fmt::format("{}", fmt::join(names_, ", ")));
     scales[size_t(found - names_.begin())] = sources_[size_t(found - names_.begin())].scale;
     return scales;
   }

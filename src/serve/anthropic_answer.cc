@@ -11,16 +11,22 @@ using Kind = ChatPart::Kind;
 
 }  // namespace
 
-AnthropicAnswer::AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, std::optional<ChatSplitter> splitter, std::string id,
-                                 std::string model, std::vector<std::string> stops)
+AnthropicAnswer::AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, std::optional<ChatSplitter> splitter,
+                                 std::string id, std::string model, std::vector<std::string> stops)
     : PartsAnswer(std::move(reply), Dialect::kAnthropic, stream, std::move(splitter)),
       id_(std::move(id)),
       model_(std::move(model)),
       stops_(std::move(stops)) {}
 
 Json AnthropicAnswer::message() const {
-  return {{"id", id_},          {"type", "message"},        {"role", "assistant"},      {"model", model_},
-          {"content", Json::array()}, {"stop_reason", nullptr}, {"stop_sequence", nullptr}, {"usage", usage_json()}};
+  return {{"id", id_},
+          {"type", "message"},
+          {"role", "assistant"},
+          {"model", model_},
+          {"content", Json::array()},
+          {"stop_reason", nullptr},
+          {"stop_sequence", nullptr},
+          {"usage", usage_json()}};
 }
 
 // As Anthropic counts: what was remembered is not among input_tokens.
@@ -35,10 +41,7 @@ Json AnthropicAnswer::stop_fields() const {
   const Generated& g = result().generated;
   const bool by_request =
       g.stop_reason == StopReason::kStopString && std::ranges::find(stops_, g.stop_string) != stops_.end();
-  const char* reason = by_request    ? "stop_sequence"
-                       : is_cut()    ? "max_tokens"
-                       : has_calls() ? "tool_use"
-                                     : "end_turn";
+  const char* reason = by_request ? "stop_sequence" : is_cut() ? "max_tokens" : has_calls() ? "tool_use" : "end_turn";
   return {{"stop_reason", reason}, {"stop_sequence", by_request ? Json(g.stop_string) : Json(nullptr)}};
 }
 
@@ -89,10 +92,8 @@ void AnthropicAnswer::end() {
         json["content"].push_back({{"type", "thinking"}, {"thinking", block.text}, {"signature", ""}});
         break;
       case Kind::kCall:
-        json["content"].push_back({{"type", "tool_use"},
-                                   {"id", block.id},
-                                   {"name", block.name},
-                                   {"input", arguments_json(block.text)}});
+        json["content"].push_back(
+            {{"type", "tool_use"}, {"id", block.id}, {"name", block.name}, {"input", arguments_json(block.text)}});
         break;
       default: json["content"].push_back({{"type", "text"}, {"text", block.text}});
     }

@@ -7,8 +7,8 @@ namespace hunch::serve {
 class AnthropicAnswer : public PartsAnswer {
  public:
   // `id`: "msg_...". `stops`: those of the request; other texts that end an answer are the template's.
-  AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, std::optional<ChatSplitter> splitter, std::string id, std::string model,
-                  std::vector<std::string> stops);
+  AnthropicAnswer(std::shared_ptr<Reply> reply, bool stream, std::optional<ChatSplitter> splitter, std::string id,
+                  std::string model, std::vector<std::string> stops);
 
  private:
   void begin_stream() override;

@@ -24,8 +24,8 @@ bool add_block(Json& messages, const std::string& role, const Json& block, const
   if (role == "assistant" && type == "tool_use") {
     const auto input = block.find("input");
     if (input == block.end() || !input->is_object()) refuse("messages", "{} has no 'input', expected an object", at);
-    add_call(messages, tool_call(need_text(block, "id", "messages", at), need_text(block, "name", "messages", at),
-                                 *input));
+    add_call(messages,
+             tool_call(need_text(block, "id", "messages", at), need_text(block, "name", "messages", at), *input));
     return true;
   }
   if (role == "user" && type == "tool_result") {
@@ -58,8 +58,10 @@ void add_message(Json& messages, const Json& message, size_t i) {
       continue;
     }
     const std::string text = need_text(block, "text", "messages", at);
-    if (!in_text) messages.push_back({{"role", role}, {"content", text}});
-    else messages.back()["content"] = messages.back()["content"].get<std::string>() + "\n" + text;
+    if (!in_text)
+      messages.push_back({{"role", role}, {"content", text}});
+    else
+      messages.back()["content"] = messages.back()["content"].get<std::string>() + "\n" + text;
     in_text = true;
   }
   if (messages.size() == n_before && role == "user") refuse("messages", "{} has no content", where);
@@ -112,8 +114,9 @@ Json tools_in_openai_words(const Fields& f) {
     const Fields format(is_old ? f.object("output_format") : config.object("format"),
                         is_old ? "output_format." : "output_config.format.");
     if (format.choice("type", "", {"json_schema"}) == "json_schema")
-      out["response_format"] = {{"type", "json_schema"},
-                                {"json_schema", {{"name", "answer"}, {"strict", true}, {"schema", format.object("schema")}}}};
+      out["response_format"] = {
+          {"type", "json_schema"},
+          {"json_schema", {{"name", "answer"}, {"strict", true}, {"schema", format.object("schema")}}}};
   }
   return out;
 }

@@ -8,7 +8,6 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
-
 namespace hunch::serve {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
@@ -225,8 +224,8 @@ void Connection::leave() {
 std::string Connection::head(int status, const std::string& content_type) const {
   const auto reason = http::obsolete_reason(http::status(status));
   return fmt::format("HTTP/1.1 {} {}\r\nServer: hunch\r\nContent-Type: {}\r\nConnection: {}\r\n{}", status,
-                     std::string_view(reason.data(), reason.size()), content_type,
-                     keep_alive_ ? "keep-alive" : "close", headers_);
+                     std::string_view(reason.data(), reason.size()), content_type, keep_alive_ ? "keep-alive" : "close",
+                     headers_);
 }
 
 void Connection::send(uint64_t number, HttpResponse response) {

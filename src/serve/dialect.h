@@ -17,7 +17,8 @@ enum class Dialect : uint8_t {
 // Whose route a path is, or would be.
 Dialect dialect_of(std::string_view path);
 
-// {"error": {"message", "type", "param", "code"}}; {"type": "error", "error": {"type", "message"}}; {"error": "message"}.
+// {"error": {"message", "type", "param", "code"}}; {"type": "error", "error": {"type", "message"}}; {"error":
+// "message"}.
 Json error_json(const RequestError& error, Dialect dialect);
 // The same as a whole answer, with the headers that belong to its status.
 HttpResponse error_response(const RequestError& error, Dialect dialect);

@@ -12,8 +12,8 @@
 namespace hunch::serve {
 
 struct HttpRequest {
-  std::string method, path;   // "POST", "/v1/completions": without the query
-  std::string authorization;  // the header's value, or "Bearer KEY" of an x-api-key
+  std::string method, path;            // "POST", "/v1/completions": without the query
+  std::string authorization;           // the header's value, or "Bearer KEY" of an x-api-key
   std::string host = {}, origin = {};  // the headers' values
   std::string body = {};
   std::string rest = {};  // of the path, what stands for the * of its route

@@ -15,8 +15,8 @@ class Memory {
   // Sequences are those of `batch`, which outlives this.
   Memory(Batch& batch, size_t n_ctx) : batch_(batch), n_ctx_(n_ctx) {}
 
-  // A text whose beginning may be reused: its first n_tokens, by prompts that the same plan and adapter compute, with or without
-  // neighbours as `as_alone` says. Others would get other numbers.
+  // A text whose beginning may be reused: its first n_tokens, by prompts that the same plan and adapter compute, with
+  // or without neighbours as `as_alone` says. Others would get other numbers.
   struct Text {
     const Sequence* sequence;
     const Plan* plan;

@@ -1,4 +1,5 @@
-// The answer to Ollama's POST /api/chat and /api/generate: one object, or one for every part, each in a line of its own.
+// The answer to Ollama's POST /api/chat and /api/generate: one object, or one for every part, each in a line of its
+// own.
 #pragma once
 #include <optional>
 

@@ -25,7 +25,8 @@ void read_options(const Fields& request, OllamaRequest& out) {
   if (const int64_t n = f.integer("num_predict", -1, -2, 1 << 30); n >= 0) s.n_tokens = size_t(n);
   out.n_ctx = size_t(f.integer("num_ctx", 0, 0, 1 << 30));
   s.ignore_end = f.flag("ignore_eos", false);
-  if (f.number("mirostat", 0, 0, 2) != 0) refuse(f.name("mirostat"), "'options.mirostat' is not supported by this server");
+  if (f.number("mirostat", 0, 0, 2) != 0)
+    refuse(f.name("mirostat"), "'options.mirostat' is not supported by this server");
   if (f.number("tfs_z", 1, 0, 1) != 1) refuse(f.name("tfs_z"), "'options.tfs_z' is not supported by this server");
   read_own_fields(f, s);
   s.stream = request.flag("stream", true);
@@ -33,7 +34,8 @@ void read_options(const Fields& request, OllamaRequest& out) {
   if (const Json* think = request.find("think")) {
     if (!think->is_boolean() && !think->is_string())
       refuse("think", "'think' is of type {}, expected true, false, low, medium or high", think->type_name());
-    if (think->is_string()) out.chat.variables["reasoning_effort"] = request.choice("think", "", {"low", "medium", "high"});
+    if (think->is_string())
+      out.chat.variables["reasoning_effort"] = request.choice("think", "", {"low", "medium", "high"});
     out.chat.variables["enable_thinking"] = think->is_string() || think->get<bool>();
   }
 }

@@ -41,7 +41,8 @@ TEST(AnthropicRequest, BlocksBecomeMessages) {
         {"type": "tool_use", "id": "1", "name": "f", "input": {"x": 1}}, {"type": "tool_use", "id": "2", "name": "f", "input": {}}]},
       {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "one"},
         {"type": "tool_result", "tool_use_id": "2", "content": [{"type": "text", "text": "two"}], "is_error": true},
-        {"type": "text", "text": "c"}, {"type": "text", "text": "d"}]}]})", false);
+        {"type": "text", "text": "c"}, {"type": "text", "text": "d"}]}]})",
+                                          false);
   ASSERT_EQ(r.messages.size(), 6u);
   EXPECT_EQ(r.messages[0], (Json{{"role", "system"}, {"content", "be\nkind"}}));
   EXPECT_EQ(r.messages[2]["content"], "b");
@@ -84,7 +85,8 @@ TEST(AnthropicRequest, WhatIsWrongIsNamed) {
       {R"("messages": [{"role": "user", "content": []}])", "messages"},
       {R"("messages": [{"role": "tool", "content": "a"}])", "messages"},
       {R"("messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}])", "messages"},
-      {R"("messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}])", "messages"},
+      {R"("messages": [{"role": "user", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}])",
+       "messages"},
       {R"("messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f"}]}])", "messages"},
       {R"("messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "I"}])", "messages"},
   };
@@ -107,7 +109,8 @@ TEST(ResponsesRequest, ItemsBecomeMessages) {
   EXPECT_FALSE(r.store);
   EXPECT_EQ(r.chat.variables["reasoning_effort"], "low");
   EXPECT_EQ(r.echoed["metadata"], (Json{{"a", "b"}}));
-  const Json all = with_instructions(r.instructions, Json::array({{{"role", "system"}, {"content", "old"}}}), r.chat.messages);
+  const Json all =
+      with_instructions(r.instructions, Json::array({{{"role", "system"}, {"content", "old"}}}), r.chat.messages);
   EXPECT_EQ(all[0]["content"], "be kind\n\nold\n\nx");
   EXPECT_EQ(all.size(), 4u);
   EXPECT_EQ(responses_request(R"({"input": "a"})").chat.messages[0]["role"], "user");
@@ -140,7 +143,8 @@ TEST(OllamaRequest, OptionsHaveOllamasDefaults) {
   EXPECT_EQ(plain.chat.settings.sampler.top_k, 40);
   EXPECT_FLOAT_EQ(plain.chat.settings.sampler.repeat_penalty, 1.1f);
   EXPECT_TRUE(plain.chat.settings.stream);
-  const OllamaRequest r = ollama_chat_request(R"({"stream": false, "think": "high", "messages": [{"role": "user", "content": "a"},
+  const OllamaRequest r =
+      ollama_chat_request(R"({"stream": false, "think": "high", "messages": [{"role": "user", "content": "a"},
     {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]},
     {"role": "tool", "tool_name": "f", "content": "one"}], "options": {"num_predict": 4, "temperature": 0, "num_ctx": 64, "seed": 3,
     "stop": ["x"], "num_gpu": 9}})");

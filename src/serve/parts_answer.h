@@ -1,5 +1,5 @@
-// The answer to a chat, of one job, as blocks that come one after the other: thinking, text, calls of tools. Anthropic's,
-// Ollama's and OpenAI's responses show them each in their own way.
+// The answer to a chat, of one job, as blocks that come one after the other: thinking, text, calls of tools.
+// Anthropic's, Ollama's and OpenAI's responses show them each in their own way.
 #pragma once
 #include <optional>
 

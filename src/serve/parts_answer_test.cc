@@ -46,7 +46,8 @@ struct Shown {
 
 Shown anthropic(bool stream) {
   Shown s;
-  s.writer = std::make_shared<AnthropicAnswer>(s.reply, stream, std::nullopt, "msg_1", "m", std::vector<std::string>{"x"});
+  s.writer =
+      std::make_shared<AnthropicAnswer>(s.reply, stream, std::nullopt, "msg_1", "m", std::vector<std::string>{"x"});
   s.begin();
   return s;
 }
@@ -79,7 +80,8 @@ TEST(AnthropicAnswer, WholeMessageHasABlockForEachPart) {
   ASSERT_EQ(m["content"].size(), 4u);
   EXPECT_EQ(m["content"][0]["thinking"], "hm so");
   EXPECT_EQ(m["content"][1], (Json{{"type", "text"}, {"text", "I look"}}));
-  EXPECT_EQ(m["content"][2], (Json{{"type", "tool_use"}, {"id", "call_1"}, {"name", "clock"}, {"input", {{"zone", 1}}}}));
+  EXPECT_EQ(m["content"][2],
+            (Json{{"type", "tool_use"}, {"id", "call_1"}, {"name", "clock"}, {"input", {{"zone", 1}}}}));
   EXPECT_EQ(m["content"][3]["input"], Json::object());
   EXPECT_EQ(m["stop_reason"], "tool_use");
   EXPECT_EQ(m["usage"]["input_tokens"], 1);
@@ -142,10 +144,13 @@ TEST(ResponsesAnswer, StreamTellsEachItemFromItsBeginningToItsEnd) {
   const std::vector<Json> events = s.reply->events();
   for (size_t i = 0; i < events.size(); ++i) EXPECT_EQ(events[i]["sequence_number"], i);
   std::vector<std::string> expected = {"response.created", "response.in_progress"};
-  const auto add = [&](std::initializer_list<const char*> more) { expected.insert(expected.end(), more.begin(), more.end()); };
+  const auto add = [&](std::initializer_list<const char*> more) {
+    expected.insert(expected.end(), more.begin(), more.end());
+  };
   for (const char* kind : {"reasoning_text", "output_text"}) {
     add({"response.output_item.added", "response.content_part.added"});
-    for (const char* what : {"delta", "delta", "done"}) expected.push_back(std::string("response.") + kind + "." + what);
+    for (const char* what : {"delta", "delta", "done"})
+      expected.push_back(std::string("response.") + kind + "." + what);
     add({"response.content_part.done", "response.output_item.done"});
   }
   add({"response.output_item.added", "response.function_call_arguments.delta", "response.function_call_arguments.delta",

@@ -25,7 +25,10 @@ std::string ResponsesAnswer::event(const char* type, Json fields) const {
 }
 
 Json ResponsesAnswer::item(const Block& block, size_t i, const char* status) const {
-  const std::string id = fmt::format("{}_{}_{}", block.kind == Kind::kThinking ? "rs" : block.kind == Kind::kCall ? "fc" : "msg",
+  const std::string id = fmt::format("{}_{}_{}",
+                                     block.kind == Kind::kThinking ? "rs"
+                                     : block.kind == Kind::kCall   ? "fc"
+                                                                   : "msg",
                                      about_.id.substr(about_.id.find('_') + 1), i);
   const bool has_begun = std::string_view(status) == "in_progress";
   Json content = has_begun ? Json::array() : Json::array({part_of(block.kind, block.text)});
@@ -33,14 +36,10 @@ Json ResponsesAnswer::item(const Block& block, size_t i, const char* status) con
     case Kind::kThinking:
       return {{"id", id}, {"type", "reasoning"}, {"status", status}, {"summary", Json::array()}, {"content", content}};
     case Kind::kCall:
-      return {{"id", id},
-              {"type", "function_call"},
-              {"status", status},
-              {"call_id", block.id},
-              {"name", block.name},
-              {"arguments", has_begun ? "" : block.text}};
-    default:
-      return {{"id", id}, {"type", "message"}, {"status", status}, {"role", "assistant"}, {"content", content}};
+      return {{"id", id},           {"type", "function_call"},
+              {"status", status},   {"call_id", block.id},
+              {"name", block.name}, {"arguments", has_begun ? "" : block.text}};
+    default: return {{"id", id}, {"type", "message"}, {"status", status}, {"role", "assistant"}, {"content", content}};
   }
 }
 
@@ -53,16 +52,10 @@ Json ResponsesAnswer::place(const Block& block) const {
 
 Json ResponsesAnswer::response(const char* status) const {
   const bool is_over = std::string_view(status) != "in_progress";
-  Json json = {{"id", about_.id},
-               {"object", "response"},
-               {"created_at", about_.created},
-               {"status", status},
-               {"background", false},
-               {"error", nullptr},
-               {"incomplete_details", nullptr},
-               {"model", about_.model},
-               {"output", Json::array()},
-               {"usage", nullptr}};
+  Json json = {
+      {"id", about_.id},         {"object", "response"}, {"created_at", about_.created},  {"status", status},
+      {"background", false},     {"error", nullptr},     {"incomplete_details", nullptr}, {"model", about_.model},
+      {"output", Json::array()}, {"usage", nullptr}};
   json.update(about_.echoed);
   if (!is_over) return json;
   for (size_t i = 0; i < blocks().size(); ++i) {
@@ -117,7 +110,8 @@ void ResponsesAnswer::close(const Block& block) {
     part["part"] = part_of(block.kind, block.text);
     emit("response.content_part.done", std::move(part));
   }
-  emit("response.output_item.done", {{"output_index", i}, {"item", item(block, i, is_cut() ? "incomplete" : "completed")}});
+  emit("response.output_item.done",
+       {{"output_index", i}, {"item", item(block, i, is_cut() ? "incomplete" : "completed")}});
 }
 
 // As the next request finds them in its conversation.

@@ -73,7 +73,8 @@ Json in_openai_words(const Fields& f) {
   if (f.has("parallel_tool_calls")) out["parallel_tool_calls"] = f.flag("parallel_tool_calls", true);
   if (const Json* format = Fields(f.object("text"), "text.").find("format")) {
     out["response_format"] = *format;
-    if (format->is_object() && format->value("type", Json()) == "json_schema") {  // its fields lie one level higher here
+    if (format->is_object() &&
+        format->value("type", Json()) == "json_schema") {  // its fields lie one level higher here
       Json schema = *format;
       schema.erase("type");
       out["response_format"] = {{"type", "json_schema"}, {"json_schema", std::move(schema)}};

@@ -8,7 +8,7 @@
 namespace hunch::serve {
 
 struct ResponsesRequest {
-  ChatRequest chat;      // `messages` are those of this request alone, without its instructions
+  ChatRequest chat;  // `messages` are those of this request alone, without its instructions
   std::string instructions, previous_id;
   bool store = true;
   Json echoed;  // what the response repeats of the request: temperature, tools, metadata, ...

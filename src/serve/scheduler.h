@@ -109,7 +109,7 @@ class Scheduler {
   std::deque<std::shared_ptr<Job>> incoming_;
   std::deque<Task> tasks_;
   std::shared_ptr<Stop> running_stop_;  // of the task that runs
-  size_t n_waiting_ = 0;  // jobs and tasks that did not begin
+  size_t n_waiting_ = 0;                // jobs and tasks that did not begin
   std::vector<Slot> slots_;
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 

@@ -40,8 +40,8 @@ bool Scheduler::waits_for_alike(const Job& job) const {
   return std::ranges::any_of(running_, [&](const auto& running) {
     const Job& other = *running->job;
     const size_t n_read = running->sequence->n_tokens();
-    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.adapter != job.adapter || other.options.as_alone != job.options.as_alone ||
-        !Memory::may_go_on(*running->sequence))
+    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.adapter != job.adapter ||
+        other.options.as_alone != job.options.as_alone || !Memory::may_go_on(*running->sequence))
       return false;
     const size_t n_alike = size_t(std::ranges::mismatch(other.prompt, job.prompt).in1 - other.prompt.begin());
     return n_alike >= n_read + kWorthWaiting;

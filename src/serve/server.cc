@@ -61,7 +61,9 @@ void serve(Engine& engine, const ServerOptions& options) {
   };
   handler.check = [&](const HttpRequest& request) { return service.check(request); };
   handler.headers = [&](const HttpRequest& request) { return options.service.access.headers(request); };
-  handler.answer = [&](HttpRequest request, const std::shared_ptr<Reply>& reply) { service.answer(std::move(request), reply); };
+  handler.answer = [&](HttpRequest request, const std::shared_ptr<Reply>& reply) {
+    service.answer(std::move(request), reply);
+  };
   handler.log = [&](const Json& line) {
     Json whole = {{"time", timestamp()}};
     whole.update(line);

@@ -26,12 +26,12 @@ namespace hunch::serve {
 
 struct ServiceOptions {
   SchedulerOptions scheduler;
-  std::string model_name;      // as answers and /v1/models say it
-  std::string api_key;         // empty: anybody may ask
-  std::string template_file;   // as chat_text()'s
-  Plans::Choice plan;          // of requests that say nothing of it
+  std::string model_name;               // as answers and /v1/models say it
+  std::string api_key;                  // empty: anybody may ask
+  std::string template_file;            // as chat_text()'s
+  Plans::Choice plan;                   // of requests that say nothing of it
   std::vector<AdapterSource> adapters;  // that requests may choose from; at these scales, of those that say nothing
-  bool shows_prompts = false;  // in /slots
+  bool shows_prompts = false;           // in /slots
   Access access = {};
   bool deterministic = false;  // every answer has the bits that it has alone (GenerateOptions::as_alone)
 };

@@ -8,8 +8,8 @@ namespace hunch::serve {
 void Service::anthropic_message(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const ChatRequest r = anthropic_request(request.body, false);
   const Conversation c = conversation_of(r);
-  const auto writer = std::make_shared<AnthropicAnswer>(reply, r.settings.stream, splitter(c.rendered, r.tools), new_id("msg_"),
-                                                        options_.model_name, r.settings.stop);
+  const auto writer = std::make_shared<AnthropicAnswer>(reply, r.settings.stream, splitter(c.rendered, r.tools),
+                                                        new_id("msg_"), options_.model_name, r.settings.stop);
   start(chat_jobs(r, c), *writer, r.settings);
 }
 

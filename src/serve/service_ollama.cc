@@ -28,16 +28,20 @@ void limit_context(std::vector<std::shared_ptr<Job>>& jobs, size_t asked, size_t
   if (asked == 0) return;
   for (const auto& job : jobs) {
     if (job->prompt.size() > asked)
-      throw RequestError(400, fmt::format("the prompt has {} tokens, more than the context of {} (options.num_ctx)",
-                                          job->prompt.size(), asked), "options.num_ctx", "context_length_exceeded");
+      throw RequestError(400,
+                         fmt::format("the prompt has {} tokens, more than the context of {} (options.num_ctx)",
+                                     job->prompt.size(), asked),
+                         "options.num_ctx", "context_length_exceeded");
     job->options.n_tokens = std::min(job->options.n_tokens, asked - job->prompt.size());
   }
 }
 
 Json loaded(const std::string& model, bool chats) {
   Json json = ollama_envelope(model);
-  if (chats) json["message"] = {{"role", "assistant"}, {"content", ""}};
-  else json["response"] = "";
+  if (chats)
+    json["message"] = {{"role", "assistant"}, {"content", ""}};
+  else
+    json["response"] = "";
   json["done"] = true;
   json["done_reason"] = "load";
   return json;
@@ -73,8 +77,7 @@ void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<
     splits.emplace(splitter(c.rendered, r.chat.tools));
   }
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
-  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splits)), r.chat.settings,
-        "prompt");
+  start(std::move(jobs), *std::make_shared<OllamaAnswer>(reply, about, std::move(splits)), r.chat.settings, "prompt");
 }
 
 std::vector<TextToRead> Service::texts_to_read(const OllamaEmbedRequest& r) const {
@@ -101,7 +104,9 @@ void Service::ollama_embed(const HttpRequest& request, const std::shared_ptr<Rep
 
 void Service::ollama_embeddings(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   read_vectors(reply, Dialect::kOllama, texts_to_read(ollama_embeddings_request(request.body)),
-               [](std::vector<std::vector<float>>& vectors, size_t) -> Json { return {{"embedding", vectors[0]}}; });
+               [](std::vector<std::vector<float>>& vectors, size_t) -> Json {
+                 return {{"embedding", vectors[0]}};
+               });
 }
 
 Json Service::ollama_model() const {
@@ -161,7 +166,8 @@ void Service::ollama_version(const HttpRequest&, const std::shared_ptr<Reply>& r
 }
 
 void Service::ollama_refuse(const HttpRequest&, const std::shared_ptr<Reply>&) {
-  throw RequestError(501, "this server has one model, which it was started with: `hunch pull` and `hunch rm` manage models");
+  throw RequestError(501,
+                     "this server has one model, which it was started with: `hunch pull` and `hunch rm` manage models");
 }
 
 }  // namespace hunch::serve

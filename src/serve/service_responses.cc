@@ -8,8 +8,10 @@ namespace hunch::serve {
 namespace {
 
 RequestError not_found(const std::string& id) {
-  return RequestError(404, fmt::format("there is no response '{}': it was not stored, was forgotten to make room, or the "
-                                       "server has started since", id),
+  return RequestError(404,
+                      fmt::format("there is no response '{}': it was not stored, was forgotten to make room, or the "
+                                  "server has started since",
+                                  id),
                       "response_id", "not_found");
 }
 
@@ -48,7 +50,8 @@ void Service::show_response(const HttpRequest& request, const std::shared_ptr<Re
 
 void Service::forget_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   if (!responses_.forget(request.rest)) throw not_found(request.rest);
-  reply->send({200, "application/json", dump({{"id", request.rest}, {"object", "response.deleted"}, {"deleted", true}})});
+  reply->send(
+      {200, "application/json", dump({{"id", request.rest}, {"object", "response.deleted"}, {"deleted", true}})});
 }
 
 }  // namespace hunch::serve

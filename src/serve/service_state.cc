@@ -27,9 +27,14 @@ Json Service::model_json() const {
                      {"n_ctx_train", c.n_ctx_train},
                      {"n_embd", c.n_embd},
                      {"n_params", engine_.model->weights().n_params}};
-  return {{"id", options_.model_name}, {"object", "model"},         {"created", began_},
-          {"owned_by", "hunch"},       {"meta", meta},              {"type", "model"},
-          {"display_name", options_.model_name}, {"created_at", iso_time(began_)}};
+  return {{"id", options_.model_name},
+          {"object", "model"},
+          {"created", began_},
+          {"owned_by", "hunch"},
+          {"meta", meta},
+          {"type", "model"},
+          {"display_name", options_.model_name},
+          {"created_at", iso_time(began_)}};
 }
 
 void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
@@ -42,8 +47,8 @@ void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
 
 void Service::model(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   if (request.rest != options_.model_name)
-    throw RequestError(404, fmt::format("there is no model '{}', only '{}'", request.rest, options_.model_name), "model",
-                       "model_not_found");
+    throw RequestError(404, fmt::format("there is no model '{}', only '{}'", request.rest, options_.model_name),
+                       "model", "model_not_found");
   send_json(reply, model_json());
 }
 
@@ -76,7 +81,9 @@ void Service::slots(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
       json["speculative"] = job.drafts;
       json["n_prompt_tokens"] = job.prompt.size();
       json["n_prompt_tokens_processed"] = std::min(slot.n_read, job.prompt.size());
-      json["next_token"] = Json::array({{{"n_decoded", slot.n_generated}, {"n_remain", job.options.n_tokens - std::min(job.options.n_tokens, slot.n_generated)}}});
+      json["next_token"] =
+          Json::array({{{"n_decoded", slot.n_generated},
+                        {"n_remain", job.options.n_tokens - std::min(job.options.n_tokens, slot.n_generated)}}});
       json["mode"] = job.plan ? job.plan->name : "dense";
       json["adapter"] = job.adapter ? Json(job.adapter->name) : Json(nullptr);
       json["seconds"] = std::round(1e3 * slot.seconds) / 1e3;

@@ -19,8 +19,8 @@ class Reading {
  public:
   using Each = std::function<void(size_t, MatView<const float>)>;
 
-  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, size_t n_ctx, std::vector<TextToRead> texts, std::shared_ptr<Reply> reply,
-          Dialect dialect, Each each, std::function<Json()> done)
+  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, size_t n_ctx, std::vector<TextToRead> texts,
+          std::shared_ptr<Reply> reply, Dialect dialect, Each each, std::function<Json()> done)
       : engine_(engine),
         dialect_(dialect),
         texts_(std::move(texts)),
@@ -81,16 +81,17 @@ void Service::embed(const HttpRequest& request, const std::shared_ptr<Reply>& re
   const EmbeddingRequest r = embedding_request(request.body);
   std::vector<TextToRead> texts;
   for (const Prompt& text : r.texts) texts.push_back({ids_of(text, "input")});
-  read_vectors(reply, Dialect::kOpenAi, std::move(texts),
-               [base64 = r.base64, model = options_.model_name](std::vector<std::vector<float>>& vectors, size_t n) -> Json {
-                 Json data = Json::array();
-                 for (size_t i = 0; i < vectors.size(); ++i) {
-                   Json value = vectors[i];
-                   if (base64) value = encode_base64({reinterpret_cast<const char*>(vectors[i].data()), 4 * vectors[i].size()});
-                   data.push_back({{"object", "embedding"}, {"index", i}, {"embedding", std::move(value)}});
-                 }
-                 return {{"object", "list"}, {"data", std::move(data)}, {"model", model}, {"usage", usage_of(n)}};
-               });
+  read_vectors(
+      reply, Dialect::kOpenAi, std::move(texts),
+      [base64 = r.base64, model = options_.model_name](std::vector<std::vector<float>>& vectors, size_t n) -> Json {
+        Json data = Json::array();
+        for (size_t i = 0; i < vectors.size(); ++i) {
+          Json value = vectors[i];
+          if (base64) value = encode_base64({reinterpret_cast<const char*>(vectors[i].data()), 4 * vectors[i].size()});
+          data.push_back({{"object", "embedding"}, {"index", i}, {"embedding", std::move(value)}});
+        }
+        return {{"object", "list"}, {"data", std::move(data)}, {"model", model}, {"usage", usage_of(n)}};
+      });
 }
 
 void Service::read_vectors(const std::shared_ptr<Reply>& reply, Dialect dialect, std::vector<TextToRead> texts,
@@ -112,8 +113,7 @@ void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::ve
   const auto stop = std::make_shared<Stop>();
   reply->when_gone([stop] { stop->request(); });
   const auto reading = std::make_shared<Reading>(engine_, *adapters_.find(adapters_.by_default()), scheduler_->n_ctx(),
-                                                 std::move(texts), reply, dialect,
-                                                 std::move(each), std::move(done));
+                                                 std::move(texts), reply, dialect, std::move(each), std::move(done));
   scheduler_->submit({[reading] { return reading->step(); }, stop});
 }
 

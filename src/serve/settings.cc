@@ -71,7 +71,8 @@ void read_own_fields(const Fields& f, Settings& s) {
     refuse(f.name("kv_policy"), "'kv_policy' drops tokens after every one, which drafts ('lossless') cannot do");
   if (const Json* lora = f.find("lora")) {
     if (!lora->is_string() && !lora->is_array())
-      refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name", lora->type_name());
+      refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name",
+             lora->type_name());
     s.lora = *lora;
   }
   s.priority = int(f.integer("priority", 0, -1000, 1000));

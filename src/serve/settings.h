@@ -21,14 +21,14 @@ struct Settings {
   bool stream = false, include_usage = false;
   std::string user;  // whom it is for: users take turns
   // hunch's own.
-  int priority = 0;                 // the lower, the sooner
-  double deadline_seconds = 0;      // after which the answer ends with what it has; 0: none
-  std::optional<std::string> mode;  // "dense", "exact", "sparse"; none: the server's
-  double density = 0;               // of sparse mode, in steps of 0.01; 0: as calibrated
+  int priority = 0;                      // the lower, the sooner
+  double deadline_seconds = 0;           // after which the answer ends with what it has; 0: none
+  std::optional<std::string> mode;       // "dense", "exact", "sparse"; none: the server's
+  double density = 0;                    // of sparse mode, in steps of 0.01; 0: as calibrated
   std::optional<std::string> kv_policy;  // as --kv-policy, "none"; none: the server's
   Json lora;                             // as Adapters::read(); null: the server's
-  bool lossless = false;            // drafts that are verified
-  bool reuse_prompt = true;         // what is cached of an earlier prompt that began alike
+  bool lossless = false;                 // drafts that are verified
+  bool reuse_prompt = true;              // what is cached of an earlier prompt that began alike
 };
 
 constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
