@@ -146,6 +146,7 @@ struct ConvertFlags {
   std::string out, type = "auto", layout = "auto";  // layout: auto | rows | neuron
   std::string name;                                 // general.name; empty: as it is
   std::string imatrix;                              // an importance matrix; empty: none
+  bool sparse = false;                              // without the zeros of pruned matrices
   bool force = false;
 };
 
@@ -183,7 +184,7 @@ struct CompressFlags {
   std::optional<std::string> sparsity, pattern;
   double damping = 0.01;
   std::string inputs = "auto", eval;
-  bool symmetric = false, act_order = false;
+  bool symmetric = false, act_order = false, dense_blocks = false;
 };
 
 struct EvalFlags {

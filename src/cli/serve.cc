@@ -49,6 +49,8 @@ void check(const ServeFlags& flags) {
     fail(ErrorKind::kUsage, "--max-body is {}, expected 1 to 1024 MB", flags.max_body_mb);
   if (!(flags.kv_memory_gb >= 0 && flags.kv_memory_gb <= 1e6))
     fail(ErrorKind::kUsage, "--kv-memory is {}, expected gigabytes", flags.kv_memory_gb);
+  if (!(flags.cache_gb > 0 && flags.cache_gb <= 1e6))
+    fail(ErrorKind::kUsage, "--cache-size is {}, expected gigabytes", flags.cache_gb);
   if (!(flags.grace_seconds >= 0 && flags.grace_seconds <= 1e6))
     fail(ErrorKind::kUsage, "--grace is {}, expected 0 to 1000000 seconds", flags.grace_seconds);
   if (flags.context.kv_policies.size() > 1)
@@ -84,6 +86,9 @@ int serve(const ServeFlags& flags) {
   service.deterministic = flags.deterministic;
   service.scheduler.n_parallel = flags.n_parallel;
   service.scheduler.kv_bytes = uint64_t(flags.kv_memory_gb * 1e9);
+  service.scheduler.disk_folder = flags.cache_folder;
+  service.scheduler.disk_bytes = uint64_t(flags.cache_gb * 1e9);
+  service.scheduler.warn = [](const std::string& what) { note("--cache-dir: " + what); };
   service.scheduler.n_queue = flags.n_queue;
   service.scheduler.n_ctx = flags.context.n_ctx;
   service.scheduler.kv_dtype = *dtype_from_name(flags.context.kv);

@@ -23,6 +23,9 @@ std::vector<Verb> serving_verbs() {
                  g.real("--kv-memory", f->kv_memory_gb, "GB",
                         "the cache holds no more than this; where answers outgrow it, the newest waits and is computed "
                         "again");
+                 g.text("--cache-dir", f->cache_folder, "FOLDER",
+                        "texts that leave the cache are kept here, for prompts of later days that begin alike");
+                 g.real("--cache-size", f->cache_gb, "GB", "of that folder; what was not used for longest goes");
                  g.count("--queue", f->n_queue, "N", "answers that may wait for their turn; more get status 429");
                  g.count("--step-tokens", f->step_tokens, "N",
                          "tokens of a step: prompts are read in parts that leave it at so many, so that long ones do "

@@ -81,6 +81,7 @@ SequenceRun Answer::read(size_t n_prompt, size_t n_room) {
   }
   run.ids = std::span(prompt_).subspan(n_read_, n);
   run.n_logits = !goes_on_ && n == n_unread();
+  if (run.n_logits) trace(run);
   return run;
 }
 
@@ -101,8 +102,15 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
   pass_.insert(pass_.end(), draft_->ids.begin(), draft_->ids.end());
   run.ids = pass_;
   run.n_logits = pass_.size();
+  trace(run);
   run.phase = pass_.size() > 1 ? Phase::kVerify : Phase::kDecode;
   return run;
+}
+
+void Answer::trace(SequenceRun& run) {
+  if (!options_.trace) return;
+  trace_.n_last = run.n_logits;
+  run.trace = &trace_;
 }
 
 void Answer::take(MatView<const float> logits, double step_seconds) {
@@ -138,7 +146,7 @@ void Answer::begin(std::span<const float> logits) {
   if (emission_.n_left() == 0) return end();
   const int32_t id = sampler_.sample(logits, std::span<const int32_t>(text_).last(n_history_), text_.size());
   note(id);
-  if (!emit(id, logits)) end();
+  if (!emit(id, logits, 0)) end();
 }
 
 // Row i follows the drafted token i - 1: it counts if that one is what the model itself chose.
@@ -156,17 +164,17 @@ void Answer::judge(MatView<const float> logits, double step_seconds) {
   sequence_.truncate(n_before_ + kept_.size());
   if (options_.speculation) options_.speculation->verified(kept_.size() - 1, step_seconds);
   for (size_t i = 0; i < kept_.size(); ++i) {
-    if (emit(kept_[i], logits.row(i))) continue;
+    if (emit(kept_[i], logits.row(i), i)) continue;
     sequence_.truncate(n_before_ + i + 1);
     return end();
   }
 }
 
-bool Answer::emit(int32_t id, std::span<const float> logits) {
+bool Answer::emit(int32_t id, std::span<const float> logits, size_t row) {
   if (!std::isfinite(logits[size_t(id)]))
     fail_not_finite(engine_, std::span(text_).first(text_.size() - 1),
                     fmt::format("the logit of token {} is {}", id, logits[size_t(id)]));
-  return emission_.take(id, logits);
+  return emission_.take(id, logits, options_.trace ? trace_.of(row) : std::span<const LayerUse>());
 }
 
 void Answer::note(int32_t id) {

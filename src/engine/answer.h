@@ -47,10 +47,11 @@ class Answer {
 
  private:
   SequenceRun read(size_t n_prompt, size_t n_room);
+  void trace(SequenceRun& run);
   void begin(std::span<const float> logits);
   void judge(MatView<const float> logits, double step_seconds);
-  // Emission::take of a token of text_; throws where the logit is no number.
-  bool emit(int32_t id, std::span<const float> logits);
+  // Emission::take of a token of text_, chosen by this row of the pass; throws where the logit is no number.
+  bool emit(int32_t id, std::span<const float> logits, size_t row);
   void note(int32_t id);
   void end();
 
@@ -75,6 +76,7 @@ class Answer {
   size_t n_before_ = 0;           // tokens of the sequence before the present pass
   const Draft* draft_ = nullptr;  // of the present pass
   std::vector<int32_t> pass_, kept_;
+  RunTrace trace_;  // of the present pass's rows of logits
   bool is_done_ = false;
   std::exception_ptr error_;
   Timer timer_;

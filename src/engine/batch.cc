@@ -65,6 +65,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
     run.only_best = w.only_best;
     run.n_text = w.n_text;
     run.second_begins = w.second_begins;
+    run.trace = w.trace;
     runs_.push_back(run);
     ids_.insert(ids_.end(), w.ids.begin(), w.ids.end());
     for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));

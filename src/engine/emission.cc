@@ -50,7 +50,7 @@ size_t Emission::n_left() {
   return options_.n_tokens - std::min(options_.n_tokens, out.ids.size());
 }
 
-bool Emission::take(int32_t id, std::span<const float> logits) {
+bool Emission::take(int32_t id, std::span<const float> logits, std::span<const LayerUse> layers) {
   if (tokenizer_ && !options_.ignore_end && tokenizer_->is_end_of_generation(id)) {
     out.stop_reason = StopReason::kEndOfText;
     return false;
@@ -62,6 +62,7 @@ bool Emission::take(int32_t id, std::span<const float> logits) {
   }
   GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};
   if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
+  token.layers.assign(layers.begin(), layers.end());
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);
   if (std::ranges::find(options_.shown, id) != options_.shown.end()) out.text += tokenizer_->piece(id);

@@ -26,6 +26,7 @@ struct GenerateOptions {
   // prompts. Without, what it shares a step with changes the rounding.
   bool as_alone = false;
   size_t n_history = 0;        // last tokens of the sequence that are the prompt's: penalties look back on them too
+  bool trace = false;          // GeneratedToken::layers are wanted
   size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
   // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
   // is not.
@@ -41,6 +42,9 @@ struct GeneratedToken {
   std::string text;  // text that became complete with this token (whole characters)
   float log_prob;
   std::vector<TokenProbability> top;
+  // What the pass that chose it used of each layer, in this answer's own part of it; where options.trace asks. The pass
+  // over the end of a prompt chooses the first token.
+  std::vector<LayerUse> layers = {};
 };
 
 struct Generated {

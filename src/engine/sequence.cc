@@ -45,6 +45,12 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
   return other;
 }
 
+void Sequence::restore(std::span<const int32_t> ids, std::span<const std::byte> keys) {
+  text_->cache->load(id(), ids.size(), keys);
+  text_->ids.assign(ids.begin(), ids.end());
+  text_->prompt_begin = text_->keys_of = ids.size();
+}
+
 Sequence::~Sequence() {
   if (packed_name_) engine_.model->layouts().unpack(packed_name_);
 }

@@ -43,6 +43,8 @@ class Sequence {
   // hold them until one of them writes there. With a plan that remembers nothing of the text besides. Throws
   // Error{kLimit} where the cache has no room.
   std::unique_ptr<Sequence> fork(size_t n_tokens) const;
+  // The text `ids`, whose keys KvCache::save() gave, in place of none.
+  void restore(std::span<const int32_t> ids, std::span<const std::byte> keys);
   ~Sequence();
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -66,6 +68,7 @@ class Sequence {
   size_t n_together(size_t n_unread, size_t most) const;
   std::span<const int32_t> ids() const { return text_->ids; }
   KvCache& cache() const { return *text_->cache; }
+  const std::shared_ptr<KvCache>& shared_cache() const { return text_->cache; }
   KvCache::SequenceId id() const { return text_->id; }
   const Plan& plan() const { return *plan_; }
   const std::shared_ptr<const Adapter>& adapter() const { return adapter_; }

@@ -1,6 +1,7 @@
 // MLPs and experts, from a file's tensors.
 #include "base/error.h"
 #include "formats/format.h"
+#include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
 #include "model/weight_loader.h"
@@ -10,6 +11,10 @@ namespace hunch {
 void WeightLoader::arrange_down(const LayerConfig& c, Linear& whole) {
   if (!c.makes_zeros()) return;
   if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
+  if (dynamic_cast<const Sparse*>(&whole)) {
+    w_.down_layout = DownLayout::kKept;
+    return;
+  }
   auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
   const DType stored = down.rows().dtype;
   const bool plain = is_plain(stored);
@@ -64,6 +69,12 @@ void WeightLoader::stack(LinearId id, const std::string& name, size_t rows, size
     for (id.expert = 0; id.expert < n; ++id.expert)
       experts[id.expert].*matrix =
           low_rank(id, name, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank), bias());
+    return;
+  }
+  if (has_sparse(file_, name)) {
+    const SparseTensor all = sparse_tensor(name, {n, rows, cols});
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      experts[id.expert].*matrix = sparse(id, all, id.expert * rows, rows, bias());
     return;
   }
   const Tensor& t = file_.get(name + ".weight");

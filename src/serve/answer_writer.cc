@@ -74,6 +74,7 @@ void AnswerWriter::on_prompt(size_t choice, const std::vector<ScoredToken>& toke
 void AnswerWriter::on_token(size_t choice, const GeneratedToken& token, bool ends) {
   if (failed_) return;
   begin();
+  see(choice, token);
   take(choice, token, ends);
 }
 

@@ -23,6 +23,8 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
 
  protected:
   // What one choice makes of what it is told; in a stream, each may write().
+  // A token, before it is taken.
+  virtual void see(size_t choice, const GeneratedToken& token) {}
   virtual void take_prompt(size_t choice, const std::vector<ScoredToken>& tokens) {}
   virtual void take(size_t choice, const GeneratedToken& token, bool ends) = 0;
   virtual void finish(size_t choice, const JobResult& result) = 0;

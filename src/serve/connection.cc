@@ -164,6 +164,7 @@ void Connection::on_body(const Error& error) {
   whole.method = method_;
   whole.path = path_;
   whole.body = std::move(request.body());
+  whole.if_none_match = text_of(request[http::field::if_none_match]);
   parser_.reset();
   watch();
   auto reply = std::make_shared<ConnectionReply>(shared_from_this(), number_);

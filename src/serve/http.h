@@ -16,6 +16,7 @@ struct HttpRequest {
   std::string authorization;           // the header's value, or "Bearer KEY" of an x-api-key
   std::string host = {}, origin = {};  // the headers' values
   std::string body = {};
+  std::string if_none_match = {};  // the header's value
   std::string rest = {};  // of the path, what stands for the * of its route
 };
 

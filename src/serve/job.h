@@ -50,7 +50,7 @@ struct Job {
   GenerateOptions options;  // `cancel` and `speculation` are the scheduler's
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
-  bool drafts = false;                          // n-grams, verified
+  bool drafts = false;                          // n-grams, and the sparse plan's where there is one; verified
   bool reuses_prompt = true;                    // may begin with what an earlier job left
   bool scores_prompt = false;                   // JobListener::on_prompt
   // Of two that wait, the one of lower priority begins; of equal ones, that of the client with fewer in the making.

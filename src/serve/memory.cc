@@ -15,6 +15,11 @@ size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
 }
 
+// What depends on a sidecar or an adapter, or has the bits of this machine, is not for another day.
+bool is_lasting(const Plan* plan, bool as_alone, const Adapter* adapter) {
+  return plan && (plan->name == "dense" || plan->name == "exact") && !as_alone && !adapter;
+}
+
 }  // namespace
 
 bool Memory::may_go_on(const Sequence& sequence) {
@@ -56,6 +61,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     best = kept_.end();
     source = text.sequence;
   }
+  if (auto sequence = from_disk(reusable, plan, adapter, as_alone, n_best)) return sequence;
   const bool is_recurrent = batch_.cache()->is_recurrent();
   if (source && best != kept_.end()) {
     // A conversation goes on. States are large: one is rather lost than copied.
@@ -99,8 +105,41 @@ size_t Memory::n_pages() const {
 
 bool Memory::forget_one() {
   if (kept_.empty()) return false;
+  save(kept_.front(), false);
   kept_.pop_front();
   return true;
+}
+
+bool Memory::save(const Kept& kept, bool waits) {
+  const Sequence& s = *kept.sequence;
+  return disk_ && is_lasting(kept.plan.get(), kept.as_alone, s.adapter().get()) &&
+         disk_->save(s.cache(), s.id(), s.ids(), kept.plan->name, waits);
+}
+
+void Memory::save_all() {
+  for (const Kept& kept : kept_) save(kept, true);
+}
+
+// The text of a file that begins like this for longer than what is here, where the cache has room for it.
+std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                                            const std::shared_ptr<const Adapter>& adapter, bool as_alone,
+                                            size_t n_here) {
+  if (!disk_ || !is_lasting(plan.get(), as_alone, adapter.get())) return nullptr;
+  const DiskMemory::Found found = disk_->find(reusable, plan->name);
+  if (found.n_alike < n_here + DiskMemory::kLeastTokens) return nullptr;
+  const std::optional<DiskMemory::Text> text = disk_->load(found.name);
+  if (!text || text->ids.size() > n_ctx_) return nullptr;
+  while (batch_.n_free_tokens() < text->ids.size() && forget_one()) {
+  }
+  auto sequence = batch_.new_sequence({.plan = plan, .adapter = adapter, .n_ctx = n_ctx_});
+  try {
+    sequence->restore(text->ids, text->keys);
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kLimit) throw;
+    return nullptr;
+  }
+  sequence->go_back(std::min(found.n_alike, text->ids.size()));
+  return sequence;
 }
 
 }  // namespace hunch::serve

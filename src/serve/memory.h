@@ -6,14 +6,15 @@
 #include <span>
 
 #include "engine/batch.h"
+#include "serve/disk_memory.h"
 
 namespace hunch::serve {
 
 // Of one thread: the scheduler's.
 class Memory {
  public:
-  // Sequences are those of `batch`, which outlives this.
-  Memory(Batch& batch, size_t n_ctx) : batch_(batch), n_ctx_(n_ctx) {}
+  // Sequences are those of `batch`; both outlive this. `disk`: where texts go that are forgotten here, or none.
+  Memory(Batch& batch, size_t n_ctx, DiskMemory* disk = nullptr) : batch_(batch), n_ctx_(n_ctx), disk_(disk) {}
 
   // A text whose beginning may be reused: its first n_tokens, by prompts that the same plan and adapter compute, with
   // or without neighbours as `as_alone` says. Others would get other numbers.
@@ -38,6 +39,8 @@ class Memory {
   void keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan> plan, bool as_alone, size_t n_prompt);
   // Forgets the oldest; false when there is none.
   bool forget_one();
+  // All that is kept goes to the disk, which takes as long as it takes.
+  void save_all();
   size_t n_kept() const { return kept_.size(); }
   // Pages that would be free without any of it, at most: others may share them.
   size_t n_pages() const;
@@ -48,8 +51,13 @@ class Memory {
     std::shared_ptr<const Plan> plan;
     bool as_alone;
   };
+  bool save(const Kept& kept, bool waits);
+  std::unique_ptr<Sequence> from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                                      const std::shared_ptr<const Adapter>& adapter, bool as_alone, size_t n_here);
+
   Batch& batch_;
   size_t n_ctx_;
+  DiskMemory* disk_;
   std::list<Kept> kept_;  // the one that was used last at the end
 };
 

@@ -10,13 +10,15 @@ namespace hunch::serve {
 OpenAiAnswer::OpenAiAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply)
     : AnswerWriter(std::move(reply), Dialect::kOpenAi, about.stream, about.n_choices_of_prompt),
       about_(std::move(about)),
-      tokenizer_(tokenizer) {}
+      tokenizer_(tokenizer),
+      uses_(about_.n_choices) {}
 
 Json OpenAiAnswer::envelope(bool chunk) const {
   return {{"id", about_.id}, {"object", object(chunk)}, {"created", about_.created}, {"model", about_.model}};
 }
 
 void OpenAiAnswer::emit(Json choice) {
+  uses_.tell(choice["index"].get<size_t>(), choice);
   Json event = envelope(true);
   event["choices"] = Json::array({std::move(choice)});
   if (about_.include_usage) event["usage"] = nullptr;

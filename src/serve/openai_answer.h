@@ -1,6 +1,7 @@
 // What answers of OpenAI's completions and chat completions have in common: the envelope around choices.
 #pragma once
 #include "serve/answer_writer.h"
+#include "serve/layer_uses.h"
 #include "text/tokenizer.h"
 
 namespace hunch::serve {
@@ -25,16 +26,18 @@ class OpenAiAnswer : public AnswerWriter {
   bool wants_log_probs() const { return about_.log_probs; }
   size_t n_choices() const { return about_.n_choices; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
-  // An event with one choice.
+  // An event with one choice, and what its tokens used of the model where that was asked for.
   void emit(Json choice);
   static const char* finish_reason(StopReason reason);
 
  private:
+  void see(size_t choice, const GeneratedToken& token) override { uses_.add(choice, token.layers); }
   void end() override;
   Json envelope(bool chunk) const;
 
   const About about_;
   const Tokenizer& tokenizer_;
+  TokenUses uses_;
 };
 
 // The text of one token as the APIs show it, and its bytes; a part of a character is "bytes:\xe2\x82".

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "serve/cache_key.h"
 #include "serve/scheduler_running.h"
 
 namespace hunch::serve {
@@ -27,6 +28,15 @@ BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options
   return own;
 }
 
+std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOptions& options, const KvCache& cache) {
+  if (options.disk_folder.empty()) return nullptr;
+  if (cache.is_recurrent())
+    fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
+  return std::make_unique<DiskMemory>(DiskMemory::Options{options.disk_folder, options.disk_bytes,
+                                                          cache_key(engine.model->file(), cache.shape()), options.warn},
+                                      cache.shape());
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options, Metrics& metrics)
@@ -35,7 +45,8 @@ Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options, Metr
       metrics_(metrics),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       batch_(engine, batch_options(engine, options, n_ctx_)),
-      memory_(batch_, n_ctx_),
+      disk_(disk_memory(engine, options, *batch_.cache())),
+      memory_(batch_, n_ctx_, disk_.get()),
       thread_([this] { run(); }) {
   metrics_.n_cache_tokens = batch_.n_free_tokens();
 }
@@ -159,7 +170,7 @@ void Scheduler::run() {
       job->listener->on_error(ended_early(*job));
     }
     refused.clear();
-    if (!goes_on) return;
+    if (!goes_on) return memory_.save_all();
     end_overdue();
     admit_waiting();
     pause_for_room();

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/answer.h"
-#include "engine/speculate.h"
+#include "engine/drafting.h"
 #include "serve/job.h"
 #include "serve/memory.h"
 #include "serve/metrics.h"
@@ -24,8 +24,12 @@ struct SchedulerOptions {
   // Bytes of the cache; 0: as many as n_parallel whole contexts take. Where answers outgrow it, the one that came last
   // lets go of what it has, waits, and computes that again.
   uint64_t kv_bytes = 0;
-  size_t n_queue = 64;       // jobs and tasks that may wait
-  size_t step_tokens = 256;  // BatchOptions::step_tokens
+  // Where texts are kept that outlive the server (serve/disk_memory.h), and their bytes; empty: nowhere.
+  std::filesystem::path disk_folder = {};
+  uint64_t disk_bytes = uint64_t{10} << 30;
+  std::function<void(const std::string&)> warn = {};  // of what is wrong there
+  size_t n_queue = 64;                                // jobs and tasks that may wait
+  size_t step_tokens = 256;                           // BatchOptions::step_tokens
 };
 
 class Scheduler {
@@ -101,6 +105,7 @@ class Scheduler {
   Metrics& metrics_;
   const size_t n_ctx_;
   Batch batch_;
+  std::unique_ptr<DiskMemory> disk_;  // or none
   Memory memory_;
 
   // Shared.

@@ -1,5 +1,6 @@
 // A job that has a sequence, and what the scheduler's two files share.
 #pragma once
+#include <optional>
 #include <tuple>
 
 #include "serve/request_error.h"
@@ -11,7 +12,7 @@ struct Scheduler::Running {
   std::shared_ptr<Job> job;
   Clock::time_point submitted, begun, last_token = {};
   std::unique_ptr<Sequence> sequence;
-  std::unique_ptr<Speculation> speculation = {};
+  std::optional<Drafting> drafting = {};
   std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
   std::vector<ScoredToken> scored = {};
   size_t n_calls = 0;

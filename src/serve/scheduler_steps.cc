@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "engine/ngram_drafter.h"
 #include "serve/scheduler_running.h"
 
 namespace hunch::serve {
@@ -20,9 +19,10 @@ void Scheduler::answer(Running& running) {
   options.cancel = &job.cancel;
   options.n_history = running.sequence->n_tokens();
   if (job.drafts) {
-    running.speculation = std::make_unique<Speculation>();
-    running.speculation->add(std::make_unique<NgramDrafter>());
-    options.speculation = running.speculation.get();
+    const bool sparse = engine_.sidecar && job.plan && job.plan->name != "sparse";
+    options.speculation =
+        &running.drafting.emplace(engine_, *running.sequence, DraftingOptions{.ngram = true, .sparse = sparse})
+             .speculation();
   }
   const auto rest = job.prompt.begin() + ptrdiff_t(running.sequence->n_tokens());
   running.answer =

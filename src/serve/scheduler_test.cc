@@ -166,6 +166,34 @@ TEST_F(SchedulerTest, AnswersThatOutgrowTheCacheMakeRoomForEachOther) {
   EXPECT_THROW(Scheduler(engine_, {.n_ctx = 128, .kv_bytes = 100 * bytes_per_token()}, metrics_), Error);
 }
 
+TEST_F(SchedulerTest, TextsOutliveTheServer) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "scheduler_test_texts";
+  std::filesystem::remove_all(folder);
+  const SchedulerOptions options{.n_parallel = 2, .n_ctx = 128, .disk_folder = folder};
+  const auto asked = [&](Ids ids) {
+    Asked a = ask(std::move(ids), 10);
+    a.job->options.as_alone = false;
+    return a;
+  };
+  {
+    Scheduler scheduler(engine_, options, metrics_);
+    Asked first = asked(prompt(1, 80));
+    scheduler.submit({first.job});
+    first.recorder->wait();
+  }
+  Scheduler scheduler(engine_, options, metrics_);
+  Ids ids = prompt(1, 80);
+  ids.push_back(5);
+  Asked second = asked(ids), other = asked(prompt(2, 80));
+  scheduler.submit({second.job, other.job});
+  second.recorder->wait();
+  other.recorder->wait();
+  EXPECT_EQ(second.recorder->result.n_cached, 80u);
+  EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
+  EXPECT_EQ(other.recorder->result.n_cached, 0u);
+  std::filesystem::remove_all(folder);
+}
+
 TEST_F(SchedulerTest, PrioritiesComeFirstAndClientsTakeTurns) {
   Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 128}, metrics_);
   // Two of one client run; then more of it wait, one of another, and one that is urgent.

@@ -78,6 +78,9 @@ Service::~Service() = default;
 
 const std::vector<Service::Route>& Service::routes() {
   static const std::vector<Route> all = {
+      {"GET", "/", &Service::page, true},
+      {"GET", "/page.js", &Service::page, true},
+      {"GET", "/page.css", &Service::page, true},
       {"GET", "/health", &Service::health, true},
       {"GET", "/v1/models", &Service::models},
       {"GET", "/v1/models/*", &Service::model},

@@ -127,6 +127,7 @@ class Service {
   void slots(const HttpRequest&, const std::shared_ptr<Reply>&);
   void lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
   void set_lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void page(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;

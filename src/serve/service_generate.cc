@@ -58,6 +58,7 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   o.log_probs = s.log_probs;
   o.n_top_log_probs = s.n_top_log_probs;
   o.as_alone = options_.deterministic;
+  o.trace = s.trace;
   Plans::Choice choice = plans_.usual();
   if (s.mode && (*s.mode != choice.mode || s.density != 0)) {
     choice.mode = *s.mode;

@@ -4,6 +4,7 @@
 
 #include "formats/format.h"
 #include "hunch/version.h"
+#include "serve/page.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
 
@@ -110,6 +111,11 @@ void Service::set_lora_adapters(const HttpRequest& request, const std::shared_pt
     }
     return false;
   }});
+}
+
+// It says nothing of the model, and asks for the key where one is wanted.
+void Service::page(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
+  reply->send(page_response(request));
 }
 
 }  // namespace hunch::serve

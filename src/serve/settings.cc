@@ -99,6 +99,8 @@ Settings settings_of(const Fields& f) {
     refuse(f.name("stream_options"), "'stream_options' is meant for 'stream': true");
   read_own_fields(f, s);
   s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
+  s.trace = f.flag("trace", false);
+  if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
   return s;
 }
 

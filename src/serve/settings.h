@@ -28,6 +28,7 @@ struct Settings {
   std::optional<std::string> kv_policy;  // as --kv-policy, "none"; none: the server's
   Json lora;                             // as Adapters::read(); null: the server's
   bool lossless = false;                 // drafts that are verified
+  bool trace = false;                    // of a stream: what each token used of each layer
   bool reuse_prompt = true;              // what is cached of an earlier prompt that began alike
 };
 

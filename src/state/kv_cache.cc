@@ -173,6 +173,18 @@ struct KvCache::Impl {
     encode(V, k + layers[layer].half_bytes);
   }
 
+  // Calls with(data, n_bytes) for the rows of a sequence's first n tokens: layer by layer, keys before values, head by
+  // head, as far as they lie side by side.
+  template <class With>
+  void for_each_stretch(const Sequence& sequence, size_t n_tokens, const With& with) const {
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      for (const size_t half : {size_t{0}, layers[layer].half_bytes})
+        for (size_t head = 0; head < layers[layer].n_head; ++head)
+          for (size_t first = 0; first < n_tokens; first += shape.page_tokens)
+            with(row(sequence, layer, head, first) + half,
+                 std::min(shape.page_tokens, n_tokens - first) * layers[layer].row_bytes);
+  }
+
   // Moves the kept slots, which ascend, to the front.
   void compact(const Sequence& sequence, size_t layer, size_t head, std::span<const uint32_t> kept) {
     const size_t bytes = layers[layer].row_bytes, v_offset = layers[layer].half_bytes;
@@ -417,6 +429,36 @@ size_t KvCache::n_complete(SequenceId id, size_t layer, size_t head) const {
   const Impl::Sequence& sequence = impl_->at(id);
   const size_t n_tokens = sequence.slots.n_tokens();
   return sequence.deferred ? std::min(sequence.deferred->n_complete(layer, head), n_tokens) : n_tokens;
+}
+
+bool KvCache::can_save(SequenceId id) const {
+  if (is_recurrent() || n_fixed(id) > 0) return false;
+  for (size_t layer = 0; layer < impl_->layers.size(); ++layer)
+    for (size_t head = 0; head < impl_->layers[layer].n_head; ++head)
+      if (n_complete(id, layer, head) < n_tokens(id)) return false;
+  return true;
+}
+
+std::vector<std::byte> KvCache::save(SequenceId id, size_t n_tokens) const {
+  HUNCH_CHECK(can_save(id) && n_tokens <= this->n_tokens(id), "save {} of {} tokens", n_tokens, this->n_tokens(id));
+  std::vector<std::byte> bytes(saved_bytes(shape(), n_tokens));
+  std::byte* to = bytes.data();
+  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
+    std::memcpy(to, stored, n);
+    to += n;
+  });
+  return bytes;
+}
+
+void KvCache::load(SequenceId id, size_t n_tokens, std::span<const std::byte> bytes) {
+  HUNCH_CHECK(this->n_tokens(id) == 0 && !is_recurrent() && bytes.size() == saved_bytes(shape(), n_tokens),
+              "{} bytes of {} tokens", bytes.size(), n_tokens);
+  append(id, n_tokens);
+  const std::byte* from = bytes.data();
+  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
+    std::memcpy(stored, from, n);
+    from += n;
+  });
 }
 
 KvView KvCache::view(SequenceId id, size_t layer) const {

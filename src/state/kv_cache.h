@@ -115,6 +115,15 @@ class KvCache final : public StateStore {
   // stored.
   size_t n_complete(SequenceId sequence, size_t layer, size_t head) const;
 
+  // Keys and values of a sequence's first n tokens as bytes, layer by layer, as the cache holds them: of sequences from
+  // which nothing was dropped, in models without recurrent layers, when all keys are there.
+  bool can_save(SequenceId sequence) const;
+  static size_t saved_bytes(const KvShape& shape, size_t n_tokens) { return n_tokens * bytes_per_token(shape); }
+  std::vector<std::byte> save(SequenceId sequence, size_t n_tokens) const;
+  // Appends n tokens to an empty sequence, with what save() gave of as many in a cache of the same shape. Throws as
+  // append().
+  void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
+
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;
 
