@@ -17,7 +17,7 @@ struct HttpRequest {
   std::string host = {}, origin = {};  // the headers' values
   std::string body = {};
   std::string if_none_match = {};  // the header's value
-  std::string rest = {};  // of the path, what stands for the * of its route
+  std::string rest = {};           // of the path, what stands for the * of its route
 };
 
 struct HttpResponse {
