@@ -23,7 +23,7 @@ Adapters::Adapters(Engine& engine, std::vector<AdapterSource> sources) : engine_
     names_.push_back(path.filename().string());
     default_.push_back(sources_[i].scale);
     Scales alone(sources_.size());
-    alone[i] = sources_[i].scale;
+    alone[i] = sources_[i].scale == 0 ? 1 : sources_[i].scale;
     load(alone);
   }
   load(default_);
@@ -77,6 +77,12 @@ std::optional<std::shared_ptr<const Adapter>> Adapters::find(const Scales& scale
   if (found == loaded_.end()) return std::nullopt;
   loaded_.splice(loaded_.end(), loaded_, found);
   return found->second;
+}
+
+std::shared_ptr<const Adapter> Adapters::default_adapter() {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(loaded_, default_, &Loaded::first);
+  return found == loaded_.end() ? nullptr : found->second;
 }
 
 std::shared_ptr<const Adapter> Adapters::load(const Scales& scales) {

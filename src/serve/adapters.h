@@ -35,6 +35,7 @@ class Adapters {
 
   // The sum at these scales (none: the model as it is) where it was loaded already; that of the default always is.
   std::optional<std::shared_ptr<const Adapter>> find(const Scales& scales);
+  std::shared_ptr<const Adapter> default_adapter();
   // Loads it where it was not: between two steps, on the model's threads. Throws as Engine::load_adapter().
   std::shared_ptr<const Adapter> load(const Scales& scales);
 

@@ -154,9 +154,10 @@ void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer
                     const char* param) {
   const Scales scales = s.lora.is_null() ? adapters_.by_default() : adapters_.read(s.lora, "lora");
   writer.listen_to(jobs);
-  const auto submit = [this, jobs, param](const std::shared_ptr<const Adapter>& adapter) {
+  Scheduler* const scheduler = scheduler_.get();  // which waits for its tasks when it ends
+  const auto submit = [scheduler, jobs, param](const std::shared_ptr<const Adapter>& adapter) {
     for (const auto& job : jobs) job->adapter = adapter;
-    scheduler_->submit(jobs, param);
+    scheduler->submit(jobs, param);
   };
   if (const auto adapter = adapters_.find(scales)) return submit(*adapter);
   scheduler_->submit(Scheduler::Task{[this, jobs, scales, submit] {

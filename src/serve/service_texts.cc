@@ -112,7 +112,7 @@ void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::ve
                    std::function<void(size_t, MatView<const float>)> each, std::function<Json()> done) {
   const auto stop = std::make_shared<Stop>();
   reply->when_gone([stop] { stop->request(); });
-  const auto reading = std::make_shared<Reading>(engine_, *adapters_.find(adapters_.by_default()), scheduler_->n_ctx(),
+  const auto reading = std::make_shared<Reading>(engine_, adapters_.default_adapter(), scheduler_->n_ctx(),
                                                  std::move(texts), reply, dialect, std::move(each), std::move(done));
   scheduler_->submit({[reading] { return reading->step(); }, stop});
 }
