@@ -33,11 +33,15 @@ std::vector<Verb> serving_verbs() {
                  g.text("--api-key", f->api_key, "KEY",
                         "answer only who sends this key (other users of this machine can see it here)");
                  g.text("--api-key-file", f->api_key_file, "FILE", "the same, read from the first line of a file");
+                 g.texts("--allow-host", f->allow_hosts, "NAME",
+                         "answer requests whose Host names this too; at loopback only its own names are");
+                 g.text("--cors", f->cors, "ORIGIN", "let pages of this origin ask and read the answers; * is any");
                  g.text("--alias", f->alias, "NAME", "the model's name in answers (default: its own)");
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
                  g.flag("--deterministic", f->deterministic,
                         "an answer has the same bits whoever shares its steps; slower prompts");
+                 g.flag("--slots-prompts", f->slots_prompts, "GET /slots tells what is asked too");
                  g.real("--grace", f->grace_seconds, "S", "seconds that running answers have after a signal");
                  g.count("--max-body", f->max_body_mb, "MB", "longer requests get status 413");
                  add_engine(g, f->model, &f->context);

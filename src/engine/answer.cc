@@ -27,7 +27,7 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
       emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(),
                 sequence.n_tokens() + sequence.n_left()),
       n_at_start_(sequence.n_tokens()),
-      n_history_(prompt_.size()) {
+      n_history_(options_.n_history + prompt_.size()) {
   if (prompt_.empty()) hunch::fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
   if (options_.speculation && sequence.plan().keys)
     hunch::fail(ErrorKind::kUnsupported,
@@ -35,6 +35,10 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
                 "of the two");
   if (options_.n_top_log_probs && !options_.log_probs)
     hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
+  if (options_.n_history > n_at_start_)
+    hunch::fail(ErrorKind::kUsage,
+                "the prompt is said to begin {} tokens before what is to be read (n_history), the text has {}",
+                options_.n_history, n_at_start_);
   emission_.out.n_prompt = prompt_.size();
   // After a prompt, the text goes on: its first token keeps the space that it begins with.
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;

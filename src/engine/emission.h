@@ -14,8 +14,8 @@ namespace hunch {
 class StopStrings {
  public:
   explicit StopStrings(const std::vector<std::string>& stops) : stops_(stops) {}
-  // Position of the first stop string in `text`, from there on, or npos.
-  size_t find(const std::string& text, size_t from) const;
+  // Position of the first stop string in `text`, from there on, or npos; `which` is told of it.
+  size_t find(const std::string& text, size_t from, std::string& which) const;
   // Length of the longest end of `text` that begins a stop string.
   size_t held_back(const std::string& text) const;
 

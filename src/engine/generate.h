@@ -25,6 +25,7 @@ struct GenerateOptions {
   // Every token, of the prompt too, gets the bits that it has when nobody shares its steps (Run::as_alone): slower
   // prompts. Without, what it shares a step with changes the rounding.
   bool as_alone = false;
+  size_t n_history = 0;        // last tokens of the sequence that are the prompt's: penalties look back on them too
   bool trace = false;          // GeneratedToken::layers are wanted
   size_t n_top_log_probs = 0;  // how many alternatives to report per token; more than 0 wants log_probs
   // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
@@ -53,6 +54,7 @@ struct Generated {
   // Tokens that passes after the prompt's decided; its own pass gives the first. An end-of-text token counts.
   size_t n_decoded = 0;
   StopReason stop_reason = StopReason::kLength;
+  std::string stop_string;  // that ended it, of kStopString
   // Prompt processing; generation. In a batch, the steps of this time are those of all that took part in them.
   double prompt_seconds = 0, seconds = 0;
   StepStats prompt_stats, stats;

@@ -35,7 +35,8 @@ Memory::Text Memory::text_of(const Sequence& sequence, const Plan* plan, bool as
 }
 
 std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
-                                       bool as_alone, bool reuses, std::span<const Text> others) {
+                                       const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
+                                       std::span<const Text> others) {
   // The last token is always computed: its logits begin the answer.
   const std::span<const int32_t> reusable = prompt.first(prompt.empty() || !reuses ? 0 : prompt.size() - 1);
   const auto n_shared = [&](const Sequence& sequence, size_t n_tokens) {
@@ -45,7 +46,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
   const Sequence* source = nullptr;
   size_t n_best = 0;
   for (auto it = kept_.begin(); it != kept_.end(); ++it) {
-    if (it->plan != plan || it->as_alone != as_alone) continue;
+    if (it->plan != plan || it->sequence->adapter() != adapter || it->as_alone != as_alone) continue;
     const size_t n = n_shared(*it->sequence, it->sequence->n_tokens());
     if (n == 0 || n < n_best) continue;
     n_best = n;
@@ -53,14 +54,14 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     source = it->sequence.get();
   }
   for (const Text& text : others) {
-    if (text.plan != plan.get() || text.as_alone != as_alone) continue;
+    if (text.plan != plan.get() || text.sequence->adapter() != adapter || text.as_alone != as_alone) continue;
     const size_t n = n_shared(*text.sequence, text.n_tokens);
     if (n <= n_best) continue;
     n_best = n;
     best = kept_.end();
     source = text.sequence;
   }
-  if (auto sequence = from_disk(reusable, plan, as_alone, n_best)) return sequence;
+  if (auto sequence = from_disk(reusable, plan, adapter, as_alone, n_best)) return sequence;
   const bool is_recurrent = batch_.cache()->is_recurrent();
   if (source && best != kept_.end()) {
     // A conversation goes on. States are large: one is rather lost than copied.
@@ -78,7 +79,7 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::kLimit) throw;  // no room: then it is computed when there is some
     }
-  return batch_.new_sequence({.plan = plan, .adapter = engine_.adapter, .n_ctx = n_ctx_});
+  return batch_.new_sequence({.plan = plan, .adapter = adapter, .n_ctx = n_ctx_});
 }
 
 void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan> plan, bool as_alone,
@@ -88,7 +89,8 @@ void Memory::keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan
   // What it goes on from is in it.
   std::erase_if(kept_, [&](const Kept& kept) {
     const std::span<const int32_t> ids = kept.sequence->ids();
-    return kept.plan == plan && kept.as_alone == as_alone && common_prefix(ids, sequence->ids()) == ids.size();
+    return kept.plan == plan && kept.sequence->adapter() == sequence->adapter() && kept.as_alone == as_alone &&
+           common_prefix(ids, sequence->ids()) == ids.size();
   });
   if (kept_.size() >= (batch_.cache()->is_recurrent() ? kMostRecurrent : kMostKept)) forget_one();
   kept_.push_back({std::move(sequence), std::move(plan), as_alone});
@@ -120,15 +122,16 @@ void Memory::save_all() {
 
 // The text of a file that begins like this for longer than what is here, where the cache has room for it.
 std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
-                                            bool as_alone, size_t n_here) {
-  if (!disk_ || !is_lasting(plan.get(), as_alone, engine_.adapter.get())) return nullptr;
+                                            const std::shared_ptr<const Adapter>& adapter, bool as_alone,
+                                            size_t n_here) {
+  if (!disk_ || !is_lasting(plan.get(), as_alone, adapter.get())) return nullptr;
   const DiskMemory::Found found = disk_->find(reusable, plan->name);
   if (found.n_alike < n_here + DiskMemory::kLeastTokens) return nullptr;
   const std::optional<DiskMemory::Text> text = disk_->load(found.name);
   if (!text || text->ids.size() > n_ctx_) return nullptr;
   while (batch_.n_free_tokens() < text->ids.size() && forget_one()) {
   }
-  auto sequence = batch_.new_sequence({.plan = plan, .adapter = engine_.adapter, .n_ctx = n_ctx_});
+  auto sequence = batch_.new_sequence({.plan = plan, .adapter = adapter, .n_ctx = n_ctx_});
   try {
     sequence->restore(text->ids, text->keys);
   } catch (const Error& e) {

@@ -13,12 +13,11 @@ namespace hunch::serve {
 // Of one thread: the scheduler's.
 class Memory {
  public:
-  // Sequences are those of `batch`; all of these outlive this. `disk`: where texts go that are forgotten here, or none.
-  Memory(const Engine& engine, Batch& batch, size_t n_ctx, DiskMemory* disk = nullptr)
-      : engine_(engine), batch_(batch), n_ctx_(n_ctx), disk_(disk) {}
+  // Sequences are those of `batch`; both outlive this. `disk`: where texts go that are forgotten here, or none.
+  Memory(Batch& batch, size_t n_ctx, DiskMemory* disk = nullptr) : batch_(batch), n_ctx_(n_ctx), disk_(disk) {}
 
-  // A text whose beginning may be reused: its first n_tokens, by prompts that the same plan computes, with or without
-  // neighbours as `as_alone` says. Others would get other numbers.
+  // A text whose beginning may be reused: its first n_tokens, by prompts that the same plan and adapter compute, with
+  // or without neighbours as `as_alone` says. Others would get other numbers.
   struct Text {
     const Sequence* sequence;
     const Plan* plan;
@@ -34,7 +33,8 @@ class Memory {
   // A sequence that holds a beginning of `prompt`, but never all of it, or an empty one. It is what was kept, where all
   // of that is reused; else it shares the pages of what was kept or of one of `others`.
   std::unique_ptr<Sequence> take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
-                                 bool as_alone, bool reuses, std::span<const Text> others = {});
+                                 const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
+                                 std::span<const Text> others = {});
   // The text of a job that is over, whose first n_prompt tokens were its prompt.
   void keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan> plan, bool as_alone, size_t n_prompt);
   // Forgets the oldest; false when there is none.
@@ -53,9 +53,8 @@ class Memory {
   };
   bool save(const Kept& kept, bool waits);
   std::unique_ptr<Sequence> from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
-                                      bool as_alone, size_t n_here);
+                                      const std::shared_ptr<const Adapter>& adapter, bool as_alone, size_t n_here);
 
-  const Engine& engine_;
   Batch& batch_;
   size_t n_ctx_;
   DiskMemory* disk_;

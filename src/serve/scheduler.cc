@@ -46,7 +46,7 @@ Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options, Metr
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       batch_(engine, batch_options(engine, options, n_ctx_)),
       disk_(disk_memory(engine, options, *batch_.cache())),
-      memory_(engine, batch_, n_ctx_, disk_.get()),
+      memory_(batch_, n_ctx_, disk_.get()),
       thread_([this] { run(); }) {
   metrics_.n_cache_tokens = batch_.n_free_tokens();
 }
@@ -117,8 +117,16 @@ void Scheduler::stop() {
   {
     const std::lock_guard lock(mutex_);
     draining_ = stopping_ = true;
+    if (running_stop_) running_stop_->request();
   }
   wakes_.notify_all();
+}
+
+std::vector<Scheduler::Slot> Scheduler::slots() {
+  const std::lock_guard lock(mutex_);
+  std::vector<Slot> out = slots_;
+  out.resize(options_.n_parallel);
+  return out;
 }
 
 bool Scheduler::wait_until_idle(double seconds) {
@@ -176,6 +184,10 @@ void Scheduler::run() {
 void Scheduler::publish() {
   const std::lock_guard lock(mutex_);
   metrics_.n_running = running_.size();
+  slots_.assign(options_.n_parallel, {});
+  for (const auto& running : running_)
+    slots_[running->slot] = {running->job, running->sequence->n_tokens(), running->n_calls,
+                             seconds_between(running->begun, Clock::now())};
   metrics_.n_paused = paused_.size();
   metrics_.n_waiting = n_waiting_;
   metrics_.n_kept = memory_.n_kept();

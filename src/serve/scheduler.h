@@ -34,8 +34,12 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  // Work that needs the model's threads for itself between two steps: called until it returns false. It does not throw.
-  using Task = std::function<bool()>;
+  // Work that needs the model's threads for itself between two steps: called until it returns false or its stop was
+  // requested, which ends what computes in it too. It does not throw.
+  struct Task {
+    std::function<bool()> call;
+    std::shared_ptr<Stop> stop = std::make_shared<Stop>();
+  };
 
   // The references outlive it; from now on the engine is this thread's alone. Throws as Batch, and Error{kUsage} for a
   // cache that does not hold one context.
@@ -54,6 +58,15 @@ class Scheduler {
   void stop();
   // Whether all is done, after at most so long.
   bool wait_until_idle(double seconds);
+
+  // What the answers in the making do; of each number below n_parallel().
+  struct Slot {
+    std::shared_ptr<const Job> job;  // none: nobody
+    size_t n_read = 0;               // tokens of the text that are computed
+    size_t n_generated = 0;
+    double seconds = 0;  // since it began
+  };
+  std::vector<Slot> slots();
 
   size_t n_ctx() const { return n_ctx_; }
   size_t n_parallel() const { return options_.n_parallel; }
@@ -79,11 +92,13 @@ class Scheduler {
   void answer(Running& running);
   void score(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
+  void run_task();
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
   void require_open() const;
   void publish();
+  size_t free_slot() const;
 
   const Engine& engine_;
   const SchedulerOptions options_;
@@ -98,7 +113,9 @@ class Scheduler {
   std::condition_variable wakes_, idles_;
   std::deque<std::shared_ptr<Job>> incoming_;
   std::deque<Task> tasks_;
-  size_t n_waiting_ = 0;  // jobs and tasks that did not begin
+  std::shared_ptr<Stop> running_stop_;  // of the task that runs
+  size_t n_waiting_ = 0;                // jobs and tasks that did not begin
+  std::vector<Slot> slots_;
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 
   // The thread's own.

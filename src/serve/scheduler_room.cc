@@ -40,8 +40,8 @@ bool Scheduler::waits_for_alike(const Job& job) const {
   return std::ranges::any_of(running_, [&](const auto& running) {
     const Job& other = *running->job;
     const size_t n_read = running->sequence->n_tokens();
-    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.options.as_alone != job.options.as_alone ||
-        !Memory::may_go_on(*running->sequence))
+    if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.adapter != job.adapter ||
+        other.options.as_alone != job.options.as_alone || !Memory::may_go_on(*running->sequence))
       return false;
     const size_t n_alike = size_t(std::ranges::mismatch(other.prompt, job.prompt).in1 - other.prompt.begin());
     return n_alike >= n_read + kWorthWaiting;
@@ -70,6 +70,7 @@ void Scheduler::admit_waiting() {
     const auto first = std::ranges::min_element(paused_, [](const auto& a, const auto& b) { return a->is_before(*b); });
     if (first != paused_.end() && (!next || (*first)->job->priority <= waiting_[*next].job->priority)) {
       if (!resume(**first)) return;
+      (*first)->slot = free_slot();
       running_.push_back(std::move(*first));
       paused_.erase(first);
       continue;
@@ -79,6 +80,12 @@ void Scheduler::admit_waiting() {
     const std::lock_guard lock(mutex_);
     --n_waiting_;
   }
+}
+
+size_t Scheduler::free_slot() const {
+  size_t slot = 0;
+  while (std::ranges::any_of(running_, [&](const auto& running) { return running->slot == slot; })) ++slot;
+  return slot;
 }
 
 // Begins a job, or ends it with its error; false where it has to wait for room.
@@ -97,8 +104,8 @@ bool Scheduler::admit(const Waiting& waiting) {
     for (const auto& other : running_)
       others.push_back(Memory::text_of(*other->sequence, other->job->plan.get(), other->job->options.as_alone,
                                        other->job->prompt.size()));
-    const bool reuses = job->reuses_prompt && !job->scores_prompt && !is_bare && !has_penalties(*job);
-    running->sequence = memory_.take(job->prompt, job->plan, job->options.as_alone, reuses, others);
+    const bool reuses = job->reuses_prompt && !job->scores_prompt && !is_bare;
+    running->sequence = memory_.take(job->prompt, job->plan, job->adapter, job->options.as_alone, reuses, others);
     const size_t n_there = running->sequence->n_tokens();
     const size_t n_wanted = job->prompt.size() - n_there + std::min(job->options.n_tokens, kLeastAnswer);
     if (!make_room(batch_.cache()->n_new_pages(running->sequence->id(), std::min(n_wanted, n_ctx_ - n_there)))) {
@@ -107,10 +114,11 @@ bool Scheduler::admit(const Waiting& waiting) {
       fail(ErrorKind::kLimit, "the cache has no room for a prompt of {} tokens", job->prompt.size());
     }
     running->begun = Clock::now();
-    running->n_cached = n_there;
-    metrics_.n_cached_tokens += running->n_cached;
+    metrics_.n_cached_tokens += n_there;
+    job->listener->on_begun(n_there);
     metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
     if (!job->scores_prompt) answer(*running);
+    running->slot = free_slot();
     running_.push_back(std::move(running));
   } catch (...) {
     finish(*running, std::current_exception());

@@ -15,19 +15,14 @@ struct Scheduler::Running {
   std::optional<Drafting> drafting = {};
   std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
   std::vector<ScoredToken> scored = {};
-  size_t n_cached = 0, n_calls = 0;
+  size_t n_calls = 0;
+  size_t slot = 0;  // its number among those that run
   double first_token_seconds = 0;
 
   bool is_before(const Running& other) const {
     return std::tuple(job->priority, submitted) < std::tuple(other.job->priority, other.submitted);
   }
 };
-
-// An answer's penalties look back on what of the prompt it is given: all of it, then.
-inline bool has_penalties(const Job& job) {
-  const SamplerOptions& s = job.options.sampler;
-  return s.repeat_penalty != 1 || s.frequency_penalty != 0 || s.presence_penalty != 0;
-}
 
 inline RequestError shutting_down() {
   return RequestError(503, "the server is shutting down", {}, "server_shutting_down");

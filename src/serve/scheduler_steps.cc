@@ -17,6 +17,7 @@ void Scheduler::answer(Running& running) {
   Job& job = *running.job;
   GenerateOptions options = job.options;
   options.cancel = &job.cancel;
+  options.n_history = running.sequence->n_tokens();
   if (job.drafts) {
     const bool sparse = engine_.sidecar && job.plan && job.plan->name != "sparse";
     options.speculation =
@@ -68,25 +69,31 @@ void Scheduler::score(Running& running) {
   }
   if (sequence.n_tokens() + 1 < job.prompt.size()) return;
   job.listener->on_prompt(std::move(running.scored));
-  if (has_penalties(job)) sequence.go_back(0);
   answer(running);
 }
 
-void Scheduler::step() {
+void Scheduler::run_task() {
   Task task;
   {
     const std::lock_guard lock(mutex_);
-    if (!tasks_.empty()) {
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
-      --n_waiting_;
-    }
+    if (tasks_.empty()) return;
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+    --n_waiting_;
+    running_stop_ = task.stop;
   }
-  if (task && task()) {
-    const std::lock_guard lock(mutex_);
-    ++n_waiting_;
-    tasks_.push_back(std::move(task));
-  }
+  const Stop* const before = std::exchange(engine_.compute->stop, task.stop.get());
+  const bool goes_on = !task.stop->requested() && task.call() && !task.stop->requested();
+  engine_.compute->stop = before;
+  const std::lock_guard lock(mutex_);
+  running_stop_.reset();
+  if (!goes_on) return;
+  ++n_waiting_;
+  tasks_.push_back(std::move(task));
+}
+
+void Scheduler::step() {
+  run_task();
   for (auto& running : running_) {
     if (running->answer || running->job->cancel.requested()) continue;
     try {
@@ -137,7 +144,6 @@ void Scheduler::finish(Running& running, std::exception_ptr error) {
     metrics_.generation_seconds += g.seconds;
     metrics_.n_most_tokens = std::max<uint64_t>(metrics_.n_most_tokens, running.sequence->n_tokens());
     result.generated.n_prompt = job.prompt.size();
-    result.n_cached = running.n_cached;
     result.queue_seconds = seconds_between(running.submitted, running.begun);
     result.first_token_seconds = running.first_token_seconds;
     running.answer.reset();

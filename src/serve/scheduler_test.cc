@@ -16,6 +16,7 @@ using Ids = std::vector<int32_t>;
 
 class Recorder : public JobListener {
  public:
+  void on_begun(size_t n) override { n_cached = n; }
   void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
   void on_token(const GeneratedToken& token, bool ends) override {
     if (ends) return;
@@ -36,6 +37,7 @@ class Recorder : public JobListener {
   Ids ids;
   std::vector<ScoredToken> scored;
   JobResult result;
+  size_t n_cached = 0;
   std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
 
  private:
@@ -239,7 +241,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   first.job->options.as_alone = false;
   scheduler.submit({first.job});
   first.recorder->wait();
-  EXPECT_EQ(first.recorder->result.n_cached, 0u);
+  EXPECT_EQ(first.recorder->n_cached, 0u);
   Ids ids = first.job->prompt;
   ids.insert(ids.end(), first.recorder->ids.begin(), first.recorder->ids.end());
   const Ids question = prompt(5, 7);
@@ -248,7 +250,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   second.job->options.as_alone = false;
   scheduler.submit({second.job});
   second.recorder->wait();
-  EXPECT_EQ(second.recorder->result.n_cached, 34u);  // all but the last token, which nobody had to read
+  EXPECT_EQ(second.recorder->n_cached, 34u);  // all but the last token, which nobody had to read
   EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
   // A text that was never seen, and the same again where it is not wanted.
   Asked other = ask(prompt(2, 30), 5), unwanted = ask(ids, 5);
@@ -257,8 +259,8 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   scheduler.submit({other.job, unwanted.job});
   other.recorder->wait();
   unwanted.recorder->wait();
-  EXPECT_EQ(other.recorder->result.n_cached, 0u);
-  EXPECT_EQ(unwanted.recorder->result.n_cached, 0u);
+  EXPECT_EQ(other.recorder->n_cached, 0u);
+  EXPECT_EQ(unwanted.recorder->n_cached, 0u);
 }
 
 TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {
@@ -278,7 +280,7 @@ TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {
   for (size_t i = 0; i < all.size(); ++i) {
     all[i].recorder->wait();
     EXPECT_EQ(all[i].recorder->ids, alone(*all[i].job).ids) << i;
-    EXPECT_EQ(all[i].recorder->result.n_cached, i == 0 || i == 3 ? 0u : i < 3 ? 69u : 70u) << i;
+    EXPECT_EQ(all[i].recorder->n_cached, i == 0 || i == 3 ? 0u : i < 3 ? 69u : 70u) << i;
   }
   // A remembered text is not lost to one that shares its beginning only.
   Ids ids = prompt(2, 40);
@@ -287,8 +289,8 @@ TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {
   scheduler.submit({part.job, again.job});
   part.recorder->wait();
   again.recorder->wait();
-  EXPECT_EQ(part.recorder->result.n_cached, 40u);
-  EXPECT_EQ(again.recorder->result.n_cached, 69u);
+  EXPECT_EQ(part.recorder->n_cached, 40u);
+  EXPECT_EQ(again.recorder->n_cached, 69u);
 }
 
 TEST_F(SchedulerTest, WhatIsKeptMakesRoomForWhatComes) {
@@ -391,11 +393,11 @@ TEST_F(SchedulerTest, TasksRunBetweenSteps) {
   scheduler.submit({a.job});
   std::atomic<size_t> n_calls{0};
   std::promise<void> done;
-  scheduler.submit([&] {
+  scheduler.submit(Scheduler::Task{[&] {
     if (++n_calls < 5) return true;
     done.set_value();
     return false;
-  });
+  }});
   done.get_future().get();
   a.recorder->wait();
   EXPECT_EQ(n_calls, 5u);

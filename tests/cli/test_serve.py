@@ -60,10 +60,11 @@ class Server:
             time.sleep(0.02)
         raise AssertionError(f"no such line in the log: {self.log()}")
 
-    def request(self, path, body=None, headers=None, timeout=120):
+    def request(self, path, body=None, headers=None, timeout=120, method=None):
         """(status, headers, text)"""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})})
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})},
+                                         method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return response.status, response.headers, response.read().decode()
@@ -122,7 +123,7 @@ class Server:
 
 def post(path, body, *headers):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(data)}", *headers, "", ""]).encode() + data
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", *headers, "", ""]).encode() + data
 
 
 DEMO = os.path.join(SOURCE, "models", "demo", "hunch-demo.gguf")  # large enough that an answer takes its time
@@ -501,7 +502,7 @@ class Serve(CliTest):
         self.refused(2, "serve", self.opt, "--cache-size", "0", says="--cache-size is 0")
         self.refused(1, "serve", self.opt, "--cache-dir", "/dev/null/x", says="/dev/null/x")
         self.refused(2, "serve", self.opt, "--host", "nowhere", says="no IP address")
-        self.refused(2, "serve", self.opt, "--kv-policy", "h2o:16", says="--kv-policy")
+        self.refused(2, "serve", self.opt, "--kv-policy", "h2o:16", "--kv-policy", "h2o:8", says="--kv-policy")
         self.refused(2, "serve", self.opt, "--api-key", "a", "--api-key-file", "b", says="not both")
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
