@@ -43,8 +43,10 @@ class Answer {
  private:
   void begin(std::span<const float> logits);
   void judge(MatView<const float> logits, double step_seconds);
-  // Emission::take of a token of text_; throws where the logit is no number.
-  bool emit(int32_t id, std::span<const float> logits);
+  // Emission::take of a token of text_, the newest or an earlier one; throws where the logit is no number.
+  bool emit(int32_t id, std::span<const float> logits, bool is_last);
+  // The token that follows the text, of those that may.
+  int32_t choose(std::span<const float> logits, std::span<const int32_t> history);
   void note(int32_t id);
   void end();
 
@@ -56,6 +58,7 @@ class Answer {
   const OnToken on_token_;
   const bool only_best_;
   Sampler sampler_;
+  const std::unique_ptr<Constraint> constraint_;
   Emission emission_;
   // All that the sequence holds, and the newest token, which it does not hold yet. Penalties look back on the last
   // n_history_ of them: this prompt and answer.
@@ -66,6 +69,7 @@ class Answer {
   const Draft* draft_ = nullptr;  // of the present pass
   std::vector<int32_t> pass_, kept_;
   bool is_done_ = false;
+  bool ended_by_constraint_ = false;  // without a token that ends the text
   std::exception_ptr error_;
   Timer timer_;
   StepStats stats_at_start_, stats_after_prompt_;

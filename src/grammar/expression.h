@@ -21,8 +21,8 @@ struct Expression {
   Kind kind;
   std::string bytes = {};
   CharSet chars = {};
-  std::vector<Expr> parts = {};  // of a sequence, a choice; one of a repetition; fields
-  uint32_t least = 0, most = 0;  // kRepeat
+  std::vector<Expr> parts = {};     // of a sequence, a choice; one of a repetition; fields
+  uint32_t least = 0, most = 0;     // kRepeat
   std::vector<bool> required = {};  // kFields: which of them; the others may be left out
   Expr separator = {};              // kFields: between those that are there
   uint32_t rule = 0;                // kRule: index into Rules

@@ -75,8 +75,9 @@ TEST(Gbnf, WhatIsWrongIsSaid) {
   EXPECT_NE(parse("root ::= \"a\" root").find("no text matches"), std::string::npos);
   EXPECT_NE(parse("root ::= [a-z]{99999}").find("more than 10000 repetitions"), std::string::npos);
   EXPECT_NE(parse("root ::= ([a-z]{9999}){9999}").find("too large"), std::string::npos);
-  for (const char* text : {"root = \"a\"", "root ::= \"a", "root ::= (\"a\"", "root ::= [a", "root ::= [z-a]", "root ::= \"a\"{3,2}",
-                           "root ::= \"\\q\"", "root ::= \"a\"\nroot ::= \"b\"", "root ::= *", "root ::= \"\\ud800\"", "root ::= \"\xff\""})
+  for (const char* text : {"root = \"a\"", "root ::= \"a", "root ::= (\"a\"", "root ::= [a", "root ::= [z-a]",
+                           "root ::= \"a\"{3,2}", "root ::= \"\\q\"", "root ::= \"a\"\nroot ::= \"b\"", "root ::= *",
+                           "root ::= \"\\ud800\"", "root ::= \"\xff\""})
     EXPECT_NE(parse(text), "-") << text;
 }
 
@@ -106,7 +107,8 @@ TEST(Regex, MatchesAsPerlDoes) {
   EXPECT_FALSE(regex("^b+", "abbc", true));
   EXPECT_TRUE(regex("^a|c$", "abbc", true));
   EXPECT_FALSE(regex("^(a|b)$", "ab", true));
-  for (const char* wrong : {"(a", "a)", "[a", "*a", "a{3,2}", "(?=a)", "(?<!a)b", "\\1", "\\b", "\\p{L}", "a$b", "a(^b)", "a++", "\\", "(?i)a"})
+  for (const char* wrong : {"(a", "a)", "[a", "*a", "a{3,2}", "(?=a)", "(?<!a)b", "\\1", "\\b", "\\p{L}", "a$b",
+                            "a(^b)", "a++", "\\", "(?i)a"})
     EXPECT_NE(refused([&] { regex(wrong, "a"); }), "-") << wrong;
 }
 
@@ -126,10 +128,14 @@ TEST(CharSet, RangesOfBytesAreTheUtf8OfTheirCharacters) {
     const Dfa dfa(chars(set));
     for (uint32_t c = 0; c <= kLastChar; c += c < 0x3000 ? 1 : 61) {
       std::string text;
-      if (c < 0x80) text = {char(c)};
-      else if (c < 0x800) text = {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
-      else if (c < 0x10000) text = {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
-      else text = {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
+      if (c < 0x80)
+        text = {char(c)};
+      else if (c < 0x800)
+        text = {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
+      else if (c < 0x10000)
+        text = {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
+      else
+        text = {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
       ASSERT_EQ(dfa.matches(text), set.contains(c)) << c;
     }
     EXPECT_FALSE(set.contains(0xD800));

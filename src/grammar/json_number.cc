@@ -30,11 +30,13 @@ Decimal decimal_of(std::string_view text) {
   if (point != text.npos) out.fraction = std::string(text.substr(point + 1));
   while (out.fraction.ends_with('0')) out.fraction.pop_back();
   while (out.whole.size() > 1 && out.whole[0] == '0') out.whole.erase(0, 1);
-  const auto is_digits = [](const std::string& s) { return std::ranges::all_of(s, [](char c) { return c >= '0' && c <= '9'; }); };
+  const auto is_digits = [](const std::string& s) {
+    return std::ranges::all_of(s, [](char c) { return c >= '0' && c <= '9'; });
+  };
   if (out.whole.empty() || !is_digits(out.whole) || !is_digits(out.fraction) || out.whole.size() > kMostDigits ||
       out.fraction.size() > kMostDigits)
-    fail(ErrorKind::kUnsupported, "bounds of numbers are held up to {} digits on either side of the point, this one is {}",
-         kMostDigits, text);
+    fail(ErrorKind::kUnsupported,
+         "bounds of numbers are held up to {} digits on either side of the point, this one is {}", kMostDigits, text);
   if (out.is_zero()) out.negative = false;
   return out;
 }
@@ -84,39 +86,40 @@ Expr whole_at_least(const std::string& s) {
 Expr whole_at_most(const std::string& s) {
   const uint32_t n = uint32_t(s.size());
   // Of the same length and without a leading zero.
-  const Expr first = n == 1 ? digit('0', s[0])
-                            : choice({sequence({literal({s[0]}), same_length(std::string_view(s).substr(1), false)}),
-                                      s[0] > '1' ? sequence({digit('1', char(s[0] - 1)), digits(n - 1, n - 1)}) : nothing()});
+  const Expr first =
+      n == 1 ? digit('0', s[0])
+             : choice({sequence({literal({s[0]}), same_length(std::string_view(s).substr(1), false)}),
+                       s[0] > '1' ? sequence({digit('1', char(s[0] - 1)), digits(n - 1, n - 1)}) : nothing()});
   return n == 1 ? first : choice({first, of_length(1, n - 1)});
 }
 
-Expr any_fraction() { return optional(sequence({literal("."), digits(1, kMostDigits)})); }
+// Without a limit where numbers are bounded: counted digits on top of bounds would make automata large.
+Expr any_fraction() { return optional(sequence({literal("."), digits(1, kNoLimit)})); }
 
 // What stands behind a whole number that is that of the bound.
 Expr fraction_at_least(const std::string& f, bool exclusive) {
   std::vector<Expr> out;
-  const std::string zeros;
   for (size_t i = 0; i < f.size(); ++i)
     if (f[i] < '9')
-      out.push_back(sequence({literal("." + f.substr(0, i)), digit(char(f[i] + 1), '9'), digits(0, kMostDigits)}));
-  const Expr more = sequence({digits(0, kMostDigits), digit('1', '9'), digits(0, kMostDigits)});
+      out.push_back(sequence({literal("." + f.substr(0, i)), digit(char(f[i] + 1), '9'), digits(0, kNoLimit)}));
+  const Expr more = sequence({digits(0, kNoLimit), digit('1', '9'), digits(0, kNoLimit)});
   if (exclusive) {
     out.push_back(sequence({literal("." + f), more}));
   } else if (f.empty()) {
     return any_fraction();
   } else {
-    out.push_back(sequence({literal("." + f), digits(0, kMostDigits)}));
+    out.push_back(sequence({literal("." + f), digits(0, kNoLimit)}));
   }
   return choice(std::move(out));
 }
 Expr fraction_at_most(const std::string& f, bool exclusive) {
   std::vector<Expr> out;
-  const Expr zeros = repeat(literal("0"), 0, kMostDigits);
+  const Expr zeros = repeat(literal("0"), 0);
   if (f.empty()) return exclusive ? nothing() : choice({empty(), sequence({literal(".0"), zeros})});
   out.push_back(empty());
   for (size_t i = 0; i < f.size(); ++i) {
     if (f[i] > '0')
-      out.push_back(sequence({literal("." + f.substr(0, i)), digit('0', char(f[i] - 1)), digits(0, kMostDigits)}));
+      out.push_back(sequence({literal("." + f.substr(0, i)), digit('0', char(f[i] - 1)), digits(0, kNoLimit)}));
     if (i) out.push_back(literal("." + f.substr(0, i)));
   }
   if (!exclusive) out.push_back(sequence({literal("." + f), zeros}));
@@ -149,8 +152,10 @@ Expr json_number(const NumberBounds& b) {
   if (b.least.empty() && b.most.empty()) {
     const Expr whole = sequence({optional(literal("-")), of_length(1, kMostDigits)});
     if (b.integer) return whole;
-    const Expr exponent = sequence({chars({{'E', 'E'}, {'e', 'e'}}), optional(chars({{'+', '+'}, {'-', '-'}})), digits(1, 2)});
-    return sequence({whole, any_fraction(), optional(exponent)});
+    const Expr exponent =
+        sequence({chars({{'E', 'E'}, {'e', 'e'}}), optional(chars({{'+', '+'}, {'-', '-'}})), digits(1, 2)});
+    const Expr fraction = optional(sequence({literal("."), digits(1, kMostDigits)}));
+    return sequence({whole, fraction, optional(exponent)});
   }
   Expr low, high;
   if (!b.least.empty()) {

@@ -40,8 +40,9 @@ class JsonRules {
   uint32_t any_ = kNone, object_ = kNone, array_ = kNone, text_ = kNone, space_ = kNone;
 };
 
-// A number, bounded or not: at most 17 digits on either side of the point, and an exponent of at most two where it is
-// not bounded, so that every reader can hold it. Bounds are decimal numbers; `exclusive`: not the bound itself.
+// A number: at most 17 digits before the point. Without bounds as many behind it, and an exponent of at most two, so
+// that every reader can hold it; with bounds no exponent. Bounds are decimal numbers; `exclusive`: not the bound
+// itself.
 struct NumberBounds {
   bool integer = false;
   std::string least = {}, most = {};  // "-1.5"; empty: none
@@ -50,7 +51,8 @@ struct NumberBounds {
 // Throws Error{kUnsupported} for bounds of more than 17 digits.
 Expr json_number(const NumberBounds& bounds);
 
-// The texts of a format of JSON schema: date-time, date, time, duration, uuid, email, hostname, ipv4, ipv6; nullptr for others.
+// The texts of a format of JSON schema: date-time, date, time, duration, uuid, email, hostname, ipv4, ipv6; nullptr for
+// others.
 Expr json_format(const std::string& format);
 
 }  // namespace hunch::grammar

@@ -32,7 +32,11 @@ int64_t now_seconds() {
 }
 
 Service::Service(const Engine& engine, const ServiceOptions& options)
-    : engine_(engine), options_(options), began_(now_seconds()), plans_(engine, options.mode, options.density) {
+    : engine_(engine),
+      options_(options),
+      began_(now_seconds()),
+      plans_(engine, options.mode, options.density),
+      grammars_(engine.tokenizer ? &*engine.tokenizer : nullptr) {
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   try {
     chat_text_ = chat_text(tokenizer, options.template_file);

@@ -9,6 +9,7 @@
 #include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
+#include "serve/grammars.h"
 #include "serve/http.h"
 #include "serve/plans.h"
 #include "serve/scheduler.h"
@@ -67,6 +68,9 @@ class Service {
   // What tells the parts of an answer to it apart, and the control tokens that this needs to see.
   ChatSplitter splitter(const std::string& rendered, const ToolSettings& tools) const;
   std::vector<int32_t> shown(const ToolSettings& tools) const;
+  // What the answer must be: of the form that is asked for, or calls where they are forced
+  // (GenerateOptions::constraint).
+  Grammars::Make constraint(const std::string& rendered, const AnswerForm& form, const ToolSettings& tools);
   // service_texts.cc
   void embed(const HttpRequest&, const std::shared_ptr<Reply>&);
   void rerank(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -84,6 +88,7 @@ class Service {
   const int64_t began_;  // seconds since 1970
   Metrics metrics_;
   Plans plans_;
+  Grammars grammars_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
   ToolTemplate tool_template_;
