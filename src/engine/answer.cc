@@ -22,8 +22,9 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
       prompt_(std::move(prompt)),
       options_(std::move(options)),
       on_token_(std::move(on_token)),
-      only_best_(is_argmax(options_.sampler) && !options_.log_probs),
+      only_best_(is_argmax(options_.sampler) && !options_.log_probs && !options_.constraint),
       sampler_(options_.sampler),
+      constraint_(options_.constraint ? options_.constraint() : nullptr),
       emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(),
                 sequence.n_tokens() + sequence.n_left()),
       n_at_start_(sequence.n_tokens()),
@@ -99,7 +100,13 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
   draft_ = options_.speculation ? &options_.speculation->draft(text_, n_history_, n_max) : &kNoDraft;
   sequence_.truncate(n_before_);  // a drafter may have drafted into it
   pass_.assign(1, text_.back());
-  pass_.insert(pass_.end(), draft_->ids.begin(), draft_->ids.end());
+  size_t n_drafted = draft_->ids.size();
+  if (constraint_) {  // what may not follow would not be kept
+    n_drafted = 0;
+    while (n_drafted < draft_->ids.size() && constraint_->accept(draft_->ids[n_drafted])) ++n_drafted;
+    constraint_->go_back(n_drafted);
+  }
+  pass_.insert(pass_.end(), draft_->ids.begin(), draft_->ids.begin() + ptrdiff_t(n_drafted));
   run.ids = pass_;
   run.n_logits = pass_.size();
   trace(run);
@@ -144,9 +151,9 @@ void Answer::begin(std::span<const float> logits) {
   out.prompt_stats = stats_after_prompt_ - stats_at_start_;
   timer_ = Timer();
   if (emission_.n_left() == 0) return end();
-  const int32_t id = sampler_.sample(logits, std::span<const int32_t>(text_).last(n_history_), text_.size());
+  const int32_t id = choose(logits, std::span<const int32_t>(text_).last(n_history_));
   note(id);
-  if (!emit(id, logits, 0)) end();
+  if (!emit(id, logits, 0, true)) end();
 }
 
 // Row i follows the drafted token i - 1: it counts if that one is what the model itself chose.
@@ -154,27 +161,42 @@ void Answer::judge(MatView<const float> logits, double step_seconds) {
   const Draft& draft = *draft_;
   kept_.clear();
   for (size_t i = 0; i < pass_.size(); ++i) {
-    const bool drafted = i < draft.ids.size();
+    const bool drafted = i + 1 < pass_.size();
     const std::span<const int32_t> history = std::span<const int32_t>(text_).last(n_history_);
-    const int32_t id = sampler_.sample(logits.row(i), history, text_.size());
+    const int32_t id = choose(logits.row(i), history);
     kept_.push_back(id);
     note(id);
-    if (!drafted || id != draft.ids[i]) break;
+    if (!drafted || id != draft.ids[i] || (constraint_ && constraint_->is_over())) break;
   }
   sequence_.truncate(n_before_ + kept_.size());
   if (options_.speculation) options_.speculation->verified(kept_.size() - 1, step_seconds);
   for (size_t i = 0; i < kept_.size(); ++i) {
-    if (emit(kept_[i], logits.row(i), i)) continue;
+    if (emit(kept_[i], logits.row(i), i, i + 1 == kept_.size())) continue;
     sequence_.truncate(n_before_ + i + 1);
     return end();
   }
 }
 
-bool Answer::emit(int32_t id, std::span<const float> logits, size_t row) {
+bool Answer::emit(int32_t id, std::span<const float> logits, size_t row, bool is_last) {
   if (!std::isfinite(logits[size_t(id)]))
     fail_not_finite(engine_, std::span(text_).first(text_.size() - 1),
                     fmt::format("the logit of token {} is {}", id, logits[size_t(id)]));
-  return emission_.take(id, logits, options_.trace ? trace_.of(row) : std::span<const LayerUse>());
+  const bool goes_on = emission_.take(id, logits, options_.trace ? trace_.of(row) : std::span<const LayerUse>());
+  if (!constraint_ || !is_last || !constraint_->is_over()) return goes_on;
+  Generated& out = emission_.out;
+  if (goes_on || out.stop_reason == StopReason::kLength || out.stop_reason == StopReason::kContextFull) {
+    out.stop_reason = StopReason::kEndOfText;
+    ended_by_constraint_ = true;
+  }
+  return false;
+}
+
+int32_t Answer::choose(std::span<const float> logits, std::span<const int32_t> history) {
+  if (!constraint_) return sampler_.sample(logits, history, text_.size());
+  const int32_t id = sampler_.sample(logits, history, text_.size(), constraint_->mask());
+  if (id < 0) hunch::fail(ErrorKind::kUnsupported, "no token of the vocabulary goes on as the grammar says");
+  HUNCH_CHECK(constraint_->accept(id));
+  return id;
 }
 
 void Answer::note(int32_t id) {
@@ -186,7 +208,7 @@ void Answer::end() {
   is_done_ = true;
   emission_.finish();
   Generated& out = emission_.out;
-  const bool ended = out.stop_reason == StopReason::kEndOfText;
+  const bool ended = out.stop_reason == StopReason::kEndOfText && !ended_by_constraint_;
   out.n_decoded = std::max<size_t>(out.ids.size() + ended, 1) - 1;
   if (is_reading()) return;
   out.seconds = timer_.seconds();

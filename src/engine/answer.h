@@ -50,8 +50,11 @@ class Answer {
   void trace(SequenceRun& run);
   void begin(std::span<const float> logits);
   void judge(MatView<const float> logits, double step_seconds);
-  // Emission::take of a token of text_, chosen by this row of the pass; throws where the logit is no number.
-  bool emit(int32_t id, std::span<const float> logits, size_t row);
+  // Emission::take of a token of text_, the newest or an earlier one, chosen by this row of the pass; throws where the
+  // logit is no number.
+  bool emit(int32_t id, std::span<const float> logits, size_t row, bool is_last);
+  // The token that follows the text, of those that may.
+  int32_t choose(std::span<const float> logits, std::span<const int32_t> history);
   void note(int32_t id);
   void end();
 
@@ -66,6 +69,7 @@ class Answer {
   const OnToken on_token_;
   const bool only_best_;
   Sampler sampler_;
+  const std::unique_ptr<Constraint> constraint_;
   Emission emission_;
   // All that the sequence holds, and the newest token, which it does not hold yet. Penalties look back on the last
   // n_history_ of them: this prompt and answer.
@@ -78,6 +82,7 @@ class Answer {
   std::vector<int32_t> pass_, kept_;
   RunTrace trace_;  // of the present pass's rows of logits
   bool is_done_ = false;
+  bool ended_by_constraint_ = false;  // without a token that ends the text
   std::exception_ptr error_;
   Timer timer_;
   StepStats stats_at_start_, stats_after_prompt_;

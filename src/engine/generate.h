@@ -1,9 +1,11 @@
 // Generating text: options, tokens as they come, the answer.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/constraint.h"
 #include "engine/context.h"
 #include "engine/sampler.h"
 
@@ -31,6 +33,9 @@ struct GenerateOptions {
   // Control tokens whose text is part of the answer, as those around the part in which a model thinks; that of others
   // is not.
   std::vector<int32_t> shown;
+  // Makes what the answer must be, once for every answer; none: anything. An answer that can only end ends, with
+  // StopReason::kEndOfText.
+  std::function<std::unique_ptr<Constraint>()> constraint;
   const Stop* cancel = nullptr;  // ends this answer after the token that is being made; what is there is kept
   bool is_stopped() const { return cancel && cancel->requested(); }
   // Who drafts tokens (engine/speculate.h), or none. Changes the speed, not the answer.

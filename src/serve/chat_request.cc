@@ -66,7 +66,10 @@ ChatRequest chat_request(std::string_view body) {
   out.messages = messages_of(fields);
   out.variables = fields.object("chat_template_kwargs");
   out.tools = tools_of(fields);
-  if (out.tools.is_forced()) refuse("tool_choice", "'tool_choice' that forces a call is not supported by this server");
+  if (out.tools.tools && out.settings.form.kind != AnswerForm::Kind::kAny)
+    refuse(out.settings.form.param,
+           "'{}' and 'tools' both say what the answer may be: give 'tool_choice': \"none\" or no form",
+           out.settings.form.param);
   out.settings.log_probs = fields.flag("logprobs", false);
   out.settings.n_top_log_probs = size_t(fields.integer("top_logprobs", 0, 0, kMostTopLogProbs));
   if (out.settings.n_top_log_probs && !out.settings.log_probs)

@@ -107,7 +107,7 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
 }
 
 TEST(Request, WhatIsNotSupportedIsSaidUnlessItSaysNothing) {
-  for (const char* field : {"tools", "response_format", "grammar", "json_schema", "functions"})
+  for (const char* field : {"tools", "grammar", "functions"})
     EXPECT_EQ(refused_in_chat(fmt::format(R"("{}": {{"type": "json_object"}})", field)), field);
   EXPECT_EQ(refused_in_chat(R"("tools": [{"type": "function"}])"), "tools");
   EXPECT_EQ(refused_in_chat(R"("tools": [], "tool_choice": "none", "response_format": {"type": "text"})"), "-");
@@ -144,6 +144,34 @@ TEST(Request, ToolsAndCallsAreChecked) {
                             fmt::format(R"({{"messages": [{{"role": "assistant", "tool_calls": {}}}]}})", calls)),
               "messages")
         << calls;
+}
+
+TEST(Request, TheFormOfAnAnswer) {
+  const auto form = [](const std::string& fields) {
+    return completion_request(R"({"prompt": "a", )" + fields + "}").settings.form;
+  };
+  using Kind = AnswerForm::Kind;
+  EXPECT_EQ(form(R"("response_format": {"type": "text"})").kind, Kind::kAny);
+  EXPECT_EQ(form(R"("response_format": {"type": "json_object"})").kind, Kind::kJsonObject);
+  EXPECT_EQ(
+      form(R"("response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "null"}}})")
+          .value["type"],
+      "null");
+  EXPECT_EQ(form(R"("guided_json": "{\"type\": \"null\"}")").kind, Kind::kSchema);
+  EXPECT_EQ(form(R"("guided_choice": ["a", "b"])").kind, Kind::kChoice);
+  EXPECT_EQ(form(R"("guided_regex": "a+")").kind, Kind::kRegex);
+  EXPECT_EQ(form(R"("grammar": "root ::= x")").kind, Kind::kGbnf);
+  EXPECT_EQ(form(R"("structured_outputs": {"regex": "a"})").param, "structured_outputs.regex");
+  const std::pair<const char*, const char*> wrong[] = {
+      {R"("response_format": {})", "response_format"},
+      {R"("response_format": {"type": "xml"})", "response_format"},
+      {R"("response_format": {"type": "json_schema"})", "response_format"},
+      {R"("json_schema": 3)", "json_schema"},
+      {R"("guided_choice": [])", "guided_choice"},
+      {R"("regex": {"a": 1})", "regex"},
+      {R"("grammar": "root ::= x", "regex": "a")", "regex"},
+  };
+  for (const auto& [fields, field] : wrong) EXPECT_EQ(refused_in_completion(fields), field) << fields;
 }
 
 TEST(Request, PromptsAreTextsOrIds) {

@@ -49,7 +49,8 @@ Service::Service(Engine& engine, const ServiceOptions& options)
       options_(options),
       began_(now_seconds()),
       plans_(engine, options.plan),
-      adapters_(engine, options.adapters) {
+      adapters_(engine, options.adapters),
+      grammars_(engine.tokenizer ? &*engine.tokenizer : nullptr) {
   const Tokenizer* tokenizer = engine.tokenizer ? &*engine.tokenizer : nullptr;
   try {
     chat_text_ = chat_text(tokenizer, options.template_file);

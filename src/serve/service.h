@@ -11,6 +11,7 @@
 #include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
+#include "serve/grammars.h"
 #include "serve/http.h"
 #include "serve/ollama_request.h"
 #include "serve/openai_answer.h"
@@ -78,6 +79,9 @@ class Service {
   // What tells the parts of an answer to it apart, and the control tokens that this needs to see.
   ChatSplitter splitter(const std::string& rendered, const ToolSettings& tools) const;
   std::vector<int32_t> shown(const ToolSettings& tools) const;
+  // What the answer must be: of the form that is asked for, or calls where they are forced
+  // (GenerateOptions::constraint).
+  Grammars::Make constraint(const std::string& rendered, const AnswerForm& form, const ToolSettings& tools);
   struct Conversation {  // as the model reads it
     std::string rendered;
     std::vector<int32_t> ids;
@@ -135,6 +139,7 @@ class Service {
   Metrics metrics_;
   Plans plans_;
   Adapters adapters_;
+  Grammars grammars_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
   ToolTemplate tool_template_;

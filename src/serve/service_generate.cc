@@ -53,6 +53,7 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   for (const auto& [id, bias] : s.sampler.logit_bias)
     if (size_t(id) >= engine_.config().n_vocab)
       refuse("logit_bias", "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+  o.constraint = grammars_.of(s.form, {});
   o.stop = s.stop;
   o.ignore_end = s.ignore_end;
   o.log_probs = s.log_probs;
@@ -131,6 +132,15 @@ std::vector<int32_t> Service::shown(const ToolSettings& tools) const {
   return out;
 }
 
+Grammars::Make Service::constraint(const std::string& rendered, const AnswerForm& form, const ToolSettings& tools) {
+  // A model whose prompt opens its thinking thinks first, and so does one that names the channels of its answers.
+  const bool has_channels = !tags_->end.empty() && tags_->answer.size() > 1;
+  std::string behind = opens_thinking(rendered, *tags_) ? std::string(tags_->close) : "";
+  if (has_channels) behind = tools.is_forced() ? "<|start|>assistant" : "<|channel|>final<|message|>";
+  if (tools.is_forced()) return grammars_.of_calls(tools, tool_template_, need_chat_text().source, behind);
+  return grammars_.of(form, behind);
+}
+
 Service::Conversation Service::conversation_of(const ChatRequest& r) const {
   std::string rendered = render(r.messages, r.variables, r.tools);
   std::vector<int32_t> ids = engine_.need_tokenizer().encode(rendered, {need_chat_text().add_special, true});
@@ -142,9 +152,11 @@ std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const
   const uint64_t seed = s.seed.value_or(random_number());
   const std::vector<std::string>& ends = need_chat_text().stop;
   s.stop.insert(s.stop.end(), ends.begin(), ends.end());
+  const Grammars::Make must_be = constraint(conversation.rendered, s.form, r.tools);
   std::vector<std::shared_ptr<Job>> jobs;
   for (size_t i = 0; i < s.n_choices; ++i) {
     jobs.push_back(job_of(conversation.ids, s, s.n_tokens.value_or(scheduler_->n_ctx()), seed + i));
+    jobs.back()->options.constraint = must_be;
     jobs.back()->options.shown = shown(r.tools);
   }
   return jobs;

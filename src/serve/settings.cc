@@ -19,8 +19,8 @@ bool says_nothing(const Json& value) {
 }  // namespace
 
 void refuse_unsupported(const Fields& fields) {
-  for (const char* name : {"functions", "function_call", "response_format", "grammar", "json_schema", "modalities",
-                           "audio", "suffix", "prediction", "web_search_options"})
+  for (const char* name :
+       {"functions", "function_call", "modalities", "audio", "suffix", "prediction", "web_search_options"})
     if (const Json* value = fields.find(name); value && !says_nothing(*value))
       refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
 }
@@ -83,6 +83,7 @@ Settings settings_of(const Fields& f) {
   refuse_unsupported(f);
   Settings s;
   s.sampler = sampler_of(f);
+  s.form = answer_form_of(f);
   const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
   if (const int64_t n = f.integer(limit, -1, -1, 1 << 30); n >= 0) s.n_tokens = size_t(n);
   if (const int64_t seed = f.integer("seed", -1, INT64_MIN, INT64_MAX); f.has("seed") && seed != -1)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/sampler.h"
+#include "serve/answer_form.h"
 #include "serve/fields.h"
 
 namespace hunch::serve {
@@ -16,6 +17,7 @@ struct Settings {
   std::vector<std::string> stop;
   bool ignore_end = false;
   size_t n_choices = 1;
+  AnswerForm form;  // what the answer must be
   bool log_probs = false;
   size_t n_top_log_probs = 0;
   bool stream = false, include_usage = false;
@@ -35,7 +37,7 @@ struct Settings {
 constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
 
 // All but the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the field that is
-// wrong, or that would change the answer and is not understood (tools, response_format, grammar, ...) unless it says
+// wrong, or that would change the answer and is not understood (audio, suffix, lora, ...) unless it says
 // nothing ("none", "text", an empty list).
 Settings settings_of(const Fields& fields);
 
