@@ -67,7 +67,7 @@ void add_message(Json& messages, const Json& message, size_t i) {
   if (messages.size() == n_before && role == "user") refuse("messages", "{} has no content", where);
 }
 
-Json messages_from(const Fields& f) {
+Json anthropic_messages(const Fields& f) {
   const Json* list = f.find("messages");
   if (!list || !list->is_array() || list->empty())
     refuse("messages", "'messages' is missing, empty or no list, expected a list of messages");
@@ -80,7 +80,7 @@ Json messages_from(const Fields& f) {
   return messages;
 }
 
-Json tools_in_openai_words(const Fields& f) {
+Json anthropic_tools(const Fields& f) {
   Json out = Json::object();
   if (const Json* tools = f.find("tools")) {
     if (!tools->is_array()) refuse("tools", "'tools' is of type {}, expected a list", tools->type_name());
@@ -138,7 +138,7 @@ ChatRequest anthropic_request(std::string_view body, bool counts) {
   s.ignore_end = f.flag("ignore_eos", false);
   read_own_fields(f, s);
   s.user = Fields(f.object("metadata"), "metadata.").text("user_id");
-  read_conversation(messages_from(f), tools_in_openai_words(f), out);
+  read_conversation(anthropic_messages(f), anthropic_tools(f), out);
   out.variables = f.object("chat_template_kwargs");
   if (f.has("thinking")) {
     const Fields thinking(f.object("thinking"), "thinking.");

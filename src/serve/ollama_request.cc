@@ -40,7 +40,7 @@ void read_options(const Fields& request, OllamaRequest& out) {
   }
 }
 
-Json in_openai_words(const Fields& f) {
+Json ollama_tools(const Fields& f) {
   Json out = Json::object();
   if (const Json* tools = f.find("tools")) out["tools"] = *tools;
   const Json* format = f.find("format");
@@ -60,7 +60,7 @@ void refuse_images(const Json& holder, const std::string& param) {
     refuse(param, "{} has images: this server reads texts only", param);
 }
 
-Json message_from(const Json& message, size_t i, size_t& n_calls) {
+Json ollama_message(const Json& message, size_t i, size_t& n_calls) {
   const std::string at = fmt::format("messages[{}]", i);
   if (!message.is_object()) refuse("messages", "{} is of type {}, expected an object", at, message.type_name());
   refuse_images(message, "messages");
@@ -98,8 +98,8 @@ OllamaRequest ollama_chat_request(std::string_view body) {
   if (out.only_loads) return out;
   Json messages = Json::array();
   size_t n_calls = 0;
-  for (size_t i = 0; i < list->size(); ++i) messages.push_back(message_from((*list)[i], i, n_calls));
-  read_conversation(std::move(messages), in_openai_words(f), out.chat);
+  for (size_t i = 0; i < list->size(); ++i) messages.push_back(ollama_message((*list)[i], i, n_calls));
+  read_conversation(std::move(messages), ollama_tools(f), out.chat);
   return out;
 }
 
@@ -120,7 +120,7 @@ OllamaRequest ollama_generate_request(std::string_view body) {
   Json messages = Json::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
   messages.push_back({{"role", "user"}, {"content", prompt}});
-  read_conversation(std::move(messages), in_openai_words(f), out.chat);
+  read_conversation(std::move(messages), ollama_tools(f), out.chat);
   return out;
 }
 

@@ -34,7 +34,7 @@ void add_item(Json& messages, const Json& item, const std::string& at) {
   }
 }
 
-Json messages_from(const Fields& f) {
+Json responses_messages(const Fields& f) {
   const Json* input = f.find("input");
   if (!input) refuse("input", "'input' is missing, expected a string or a list of items");
   if (input->is_string()) return Json::array({{{"role", "user"}, {"content", *input}}});
@@ -47,7 +47,7 @@ Json messages_from(const Fields& f) {
   return messages;
 }
 
-Json in_openai_words(const Fields& f) {
+Json responses_tools(const Fields& f) {
   Json out = Json::object();
   if (const Json* tools = f.find("tools")) {
     if (!tools->is_array()) refuse("tools", "'tools' is of type {}, expected a list", tools->type_name());
@@ -142,7 +142,7 @@ ResponsesRequest responses_request(std::string_view body) {
     out.chat.variables["enable_thinking"] = effort != "none";
     if (effort != "none") out.chat.variables["reasoning_effort"] = effort;
   }
-  read_conversation(messages_from(f), in_openai_words(f), out.chat);
+  read_conversation(responses_messages(f), responses_tools(f), out.chat);
   out.echoed = echo_of(f, out);
   return out;
 }

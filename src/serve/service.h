@@ -149,6 +149,8 @@ class Service {
   std::unique_ptr<Scheduler> scheduler_;
 };
 
+// A whole answer.
+void send_json(const std::shared_ptr<Reply>& reply, const Json& json);
 // Seconds since 1970.
 int64_t now_seconds();
 // "2026-11-28T12:00:00Z".

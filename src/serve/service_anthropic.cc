@@ -15,7 +15,7 @@ void Service::anthropic_message(const HttpRequest& request, const std::shared_pt
 
 void Service::anthropic_count(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const Conversation c = conversation_of(anthropic_request(request.body, true));
-  reply->send({200, "application/json", dump({{"input_tokens", c.ids.size()}})});
+  send_json(reply, {{"input_tokens", c.ids.size()}});
 }
 
 }  // namespace hunch::serve

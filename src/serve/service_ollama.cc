@@ -11,10 +11,6 @@
 namespace hunch::serve {
 namespace {
 
-void send_json(const std::shared_ptr<Reply>& reply, const Json& json) {
-  reply->send({200, "application/json", dump(json)});
-}
-
 std::string shown_size(size_t n_params) {
   const double n = double(n_params);
   return n >= 1e9 ? fmt::format("{:.1f}B", n / 1e9) : fmt::format("{:.2f}M", n / 1e6);

@@ -45,7 +45,7 @@ void Service::respond(const HttpRequest& request, const std::shared_ptr<Reply>& 
 void Service::show_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const std::optional<Json> found = responses_.response(request.rest);
   if (!found) throw not_found(request.rest);
-  reply->send({200, "application/json", dump(*found)});
+  send_json(reply, *found);
 }
 
 void Service::forget_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {

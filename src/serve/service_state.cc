@@ -9,13 +9,10 @@
 #include "serve/service.h"
 
 namespace hunch::serve {
-namespace {
 
 void send_json(const std::shared_ptr<Reply>& reply, const Json& json) {
   reply->send({200, "application/json", dump(json)});
 }
-
-}  // namespace
 
 void Service::health(const HttpRequest&, const std::shared_ptr<Reply>& reply) { send_json(reply, {{"status", "ok"}}); }
 
