@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
+#include "io/int8_tensor.h"
 #include "model/architecture.h"
 
 namespace hunch {
@@ -41,7 +42,8 @@ class Converter {
 
   std::vector<TensorToWrite> plan() {
     std::vector<TensorToWrite> out;
-    for (const Tensor& t : model_.tensors) out.push_back(plan(t));
+    for (const Tensor& t : model_.tensors)
+      if (!is_beside_int8(model_, t)) out.push_back(plan(t));
     report.n_tensors = out.size();
     std::ranges::stable_sort(report.types, std::greater(), &ConvertReport::Type::bytes);
     return out;
@@ -51,10 +53,11 @@ class Converter {
 
  private:
   TensorToWrite plan(const Tensor& t) {
-    if (!info(t.dtype).reads())
+    const bool int8 = is_int8(model_, t);
+    if (!info(t.dtype).reads() && !int8)
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const size_t down = t.name.find(kDown);
-    const bool transpose = neuron_major_ && t.shape.size() >= 2 && is_down(t.name);
+    const bool transpose = neuron_major_ && !int8 && t.shape.size() >= 2 && is_down(t.name);
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
       w.name.insert(down + kDown.size(), "_t");
@@ -66,7 +69,8 @@ class Converter {
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [&t] { return t.data; };
     } else {
-      if (!is_plain(t.dtype) && (transpose || !is_plain(w.dtype)))
+      const bool once = is_plain(t.dtype) && (!int8 || w.dtype == DType::kQ8_0);
+      if (!once && (transpose || !is_plain(w.dtype)))
         fail(ErrorKind::kUnsupported,
              "tensor '{}' is already {}; quantising it again would lose quality twice: start from one of {}", t.name,
              name_of(t.dtype), fmt::join(format_names(&Format::is_float), ", "));
@@ -143,6 +147,8 @@ class Converter {
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
     const std::vector<float> importance = weighing ? importance_of(*weighing) : std::vector<float>();
     const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
+    const std::optional<Int8Tensor> int8 =
+        is_int8(model_, t) ? std::optional<Int8Tensor>(std::in_place, model_, t) : std::nullopt;
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols);
       compute_.throw_if_stopped();
@@ -151,6 +157,8 @@ class Converter {
           const size_t expert = r / t.cols(), input = r % t.cols();
           for (size_t c = 0; c < cols; ++c)
             codec(t.dtype).decode(t.data.data() + ((expert * n_out + c) * t.cols() + input) * element, &values[c], 1);
+        } else if (int8) {
+          int8->decode(r, values);
         } else {
           codec(t.dtype).decode(t.data.data() + r * stored, values.data(), cols);
         }
