@@ -12,7 +12,13 @@ namespace {
 
 void check_target(const Methods& methods, const BlockTarget& target) {
   const Format& format = info(target.dtype);
+  HUNCH_CHECK((target.dtype == DType::kI8) == rounds_inputs(methods.rounder), "{} as {}", name_of(methods),
+              format.name);
+  if (target.dtype == DType::kI8) return;
   if (!format.writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(target.dtype));
+  if (methods.rounder == Rounder::kNf4 && !format.is_float())
+    fail(ErrorKind::kUnsupported, "nf4's numbers are written as floats; {} would round them again",
+         name_of(target.dtype));
   if (methods.rounder == Rounder::kGptq && !find_code_layout(target.dtype))
     fail(ErrorKind::kUnsupported, "gptq does not round into {}; possible: {}", name_of(target.dtype),
          fmt::join(code_layout_names(), ", "));
@@ -35,8 +41,10 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
     fail(ErrorKind::kUsage, "an order of columns is gptq's");
   if (options.act_order && options.sparsity.m && options.methods.pruner == Pruner::kSparseGpt)
     fail(ErrorKind::kUsage, "a pattern of neighbours needs columns in their own order");
-  if (options.methods.rounder == Rounder::kAwq && options.roles.size() < 7)
-    fail(ErrorKind::kUsage, "awq scales matrices together: it takes all of them");
+  if (scales_inputs(options.methods.rounder) && options.roles.size() < 7)
+    fail(ErrorKind::kUsage, "{} scales matrices together: it takes all of them", name_of(options.methods));
+  if (options.alpha && !(*options.alpha >= 0 && *options.alpha <= 1))
+    fail(ErrorKind::kUsage, "alpha {}: expected 0 to 1", *options.alpha);
   check_target(options.methods, options.target);
   if (ids.size() < kMinCompressTokens || options.n_tokens < kMinCompressTokens)
     fail(ErrorKind::kUsage, "the text has {} tokens, of which {} are asked for; at least {} are needed", ids.size(),
@@ -53,6 +61,10 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
         fail(ErrorKind::kUnsupported,
              "{} of layer {} is stored without its zeros: compress what `hunch convert --type f16` makes of the model",
              name_of(linear.id.role), linear.id.layer);
+      if (dynamic_cast<const Int8*>(&linear))
+        fail(ErrorKind::kUnsupported,
+             "{} of layer {} is of int8 already: compress the model that this one was made from",
+             name_of(linear.id.role), linear.id.layer);
       if (!InputMoments::covers(linear.id.role)) return;
       if (options.sparsity.m) check_pattern(options.sparsity.pruned, options.sparsity.m, linear.n_in);
       fitting(options.target, linear.n_in);
@@ -61,7 +73,7 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
 
 Metadata metadata(const ModelFile& file, const CompressOptions& options, const CompressReport& report) {
   Metadata meta = file.meta;
-  meta.set("general.file_type", info(options.target.dtype).file_type);
+  if (options.target.dtype != DType::kI8) meta.set("general.file_type", info(options.target.dtype).file_type);
   meta.set("general.quantization_version", uint32_t(2));
   meta.set("hunch.compress.methods", name_of(options.methods));
   meta.set("hunch.compress.text", options.text_name);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
+#include "io/int8_tensor.h"
 #include "io/sparse_tensors.h"
 #include "model/architecture.h"
 
@@ -44,6 +45,7 @@ class Converter {
   std::vector<TensorToWrite> plan() {
     std::vector<TensorToWrite> out;
     for (const Tensor& t : model_.tensors) {
+      if (is_beside_int8(model_, t)) continue;
       if (!is_sparse_part(t.name)) {
         out.push_back(plan(t));
       } else if (options_.keep_blocks) {
@@ -63,12 +65,13 @@ class Converter {
 
  private:
   TensorToWrite plan(const Tensor& t) {
-    if (!info(t.dtype).reads())
+    const bool int8 = is_int8(model_, t);
+    if (!info(t.dtype).reads() && !int8)
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const size_t down = t.name.find(kDown);
     // What has been pruned and rounded goes back to the blocks that it came from.
     const bool goes_back = t.data.empty() && !is_plain(t.dtype) && options_.down == DownFile::kAuto;
-    const bool transpose = neuron_major_ && t.shape.size() >= 2 && is_down(t.name) && !goes_back;
+    const bool transpose = neuron_major_ && !int8 && t.shape.size() >= 2 && is_down(t.name) && !goes_back;
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
       w.name.insert(down + kDown.size(), "_t");
@@ -80,7 +83,8 @@ class Converter {
     if (w.dtype == t.dtype && !transpose) {
       w.produce = [this, &t] { return blocks_of(t); };
     } else {
-      if (!is_plain(t.dtype) && (transpose || !is_plain(w.dtype)))
+      const bool once = is_plain(t.dtype) && (!int8 || w.dtype == DType::kQ8_0);
+      if (!once && (transpose || !is_plain(w.dtype)))
         fail(ErrorKind::kUnsupported,
              "tensor '{}' is already {}; quantising it again would lose quality twice: start from one of {}", t.name,
              name_of(t.dtype), fmt::join(format_names(&Format::is_float), ", "));
@@ -175,6 +179,8 @@ class Converter {
     const std::byte* const data = blocks_of(t).data();
     const std::vector<float> importance = weighing ? importance_of(*weighing) : std::vector<float>();
     const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
+    const std::optional<Int8Tensor> int8 =
+        is_int8(model_, t) ? std::optional<Int8Tensor>(std::in_place, model_, t) : std::nullopt;
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols);
       compute_.throw_if_stopped();
@@ -183,6 +189,8 @@ class Converter {
           const size_t expert = r / t.cols(), input = r % t.cols();
           for (size_t c = 0; c < cols; ++c)
             codec(t.dtype).decode(data + ((expert * n_out + c) * t.cols() + input) * element, &values[c], 1);
+        } else if (int8) {
+          int8->decode(r, values);
         } else {
           codec(t.dtype).decode(data + r * stored, values.data(), cols);
         }

@@ -15,6 +15,8 @@ bool has_avx512_expand();
 // Whether there are AMX tiles with bf16 products (Sapphire Rapids and later) that the kernel lets this process use,
 // which the first call asks it for, and the bf16 conversions of AVX-512.
 bool has_amx_bf16();
+// The same with products of int8, which processors with tiles have had from the first.
+bool has_amx_int8();
 
 // How far ahead of the reader of a strip lines are asked for, in bytes; 0: not at all, which leaves it to the
 // processor's own prefetchers. What helps one maker's processors harms the other's (docs/performance.md): measured on

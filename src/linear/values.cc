@@ -4,6 +4,7 @@
 #include "base/memory_info.h"
 #include "formats/format.h"
 #include "kernels/matmul.h"
+#include "linear/int8.h"
 #include "linear/sparse.h"
 #include "linear/ternary.h"
 
@@ -34,6 +35,10 @@ Values::Values(Compute& compute, const Linear& matrix) : rows_(matrix.rows()) {
   }
   if (const auto* sparse = dynamic_cast<const Sparse*>(&matrix)) {
     sparse->decode(compute, W);
+    return;
+  }
+  if (const auto* int8 = dynamic_cast<const Int8*>(&matrix)) {
+    int8->decode(W);
     return;
   }
   if (const WeightView by_input = matrix.by_input()) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "io/int8_tensor.h"
 #include "io/printable.h"
 #include "kernels/ops.h"
 #include "model/hf_trace.h"
@@ -32,6 +33,10 @@ WeightView weights_of(const Model& model, const TensorRows& where) {
   if (ternary_scale(model.file(), t))
     fail(ErrorKind::kUnsupported,
          "'{}' is ternary, which only plain LoRA can be added to (not DoRA, nor what is saved whole)", where.name);
+  if (is_int8(model.file(), t))
+    fail(ErrorKind::kUnsupported,
+         "'{}' is of int8 with scales, which only plain LoRA can be added to (not DoRA, nor what is saved whole)",
+         where.name);
   return t.view();
 }
 

@@ -22,11 +22,15 @@ class WeightLoader {
   void check_dims(const Tensor& t, const std::vector<uint64_t>& expected);
   void check_shape(const Tensor& t, const std::vector<uint64_t>& expected);
   WeightView matrix(const std::string& name, size_t rows, size_t cols);
+  // The same of one that stored() takes: also codes of int8 (io/int8_tensor.h).
+  void check_weights(const Tensor& t, const std::vector<uint64_t>& expected);
+  WeightView weights(const std::string& name, size_t rows, size_t cols);
   Vector vector(const std::string& name, size_t n);
   Vector optional_vector(const std::string& name, size_t n) { return file_.find(name) ? vector(name, n) : Vector(); }
   NormWeights norm(const std::string& name, size_t n, bool required);
   static TensorRows tensor(const std::string& name, size_t first = 0) { return {name, name, first}; }
   std::unique_ptr<Linear> stored(LinearId id, TensorRows where, WeightView W, Vector bias = {});
+  std::unique_ptr<Linear> int8(LinearId id, const TensorRows& where, WeightView W, Vector bias);
   // As one tensor, as two factors, or without its zeros.
   bool has(const std::string& name) const {
     return file_.find(name + ".weight") || file_.find(low_rank_u(name)) || has_sparse(file_, name);
