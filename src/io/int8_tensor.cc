@@ -22,7 +22,7 @@ std::vector<float> scales(const ModelFile& file, const std::string& name) {
   const Tensor* t = beside(file, name, DType::kF32);
   if (!t) return {};
   std::vector<float> values(t->n_elems());
-  std::memcpy(values.data(), t->data.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), t->data.data(), values.size() * sizeof(float));
   for (const float v : values)
     if (!std::isfinite(v) || v < 0) fail(ErrorKind::kFormat, "tensor '{}': expected scales, found {}", name, v);
   return values;
