@@ -64,7 +64,7 @@ Int8Tensor::Int8Tensor(const ModelFile& file, const Tensor& codes) : codes_(code
   if (!apart) return;
   const Tensor* weight = beside(file, int8_outlier_weight(name), DType::kF16);
   outliers_.resize(apart->n_elems());
-  std::memcpy(outliers_.data(), apart->data.data(), outliers_.size() * sizeof(uint32_t));
+  if (!outliers_.empty()) std::memcpy(outliers_.data(), apart->data.data(), outliers_.size() * sizeof(uint32_t));
   for (size_t i = 0; i < outliers_.size(); ++i)
     if (outliers_[i] >= codes_.cols || (i > 0 && outliers_[i] <= outliers_[i - 1]))
       fail(ErrorKind::kFormat, "tensor '{}': expected ascending inputs below {}, found {}", apart->name, codes_.cols,
