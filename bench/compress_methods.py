@@ -16,6 +16,8 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = os.path.join(HERE, "..", "models", "demo")
 
+INT8, RANGES = ("w8a8", "smoothquant", "zeroquant", "llm-int8"), ("max", "percentile", "mse", "kl")
+LOW_RANK = ("svd", "asvd", "svd-llm")
 ROUNDERS, PRUNERS = ("rtn", "gptq", "awq"), ("magnitude", "wanda", "sparsegpt")
 ROWS = (
     [("4 bits, groups of 128", m, ["--bits", "4"]) for m in ROUNDERS]
@@ -25,16 +27,28 @@ ROWS = (
     + [("50 % zeros, 4 bits", m, ["--sparsity", "50%", "--bits", "4"]) for m in ("wanda,rtn", "wanda,gptq", "sparsegpt,gptq")]
     + [("3 bits, groups of 128, act-order", "gptq", ["--bits", "3", "--act-order"])]
     + [(t, m, ["--type", t]) for t in ("q4_0", "q3_k") for m in ROUNDERS]
+    + [("NF4", "nf4", [])]
+    + [("8 bits, activations too", m, []) for m in INT8]
+    + [("8 bits, one scale for all", "w8a8", ["--scales", "matrix", "--activations", "static", "--range", r]) for r in RANGES]
+    + [("half of the parameters", m, ["--rank", "0.5"]) for m in LOW_RANK]
 )
 
 
-def run(binary, arguments, flags, method, out):
-    command = [binary, "compress", arguments.model, "--text", arguments.text, "--eval", arguments.eval, "--tokens", str(arguments.tokens),
-               "--method", method, *flags, "-o", out, "--force", "--json", "--quiet"]
+def answer_of(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"failed: {' '.join(command)}")
     return json.loads(done.stdout)
+
+
+def run(binary, arguments, flags, method, out):
+    measures = [] if method in LOW_RANK else ["--eval", arguments.eval]
+    answer = answer_of([binary, "compress", arguments.model, "--text", arguments.text, *measures, "--tokens", str(arguments.tokens),
+                        "--method", method, *flags, "-o", out, "--force", "--json", "--quiet"])
+    if not measures:
+        for key, model in (("perplexity_before", arguments.model), ("perplexity", out)):
+            answer[key] = answer_of([binary, "eval", model, "--text", arguments.eval, "--json", "--quiet"])["perplexity"]
+    return answer
 
 
 def main():
@@ -54,7 +68,8 @@ def main():
                 continue
             answer = run(arguments.binary, arguments, flags, method, os.path.join(folder, "out.gguf"))
             roles = answer["roles"].values()
-            bits = 8 * sum(r["bytes"] for r in roles) / sum(r["n_weights"] for r in roles)
+            # Of low rank the weights are counted by the bytes that they had in F16.
+            bits = 8 * sum(r["bytes"] for r in roles) / sum(r.get("n_weights", r["bytes_before"] / 2) for r in roles)
             error = sum(r["error"] for r in roles) / len(roles)
             ppl, before = answer["perplexity"], answer["perplexity_before"]
             found[what, method] = ppl
@@ -63,7 +78,9 @@ def main():
     for what, order in (("4 bits, groups of 128", ("gptq", "rtn")), ("4 bits, groups of 128", ("awq", "rtn")),
                         ("3 bits, groups of 128", ("gptq", "rtn")), ("3 bits, groups of 128", ("awq", "rtn")),
                         ("50 % zeros", ("sparsegpt", "wanda")), ("50 % zeros", ("wanda", "magnitude")),
-                        ("2:4", ("sparsegpt", "wanda")), ("2:4", ("wanda", "magnitude"))):
+                        ("2:4", ("sparsegpt", "wanda")), ("2:4", ("wanda", "magnitude")),
+                        ("8 bits, activations too", ("smoothquant", "w8a8")), ("8 bits, activations too", ("llm-int8", "w8a8")),
+                        ("half of the parameters", ("svd-llm", "asvd")), ("half of the parameters", ("asvd", "svd"))):
         better, worse = (found.get((what, m)) for m in order)
         if better and worse:
             print(f"{what}: {order[0]} < {order[1]}: {'yes' if better < worse else 'NO'} ({better:.3f}, {worse:.3f})")

@@ -14,19 +14,39 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Methods that are spellings of what --low-rank does.
+std::optional<SvdOf> svd_of(const CompressFlags& flags) {
+  for (const SvdOf kind : {SvdOf::kWeights, SvdOf::kScaledWeights, SvdOf::kOutputs})
+    if (flags.method == name_of(kind)) return kind;
+  return std::nullopt;
+}
+
+void check_no_int8(const CompressFlags& flags) {
+  if (flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" || flags.alpha || flags.threshold)
+    fail(ErrorKind::kUsage,
+         "--scales, --activations, --range, --alpha and --threshold go with methods that round activations");
+}
+
 LowRankOptions options_of(const CompressFlags& flags) {
   LowRankOptions options;
-  if (!flags.low_rank)
+  const std::optional<SvdOf> named = svd_of(flags);
+  if (named && (flags.low_rank || flags.plain))
+    fail(ErrorKind::kUsage, "--method {} says all that --low-rank and --plain do, with --rank SHARE", *flags.method);
+  if (flags.rank && !named) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
+  if (!flags.low_rank && !named)
     fail(ErrorKind::kUsage,
          "how? give --method LIST, e.g. gptq, or --low-rank RATIO, the share of the parameters that stay");
+  check_no_int8(flags);
   if (flags.bits || flags.group || flags.sparsity || flags.pattern || flags.symmetric || flags.act_order ||
       !flags.eval.empty() || flags.inputs != "auto")
     fail(ErrorKind::kUsage,
          "--bits, --group, --symmetric, --sparsity, --nm, --act-order, --inputs and --eval go with --method");
-  options.ratio = parse_share(*flags.low_rank, "--low-rank");
+  const char* const option = named ? "--rank" : "--low-rank";
+  const std::string ratio = named ? flags.rank.value_or("0.5") : *flags.low_rank;
+  options.ratio = parse_share(ratio, option);
   if (!(options.ratio > 0 && options.ratio < 1))
-    fail(ErrorKind::kUsage, "--low-rank: expected more than 0 and less than 1, found '{}'", *flags.low_rank);
-  options.whiten = !flags.plain;
+    fail(ErrorKind::kUsage, "{}: expected more than 0 and less than 1, found '{}'", option, ratio);
+  options.kind = named ? *named : flags.plain ? SvdOf::kWeights : SvdOf::kOutputs;
   options.n_tokens = flags.max_tokens;
   if (flags.type != "auto") options.dtype = *dtype_from_name(flags.type);  // the grammar let only names pass
   if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
@@ -41,7 +61,7 @@ Json report_json(const LowRankReport& report, const CompressFlags& flags, const 
         {"n_matrices", r.n_matrices},     {"rank", r.rank},  {"error", r.error}, {"worst_error", r.worst},
         {"bytes_before", r.bytes_before}, {"bytes", r.bytes}};
   return {{"out", flags.out},
-          {"method", options.whiten ? "svd-llm" : "svd"},
+          {"method", name_of(options.kind)},
           {"ratio", options.ratio},
           {"type", name_of(report.dtype)},
           {"n_tokens", report.n_tokens},
@@ -63,7 +83,7 @@ void print_report(const LowRankReport& report) {
 }  // namespace
 
 int compress(const CompressFlags& flags) {
-  if (flags.method) return compress_by_method(flags);
+  if (flags.method && !svd_of(flags)) return compress_by_method(flags);
   const LowRankOptions options = options_of(flags);
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");

@@ -43,18 +43,52 @@ Sparsity sparsity_of(const CompressFlags& flags, const Methods& methods) {
   return sparsity;
 }
 
+bool given(const std::string& choice) { return choice != "auto"; }
+
+void read_int8(const CompressFlags& flags, CompressOptions& options) {
+  const Rounder rounder = options.methods.rounder;
+  if (!rounds_inputs(rounder) && (given(flags.scales) || given(flags.activations) || given(flags.range)))
+    fail(ErrorKind::kUsage, "--scales, --activations and --range go with w8a8, smoothquant, zeroquant and llm-int8");
+  const bool scales_are_open = rounder == Rounder::kW8A8 || rounder == Rounder::kSmoothQuant;
+  if (given(flags.scales) && !scales_are_open)
+    fail(ErrorKind::kUsage, "--scales goes with w8a8 and smoothquant; {} says which it has", name_of(options.methods));
+  if (given(flags.range) && flags.activations != "static")
+    fail(ErrorKind::kUsage, "--range goes with --activations static: a token's own scale spans all of it");
+  if (flags.alpha && rounder != Rounder::kSmoothQuant) fail(ErrorKind::kUsage, "--alpha goes with smoothquant");
+  if (flags.threshold && rounder != Rounder::kLlmInt8) fail(ErrorKind::kUsage, "--threshold goes with llm-int8");
+  Int8Options& int8 = options.int8;
+  int8.scales = rounder == Rounder::kZeroQuant ? Int8Scales::kGroups
+                : flags.scales == "matrix"     ? Int8Scales::kMatrix
+                                               : Int8Scales::kRow;
+  int8.static_inputs = flags.activations == "static";
+  for (const RangeRule rule : {RangeRule::kMax, RangeRule::kPercentile, RangeRule::kMse, RangeRule::kKl})
+    if (flags.range == name_of(rule)) int8.range = rule;
+  if (flags.alpha) options.alpha = parse_share(*flags.alpha, "--alpha");
+  if (!flags.threshold) return;
+  options.outliers_from = float(parse_real(*flags.threshold, "--threshold"));
+  if (!(options.outliers_from > 0))
+    fail(ErrorKind::kUsage, "--threshold: expected more than 0, found '{}'", printable(*flags.threshold));
+}
+
 BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, const Engine& engine) {
   const bool rounds = methods.rounder != Rounder::kNone, prunes = methods.pruner != Pruner::kNone;
+  if (rounds_inputs(methods.rounder)) {
+    if (flags.bits || flags.group || flags.symmetric || flags.type != "auto")
+      fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group, --symmetric or --type",
+           name_of(methods));
+    return {DType::kI8, {}};
+  }
   if (!flags.bits && (flags.group || flags.symmetric))
     fail(ErrorKind::kUsage, "--group and --symmetric go with --bits");
   if (flags.bits) {
-    if (!rounds) fail(ErrorKind::kUsage, "--bits goes with a method that rounds: rtn, gptq, awq");
+    if (!rounds || methods.rounder == Rounder::kNf4)
+      fail(ErrorKind::kUsage, "--bits goes with a method that rounds to grids: rtn, gptq, awq");
     if (flags.type != "auto") fail(ErrorKind::kUsage, "give one only: --bits or --type");
     if (*flags.bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", *flags.bits);
     return target_of({int(*flags.bits), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
   }
   if (flags.type != "auto") return {*dtype_from_name(flags.type), {}};  // the grammar let only names pass
-  if (rounds) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
+  if (rounds && methods.rounder != Rounder::kNf4) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
   const DType own = engine.model->main_dtype();
   return {info(own).is_float() && info(own).writes() ? own : DType::kF16, {}};
 }
@@ -64,10 +98,11 @@ CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   options.methods = parse_methods(*flags.method);
   options.sparsity = sparsity_of(flags, options.methods);
   options.target = target_of_flags(flags, options.methods, engine);
+  read_int8(flags, options);
   options.damping = flags.damping;
   options.act_order = flags.act_order;
-  options.dense_inputs =
-      flags.inputs == "dense" || (flags.inputs == "auto" && options.methods.rounder == Rounder::kAwq);
+  options.without_zeros = !flags.dense_blocks;
+  options.dense_inputs = flags.inputs == "dense" || (flags.inputs == "auto" && scales_inputs(options.methods.rounder));
   options.n_tokens = flags.max_tokens;
   if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
   options.text_name = std::filesystem::path(flags.text).filename().string();
@@ -76,7 +111,11 @@ CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
 
 // What can be told before a large model is read.
 void check_flags(const CompressFlags& flags) {
-  sparsity_of(flags, parse_methods(*flags.method));
+  CompressOptions options;
+  options.methods = parse_methods(*flags.method);
+  sparsity_of(flags, options.methods);
+  read_int8(flags, options);
+  if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
   if (flags.low_rank || flags.plain)
     fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
   if (flags.text.empty())
@@ -114,6 +153,12 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                {"bytes_before", report.bytes_before},
                {"bytes", report.bytes},
                {"notes", report.notes}};
+  if (const SparseReport& s = report.sparse; !s.matrices.empty())
+    json["sparse"] = {{"n_tensors", s.matrices.size()},
+                      {"n_weights", s.n_weights},
+                      {"n_zeros", s.n_zeros},
+                      {"dense_bytes", s.dense_bytes},
+                      {"bytes", s.bytes}};
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
   if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
   return json;
@@ -177,6 +222,8 @@ int compress_by_method(const CompressFlags& flags) {
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);
+  if (const std::string line = describe(report.sparse); !line.empty())
+    note("note: " + line + "; --dense-blocks writes ordinary blocks, which other programs read");
   if (report.n_resumed > 0) note(fmt::format("note: {} layers were finished before", report.n_resumed));
   note(fmt::format("output error: ||(W - W') X|| / ||W X|| over {} tokens of the text, mean over the layers.",
                    grouped(report.n_tokens)));

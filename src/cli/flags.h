@@ -147,6 +147,7 @@ struct ConvertFlags {
   std::string out, type = "auto", layout = "auto";  // layout: auto | rows | neuron
   std::string name;                                 // general.name; empty: as it is
   std::string imatrix;                              // an importance matrix; empty: none
+  bool sparse = false;                              // without the zeros of pruned matrices
   bool force = false;
 };
 
@@ -184,7 +185,11 @@ struct CompressFlags {
   std::optional<std::string> sparsity, pattern;
   double damping = 0.01;
   std::string inputs = "auto", eval;
-  bool symmetric = false, act_order = false;
+  bool symmetric = false, act_order = false, dense_blocks = false;
+  // Of a method that rounds inputs too.
+  std::string scales = "auto", activations = "auto", range = "auto";
+  std::optional<std::string> alpha, threshold;
+  std::optional<std::string> rank;  // of a method of low rank: the share of the parameters that stays
 };
 
 struct EvalFlags {
@@ -219,6 +224,7 @@ struct SynthFlags {
   double head_density = 1;
   size_t n_contexts = 64;
   double next_token_margin = 1.5;
+  size_t n_outliers = 0;
   bool sidecar = false, force = false;
   std::string text;
   size_t n_text_tokens = 100000;

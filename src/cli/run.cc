@@ -70,7 +70,7 @@ int run(const RunFlags& flags) {
   Context context(engine, context_options(flags.context));
   const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
   std::optional<Drafting> drafting;
-  if (drafting_with.any()) drafting.emplace(engine, context, drafting_with);
+  if (drafting_with.any()) drafting.emplace(engine, context.sequence(), drafting_with);
   if (drafting) options.speculation = &drafting->speculation();
   print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
   print_reblock_price(engine, flags.model, ids);

@@ -71,6 +71,9 @@ SynthOptions synth_options(const SynthFlags& flags) {
   options.dtype = *dtype_from_name(flags.type);  // the grammar let only names of the table pass
   options.seed = flags.seed;
   options.planting = planting_of(flags, options.shape);
+  options.n_outliers = flags.n_outliers;
+  if (flags.n_outliers > 0 && flags.sidecar)
+    fail(ErrorKind::kUsage, "--sidecar: its predictors read activations without outliers; leave out --outliers");
   if (flags.layout == "rows") options.down = DownFile::kRows;
   if (flags.layout == "neuron") options.down = DownFile::kNeuron;
   if (options.down == DownFile::kNeuron && !is_relu_family(options.shape.activation))
@@ -140,6 +143,7 @@ int synth(const SynthFlags& flags) {
                 {"seed", flags.seed},
                 {"density", options.planting.density},
                 {"head_density", options.planting.head_density},
+                {"n_outliers", options.n_outliers},
                 {"n_params", report.n_params},
                 {"n_tensors", report.n_tensors},
                 {"bytes", report.bytes},

@@ -22,6 +22,9 @@ void add_convert(Grammar& g, ConvertFlags& f) {
   g.choice("--type", f.type, std::move(types),
            "type of the matrices; norms and biases stay f32; q4_k_m and the like: the mix of types that goes by this "
            "name; auto: f16, and matrices that are quantised stay as they are");
+  g.flag(
+      "--sparse", f.sparse,
+      "write pruned matrices of q8_0, q4_0 and f16 without their zeros, where that takes less (docs/compression.md)");
   g.text("--imatrix", f.imatrix, "FILE",
          "an importance matrix, of `hunch imatrix` or llama.cpp: errors are weighed by what the matrices read");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
@@ -37,8 +40,9 @@ void add_compress(Grammar& g, CompressFlags& f) {
   add_model(g, f.model);
   g.section("Methods (docs/compression.md)");
   g.text("--method", f.method, "LIST",
-         "rtn, gptq or awq round; magnitude, wanda or sparsegpt prune; or one that prunes and one that rounds: "
-         "wanda,gptq");
+         "rtn, gptq, awq or nf4 round; w8a8, smoothquant, zeroquant or llm-int8 round activations too; magnitude, "
+         "wanda or "
+         "sparsegpt prune; or one that prunes and one that rounds: wanda,gptq; svd, asvd or svd-llm: low rank");
   g.count(
       "--bits", f.bits, "N",
       "round to grids of so many bits with a scale for each group, in blocks of q4_0, q4_1, q5_0, q5_1 or q8_0 that "
@@ -48,6 +52,8 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.flag("--symmetric", f.symmetric, "with --bits: grids around zero; pruned weights always have these");
   g.text("--sparsity", f.sparsity, "SHARE", "prune this share of the weights (default: 50%)");
   g.text("--nm", f.pattern, "N:M", "keep N of every M neighbouring inputs of a row instead, e.g. 2:4");
+  g.flag("--dense-blocks", f.dense_blocks,
+         "write pruned matrices as ordinary blocks, zeros and all, which every reader of GGUF takes");
   g.flag("--act-order", f.act_order, "gptq: columns with the largest inputs first, scales of the weights as they were");
   g.real("--damping", f.damping, "SHARE", "gptq, sparsegpt: of the mean diagonal of X^T X, added to it");
   g.choice(
@@ -55,10 +61,23 @@ void add_compress(Grammar& g, CompressFlags& f) {
       "what a layer is fitted to: what the compressed layers before it make of the text, or the model's own; auto: "
       "dense for awq, compressed for the others");
   g.text("--eval", f.eval, "FILE", "print the perplexity on this text before and after");
+  g.section("Weights and activations in int8 (docs/int8.md)");
+  g.choice("--scales", f.scales, {"auto", "row", "matrix"},
+           "w8a8, smoothquant: of weights, one for every output or one for all");
+  g.choice("--activations", f.activations, {"auto", "token", "static"},
+           "a scale for every token's inputs as they come, or one that was measured on the text");
+  g.choice("--range", f.range, {"auto", "max", "percentile", "mse", "kl"},
+           "static: what of the inputs' range 8 bits span; the rest is cut off");
+  g.text("--alpha", f.alpha, "SHARE",
+         "smoothquant: how much of the outliers moves into the weights, 0 to 1 (default: searched in every layer)");
+  g.text("--threshold", f.threshold, "X", "llm-int8: inputs that are ever so large stay floats (default: 6)");
   g.section("Low rank (docs/low-rank.md)");
   g.text("--low-rank", f.low_rank, "RATIO",
          "every matrix as a product of two thin ones that have this share of its parameters, e.g. 0.5; fitted to what "
          "the matrix reads on the text (SVD-LLM)");
+  g.text("--rank", f.rank, "SHARE",
+         "of --method svd, asvd or svd-llm, which are spellings of --low-rank: the share of the parameters that stays "
+         "(default: 0.5)");
   g.text("--only", f.only, "LIST",
          "of methods too: only these matrices of every layer: q,k,v,o,gate,up,down (default: all)");
   g.flag("--plain", f.plain, "fit to the weights alone, by their plain SVD: for comparison");

@@ -35,6 +35,10 @@ void add_synth(Grammar& g, SynthFlags& f) {
   g.count("--contexts", f.n_contexts, "N", "contexts that texts fall into");
   g.real("--next-token-margin", f.next_token_margin, "M",
          "how far the most probable next token stands above its rivals, in deviations of a logit");
+  g.count(
+      "--outliers", f.n_outliers, "N",
+      "channels of the inputs of every layer that are 20 to 100 times as large, as large models have a few; with or "
+      "without a density");
   g.flag("--sidecar", f.sidecar, "also write FILE.hunch: predictors made from what was planted, for --mode sparse");
   g.section("Text of the planted language");
   g.text("--text", f.text, "FILE", "write a text in stretches of single contexts; without -o, only that");

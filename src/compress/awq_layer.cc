@@ -47,13 +47,12 @@ class LayerSearch {
     Attention& a = layer_.attention;
     Mlp& m = layer_.mlp;
     const LayerConfig& c = layer_.config;
-    const bool pre = c.norm_place == NormPlace::kPre, alone = !c.parallel_residual || !layer_.ffn_norm.empty();
     const bool plain_attention = a.q && a.k && a.v && a.o && c.latent.rank == 0;
-    if (plain_attention && pre && alone && !layer_.attn_norm.empty())
-      scaling_.attn_norm = through_block({&a.q, &a.k, &a.v}, *a.o, true);
+    const NormFed fed = fed_by_norms(layer_);
+    if (fed.attention) scaling_.attn_norm = through_block({&a.q, &a.k, &a.v}, *a.o, true);
     if (plain_attention && c.n_kv_head == c.n_head && c.clip_qkv == 0) at_output(*a.v, *a.o);
     if (!m.up || !m.down) return std::move(scaling_);
-    if (pre && !layer_.ffn_norm.empty()) scaling_.ffn_norm = through_block({&m.gate, &m.up}, *m.down, false);
+    if (fed.mlp) scaling_.ffn_norm = through_block({&m.gate, &m.up}, *m.down, false);
     if (up_is_linear(c)) at_output(*m.up, *m.down);
     return std::move(scaling_);
   }
@@ -158,6 +157,14 @@ class LayerSearch {
 LayerScaling search_layer_scaling(const Engine& engine, BlockWalk& walk, std::span<const size_t> windows,
                                   const InputMoments& moments, const AwqRounding& rounding) {
   return LayerSearch(engine, walk, windows, moments, rounding).run();
+}
+
+NormFed fed_by_norms(const Layer& layer) {
+  const Attention& a = layer.attention;
+  const LayerConfig& c = layer.config;
+  const bool pre = c.norm_place == NormPlace::kPre, alone = !c.parallel_residual || !layer.ffn_norm.empty();
+  return {a.q && a.k && a.v && a.o && c.latent.rank == 0 && pre && alone && !layer.attn_norm.empty(),
+          layer.mlp.up && layer.mlp.down && pre && !layer.ffn_norm.empty()};
 }
 
 void scale_matrix(const LayerScaling& scaling, Role role, Matrix& W) {

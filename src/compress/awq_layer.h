@@ -6,6 +6,7 @@
 #include "compress/block_walk.h"
 #include "compress/input_moments.h"
 #include "compress/matrix/awq.h"
+#include "model/layer.h"
 
 namespace hunch {
 
@@ -30,6 +31,12 @@ struct AwqRounding {
 // `windows` of the walk, which stands at the layer. Throws Error{kInterrupted}.
 LayerScaling search_layer_scaling(const Engine& engine, BlockWalk& walk, std::span<const size_t> windows,
                                   const InputMoments& moments, const AwqRounding& rounding);
+
+// Whether a norm stands right before q, k and v, or gate and up, that nobody else reads.
+struct NormFed {
+  bool attention = false, mlp = false;
+};
+NormFed fed_by_norms(const Layer& layer);
 
 void scale_matrix(const LayerScaling& scaling, Role role, Matrix& W);
 // M of inputs that were divided.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "io/int8_tensor.h"
 #include "linear/values.h"
 
 namespace hunch {
@@ -63,7 +64,13 @@ std::vector<TensorToWrite> CompressFile::tensors() {
     TensorToWrite w{t.name, t.dtype, t.shape, [&t] { return t.data; }};
     if (const auto home = homes_.find(t.name); home != homes_.end()) {
       w = written(t, home->second);
-    } else if (order > 0 && options_.methods.rounder == Rounder::kAwq && may_change(t.name)) {
+      for (TensorToWrite& more : beside(home->second)) {
+        uint64_t n = 1;
+        for (const uint64_t d : more.shape) n *= d;
+        report_.bytes += n * info(more.dtype).block_bytes;
+        out.emplace_back(order, std::move(more));
+      }
+    } else if (order > 0 && scales_inputs(options_.methods.rounder) && may_change(t.name)) {
       w.dtype = DType::kF32;
       w.produce = [this, &t, order] { return vector_of(t, order - 1); };
     }
@@ -80,6 +87,80 @@ TensorToWrite CompressFile::written(const Tensor& tensor, const Home& home) {
   TensorToWrite w{home.where.name, home.target.dtype, tensor.shape, [this, &home] { return rows_of(home); }};
   if (home.where.by_input) w.shape = {home.where.n_out, home.where.n_in};
   return w;
+}
+
+template <class Each>
+void CompressFile::for_int8(const Home& home, const Each& each) {
+  const ModelWeights& weights = std::as_const(*engine_.model).weights();
+  const CompressResult& result = walk_.layer(home.matrices[0]->id.layer);
+  for (const Linear* m : home.matrices) {
+    const size_t first = weights.tensors.at(m->id).first;
+    const auto found = std::ranges::find(result.matrices, m->id, &CompressedMatrix::id);
+    if (found != result.matrices.end()) {
+      each(first, found->encoded, found->int8);
+    } else {
+      Matrix W(m->n_out, m->n_in);
+      decode_rows(*engine_.compute, Values(*engine_.compute, *m).rows(), W.view());
+      const Int8Matrix nearest = int8_matrix(W, {{}, nullptr, walk_.outliers(m->id)}, options_.int8);
+      each(first, nearest.codes, nearest.side);
+    }
+  }
+}
+
+std::vector<TensorToWrite> CompressFile::beside(const Home& home) {
+  if (home.target.dtype != DType::kI8) return {};
+  const std::string name = without_weight(home.where.name);
+  std::vector<TensorToWrite> out;
+  uint64_t n_rows = 0;
+  for (const Linear* m : home.matrices) n_rows += m->n_out;
+  const bool alone = home.matrices.size() == 1, one = alone && options_.int8.scales == Int8Scales::kMatrix;
+  out.push_back({int8_scale(name), DType::kF32, {one ? 1 : n_rows}, [this, &home] { return scales_of(home); }});
+  if (options_.int8.static_inputs) {
+    const bool experts = home.matrices[0]->id.expert < LinearId::kShared;
+    out.push_back({int8_input(name), DType::kF32, {experts ? home.matrices.size() : 1}, [this, &home] {
+                     return input_scales_of(home);
+                   }});
+  }
+  const std::span<const uint32_t> outliers = walk_.outliers(home.matrices[0]->id);
+  if (outliers.empty()) return out;
+  out.push_back({int8_outliers(name), DType::kI32, {outliers.size()}, [outliers] { return std::as_bytes(outliers); }});
+  out.push_back({int8_outlier_weight(name), DType::kF16, {n_rows, outliers.size()}, [this, &home] {
+                   return outlier_weights_of(home);
+                 }});
+  return out;
+}
+
+std::span<const std::byte> CompressFile::scales_of(const Home& home) {
+  std::vector<float> all;
+  for_int8(home, [&](size_t first, const EncodedMatrix& codes, const Int8Side& side) {
+    const bool one = home.matrices.size() == 1 && side.scale.size() == 1;
+    all.resize(std::max(all.size(), first + (one ? 1 : codes.rows)));
+    for (size_t r = 0; r < (one ? 1 : codes.rows); ++r) all[first + r] = side.scale[side.scale.size() == 1 ? 0 : r];
+  });
+  const auto bytes = std::as_bytes(std::span(all));
+  bytes_.assign(bytes.begin(), bytes.end());
+  return bytes_;
+}
+
+// Matrices in a tensor that are no experts read the same; one that is not chosen goes by its neighbours.
+std::span<const std::byte> CompressFile::input_scales_of(const Home& home) {
+  std::vector<float> all;
+  for_int8(home, [&](size_t, const EncodedMatrix&, const Int8Side& side) { all.push_back(side.input_scale); });
+  if (home.matrices[0]->id.expert >= LinearId::kShared) all = {*std::ranges::max_element(all)};
+  const auto bytes = std::as_bytes(std::span(all));
+  bytes_.assign(bytes.begin(), bytes.end());
+  return bytes_;
+}
+
+std::span<const std::byte> CompressFile::outlier_weights_of(const Home& home) {
+  bytes_.clear();
+  for_int8(home, [&](size_t first, const EncodedMatrix&, const Int8Side& side) {
+    const std::span<const std::byte> rows = side.outlier_weight.bytes.bytes();
+    const size_t at = first * side.outliers.size() * sizeof(uint16_t);
+    bytes_.resize(std::max(bytes_.size(), at + rows.size()));
+    std::ranges::copy(rows, bytes_.begin() + ptrdiff_t(at));
+  });
+  return bytes_;
 }
 
 // Valid until the next call.
@@ -100,7 +181,9 @@ std::span<const std::byte> CompressFile::rows_of(const Home& home) {
     }
     Matrix W(m->n_out, m->n_in);
     decode_rows(*engine_.compute, Values(*engine_.compute, *m).rows(), W.view());
-    const EncodedMatrix nearest = encode_nearest(*engine_.compute, W, home.target);
+    const EncodedMatrix nearest = home.target.dtype == DType::kI8
+                                      ? int8_matrix(W, {{}, nullptr, walk_.outliers(m->id)}, options_.int8).codes
+                                      : encode_nearest(*engine_.compute, W, home.target);
     std::memcpy(to, nearest.bytes.data(), m->n_out * stride);
   }
   return bytes_;
@@ -124,7 +207,8 @@ void CompressFile::note(const Linear& matrix, const CompressedMatrix& compressed
   role.n_weights += uint64_t{matrix.n_out} * matrix.n_in;
   role.n_zeros += compressed.n_zeros;
   role.bytes_before += matrix.bytes();
-  role.bytes += compressed.encoded.bytes.size();
+  role.bytes += compressed.encoded.bytes.size() + compressed.int8.scale.size() * sizeof(float) +
+                compressed.int8.outlier_weight.bytes.size();
   if (compressed.n_tokens == 0)
     report_.notes.push_back(
         fmt::format("{} of layer {}, expert {}: the text never comes to it; its weights alone decided",

@@ -26,6 +26,14 @@ class CompressFile {
     std::vector<const Linear*> matrices;
   };
   void place();
+  // What stands beside codes of int8 (io/int8_tensor.h).
+  std::vector<TensorToWrite> beside(const Home& home);
+  std::span<const std::byte> scales_of(const Home& home);
+  std::span<const std::byte> input_scales_of(const Home& home);
+  std::span<const std::byte> outlier_weights_of(const Home& home);
+  // each(matrix, its first row, codes, what is beside them); `note`: tell the report.
+  template <class Each>
+  void for_int8(const Home& home, const Each& each);
   TensorToWrite written(const Tensor& tensor, const Home& home);
   std::span<const std::byte> rows_of(const Home& home);
   std::span<const std::byte> vector_of(const Tensor& tensor, size_t layer);

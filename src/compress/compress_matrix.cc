@@ -5,11 +5,25 @@
 
 #include "base/error.h"
 #include "compress/matrix/awq.h"
+#include "compress/matrix/nf4.h"
 #include "compress/matrix/sparsegpt.h"
+#include "compress/smooth_layer.h"
 #include "linear/values.h"
 
 namespace hunch {
 namespace {
+
+// In 8 bits, inputs too.
+void round_to_int8(Compute& compute, const Matrix& W, const InputMoment& moment, std::span<const uint32_t> outliers,
+                   const Int8Options& options, CompressedMatrix& out) {
+  Int8Inputs inputs = inputs_of(moment);
+  inputs.outliers = outliers;
+  Int8Matrix rounded = int8_matrix(W, inputs, options);
+  out.n_zeros = uint64_t(std::ranges::count(rounded.codes.bytes.bytes(), std::byte{0}));
+  out.error = int8_error(compute, W, rounded, moment.sample);
+  out.encoded = std::move(rounded.codes);
+  out.int8 = std::move(rounded.side);
+}
 
 Matrix decoded(Compute& compute, const EncodedMatrix& encoded) {
   Matrix out(encoded.rows, encoded.cols);
@@ -55,7 +69,8 @@ double relative_error(Compute& compute, const Matrix& A, const Matrix& B, const 
 }
 
 CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Matrix& W, const InputMoment& moment,
-                                 InverseCache& inverses, const BlockTarget& target, const CompressOptions& options) {
+                                 InverseCache& inverses, const BlockTarget& target, const CompressOptions& options,
+                                 std::span<const uint32_t> outliers) {
   CompressedMatrix out;
   out.id = id;
   out.n_tokens = moment.n_tokens;
@@ -76,6 +91,15 @@ CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Mat
                                : PruneRule(*inverse, mask_of(W, moment, options), W.rows, &rounder);
       out.encoded = swept(compute, W, *inverse, &pruner, rounder);
     }
+  } else if (rounds_inputs(methods.rounder)) {
+    Matrix kept = joint ? sparsegpt(compute, W, *inverse, options.sparsity) : W;
+    if (drops && !joint) apply_mask(mask_of(W, moment, options), kept);
+    round_to_int8(compute, kept, moment, outliers, options.int8, out);
+    return out;
+  } else if (methods.rounder == Rounder::kNf4) {
+    Matrix kept = joint ? sparsegpt(compute, W, *inverse, options.sparsity) : W;
+    if (drops && !joint) apply_mask(mask_of(W, moment, options), kept);
+    out.encoded = encode_nearest(compute, decode(nf4(kept, true)), target);
   } else if (joint) {
     out.encoded = encode_nearest(compute, sparsegpt(compute, W, *inverse, options.sparsity), target);
   } else {

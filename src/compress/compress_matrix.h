@@ -9,6 +9,7 @@ struct CompressedMatrix {
   LinearId id;
   std::vector<float> bias;  // [n_out] or empty: that of the matrix, as scales leave it
   EncodedMatrix encoded;
+  Int8Side int8;        // beside codes of int8
   double error = 0;     // of the outputs on the text, relative
   size_t n_tokens = 0;  // that it was fitted to; 0: none came by, and its weights alone decided
   uint64_t n_zeros = 0;
@@ -42,11 +43,13 @@ class InverseCache {
   InverseHessian inverse_;
 };
 
+// `outliers`: inputs that stay floats where others are rounded.
 // W [n_out, n_in] as `target`, by options.methods (but for AWQ's scales and clips, which come before). Without tokens
 // in the moment, pruned by magnitude and rounded to the nearest. Throws as invert_hessian, sweep_columns,
 // check_pattern.
 CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Matrix& W, const InputMoment& moment,
-                                 InverseCache& inverses, const BlockTarget& target, const CompressOptions& options);
+                                 InverseCache& inverses, const BlockTarget& target, const CompressOptions& options,
+                                 std::span<const uint32_t> outliers = {});
 
 // ||(A - B) X|| / ||A X|| for X^T X = M.
 double relative_error(Compute& compute, const Matrix& A, const Matrix& B, const Matrix& M);

@@ -13,9 +13,17 @@ struct Word {
 };
 
 constexpr Word kWords[] = {
-    {"rtn", Pruner::kNone, Rounder::kNearest}, {"gptq", Pruner::kNone, Rounder::kGptq},
-    {"awq", Pruner::kNone, Rounder::kAwq},     {"magnitude", Pruner::kMagnitude, Rounder::kNone},
-    {"wanda", Pruner::kWanda, Rounder::kNone}, {"sparsegpt", Pruner::kSparseGpt, Rounder::kNone},
+    {"rtn", Pruner::kNone, Rounder::kNearest},
+    {"gptq", Pruner::kNone, Rounder::kGptq},
+    {"awq", Pruner::kNone, Rounder::kAwq},
+    {"magnitude", Pruner::kMagnitude, Rounder::kNone},
+    {"wanda", Pruner::kWanda, Rounder::kNone},
+    {"sparsegpt", Pruner::kSparseGpt, Rounder::kNone},
+    {"nf4", Pruner::kNone, Rounder::kNf4},
+    {"w8a8", Pruner::kNone, Rounder::kW8A8},
+    {"smoothquant", Pruner::kNone, Rounder::kSmoothQuant},
+    {"zeroquant", Pruner::kNone, Rounder::kZeroQuant},
+    {"llm-int8", Pruner::kNone, Rounder::kLlmInt8},
 };
 
 const Word& find_word(std::string_view name) {
@@ -45,8 +53,9 @@ Methods parse_methods(std::string_view list) {
     if (!prunes) methods.rounder = word.rounder;
     begin = end + 1;
   }
-  if (methods.pruner != Pruner::kNone && methods.rounder == Rounder::kAwq)
-    fail(ErrorKind::kUsage, "methods '{}': awq does not know of pruned weights; take gptq or rtn", printable(list));
+  if (methods.pruner != Pruner::kNone && scales_inputs(methods.rounder))
+    fail(ErrorKind::kUsage, "methods '{}': {} does not know of pruned weights; take gptq, rtn or w8a8", printable(list),
+         name_of(Methods{Pruner::kNone, methods.rounder}));
   return methods;
 }
 

@@ -2,18 +2,26 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "compress/matrix/block_target.h"
+#include "compress/matrix/int8_matrix.h"
 #include "compress/matrix/prune_mask.h"
+#include "compress/store_sparse.h"
 #include "linear/linear.h"
 
 namespace hunch {
 
 enum class Pruner : uint8_t { kNone, kMagnitude, kWanda, kSparseGpt };
-enum class Rounder : uint8_t { kNone, kNearest, kGptq, kAwq };
+// kNf4 rounds to numbers that no block format has, so that they are written as floats. The last four round inputs too,
+// to int8 as the weights.
+enum class Rounder : uint8_t { kNone, kNearest, kGptq, kAwq, kNf4, kW8A8, kSmoothQuant, kZeroQuant, kLlmInt8 };
+inline bool rounds_inputs(Rounder rounder) { return rounder >= Rounder::kW8A8; }
+// Whether inputs of matrices are divided by scales that norms and the matrices before take in.
+inline bool scales_inputs(Rounder rounder) { return rounder == Rounder::kAwq || rounder == Rounder::kSmoothQuant; }
 
 struct Methods {
   Pruner pruner = Pruner::kNone;
@@ -27,14 +35,18 @@ std::vector<std::string> weight_method_names();
 
 struct CompressOptions {
   Methods methods;
-  Sparsity sparsity;          // of a pruner
-  BlockTarget target;         // what weights are written as
-  double damping = 0.01;      // GPTQ, SparseGPT: of the mean diagonal of X^T X
-  bool act_order = false;     // GPTQ: columns with the largest inputs first
-  bool dense_inputs = false;  // blocks are entered by what the model's own blocks before them make of the text
-  size_t n_tokens = 16384;    // of the text, in windows spread evenly over it
+  Sparsity sparsity;   // of a pruner
+  BlockTarget target;  // what weights are written as; kI8 where inputs are rounded too, as `int8` says
+  Int8Options int8;
+  float outliers_from = 6;      // LLM.int8(): inputs that are ever so large are apart
+  std::optional<double> alpha;  // SmoothQuant's strength; none: searched in every layer
+  double damping = 0.01;        // GPTQ, SparseGPT: of the mean diagonal of X^T X
+  bool act_order = false;       // GPTQ: columns with the largest inputs first
+  bool dense_inputs = false;    // blocks are entered by what the model's own blocks before them make of the text
+  size_t n_tokens = 16384;      // of the text, in windows spread evenly over it
   std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
-  std::string text_name;  // for the file's metadata
+  bool without_zeros = true;  // pruned matrices are written so where that takes less (compress/store_sparse.h)
+  std::string text_name;      // for the file's metadata
   // A folder for finished layers, found again by the same call after an interruption and removed at the end; none:
   // nothing is kept.
   std::filesystem::path finished;
@@ -52,6 +64,7 @@ struct CompressReport {
   size_t n_tokens = 0;                   // of the text that were used
   size_t n_resumed = 0;                  // layers that were finished before
   uint64_t bytes_before = 0, bytes = 0;  // of all tensors
+  SparseReport sparse;                   // what was written without its zeros; `bytes` are what is written
   std::vector<std::string> notes;
 };
 

@@ -50,6 +50,17 @@ void CompressStore::save(size_t layer, const CompressResult& result, std::span<c
     tensors.push_back({fmt::format("matrix.{}", i), m.encoded.dtype, {m.encoded.rows, m.encoded.cols}, [&m] {
                          return std::span<const std::byte>(m.encoded.bytes.bytes());
                        }});
+    if (!m.int8.scale.empty()) tensors.push_back(floats(fmt::format("int8_scale.{}", i), m.int8.scale));
+    if (m.int8.input_scale > 0) tensors.push_back(floats(fmt::format("int8_input.{}", i), {&m.int8.input_scale, 1}));
+    if (!m.int8.outliers.empty()) {
+      const EncodedMatrix& apart = m.int8.outlier_weight;
+      tensors.push_back({fmt::format("int8_outliers.{}", i), DType::kI32, {m.int8.outliers.size()}, [&m] {
+                           return std::as_bytes(std::span(m.int8.outliers));
+                         }});
+      tensors.push_back({fmt::format("int8_outlier_weight.{}", i), apart.dtype, {apart.rows, apart.cols}, [&apart] {
+                           return std::span<const std::byte>(apart.bytes.bytes());
+                         }});
+    }
     if (!m.bias.empty()) tensors.push_back(floats(fmt::format("bias.{}", i), m.bias));
   }
   std::vector<int64_t> firsts;
@@ -95,6 +106,16 @@ std::optional<CompressResult> CompressStore::load(size_t layer) const {
       m.id = {uint32_t(ids[3 * i]), Role(ids[3 * i + 1]), uint32_t(ids[3 * i + 2])};
       m.encoded = EncodedMatrix(t.dtype, t.rows(), t.cols());
       std::memcpy(m.encoded.bytes.data(), t.data.data(), t.data.size());
+      if (const Tensor* scale = file.find(fmt::format("int8_scale.{}", i))) m.int8.scale = floats_of(*scale);
+      if (const Tensor* input = file.find(fmt::format("int8_input.{}", i)))
+        m.int8.input_scale = floats_of(*input).at(0);
+      if (const Tensor* outliers = file.find(fmt::format("int8_outliers.{}", i))) {
+        const Tensor& apart = file.get(fmt::format("int8_outlier_weight.{}", i));
+        m.int8.outliers.resize(outliers->n_elems());
+        std::memcpy(m.int8.outliers.data(), outliers->data.data(), outliers->data.size());
+        m.int8.outlier_weight = EncodedMatrix(apart.dtype, apart.rows(), apart.cols());
+        std::memcpy(m.int8.outlier_weight.bytes.data(), apart.data.data(), apart.data.size());
+      }
       if (const Tensor* bias = file.find(fmt::format("bias.{}", i))) m.bias = floats_of(*bias);
       m.n_tokens = size_t(counts[2 * i]), m.n_zeros = uint64_t(counts[2 * i + 1]);
       m.error = (*figures)[2 * i], m.damping = (*figures)[2 * i + 1];
@@ -137,6 +158,8 @@ std::string compress_key(const ModelFile& model, std::span<const int32_t> ids, c
   sha.update(fmt::format("1 {} {} {} {} {} {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(),
                          name_of(o.methods), o.sparsity.share, o.sparsity.pruned, o.sparsity.m, name_of(o.target.dtype),
                          grid.bits, grid.symmetric, grid.group, o.damping, o.act_order, o.dense_inputs, o.n_tokens));
+  sha.update(fmt::format("{} {} {} {} {}\n", int(o.int8.scales), o.int8.static_inputs, int(o.int8.range),
+                         o.outliers_from, o.alpha.value_or(-1)));
   for (Role role : o.roles) sha.update(fmt::format("{} ", name_of(role)));
   sha.update(std::as_bytes(ids));
   return sha.finish_hex();

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kWindowTokens = 512;  // that see each other
 constexpr size_t kScaleTokens = 1024;  // that AWQ's scales are tried on
+constexpr size_t kInt8Tokens = 512;    // that rounding of inputs is tried on
 
 std::string bias_of(const TensorRows& where) {
   return where.name.substr(0, where.name.size() - std::string_view("weight").size()) + "bias";
@@ -37,6 +38,8 @@ void divide(Vector& values, std::span<const float> s) {
 CompressWalk::CompressWalk(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
                            const Progress& progress)
     : engine_(engine), options_(options), progress_(progress), walk_(engine, ids, {options.n_tokens, kWindowTokens}) {
+  if (options.methods.rounder == Rounder::kLlmInt8)
+    outliers_ = OutlierInputs(engine, ids, {options.n_tokens, kWindowTokens}, options.outliers_from);
   for (const Layer& layer : std::as_const(*engine.model).weights().layers)
     n_matrices_ += slots(layer.config.index).size();
   check_memory();
@@ -69,7 +72,7 @@ std::vector<std::unique_ptr<Linear>*> CompressWalk::slots(size_t layer) const {
 void CompressWalk::check_memory() const {
   uint64_t moments = 0, matrix = 0, results = 0;
   for (const Layer& layer : std::as_const(*engine_.model).weights().layers) {
-    moments = std::max(moments, InputMoments::bytes_needed(layer));
+    moments = std::max(moments, InputMoments::bytes_needed(layer, sample()));
     uint64_t all = 0;
     layer.for_each_linear([&](const Linear& w) {
       if (!chooses(w.id.role)) return;
@@ -100,7 +103,7 @@ void CompressWalk::compress_next() {
   walk_.next();
   for (NormWeights& norm : norms_) norm = {};
   {
-    InputMoments moments(*engine_.compute);
+    InputMoments moments(*engine_.compute, sample());
     walk_.compute(&moments);
     const LayerScaling scaling = search_scales(moments);
     fold(scaling);
@@ -112,7 +115,15 @@ void CompressWalk::compress_next() {
   if (store_) store_->save(walk_.layer(), result_, walk_.left());
 }
 
+InputMoments::Sample CompressWalk::sample() const {
+  if (!rounds_inputs(options_.methods.rounder)) return {};
+  return {std::max<size_t>(1, walk_.n_tokens() / kInt8Tokens), kInt8Tokens, options_.methods.pruner != Pruner::kNone};
+}
+
 LayerScaling CompressWalk::search_scales(const InputMoments& moments) {
+  if (options_.methods.rounder == Rounder::kSmoothQuant)
+    return search_smoothing(*engine_.compute, engine_.model->weights().layers[walk_.layer()], moments, options_.int8,
+                            options_.alpha);
   if (options_.methods.rounder != Rounder::kAwq) return {};
   const size_t n = std::min(walk_.n_windows(), std::max<size_t>(1, kScaleTokens / walk_.n_window()));
   std::vector<size_t> windows;
@@ -153,11 +164,15 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
   const BlockTarget target = fitting(options_.target, matrix.n_in);
   std::vector<float> bias(matrix.bias().begin(), matrix.bias().end());
   const bool is_own = id.expert == LinearId::kNone;
-  if (options_.methods.rounder == Rounder::kAwq && moment.n_tokens > 0) {
+  if (options_.methods.rounder == Rounder::kSmoothQuant && moment.n_tokens > 0 && is_own) {
+    scale_matrix(scaling, id.role, W);
+    result_.matrices.push_back(
+        compress_matrix(compute, id, W, scaled_inputs(scaling, id.role, moment), inverses, target, options_));
+  } else if (options_.methods.rounder == Rounder::kAwq && moment.n_tokens > 0) {
     const LayerScaling none;
     const LayerScaling& scales = is_own ? scaling : none;
     scale_matrix(scales, id.role, W);
-    const InputMoment scaled{scaled_moment(scales, id.role, moment.sum), {}, moment.n_tokens};
+    const InputMoment scaled{.sum = scaled_moment(scales, id.role, moment.sum), .n_tokens = moment.n_tokens};
     if (const auto out = scales.by_output.find(id.role); out != scales.by_output.end() && !bias.empty()) {
       divide(bias, out->second);
       const TensorRows& where = engine_.model->weights().tensors.at(id);
@@ -175,7 +190,7 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
     rounded.error = relative_error(compute, W, got, scaled.sum);
     result_.matrices.push_back(std::move(rounded));
   } else {
-    result_.matrices.push_back(compress_matrix(compute, id, W, moment, inverses, target, options_));
+    result_.matrices.push_back(compress_matrix(compute, id, W, moment, inverses, target, options_, outliers_.of(id)));
   }
   result_.matrices.back().bias = std::move(bias);
   ++n_done_;
@@ -195,8 +210,10 @@ void CompressWalk::leave_compressed() {
   swap_norms();
   for (size_t i = 0; i < slots.size(); ++i) {
     own[i] = std::move(*slots[i]);
-    *slots[i] = std::make_unique<Stored>(own[i]->id, result_.matrices[i].encoded.view(), WeightView(),
-                                         result_.matrices[i].bias, engine_.model->layouts());
+    const CompressedMatrix& m = result_.matrices[i];
+    *slots[i] = m.encoded.dtype == DType::kI8 ? linear_of(own[i]->id, *engine_.compute, m.encoded, m.int8, m.bias)
+                                              : std::make_unique<Stored>(own[i]->id, m.encoded.view(), WeightView(),
+                                                                         m.bias, engine_.model->layouts());
   }
   const auto restore = [&] {
     for (size_t i = 0; i < slots.size(); ++i) *slots[i] = std::move(own[i]);

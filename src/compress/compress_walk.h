@@ -7,6 +7,8 @@
 #include "base/progress.h"
 #include "compress/awq_layer.h"
 #include "compress/compress_store.h"
+#include "compress/outlier_inputs.h"
+#include "compress/smooth_layer.h"
 
 namespace hunch {
 
@@ -21,10 +23,13 @@ class CompressWalk {
   const CompressResult& layer(size_t layer);
   size_t n_tokens() const { return walk_.n_tokens(); }
   size_t n_resumed() const { return n_stored_; }
+  // Inputs of a matrix that stay floats.
+  std::span<const uint32_t> outliers(const LinearId& id) const { return outliers_.of(id); }
 
  private:
   std::vector<std::unique_ptr<Linear>*> slots(size_t layer) const;
   void check_memory() const;
+  InputMoments::Sample sample() const;
   void resume(std::span<const int32_t> ids);
   void compress_next();
   void compress(const Linear& matrix, const InputMoment& moment, const LayerScaling& scaling, InverseCache& inverses);
@@ -35,6 +40,7 @@ class CompressWalk {
   const Engine& engine_;
   const CompressOptions& options_;
   const Progress& progress_;
+  OutlierInputs outliers_;
   BlockWalk walk_;
   std::optional<CompressStore> store_;
   size_t n_stored_ = 0;  // layers that were finished before

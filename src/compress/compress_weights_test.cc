@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "compress/compress_store.h"
+#include "compress/matrix/nf4.h"
 #include "compress/test_models.h"
 #include "engine/generate.h"
 #include "linear/values.h"
@@ -193,6 +194,26 @@ TEST(Compress, AnInterruptedRunGoesOnBitForBit) {
   }
 }
 
+// In F32 the numbers are NF4's own, to the bit.
+TEST(Compress, Nf4HasItsNumbers) {
+  const TempFile out;
+  const Engine engine = engine_of(golden_fixture("llama_mha"));
+  CompressOptions options;
+  options.methods = parse_methods("nf4");
+  options.target = {DType::kF32, {}};
+  compress_weights(engine, random_ids(engine, 300), options, out.path);
+  const Engine small = engine_of(out.path);
+  const std::vector<const Linear*> want = matrices(engine), got = matrices(small);
+  for (size_t i = 0; i < want.size(); ++i) {
+    Matrix W(want[i]->n_out, want[i]->n_in);
+    W.values = floats_of(*engine.compute, *want[i]);
+    EXPECT_EQ(floats_of(*small.compute, *got[i]), decode(nf4(W, true)).values) << name_of(want[i]->id.role);
+  }
+  options.target = {DType::kQ8_0, {}};
+  const TempFile again;
+  EXPECT_THROW(compress_weights(engine, random_ids(engine, 300), options, again.path), Error);
+}
+
 ErrorKind error_of(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {
   const TempFile out;
   try {
@@ -235,9 +256,11 @@ TEST(Compress, RefusesWhatMakesNoSense) {
 }
 
 TEST(Compress, MethodsAreAPrunerAndARounder) {
-  for (const char* list : {"rtn", "gptq", "awq", "magnitude", "wanda", "sparsegpt", "wanda,gptq", "sparsegpt,rtn"})
+  for (const char* list : {"rtn", "gptq", "awq", "magnitude", "wanda", "sparsegpt", "wanda,gptq", "sparsegpt,rtn",
+                           "nf4", "w8a8", "smoothquant", "zeroquant", "llm-int8", "wanda,nf4", "sparsegpt,w8a8"})
     EXPECT_EQ(name_of(parse_methods(list)), list);
-  for (const char* list : {"", "gptq,wanda", "wanda,sparsegpt", "rtn,gptq", "wanda,awq", "wanda,", "GPTQ"})
+  for (const char* list :
+       {"", "gptq,wanda", "wanda,sparsegpt", "rtn,gptq", "wanda,awq", "wanda,smoothquant", "wanda,", "GPTQ"})
     EXPECT_THROW(parse_methods(list), Error) << list;
 }
 

@@ -1,5 +1,6 @@
 #include "compress/input_moments.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -39,22 +40,33 @@ const InputMoment& InputMoments::of(const LinearId& id) const {
   return found == moments_.end() ? kNone : found->second;
 }
 
-uint64_t InputMoments::bytes_needed(const Layer& layer) {
+uint64_t InputMoments::bytes_needed(const Layer& layer, const Sample& sample) {
   uint64_t bytes = 0;
   std::set<Key> seen;
   layer.for_each_linear([&](const Linear& linear) {
     if (covers(linear.id.role) && seen.insert(key_of(linear.id)).second)
-      bytes += uint64_t{linear.n_in} * linear.n_in * sizeof(float);
+      bytes += uint64_t{linear.n_in} * ((sample.and_sums ? linear.n_in : 0) + sample.most) * sizeof(float);
   });
   return bytes;
 }
 
 void InputMoments::add(Key key, MatView<const float> X) {
   InputMoment& moment = moments_[key];
-  if (moment.n_tokens == 0) moment = {Matrix(X.cols, X.cols), std::vector<double>(X.cols), 0};
-  for (size_t t = 0; t < X.rows; ++t)
-    for (size_t c = 0; c < X.cols; ++c) moment.magnitudes[c] += std::abs(X.row(t)[c]);
+  if (moment.n_tokens == 0)
+    moment = {sample_.and_sums ? Matrix(X.cols, X.cols) : Matrix(), std::vector<double>(X.cols),
+              std::vector<float>(X.cols), Matrix(0, X.cols), 0};
+  for (size_t t = 0; t < X.rows; ++t) {
+    for (size_t c = 0; c < X.cols; ++c) {
+      const float v = std::abs(X.row(t)[c]);
+      moment.magnitudes[c] += v;
+      moment.largest[c] = std::max(moment.largest[c], v);
+    }
+    if ((moment.n_tokens + t) % sample_.every != 0 || moment.sample.rows >= sample_.most) continue;
+    moment.sample.values.insert(moment.sample.values.end(), X.row(t).begin(), X.row(t).end());
+    ++moment.sample.rows;
+  }
   moment.n_tokens += X.rows;
+  if (!sample_.and_sums) return;
   const Matrix Xt = transpose(compute_, X);
   hunch::add(multiply_nn(compute_, Xt.view(), weight_view(X)).values, moment.sum.values);
 }

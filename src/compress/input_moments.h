@@ -12,6 +12,8 @@ namespace hunch {
 struct InputMoment {
   Matrix sum;                      // X^T X over the tokens, [n_in, n_in]
   std::vector<double> magnitudes;  // [n_in] sum of |x| over the tokens
+  std::vector<float> largest;      // [n_in] |x| over the tokens
+  Matrix sample;                   // [n, n_in] some of the tokens, where asked for
   size_t n_tokens = 0;
 };
 
@@ -19,7 +21,13 @@ struct InputMoment {
 // the moments of the tokens that were given to it.
 class InputMoments : public Observer {
  public:
-  explicit InputMoments(Compute& compute) : compute_(compute) {}
+  // Every so many tokens one is kept, up to so many: of an expert of those that are given to it.
+  struct Sample {
+    size_t every = 1, most = 0;
+    bool and_sums = true;  // X^T X too; else the sums are empty
+  };
+  InputMoments(Compute& compute, Sample sample) : compute_(compute), sample_(sample) {}
+  explicit InputMoments(Compute& compute) : InputMoments(compute, Sample{}) {}
 
   // Whether the inputs of this matrix are seen: those of attention and of MLPs, not of routers.
   static bool covers(Role role);
@@ -27,7 +35,8 @@ class InputMoments : public Observer {
   const InputMoment& of(const LinearId& id) const;
   void clear() { moments_.clear(); }
   // Bytes that the moments of a block will take.
-  static uint64_t bytes_needed(const struct Layer& layer);
+  static uint64_t bytes_needed(const struct Layer& layer, const Sample& sample);
+  static uint64_t bytes_needed(const struct Layer& layer) { return bytes_needed(layer, Sample{}); }
 
   void on_attention_input(size_t layer, MatView<const float> x) override;
   void on_heads(size_t layer, MatView<const float> attn_out) override;
@@ -39,6 +48,7 @@ class InputMoments : public Observer {
   void add(Key key, MatView<const float> X);
 
   Compute& compute_;
+  const Sample sample_;
   std::map<Key, InputMoment> moments_;
 };
 

@@ -30,7 +30,7 @@ void check(const Engine& engine, std::span<const int32_t> ids, const LowRankOpti
 Metadata metadata(const ModelFile& file, const LowRankOptions& options, const LowRankReport& report) {
   Metadata meta = file.meta;
   meta.set("general.file_type", info(report.dtype).file_type);
-  meta.set(kLowRankMethod, std::string(options.whiten ? "svd-llm" : "svd"));
+  meta.set(kLowRankMethod, std::string(name_of(options.kind)));
   meta.set(kLowRankRatio, float(options.ratio));
   meta.set(kLowRankText, options.text_name);
   meta.set(kLowRankTokens, uint64_t{report.n_tokens});
@@ -38,6 +38,14 @@ Metadata metadata(const ModelFile& file, const LowRankOptions& options, const Lo
 }
 
 }  // namespace
+
+const char* name_of(SvdOf kind) {
+  switch (kind) {
+    case SvdOf::kWeights: return "svd";
+    case SvdOf::kScaledWeights: return "asvd";
+    default: return "svd-llm";
+  }
+}
 
 LowRankReport compress_low_rank(const Engine& engine, std::span<const int32_t> ids, const LowRankOptions& options,
                                 const std::filesystem::path& output, const Progress& progress) {

@@ -12,9 +12,14 @@
 
 namespace hunch {
 
+// What the factors are nearest to: the weights (the plain SVD), weights by the size of their inputs (ASVD, Yuan et al.
+// 2023, arXiv:2312.05821, with its alpha of 0.5), or the outputs (SVD-LLM).
+enum class SvdOf : uint8_t { kWeights, kScaledWeights, kOutputs };
+const char* name_of(SvdOf kind);  // "svd", "asvd", "svd-llm"
+
 struct LowRankOptions {
-  double ratio = 0.5;          // of each matrix' parameters that stay, more than 0 and less than 1
-  bool whiten = true;          // false: the plain SVD, which does not look at the inputs
+  double ratio = 0.5;  // of each matrix' parameters that stay, more than 0 and less than 1
+  SvdOf kind = SvdOf::kOutputs;
   size_t n_tokens = 16384;     // of the text, in windows spread evenly over it
   std::optional<DType> dtype;  // of the factors; none: what most of the model's weights are, if hunch can write that
   std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};

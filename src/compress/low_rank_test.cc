@@ -176,7 +176,7 @@ TEST(LowRank, WhitenedPerplexityIsLowerThanThePlainSvds) {
   for (const bool whiten : {false, true}) {
     const TempFile out;
     LowRankOptions options;
-    options.whiten = whiten;
+    options.kind = whiten ? SvdOf::kOutputs : SvdOf::kWeights;
     options.roles = {Role::kUp};
     options.n_tokens = 768;
     compress_low_rank(engine, std::span(ids).subspan(512), options, out.path);

@@ -112,7 +112,10 @@ LowRankPair LowRankWalk::fit(const Linear& matrix, const InputMoment& moment) co
   const Shape shape = shape_of(matrix);
   const Matrix W = decode(alone, Values(alone, matrix).rows());
   const bool seen = moment.n_tokens > 0;
-  const LowRankFactors best = factorise(W, options_.whiten && seen ? &moment.sum : nullptr, shape.rank);
+  const LowRankFactors best =
+      options_.kind == SvdOf::kScaledWeights && seen
+          ? factorise_scaled(W, asvd_scales(moment.magnitudes, moment.n_tokens), shape.rank)
+          : factorise(W, options_.kind == SvdOf::kOutputs && seen ? &moment.sum : nullptr, shape.rank);
   LowRankPair pair;
   pair.id = matrix.id;
   pair.n_tokens = moment.n_tokens;

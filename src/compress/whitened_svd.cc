@@ -84,6 +84,24 @@ LowRankFactors factorise(const Matrix& W, const Matrix* moment, size_t rank) {
   return {stored(A * (Q.vectors * inverse(root).asDiagonal())), stored(V)};
 }
 
+LowRankFactors factorise_scaled(const Matrix& W, std::span<const float> s, size_t rank) {
+  HUNCH_CHECK(s.size() == W.cols, "{} scales for {} inputs", s.size(), W.cols);
+  Matrix scaled = W;
+  for (size_t r = 0; r < W.rows; ++r)
+    for (size_t c = 0; c < W.cols; ++c) scaled.row(r)[c] *= s[c];
+  LowRankFactors factors = factorise(scaled, nullptr, rank);
+  for (size_t k = 0; k < rank; ++k)
+    for (size_t c = 0; c < W.cols; ++c) factors.V.row(k)[c] /= s[c];
+  return factors;
+}
+
+std::vector<float> asvd_scales(std::span<const double> magnitudes, size_t n_tokens, double alpha) {
+  std::vector<float> s(magnitudes.size());
+  for (size_t c = 0; c < s.size(); ++c)
+    s[c] = float(std::pow(magnitudes[c] / double(n_tokens), alpha) + 1e-6);  // the reference's
+  return s;
+}
+
 double output_error(const Matrix& W, const LowRankFactors& factors, const Matrix& moment) {
   const Dense w = dense(W), M = dense(moment), E = w - dense(factors.U) * dense(factors.V);
   const auto squared = [&](const Dense& A) { return std::max(0.0, (A * M).cwiseProduct(A).sum()); };

@@ -1,6 +1,7 @@
 // The product of two thin matrices that is nearest to a matrix, on the inputs that it meets.
 #pragma once
 #include <cstddef>
+#include <span>
 
 #include "compress/linear_algebra.h"
 
@@ -24,6 +25,12 @@ size_t rank_of_ratio(double ratio, size_t n_out, size_t n_in, size_t multiple = 
 // In double precision, on the calling thread; O(n_out n_in min(n_out, n_in)). Throws Error{kFormat} for values that are
 // not finite.
 LowRankFactors factorise(const Matrix& W, const Matrix* moment, size_t rank);
+
+// U V of this rank that is nearest to W with its columns multiplied by s [n_in] > 0 (ASVD, Yuan et al. 2023,
+// arXiv:2312.05821, section 3.2). Throws as above.
+LowRankFactors factorise_scaled(const Matrix& W, std::span<const float> s, size_t rank);
+// s = (mean |x|)^alpha of every input, plus 1e-6, from the sums of |x| over so many tokens.
+std::vector<float> asvd_scales(std::span<const double> magnitudes, size_t n_tokens, double alpha = 0.5);
 
 // ||(W - U V) X^T||_F / ||W X^T||_F of tokens with this second moment; 0 where both are.
 double output_error(const Matrix& W, const LowRankFactors& factors, const Matrix& moment);

@@ -10,7 +10,7 @@ inline std::string low_rank_u(const std::string& name) { return name + ".low_ran
 inline std::string low_rank_v(const std::string& name) { return name + ".low_rank_v.weight"; }
 
 // Metadata of a file that `hunch compress` wrote.
-constexpr const char* kLowRankMethod = "hunch.low_rank.method";  // "svd-llm" or "svd"
+constexpr const char* kLowRankMethod = "hunch.low_rank.method";  // "svd-llm", "asvd" or "svd"
 constexpr const char* kLowRankRatio = "hunch.low_rank.ratio";    // of each matrix' parameters that stay
 constexpr const char* kLowRankText = "hunch.low_rank.text";      // name of the text that inputs were measured on
 constexpr const char* kLowRankTokens = "hunch.low_rank.tokens";  // how many of its tokens

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
+#include "linear/int8.h"
 #include "linear/segments.h"
 
 namespace hunch {
@@ -40,16 +41,20 @@ void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::
   constexpr size_t kMost = 8;
   HUNCH_CHECK(products.size() <= kMost, "{} products at once", products.size());
   MatmulTask tasks[kMost];
+  Product of_int8[kMost];
   for_each_segment(tokens, [&](size_t first, size_t n) {
-    size_t n_tasks = 0;
+    size_t n_tasks = 0, n_int8 = 0;
     const Tokens segment = tokens.subspan(first, n);
     for (const Product& p : products) {
       if (const WeightView W = p.linear->plain(segment)) {
         tasks[n_tasks++] = {W, p.linear->bias(), p.Y.row_range(first, n)};
+      } else if (dynamic_cast<const Int8*>(p.linear)) {
+        of_int8[n_int8++] = {p.linear, p.Y.row_range(first, n)};
       } else {
         p.linear->dot(compute, segment, X.row_range(first, n), {}, p.Y.row_range(first, n));
       }
     }
+    if (n_int8) Int8::dot_together(compute, segment, X.row_range(first, n), {of_int8, n_int8});
     if (n_tasks) matmul(compute, X.row_range(first, n), {tasks, n_tasks}, bits_of(segment));
     for (const Product& p : products) {
       const Linear::Part whole{0, p.Y.row_range(first, n)};

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "io/int8_tensor.h"
 #include "io/printable.h"
 #include "kernels/ops.h"
 #include "model/hf_trace.h"
@@ -25,13 +26,17 @@ struct Sum {
 WeightView weights_of(const Model& model, const TensorRows& where) {
   if (where.stored.empty())
     fail(ErrorKind::kUnsupported,
-         "'{}' is a product of two matrices in this file, which only plain LoRA can be added to (not DoRA, nor what is "
-         "saved whole)",
+         "'{}' is a product of two matrices in this file, or stands there without its zeros: only plain LoRA can be "
+         "added to it (not DoRA, nor what is saved whole)",
          where.name);
   const Tensor& t = model.file().get(where.stored);
   if (ternary_scale(model.file(), t))
     fail(ErrorKind::kUnsupported,
          "'{}' is ternary, which only plain LoRA can be added to (not DoRA, nor what is saved whole)", where.name);
+  if (is_int8(model.file(), t))
+    fail(ErrorKind::kUnsupported,
+         "'{}' is of int8 with scales, which only plain LoRA can be added to (not DoRA, nor what is saved whole)",
+         where.name);
   return t.view();
 }
 

@@ -8,7 +8,9 @@
 #include <random>
 
 #include "formats/format.h"
+#include "io/int8_tensor.h"
 #include "io/low_rank_names.h"
+#include "io/test_sparse_tensors.h"
 #include "linear/transpose.h"
 #include "model/open_model.h"
 #include "model/test_settings.h"
@@ -122,6 +124,8 @@ struct Form {
   bool copies = false;      // of its matrices by input and by group of heads
   bool adapted = false;     // two of three texts have an adapter, each another
   bool low_rank = false;    // its matrices as products with the unit matrix
+  bool sparse = false;      // a third of its weights are zeros, and left out
+  bool int8 = false;        // its matrices in int8 with scales
   bool every_pair = false;  // of plans side by side; else every plan beside the next
 };
 
@@ -159,11 +163,48 @@ void split(ModelFile& file) {
   file.index();
 }
 
+bool is_left_sparse(const Tensor& t) {
+  return t.name.starts_with("blk.") && t.name.ends_with(".weight") && has_sparse_rows(t.dtype) && t.shape.size() >= 2 &&
+         t.cols() % 32 == 0;
+}
+
+// Matrices as codes of int8 with a scale for each row.
+void round_to_int8(ModelFile& file) {
+  std::vector<Tensor> tensors;
+  for (Tensor& t : file.tensors) {
+    const bool is_matrix = t.name.starts_with("blk.") && t.name.ends_with(".weight") && t.shape.size() >= 2 &&
+                           t.dtype == DType::kF32 && t.name.find("gate_inp") == t.name.npos &&
+                           t.name.find("norm") == t.name.npos;
+    if (is_matrix) {
+      std::vector<float> values(t.n_elems());
+      codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+      const auto codes = std::make_shared<std::vector<int8_t>>(values.size());
+      const auto scales = std::make_shared<std::vector<float>>(t.rows());
+      for (size_t r = 0; r < t.rows(); ++r) {
+        const std::span<const float> row = std::span(values).subspan(r * t.cols(), t.cols());
+        for (const float v : row) (*scales)[r] = std::max((*scales)[r], std::abs(v) / 127);
+        for (size_t c = 0; c < t.cols(); ++c)
+          (*codes)[r * t.cols() + c] = int8_t(std::lround(row[c] / std::max((*scales)[r], 1e-30f)));
+      }
+      std::vector<uint64_t> shape(t.shape.begin(), t.shape.end() - 1);
+      tensors.push_back({int8_scale(without_weight(t.name)), DType::kF32, shape, std::as_bytes(std::span(*scales))});
+      t.dtype = DType::kI8;
+      t.data = std::as_bytes(std::span(*codes));
+      file.owners.push_back(codes);
+      file.owners.push_back(scales);
+    }
+    tensors.push_back(t);
+  }
+  file.tensors = std::move(tensors);
+  file.index();
+}
+
 // The fixture's weights, in the form's format.
 ModelFile file_of(const Form& form) {
   ModelFile file = open_model(golden_fixture(form.fixture)).file;
   if (form.relu) file.meta.set(file.meta.get_string("general.architecture") + ".activation", std::string("relu"));
   if (form.low_rank) split(file);
+  if (form.int8) round_to_int8(file);
   if (form.dtype == DType::kF32) return file;
   for (Tensor& t : file.tensors) {
     if (t.shape.size() < 2 || t.dtype != DType::kF32 || t.cols() % info(form.dtype).block_elems ||
@@ -171,6 +212,7 @@ ModelFile file_of(const Form& form) {
       continue;
     std::vector<float> values(t.n_elems());
     codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+    for (size_t i = 0; form.sparse && i < values.size(); i += 1 + i % 4) values[i] = 0;
     const auto bytes = std::make_shared<std::vector<std::byte>>(t.rows() * row_bytes(form.dtype, t.cols()));
     codec(form.dtype).encode(values.data(), bytes->data(), values.size());
     t.dtype = form.dtype;
@@ -178,6 +220,10 @@ ModelFile file_of(const Form& form) {
     file.owners.push_back(bytes);
   }
   file.index();
+  if (form.sparse) {
+    leave_zeros_out(file, is_left_sparse);
+    EXPECT_TRUE(has_sparse(file, "blk.0.attn_output"));
+  }
   return file;
 }
 
@@ -279,7 +325,7 @@ class PlanMatrix : public ::testing::TestWithParam<Form> {
         }
   }
   // Quantised inputs move a little with the order of sums, and thresholds then decide otherwise.
-  bool is_exact() const { return is_plain(GetParam().dtype); }
+  bool is_exact() const { return is_plain(GetParam().dtype) && !GetParam().int8; }
 
   Compute compute_{2};
   Model model_{file_of(GetParam()), {}, compute_};
@@ -296,6 +342,7 @@ TEST_P(PlanMatrix, PlansDiffer) {
   const auto dense = plans_.all()[0];
   for (const auto& plan : plans_.all()) {
     const bool nothing_to_do = plan->name == "dense" || plan->name == "exact" ||
+                               (plan->name == "CATS" && GetParam().int8) ||         // leaves out what rounds to 0
                                (plan->name == "GRIFFIN" && c_.moe.n_expert > 0) ||  // a prompt is not shown to experts
                                (plan->name == "predicted neurons" && c_.moe.n_expert > 0);
     const float difference = worst_difference(alone(plan, 0), alone(dense, 0));
@@ -407,10 +454,23 @@ constexpr Form kForms[] = {
     {.name = "llama_adapted", .fixture = "llama_mha", .adapted = true},
     {.name = "llama_adapted_q8_0", .fixture = "llama_mha", .dtype = DType::kQ8_0, .copies = true, .adapted = true},
     {.name = "experts_adapted", .fixture = "qwen2_moe", .relu = true, .copies = true, .adapted = true},
+    {.name = "opt_sparse_f16", .fixture = "opt_sparse", .dtype = DType::kF16, .sparse = true},
+    {.name = "llama_sparse_f16", .fixture = "llama_mha", .dtype = DType::kF16, .copies = true, .sparse = true},
+    {.name = "llama_sparse_q8_0_adapted",
+     .fixture = "llama_mha",
+     .dtype = DType::kQ8_0,
+     .adapted = true,
+     .sparse = true},
+    {.name = "llama_sparse_relu_q4_0", .fixture = "llama_mha", .dtype = DType::kQ4_0, .relu = true, .sparse = true},
+    {.name = "experts_sparse_f16", .fixture = "qwen2_moe", .dtype = DType::kF16, .relu = true, .sparse = true},
     {.name = "opt_low_rank", .fixture = "opt_sparse", .low_rank = true},
     {.name = "llama_low_rank_with_copies", .fixture = "llama_mha", .copies = true, .low_rank = true},
     {.name = "llama_low_rank_adapted", .fixture = "llama_mha", .adapted = true, .low_rank = true, .every_pair = true},
     {.name = "experts_low_rank_relu", .fixture = "qwen2_moe", .relu = true, .low_rank = true},
+    {.name = "opt_int8", .fixture = "opt_sparse", .int8 = true, .every_pair = true},
+    {.name = "llama_int8", .fixture = "llama_mha", .copies = true, .int8 = true},
+    {.name = "llama_int8_adapted", .fixture = "llama_mha", .adapted = true, .int8 = true},
+    {.name = "experts_int8", .fixture = "qwen2_moe", .relu = true, .int8 = true},
 };
 
 INSTANTIATE_TEST_SUITE_P(Forms, PlanMatrix, ::testing::ValuesIn(kForms),

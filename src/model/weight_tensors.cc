@@ -1,9 +1,14 @@
 // Tensors as the matrices and vectors that blocks want, in the forms that compute them.
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "formats/format.h"
+#include "io/int8_tensor.h"
+#include "linear/int8.h"
 #include "linear/low_rank.h"
+#include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
 #include "model/weight_loader.h"
@@ -32,6 +37,16 @@ WeightView WeightLoader::matrix(const std::string& name, size_t rows, size_t col
   return t.view();
 }
 
+void WeightLoader::check_weights(const Tensor& t, const std::vector<uint64_t>& expected) {
+  is_int8(file_, t) ? check_dims(t, expected) : check_shape(t, expected);
+}
+
+WeightView WeightLoader::weights(const std::string& name, size_t rows, size_t cols) {
+  const Tensor& t = file_.get(name);
+  check_weights(t, {rows, cols});
+  return t.view();
+}
+
 Vector WeightLoader::vector(const std::string& name, size_t n) {
   const Tensor& t = file_.get(name);
   if (t.n_elems() != n) check_shape(t, {n});
@@ -49,8 +64,26 @@ NormWeights WeightLoader::norm(const std::string& name, size_t n, bool required)
 std::unique_ptr<Linear> WeightLoader::stored(LinearId id, TensorRows where, WeightView W, Vector bias) {
   where.n_out = W.rows;
   where.n_in = W.cols;
+  if (W.dtype == DType::kI8) {
+    w_.tensors[id] = where;
+    return int8(id, where, W, std::move(bias));
+  }
   w_.tensors[id] = std::move(where);
   return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
+}
+
+std::unique_ptr<Linear> WeightLoader::int8(LinearId id, const TensorRows& where, WeightView W, Vector bias) {
+  const Tensor& t = file_.get(where.stored);
+  const Int8Tensor tensor(file_, t);
+  Int8::Parts parts{W, Vector(W.rows), tensor.input_scale(where.first), tensor.outliers()};
+  for (size_t r = 0; r < W.rows; ++r) parts.scale[r] = tensor.scale(where.first + r);
+  if (!parts.outliers.empty()) parts.outlier_weight = tensor.outlier_weight().row_range(where.first, W.rows);
+  auto matrix = std::make_unique<Int8>(id, compute_, parts, std::move(bias), t.name);
+  const auto holds_it = [&](std::span<const std::byte> map) {
+    return W.data >= map.data() && W.data < map.data() + map.size();
+  };
+  if (std::ranges::any_of(file_.maps, holds_it)) MappedFile::release({W.data, W.rows * W.row_stride_bytes});
+  return matrix;
 }
 
 WeightLoader::Factors WeightLoader::factors(const std::string& name, std::vector<uint64_t> outer, size_t n_out,
@@ -82,10 +115,32 @@ std::unique_ptr<Linear> WeightLoader::linear(LinearId id, const std::string& nam
     const Factors f = factors(name, {}, rows, cols);
     return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
   }
+  if (has_sparse(file_, name))
+    return sparse(id, sparse_tensor(name, {rows, cols}), 0, rows, optional_vector(name + ".bias", rows));
   if (!required && !file_.find(name + ".weight")) return nullptr;
   const std::string weight = name + ".weight";
   if (ternary_scale(file_, file_.get(weight))) return ternary(id, name, rows, cols);
-  return stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows));
+  return stored(id, tensor(weight), weights(weight, rows, cols), optional_vector(name + ".bias", rows));
+}
+
+SparseTensor WeightLoader::sparse_tensor(const std::string& name, const std::vector<uint64_t>& shape) {
+  SparseTensor t = read_sparse(file_, name);
+  if (t.shape != shape)
+    fail(ErrorKind::kFormat, "tensor '{}': expected the mask of [{}], the file has that of [{}]", sparse_mask(name),
+         fmt::join(shape, ", "), fmt::join(t.shape, ", "));
+  return t;
+}
+
+std::unique_ptr<Linear> WeightLoader::sparse(LinearId id, const SparseTensor& tensor, size_t first, size_t n_out,
+                                             Vector bias) {
+  const SparseRows W = tensor.part(first, n_out);
+  w_.tensors[id] = {tensor.name, "", 0, n_out, W.cols};
+  auto matrix = std::make_unique<Sparse>(id, compute_, W, std::move(bias));
+  // The kernels read their own copy; what else of these pages is read comes from the file again.
+  for (const auto data : tensor.data)
+    for (const auto map : file_.maps)
+      if (data.data() >= map.data() && data.data() < map.data() + map.size()) MappedFile::release(data);
+  return matrix;
 }
 
 std::unique_ptr<Linear> WeightLoader::ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {

@@ -86,7 +86,7 @@ void WeightLoader::attention(const std::string& blk, const LayerConfig& c, Atten
   const size_t n_q = c.n_head * c.d_head, n_kv = c.n_kv_head * c.d_head;
   const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role}; };
   if (const std::string fused = blk + "attn_qkv.weight"; file_.find(fused)) {
-    const WeightView qkv = matrix(fused, n_q + 2 * n_kv, c.n_embd);
+    const WeightView qkv = weights(fused, n_q + 2 * n_kv, c.n_embd);
     const Vector bias = optional_vector(blk + "attn_qkv.bias", n_q + 2 * n_kv);
     const auto part = [&](Role role, size_t begin, size_t n) {
       Vector own;

@@ -1,6 +1,8 @@
 // MLPs and experts, from a file's tensors.
 #include "base/error.h"
 #include "formats/format.h"
+#include "linear/int8.h"
+#include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
 #include "model/weight_loader.h"
@@ -10,6 +12,14 @@ namespace hunch {
 void WeightLoader::arrange_down(const LayerConfig& c, Linear& whole) {
   if (!c.makes_zeros()) return;
   if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
+  if (dynamic_cast<const Int8*>(&whole)) {           // this too
+    w_.down_layout = DownLayout::kTransposed;
+    return;
+  }
+  if (dynamic_cast<const Sparse*>(&whole)) {
+    w_.down_layout = DownLayout::kKept;
+    return;
+  }
   auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
   const DType stored = down.rows().dtype;
   const bool plain = is_plain(stored);
@@ -30,7 +40,7 @@ Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& 
   m.n_ff = n_ff;
   if (c.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
     const std::string fused = name + "_up" + suffix + ".weight";
-    const WeightView both = matrix(fused, 2 * n_ff, c.n_embd);
+    const WeightView both = weights(fused, 2 * n_ff, c.n_embd);
     m.gate = stored(id(Role::kGate), tensor(fused), both.row_range(0, n_ff));
     m.up = stored(id(Role::kUp), tensor(fused, n_ff), both.row_range(n_ff, n_ff));
   } else {
@@ -66,8 +76,14 @@ void WeightLoader::stack(LinearId id, const std::string& name, size_t rows, size
           low_rank(id, name, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank), bias());
     return;
   }
+  if (has_sparse(file_, name)) {
+    const SparseTensor all = sparse_tensor(name, {n, rows, cols});
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      experts[id.expert].*matrix = sparse(id, all, id.expert * rows, rows, bias());
+    return;
+  }
   const Tensor& t = file_.get(name + ".weight");
-  check_shape(t, {n, rows, cols});
+  check_weights(t, {n, rows, cols});
   for (id.expert = 0; id.expert < n; ++id.expert)
     experts[id.expert].*matrix =
         stored(id, tensor(t.name, id.expert * rows), t.view().row_range(id.expert * rows, rows), bias());
@@ -91,7 +107,7 @@ void WeightLoader::stack_of_both(uint32_t layer, const std::string& name, const 
                                  std::vector<Mlp>& experts) {
   const size_t n_ff = c.moe.n_ff;
   const Tensor& t = file_.get(name);
-  check_shape(t, {experts.size(), 2 * n_ff, c.n_embd});
+  check_weights(t, {experts.size(), 2 * n_ff, c.n_embd});
   for (uint32_t e = 0; e < experts.size(); ++e) {
     const auto part = [&](Role role, size_t first) {
       return stored({layer, role, e}, tensor(name, first), t.view().row_range(first, n_ff));

@@ -4,7 +4,7 @@ namespace hunch::serve {
 
 ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply,
                        const MakeSplitter& splitter)
-    : AnswerWriter(std::move(about), tokenizer, std::move(reply)) {
+    : OpenAiAnswer(std::move(about), tokenizer, std::move(reply)) {
   for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({splitter()});
 }
 

@@ -2,12 +2,12 @@
 #pragma once
 #include <functional>
 
-#include "serve/answer_writer.h"
 #include "serve/chat_parts.h"
+#include "serve/openai_answer.h"
 
 namespace hunch::serve {
 
-class ChatAnswer : public AnswerWriter {
+class ChatAnswer : public OpenAiAnswer {
  public:
   // `splitter` makes one for each choice.
   using MakeSplitter = std::function<ChatSplitter()>;

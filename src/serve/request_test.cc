@@ -37,7 +37,7 @@ TEST(Request, CompletionHasEveryField) {
   const CompletionRequest r = completion_request(R"({"prompt": ["a", [1, 2]], "max_tokens": 7, "temperature": 0.5,
       "top_p": 0.9, "min_p": 0.1, "top_k": -1, "frequency_penalty": 1, "presence_penalty": -1, "seed": -3, "n": 2,
       "stop": "x", "logit_bias": {"3": -100, "4": 2.5}, "echo": true, "logprobs": 3, "stream": true,
-      "stream_options": {"include_usage": true}, "mode": "sparse", "density": 0.105, "cache_prompt": false,
+      "stream_options": {"include_usage": true}, "trace": true, "mode": "sparse", "density": 0.105, "cache_prompt": false,
       "user": "somebody", "unknown": [1]})");
   ASSERT_EQ(r.prompts.size(), 2u);
   EXPECT_EQ(std::get<std::string>(r.prompts[0]), "a");
@@ -54,7 +54,7 @@ TEST(Request, CompletionHasEveryField) {
   EXPECT_EQ(s.stop, std::vector<std::string>{"x"});
   EXPECT_EQ(s.sampler.logit_bias.at(3), -INFINITY);
   EXPECT_EQ(s.sampler.logit_bias.at(4), 2.5f);
-  EXPECT_TRUE(r.echo && s.log_probs && s.stream && s.include_usage && !s.reuse_prompt);
+  EXPECT_TRUE(r.echo && s.log_probs && s.stream && s.include_usage && s.trace && !s.reuse_prompt);
   EXPECT_EQ(s.n_top_log_probs, 3u);
   EXPECT_EQ(s.mode, "sparse");
   EXPECT_DOUBLE_EQ(s.density, 0.11);
@@ -92,6 +92,8 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
       {R"("density": 0)", "density"},
       {R"("mode": "sparse", "lossless": true)", "lossless"},
       {R"("best_of": 3)", "best_of"},
+      {R"("trace": 1, "stream": true)", "trace"},
+      {R"("trace": true)", "trace"},
       {R"("model": 3)", "model"},
   };
   for (const auto& [fields, field] : cases) {

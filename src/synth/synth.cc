@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "io/file_types.h"
 #include "io/gguf.h"
+#include "synth/outliers.h"
 #include "synth/vocab.h"
 #include "synth/weights.h"
 
@@ -83,6 +84,7 @@ Metadata metadata(const SynthOptions& options) {
   }
   const Activation usual = s.gated() ? Activation::kSilu : s.is_hybrid() ? Activation::kReluSquared : Activation::kRelu;
   if (s.activation != usual) meta.set(s.arch + ".activation", std::string(activation_name(s.activation)));
+  if (options.n_outliers > 0) meta.set("hunch.synth.outliers", uint32_t(options.n_outliers));
   if (!options.planting.density.empty()) {  // for whoever reads the file; hunch does not
     const SynthPlanting& p = options.planting;
     meta.set("hunch.synth.density", MetaArray(std::vector<float>(p.density.begin(), p.density.end())));
@@ -141,7 +143,8 @@ SynthReport write_synth(const fs::path& output, const SynthOptions& options, Com
                         const Progress& progress) {
   validate(options.shape);
   if (!info(options.dtype).writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(options.dtype));
-  const std::vector<SynthTensor> tensors = synth_tensors(options);
+  std::vector<SynthTensor> tensors = synth_tensors(options);
+  plant_outliers(options, tensors);
   SynthReport report{.n_tensors = tensors.size()};
   RowEncoder encoder(compute);
   std::vector<TensorToWrite> plan;

@@ -23,6 +23,7 @@ struct SynthOptions {
   DownFile down = DownFile::kAuto;  // kAuto: neuron-major where the activation has exact zeros
   uint64_t seed = 1;
   SynthPlanting planting;
+  size_t n_outliers = 0;  // channels whose activations are 20 to 100 times as large (synth/outliers.h)
 };
 
 struct SynthReport {

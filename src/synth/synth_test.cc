@@ -9,6 +9,7 @@
 #include "io/gguf.h"
 #include "model/transformer.h"
 #include "synth/noise.h"
+#include "synth/outliers.h"
 #include "synth/vocab.h"
 
 namespace hunch {
@@ -119,6 +120,60 @@ TEST_F(Synth, ReluModelsAreNeuronMajorUnlessRowsAreAsked) {
   EXPECT_EQ(model(o)->weights().down_layout, DownLayout::kKept);
   o = tiny("llama-1.1b");
   EXPECT_EQ(model(o)->weights().down_layout, DownLayout::kNone);
+}
+
+// What attention and MLPs read, at most.
+struct Largest : Observer {
+  std::vector<float> attention, mlp;
+  static void add(std::vector<float>& most, MatView<const float> X) {
+    most.resize(X.cols);
+    for (size_t t = 0; t < X.rows; ++t)
+      for (size_t c = 0; c < X.cols; ++c) most[c] = std::max(most[c], std::abs(X.row(t)[c]));
+  }
+  void on_attention_input(size_t, MatView<const float> x) override { add(attention, x); }
+  void on_mlp(const MlpPlace&, MatView<const float> in, MatView<const float>) override { add(mlp, in); }
+};
+
+TEST_F(Synth, OutliersAreFewLargeInputsOfTheSameFunction) {
+  for (const char* shape : {"opt-125m", "llama-1.1b"}) {
+    SCOPED_TRACE(shape);
+    SynthOptions o = tiny(shape);
+    o.dtype = DType::kF32;
+    std::vector<float> logits[2];
+    Largest seen[2];
+    for (const size_t i : {0, 1}) {
+      o.n_outliers = i * 4;
+      const std::unique_ptr<Model> m = model(o);
+      KvCache cache(Transformer::kv_shape(m->config()), 64);
+      Transformer transformer(*m, cache, compute_);
+      transformer.observer = &seen[i];
+      std::vector<int32_t> ids;
+      for (int32_t id = 300; id < 340; ++id) ids.push_back(id);
+      const hunch::Run run{cache.create(), ids.size()};
+      const uint32_t last = 39;
+      const MatView<const float> out = transformer.run({ids, {&run, 1}, {&last, 1}});
+      logits[i].assign(out.data, out.data + out.cols);
+    }
+    for (size_t i = 0; i < logits[0].size(); ++i) ASSERT_NEAR(logits[0][i], logits[1][i], 2e-3);
+    o.n_outliers = 4;
+    std::vector<double> factor(o.shape.n_embd, 1);
+    for (const OutlierChannel& c : outlier_channels(o)) factor[c.channel] = c.factor;
+    EXPECT_EQ(std::ranges::count(factor, 1.0), 124);
+    EXPECT_DOUBLE_EQ(std::ranges::max(factor), 100);
+    for (size_t c = 0; c < factor.size(); ++c) {
+      EXPECT_NEAR(seen[1].attention[c] / seen[0].attention[c], factor[c], 0.01 * factor[c]);
+      EXPECT_NEAR(seen[1].mlp[c] / seen[0].mlp[c], factor[c], 0.01 * factor[c]);
+    }
+  }
+}
+
+TEST_F(Synth, RefusesOutliersThatItDoesNotPlant) {
+  SynthOptions o = tiny("llama-1.1b");
+  o.n_outliers = 17;
+  EXPECT_THROW(write_synth(path_, o, compute_), Error);
+  o = tiny("nemotron-h-moe-1b");
+  o.n_outliers = 2;
+  EXPECT_THROW(write_synth(path_, o, compute_), Error);
 }
 
 TEST_F(Synth, RefusesShapesThatContradictThemselves) {

@@ -6,8 +6,8 @@
 namespace hunch {
 namespace {
 
-using Json = nlohmann::ordered_json;
-using Kind = ToolPart::Kind;
+using OrderedJson = nlohmann::ordered_json;
+using PartKind = ToolPart::Kind;
 
 bool is_json_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -46,7 +46,7 @@ class JsonCallReader : public CallReader {
         if (c == '"' || c == '{' || c == '[') {
           streams_ = is_arguments() && c == '{' && !name_.empty() && !has_arguments_;
           if (streams_ && !call(out)) return State::kNoCall;
-          if (streams_) add_part(out, Kind::kArguments, {&c, 1});
+          if (streams_) add_part(out, PartKind::kArguments, {&c, 1});
           return begin(At::kInValue, c);
         }
         at_ = At::kInWord;
@@ -71,7 +71,7 @@ class JsonCallReader : public CallReader {
     return State::kMore;
   }
   static std::string text_of(const std::string& quoted) {
-    const Json json = Json::parse(quoted, nullptr, false);
+    const OrderedJson json = OrderedJson::parse(quoted, nullptr, false);
     return json.is_string() ? json.get<std::string>() : std::string();
   }
   bool is_name() const { return key_ == "name" || key_ == "tool_name" || key_ == "function"; }
@@ -80,7 +80,7 @@ class JsonCallReader : public CallReader {
   State in_value(char c, std::vector<ToolPart>& out) {
     const bool ends = extent_.step(c);
     if (streams_) {
-      add_part(out, Kind::kArguments, {&c, 1});
+      add_part(out, PartKind::kArguments, {&c, 1});
       has_arguments_ = true;
     } else {
       held_ += c;
@@ -101,13 +101,13 @@ class JsonCallReader : public CallReader {
 
   // Says that a call begins, unless that was said. False where there is no name.
   bool call(std::vector<ToolPart>& out) {
-    if (!called_ && !name_.empty()) add_part(out, Kind::kCall, name_);
+    if (!called_ && !name_.empty()) add_part(out, PartKind::kCall, name_);
     called_ = called_ || !name_.empty();
     return called_;
   }
   State end(std::vector<ToolPart>& out) {
     if (!call(out)) return State::kNoCall;
-    if (!has_arguments_) add_part(out, Kind::kArguments, arguments_.empty() ? "{}" : arguments_);
+    if (!has_arguments_) add_part(out, PartKind::kArguments, arguments_.empty() ? "{}" : arguments_);
     return State::kDone;
   }
 
@@ -133,10 +133,10 @@ class NamedCallReader : public CallReader {
       }
       const std::string name = name_in(head_);
       if (name.empty()) return State::kNoCall;
-      add_part(out, Kind::kCall, name);
+      add_part(out, PartKind::kCall, name);
       called_ = true;
     }
-    add_part(out, Kind::kArguments, {&c, 1});
+    add_part(out, PartKind::kArguments, {&c, 1});
     return extent_.step(c) ? State::kDone : State::kMore;
   }
 
@@ -163,9 +163,9 @@ class NamedCallReader : public CallReader {
 
 }  // namespace
 
-void add_part(std::vector<ToolPart>& parts, Kind kind, std::string_view text) {
-  if (kind != Kind::kCall && text.empty()) return;
-  if (kind == Kind::kCall || parts.empty() || parts.back().kind != kind) {
+void add_part(std::vector<ToolPart>& parts, PartKind kind, std::string_view text) {
+  if (kind != PartKind::kCall && text.empty()) return;
+  if (kind == PartKind::kCall || parts.empty() || parts.back().kind != kind) {
     parts.push_back({kind, std::string(text)});
   } else {
     parts.back().text += text;

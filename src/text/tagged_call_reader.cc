@@ -6,8 +6,8 @@
 namespace hunch {
 namespace {
 
-using Json = nlohmann::ordered_json;
-using Kind = ToolPart::Kind;
+using OrderedJson = nlohmann::ordered_json;
+using PartKind = ToolPart::Kind;
 
 constexpr std::string_view kBlank = " \n\t\r";
 
@@ -42,11 +42,11 @@ std::string literal(std::string_view word) {
   if (word == "True") return "true";
   if (word == "False") return "false";
   if (word == "None") return "null";
-  return Json::accept(word) ? std::string(word) : std::string();
+  return OrderedJson::accept(word) ? std::string(word) : std::string();
 }
 
 // The schema of one parameter; null where the tool says nothing of it.
-const Json* schema_of(const std::vector<Tool>& tools, std::string_view tool, const std::string& parameter) {
+const OrderedJson* schema_of(const std::vector<Tool>& tools, std::string_view tool, const std::string& parameter) {
   const auto found = std::ranges::find(tools, tool, &Tool::name);
   if (found == tools.end() || !found->parameters.is_object()) return nullptr;
   const auto properties = found->parameters.find("properties");
@@ -56,13 +56,13 @@ const Json* schema_of(const std::vector<Tool>& tools, std::string_view tool, con
 }
 
 // A text and nothing else.
-bool is_text_only(const Json* schema) {
+bool is_text_only(const OrderedJson* schema) {
   if (!schema) return false;
   const auto type = schema->find("type");
   return type != schema->end() && *type == "string";
 }
 
-bool may_be_text(const Json* schema) {
+bool may_be_text(const OrderedJson* schema) {
   if (!schema) return true;
   const auto type = schema->find("type");
   if (type == schema->end()) return true;
@@ -128,7 +128,7 @@ class TaggedCallReader : public CallReader {
     if (from == held_.npos) return last == '\n' ? State::kMore : State::kNoCall;
     name_ = held_.substr(from, held_.find_last_not_of(kBlank) + 1 - from);
     if (name_.find_first_of("{}\"<> ") != name_.npos) return State::kNoCall;
-    add_part(out, Kind::kCall, name_);
+    add_part(out, PartKind::kCall, name_);
     move_to(At::kBetween);
     if (last == '<' && syntax_.name_close.empty()) held_ = '<';
     return State::kMore;
@@ -138,7 +138,7 @@ class TaggedCallReader : public CallReader {
     held_.erase(0, std::min(held_.find_first_not_of(kBlank), held_.size()));
     if (held_ == syntax_.key_open) return move_to(At::kKey);
     if (held_ == syntax_.close) {
-      add_part(out, Kind::kArguments, n_arguments_ ? "}" : "{}");
+      add_part(out, PartKind::kArguments, n_arguments_ ? "}" : "{}");
       return State::kDone;
     }
     return syntax_.key_open.starts_with(held_) || syntax_.close.starts_with(held_) ? State::kMore : State::kNoCall;
@@ -147,8 +147,8 @@ class TaggedCallReader : public CallReader {
   State begin_value(std::vector<ToolPart>& out) {
     schema_ = schema_of(tools_, name_, key_);
     is_text_ = is_text_only(schema_);
-    add_part(out, Kind::kArguments, (n_arguments_++ ? ", \"" : "{\"") + escaped(key_) + "\": ");
-    if (is_text_) add_part(out, Kind::kArguments, "\"");
+    add_part(out, PartKind::kArguments, (n_arguments_++ ? ", \"" : "{\"") + escaped(key_) + "\": ");
+    if (is_text_) add_part(out, PartKind::kArguments, "\"");
     value_.clear();
     begun_ = false;
     return move_to(At::kValue);
@@ -168,20 +168,20 @@ class TaggedCallReader : public CallReader {
       if (rest == syntax_.value_close) break;
       if (syntax_.value_close.starts_with(rest)) return State::kMore;
       if (is_text_) {
-        add_part(out, Kind::kArguments, escaped(held_.substr(0, 1)));
+        add_part(out, PartKind::kArguments, escaped(held_.substr(0, 1)));
       } else {
         value_ += held_[0];
       }
       held_.erase(0, 1);
     }
     if (is_text_) {
-      add_part(out, Kind::kArguments, "\"");
+      add_part(out, PartKind::kArguments, "\"");
     } else {
       const size_t from = std::min(value_.find_first_not_of(kBlank), value_.size());
       std::string json = literal(std::string_view(value_).substr(from));
       // A word that may be a text and looks like another kind is taken for that: "5" is what people write for numbers.
       if (json.empty() || (json[0] == '"' && may_be_text(schema_))) json = '"' + escaped(value_) + '"';
-      add_part(out, Kind::kArguments, json);
+      add_part(out, PartKind::kArguments, json);
     }
     return move_to(At::kBetween);
   }
@@ -190,7 +190,7 @@ class TaggedCallReader : public CallReader {
   const std::vector<Tool>& tools_;
   At at_;
   std::string held_, name_, key_, value_;
-  const Json* schema_ = nullptr;
+  const OrderedJson* schema_ = nullptr;
   size_t n_arguments_ = 0;
   bool is_text_ = false, begun_ = false;
 };
@@ -207,8 +207,8 @@ class BracedCallReader : public CallReader {
         return word_.size() > 1000 || c == '\n' ? State::kNoCall : State::kMore;
       }
       if (word_.empty()) return State::kNoCall;
-      add_part(out, Kind::kCall, word_);
-      add_part(out, Kind::kArguments, "{");
+      add_part(out, PartKind::kCall, word_);
+      add_part(out, PartKind::kArguments, "{");
       word_.clear();
       depth_ = 1;
       return State::kMore;
@@ -217,7 +217,7 @@ class BracedCallReader : public CallReader {
     for (;;) {
       if (held_ == quote_) {
         if (!in_text_ && !word_.empty()) return State::kNoCall;
-        add_part(out, Kind::kArguments, "\"");
+        add_part(out, PartKind::kArguments, "\"");
         in_text_ = !in_text_;
         held_.clear();
       }
@@ -225,7 +225,7 @@ class BracedCallReader : public CallReader {
       const char first = held_[0];
       held_.erase(0, 1);
       if (in_text_) {
-        add_part(out, Kind::kArguments, escaped({&first, 1}));
+        add_part(out, PartKind::kArguments, escaped({&first, 1}));
         continue;
       }
       if (const State state = structure(first, out); state != State::kMore) return state;
@@ -245,10 +245,10 @@ class BracedCallReader : public CallReader {
       word_.resize(word_.find_last_not_of(kBlank) + 1);
       std::string json = c == ':' ? std::string() : literal(word_);
       if (json.empty()) json = '"' + escaped(word_) + '"';
-      add_part(out, Kind::kArguments, json);
+      add_part(out, PartKind::kArguments, json);
       word_.clear();
     }
-    add_part(out, Kind::kArguments, {&c, 1});
+    add_part(out, PartKind::kArguments, {&c, 1});
     if (c == '{' || c == '[') ++depth_;
     if ((c == '}' || c == ']') && --depth_ == 0) return State::kDone;
     return State::kMore;

@@ -5,7 +5,7 @@
 namespace hunch {
 namespace {
 
-using Kind = ToolPart::Kind;
+using PartKind = ToolPart::Kind;
 
 constexpr std::string_view kSpaces = " \n\t\r";
 
@@ -18,7 +18,7 @@ bool is_space(char c) { return kSpaces.find(c) != kSpaces.npos; }
 std::vector<ToolPart> ToolCallSplitter::push(std::string_view text) {
   std::vector<ToolPart> out;
   if (!tools_ || tools_->empty()) {
-    add_part(out, Kind::kText, text);
+    add_part(out, PartKind::kText, text);
     return out;
   }
   for (const char c : text) step(c, out);
@@ -29,7 +29,7 @@ std::vector<ToolPart> ToolCallSplitter::finish() {
   std::vector<ToolPart> out;
   // An object that is no call may hold the beginnings of others: they are tried in turn.
   while (is_open_ || in_list_ || reader_) give_back(out);
-  if (!(is_behind_ && held_.find_first_not_of(kSpaces) == held_.npos)) add_part(out, Kind::kText, held_);
+  if (!(is_behind_ && held_.find_first_not_of(kSpaces) == held_.npos)) add_part(out, PartKind::kText, held_);
   held_.clear();
   return out;
 }
@@ -91,7 +91,8 @@ void ToolCallSplitter::in_text(std::vector<ToolPart>& out) {
     }
     if (waits) return;
     // Space behind a call is dropped, other space is text once text follows.
-    add_part(out, Kind::kText, std::string_view(held_).substr(is_behind_ ? n_space : 0, is_behind_ ? 1 : n_space + 1));
+    add_part(out, PartKind::kText,
+             std::string_view(held_).substr(is_behind_ ? n_space : 0, is_behind_ ? 1 : n_space + 1));
     held_.erase(0, n_space + 1);
     is_first_ = is_behind_ = false;
   }
@@ -133,7 +134,7 @@ void ToolCallSplitter::in_list(char c, std::vector<ToolPart>& out) {
 
 void ToolCallSplitter::read(char c, std::vector<ToolPart>& out) {
   const size_t n = out.size();
-  const bool has_call = n && out.back().kind != Kind::kText;
+  const bool has_call = n && out.back().kind != PartKind::kText;
   const size_t n_last = has_call ? out.back().text.size() : 0;
   raw_ += c;
   const CallReader::State state = reader_->step(c, out);
@@ -159,7 +160,7 @@ void ToolCallSplitter::give_back(std::vector<ToolPart>& out) {
   if (raw.empty()) return;
   const size_t n_space = std::min(raw.find_first_not_of(kSpaces), raw.size());
   const size_t n = std::min(raw.size(), n_space + mark_.size());
-  add_part(out, Kind::kText, std::string_view(raw).substr(is_behind_ ? n_space : 0, is_behind_ ? n - n_space : n));
+  add_part(out, PartKind::kText, std::string_view(raw).substr(is_behind_ ? n_space : 0, is_behind_ ? n - n_space : n));
   is_first_ = is_behind_ = false;
   for (const char c : raw.substr(n)) step(c, out);
 }

@@ -8,24 +8,27 @@
 namespace hunch {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-std::string line_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string line_of(const OrderedJson& json) {
+  return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
 
 // The text of a content that is a text, a list of parts, or nothing.
-std::string text_of(const Json& message) {
+std::string text_of(const OrderedJson& message) {
   const auto content = message.find("content");
   if (content == message.end() || content->is_null()) return {};
   if (content->is_string()) return content->get<std::string>();
   if (!content->is_array()) return line_of(*content);
   std::string out;
-  for (const Json& part : *content)
+  for (const OrderedJson& part : *content)
     if (part.is_object() && part.contains("text") && part["text"].is_string()) out += part["text"].get<std::string>();
   return out;
 }
 
 // What this conversation becomes; nothing where the template cannot render it.
-std::string rendered(const ChatText& text, const Json& messages, const Json& tools, bool arguments_as_text) {
+std::string rendered(const ChatText& text, const OrderedJson& messages, const OrderedJson& tools,
+                     bool arguments_as_text) {
   TemplateOptions options = text.options;
   options.tools = &tools;
   options.arguments_as_text = arguments_as_text;
@@ -36,31 +39,32 @@ std::string rendered(const ChatText& text, const Json& messages, const Json& too
   }
 }
 
-Json function(const char* name) {
+OrderedJson function(const char* name) {
   return {{"type", "function"},
           {"function",
            {{"name", name},
             {"description", "-"},
-            {"parameters", {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}}}}}};
+            {"parameters",
+             {{"type", "object"}, {"properties", OrderedJson::object()}, {"required", OrderedJson::array()}}}}}};
 }
 
 bool has(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 // A system message with this text at the head of the messages.
-void add_to_system(Json& messages, const std::string& text) {
+void add_to_system(OrderedJson& messages, const std::string& text) {
   if (!messages.empty() && messages[0].is_object() && messages[0].value("role", "") == "system") {
     const std::string before = text_of(messages[0]);
     messages[0]["content"] = before.empty() ? text : before + "\n\n" + text;
   } else {
-    messages.insert(messages.begin(), Json{{"role", "system"}, {"content", text}});
+    messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", text}});
   }
 }
 
-std::string told_tools(const Json& tools) {
+std::string told_tools(const OrderedJson& tools) {
   std::string out =
       "You can call functions. Each line between <tools> and </tools> is one, with a JSON schema of its arguments:\n"
       "<tools>\n";
-  for (const Json& tool : tools) out += line_of(tool.contains("function") ? tool["function"] : tool) + "\n";
+  for (const OrderedJson& tool : tools) out += line_of(tool.contains("function") ? tool["function"] : tool) + "\n";
   return out +
          "</tools>\n"
          "To call one, write its name and arguments as JSON like this:\n"
@@ -70,12 +74,12 @@ std::string told_tools(const Json& tools) {
 }
 
 // A call of an earlier answer, as such a model would have written it.
-std::string told_call(const Json& call) {
-  const Json& f = call.contains("function") && call["function"].is_object() ? call["function"] : call;
+std::string told_call(const OrderedJson& call) {
+  const OrderedJson& f = call.contains("function") && call["function"].is_object() ? call["function"] : call;
   std::string arguments = "{}";
   if (f.contains("arguments") && f["arguments"].is_string()) arguments = f["arguments"].get<std::string>();
   if (f.contains("arguments") && f["arguments"].is_object()) arguments = line_of(f["arguments"]);
-  const Json name = f.contains("name") ? f["name"] : Json("");
+  const OrderedJson name = f.contains("name") ? f["name"] : OrderedJson("");
   return "<tool_call>\n{\"name\": " + line_of(name) + ", \"arguments\": " + arguments + "}\n</tool_call>";
 }
 
@@ -84,18 +88,18 @@ std::string told_call(const Json& call) {
 ToolTemplate tool_template(const ChatText& text) {
   ToolTemplate out;
   const ToolSyntax* syntax = find_tool_syntax(text.source);
-  const Json tools = Json::array({function("hunch_probe")});
-  const Json question = {{"role", "user"}, {"content", "?"}};
-  out.takes_tools = syntax && has(rendered(text, Json::array({question}), tools, false), "hunch_probe");
+  const OrderedJson tools = OrderedJson::array({function("hunch_probe")});
+  const OrderedJson question = {{"role", "user"}, {"content", "?"}};
+  out.takes_tools = syntax && has(rendered(text, OrderedJson::array({question}), tools, false), "hunch_probe");
   out.syntax = out.takes_tools ? syntax : &tool_syntaxes().back();
   if (!out.takes_tools) return out;
-  const Json call = {{"id", "hunch1234"},
-                     {"type", "function"},
-                     {"function", {{"name", "hunch_probe"}, {"arguments", R"({"hunch_key": "v"})"}}}};
-  const Json messages =
-      Json::array({question,
-                   {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({call})}},
-                   {{"role", "tool"}, {"name", "hunch_probe"}, {"tool_call_id", "hunch1234"}, {"content", "1"}}});
+  const OrderedJson call = {{"id", "hunch1234"},
+                            {"type", "function"},
+                            {"function", {{"name", "hunch_probe"}, {"arguments", R"({"hunch_key": "v"})"}}}};
+  const OrderedJson messages = OrderedJson::array(
+      {question,
+       {{"role", "assistant"}, {"content", ""}, {"tool_calls", OrderedJson::array({call})}},
+       {{"role", "tool"}, {"name", "hunch_probe"}, {"tool_call_id", "hunch1234"}, {"content", "1"}}});
   // As an object where that gives JSON or marks; Python's way of showing one is no form of any model.
   const std::string of_object = rendered(text, messages, tools, false), of_text = rendered(text, messages, tools, true);
   const bool object_is_wrong = !has(of_object, "hunch_key") || has(of_object, "'hunch_key'");
@@ -103,8 +107,8 @@ ToolTemplate tool_template(const ChatText& text) {
   return out;
 }
 
-std::string render_with_tools(const ChatText& text, const ToolTemplate& how, const Json& messages, const Json& tools,
-                              const Json& variables, bool add_generation_prompt) {
+std::string render_with_tools(const ChatText& text, const ToolTemplate& how, const OrderedJson& messages,
+                              const OrderedJson& tools, const OrderedJson& variables, bool add_generation_prompt) {
   TemplateOptions options = text.options;
   options.extra = &variables;
   options.add_generation_prompt = add_generation_prompt;
@@ -112,15 +116,15 @@ std::string render_with_tools(const ChatText& text, const ToolTemplate& how, con
   if (!tools.empty()) options.tools = &tools;
   options.arguments_as_text = how.arguments_as_text;
   if (how.syntax->name != "Mistral") return apply_chat_template(text.source, messages, options);
-  Json with_short_ids = messages;
+  OrderedJson with_short_ids = messages;
   shorten_call_ids(with_short_ids);
   return apply_chat_template(text.source, with_short_ids, options);
 }
 
-Json messages_told_of_tools(const Json& messages, const Json& tools) {
-  Json out = Json::array();
+OrderedJson messages_told_of_tools(const OrderedJson& messages, const OrderedJson& tools) {
+  OrderedJson out = OrderedJson::array();
   bool after_result = false;
-  for (const Json& message : messages) {
+  for (const OrderedJson& message : messages) {
     const bool is_result = message.is_object() && message.value("role", "") == "tool";
     const auto calls = message.is_object() ? message.find("tool_calls") : message.end();
     if (is_result) {
@@ -132,7 +136,7 @@ Json messages_told_of_tools(const Json& messages, const Json& tools) {
       }
     } else if (calls != message.end() && calls->is_array() && !calls->empty()) {
       std::string told = text_of(message);
-      for (const Json& call : *calls) told += (told.empty() ? "" : "\n") + told_call(call);
+      for (const OrderedJson& call : *calls) told += (told.empty() ? "" : "\n") + told_call(call);
       out.push_back({{"role", message["role"]}, {"content", told}});
     } else {
       out.push_back(message);
@@ -143,8 +147,8 @@ Json messages_told_of_tools(const Json& messages, const Json& tools) {
   return out;
 }
 
-void shorten_call_ids(Json& messages) {
-  const auto shorten = [](Json& id) {
+void shorten_call_ids(OrderedJson& messages) {
+  const auto shorten = [](OrderedJson& id) {
     if (!id.is_string()) return;
     const std::string& text = id.get_ref<const std::string&>();
     const auto is_plain = [](char c) {
@@ -157,11 +161,11 @@ void shorten_call_ids(Json& messages) {
     for (int i = 0; i < 9; ++i, hash /= 36) out += "0123456789abcdefghijklmnopqrstuvwxyz"[hash % 36];
     id = out;
   };
-  for (Json& message : messages) {
+  for (OrderedJson& message : messages) {
     if (!message.is_object()) continue;
     if (message.contains("tool_call_id")) shorten(message["tool_call_id"]);
     if (!message.contains("tool_calls") || !message["tool_calls"].is_array()) continue;
-    for (Json& call : message["tool_calls"])
+    for (OrderedJson& call : message["tool_calls"])
       if (call.is_object() && call.contains("id")) shorten(call["id"]);
   }
 }
