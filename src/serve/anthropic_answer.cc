@@ -7,7 +7,7 @@
 namespace hunch::serve {
 namespace {
 
-using Kind = ChatPart::Kind;
+using Part = ChatPart::Kind;
 
 }  // namespace
 
@@ -59,8 +59,8 @@ void AnthropicAnswer::begin_stream() {
 void AnthropicAnswer::open(const Block& block) {
   Json json;
   switch (block.kind) {
-    case Kind::kThinking: json = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}; break;
-    case Kind::kCall:
+    case Part::kThinking: json = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}; break;
+    case Part::kCall:
       json = {{"type", "tool_use"}, {"id", block.id}, {"name", block.name}, {"input", Json::object()}};
       break;
     default: json = {{"type", "text"}, {"text", ""}};
@@ -71,8 +71,8 @@ void AnthropicAnswer::open(const Block& block) {
 void AnthropicAnswer::more(const Block& block, const std::string& text) {
   Json delta;
   switch (block.kind) {
-    case Kind::kThinking: delta = {{"type", "thinking_delta"}, {"thinking", text}}; break;
-    case Kind::kCall: delta = {{"type", "input_json_delta"}, {"partial_json", text}}; break;
+    case Part::kThinking: delta = {{"type", "thinking_delta"}, {"thinking", text}}; break;
+    case Part::kCall: delta = {{"type", "input_json_delta"}, {"partial_json", text}}; break;
     default: delta = {{"type", "text_delta"}, {"text", text}};
   }
   event("content_block_delta", {{"index", index()}, {"delta", std::move(delta)}});
@@ -88,10 +88,10 @@ void AnthropicAnswer::end() {
   Json json = message();
   for (const Block& block : blocks()) {
     switch (block.kind) {
-      case Kind::kThinking:
+      case Part::kThinking:
         json["content"].push_back({{"type", "thinking"}, {"thinking", block.text}, {"signature", ""}});
         break;
-      case Kind::kCall:
+      case Part::kCall:
         json["content"].push_back(
             {{"type", "tool_use"}, {"id", block.id}, {"name", block.name}, {"input", arguments_json(block.text)}});
         break;

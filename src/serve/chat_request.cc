@@ -57,6 +57,13 @@ ToolSettings tools_of(const Fields& fields) {
   return tool_settings(value("tools"), value("tool_choice"), fields.flag("parallel_tool_calls", true));
 }
 
+void check_form_and_tools(const ChatRequest& request) {
+  const AnswerForm& form = request.settings.form;
+  if (request.tools.tools && form.kind != AnswerForm::Kind::kAny)
+    refuse(form.param, "'{}' and 'tools' both say what the answer may be: give 'tool_choice': \"none\" or no form",
+           form.param);
+}
+
 ChatRequest chat_request(std::string_view body) {
   const Json json = parse_body(body);
   const Fields fields(json);
@@ -66,10 +73,7 @@ ChatRequest chat_request(std::string_view body) {
   out.messages = messages_of(fields);
   out.variables = fields.object("chat_template_kwargs");
   out.tools = tools_of(fields);
-  if (out.tools.tools && out.settings.form.kind != AnswerForm::Kind::kAny)
-    refuse(out.settings.form.param,
-           "'{}' and 'tools' both say what the answer may be: give 'tool_choice': \"none\" or no form",
-           out.settings.form.param);
+  check_form_and_tools(out);
   out.settings.log_probs = fields.flag("logprobs", false);
   out.settings.n_top_log_probs = size_t(fields.integer("top_logprobs", 0, 0, kMostTopLogProbs));
   if (out.settings.n_top_log_probs && !out.settings.log_probs)

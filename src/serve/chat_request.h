@@ -22,5 +22,7 @@ ChatRequest chat_request(std::string_view body);
 Json messages_of(const Fields& fields);
 // "tools", "tool_choice", "parallel_tool_calls". Throws as tool_settings().
 ToolSettings tools_of(const Fields& fields);
+// Throws RequestError{400} where both tools and the form of the answer say what it may be.
+void check_form_and_tools(const ChatRequest& request);
 
 }  // namespace hunch::serve

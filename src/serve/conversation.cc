@@ -49,7 +49,8 @@ void read_conversation(Json messages, const Json& in_openai_words, ChatRequest& 
   const Json holder = {{"messages", std::move(messages)}};
   out.messages = messages_of(Fields(holder));
   out.tools = tools_of(Fields(in_openai_words));
-  if (out.tools.is_forced()) refuse("tool_choice", "'tool_choice' that forces a call is not supported by this server");
+  out.settings.form = answer_form_of(Fields(in_openai_words));
+  check_form_and_tools(out);
 }
 
 }  // namespace hunch::serve

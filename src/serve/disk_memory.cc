@@ -20,10 +20,6 @@ constexpr size_t kDigest = sizeof(Sha256Digest);
 std::span<const std::byte> bytes_of(std::span<const int32_t> ids) { return std::as_bytes(ids); }
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
-size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
-}
-
 }  // namespace
 
 DiskMemory::DiskMemory(Options options, const KvShape& shape) : options_(std::move(options)), shape_(shape) {

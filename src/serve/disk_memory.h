@@ -1,5 +1,6 @@
 // Texts with their keys and values as files, for prompts of later days that begin alike: they survive the server.
 #pragma once
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -16,6 +17,11 @@
 #include "state/kv_cache.h"
 
 namespace hunch::serve {
+
+// How many tokens two texts share at their beginning.
+inline size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
+  return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
+}
 
 // One caller at a time; files are written by a thread of its own. A file is whole or is not there: it appears under its
 // name when it is complete, ends with the SHA-256 of what stands before, and is removed where that does not agree.

@@ -11,10 +11,6 @@ constexpr size_t kMostKept = 256;
 constexpr size_t kMostRecurrent = 8;  // of models whose states take the same room however short the text is
 constexpr size_t kLeastForked = 64;   // tokens that are worth a copy of such states
 
-size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
-}
-
 // What depends on a sidecar or an adapter, or has the bits of this machine, is not for another day.
 bool is_lasting(const Plan* plan, bool as_alone, const Adapter* adapter) {
   return plan && (plan->name == "dense" || plan->name == "exact") && !as_alone && !adapter;

@@ -5,7 +5,7 @@
 namespace hunch::serve {
 namespace {
 
-using Kind = ChatPart::Kind;
+using Part = ChatPart::Kind;
 
 int64_t nanoseconds(double seconds) { return int64_t(seconds * 1e9); }
 
@@ -36,21 +36,21 @@ Json OllamaAnswer::with_text(const std::string& text, const std::string& thinkin
 }
 
 void OllamaAnswer::more(const Block& block, const std::string& text) {
-  if (block.kind == Kind::kContent) write(line(with_text(text, "", Json::array())));
-  if (block.kind == Kind::kThinking) write(line(with_text("", text, Json::array())));
+  if (block.kind == Part::kContent) write(line(with_text(text, "", Json::array())));
+  if (block.kind == Part::kThinking) write(line(with_text("", text, Json::array())));
 }
 
 void OllamaAnswer::close(const Block& block) {
-  if (block.kind != Kind::kCall) return;
+  if (block.kind != Part::kCall) return;
   write(line(with_text("", "", Json::array({call_json(block.id, block.name, block.text)}))));
 }
 
 void OllamaAnswer::end() {
   Json calls = Json::array();
   for (const Block& block : blocks())
-    if (block.kind == Kind::kCall) calls.push_back(call_json(block.id, block.name, block.text));
+    if (block.kind == Part::kCall) calls.push_back(call_json(block.id, block.name, block.text));
   Json json = streams() ? with_text("", "", Json::array())
-                        : with_text(text_of(Kind::kContent), text_of(Kind::kThinking), calls);
+                        : with_text(text_of(Part::kContent), text_of(Part::kThinking), calls);
   const Generated& g = result().generated;
   json["done"] = true;
   json["done_reason"] = is_cut() ? "length" : "stop";

@@ -182,6 +182,33 @@ TEST(OllamaRequest, WhatIsWrongIsNamed) {
   EXPECT_EQ(refused_field(ollama_embeddings_request, "{}"), "prompt");
 }
 
+TEST(OtherRequests, FormsOfAnswersAndForcedCallsAreThoseOfOpenAi) {
+  const std::string a = R"("messages": [{"role": "user", "content": "a"}])", schema = R"({"type": "object"})";
+  const ChatRequest anthropic = anthropic_request(
+      R"({"max_tokens": 9, "output_config": {"format": {"type": "json_schema", "schema": )" + schema + "}}, " + a + "}",
+      false);
+  EXPECT_EQ(anthropic.settings.form.kind, AnswerForm::Kind::kSchema);
+  const ResponsesRequest responses = responses_request(
+      R"({"input": "a", "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": )" + schema +
+      "}}}");
+  EXPECT_EQ(responses.chat.settings.form.kind, AnswerForm::Kind::kSchema);
+  EXPECT_EQ(responses.chat.settings.form.value, (Json{{"type", "object"}}));
+  EXPECT_EQ(ollama_chat_request(R"({"format": "json", )" + a + "}").chat.settings.form.kind,
+            AnswerForm::Kind::kJsonObject);
+  EXPECT_EQ(ollama_chat_request(R"({"format": )" + schema + ", " + a + "}").chat.settings.form.kind,
+            AnswerForm::Kind::kSchema);
+  const std::string tools = R"("tools": [{"name": "f", "input_schema": {"type": "object"}}], )";
+  const ChatRequest forced =
+      anthropic_request(R"({"max_tokens": 9, "tool_choice": {"type": "any"}, )" + tools + a + "}", false);
+  EXPECT_TRUE(forced.tools.is_forced());
+  const ChatRequest named =
+      anthropic_request(R"({"max_tokens": 9, "tool_choice": {"type": "tool", "name": "f"}, )" + tools + a + "}", false);
+  EXPECT_EQ(named.tools.name, "f");
+  EXPECT_EQ(refused_by_responses(
+                R"("text": {"format": {"type": "json_object"}}, "tools": [{"type": "function", "name": "f"}])"),
+            "response_format");
+}
+
 TEST(StoredResponses, TheOldestMakeRoom) {
   StoredResponses store(2, 1000);
   store.keep("a", {{"id", "a"}}, Json::array());

@@ -6,10 +6,10 @@
 namespace hunch::serve {
 namespace {
 
-using Kind = ChatPart::Kind;
+using Part = ChatPart::Kind;
 
-Json part_of(Kind kind, const std::string& text) {
-  if (kind == Kind::kThinking) return {{"type", "reasoning_text"}, {"text", text}};
+Json part_of(Part kind, const std::string& text) {
+  if (kind == Part::kThinking) return {{"type", "reasoning_text"}, {"text", text}};
   return {{"type", "output_text"}, {"text", text}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
 }
 
@@ -26,16 +26,16 @@ std::string ResponsesAnswer::event(const char* type, Json fields) const {
 
 Json ResponsesAnswer::item(const Block& block, size_t i, const char* status) const {
   const std::string id = fmt::format("{}_{}_{}",
-                                     block.kind == Kind::kThinking ? "rs"
-                                     : block.kind == Kind::kCall   ? "fc"
+                                     block.kind == Part::kThinking ? "rs"
+                                     : block.kind == Part::kCall   ? "fc"
                                                                    : "msg",
                                      about_.id.substr(about_.id.find('_') + 1), i);
   const bool has_begun = std::string_view(status) == "in_progress";
   Json content = has_begun ? Json::array() : Json::array({part_of(block.kind, block.text)});
   switch (block.kind) {
-    case Kind::kThinking:
+    case Part::kThinking:
       return {{"id", id}, {"type", "reasoning"}, {"status", status}, {"summary", Json::array()}, {"content", content}};
-    case Kind::kCall:
+    case Part::kCall:
       return {{"id", id},           {"type", "function_call"},
               {"status", status},   {"call_id", block.id},
               {"name", block.name}, {"arguments", has_begun ? "" : block.text}};
@@ -46,7 +46,7 @@ Json ResponsesAnswer::item(const Block& block, size_t i, const char* status) con
 Json ResponsesAnswer::place(const Block& block) const {
   const size_t i = blocks().size() - 1;
   Json json = {{"item_id", item(block, i, "in_progress")["id"]}, {"output_index", i}};
-  if (block.kind != Kind::kCall) json["content_index"] = 0;
+  if (block.kind != Part::kCall) json["content_index"] = 0;
   return json;
 }
 
@@ -79,7 +79,7 @@ void ResponsesAnswer::begin_stream() {
 void ResponsesAnswer::open(const Block& block) {
   const size_t i = blocks().size() - 1;
   emit("response.output_item.added", {{"output_index", i}, {"item", item(block, i, "in_progress")}});
-  if (block.kind == Kind::kCall) return;
+  if (block.kind == Part::kCall) return;
   Json json = place(block);
   json["part"] = part_of(block.kind, "");
   emit("response.content_part.added", std::move(json));
@@ -89,8 +89,8 @@ void ResponsesAnswer::more(const Block& block, const std::string& text) {
   Json json = place(block);
   json["delta"] = text;
   switch (block.kind) {
-    case Kind::kThinking: return emit("response.reasoning_text.delta", std::move(json));
-    case Kind::kCall: return emit("response.function_call_arguments.delta", std::move(json));
+    case Part::kThinking: return emit("response.reasoning_text.delta", std::move(json));
+    case Part::kCall: return emit("response.function_call_arguments.delta", std::move(json));
     default: json["logprobs"] = Json::array(); return emit("response.output_text.delta", std::move(json));
   }
 }
@@ -98,14 +98,14 @@ void ResponsesAnswer::more(const Block& block, const std::string& text) {
 void ResponsesAnswer::close(const Block& block) {
   const size_t i = blocks().size() - 1;
   Json json = place(block);
-  if (block.kind == Kind::kCall) {
+  if (block.kind == Part::kCall) {
     json["name"] = block.name;
     json["arguments"] = block.text;
     emit("response.function_call_arguments.done", std::move(json));
   } else {
     json["text"] = block.text;
-    if (block.kind == Kind::kContent) json["logprobs"] = Json::array();
-    emit(block.kind == Kind::kThinking ? "response.reasoning_text.done" : "response.output_text.done", std::move(json));
+    if (block.kind == Part::kContent) json["logprobs"] = Json::array();
+    emit(block.kind == Part::kThinking ? "response.reasoning_text.done" : "response.output_text.done", std::move(json));
     Json part = place(block);
     part["part"] = part_of(block.kind, block.text);
     emit("response.content_part.done", std::move(part));
@@ -118,8 +118,8 @@ void ResponsesAnswer::close(const Block& block) {
 Json ResponsesAnswer::messages() const {
   Json out = Json::array();
   for (const Block& block : blocks()) {
-    if (block.kind == Kind::kContent) out.push_back({{"role", "assistant"}, {"content", block.text}});
-    if (block.kind == Kind::kCall) add_call(out, tool_call(block.id, block.name, block.text));
+    if (block.kind == Part::kContent) out.push_back({{"role", "assistant"}, {"content", block.text}});
+    if (block.kind == Part::kCall) add_call(out, tool_call(block.id, block.name, block.text));
   }
   return out;
 }

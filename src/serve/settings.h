@@ -37,7 +37,7 @@ struct Settings {
 constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
 
 // All but the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the field that is
-// wrong, or that would change the answer and is not understood (audio, suffix, lora, ...) unless it says
+// wrong, or that would change the answer and is not understood (audio, suffix, ...) unless it says
 // nothing ("none", "text", an empty list).
 Settings settings_of(const Fields& fields);
 
