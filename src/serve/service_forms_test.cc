@@ -69,7 +69,7 @@ class ServiceForms : public testing::Test {
   }
   std::string ask(const char* path, const Json& body, int status = 200) {
     const auto reply = std::make_shared<Recorder>();
-    service_->answer({"POST", path, "", dump(body)}, reply);
+    service_->answer({.method = "POST", .path = path, .body = dump(body)}, reply);
     reply->wait();
     EXPECT_EQ(reply->status, status) << reply->body;
     return reply->body;
