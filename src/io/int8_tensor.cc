@@ -48,8 +48,8 @@ bool is_beside_int8(const ModelFile& file, const Tensor& t) {
 
 Int8Tensor::Int8Tensor(const ModelFile& file, const Tensor& codes) : codes_(codes.view()) {
   const std::string name = without_weight(codes.name);
-  const size_t n_matrices = codes.shape.size() > 2 ? codes.rows() / codes.shape[codes.shape.size() - 2] : 1;
   if (codes_.rows == 0 || codes_.cols == 0) fail(ErrorKind::kFormat, "tensor '{}' is empty", codes.name);
+  const size_t n_matrices = codes.shape.size() > 2 ? codes.rows() / codes.shape[codes.shape.size() - 2] : 1;
   scale_ = scales(file, int8_scale(name));
   if (scale_.size() != codes_.rows && scale_.size() != n_matrices)
     fail(ErrorKind::kFormat, "tensor '{}': expected a scale for each of {} rows or {} matrices, found {}",
