@@ -48,6 +48,19 @@ install_format() {
   install_missing clang-format-14 || exit 1
   command -v clang-format-14 >/dev/null || { echo "clang-format-14 was installed and is not there"; exit 1; }
 }
+# What the tests of the web page need: they say so themselves where one of these is not to be had. Systems whose node came
+# from elsewhere keep it.
+install_browser() {
+  command -v apt-get >/dev/null || return 0
+  local missing=() package
+  command -v npm >/dev/null || missing+=(nodejs npm)
+  command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  has_package chromium || as_root apt-get update -qq || return 0
+  for package in "${missing[@]}"; do
+    if has_package "$package"; then install_missing "$package"; fi
+  done
+}
 has_package() { [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]; }
 
 # The dev preset needs clang's runtime (sanitizers, libFuzzer) of the same version, whose package has another name on each

@@ -39,8 +39,8 @@ class GenerationBatch {
   GenerationBatch& operator=(GenerationBatch&&) noexcept;
 
   // Asks for an answer, which takes part from the next step on; also between steps of others. Returns its number.
-  // Throws Error{kLimit} where there is no room now (later there may be), Error{kUnsupported} for drafts by other than
-  // n-grams; else as generate().
+  // Drafts are verified in the shared steps. Throws Error{kLimit} where there is no room now (later there may be); else
+  // as generate().
   std::size_t add(std::string_view prompt, const GenerationOptions& options = {}, OnText on_text = {});
   std::size_t add(std::span<const std::int32_t> prompt_ids, const GenerationOptions& options = {}, OnText on_text = {});
   // Computes a part of the prompts and the next token of each answer. False when nothing is left to do. What is wrong

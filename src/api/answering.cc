@@ -25,7 +25,7 @@ Context& Answering::computed_as(const ComputeChoice& choice) {
   if (!beside_ || !computes_as(wanted, *beside_)) {
     drafting_.reset();
     beside_.reset();
-    beside_ = std::make_unique<Context>(model_.engine, wanted, context_);
+    beside_ = std::make_unique<Context>(model_.engine, wanted, context_.sequence());
   }
   return *beside_;
 }
@@ -35,7 +35,7 @@ Speculation* Answering::speculation(const DraftOptions& drafts, const Context& c
   if (!wanted.any()) return nullptr;
   if (!drafting_ || !(wanted == drafts_) || drafts_for_ != &context) {
     drafting_.reset();
-    drafting_ = std::make_unique<Drafting>(model_.engine, context, wanted);
+    drafting_ = std::make_unique<Drafting>(model_.engine, context.sequence(), wanted);
     drafts_ = wanted;
     drafts_for_ = &context;
   }

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "api/impl.h"
 #include "api/options.h"
 #include "base/error.h"
 #include "engine/answer.h"
-#include "engine/ngram_drafter.h"
-#include "engine/speculate.h"
+#include "engine/drafting.h"
 
 namespace hunch {
 namespace {
@@ -20,8 +20,8 @@ struct Part {
   const GenerationOptions options;
   const OnText on_text;
   AnswerRecord record{options, on_text};
-  std::unique_ptr<Speculation> speculation = {};
   std::unique_ptr<Sequence> sequence = {};
+  std::optional<Drafting> drafting = {};
   std::shared_ptr<Answer> answer = {};
 };
 
@@ -38,17 +38,6 @@ BatchOptions batch_options(const ModelImpl& model, const GenerationBatchOptions&
   own.kv_dtype = cache_type(model.options.kv);
   own.n_sequences = options.n_sequences;
   return own;
-}
-
-// Other drafters read the sequence by themselves, each with a pass of its own.
-std::unique_ptr<Speculation> speculation_of(const DraftOptions& options, const Engine& engine) {
-  const DraftingOptions wanted = drafting_options(options, engine);
-  if (!wanted.any()) return nullptr;
-  if (wanted.model || options.lossless)
-    fail(ErrorKind::kUnsupported, "drafts in a batch are by n-grams only: leave `lossless` and `model` out");
-  auto speculation = std::make_unique<Speculation>(wanted.n_tokens);
-  speculation->add(std::make_unique<NgramDrafter>());
-  return speculation;
 }
 
 }  // namespace
@@ -75,7 +64,8 @@ struct GenerationBatch::Impl {
       Part& part = *entry.part;
       entry.error = part.answer->error();
       if (!entry.error)
-        entry.result = part.record.generation(part.answer->generated(), drafts_of(part.speculation.get()));
+        entry.result = part.record.generation(part.answer->generated(),
+                                              drafts_of(part.drafting ? &part.drafting->speculation() : nullptr));
       batch.remove(*part.answer);
       entry.part.reset();
     }
@@ -102,12 +92,12 @@ size_t GenerationBatch::add(std::span<const int32_t> prompt_ids, const Generatio
   if (impl_->n_in_the_making() >= impl_->n_sequences)
     fail(ErrorKind::kLimit, "{} answers are in the making, which is what this batch was made for", impl_->n_sequences);
   auto part = std::make_unique<Part>(options, std::move(on_text));
-  part->speculation = speculation_of(options.drafts, impl_->model->engine);
   ModelImpl& model = *impl_->model;
   part->sequence = impl_->batch.new_sequence(
       sequence_options(model.engine, model.context_options(choice_of(options), impl_->n_ctx)));
   GenerateOptions wanted = generate_options(options);
-  wanted.speculation = part->speculation.get();
+  if (const DraftingOptions drafts = drafting_options(options.drafts, model.engine); drafts.any())
+    wanted.speculation = &part->drafting.emplace(model.engine, *part->sequence, drafts).speculation();
   part->answer = impl_->batch.admit(*part->sequence, {prompt_ids.begin(), prompt_ids.end()}, wanted,
                                     [p = part.get()](const GeneratedToken& token) { return p->record.take(token); });
   const size_t number = impl_->n_added++;

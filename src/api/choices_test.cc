@@ -239,5 +239,26 @@ TEST_F(ApiChoices, LosslessDraftsHaveTheAdapter) {
   EXPECT_GT(got.n_drafted, 0u);
 }
 
+TEST_F(ApiChoices, DraftsAreVerifiedInSharedSteps) {
+  LanguageModel other(kDemo, {.n_threads = 1, .threads_of = &model});
+  GenerationBatch batch(model, {.n_sequences = 4});
+  std::vector<std::pair<size_t, Ids>> all;
+  for (size_t i = 0; i < 4; ++i) {
+    GenerationOptions options = greedy(20 + i);
+    if (i == 2) options.adapters = {{adapter(1)}};
+    const Ids want = ids_of(options);
+    if (i == 0) options.drafts = {.lossless = true, .n_tokens = 3};
+    if (i == 1) options.drafts = {.model = &other, .n_tokens = 3};
+    if (i == 2) options.drafts = {.lossless = true, .n_tokens = 2};
+    all.emplace_back(batch.add(kPrompt, options), want);
+  }
+  while (batch.step()) {
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(batch.result(all[i].first).ids, all[i].second) << i;
+    EXPECT_EQ(batch.result(all[i].first).n_drafted > 0, i != 3) << i;
+  }
+}
+
 }  // namespace
 }  // namespace hunch

@@ -234,7 +234,7 @@ int chat(const ChatFlags& flags) {
   print_reblock_price(engine, flags.model, {});
   const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
   std::optional<Drafting> drafting;
-  if (drafting_with.any()) drafting.emplace(engine, context, drafting_with);
+  if (drafting_with.any()) drafting.emplace(engine, context.sequence(), drafting_with);
   if (drafting) options.speculation = &drafting->speculation();
   Chat chat(flags, engine, context, std::move(text), std::move(options));
   chat.talk();

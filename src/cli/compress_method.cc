@@ -101,6 +101,7 @@ CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   read_int8(flags, options);
   options.damping = flags.damping;
   options.act_order = flags.act_order;
+  options.without_zeros = !flags.dense_blocks;
   options.dense_inputs = flags.inputs == "dense" || (flags.inputs == "auto" && scales_inputs(options.methods.rounder));
   options.n_tokens = flags.max_tokens;
   if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
@@ -152,6 +153,12 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                {"bytes_before", report.bytes_before},
                {"bytes", report.bytes},
                {"notes", report.notes}};
+  if (const SparseReport& s = report.sparse; !s.matrices.empty())
+    json["sparse"] = {{"n_tensors", s.matrices.size()},
+                      {"n_weights", s.n_weights},
+                      {"n_zeros", s.n_zeros},
+                      {"dense_bytes", s.dense_bytes},
+                      {"bytes", s.bytes}};
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
   if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
   return json;
@@ -215,6 +222,8 @@ int compress_by_method(const CompressFlags& flags) {
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);
+  if (const std::string line = describe(report.sparse); !line.empty())
+    note("note: " + line + "; --dense-blocks writes ordinary blocks, which other programs read");
   if (report.n_resumed > 0) note(fmt::format("note: {} layers were finished before", report.n_resumed));
   note(fmt::format("output error: ||(W - W') X|| / ||W X|| over {} tokens of the text, mean over the layers.",
                    grouped(report.n_tokens)));

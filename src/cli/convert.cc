@@ -1,6 +1,7 @@
 // hunch convert, hunch quantize: write a model as GGUF in another dtype.
 #include "compress/convert.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,6 +9,8 @@
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/session_io.h"
+#include "compress/store_sparse.h"
+#include "io/gguf.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
@@ -63,6 +66,16 @@ int convert(const ConvertFlags& flags) {
     ProgressBar bar(!flags.model.quiet);
     report = convert_model(opened.file, flags.out, options, compute, bar.progress());
   }
+  SparseReport sparse;
+  if (flags.sparse) {
+    ProgressBar bar(!flags.model.quiet);
+    sparse = store_sparse(open_gguf(flags.out), flags.out, compute, bar.progress());
+    report.bytes -= sparse.dense_bytes - sparse.bytes;
+    for (const auto& [name, matrix] : sparse.matrices) {
+      const auto type = std::ranges::find(report.types, matrix.dtype, &ConvertReport::Type::dtype);
+      if (type != report.types.end()) type->bytes -= matrix.dense_bytes - matrix.bytes;
+    }
+  }
   std::error_code ec;
   const uint64_t file_bytes = fs::file_size(flags.out, ec);
   if (flags.model.json) {
@@ -73,6 +86,7 @@ int convert(const ConvertFlags& flags) {
                 {"bytes", report.bytes},
                 {"file_bytes", file_bytes},
                 {"types", types_json(report)},
+                {"sparse_tensors", sparse.matrices.size()},
                 {"bits_per_weight", bits_per_weight(report)},
                 {"unweighted", report.n_unweighted},
                 {"unused_tensors", opened.unused},
@@ -95,6 +109,9 @@ int convert(const ConvertFlags& flags) {
   if (report.n_unweighted)
     note(fmt::format("note: the importance matrix says nothing of {} matrices, whose errors all weigh the same",
                      report.n_unweighted));
+  if (flags.sparse)
+    note("note: " +
+         (sparse.matrices.empty() ? "no matrix has zeros enough to be stored without them" : describe(sparse)));
   for (const ConvertReport::Type& t : report.types)
     note(fmt::format("  {:<7} {:>4} tensors {:>10}  {:.2f} bits per weight", name_of(t.dtype), t.n_tensors,
                      human_bytes(double(t.bytes)), 8 * double(t.bytes) / double(std::max<uint64_t>(1, t.n_weights))));

@@ -66,6 +66,7 @@ struct RunFlags {
   size_t n_tokens = 128;
   std::vector<std::string> stop;
   bool ignore_end = false;
+  std::string grammar_file, json_schema, regex;  // at most one: what the text must be
   std::optional<uint64_t> top_log_probs;
   DraftFlags drafting;
 };
@@ -146,6 +147,7 @@ struct ConvertFlags {
   std::string out, type = "auto", layout = "auto";  // layout: auto | rows | neuron
   std::string name;                                 // general.name; empty: as it is
   std::string imatrix;                              // an importance matrix; empty: none
+  bool sparse = false;                              // without the zeros of pruned matrices
   bool force = false;
 };
 
@@ -183,7 +185,7 @@ struct CompressFlags {
   std::optional<std::string> sparsity, pattern;
   double damping = 0.01;
   std::string inputs = "auto", eval;
-  bool symmetric = false, act_order = false;
+  bool symmetric = false, act_order = false, dense_blocks = false;
   // Of a method that rounds inputs too.
   std::string scales = "auto", activations = "auto", range = "auto";
   std::optional<std::string> alpha, threshold;

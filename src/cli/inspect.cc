@@ -10,6 +10,7 @@
 #include "cli/session_io.h"
 #include "engine/pooling.h"
 #include "io/printable.h"
+#include "io/sparse_tensors.h"
 #include "model/architecture.h"
 #include "model/hold_exactly.h"
 #include "model/sidecar.h"
@@ -194,13 +195,13 @@ int inspect(const InspectFlags& flags) {
   }
   const ModelFile& file = opened.file;
   uint64_t n_params = 0, bytes = 0;
-  std::map<DType, DTypeTotal> totals;
+  std::map<std::pair<DType, bool>, DTypeTotal> totals;  // and whether zeros are left out
   for (const Tensor& t : file.tensors) {
-    n_params += t.n_elems();
+    n_params += n_weights(t);
     bytes += t.data.size();
-    DTypeTotal& total = totals[t.dtype];
+    DTypeTotal& total = totals[{dtype_of_weights(file, t), is_sparse_part(t.name)}];
     ++total.n_tensors;
-    total.n_elems += t.n_elems();
+    total.n_elems += n_weights(t);
     total.bytes += t.data.size();
   }
   const std::string arch = file.meta.get_string("general.architecture", "");
@@ -265,9 +266,9 @@ int inspect(const InspectFlags& flags) {
     out += table(rows, {1});
   }
   std::vector<std::vector<std::string>> rows = {{"dtype", "tensors", "parameters", "bytes", "bits each"}};
-  for (const auto& [dtype, total] : totals)
-    rows.push_back({hunch::name_of(dtype), std::to_string(total.n_tensors), grouped(total.n_elems),
-                    grouped(total.bytes),
+  for (const auto& [type, total] : totals)
+    rows.push_back({std::string(hunch::name_of(type.first)) + (type.second ? " without zeros" : ""),
+                    std::to_string(total.n_tensors), grouped(total.n_elems), grouped(total.bytes),
                     fmt::format("{:.2f}", total.n_elems ? 8.0 * double(total.bytes) / double(total.n_elems) : 0.0)});
   out += "\n" + table(rows);
   if (const std::string held = describe(held_otherwise(file)); !held.empty()) out += "\n" + held + "\n";

@@ -7,6 +7,7 @@
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
+#include "cli/text_constraint.h"
 
 namespace hunch::cli {
 namespace {
@@ -64,11 +65,12 @@ int run(const RunFlags& flags) {
 
   const Engine engine = open_engine(flags.model);
   if (!flags.stop.empty()) engine.need_tokenizer();
+  options.constraint = text_constraint(flags, engine);
   if (text) ids = encode_prompt(engine.need_tokenizer(), *text, !flags.no_bos, flags.special);
   Context context(engine, context_options(flags.context));
   const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
   std::optional<Drafting> drafting;
-  if (drafting_with.any()) drafting.emplace(engine, context, drafting_with);
+  if (drafting_with.any()) drafting.emplace(engine, context.sequence(), drafting_with);
   if (drafting) options.speculation = &drafting->speculation();
   print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
   print_reblock_price(engine, flags.model, ids);

@@ -47,11 +47,15 @@ void check(const ServeFlags& flags) {
   if (flags.step_tokens == 0) fail(ErrorKind::kUsage, "--step-tokens is 0, expected at least 1");
   if (flags.max_body_mb == 0 || flags.max_body_mb > 1024)
     fail(ErrorKind::kUsage, "--max-body is {}, expected 1 to 1024 MB", flags.max_body_mb);
+  if (!(flags.kv_memory_gb >= 0 && flags.kv_memory_gb <= 1e6))
+    fail(ErrorKind::kUsage, "--kv-memory is {}, expected gigabytes", flags.kv_memory_gb);
+  if (!(flags.cache_gb > 0 && flags.cache_gb <= 1e6))
+    fail(ErrorKind::kUsage, "--cache-size is {}, expected gigabytes", flags.cache_gb);
   if (!(flags.grace_seconds >= 0 && flags.grace_seconds <= 1e6))
     fail(ErrorKind::kUsage, "--grace is {}, expected 0 to 1000000 seconds", flags.grace_seconds);
-  if (!flags.context.kv_policies.empty() || !flags.context.experts.empty())
-    fail(ErrorKind::kUsage, "{} is not there for serve yet",
-         flags.context.experts.empty() ? "--kv-policy" : "--experts");
+  if (flags.context.kv_policies.size() > 1)
+    fail(ErrorKind::kUsage, "--kv-policy: expected one, found {}", flags.context.kv_policies.size());
+  if (!flags.context.experts.empty()) fail(ErrorKind::kUsage, "--experts is not there for serve yet");
   if (flags.context.oracle_density < 1 || flags.context.oracle_head_density != 0)
     fail(ErrorKind::kUsage, "an oracle computes everything twice: it is not for serve");
 }
@@ -62,7 +66,9 @@ int serve(const ServeFlags& flags) {
   check(flags);
   serve::ServerOptions options;
   options.service.api_key = api_key(flags);
-  const Engine engine = open_engine(flags.model);
+  ModelFlags without_adapters = flags.model;  // requests choose among them
+  without_adapters.lora.clear();
+  Engine engine = open_engine(without_adapters);
   options.host = flags.host;
   options.port = uint16_t(flags.port);
   options.grace_seconds = flags.grace_seconds;
@@ -70,10 +76,19 @@ int serve(const ServeFlags& flags) {
   serve::ServiceOptions& service = options.service;
   service.model_name = flags.alias.empty() ? display_name(engine, flags.model) : flags.alias;
   service.template_file = flags.template_file;
-  service.mode = flags.context.mode;
-  service.density = flags.context.density;
+  service.plan.mode = flags.context.mode;
+  service.plan.density = flags.context.density;
+  if (!flags.context.kv_policies.empty()) service.plan.kv_policy = flags.context.kv_policies[0];
+  for (const std::string& lora : flags.model.lora) service.adapters.push_back(parse_adapter(lora));
+  service.shows_prompts = flags.slots_prompts;
+  service.access.hosts = serve::Access::hosts_of(flags.host, flags.allow_hosts);
+  service.access.cors = flags.cors;
   service.deterministic = flags.deterministic;
   service.scheduler.n_parallel = flags.n_parallel;
+  service.scheduler.kv_bytes = uint64_t(flags.kv_memory_gb * 1e9);
+  service.scheduler.disk_folder = flags.cache_folder;
+  service.scheduler.disk_bytes = uint64_t(flags.cache_gb * 1e9);
+  service.scheduler.warn = [](const std::string& what) { note("--cache-dir: " + what); };
   service.scheduler.n_queue = flags.n_queue;
   service.scheduler.n_ctx = flags.context.n_ctx;
   service.scheduler.kv_dtype = *dtype_from_name(flags.context.kv);

@@ -9,10 +9,12 @@ namespace hunch::cli {
 struct ServeFlags {
   ModelFlags model;
   ContextFlags context;
-  std::string host = "127.0.0.1", alias, api_key, api_key_file, template_file;
+  std::string host = "127.0.0.1", alias, api_key, api_key_file, template_file, cache_folder;
+  std::string cors;
+  std::vector<std::string> allow_hosts;
   size_t port = 8080, n_parallel = 4, n_queue = 64, step_tokens = 256, max_body_mb = 16;
-  double grace_seconds = 30;
-  bool deterministic = false;
+  double grace_seconds = 30, kv_memory_gb = 0, cache_gb = 10;
+  bool deterministic = false, slots_prompts = false;
 };
 
 // The verb. Returns the exit code and throws Error.

@@ -130,11 +130,15 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
   if (engine.adapter)
     note(fmt::format("adapter {}: {} matrices, {}", engine.adapter->name, engine.adapter->parts.size(),
                      human_bytes(double(engine.adapter->bytes()))));
-  if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
+  const auto down_rows = [&] { return engine.model->weights().any_mlp().down->factor(Axis::kIn).rows(); };
+  if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept && !down_rows())
+    note(
+        "note: the down projection is stored without its zeros, and is computed whole: exact mode skips nothing there");
+  else if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
-        name_of(engine.model->weights().any_mlp().down->factor(Axis::kIn).rows().dtype)));
+        name_of(down_rows().dtype)));
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));

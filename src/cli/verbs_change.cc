@@ -22,6 +22,9 @@ void add_convert(Grammar& g, ConvertFlags& f) {
   g.choice("--type", f.type, std::move(types),
            "type of the matrices; norms and biases stay f32; q4_k_m and the like: the mix of types that goes by this "
            "name; auto: f16, and matrices that are quantised stay as they are");
+  g.flag(
+      "--sparse", f.sparse,
+      "write pruned matrices of q8_0, q4_0 and f16 without their zeros, where that takes less (docs/compression.md)");
   g.text("--imatrix", f.imatrix, "FILE",
          "an importance matrix, of `hunch imatrix` or llama.cpp: errors are weighed by what the matrices read");
   g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
@@ -49,6 +52,8 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.flag("--symmetric", f.symmetric, "with --bits: grids around zero; pruned weights always have these");
   g.text("--sparsity", f.sparsity, "SHARE", "prune this share of the weights (default: 50%)");
   g.text("--nm", f.pattern, "N:M", "keep N of every M neighbouring inputs of a row instead, e.g. 2:4");
+  g.flag("--dense-blocks", f.dense_blocks,
+         "write pruned matrices as ordinary blocks, zeros and all, which every reader of GGUF takes");
   g.flag("--act-order", f.act_order, "gptq: columns with the largest inputs first, scales of the weights as they were");
   g.real("--damping", f.damping, "SHARE", "gptq, sparsegpt: of the mean diagonal of X^T X, added to it");
   g.choice(

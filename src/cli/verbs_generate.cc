@@ -27,6 +27,10 @@ std::vector<Verb> generating_verbs() {
                         "generate at most N tokens; -1: until the text ends or the context is full");
                  g.texts("--stop", f->stop, "TEXT", "end before this text; may be repeated");
                  g.flag("--ignore-end", f->ignore_end, "go on when the model says that the text has ended");
+                 g.text("--json-schema", f->json_schema, "JSON",
+                        "the text is JSON that is valid by this schema, or by that in a file of this name");
+                 g.text("--grammar-file", f->grammar_file, "FILE", "the text is what this grammar says (GBNF)");
+                 g.text("--regex", f->regex, "PATTERN", "the text is what this regular expression matches");
                  g.count("--log-probs", f->top_log_probs, "K",
                          "with --json: log-probabilities of each token and of the K most probable ones");
                  add_sampling(g, f->sampler);

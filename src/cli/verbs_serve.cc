@@ -20,6 +20,12 @@ std::vector<Verb> serving_verbs() {
                  g.count("--port", f->port, "N", "listen at this port; 0: any that is free");
                  g.count("--parallel", f->n_parallel, "N",
                          "answers in the making at once; the cache holds so many whole contexts");
+                 g.real("--kv-memory", f->kv_memory_gb, "GB",
+                        "the cache holds no more than this; where answers outgrow it, the newest waits and is computed "
+                        "again");
+                 g.text("--cache-dir", f->cache_folder, "FOLDER",
+                        "texts that leave the cache are kept here, for prompts of later days that begin alike");
+                 g.real("--cache-size", f->cache_gb, "GB", "of that folder; what was not used for longest goes");
                  g.count("--queue", f->n_queue, "N", "answers that may wait for their turn; more get status 429");
                  g.count("--step-tokens", f->step_tokens, "N",
                          "tokens of a step: prompts are read in parts that leave it at so many, so that long ones do "
@@ -27,11 +33,15 @@ std::vector<Verb> serving_verbs() {
                  g.text("--api-key", f->api_key, "KEY",
                         "answer only who sends this key (other users of this machine can see it here)");
                  g.text("--api-key-file", f->api_key_file, "FILE", "the same, read from the first line of a file");
+                 g.texts("--allow-host", f->allow_hosts, "NAME",
+                         "answer requests whose Host names this too; at loopback only its own names are");
+                 g.text("--cors", f->cors, "ORIGIN", "let pages of this origin ask and read the answers; * is any");
                  g.text("--alias", f->alias, "NAME", "the model's name in answers (default: its own)");
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
                  g.flag("--deterministic", f->deterministic,
                         "an answer has the same bits whoever shares its steps; slower prompts");
+                 g.flag("--slots-prompts", f->slots_prompts, "GET /slots tells what is asked too");
                  g.real("--grace", f->grace_seconds, "S", "seconds that running answers have after a signal");
                  g.count("--max-body", f->max_body_mb, "MB", "longer requests get status 413");
                  add_engine(g, f->model, &f->context);

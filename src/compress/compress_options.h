@@ -10,6 +10,7 @@
 #include "compress/matrix/block_target.h"
 #include "compress/matrix/int8_matrix.h"
 #include "compress/matrix/prune_mask.h"
+#include "compress/store_sparse.h"
 #include "linear/linear.h"
 
 namespace hunch {
@@ -44,7 +45,8 @@ struct CompressOptions {
   bool dense_inputs = false;    // blocks are entered by what the model's own blocks before them make of the text
   size_t n_tokens = 16384;      // of the text, in windows spread evenly over it
   std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
-  std::string text_name;  // for the file's metadata
+  bool without_zeros = true;  // pruned matrices are written so where that takes less (compress/store_sparse.h)
+  std::string text_name;      // for the file's metadata
   // A folder for finished layers, found again by the same call after an interruption and removed at the end; none:
   // nothing is kept.
   std::filesystem::path finished;
@@ -62,6 +64,7 @@ struct CompressReport {
   size_t n_tokens = 0;                   // of the text that were used
   size_t n_resumed = 0;                  // layers that were finished before
   uint64_t bytes_before = 0, bytes = 0;  // of all tensors
+  SparseReport sparse;                   // what was written without its zeros; `bytes` are what is written
   std::vector<std::string> notes;
 };
 

@@ -1,7 +1,10 @@
 #include "compress/compress_weights.h"
 
+#include <set>
+
 #include "base/error.h"
 #include "compress/compress_file.h"
+#include "linear/sparse.h"
 #include "linear/ternary.h"
 
 namespace hunch {
@@ -54,6 +57,10 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
       if (dynamic_cast<const Ternary*>(&linear))
         fail(ErrorKind::kUnsupported, "{} of layer {} is ternary: there is nothing left to round or to prune",
              name_of(linear.id.role), linear.id.layer);
+      if (dynamic_cast<const Sparse*>(&linear))
+        fail(ErrorKind::kUnsupported,
+             "{} of layer {} is stored without its zeros: compress what `hunch convert --type f16` makes of the model",
+             name_of(linear.id.role), linear.id.layer);
       if (dynamic_cast<const Int8*>(&linear))
         fail(ErrorKind::kUnsupported,
              "{} of layer {} is of int8 already: compress the model that this one was made from",
@@ -74,6 +81,24 @@ Metadata metadata(const ModelFile& file, const CompressOptions& options, const C
   return meta;
 }
 
+// Writes the file anew without the zeros of its matrices, where there are enough of them.
+void leave_zeros_out(const Engine& engine, const std::filesystem::path& path, CompressReport& report) {
+  report.sparse = store_sparse(open_gguf(path), path, *engine.compute);
+  if (report.sparse.matrices.empty())
+    report.notes.push_back(
+        "zeros stay in the blocks and nothing is faster: less than a tenth of the bytes would be saved, or the type is "
+        "none of q8_0, q4_0 and f16");
+  const ModelWeights& weights = std::as_const(*engine.model).weights();
+  std::set<std::string> seen;
+  for (const auto& [id, where] : weights.tensors) {
+    const auto found = report.sparse.matrices.find(where.name);
+    if (found == report.sparse.matrices.end() || !report.roles.contains(id.role) || !seen.insert(where.name).second)
+      continue;
+    report.roles[id.role].bytes -= found->second.dense_bytes - found->second.bytes;
+  }
+  report.bytes -= report.sparse.dense_bytes - report.sparse.bytes;
+}
+
 }  // namespace
 
 CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
@@ -86,6 +111,7 @@ CompressReport compress_weights(const Engine& engine, std::span<const int32_t> i
   CompressFile file(engine, walk, options, report);
   const std::vector<TensorToWrite> tensors = file.tensors();
   write_gguf(output, metadata(engine.model->file(), options, report), tensors, {}, engine.compute->stop);
+  if (options.without_zeros && options.methods.pruner != Pruner::kNone) leave_zeros_out(engine, output, report);
   if (!options.finished.empty()) CompressStore::clear(options.finished);
   return report;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "io/file_types.h"
 #include "io/gguf.h"
 #include "io/int8_tensor.h"
+#include "io/sparse_tensors.h"
 #include "model/architecture.h"
 
 namespace hunch {
@@ -42,8 +44,18 @@ class Converter {
 
   std::vector<TensorToWrite> plan() {
     std::vector<TensorToWrite> out;
-    for (const Tensor& t : model_.tensors)
-      if (!is_beside_int8(model_, t)) out.push_back(plan(t));
+    for (const Tensor& t : model_.tensors) {
+      if (is_beside_int8(model_, t)) continue;
+      if (!is_sparse_part(t.name)) {
+        out.push_back(plan(t));
+      } else if (options_.keep_blocks) {
+        out.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
+        count(dtype_of_weights(model_, t), n_weights(t), t.data.size());
+      } else if (const auto name = masked_name(t.name)) {
+        const SparseTensor& sparse = sparse_.emplace_back(read_sparse(model_, *name));
+        out.push_back(plan(dense_.emplace_back(Tensor{sparse.name, sparse.rows.dtype, sparse.shape, {}})));
+      }
+    }
     report.n_tensors = out.size();
     std::ranges::stable_sort(report.types, std::greater(), &ConvertReport::Type::bytes);
     return out;
@@ -57,17 +69,19 @@ class Converter {
     if (!info(t.dtype).reads() && !int8)
       fail(ErrorKind::kUnsupported, "tensor '{}' is {}, which hunch cannot decode", t.name, name_of(t.dtype));
     const size_t down = t.name.find(kDown);
-    const bool transpose = neuron_major_ && !int8 && t.shape.size() >= 2 && is_down(t.name);
+    // What has been pruned and rounded goes back to the blocks that it came from.
+    const bool goes_back = t.data.empty() && !is_plain(t.dtype) && options_.down == DownFile::kAuto;
+    const bool transpose = neuron_major_ && !int8 && t.shape.size() >= 2 && is_down(t.name) && !goes_back;
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
       w.name.insert(down + kDown.size(), "_t");
       std::swap(w.shape[w.shape.size() - 2], w.shape.back());  // of each expert
     }
     const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
-    w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t.name, w.shape.back());
+    w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t, w.shape.back());
     const std::optional<Weighing> weighing = weighing_of(t, w.dtype, transpose);
     if (w.dtype == t.dtype && !transpose) {
-      w.produce = [&t] { return t.data; };
+      w.produce = [this, &t] { return blocks_of(t); };
     } else {
       const bool once = is_plain(t.dtype) && (!int8 || w.dtype == DType::kQ8_0);
       if (!once && (transpose || !is_plain(w.dtype)))
@@ -79,6 +93,21 @@ class Converter {
     count(w.dtype, t.n_elems(),
           w.shape.empty() ? 0 : t.n_elems() / w.shape.back() * row_bytes(w.dtype, w.shape.back()));
     return w;
+  }
+
+  // What the tensor has in the file, or would have with its zeros. Valid until the next call.
+  std::span<const std::byte> blocks_of(const Tensor& t) {
+    const auto found = std::ranges::find(sparse_, t.name, &SparseTensor::name);
+    if (found == sparse_.end()) return t.data;
+    const SparseRows& W = found->rows;
+    const size_t stride = row_bytes(W.dtype, W.cols);
+    const std::span<std::byte> out = with_zeros_.get<std::byte>(W.rows * stride);
+    compute_.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
+      compute_.throw_if_stopped();
+      for (size_t r = begin; r < end; ++r)
+        sparse_row_to_blocks(W, r, W.values + found->offsets[r], out.data() + r * stride);
+    });
+    return out;
   }
 
   void count(DType dtype, uint64_t n_weights, uint64_t bytes) {
@@ -127,8 +156,10 @@ class Converter {
   }
 
   // The asked-for type, or the nearest whose blocks divide the row.
-  DType fitting(const std::string& name, size_t cols) {
+  DType fitting(const Tensor& t, size_t cols) {
+    const std::string& name = t.name;
     const DType asked = options_.mix ? mixed_type(*options_.mix, *mix_model_, name) : options_.dtype;
+    if (!is_plain(asked) && info(t.dtype).is_float() && stays_float(name)) return t.dtype;
     const DType dtype = fitting_dtype(asked, cols);
     if (dtype != asked)
       report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", name, cols,
@@ -145,6 +176,7 @@ class Converter {
     const size_t stride = row_bytes(dtype, cols), element = info(t.dtype).block_bytes;
     const size_t stored = transpose ? 0 : row_bytes(t.dtype, cols);
     const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
+    const std::byte* const data = blocks_of(t).data();
     const std::vector<float> importance = weighing ? importance_of(*weighing) : std::vector<float>();
     const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
     const std::optional<Int8Tensor> int8 =
@@ -156,11 +188,11 @@ class Converter {
         if (transpose) {
           const size_t expert = r / t.cols(), input = r % t.cols();
           for (size_t c = 0; c < cols; ++c)
-            codec(t.dtype).decode(t.data.data() + ((expert * n_out + c) * t.cols() + input) * element, &values[c], 1);
+            codec(t.dtype).decode(data + ((expert * n_out + c) * t.cols() + input) * element, &values[c], 1);
         } else if (int8) {
           int8->decode(r, values);
         } else {
-          codec(t.dtype).decode(t.data.data() + r * stored, values.data(), cols);
+          codec(t.dtype).decode(data + r * stored, values.data(), cols);
         }
         for (float v : values) {
           if (!(std::abs(v) < INFINITY))
@@ -182,7 +214,9 @@ class Converter {
   Compute& compute_;
   std::optional<MixModel> mix_model_;
   bool neuron_major_ = false;
-  Scratch buffer_;
+  std::deque<SparseTensor> sparse_;  // of the model, without their zeros
+  std::deque<Tensor> dense_;         // what they stand for
+  Scratch buffer_, with_zeros_;
 };
 
 }  // namespace

@@ -18,7 +18,8 @@ struct ConvertOptions {
   DownFile down = DownFile::kAuto;
   const QuantMix* mix = nullptr;                 // which types the matrices get; none: dtype, all of them
   const ImportanceMatrix* importance = nullptr;  // weighs the errors of encoding; none: all weigh the same
-  bool keep_blocks = false;                      // matrices that are quantised already stay what they are
+  bool keep_blocks = false;                      // matrices that are quantised already stay what they are, and those
+                                                 // without their zeros too
 };
 
 struct ConvertReport {
@@ -39,7 +40,7 @@ struct ConvertReport {
 // Matrices become options.dtype; norms, biases, positions and routers stay f32 as in llama.cpp's files. A matrix
 // whose rows are not whole blocks falls back (fitting_dtype()), noted. Already quantised
 // input is decoded to a float dtype, and refused with Error{kUnsupported} for another quantised one (requantising loses
-// quality twice).
+// quality twice). Matrices without their zeros (io/sparse_tensors.h) count as the blocks that they are the numbers of.
 // The output is written atomically, so it may even replace the file that is being read.
 ConvertReport convert_model(const ModelFile& model, const std::filesystem::path& output, const ConvertOptions& options,
                             Compute& compute, const Progress& progress = {});

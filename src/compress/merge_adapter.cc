@@ -43,9 +43,10 @@ class Merger {
       const TensorRows& where = model_.weights().tensors.at(id);
       if (where.stored.empty())
         fail(ErrorKind::kUnsupported,
-             "'{}' is a product of two matrices in this file, into which an adapter cannot be merged: expected the "
-             "model "
-             "as it was before `hunch compress`",
+             "'{}' is a product of two matrices in this file, or stands there without its zeros; an adapter cannot be "
+             "merged into it: expected the model as it was before `hunch compress`, or what `hunch convert --type` "
+             "makes "
+             "of a pruned one",
              where.name);
       const bool tied = id.role == Role::kLogits && where.name != where.stored;
       if (where.stored == t.name && !tied) changes.push_back({&where, &part});

@@ -83,17 +83,20 @@ DType of_heads(const Question& q, DType base) {
   }
 }
 
-DType of_fused(const Question& q, DType base) {
-  switch (q.kind) {
-    case Kind::kQ3KM:
-    case Kind::kQ3KL: return DType::kQ4_K;
-    case Kind::kQ4KM: return DType::kQ5_K;
-    case Kind::kQ5KM: return DType::kQ6_K;
-    default: return base;
-  }
+// Values, alone or in one matrix with queries and keys, as in falcons and delta nets, or with the keys of latents.
+bool has_values(std::string_view tensor) {
+  for (const std::string_view part : {"attn_v.weight", "attn_qkv.weight", "attn_kv_b.weight"})
+    if (tensor.find(part) != tensor.npos) return true;
+  return false;
 }
 
 }  // namespace
+
+bool stays_float(std::string_view tensor) {
+  for (const std::string_view part : {"altup", "laurel", "per_layer_model_proj"})
+    if (tensor.find(part) != tensor.npos) return true;
+  return false;
+}
 
 MixModel::MixModel(const ModelFile& file) {
   const std::string arch = file.meta.get_string("general.architecture", "") + ".";
@@ -110,7 +113,7 @@ MixModel::MixModel(const ModelFile& file) {
   n_shared_heads = n_head / std::max<uint64_t>(1, first_of(arch + "attention.head_count_kv", n_head));
   for (const Tensor& t : file.tensors) {
     has_output |= t.name == "output.weight";
-    if (t.name.find("attn_v.weight") != t.name.npos) value_layers.push_back(layer_of(t.name));
+    if (has_values(t.name)) value_layers.push_back(layer_of(t.name));
   }
   std::ranges::sort(value_layers);
 }
@@ -131,12 +134,12 @@ DType mixed_type(const QuantMix& mix, const MixModel& model, std::string_view te
   const auto has = [&](std::string_view part) { return tensor.find(part) != tensor.npos; };
   const Question q{kind, model, layer_of(tensor)};
   if (kind == Kind::kMxfp4) return has("_exps.") ? DType::kMXFP4 : DType::kQ8_0;
-  if (tensor == "output.weight" || (tensor == "token_embd.weight" && !model.has_output)) return DType::kQ6_K;
-  if (has("attn_v.weight")) return of_values(q, mix.base);
+  const bool embeds = tensor == "token_embd.weight" || tensor == "per_layer_token_embd.weight";
+  if (tensor == "output.weight" || (embeds && !model.has_output)) return DType::kQ6_K;
+  if (has_values(tensor)) return of_values(q, mix.base);
   if (has("attn_k.weight") && q.has_eight_experts()) return DType::kQ8_0;
   if (has("ffn_down")) return of_down(q, mix.base);
   if (has("attn_output.weight")) return of_heads(q, mix.base);
-  if (has("attn_qkv.weight")) return of_fused(q, mix.base);
   return mix.base;
 }
 

@@ -1,6 +1,7 @@
 // Mixes of quantised types that people know by name: which matrices of a model get more bits than the others. The names
 // and the choices are those of llama.cpp's quantiser (llama-quant.cpp, 2026): compared, matrix by matrix, for a Llama
-// of 22 layers whose heads share keys by four.
+// of 22 layers whose heads share keys by four, for Nemotron-H, LFM2, Qwen3-Next and 3.5, Gemma 3n and 4 and
+// DeepSeek-V2.
 #pragma once
 #include <span>
 #include <string>
@@ -35,6 +36,9 @@ struct MixModel {
 std::vector<std::string> mix_names();
 // nullptr: no mix is named so.
 const QuantMix* find_mix(std::string_view name);
+// Whether a matrix is so small, and read for every token, that it keeps the floats it has when a model is quantised:
+// what mixes the streams of a Gemma 3n, and what embeddings by layer are made with.
+bool stays_float(std::string_view tensor);
 // The type of the matrix with this GGUF name, before rows that are no whole blocks are considered.
 DType mixed_type(const QuantMix& mix, const MixModel& model, std::string_view tensor);
 

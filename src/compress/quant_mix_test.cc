@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 
 #include "base/file.h"
 #include "compress/convert.h"
@@ -16,7 +17,9 @@ namespace hunch {
 namespace {
 namespace fs = std::filesystem;
 
-MixModel model_of(size_t n_layer, size_t n_head, size_t n_kv_head, size_t n_expert, bool has_output) {
+MixModel model_of(
+    size_t n_layer, size_t n_head, size_t n_kv_head, size_t n_expert, bool has_output,
+    const std::function<std::string(size_t layer)>& values = [](size_t) { return "attn_v"; }) {
   ModelFile file;
   file.meta.set("general.architecture", std::string("llama"));
   file.meta.set("llama.block_count", uint32_t(n_layer));
@@ -26,7 +29,7 @@ MixModel model_of(size_t n_layer, size_t n_head, size_t n_kv_head, size_t n_expe
   file.tensors.push_back({"token_embd.weight", DType::kF16, {8, 8}, {}});
   if (has_output) file.tensors.push_back({"output.weight", DType::kF16, {8, 8}, {}});
   for (size_t l = 0; l < n_layer; ++l)
-    file.tensors.push_back({"blk." + std::to_string(l) + ".attn_v.weight", DType::kF16, {8, 8}, {}});
+    file.tensors.push_back({"blk." + std::to_string(l) + "." + values(l) + ".weight", DType::kF16, {8, 8}, {}});
   return MixModel(file);
 }
 
@@ -50,7 +53,30 @@ TEST(QuantMix, Q4KM) {
   EXPECT_EQ(mixed_type(*find_mix("q4_k_m"), model, "output.weight"), DType::kQ6_K);
   EXPECT_EQ(mixed_type(*find_mix("q4_k_m"), model, "token_embd.weight"), DType::kQ4_K);
   EXPECT_EQ(mixed_type(*find_mix("q4_k_m"), model_of(2, 4, 4, 0, false), "token_embd.weight"), DType::kQ6_K);
-  EXPECT_EQ(by_layer("q4_k_m", model, "attn_qkv.weight"), std::string(22, '5'));
+  EXPECT_EQ(by_layer("q4_k_m", model, "attn_k.weight"), std::string(22, '4'));
+}
+
+// Layers of delta nets have one matrix of queries, keys and values: it counts as one of values, and these are counted
+// through all layers. What llama-quantize gives for 24 layers of which every fourth has attention.
+TEST(QuantMix, MatricesWithValuesAmongOthers) {
+  const MixModel model = model_of(24, 16, 2, 0, true, [](size_t l) { return l % 4 == 3 ? "attn_v" : "attn_qkv"; });
+  EXPECT_EQ(by_layer("q4_k_m", model, "attn_qkv.weight"), "666446446446446446446666");
+  EXPECT_EQ(by_layer("q4_k_m", model, "attn_v.weight"), "666446446446446446446666");
+  EXPECT_EQ(by_layer("q3_k_m", model, "attn_qkv.weight"), "55" + std::string(22, '4'));
+  EXPECT_EQ(by_layer("q4_k_s", model, "attn_qkv.weight"), "5555" + std::string(20, '4'));
+  // Layers without any are not counted: of six layers the second is the first of two.
+  const MixModel sparse = model_of(6, 16, 2, 0, true, [](size_t l) { return l % 4 == 1 ? "attn_qkv" : "none"; });
+  EXPECT_EQ(mixed_type(*find_mix("q3_k_m"), sparse, "blk.5.attn_qkv.weight"), DType::kQ5_K);
+}
+
+TEST(QuantMix, SmallMatricesOfGemmas) {
+  EXPECT_TRUE(stays_float("altup_proj.weight"));
+  EXPECT_TRUE(stays_float("blk.0.laurel_l.weight"));
+  EXPECT_TRUE(stays_float("per_layer_model_proj.weight"));
+  EXPECT_FALSE(stays_float("blk.0.attn_v.weight"));
+  const QuantMix& mix = *find_mix("q4_k_m");
+  EXPECT_EQ(mixed_type(mix, model_of(2, 4, 4, 0, false), "per_layer_token_embd.weight"), DType::kQ6_K);
+  EXPECT_EQ(mixed_type(mix, model_of(2, 4, 4, 0, true), "per_layer_token_embd.weight"), DType::kQ4_K);
 }
 
 TEST(QuantMix, Others) {

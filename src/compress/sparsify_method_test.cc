@@ -191,7 +191,7 @@ TEST_P(MethodTest, LosslessAnswersAreThoseOfPlainDecoding) {
   DraftingOptions with;
   with.sparse = true;
   with.n_tokens = 4;
-  Drafting drafting(engine, context, with);
+  Drafting drafting(engine, context.sequence(), with);
   options.speculation = &drafting.speculation();
   const Generated got = generate(context, prompt, options);
   EXPECT_EQ(got.ids, want.ids);

@@ -116,10 +116,10 @@ TEST_F(EngineAdapters, AreTheDraftersToo) {
   Context plain(engine_, {.adapter = adapter}), host(engine_, {.adapter = adapter}), base(engine_, {});
   const std::vector<int32_t> want = generate(plain, prompt, options).ids;
   EXPECT_NE(generate(base, prompt, options).ids, want);
-  Context guest(engine_, {}, host);
+  Context guest(engine_, {}, host.sequence());
   EXPECT_EQ(prompt_logits(guest), with({.adapter = adapter})) << "a context on another's sequence has its adapter";
   host.truncate(0);
-  Drafting drafting(engine_, host, {.ngram = true, .n_tokens = 4});
+  Drafting drafting(engine_, host.sequence(), {.ngram = true, .n_tokens = 4});
   options.speculation = &drafting.speculation();
   EXPECT_EQ(generate(host, prompt, options).ids, want);
 }

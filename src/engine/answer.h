@@ -37,35 +37,52 @@ class Answer {
   SequenceRun next(size_t n_prompt, size_t n_room);
   // The run was computed, in a step of so many seconds: its logits [n_logits, n_vocab].
   void take(MatView<const float> logits, double step_seconds);
+  // Lets go of all that its sequence holds, and computes that again before it goes on: others need the room. The answer
+  // is the same.
+  void begin_anew();
+  // Whether it was cancelled, and so ends with what it has; next() asks this too.
+  bool ends_if_stopped();
   // Ends it here.
   void fail(std::exception_ptr error);
 
  private:
+  SequenceRun read(size_t n_prompt, size_t n_room);
+  void trace(SequenceRun& run);
   void begin(std::span<const float> logits);
   void judge(MatView<const float> logits, double step_seconds);
-  // Emission::take of a token of text_; throws where the logit is no number.
-  bool emit(int32_t id, std::span<const float> logits);
+  // Emission::take of a token of text_, the newest or an earlier one, chosen by this row of the pass; throws where the
+  // logit is no number.
+  bool emit(int32_t id, std::span<const float> logits, size_t row, bool is_last);
+  // The token that follows the text, of those that may.
+  int32_t choose(std::span<const float> logits, std::span<const int32_t> history);
   void note(int32_t id);
   void end();
 
   const Engine& engine_;
   Sequence& sequence_;
   Transformer& transformer_;
-  const std::vector<int32_t> prompt_;
+  // What is to be read; the last n_answered_ of them were answered before begin_anew().
+  std::vector<int32_t> prompt_;
+  size_t n_answered_ = 0;
+  bool goes_on_ = false;  // after them, with the newest token
   const GenerateOptions options_;
   const OnToken on_token_;
   const bool only_best_;
   Sampler sampler_;
+  const std::unique_ptr<Constraint> constraint_;
   Emission emission_;
   // All that the sequence holds, and the newest token, which it does not hold yet. Penalties look back on the last
   // n_history_ of them: this prompt and answer.
   std::vector<int32_t> text_;
-  const size_t n_at_start_;  // tokens of the sequence before the prompt
+  size_t n_at_start_;  // tokens of the sequence before the prompt
   size_t n_read_ = 0, n_history_ = 0;
+  size_t n_asked_ = 0;            // tokens before the answer
   size_t n_before_ = 0;           // tokens of the sequence before the present pass
   const Draft* draft_ = nullptr;  // of the present pass
   std::vector<int32_t> pass_, kept_;
+  RunTrace trace_;  // of the present pass's rows of logits
   bool is_done_ = false;
+  bool ended_by_constraint_ = false;  // without a token that ends the text
   std::exception_ptr error_;
   Timer timer_;
   StepStats stats_at_start_, stats_after_prompt_;

@@ -65,6 +65,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
     run.only_best = w.only_best;
     run.n_text = w.n_text;
     run.second_begins = w.second_begins;
+    run.trace = w.trace;
     runs_.push_back(run);
     ids_.insert(ids_.end(), w.ids.begin(), w.ids.end());
     for (size_t i = ids_.size() - w.n_logits; i < ids_.size(); ++i) rows_.push_back(uint32_t(i));
@@ -76,8 +77,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
 
 // Pages that n more tokens take from the cache.
 size_t Batch::n_pages(const Sequence& sequence, size_t n_more) const {
-  const size_t page = cache_->shape().page_tokens, n = sequence.n_cached();
-  return (sequence.most_cached(n_more) + page - 1) / page - (n + page - 1) / page;
+  return cache_->n_new_pages(sequence.id(), sequence.most_cached(n_more) - sequence.n_cached());
 }
 
 std::shared_ptr<Answer> Batch::admit(Sequence& sequence, std::vector<int32_t> prompt, const GenerateOptions& options,
@@ -105,26 +105,39 @@ void Batch::drop_done() {
   std::erase_if(answers_, [](const auto& answer) { return answer->is_done(); });
 }
 
+void Batch::resume(std::shared_ptr<Answer> answer) { answers_.push_back(std::move(answer)); }
+
+size_t Batch::n_pages_due() const {
+  size_t n = 0;
+  for (const auto& answer : answers_) n += n_pages(answer->sequence(), std::max<size_t>(answer->n_unread(), 1));
+  return n;
+}
+
 // Takes the answer into the step, with n_prompt tokens of its prompt where it may be cut there. Whether it has a part
 // in it.
 bool Batch::collect(Answer& answer, size_t n_prompt) {
-  const size_t page = cache_->shape().page_tokens;
   const Sequence& sequence = answer.sequence();
-  n_pages_promised_ -= n_pages(sequence, answer.n_unread());  // its own
-  const size_t n_pages_free = n_pages_left_ - std::min(n_pages_left_, n_pages_promised_);
-  const size_t n_room = n_pages_free * page + (page - sequence.n_cached() % page) % page;
+  const auto n_room = [&](size_t n_pages_of_others) {
+    return cache_->n_room(sequence.id(), n_pages_left_ - std::min(n_pages_left_, n_pages_of_others));
+  };
+  size_t& n_own = answer.is_reading() ? n_pages_promised_ : n_pages_due_;
+  n_own -= n_pages(sequence, std::max<size_t>(answer.n_unread(), 1));
+  size_t n_most = n_room(n_pages_promised_ + n_pages_due_);
   try {
-    if (n_room == 0 && !answer.is_reading())
-      fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",
-           sequence.n_cached());
-    const SequenceRun run = answer.next(n_prompt, n_room);
+    if (n_most == 0 && !answer.is_reading()) {  // the others that decode come after it
+      n_most = std::min<size_t>(1, n_room(n_pages_promised_));
+      if (n_most == 0)
+        fail(ErrorKind::kLimit, "the cache is full: {} tokens of this sequence, none left for another one",
+             sequence.n_cached());
+    }
+    const SequenceRun run = answer.next(n_prompt, n_most);
     if (!run.ids.empty()) {
       wanted_.push_back(run);
       wanting_.push_back(&answer);
     }
-    n_pages_left_ -= n_pages(sequence, run.ids.size());
-    n_pages_promised_ +=
-        answer.n_unread() ? n_pages(sequence, answer.n_unread()) - n_pages(sequence, run.ids.size()) : 0;
+    const size_t n_pages_taken = n_pages(sequence, run.ids.size());
+    n_pages_left_ -= n_pages_taken;
+    if (answer.n_unread()) n_pages_promised_ += n_pages(sequence, answer.n_unread()) - n_pages_taken;
     return !run.ids.empty();
   } catch (...) {
     answer.fail(std::current_exception());
@@ -163,8 +176,10 @@ bool Batch::step() {
   wanted_.clear();
   wanting_.clear();
   n_pages_left_ = cache_->n_free_tokens() / cache_->shape().page_tokens;
-  n_pages_promised_ = 0;
-  for (const auto& answer : answers_) n_pages_promised_ += n_pages(answer->sequence(), answer->n_unread());
+  n_pages_promised_ = n_pages_due_ = 0;
+  for (const auto& answer : answers_)
+    (answer->is_reading() ? n_pages_promised_ : n_pages_due_) +=
+        n_pages(answer->sequence(), std::max<size_t>(answer->n_unread(), 1));
   size_t n_tokens = 0;
   for (const auto& answer : answers_)
     if (!answer->is_reading() && collect(*answer, 0)) n_tokens += wanted_.back().ids.size();

@@ -33,6 +33,7 @@ struct SequenceRun {
   bool as_alone = false, only_best = false;  // as in Run
   size_t n_text = 0;                         // of the text that this is a part of, where more of it is known
   size_t second_begins = SIZE_MAX;           // as in Run
+  RunTrace* trace = nullptr;                 // as in Run
 };
 
 // One caller at a time. The engine outlives it.
@@ -60,6 +61,10 @@ class Batch {
                                 std::function<bool(const GeneratedToken&)> on_token = {});
   // Ends the answer's part in this. What it has is kept.
   void remove(const Answer& answer);
+  // It takes part again, from the next step on; the caller knows that there is room.
+  void resume(std::shared_ptr<Answer> answer);
+  // Pages that the next step of all answers needs, with all of their prompts; who is left without ends with an error.
+  size_t n_pages_due() const;
 
   // Computes one step: the next token, or a draft, of each answer that decodes, and prompts of the others. What is
   // wrong with one answer (its callback throws, the cache has no page left for it) ends that one with its error, the
@@ -89,7 +94,9 @@ class Batch {
   // Of the present step.
   std::vector<SequenceRun> wanted_;
   std::vector<Answer*> wanting_;  // whose each of them is
-  size_t n_pages_left_ = 0, n_pages_promised_ = 0;
+  size_t n_pages_left_ = 0;
+  size_t n_pages_promised_ = 0;  // to prompts that were begun
+  size_t n_pages_due_ = 0;       // to the next token of each that decodes
   std::vector<int32_t> ids_;
   std::vector<Run> runs_;
   std::vector<uint32_t> rows_;

@@ -147,6 +147,77 @@ TEST_F(BatchTest, AnswersDoNotDependOnTheirNeighboursButForRounding) {
   EXPECT_GT(selector_->n_asked, 0u);
 }
 
+TEST_F(BatchTest, AnswersThatBeginAnewKeepTheirBits) {
+  const std::vector<Request> all = requests(true);
+  Batch batch(engine_, {.n_tokens = 12 * 96, .n_sequences = 12});
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::unique_ptr<Speculation>> speculations;
+  std::vector<std::shared_ptr<Answer>> answers;
+  std::vector<Result> results(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    sequences.push_back(batch.new_sequence({all[i].plan}));
+    GenerateOptions options = all[i].options;
+    if (all[i].drafts) {
+      speculations.push_back(std::make_unique<Speculation>(4));
+      speculations.back()->add(std::make_unique<NgramDrafter>());
+      options.speculation = speculations.back().get();
+    }
+    answers.push_back(batch.admit(*sequences[i], all[i].prompt, options, [&results, i](const GeneratedToken& t) {
+      results[i].log_probs.push_back(t.log_prob);
+      return true;
+    }));
+  }
+  // In every step one lets go; two steps later it goes on.
+  std::vector<std::shared_ptr<Answer>> paused;
+  size_t n_anew = 0;
+  for (size_t step = 0; batch.step() || !paused.empty(); ++step) {
+    if (!paused.empty() && (paused.size() > 2 || step > 90 || batch.n_answers() == 0)) {
+      batch.resume(paused.front());
+      paused.erase(paused.begin());
+    }
+    const auto& answer = answers[step * 5 % answers.size()];
+    if (step > 90 || answer->is_done() || std::ranges::find(paused, answer) != paused.end()) continue;
+    batch.remove(*answer);
+    answer->begin_anew();
+    EXPECT_EQ(answer->sequence().n_tokens(), 0u);
+    paused.push_back(answer);
+    ++n_anew;
+  }
+  EXPECT_GT(n_anew, 40u);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Result want = alone(all[i]);
+    EXPECT_EQ(answers[i]->generated().ids, want.ids) << i;
+    EXPECT_EQ(results[i].log_probs, want.log_probs) << i;
+  }
+}
+
+TEST_F(BatchTest, DraftsLeaveTheOthersRoomForTheirNextToken) {
+  struct Wrong : Drafter {
+    const char* name() const override { return "wrong"; }
+    double prior(uint8_t) const override { return 0.5; }
+    void draft(std::span<const int32_t> text, size_t, size_t n_max, const Pace&, Draft& draft) override {
+      draft.ids.assign(n_max, text.back());
+      draft.evidence.assign(n_max, 0);
+    }
+  };
+  Batch batch(engine_, {.n_tokens = 96, .n_sequences = 2});  // three pages of 32
+  const auto first = batch.new_sequence({}), second = batch.new_sequence({});
+  Speculation speculation(16);
+  speculation.add(std::make_unique<Wrong>());
+  GenerateOptions options;
+  options.n_tokens = 40;
+  options.ignore_end = true;
+  const auto answer_from = [&](Sequence& sequence, size_t n) { return batch.admit(sequence, prompt(1, n), options); };
+  options.speculation = &speculation;
+  const auto drafting = answer_from(*first, 28);
+  options.speculation = nullptr;
+  const auto plain = answer_from(*second, 31);
+  for (size_t i = 0; i < 3; ++i) batch.step();  // the second gets its second page, which drafts of the first wanted
+  EXPECT_FALSE(plain->is_done());
+  EXPECT_FALSE(drafting->is_done());
+  EXPECT_EQ(second->n_tokens(), 33u);
+}
+
 TEST_F(BatchTest, OneOfSixteenIsCancelled) {
   Batch batch(engine_, {.n_tokens = 2048, .n_sequences = 16});
   std::vector<std::unique_ptr<Sequence>> sequences;

@@ -39,14 +39,12 @@ Context::Context(const Engine& engine, const ContextOptions& options)
       decodes_all_(options.decodes_all),
       n_prompt_(n_ctx() / 2) {}
 
-Context::Context(const Engine& engine, const ContextOptions& options, const Context& host)
+Context::Context(const Engine& engine, const ContextOptions& options, const Sequence& host)
     : engine_(engine),
-      batch_(engine, host.batch_.cache()),
-      sequence_(std::make_unique<Sequence>(*host.sequence_, options_beside(engine, options, *host.sequence_))),
+      batch_(engine, host.shared_cache()),
+      sequence_(std::make_unique<Sequence>(host, options_beside(engine, options, host))),
       decodes_all_(options.decodes_all),
-      n_prompt_(n_ctx() / 2) {
-  HUNCH_CHECK(&engine == &host.engine_, "a sequence is shared by contexts of one model");
-}
+      n_prompt_(n_ctx() / 2) {}
 
 size_t Context::kv_bytes() const {
   const KvShape& shape = batch_.cache()->shape();

@@ -37,9 +37,9 @@ class Context {
  public:
   // Throws as Batch and Sequence.
   Context(const Engine& engine, const ContextOptions& options);
-  // The sequence of `host`, which must outlive this, computed another way: what one appends or truncates, the
-  // other sees. Length and type of the cache are the host's.
-  Context(const Engine& engine, const ContextOptions& options, const Context& host);
+  // The sequence of `host`, of the same model, computed another way: what one appends or truncates, the other sees.
+  // Length and type of the cache are the host's.
+  Context(const Engine& engine, const ContextOptions& options, const Sequence& host);
 
   // Appends a prompt and returns the logits after its last token, [n_vocab], valid until the next call.
   // It is computed in batches of kBatchTokens; a stop in a long one throws Error{kInterrupted}.
@@ -72,6 +72,7 @@ class Context {
   // Who generates computes in here.
   Batch& batch() { return batch_; }
   Sequence& sequence() { return *sequence_; }
+  const Sequence& sequence() const { return *sequence_; }
 
   // Throws Error{kInterrupted} when the engine's present call is to stop.
   void throw_if_stopped() const { engine_.compute->throw_if_stopped(); }

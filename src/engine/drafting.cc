@@ -8,7 +8,7 @@
 
 namespace hunch {
 
-Drafting::Drafting(const Engine& engine, const Context& context, const DraftingOptions& options)
+Drafting::Drafting(const Engine& engine, const Sequence& sequence, const DraftingOptions& options)
     : options_(options), speculation_(options.n_tokens) {
   if (options.ngram) speculation_.add(std::make_unique<NgramDrafter>());
   if (options.model) {
@@ -17,17 +17,17 @@ Drafting::Drafting(const Engine& engine, const Context& context, const DraftingO
     const ModelConfig& c = options.model->config();
     const bool table = c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
     ContextOptions sized;
-    sized.n_ctx = table ? std::min(context.n_ctx(), c.n_ctx_train) : context.n_ctx();
+    sized.n_ctx = table ? std::min(sequence.n_ctx(), c.n_ctx_train) : sequence.n_ctx();
     model_context_ = std::make_unique<Context>(*options.model, sized);
     speculation_.add(std::make_unique<ContextDrafter>("draft model", *model_context_, engine.config().n_vocab));
   }
   if (options.sparse) {
-    if (context.plan().name == "sparse")
+    if (sequence.plan().name == "sparse")
       fail(ErrorKind::kUsage,
            "a sparse draft is verified by the whole model, not in sparse mode: leave out one of the two");
     ContextOptions sparse;
     sparse.mode = "sparse";
-    sparse_context_ = std::make_unique<Context>(engine, sparse, context);
+    sparse_context_ = std::make_unique<Context>(engine, sparse, sequence);
     speculation_.add(std::make_unique<ContextDrafter>("sparse", *sparse_context_, engine.config().n_vocab));
   }
 }

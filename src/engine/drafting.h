@@ -16,13 +16,13 @@ struct DraftingOptions {
   bool operator==(const DraftingOptions&) const = default;
 };
 
-// Drafters for one context, asked in this order: n-grams, which cost nothing, then the draft model, then the
-// model's own sparse mode on the context's KV cache.
+// Drafters for one sequence, asked in this order: n-grams, which cost nothing, then the draft model, then the
+// model's own sparse mode on the sequence's KV cache.
 class Drafting {
  public:
-  // The references must outlive this. Throws as require_same_vocabulary, Speculation and Context; Error{kUsage} for a
-  // sparse draft of a context that is sparse itself.
-  Drafting(const Engine& engine, const Context& context, const DraftingOptions& options);
+  // The engine must outlive this. Throws as require_same_vocabulary, Speculation and Context; Error{kUsage} for a
+  // sparse draft of a sequence that is sparse itself.
+  Drafting(const Engine& engine, const Sequence& sequence, const DraftingOptions& options);
 
   Speculation& speculation() { return speculation_; }
 

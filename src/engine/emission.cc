@@ -4,10 +4,14 @@
 
 namespace hunch {
 
-size_t StopStrings::find(const std::string& text, size_t from) const {
+size_t StopStrings::find(const std::string& text, size_t from, std::string& which) const {
   size_t first = text.npos;
-  for (const std::string& s : stops_)
-    if (!s.empty()) first = std::min(first, text.find(s, from));
+  for (const std::string& s : stops_) {
+    const size_t at = s.empty() ? text.npos : text.find(s, from);
+    if (at >= first) continue;
+    first = at;
+    which = s;
+  }
   return first;
 }
 
@@ -46,23 +50,25 @@ size_t Emission::n_left() {
   return options_.n_tokens - std::min(options_.n_tokens, out.ids.size());
 }
 
-bool Emission::take(int32_t id, std::span<const float> logits) {
+bool Emission::take(int32_t id, std::span<const float> logits, std::span<const LayerUse> layers) {
   if (tokenizer_ && !options_.ignore_end && tokenizer_->is_end_of_generation(id)) {
     out.stop_reason = StopReason::kEndOfText;
     return false;
   }
   if (is_stop(id)) {
     out.stop_reason = StopReason::kStopString;
+    out.stop_string = tokenizer_->piece(id);
     return false;
   }
   GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};
   if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
+  token.layers.assign(layers.begin(), layers.end());
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);
   if (std::ranges::find(options_.shown, id) != options_.shown.end()) out.text += tokenizer_->piece(id);
 
   // What might have begun one was not shown.
-  if (const size_t at = stops_.find(out.text, n_shown_); at != out.text.npos) {
+  if (const size_t at = stops_.find(out.text, n_shown_, out.stop_string); at != out.text.npos) {
     out.text.resize(at);
     show(std::move(token), out.text.size());
     out.stop_reason = StopReason::kStopString;

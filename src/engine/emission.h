@@ -14,8 +14,8 @@ namespace hunch {
 class StopStrings {
  public:
   explicit StopStrings(const std::vector<std::string>& stops) : stops_(stops) {}
-  // Position of the first stop string in `text`, from there on, or npos.
-  size_t find(const std::string& text, size_t from) const;
+  // Position of the first stop string in `text`, from there on, or npos; `which` is told of it.
+  size_t find(const std::string& text, size_t from, std::string& which) const;
   // Length of the longest end of `text` that begins a stop string.
   size_t held_back(const std::string& text) const;
 
@@ -37,7 +37,8 @@ class Emission {
 
   // Takes the next id, drawn from `logits` [n_vocab]. False when the answer is complete: the reason is
   // in `out`, and a token of end-of-text, or a control token that is a stop string, is then not among its ids.
-  bool take(int32_t id, std::span<const float> logits);
+  // `layers`: GeneratedToken::layers.
+  bool take(int32_t id, std::span<const float> logits, std::span<const LayerUse> layers = {});
   // More tokens that may be asked for: 0 when the limit is reached (then `out` has the reason).
   size_t n_left();
   // Hands out the text that was held back. Called once, after the last take().

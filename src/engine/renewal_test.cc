@@ -71,7 +71,7 @@ TEST_F(RenewalTest, DraftsDoNotChangeTheAnswer) {
   drafts.ngram = true;
   drafts.n_tokens = 3;
   Context context(engine_, {});
-  Drafting drafting(engine_, context, drafts);
+  Drafting drafting(engine_, context.sequence(), drafts);
   options.speculation = &drafting.speculation();
   EXPECT_EQ(generate(context, prompt, options).ids, want);
 }

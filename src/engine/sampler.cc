@@ -1,10 +1,12 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "engine/constraint.h"
 #include "kernels/ops.h"
 
 namespace hunch {
@@ -22,6 +24,17 @@ uint64_t mix(uint64_t x) {
 }
 
 constexpr size_t kSortAtLeast = 64;
+
+// The largest logit of an allowed token, whatever else is said of it; -1: there is none.
+int32_t best_of(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  int32_t best = -1;
+  for (size_t word = 0; word < allowed.size(); ++word)
+    for (uint64_t bits = allowed[word]; bits; bits &= bits - 1) {
+      const size_t id = 64 * word + size_t(std::countr_zero(bits));
+      if (id < logits.size() && (best < 0 || logits[id] > logits[size_t(best)])) best = int32_t(id);
+    }
+  return best;
+}
 
 }  // namespace
 
@@ -58,7 +71,8 @@ void Sampler::sort_first(size_t n) {
 }
 
 // Leaves the candidates with their probabilities.
-void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history) {
+void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history,
+                      std::span<const uint64_t> allowed) {
   const SamplerOptions& o = options_;
   adjusted_.assign(logits.begin(), logits.end());
   for (const auto& [id, bias] : o.logit_bias)
@@ -80,8 +94,10 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   candidates_.clear();
   const float temperature = o.temperature > 0 ? o.temperature : 1.0f;
   for (size_t i = 0; i < adjusted_.size(); ++i)
-    if (adjusted_[i] > -INFINITY) candidates_.push_back({int32_t(i), adjusted_[i] / temperature, 0});  // false for NaN
-  if (candidates_.empty()) candidates_.push_back({int32_t(argmax(logits)), 0, 0});
+    if (adjusted_[i] > -INFINITY && is_allowed(allowed, i))
+      candidates_.push_back({int32_t(i), adjusted_[i] / temperature, 0});  // false for NaN
+  if (candidates_.empty())
+    candidates_.push_back({allowed.empty() ? int32_t(argmax(logits)) : best_of(logits, allowed), 0, 0});
   n_sorted_ = 0;
   const auto keep_first = [&](size_t n) {
     candidates_.resize(std::min(n, candidates_.size()));
@@ -159,14 +175,15 @@ int32_t Sampler::draw_candidate(size_t position) const {
   return first;
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, size_t position) {
-  if (is_argmax(options_)) return int32_t(argmax(logits));
-  prepare(logits, history);
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, size_t position,
+                        std::span<const uint64_t> allowed) {
+  if (is_argmax(options_)) return allowed.empty() ? int32_t(argmax(logits)) : best_of(logits, allowed);
+  prepare(logits, history, allowed);
   return draw_candidate(position);
 }
 
 std::vector<float> Sampler::distribution(std::span<const float> logits, std::span<const int32_t> history) {
-  prepare(logits, history);
+  prepare(logits, history, {});
   std::vector<float> p(logits.size(), 0.0f);
   for (const Candidate& c : candidates_) p[size_t(c.id)] = c.p;
   return p;

@@ -48,7 +48,9 @@ class Sampler {
   // judged by drawing as without one, and a drafter with the same seed guesses what is drawn here as far as its
   // distribution is the same: with probability (1 - d) / (1 + d) at least, d being their total variation distance
   // (Daliri, Musco and Suresh 2024, arXiv:2408.07978). At least one token always remains.
-  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, size_t position);
+  // `allowed` is Constraint::mask(): of other tokens none is drawn; empty: of all. -1: it allows none.
+  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, size_t position,
+                 std::span<const uint64_t> allowed = {});
 
   // Probabilities [n_vocab] that sample() draws from; 0 for tokens that were cut.
   std::vector<float> distribution(std::span<const float> logits, std::span<const int32_t> history);
@@ -60,7 +62,7 @@ class Sampler {
     int32_t id;
     float logit, p;
   };
-  void prepare(std::span<const float> logits, std::span<const int32_t> history);
+  void prepare(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint64_t> allowed);
   int32_t draw_candidate(size_t position) const;
   void sort_first(size_t n);
 

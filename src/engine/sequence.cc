@@ -18,15 +18,37 @@ size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
 }
 
 Sequence::Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, const SequenceOptions& options)
-    : engine_(engine), n_ctx_(resolve_context(engine.config(), options.n_ctx)) {
-  const KvCache::SequenceId id = cache->create();
-  text_ = std::make_shared<Text>(std::move(cache), id);
+    : Sequence(engine, cache, cache->create(), options) {}
+
+Sequence::Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, KvCache::SequenceId id,
+                   const SequenceOptions& options)
+    : engine_(engine),
+      text_(std::make_shared<Text>(std::move(cache), id)),
+      n_ctx_(resolve_context(engine.config(), options.n_ctx)) {
   begin(options);
 }
 
 Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
     : engine_(host.engine_), text_(host.text_), n_ctx_(host.n_ctx_) {
   begin(options);
+}
+
+std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
+  HUNCH_CHECK(n_tokens <= this->n_tokens() && !plan_->keys && !learns_from_prompts() && !oracle_,
+              "fork at {} of {} tokens", n_tokens, this->n_tokens());
+  std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
+                                               {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_}));
+  other->text_->ids = text_->ids;
+  other->text_->prompt_begin = text_->prompt_begin;
+  other->text_->keys_of = text_->keys_of;
+  other->truncate(n_tokens);
+  return other;
+}
+
+void Sequence::restore(std::span<const int32_t> ids, std::span<const std::byte> keys) {
+  text_->cache->load(id(), ids.size(), keys);
+  text_->ids.assign(ids.begin(), ids.end());
+  text_->prompt_begin = text_->keys_of = ids.size();
 }
 
 Sequence::~Sequence() {

@@ -39,6 +39,12 @@ class Sequence {
   // The text of `host`, computed another way: what one extends or truncates, the other sees. It is as long as the host
   // may be.
   Sequence(const Sequence& host, const SequenceOptions& options);
+  // Another text that begins with the first n_tokens of this one, to which it can go back; they share the pages that
+  // hold them until one of them writes there. With a plan that remembers nothing of the text besides. Throws
+  // Error{kLimit} where the cache has no room.
+  std::unique_ptr<Sequence> fork(size_t n_tokens) const;
+  // The text `ids`, whose keys KvCache::save() gave, in place of none.
+  void restore(std::span<const int32_t> ids, std::span<const std::byte> keys);
   ~Sequence();
   Sequence(const Sequence&) = delete;
   Sequence& operator=(const Sequence&) = delete;
@@ -62,6 +68,7 @@ class Sequence {
   size_t n_together(size_t n_unread, size_t most) const;
   std::span<const int32_t> ids() const { return text_->ids; }
   KvCache& cache() const { return *text_->cache; }
+  const std::shared_ptr<KvCache>& shared_cache() const { return text_->cache; }
   KvCache::SequenceId id() const { return text_->id; }
   const Plan& plan() const { return *plan_; }
   const std::shared_ptr<const Adapter>& adapter() const { return adapter_; }
@@ -97,6 +104,8 @@ class Sequence {
   void pack_settled();
 
  private:
+  Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, KvCache::SequenceId id,
+           const SequenceOptions& options);
   struct Text {
     Text(std::shared_ptr<KvCache> cache, KvCache::SequenceId id) : cache(std::move(cache)), id(id) {}
     ~Text() { cache->release(id); }

@@ -59,7 +59,7 @@ TEST(SpeculateDemo, TenThousandTokensAreThoseOfPlainDecoding) {
       Context context(engine, {});
       ContextOptions sparse;
       sparse.mode = "sparse";
-      Context self(engine, sparse, context);
+      Context self(engine, sparse, context.sequence());
       Speculation speculation(way.fixed);
       if (way.ngram) speculation.add(std::make_unique<NgramDrafter>());
       if (way.liar) speculation.add(std::make_unique<Liar>());

@@ -190,7 +190,7 @@ TEST_F(SpeculateTest, SparseHeadsDraftForGreedyAnswers) {
     for (const size_t fixed : {1, 5, 16}) {
       SCOPED_TRACE(fmt::format("lazy {}, drafts of {}", lazy, fixed));
       Context context(engine_, {});
-      Drafting drafting(engine_, context, {.sparse = true, .n_tokens = fixed});
+      Drafting drafting(engine_, context.sequence(), {.sparse = true, .n_tokens = fixed});
       expect_same(answer(context, greedy(70), &drafting.speculation()), plain);
       const auto stats = drafting.speculation().stats();
       EXPECT_GT(stats[0].n_drafted, 0u);
@@ -207,7 +207,7 @@ TEST_F(SpeculateTest, ModelsDraftForGreedyAnswers) {
     const Answer plain = answer(options, nullptr);
     for (const size_t fixed : {0, 4, 16}) {
       Context context(engine_, {});
-      Context self(engine_, {.oracle_density = 0.2, .oracle_head_density = 0.5}, context);
+      Context self(engine_, {.oracle_density = 0.2, .oracle_head_density = 0.5}, context.sequence());
       Speculation by_itself(fixed);
       by_itself.add(std::make_unique<NgramDrafter>());
       by_itself.add(std::make_unique<ContextDrafter>("self", self, self.n_vocab()));
@@ -349,7 +349,7 @@ TEST_F(SpeculateTest, ASeedGivesOneAnswerHoweverItIsDrafted) {
   constexpr size_t kSeeds = 60;
   const std::vector<int32_t> ids(prompt().begin(), prompt().begin() + 5);
   Context context(engine_, {});
-  Context self(engine_, {.oracle_density = 0.1, .oracle_head_density = 0.5}, context);
+  Context self(engine_, {.oracle_density = 0.1, .oracle_head_density = 0.5}, context.sequence());
   uint64_t n_accepted = 0, n_drafted = 0;
   for (size_t seed = 0; seed < kSeeds; ++seed) {
     GenerateOptions options = greedy(12);

@@ -310,6 +310,26 @@ TEST(Format, ImportantColumnsAreKeptBetter) {
   }
 }
 
+// Encoders fit four blocks side by side: what a block becomes does not depend on its neighbours, nor on how many there
+// are.
+TEST(Format, ABlockIsEncodedAsAlone) {
+  for (const Format& format : writable(true))
+    for (const size_t n_blocks : {1, 2, 3, 5, 7}) {
+      const size_t n = format.block_elems;
+      std::vector<float> x = normal_values(n * n_blocks, 1), importance = normal_values(n * n_blocks, 1);
+      for (float& v : importance) v *= v;
+      std::vector<std::byte> together(n_blocks * format.block_bytes), alone(format.block_bytes);
+      for (const bool weighted : {false, true}) {
+        format.encode(x.data(), together.data(), x.size(), weighted ? importance.data() : nullptr);
+        for (size_t b = 0; b < n_blocks; ++b) {
+          format.encode(&x[b * n], alone.data(), n, weighted ? &importance[b * n] : nullptr);
+          EXPECT_EQ(std::memcmp(alone.data(), &together[b * format.block_bytes], alone.size()), 0)
+              << format.name << ", block " << b << " of " << n_blocks;
+        }
+      }
+    }
+}
+
 // A block whose columns have no importance at all, as those of an expert that no text reached.
 TEST(Format, NoImportanceIsAsGoodAsEqualImportance) {
   const std::vector<float> x = normal_values(1024, 1), none(1024, 0.0f), equal(1024, 1.0f);

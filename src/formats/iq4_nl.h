@@ -30,13 +30,13 @@ struct IQ4_NL {
   }
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    float scales[4];
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
-      const fit::Weights<32> weights(importance, i);
-      const fit::FromBook<32, Book> fit{values + i, weights.w};
+      if (i % 128 == 0) fit::book_scales<Book>(values + i, importance ? importance + i : nullptr, (n - i) / 32, scales);
       Block b;
-      b.d = finite_f16(fit.best());
+      b.d = finite_f16(scales[i / 32 % 4]);
       uint8_t code[32];
-      fit.assign(to_f32(b.d), code);
+      fit::book_codes<Book>(values + i, to_f32(b.d), code);
       for (int j = 0; j < 16; ++j) b.q[j] = uint8_t(code[j] | code[j + 16] << 4);
       std::memcpy(blocks, &b, sizeof b);
     }

@@ -41,15 +41,16 @@ struct IQ4_XS {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SignedSubBlocks<32, kNSub, 32, fit::FromBook<32, Book>, uint8_t> best(values + i, weights.w);
+      const fit::SignedSubBlocks<32, kNSub, 32, fit::FromBook<Book>> best(values + i,
+                                                                          importance ? importance + i : nullptr);
       Block b{};
       b.d = best.d;
       for (int j = 0; j < kNSub; ++j) {
         const int s = best.scale[j] + 32;
         b.low_scales[j / 2] |= uint8_t((s & 15) << 4 * (j % 2));
         b.high_scales = uint16_t(b.high_scales | s >> 4 << 2 * j);
-        for (int l = 0; l < 16; ++l) b.q[16 * j + l] = uint8_t(best.codes[j][l] | best.codes[j][l + 16] << 4);
+        for (int l = 0; l < 16; ++l)
+          b.q[16 * j + l] = uint8_t(best.codes[32 * j + l] | best.codes[32 * j + l + 16] << 4);
       }
       std::memcpy(blocks, &b, sizeof b);
     }

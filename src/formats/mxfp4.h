@@ -19,47 +19,27 @@ struct MXFP4 {
     uint8_t q[16];
   };
 
-  // 2^(e - 128): half of what e means, for the book has twice the floats' values. 255, which is no number in the
-  // standard, is 2^127, as in ggml.
-  static float half_scale(uint8_t e) {
-    return std::bit_cast<float>(e < 2 ? uint32_t{0x00200000} << e : uint32_t(e - 1) << 23);
-  }
-
   static void decode(const std::byte* blocks, float* out, size_t n) {
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       Block b;
       std::memcpy(&b, blocks, sizeof b);
       for (int j = 0; j < 16; ++j) {
-        out[i + j] = half_scale(b.e) * float(Book::kValues[b.q[j] & 15]);
-        out[i + j + 16] = half_scale(b.e) * float(Book::kValues[b.q[j] >> 4]);
+        out[i + j] = half_power(b.e) * float(Book::kValues[b.q[j] & 15]);
+        out[i + j + 16] = half_power(b.e) * float(Book::kValues[b.q[j] >> 4]);
       }
     }
   }
 
-  // The exponent of least error among those that bring the largest value near the largest float, 6.
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    uint8_t exponents[4];
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       const float* x = values + i;
-      const fit::Weights<32> weights(importance, i);
-      const float largest = std::fabs(fit::extreme<32>(x));
-      Block b{};
-      if (largest >= fit::kLeast) {
-        const int e0 = std::ilogb(largest) - 2 + 127;
-        float best_error = INFINITY;
-        for (int e = std::max(e0 - 1, 0); e <= std::min(e0 + 1, 254); ++e) {
-          const float scale = half_scale(uint8_t(e));
-          uint8_t code[32];
-          for (int j = 0; j < 32; ++j) code[j] = nearest(x[j], scale);
-          const float error = fit::sum<32>([&](int j) {
-            const float off = (scale * float(Book::kValues[code[j]]) - x[j]) / largest;  // its square stays finite
-            return weights.w[j] * off * off;
-          });
-          if (!(error < best_error)) continue;
-          best_error = error;
-          b.e = uint8_t(e);
-          for (int j = 0; j < 16; ++j) b.q[j] = uint8_t(code[j] | code[j + 16] << 4);
-        }
-      }
+      if (i % 128 == 0) fit::exponents(x, importance ? importance + i : nullptr, (n - i) / 32, exponents);
+      Block b;
+      b.e = exponents[i / 32 % 4];
+      uint8_t code[32];
+      for (int j = 0; j < 32; ++j) code[j] = nearest(x[j], half_power(b.e));
+      for (int j = 0; j < 16; ++j) b.q[j] = uint8_t(code[j] | code[j + 16] << 4);
       std::memcpy(blocks, &b, sizeof b);
     }
   }

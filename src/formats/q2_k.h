@@ -32,14 +32,13 @@ struct Q2_K {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SubBlocks<kSub, kNSub, 3, 15> best(values + i, weights.w);
+      const fit::SubBlocks<kSub, kNSub, 3, 15> best(values + i, importance ? importance + i : nullptr);
       Block b{};
       b.d = best.d;
       b.d_min = best.d_min;
       for (int j = 0; j < kNSub; ++j) b.scales[j] = uint8_t(best.scale[j] | best.min[j] << 4);
-      for (int at = 0; at < 256; ++at)
-        b.q[at / 128 * 32 + at % 32] |= uint8_t(best.codes[at / kSub][at % kSub] << 2 * (at / 32 % 4));
+      for (int k = 0; k < 8; ++k)  // quarters of both halves
+        for (int l = 0; l < 32; ++l) b.q[k / 4 * 32 + l] |= uint8_t(best.codes[32 * k + l] << 2 * (k % 4));
       std::memcpy(blocks, &b, sizeof b);
     }
   }

@@ -50,16 +50,17 @@ struct Q3_K {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SignedSubBlocks<kSub, kNSub, 32, fit::Symmetric<kSub, -4, 3>, int8_t> best(values + i, weights.w);
+      const fit::SignedSubBlocks<kSub, kNSub, 32, fit::Whole<-4, 3>> best(values + i,
+                                                                          importance ? importance + i : nullptr);
       Block b{};
       b.d = best.d;
       pack_scales(best.scale, b.scales);
-      for (int at = 0; at < 256; ++at) {
-        const int half = at / 128, quarter = at / 32 % 4, l = at % 32, q = best.codes[at / kSub][at % kSub] + 4;
-        b.low[half * 32 + l] |= uint8_t((q & 3) << 2 * quarter);
-        b.high[l] |= uint8_t(q >> 2 << (4 * half + quarter));
-      }
+      for (int k = 0; k < 8; ++k)  // quarters of both halves
+        for (int l = 0; l < 32; ++l) {
+          const uint8_t q = uint8_t(best.codes[32 * k + l] + 4);
+          b.low[k / 4 * 32 + l] |= uint8_t((q & 3) << 2 * (k % 4));
+          b.high[l] |= uint8_t(q >> 2 << k);
+        }
       std::memcpy(blocks, &b, sizeof b);
     }
   }

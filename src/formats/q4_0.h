@@ -31,14 +31,15 @@ struct Q4_0 {
   }
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    float scales[4];
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       // The value of largest magnitude maps to -8, the one code without a counterpart of other sign.
       const float extreme = fit::extreme<32>(values + i);
       Block b;
       b.d = finite_f16(extreme / -8);
       if (importance) {
-        const fit::Weights<32> weights(importance, i);
-        b.d = finite_f16(fit::Symmetric<32, -8, 7>{values + i, weights.w}.best());
+        if (i % 128 == 0) fit::whole_scales<-8, 7>(values + i, importance + i, (n - i) / 32, scales);
+        b.d = finite_f16(scales[i / 32 % 4]);
       }
       const float inverse = inverse_or_zero(to_f32(b.d));
       uint8_t code[32];

@@ -31,17 +31,17 @@ struct Q4_1 {
   }
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    float scales[4], mins[4];
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       const float* x = values + i;
-      const auto [lowest, highest] = std::minmax_element(x, x + 32);
+      const fit::Range range = fit::range_of<32>(x);
       Block b;
-      b.d = finite_f16((*highest - *lowest) / 15);
-      b.min = finite_f16(*lowest);
+      b.d = finite_f16((range.high - range.low) / 15);
+      b.min = finite_f16(range.low);
       if (importance) {
-        const fit::Weights<32> weights(importance, i);
-        const fit::Affine best = fit::WithMinimum<32, 15, /*kAnyMin=*/true>{x, weights.w}.best();
-        b.d = finite_f16(best.scale);
-        b.min = finite_f16(-best.min);
+        if (i % 128 == 0) fit::ranges<15>(x, importance + i, (n - i) / 32, scales, mins);
+        b.d = finite_f16(scales[i / 32 % 4]);
+        b.min = finite_f16(-mins[i / 32 % 4]);
       }
       // Rounding against the numbers that will be read back, not against those before their rounding.
       const float inverse = inverse_or_zero(to_f32(b.d)), min = to_f32(b.min);

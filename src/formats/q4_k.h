@@ -36,14 +36,14 @@ struct Q4_K {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SubBlocks<kSub, kNSub, 15, 63> best(values + i, weights.w);
+      const fit::SubBlocks<kSub, kNSub, 15, 63> best(values + i, importance ? importance + i : nullptr);
       Block b;
       b.d = best.d;
       b.d_min = best.d_min;
       pack_scales(best.scale, best.min, b.scales);
       for (int j = 0; j < kNSub; j += 2)
-        for (int l = 0; l < kSub; ++l) b.q[j / 2 * kSub + l] = uint8_t(best.codes[j][l] | best.codes[j + 1][l] << 4);
+        for (int l = 0; l < kSub; ++l)
+          b.q[j / 2 * kSub + l] = uint8_t(best.codes[j * kSub + l] | best.codes[(j + 1) * kSub + l] << 4);
       std::memcpy(blocks, &b, sizeof b);
     }
   }

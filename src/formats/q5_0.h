@@ -31,13 +31,14 @@ struct Q5_0 {
   }
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
+    float scales[4];
     for (size_t i = 0; i < n; i += 32, blocks += sizeof(Block)) {
       Block b;
       // The value of largest magnitude maps to -16, the one code without a counterpart of other sign.
       b.d = finite_f16(fit::extreme<32>(values + i) / -16);
       if (importance) {
-        const fit::Weights<32> weights(importance, i);
-        b.d = finite_f16(fit::Symmetric<32, -16, 15>{values + i, weights.w}.best());
+        if (i % 128 == 0) fit::whole_scales<-16, 15>(values + i, importance + i, (n - i) / 32, scales);
+        b.d = finite_f16(scales[i / 32 % 4]);
       }
       const float inverse = inverse_or_zero(to_f32(b.d));
       uint8_t code[32];

@@ -37,15 +37,14 @@ struct Q5_K {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SubBlocks<kSub, kNSub, 31, 63> best(values + i, weights.w);
+      const fit::SubBlocks<kSub, kNSub, 31, 63> best(values + i, importance ? importance + i : nullptr);
       Block b{};
       b.d = best.d;
       b.d_min = best.d_min;
       pack_scales(best.scale, best.min, b.scales);
       for (int j = 0; j < kNSub; ++j)
         for (int l = 0; l < kSub; ++l) {
-          const uint8_t q = best.codes[j][l];
+          const uint8_t q = best.codes[j * kSub + l];
           b.q[j / 2 * kSub + l] |= uint8_t((q & 15) << (j & 1 ? 4 : 0));
           b.high[l] |= uint8_t(q >> 4 << j);
         }

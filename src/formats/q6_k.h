@@ -37,16 +37,18 @@ struct Q6_K {
 
   static void encode(const float* values, std::byte* blocks, size_t n, const float* importance) {
     for (size_t i = 0; i < n; i += 256, blocks += sizeof(Block)) {
-      const fit::Weights<256> weights(importance, i);
-      const fit::SignedSubBlocks<kSub, kNSub, 128, fit::Symmetric<kSub, -32, 31>, int8_t> best(values + i, weights.w);
+      const fit::SignedSubBlocks<kSub, kNSub, 128, fit::Whole<-32, 31>> best(values + i,
+                                                                             importance ? importance + i : nullptr);
       Block b{};
       b.d = best.d;
       std::memcpy(b.scales, best.scale, sizeof b.scales);
-      for (int at = 0; at < 256; ++at) {
-        const int half = at / 128, quarter = at / 32 % 4, l = at % 32;
-        const uint8_t q = uint8_t(best.codes[at / kSub][at % kSub] + 32);
-        b.low[half * 64 + (quarter & 1) * 32 + l] |= uint8_t((q & 15) << (quarter < 2 ? 0 : 4));
-        b.high[half * 32 + l] |= uint8_t(q >> 4 << 2 * quarter);
+      for (int k = 0; k < 8; ++k) {  // quarters of both halves
+        const int half = k / 4, quarter = k % 4;
+        for (int l = 0; l < 32; ++l) {
+          const uint8_t q = uint8_t(best.codes[32 * k + l] + 32);
+          b.low[half * 64 + (quarter & 1) * 32 + l] |= uint8_t((q & 15) << (quarter < 2 ? 0 : 4));
+          b.high[half * 32 + l] |= uint8_t(q >> 4 << 2 * quarter);
+        }
       }
       std::memcpy(blocks, &b, sizeof b);
     }

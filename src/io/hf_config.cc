@@ -105,6 +105,8 @@ void spell_out_rope(Json& config) {
   put(config, "rope_theta", rope.theta);
   put(config, "partial_rotary_factor", rope.partial);
   config["rope_scaling"] = rope.scaling;  // null takes an older one's place
+  if (const auto section = parameters.find("mrope_section"); section != parameters.end())
+    put(config, "mrope_section", *section);
   if (full.is_null() || sliding.is_null()) return;
   const Rope local = rope_of(sliding);
   if (!local.scaling.is_null())

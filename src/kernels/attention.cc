@@ -71,14 +71,6 @@ size_t n_seen(const AttentionSpan& span, size_t kv_head, size_t window) {
   return size_t(std::ranges::count_if(kv.positions[kv_head], seen));
 }
 
-// Over the heads that are computed.
-size_t n_seen(const AttentionSpan& span, size_t window) {
-  if (is_uniform(span)) return span.n_kv_heads() * n_seen(span, 0, window);
-  size_t n = 0;
-  for_each_head(span, [&](size_t head) { n += n_seen(span, head, window); });
-  return n;
-}
-
 void check(const MatView<const float>& Q, size_t n_head, std::span<const AttentionSpan> spans,
            const AttentionParams& params, const MatView<float>& out) {
   for (const AttentionSpan& span : spans) {
@@ -271,13 +263,20 @@ void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, 
 
 }  // namespace
 
+size_t n_keys_seen(const AttentionSpan& span, size_t window) {
+  if (is_uniform(span)) return span.n_kv_heads() * n_seen(span, 0, window);
+  size_t n = 0;
+  for_each_head(span, [&](size_t head) { n += n_seen(span, head, window); });
+  return n;
+}
+
 void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out) {
   check(Q, n_head, spans, params, out);
   if (spans.empty()) return;
   for (const AttentionSpan& span : spans) {
     const size_t n_times = 1 + !span.n_values + bool(span.key_weights.data);  // keys, values, keys again
-    compute.meter.read_kv(n_times * n_seen(span, params.window) * row_bytes(span.kv.dtype, span.kv.d_head));
+    compute.meter.read_kv(n_times * n_keys_seen(span, params.window) * row_bytes(span.kv.dtype, span.kv.d_head));
   }
   const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 

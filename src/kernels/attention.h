@@ -81,6 +81,9 @@ struct AttentionSpan {
 void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out);
 
+// Keys that some query of the span sees, over the heads that are computed: what attention() reads.
+size_t n_keys_seen(const AttentionSpan& span, size_t window);
+
 namespace ref {  // plain softmax in double precision
 void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out);

@@ -26,7 +26,7 @@ Hidden hidden = Hidden::kNothing;
 }
 
 struct Features {
-  bool avx512_vnni = false, avx_vnni = false, amx_bf16 = false, amx_int8 = false;
+  bool avx512_vnni = false, avx512_expand = false, avx_vnni = false, amx_bf16 = false, amx_int8 = false;
   bool is_intel = false, is_amd = false;
   Features() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -37,6 +37,7 @@ struct Features {
     }
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx512_vnni = c >> 11 & 1;
+    avx512_expand = avx512_vnni && (c >> 1 & 1) && (c >> 6 & 1);  // VBMI, VBMI2
     const bool tiles = (d >> 22 & 1) && (d >> 24 & 1);
     amx_int8 = (d >> 24 & 1) && (d >> 25 & 1) && may_use_tiles();
     const unsigned n_subleaves = a;
@@ -56,6 +57,7 @@ const Features& features() {
 }  // namespace
 
 bool has_avx512_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx512_vnni; }
+bool has_avx512_expand() { return has_avx512_vnni() && features().avx512_expand; }
 bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_vnni; }
 bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }

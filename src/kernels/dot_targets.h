@@ -9,6 +9,8 @@ namespace hunch {
 // the int8 kernels are compiled twice for AVX3 and for AVX2 and choose by these.
 bool has_avx512_vnni();
 bool has_avx_vnni();
+// Beside has_avx512_vnni(), vpexpandb and vpmultishiftqb (Ice Lake and later, Zen 4 and later).
+bool has_avx512_expand();
 
 // Whether there are AMX tiles with bf16 products (Sapphire Rapids and later) that the kernel lets this process use,
 // which the first call asks it for, and the bf16 conversions of AVX-512.

@@ -5,6 +5,7 @@
 #include "formats/format.h"
 #include "kernels/matmul.h"
 #include "linear/int8.h"
+#include "linear/sparse.h"
 #include "linear/ternary.h"
 
 namespace hunch {
@@ -30,6 +31,10 @@ Values::Values(Compute& compute, const Linear& matrix) : rows_(matrix.rows()) {
   rows_ = weight_view(W);
   if (const auto* ternary = dynamic_cast<const Ternary*>(&matrix)) {
     ternary->decode(W);
+    return;
+  }
+  if (const auto* sparse = dynamic_cast<const Sparse*>(&matrix)) {
+    sparse->decode(compute, W);
     return;
   }
   if (const auto* int8 = dynamic_cast<const Int8*>(&matrix)) {

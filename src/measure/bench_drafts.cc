@@ -43,7 +43,7 @@ std::vector<DraftBenchRow> bench_drafts(const Engine& engine, const ContextOptio
     for (size_t repeat = 0; repeat <= options.n_repeats; ++repeat)
       for (const bool drafted : {false, true}) {
         context.truncate(0);
-        Drafting drafting(engine, context, drafting_options);
+        Drafting drafting(engine, context.sequence(), drafting_options);
         generate_options.speculation = drafted ? &drafting.speculation() : nullptr;
         const Generated g = generate(context, prompt, generate_options);
         if (g.stop_reason == StopReason::kInterrupted) fail(ErrorKind::kInterrupted, "interrupted");

@@ -70,7 +70,7 @@ struct DraftCounts {
 // Tokens per second of n_decode tokens that continue the prompt greedily.
 double decode_lossless(const Engine& engine, Context& context, const CompareMode& mode, std::span<const int32_t> prompt,
                        size_t n_decode, StepStats& stats, DraftCounts& counts) {
-  Drafting drafting(engine, context, mode.drafting);
+  Drafting drafting(engine, context.sequence(), mode.drafting);
   GenerateOptions options;
   options.n_tokens = n_decode + 1;  // the prompt's pass gives the first
   options.sampler.temperature = 0;

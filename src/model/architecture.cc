@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "io/sparse_tensors.h"
 
 namespace hunch {
 namespace {
@@ -172,8 +173,10 @@ void rotate_only_windowed_layers(const ModelFile& file, ModelConfig& c) {
 
 void mixers_by_tensors(const ModelFile& file, ModelConfig& c, std::initializer_list<MixerMark> marks) {
   for (size_t layer = 0; layer < std::min<size_t>(c.n_layer, 10000); ++layer) {
-    const auto found = std::ranges::find_if(
-        marks, [&](const MixerMark& mark) { return file.find(fmt::format("blk.{}.{}", layer, mark.tensor)); });
+    const auto found = std::ranges::find_if(marks, [&](const MixerMark& mark) {
+      const std::string name = fmt::format("blk.{}.{}", layer, mark.tensor);
+      return file.find(name) || has_sparse(file, name.substr(0, name.rfind(".weight")));
+    });
     c.mixers.push_back(found == marks.end() ? Mixer::kNone : found->mixer);
   }
 }

@@ -34,6 +34,9 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
   const size_t n_q = c.n_head * c.d_head;
   if (!groups.own.empty()) groups.unit = n_q / groups.own[0].n_total();  // groups, or single heads
   s.count_heads(c.index, groups.count(x.rows, n_q) / c.d_head, x.rows * c.n_head);
+  s.for_each_traced(s.all(), c.index, [&](size_t t, LayerUse& use) {
+    use.heads = {(groups.own.empty() ? groups : groups.subset(t, 1)).count(1, n_q) / c.d_head, c.n_head};
+  });
   // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
   if (groups.unit == c.group_width() &&
       (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
@@ -84,7 +87,10 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       spans.push_back(
           {s.cache.view(run.sequence, c.keys_from), s.first_token(r) + t, n_together, s.first_position(r) + t});
   }
-  for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) { s.limit_keys(r, c.index, own); });
+  for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) {
+    s.limit_keys(r, c.index, own);
+    s.trace_keys(s.first_token(r), c.index, own, c.window);
+  });
   attention(s.compute, queries, c.n_head, spans, params(c, std::ranges::any_of(s.runs(), &Run::as_alone)), heads);
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));

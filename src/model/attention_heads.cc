@@ -80,6 +80,7 @@ void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t 
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
   s.limit_keys(run, c.index, {&span, 1});
+  s.trace_keys(token, c.index, {&span, 1}, c.window);
   attention(s.compute, queries, c.n_head, {&span, 1}, params(c, false), heads.row_range(token, 1));
   s.watch_keys(run, c.index, {&span, 1}, heads.row_range(token, 1));
 }

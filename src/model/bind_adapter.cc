@@ -26,8 +26,8 @@ struct Sum {
 WeightView weights_of(const Model& model, const TensorRows& where) {
   if (where.stored.empty())
     fail(ErrorKind::kUnsupported,
-         "'{}' is a product of two matrices in this file, which only plain LoRA can be added to (not DoRA, nor what is "
-         "saved whole)",
+         "'{}' is a product of two matrices in this file, or stands there without its zeros: only plain LoRA can be "
+         "added to it (not DoRA, nor what is saved whole)",
          where.name);
   const Tensor& t = model.file().get(where.stored);
   if (ternary_scale(model.file(), t))

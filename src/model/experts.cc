@@ -33,6 +33,12 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
       add_rows(s.compute, factor * routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
   }
   s.count_neurons(c.index, 0, uint64_t{n} * experts.size() * c.moe.n_ff);
+  s.for_each_traced(all, c.index, [&](size_t, LayerUse& use) {
+    use.experts.of = experts.size();
+    use.neurons.of += experts.size() * c.moe.n_ff;
+  });
+  for (const Route& route : routes)
+    if (LayerUse* use = s.traced(route.token, c.index)) ++use->experts.used;
 
   if (shared.n_ff == 0) return;
   shared(s, c, all, x, out, LinearId::kShared);

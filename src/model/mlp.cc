@@ -48,8 +48,28 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
                 uint32_t expert) const {
   if (expert == LinearId::kShared) return;  // what all tokens share is no choice
   const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1);
-  if (expert == LinearId::kNone && (s.asks(c.index, Point::kInputs, g, InputPart::kMlp) ||
-                                    s.asks(c.index, Point::kInputs, g, InputPart::kNeurons))) {
+  const auto asks_inputs = [&](const TokenGroup& of) {
+    return s.asks(c.index, Point::kInputs, of, InputPart::kMlp) ||
+           s.asks(c.index, Point::kInputs, of, InputPart::kNeurons);
+  };
+  const bool by_inputs = expert == LinearId::kNone && asks_inputs(g);
+  s.for_each_traced(g, c.index, [&](size_t i, LayerUse& use) {
+    const auto own = [&](const RowSet& rows, size_t n_rows) {
+      return (rows.own.empty() ? rows : rows.subset(i, 1)).count(1, n_rows);
+    };
+    const uint32_t place = g.tokens.empty() ? uint32_t(i) : g.tokens[i];
+    const TokenGroup alone{g.traits.subspan(i, 1), {&place, 1}};  // what others ask for is not its own
+    if (by_inputs && asks_inputs(alone)) {
+      use.neurons.used += own(chosen.inputs, c.n_embd) * n_first + own(chosen.read, n_ff) * c.n_embd;
+      use.neurons.of += c.n_embd * (n_first + n_ff);
+      return;
+    }
+    const uint64_t n_chosen = own(chosen.neurons, n_ff);
+    const bool asks = s.asks(c.index, Point::kLive, alone) || s.asks(c.index, Point::kNeurons, alone);
+    use.neurons.used += !asks || n_chosen < n_ff ? n_chosen : own(chosen.live, n_ff);
+    use.neurons.of += expert == LinearId::kNone ? n_ff : 0;  // a mixture counts what it has
+  });
+  if (by_inputs) {
     s.count_neurons(c.index, chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd,
                     n * c.n_embd * (n_first + n_ff));
     return;

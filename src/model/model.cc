@@ -3,6 +3,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "io/sparse_tensors.h"
 #include "linear/adapted.h"
 #include "model/architecture.h"
 
@@ -24,7 +25,7 @@ void Model::adapt(const Adapter& adapter) {
 
 DType Model::main_dtype() const {
   std::map<DType, size_t> bytes;
-  for (const Tensor& t : file_.tensors) bytes[t.dtype] += t.data.size();
+  for (const Tensor& t : file_.tensors) bytes[dtype_of_weights(file_, t)] += t.data.size();
   DType best = DType::kF32;
   size_t most = 0;
   for (const auto& [dtype, n] : bytes)

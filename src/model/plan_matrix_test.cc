@@ -10,6 +10,7 @@
 #include "formats/format.h"
 #include "io/int8_tensor.h"
 #include "io/low_rank_names.h"
+#include "io/test_sparse_tensors.h"
 #include "linear/transpose.h"
 #include "model/open_model.h"
 #include "model/test_settings.h"
@@ -123,6 +124,7 @@ struct Form {
   bool copies = false;      // of its matrices by input and by group of heads
   bool adapted = false;     // two of three texts have an adapter, each another
   bool low_rank = false;    // its matrices as products with the unit matrix
+  bool sparse = false;      // a third of its weights are zeros, and left out
   bool int8 = false;        // its matrices in int8 with scales
   bool every_pair = false;  // of plans side by side; else every plan beside the next
 };
@@ -159,6 +161,11 @@ void split(ModelFile& file) {
   }
   file.tensors = std::move(tensors);
   file.index();
+}
+
+bool is_left_sparse(const Tensor& t) {
+  return t.name.starts_with("blk.") && t.name.ends_with(".weight") && has_sparse_rows(t.dtype) && t.shape.size() >= 2 &&
+         t.cols() % 32 == 0;
 }
 
 // Matrices as codes of int8 with a scale for each row.
@@ -205,6 +212,7 @@ ModelFile file_of(const Form& form) {
       continue;
     std::vector<float> values(t.n_elems());
     codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+    for (size_t i = 0; form.sparse && i < values.size(); i += 1 + i % 4) values[i] = 0;
     const auto bytes = std::make_shared<std::vector<std::byte>>(t.rows() * row_bytes(form.dtype, t.cols()));
     codec(form.dtype).encode(values.data(), bytes->data(), values.size());
     t.dtype = form.dtype;
@@ -212,6 +220,10 @@ ModelFile file_of(const Form& form) {
     file.owners.push_back(bytes);
   }
   file.index();
+  if (form.sparse) {
+    leave_zeros_out(file, is_left_sparse);
+    EXPECT_TRUE(has_sparse(file, "blk.0.attn_output"));
+  }
   return file;
 }
 
@@ -442,6 +454,15 @@ constexpr Form kForms[] = {
     {.name = "llama_adapted", .fixture = "llama_mha", .adapted = true},
     {.name = "llama_adapted_q8_0", .fixture = "llama_mha", .dtype = DType::kQ8_0, .copies = true, .adapted = true},
     {.name = "experts_adapted", .fixture = "qwen2_moe", .relu = true, .copies = true, .adapted = true},
+    {.name = "opt_sparse_f16", .fixture = "opt_sparse", .dtype = DType::kF16, .sparse = true},
+    {.name = "llama_sparse_f16", .fixture = "llama_mha", .dtype = DType::kF16, .copies = true, .sparse = true},
+    {.name = "llama_sparse_q8_0_adapted",
+     .fixture = "llama_mha",
+     .dtype = DType::kQ8_0,
+     .adapted = true,
+     .sparse = true},
+    {.name = "llama_sparse_relu_q4_0", .fixture = "llama_mha", .dtype = DType::kQ4_0, .relu = true, .sparse = true},
+    {.name = "experts_sparse_f16", .fixture = "qwen2_moe", .dtype = DType::kF16, .relu = true, .sparse = true},
     {.name = "opt_low_rank", .fixture = "opt_sparse", .low_rank = true},
     {.name = "llama_low_rank_with_copies", .fixture = "llama_mha", .copies = true, .low_rank = true},
     {.name = "llama_low_rank_adapted", .fixture = "llama_mha", .adapted = true, .low_rank = true, .every_pair = true},

@@ -6,6 +6,7 @@
 
 #include "linear/linear.h"
 #include "model/plan.h"
+#include "model/run_trace.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
 
@@ -40,6 +41,7 @@ struct Run {
   const Adapter* adapter = nullptr;
   SelectorStates* states = nullptr;  // of the sequence, where its plans have selectors that remember it
   std::span<const std::shared_ptr<const Plan>> watching = {};  // whose selectors are shown a prompt
+  RunTrace* trace = nullptr;                                   // filled by the step, where it is there
 };
 
 struct StepInput {

@@ -26,6 +26,8 @@ Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput
       memory.run_of.push_back(uint32_t(r));
       memory.traits.push_back({run.as_alone, run.adapter});
     }
+    if (run.trace) run.trace->begin(run.n_tokens, model.config().n_layer);
+    is_traced_ = is_traced_ || run.trace;
   }
   for (Answer& answer : memory.answers) answer.layer = SIZE_MAX;
   memory.rotations.clear();

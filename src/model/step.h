@@ -111,6 +111,20 @@ class Step {
 
   void count_neurons(size_t layer, uint64_t active, uint64_t all);
   void count_heads(size_t layer, uint64_t active, uint64_t all);
+  // Where the token's use of the layer is noted; nullptr: nobody wants to know.
+  LayerUse* traced(size_t token, size_t layer) const {
+    if (!is_traced_) return nullptr;
+    RunTrace* const trace = run(token).trace;
+    return trace ? trace->at(token - first_token(memory.run_of[token]), layer) : nullptr;
+  }
+  // each(place in the group, its use), of the group's tokens that are traced.
+  template <class Each>
+  void for_each_traced(const TokenGroup& g, size_t layer, const Each& each) const {
+    for (size_t i = 0; is_traced_ && i < g.size(); ++i)
+      if (LayerUse* use = traced(place(g, i), layer)) each(i, *use);
+  }
+  // What queries saw of the cache: those of these spans of one run, from this token on.
+  void trace_keys(size_t token, size_t layer, std::span<const AttentionSpan> spans, size_t window) const;
   // Of the step's tokens; and of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
   Rotation rotation(const LayerConfig& c) const { return c.rotates ? memory.rotations[c.rope] : Rotation(); }
   Rotation rotation_of(const LayerConfig& c, size_t position);
@@ -135,6 +149,8 @@ class Step {
   }
   Rotation rotate(const RopeTable& rope);
   size_t place(const TokenGroup& g, size_t i) const { return g.tokens.empty() ? i : g.tokens[i]; }
+
+  bool is_traced_ = false;  // some run is
 };
 
 }  // namespace hunch

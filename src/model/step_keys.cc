@@ -39,6 +39,20 @@ void Step::limit_keys(size_t r, size_t layer, std::span<AttentionSpan> spans) co
   }
 }
 
+void Step::trace_keys(size_t token, size_t layer, std::span<const AttentionSpan> spans, size_t window) const {
+  if (!run(token).trace) return;
+  for (const AttentionSpan& span : spans)
+    for (size_t i = 0; i < span.n_tokens; ++i, ++token) {
+      LayerUse* use = traced(token, layer);
+      if (!use) continue;
+      AttentionSpan one = span;
+      one.n_tokens = 1;
+      one.first_pos = span.first_pos + i;
+      use->keys.used += n_keys_seen(one, window);
+      use->keys.of += one.n_kv_heads() * (one.first_pos + 1);
+    }
+}
+
 void Step::watch_keys(size_t r, size_t layer, std::span<const AttentionSpan> spans, MatView<const float> heads) const {
   const Run& run = runs()[r];
   KeyState* state = key_state(run, layer);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/low_rank_names.h"
+#include "io/sparse_tensors.h"
 #include "model/weights.h"
 
 namespace hunch {
@@ -30,8 +31,10 @@ class WeightLoader {
   static TensorRows tensor(const std::string& name, size_t first = 0) { return {name, name, first}; }
   std::unique_ptr<Linear> stored(LinearId id, TensorRows where, WeightView W, Vector bias = {});
   std::unique_ptr<Linear> int8(LinearId id, const TensorRows& where, WeightView W, Vector bias);
-  // As one tensor or as two factors.
-  bool has(const std::string& name) const { return file_.find(name + ".weight") || file_.find(low_rank_u(name)); }
+  // As one tensor, as two factors, or without its zeros.
+  bool has(const std::string& name) const {
+    return file_.find(name + ".weight") || file_.find(low_rank_u(name)) || has_sparse(file_, name);
+  }
   // The factors of a matrix, or those of a layer's experts one after the other.
   struct Factors {
     WeightView U, V;  // [n * n_out, rank], [n * rank, n_in]
@@ -42,6 +45,9 @@ class WeightLoader {
                                    Vector bias = {});
   // None where the file has none and none is required.
   std::unique_ptr<Linear> linear(LinearId id, const std::string& name, size_t rows, size_t cols, bool required);
+  // Without its zeros (io/sparse_tensors.h); the matrix or those of all experts, of this shape.
+  SparseTensor sparse_tensor(const std::string& name, const std::vector<uint64_t>& shape);
+  std::unique_ptr<Linear> sparse(LinearId id, const SparseTensor& tensor, size_t first, size_t n_out, Vector bias);
   // -1, 0 and 1, in whatever type, and one number beside them.
   std::unique_ptr<Linear> ternary(LinearId id, const std::string& name, size_t rows, size_t cols);
 

@@ -8,6 +8,7 @@
 #include "io/int8_tensor.h"
 #include "linear/int8.h"
 #include "linear/low_rank.h"
+#include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
 #include "model/weight_loader.h"
@@ -114,10 +115,32 @@ std::unique_ptr<Linear> WeightLoader::linear(LinearId id, const std::string& nam
     const Factors f = factors(name, {}, rows, cols);
     return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
   }
+  if (has_sparse(file_, name))
+    return sparse(id, sparse_tensor(name, {rows, cols}), 0, rows, optional_vector(name + ".bias", rows));
   if (!required && !file_.find(name + ".weight")) return nullptr;
   const std::string weight = name + ".weight";
   if (ternary_scale(file_, file_.get(weight))) return ternary(id, name, rows, cols);
   return stored(id, tensor(weight), weights(weight, rows, cols), optional_vector(name + ".bias", rows));
+}
+
+SparseTensor WeightLoader::sparse_tensor(const std::string& name, const std::vector<uint64_t>& shape) {
+  SparseTensor t = read_sparse(file_, name);
+  if (t.shape != shape)
+    fail(ErrorKind::kFormat, "tensor '{}': expected the mask of [{}], the file has that of [{}]", sparse_mask(name),
+         fmt::join(shape, ", "), fmt::join(t.shape, ", "));
+  return t;
+}
+
+std::unique_ptr<Linear> WeightLoader::sparse(LinearId id, const SparseTensor& tensor, size_t first, size_t n_out,
+                                             Vector bias) {
+  const SparseRows W = tensor.part(first, n_out);
+  w_.tensors[id] = {tensor.name, "", 0, n_out, W.cols};
+  auto matrix = std::make_unique<Sparse>(id, compute_, W, std::move(bias));
+  // The kernels read their own copy; what else of these pages is read comes from the file again.
+  for (const auto data : tensor.data)
+    for (const auto map : file_.maps)
+      if (data.data() >= map.data() && data.data() < map.data() + map.size()) MappedFile::release(data);
+  return matrix;
 }
 
 std::unique_ptr<Linear> WeightLoader::ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {

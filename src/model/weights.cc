@@ -43,7 +43,7 @@ ModelWeights WeightLoader::load() {
   for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
   w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
   for (const Tensor& t : file_.tensors) {
-    w_.n_params += t.n_elems();
+    w_.n_params += n_weights(t);
     w_.bytes += t.data.size();
   }
   return std::move(w_);

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "linear/int8.h"
+#include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
 #include "model/weight_loader.h"
@@ -13,6 +14,10 @@ void WeightLoader::arrange_down(const LayerConfig& c, Linear& whole) {
   if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
   if (dynamic_cast<const Int8*>(&whole)) {           // this too
     w_.down_layout = DownLayout::kTransposed;
+    return;
+  }
+  if (dynamic_cast<const Sparse*>(&whole)) {
+    w_.down_layout = DownLayout::kKept;
     return;
   }
   auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
@@ -69,6 +74,12 @@ void WeightLoader::stack(LinearId id, const std::string& name, size_t rows, size
     for (id.expert = 0; id.expert < n; ++id.expert)
       experts[id.expert].*matrix =
           low_rank(id, name, f.U.row_range(id.expert * rows, rows), f.V.row_range(id.expert * f.rank, f.rank), bias());
+    return;
+  }
+  if (has_sparse(file_, name)) {
+    const SparseTensor all = sparse_tensor(name, {n, rows, cols});
+    for (id.expert = 0; id.expert < n; ++id.expert)
+      experts[id.expert].*matrix = sparse(id, all, id.expert * rows, rows, bias());
     return;
   }
   const Tensor& t = file_.get(name + ".weight");

@@ -1,11 +1,8 @@
 #include "serve/answer_writer.h"
 
-#include <algorithm>
 #include <cmath>
 
-#include "serve/request_error.h"
 #include "serve/sse.h"
-#include "text/utf8.h"
 
 namespace hunch::serve {
 
@@ -13,6 +10,9 @@ namespace hunch::serve {
 class AnswerWriter::Listener : public JobListener {
  public:
   Listener(std::shared_ptr<AnswerWriter> writer, size_t choice) : writer_(std::move(writer)), choice_(choice) {}
+  void on_begun(size_t n_cached) override {
+    post([c = choice_, n_cached](AnswerWriter& w) { w.on_begun(c, n_cached); });
+  }
   void on_prompt(std::vector<ScoredToken> tokens) override {
     post([c = choice_, tokens = std::move(tokens)](AnswerWriter& w) { w.on_prompt(c, tokens); });
   }
@@ -41,13 +41,11 @@ class AnswerWriter::Listener : public JobListener {
   size_t choice_;
 };
 
-AnswerWriter::AnswerWriter(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply)
-    : about_(std::move(about)), tokenizer_(tokenizer), reply_(std::move(reply)) {}
-
 void AnswerWriter::listen_to(const std::vector<std::shared_ptr<Job>>& jobs) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     jobs[i]->listener = std::make_shared<Listener>(shared_from_this(), i);
     jobs_.push_back(jobs[i]);
+    if (i % n_of_prompt_ == 0) usage_.n_prompt += jobs[i]->prompt.size();
   }
   reply_->when_gone([jobs = jobs_] {
     for (const auto& job : jobs)
@@ -58,9 +56,13 @@ void AnswerWriter::listen_to(const std::vector<std::shared_ptr<Job>>& jobs) {
 void AnswerWriter::begin() {
   if (begun_) return;
   begun_ = true;
-  if (!about_.stream) return;
-  reply_->begin_stream("text/event-stream");
+  if (!stream_) return;
+  reply_->begin_stream(stream_type());
   begin_stream();
+}
+
+void AnswerWriter::on_begun(size_t choice, size_t n_cached) {
+  if (choice % n_of_prompt_ == 0) usage_.n_cached += n_cached;
 }
 
 void AnswerWriter::on_prompt(size_t choice, const std::vector<ScoredToken>& tokens) {
@@ -72,6 +74,7 @@ void AnswerWriter::on_prompt(size_t choice, const std::vector<ScoredToken>& toke
 void AnswerWriter::on_token(size_t choice, const GeneratedToken& token, bool ends) {
   if (failed_) return;
   begin();
+  see(choice, token);
   take(choice, token, ends);
 }
 
@@ -79,17 +82,18 @@ void AnswerWriter::on_done(size_t choice, const JobResult& result) {
   if (failed_) return;
   begin();
   finish(choice, result);
-  if (choice % about_.n_choices_of_prompt == 0) {
-    n_prompt_ += result.generated.n_prompt;
-    n_cached_ += result.n_cached;
-  }
-  n_generated_ += result.generated.ids.size();
+  usage_.n_generated += result.generated.ids.size();
   if (choice == 0) {
     reply_->note("queue_ms", std::round(1e4 * result.queue_seconds) / 10);
     reply_->note("first_token_ms", std::round(1e4 * result.first_token_seconds) / 10);
     reply_->note("stop", name_of(result.generated.stop_reason));
   }
-  if (++n_done_ == about_.n_choices) end();
+  if (++n_done_ < jobs_.size()) return;
+  reply_->note("prompt_tokens", usage_.n_prompt);
+  reply_->note("cached_tokens", usage_.n_cached);
+  reply_->note("completion_tokens", usage_.n_generated);
+  end();
+  if (stream_) reply_->end();
 }
 
 void AnswerWriter::on_error(std::exception_ptr error) {
@@ -104,67 +108,13 @@ void AnswerWriter::on_error(std::exception_ptr error) {
     reply_->note("error", std::string(e.what()).substr(0, 300));
   } catch (...) {
   }
-  if (!begun_ || !about_.stream) {
-    HttpResponse response{shown.status()};
-    response.body = dump(shown.json());
-    if (shown.status() == 503) response.headers = {{"Retry-After", "10"}};
-    return reply_->send(std::move(response));
-  }
-  reply_->write(sse_event(shown.json()));
+  if (!begun_ || !stream_) return reply_->send(error_response(shown, dialect_));
+  reply_->write(error_event(shown));
   reply_->end();
 }
 
-Json AnswerWriter::envelope(bool chunk) const {
-  return {{"id", about_.id}, {"object", object(chunk)}, {"created", about_.created}, {"model", about_.model}};
+std::string AnswerWriter::error_event(const RequestError& error) const {
+  return sse_event(error_json(error, dialect_));
 }
-
-Json AnswerWriter::usage() const {
-  return {{"prompt_tokens", n_prompt_},
-          {"completion_tokens", n_generated_},
-          {"total_tokens", n_prompt_ + n_generated_},
-          {"prompt_tokens_details", {{"cached_tokens", n_cached_}}}};
-}
-
-void AnswerWriter::emit(Json choice) {
-  Json event = envelope(true);
-  event["choices"] = Json::array({std::move(choice)});
-  if (about_.include_usage) event["usage"] = nullptr;
-  reply_->write(sse_event(event));
-}
-
-void AnswerWriter::end() {
-  reply_->note("prompt_tokens", n_prompt_);
-  reply_->note("cached_tokens", n_cached_);
-  reply_->note("completion_tokens", n_generated_);
-  Json json = envelope(about_.stream);
-  json["choices"] = about_.stream ? Json::array() : choices();
-  json["usage"] = usage();
-  if (!about_.stream) return reply_->send({200, "application/json", dump(json)});
-  if (about_.include_usage) reply_->write(sse_event(json));
-  reply_->write(sse_done());
-  reply_->end();
-}
-
-const char* AnswerWriter::finish_reason(StopReason reason) {
-  return reason == StopReason::kLength || reason == StopReason::kContextFull ? "length" : "stop";
-}
-
-std::string shown_token(const Tokenizer& tokenizer, int32_t id) {
-  if (size_t(id) >= tokenizer.n_vocab()) return fmt::format("token_id:{}", id);
-  const std::string_view piece = tokenizer.piece(id);
-  if (valid_utf8_prefix(piece) == piece.size()) return std::string(piece);
-  std::string out = "bytes:";
-  for (const char c : piece) out += fmt::format("\\x{:02x}", uint8_t(c));
-  return out;
-}
-
-Json bytes_of(const Tokenizer& tokenizer, int32_t id) {
-  Json out = Json::array();
-  if (size_t(id) < tokenizer.n_vocab())
-    for (const char c : tokenizer.piece(id)) out.push_back(uint8_t(c));
-  return out;
-}
-
-double shown_log_prob(float log_prob) { return std::isfinite(log_prob) ? double(log_prob) : -9999.0; }
 
 }  // namespace hunch::serve

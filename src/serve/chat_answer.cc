@@ -2,20 +2,21 @@
 
 namespace hunch::serve {
 
-ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
-                       bool inside)
-    : AnswerWriter(std::move(about), tokenizer, std::move(reply)) {
-  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({ThinkingSplitter(tags, inside)});
+ChatAnswer::ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply,
+                       const MakeSplitter& splitter)
+    : OpenAiAnswer(std::move(about), tokenizer, std::move(reply)) {
+  for (size_t i = 0; i < n_choices(); ++i) choices_.push_back({splitter()});
+}
+
+// Calls are what an answer ended for, unless it was cut.
+const char* ChatAnswer::reason_of(const Choice& choice) {
+  const char* reason = finish_reason(choice.stop_reason);
+  return choice.message.calls.empty() || reason != std::string_view("stop") ? reason : "tool_calls";
 }
 
 void ChatAnswer::begin_stream() {
   for (size_t i = 0; i < choices_.size(); ++i)
     emit({{"index", i}, {"delta", {{"role", "assistant"}, {"content", ""}}}, {"finish_reason", nullptr}});
-}
-
-void ChatAnswer::add(SplitText& text, const SplitText& part) {
-  text.thinking += part.thinking;
-  text.content += part.content;
 }
 
 Json ChatAnswer::log_probs_of(Choice& choice) const {
@@ -36,21 +37,37 @@ void ChatAnswer::take(size_t index, const GeneratedToken& token, bool ends) {
     for (const TokenProbability& t : token.top) one["top_logprobs"].push_back(entry(t.id, t.log_prob));
     choice.log_probs.push_back(std::move(one));
   }
-  // Many vocabularies have white space before the first word, and templates add it again.
-  std::string text = token.text;
-  if (!choice.shown) text.erase(0, text.find_first_not_of(" \n"));
-  choice.shown = choice.shown || !text.empty();
-  const SplitText part = choice.splitter.push(text);
-  add(choice.text, part);
-  if (streams() && (!part.thinking.empty() || !part.content.empty())) send(index, part);
+  add(index, choice.splitter.push(token.text));
 }
 
-void ChatAnswer::send(size_t index, const SplitText& part) {
+void ChatAnswer::add(size_t index, const std::vector<ChatPart>& parts) {
+  if (parts.empty()) return;
+  Choice& choice = choices_[index];
+  ChatMessage delta_of;
+  Json calls = Json::array();
+  for (const ChatPart& part : parts) {
+    choice.message.add(part);
+    if (part.kind == ChatPart::Kind::kCall) {
+      calls.push_back({{"index", choice.message.calls.size() - 1},
+                       {"id", part.id},
+                       {"type", "function"},
+                       {"function", {{"name", part.name}, {"arguments", ""}}}});
+    } else if (part.kind == ChatPart::Kind::kArguments) {
+      const size_t n = choice.message.calls.size() - 1;
+      if (calls.empty()) calls.push_back({{"index", n}, {"function", {{"arguments", ""}}}});
+      Json& arguments = calls.back()["function"]["arguments"];
+      arguments = arguments.get<std::string>() + part.text;
+    } else {
+      delta_of.add(part);
+    }
+  }
+  if (!streams()) return;
   Json delta = Json::object();
-  if (!part.thinking.empty()) delta["reasoning_content"] = part.thinking;
-  if (!part.content.empty()) delta["content"] = part.content;
+  if (!delta_of.thinking.empty()) delta["reasoning_content"] = delta_of.thinking;
+  if (!delta_of.content.empty()) delta["content"] = delta_of.content;
+  if (!calls.empty()) delta["tool_calls"] = std::move(calls);
   Json json = {{"index", index}, {"delta", std::move(delta)}};
-  if (wants_log_probs()) json["logprobs"] = log_probs_of(choices_[index]);
+  if (wants_log_probs()) json["logprobs"] = log_probs_of(choice);
   json["finish_reason"] = nullptr;
   emit(std::move(json));
 }
@@ -58,13 +75,11 @@ void ChatAnswer::send(size_t index, const SplitText& part) {
 void ChatAnswer::finish(size_t index, const JobResult& result) {
   Choice& choice = choices_[index];
   choice.stop_reason = result.generated.stop_reason;
-  const SplitText rest = choice.splitter.finish();
-  add(choice.text, rest);
+  add(index, choice.splitter.finish());
   if (!streams()) return;
-  if (!rest.thinking.empty() || !rest.content.empty()) send(index, rest);
   Json json = {{"index", index}, {"delta", Json::object()}};
   if (wants_log_probs()) json["logprobs"] = log_probs_of(choice);
-  json["finish_reason"] = finish_reason(choice.stop_reason);
+  json["finish_reason"] = reason_of(choice);
   emit(std::move(json));
 }
 
@@ -72,12 +87,20 @@ Json ChatAnswer::choices() {
   Json out = Json::array();
   for (size_t i = 0; i < choices_.size(); ++i) {
     Choice& choice = choices_[i];
-    Json message = {{"role", "assistant"}, {"content", choice.text.content}};
-    if (!choice.text.thinking.empty()) message["reasoning_content"] = choice.text.thinking;
+    Json message = {{"role", "assistant"}, {"content", choice.message.content}};
+    if (!choice.message.thinking.empty()) message["reasoning_content"] = choice.message.thinking;
+    if (!choice.message.calls.empty()) {
+      if (choice.message.content.empty()) message["content"] = nullptr;
+      message["tool_calls"] = Json::array();
+      for (const ChatMessage::Call& call : choice.message.calls)
+        message["tool_calls"].push_back({{"id", call.id},
+                                         {"type", "function"},
+                                         {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    }
     out.push_back({{"index", i},
                    {"message", std::move(message)},
                    {"logprobs", log_probs_of(choice)},
-                   {"finish_reason", finish_reason(choice.stop_reason)}});
+                   {"finish_reason", reason_of(choice)}});
   }
   return out;
 }

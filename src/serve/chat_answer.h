@@ -1,22 +1,23 @@
 // The answer to POST /v1/chat/completions: what the model thinks is told from what it answers.
 #pragma once
-#include "serve/answer_writer.h"
-#include "text/thinking.h"
+#include <functional>
+
+#include "serve/chat_parts.h"
+#include "serve/openai_answer.h"
 
 namespace hunch::serve {
 
-class ChatAnswer : public AnswerWriter {
+class ChatAnswer : public OpenAiAnswer {
  public:
-  // `tags` outlives it; `inside`: the answers begin in the thinking.
-  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const ThinkingTags& tags,
-             bool inside);
+  // `splitter` makes one for each choice.
+  using MakeSplitter = std::function<ChatSplitter()>;
+  ChatAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply, const MakeSplitter& splitter);
 
  private:
   struct Choice {
-    ThinkingSplitter splitter;
-    SplitText text = {};
+    ChatSplitter splitter;
+    ChatMessage message = {};
     Json log_probs = Json::array();
-    bool shown = false;
     StopReason stop_reason = StopReason::kLength;
   };
   void take(size_t choice, const GeneratedToken& token, bool ends) override;
@@ -25,9 +26,10 @@ class ChatAnswer : public AnswerWriter {
   Json choices() override;
   void begin_stream() override;
 
-  void send(size_t choice, const SplitText& part);
+  // Keeps the parts and, in a stream, sends them in one event.
+  void add(size_t choice, const std::vector<ChatPart>& parts);
   Json log_probs_of(Choice& choice) const;
-  static void add(SplitText& text, const SplitText& part);
+  static const char* reason_of(const Choice& choice);
 
   std::vector<Choice> choices_;
 };

@@ -45,7 +45,23 @@ Json messages_of(const Fields& fields) {
     if (message.contains("content") && message["content"].is_null()) message["content"] = "";
     message.erase("reasoning_content");  // templates of models that think drop it from past answers
   }
+  check_tool_messages(messages);
   return messages;
+}
+
+ToolSettings tools_of(const Fields& fields) {
+  const auto value = [&](const char* name) {
+    const Json* found = fields.find(name);
+    return found ? *found : Json();
+  };
+  return tool_settings(value("tools"), value("tool_choice"), fields.flag("parallel_tool_calls", true));
+}
+
+void check_form_and_tools(const ChatRequest& request) {
+  const AnswerForm& form = request.settings.form;
+  if (request.tools.tools && form.kind != AnswerForm::Kind::kAny)
+    refuse(form.param, "'{}' and 'tools' both say what the answer may be: give 'tool_choice': \"none\" or no form",
+           form.param);
 }
 
 ChatRequest chat_request(std::string_view body) {
@@ -56,6 +72,8 @@ ChatRequest chat_request(std::string_view body) {
   out.settings = settings_of(fields);
   out.messages = messages_of(fields);
   out.variables = fields.object("chat_template_kwargs");
+  out.tools = tools_of(fields);
+  check_form_and_tools(out);
   out.settings.log_probs = fields.flag("logprobs", false);
   out.settings.n_top_log_probs = size_t(fields.integer("top_logprobs", 0, 0, kMostTopLogProbs));
   if (out.settings.n_top_log_probs && !out.settings.log_probs)

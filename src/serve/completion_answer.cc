@@ -13,7 +13,7 @@ size_t n_characters(std::string_view text) {
 
 CompletionAnswer::CompletionAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply,
                                    std::vector<Echo> echoes)
-    : AnswerWriter(std::move(about), tokenizer, std::move(reply)) {
+    : OpenAiAnswer(std::move(about), tokenizer, std::move(reply)) {
   for (Echo& echo : echoes) {
     choices_.push_back({std::move(echo)});
     choices_.back().log_probs = empty_log_probs();

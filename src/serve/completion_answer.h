@@ -1,10 +1,10 @@
 // The answer to POST /v1/completions.
 #pragma once
-#include "serve/answer_writer.h"
+#include "serve/openai_answer.h"
 
 namespace hunch::serve {
 
-class CompletionAnswer : public AnswerWriter {
+class CompletionAnswer : public OpenAiAnswer {
  public:
   struct Echo {
     std::string text;              // of the prompt; "" without echo

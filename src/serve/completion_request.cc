@@ -32,6 +32,8 @@ CompletionRequest completion_request(std::string_view body) {
   CompletionRequest out;
   fields.text("model");
   out.settings = settings_of(fields);
+  if (const Json* tools = fields.find("tools"); tools && !tools->empty())
+    refuse("tools", "'tools' are for chats: a completion has no place for them");
   out.prompts = prompts_of(fields, "prompt", kMostPrompts);
   if (out.prompts.size() * out.settings.n_choices > kMostPrompts)
     refuse("n", "'n' times the number of prompts is {}, expected at most {}",

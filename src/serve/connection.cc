@@ -1,13 +1,12 @@
 #include "serve/connection.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <cmath>
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
-
-#include "serve/request_error.h"
 
 namespace hunch::serve {
 namespace asio = boost::asio;
@@ -69,6 +68,7 @@ Connection::Connection(asio::ip::tcp::socket socket, Connections& all) : all_(al
 }
 
 Connection::~Connection() {
+  let_go_of_body();
   all_.open.erase(this);
   all_.metrics.n_connections = all_.open.size();
 }
@@ -81,6 +81,7 @@ void Connection::close() {
 
 void Connection::read_request() {
   if (all_.closing) return close();
+  headers_.clear();
   parser_.emplace();
   parser_->header_limit(uint32_t(all_.limits.header_bytes));
   parser_->body_limit(all_.limits.body_bytes);
@@ -107,6 +108,9 @@ void Connection::on_header(const Error& error) {
   head.authorization = text_of(request[http::field::authorization]);
   if (const auto key = request["x-api-key"]; head.authorization.empty() && !key.empty())
     head.authorization = "Bearer " + text_of(key);
+  head.host = text_of(request[http::field::host]);
+  head.origin = text_of(request[http::field::origin]);
+  headers_ = all_.handler.headers(head);
   if (const std::unique_ptr<HttpResponse> answer = all_.handler.check(head)) {
     begin_answer();
     keep_alive_ = keep_alive_ && parser_->is_done();
@@ -121,9 +125,30 @@ void Connection::on_header(const Error& error) {
     stream_.socket().send(asio::buffer(kContinue), 0, failed);  // a socket that was just opened takes 25 bytes
     if (failed) return close();
   }
+  if (!hold(size_t(parser_->content_length().value_or(0)))) return;
   stream_.expires_after(milliseconds(all_.limits.body_seconds));
-  http::async_read(stream_, buffer_, *parser_,
-                   [self = shared_from_this()](const Error& failed, size_t) { self->on_body(failed); });
+  read_body();
+}
+
+bool Connection::hold(size_t n) {
+  if (n <= n_held_) return true;
+  if (all_.body_bytes - n_held_ + n > std::max(all_.limits.bodies_bytes, all_.limits.body_bytes)) {
+    refuse(503, "the server is reading too many large requests already, try again later");
+    return false;
+  }
+  all_.body_bytes += n - n_held_;
+  n_held_ = n;
+  return true;
+}
+
+void Connection::let_go_of_body() { all_.body_bytes -= std::exchange(n_held_, 0); }
+
+void Connection::read_body() {
+  if (parser_->is_done()) return on_body({});
+  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](const Error& error, size_t) {
+    if (error) return self->on_body(error);
+    if (self->hold(self->parser_->get().body().size())) self->read_body();
+  });
 }
 
 void Connection::on_body(const Error& error) {
@@ -139,11 +164,14 @@ void Connection::on_body(const Error& error) {
   whole.method = method_;
   whole.path = path_;
   whole.body = std::move(request.body());
+  whole.if_none_match = text_of(request[http::field::if_none_match]);
   parser_.reset();
   watch();
   auto reply = std::make_shared<ConnectionReply>(shared_from_this(), number_);
-  asio::post(all_.workers, [handler = &all_.handler, whole = std::move(whole), reply = std::move(reply)]() mutable {
-    handler->answer(std::move(whole), std::move(reply));
+  asio::post(all_.workers, [all = &all_, whole = std::move(whole), reply = std::move(reply),
+                            n_held = std::exchange(n_held_, 0)]() mutable {
+    all->handler.answer(std::move(whole), std::move(reply));
+    asio::post(all->io, [all, n_held] { all->body_bytes -= n_held; });
   });
 }
 
@@ -163,8 +191,12 @@ void Connection::begin_answer() {
 // What came was no request, or more than may come: an answer, and the end of the connection.
 void Connection::refuse(int status, const char* message) {
   begin_answer();
+  let_go_of_body();
   keep_alive_ = false;
-  send(number_, {status, "application/json", dump(RequestError(status, message).json())});
+  HttpRequest head;
+  head.method = method_;
+  head.path = path_;
+  send(number_, all_.handler.refuse(head, status, message));
 }
 
 // Notices that the client goes away while it waits for its answer. What it sends meanwhile is its next request.
@@ -192,9 +224,9 @@ void Connection::leave() {
 
 std::string Connection::head(int status, const std::string& content_type) const {
   const auto reason = http::obsolete_reason(http::status(status));
-  return fmt::format("HTTP/1.1 {} {}\r\nServer: hunch\r\nContent-Type: {}\r\nConnection: {}\r\n", status,
-                     std::string_view(reason.data(), reason.size()), content_type,
-                     keep_alive_ ? "keep-alive" : "close");
+  return fmt::format("HTTP/1.1 {} {}\r\nServer: hunch\r\nContent-Type: {}\r\nConnection: {}\r\n{}", status,
+                     std::string_view(reason.data(), reason.size()), content_type, keep_alive_ ? "keep-alive" : "close",
+                     headers_);
 }
 
 void Connection::send(uint64_t number, HttpResponse response) {

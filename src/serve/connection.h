@@ -26,6 +26,7 @@ struct Connections {
   boost::asio::io_context& io;
   boost::asio::thread_pool workers{2};
   std::set<Connection*> open = {};
+  size_t body_bytes = 0;  // that requests in reading hold, or say that they will
   bool closing = false;
 };
 
@@ -43,7 +44,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   using Error = boost::system::error_code;
 
   void on_header(const Error& error);
+  void read_body();
   void on_body(const Error& error);
+  // Of the body that is read, n bytes in all; false where all connections together would hold too many.
+  bool hold(size_t n);
+  void let_go_of_body();
   void refuse(int status, const char* message);
   void begin_answer();
   void watch();
@@ -68,14 +73,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::beast::flat_buffer buffer_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
   std::array<char, 4096> rest_ = {};  // of what is read and thrown away
-  size_t n_discarded_ = 0;
+  size_t n_discarded_ = 0, n_held_ = 0;
 
   // Of the present answer.
   uint64_t number_ = 0;
   bool answering_ = false, streaming_ = false, chunked_ = false, complete_ = false, keep_alive_ = false, gone_ = false;
   bool without_body_ = false;  // HEAD
   int status_ = 0;
-  std::string method_, path_, client_;
+  std::string method_, path_, client_, headers_;
   std::chrono::steady_clock::time_point began_;
   Json notes_ = Json::object();
   std::function<void()> when_gone_;

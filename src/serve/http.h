@@ -12,9 +12,12 @@
 namespace hunch::serve {
 
 struct HttpRequest {
-  std::string method, path;   // "POST", "/v1/completions": without the query
-  std::string authorization;  // the header's value, or "Bearer KEY" of an x-api-key
-  std::string body;
+  std::string method, path;            // "POST", "/v1/completions": without the query
+  std::string authorization;           // the header's value, or "Bearer KEY" of an x-api-key
+  std::string host = {}, origin = {};  // the headers' values
+  std::string body = {};
+  std::string if_none_match = {};  // the header's value
+  std::string rest = {};           // of the path, what stands for the * of its route
 };
 
 struct HttpResponse {
@@ -43,10 +46,14 @@ class Reply {
 
 // Who answers. Called from several threads.
 struct HttpHandler {
+  // What HTTP itself refuses (413, 431, no HTTP at all), in the form that its path's clients understand.
+  std::function<HttpResponse(const HttpRequest&, int status, const std::string& message)> refuse;
   // Of a request without its body yet: an answer that makes the body unnecessary (401, 404, 405), or nothing.
   std::function<std::unique_ptr<HttpResponse>(const HttpRequest&)> check;
   // Does not throw.
   std::function<void(HttpRequest, std::shared_ptr<Reply>)> answer;
+  // Lines of the header that every answer to this request has, each with its end.
+  std::function<std::string(const HttpRequest&)> headers;
   std::function<void(const Json&)> log;  // one line per request
 };
 

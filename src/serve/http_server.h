@@ -16,11 +16,12 @@ namespace hunch::serve {
 struct HttpLimits {
   size_t header_bytes = 16 << 10;
   size_t body_bytes = 16 << 20;
-  size_t unsent_bytes = 4 << 20;  // of a stream whose client does not read: then it is as if the client had gone
-  size_t n_connections = 4096;    // more are closed at once
-  double idle_seconds = 75;       // between requests, until the header is complete
-  double body_seconds = 60;       // from the header to the body's end
-  double write_seconds = 30;      // without progress
+  size_t bodies_bytes = 64 << 20;  // of all requests that are being read; at least one of body_bytes
+  size_t unsent_bytes = 4 << 20;   // of a stream whose client does not read: then it is as if the client had gone
+  size_t n_connections = 4096;     // more are closed at once
+  double idle_seconds = 75;        // between requests, until the header is complete
+  double body_seconds = 60;        // from the header to the body's end
+  double write_seconds = 30;       // without progress
 };
 
 class HttpServer {

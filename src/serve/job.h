@@ -27,7 +27,6 @@ struct ScoredToken {
 // A done answer.
 struct JobResult {
   Generated generated = {};                           // n_prompt is that of the whole prompt
-  size_t n_cached = 0;                                // tokens of it that were remembered
   double queue_seconds = 0, first_token_seconds = 0;  // since it was submitted
 };
 
@@ -35,6 +34,8 @@ struct JobResult {
 class JobListener {
  public:
   virtual ~JobListener() = default;
+  // It has its turn; so many tokens of its prompt were remembered.
+  virtual void on_begun(size_t n_cached) {}
   // The prompt's tokens after the first, where they were asked for; before any token.
   virtual void on_prompt(std::vector<ScoredToken> tokens) {}
   // `ends`: text that was held back, with no token of its own.
@@ -48,9 +49,15 @@ struct Job {
   std::vector<int32_t> prompt;
   GenerateOptions options;  // `cancel` and `speculation` are the scheduler's
   std::shared_ptr<const Plan> plan;
-  bool drafts = false;         // n-grams, verified
-  bool reuses_prompt = true;   // may begin with what an earlier job left
-  bool scores_prompt = false;  // JobListener::on_prompt
+  std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
+  bool drafts = false;                          // n-grams, and the sparse plan's where there is one; verified
+  bool reuses_prompt = true;                    // may begin with what an earlier job left
+  bool scores_prompt = false;                   // JobListener::on_prompt
+  // Of two that wait, the one of lower priority begins; of equal ones, that of the client with fewer in the making.
+  int priority = 0;
+  std::string client = {};
+  // It ends then with what it has, or never begins.
+  Clock::time_point deadline = Clock::time_point::max();
   std::shared_ptr<JobListener> listener;
   Stop cancel;  // from any thread: it ends at the next step, with what it has
 };

@@ -29,7 +29,7 @@ size_t depth_of(std::string_view body) {
 
 }  // namespace
 
-Json parse_body(std::string_view body) {
+Json parse_value(std::string_view body) {
   if (depth_of(body) > kMaxJsonDepth)
     throw RequestError(400, fmt::format("the body nests deeper than {} levels", kMaxJsonDepth));
   Json json;
@@ -40,6 +40,11 @@ Json parse_body(std::string_view body) {
   } catch (const nlohmann::json::exception&) {  // a number out of range
     throw RequestError(400, "the body is not valid JSON: a number in it is out of range");
   }
+  return json;
+}
+
+Json parse_body(std::string_view body) {
+  Json json = parse_value(body);
   if (!json.is_object())
     throw RequestError(400, fmt::format("the body is a JSON {}, expected an object", json.type_name()));
   return json;

@@ -50,6 +50,8 @@ std::string Metrics::text() const {
   write("counter", "hunch:jobs_cancelled_total", "Answers whose client went away.", n_cancelled.load());
   write("counter", "hunch:jobs_failed_total", "Answers that ended with an error.", n_failed.load());
   write("counter", "hunch:requests_refused_total", "Requests that found the queue full.", n_refused.load());
+  write("counter", "hunch:preemptions_total", "Times that an answer had to make room for others.", n_preempted.load());
+  write("gauge", "hunch:answers_paused", "Answers that made room for others and wait for some.", n_paused.load());
   write("gauge", "hunch:connections", "Open connections.", n_connections.load());
   write("gauge", "hunch:texts_kept", "Texts kept for prompts that begin alike.", n_kept.load());
   write("gauge", "hunch:kv_cache_tokens", "Tokens that the cache has room for.", n_cache_tokens.load());

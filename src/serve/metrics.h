@@ -29,9 +29,9 @@ struct Metrics {
   std::atomic<uint64_t> n_cached_tokens{0};  // of prompts, remembered
   std::atomic<uint64_t> n_generated_tokens{0};
   std::atomic<uint64_t> n_steps{0}, n_busy{0};  // steps of the batch; answers that took part, added up
-  std::atomic<uint64_t> n_jobs{0}, n_cancelled{0}, n_failed{0}, n_refused{0};
+  std::atomic<uint64_t> n_jobs{0}, n_cancelled{0}, n_failed{0}, n_refused{0}, n_preempted{0};
   std::atomic<double> prompt_seconds{0}, generation_seconds{0};
-  std::atomic<size_t> n_running{0}, n_waiting{0}, n_connections{0}, n_kept{0};
+  std::atomic<size_t> n_running{0}, n_paused{0}, n_waiting{0}, n_connections{0}, n_kept{0};
   std::atomic<size_t> n_cache_tokens{0}, n_cache_free{0};
   std::atomic<uint64_t> n_most_tokens{0};  // of any text so far
   Histogram first_token_seconds, between_tokens_seconds, queue_seconds;

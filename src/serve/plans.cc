@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "select/key_policies.h"
 #include "serve/request_error.h"
 
 namespace hunch::serve {
@@ -11,22 +13,36 @@ constexpr size_t kMostPlans = 32;  // a client may name a hundred densities
 
 }  // namespace
 
-Plans::Plans(const Engine& engine, std::string mode, double density)
-    : engine_(engine), mode_(std::move(mode)), density_(density) {
-  made_.push_back({mode_, density_, engine_.plan_named(mode_, density_)});
+Plans::Plans(const Engine& engine, Choice usual) : engine_(engine), usual_(std::move(usual)) {
+  made_.push_back({usual_, make(usual_)});
 }
 
-std::shared_ptr<const Plan> Plans::plan(const std::string& mode, double density) {
-  if (mode == "sparse" && !engine_.sidecar)
+std::shared_ptr<const Plan> Plans::make(const Choice& choice) const {
+  std::shared_ptr<const Plan> plan = engine_.plan_named(choice.mode, choice.density);
+  if (choice.kv_policy.empty()) return plan;
+  auto own = std::make_shared<Plan>(*plan);
+  own->set_keys(engine_.config(), key_policy_from(choice.kv_policy));
+  return own;
+}
+
+std::shared_ptr<const Plan> Plans::plan(const Choice& choice) {
+  if (choice.mode == "sparse" && !engine_.sidecar)
     refuse("mode", "this model has no sidecar, which sparse mode needs: `hunch sparsify` makes one");
   const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find_if(made_, [&](const Made& m) { return m.mode == mode && m.density == density; });
+  const auto found = std::ranges::find(made_, choice, &Made::choice);
   if (found != made_.end()) {
     made_.splice(made_.end(), made_, found);
     return found->plan;
   }
+  std::shared_ptr<const Plan> plan;
+  try {
+    plan = make(choice);
+  } catch (const Error& e) {
+    if (choice.kv_policy.empty()) throw;
+    refuse("kv_policy", "'kv_policy': {}", e.what());
+  }
   if (made_.size() >= kMostPlans) made_.pop_front();
-  made_.push_back({mode, density, engine_.plan_named(mode, density)});
+  made_.push_back({choice, std::move(plan)});
   return made_.back().plan;
 }
 

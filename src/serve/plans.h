@@ -12,22 +12,30 @@ namespace hunch::serve {
 
 class Plans {
  public:
-  // `mode` and `density` are those of requests that say nothing. The engine outlives it.
-  Plans(const Engine& engine, std::string mode, double density);
+  // How much of it, and what its cache keeps.
+  struct Choice {
+    std::string mode = "exact";
+    double density = 0;
+    std::string kv_policy = {};  // as key_policy_from() reads it; "": all
+    bool operator==(const Choice&) const = default;
+  };
+  // `usual` is that of requests that say nothing. The engine outlives it. Throws as Engine::plan_named() and
+  // key_policy_from().
+  Plans(const Engine& engine, Choice usual);
 
-  // Any thread's. Throws RequestError{400} for sparse mode of a model without a sidecar.
-  std::shared_ptr<const Plan> plan(const std::string& mode, double density);
-  std::shared_ptr<const Plan> plan() { return plan(mode_, density_); }
+  const Choice& usual() const { return usual_; }
+  // Any thread's. Throws RequestError{400} for sparse mode of a model without a sidecar, and for a policy that is none.
+  std::shared_ptr<const Plan> plan(const Choice& choice);
 
  private:
   struct Made {
-    std::string mode;
-    double density;
+    Choice choice;
     std::shared_ptr<const Plan> plan;
   };
+  std::shared_ptr<const Plan> make(const Choice& choice) const;
+
   const Engine& engine_;
-  const std::string mode_;
-  const double density_;
+  const Choice usual_;
   std::mutex mutex_;
   std::list<Made> made_;  // the one that was used last at the end
 };

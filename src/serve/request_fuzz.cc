@@ -3,9 +3,12 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "serve/anthropic_request.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
+#include "serve/ollama_request.h"
 #include "serve/request_error.h"
+#include "serve/responses_request.h"
 #include "serve/text_requests.h"
 
 namespace {
@@ -36,5 +39,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   run([&] { tokenize_request(body); });
   run([&] { detokenize_request(body); });
   run([&] { dump(template_request(body).messages); });
+  for (const bool counts : {false, true}) run([&] { dump(anthropic_request(body, counts).messages); });
+  run([&] {
+    const ResponsesRequest r = responses_request(body);
+    dump(r.echoed);
+    dump(with_instructions(r.instructions, r.chat.messages, r.chat.messages));
+  });
+  run([&] { dump(ollama_chat_request(body).chat.messages); });
+  run([&] { dump(ollama_generate_request(body).chat.messages); });
+  run([&] { ollama_embed_request(body); });
+  run([&] { ollama_embeddings_request(body); });
   return 0;
 }

@@ -37,7 +37,7 @@ TEST(Request, CompletionHasEveryField) {
   const CompletionRequest r = completion_request(R"({"prompt": ["a", [1, 2]], "max_tokens": 7, "temperature": 0.5,
       "top_p": 0.9, "min_p": 0.1, "top_k": -1, "frequency_penalty": 1, "presence_penalty": -1, "seed": -3, "n": 2,
       "stop": "x", "logit_bias": {"3": -100, "4": 2.5}, "echo": true, "logprobs": 3, "stream": true,
-      "stream_options": {"include_usage": true}, "mode": "sparse", "density": 0.105, "cache_prompt": false,
+      "stream_options": {"include_usage": true}, "trace": true, "mode": "sparse", "density": 0.105, "cache_prompt": false,
       "user": "somebody", "unknown": [1]})");
   ASSERT_EQ(r.prompts.size(), 2u);
   EXPECT_EQ(std::get<std::string>(r.prompts[0]), "a");
@@ -54,7 +54,7 @@ TEST(Request, CompletionHasEveryField) {
   EXPECT_EQ(s.stop, std::vector<std::string>{"x"});
   EXPECT_EQ(s.sampler.logit_bias.at(3), -INFINITY);
   EXPECT_EQ(s.sampler.logit_bias.at(4), 2.5f);
-  EXPECT_TRUE(r.echo && s.log_probs && s.stream && s.include_usage && !s.reuse_prompt);
+  EXPECT_TRUE(r.echo && s.log_probs && s.stream && s.include_usage && s.trace && !s.reuse_prompt);
   EXPECT_EQ(s.n_top_log_probs, 3u);
   EXPECT_EQ(s.mode, "sparse");
   EXPECT_DOUBLE_EQ(s.density, 0.11);
@@ -92,6 +92,8 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
       {R"("density": 0)", "density"},
       {R"("mode": "sparse", "lossless": true)", "lossless"},
       {R"("best_of": 3)", "best_of"},
+      {R"("trace": 1, "stream": true)", "trace"},
+      {R"("trace": true)", "trace"},
       {R"("model": 3)", "model"},
   };
   for (const auto& [fields, field] : cases) {
@@ -105,13 +107,71 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
 }
 
 TEST(Request, WhatIsNotSupportedIsSaidUnlessItSaysNothing) {
-  for (const char* field : {"tools", "response_format", "grammar", "tool_choice", "json_schema", "functions"})
+  for (const char* field : {"tools", "grammar", "functions"})
     EXPECT_EQ(refused_in_chat(fmt::format(R"("{}": {{"type": "json_object"}})", field)), field);
   EXPECT_EQ(refused_in_chat(R"("tools": [{"type": "function"}])"), "tools");
   EXPECT_EQ(refused_in_chat(R"("tools": [], "tool_choice": "none", "response_format": {"type": "text"})"), "-");
   EXPECT_EQ(refused_in_chat(R"("tool_choice": "required")"), "tool_choice");
   EXPECT_EQ(refused_in_chat(R"("modalities": ["text"])"), "-");
   EXPECT_EQ(refused_in_chat(R"("modalities": ["text", "audio"])"), "modalities");
+}
+
+TEST(Request, ToolsAndCallsAreChecked) {
+  const ChatRequest r = chat_request(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function",
+          "function": {"name": "f", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "b"}],
+      "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true}},
+                {"type": "function", "function": {"name": "g"}}], "parallel_tool_calls": false})");
+  ASSERT_EQ(r.tools.tools->size(), 2u);
+  EXPECT_TRUE((*r.tools.tools)[0].strict);
+  EXPECT_FALSE(r.tools.parallel);
+  EXPECT_EQ(r.tools.list[1]["function"]["description"], "");
+  const std::string tools = R"("tools": [{"type": "function", "function": {"name": "f"}}])";
+  EXPECT_EQ(refused_in_completion(tools), "tools");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "auto")"), "-");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "none")"), "-");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": "maybe")"), "tool_choice");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "tool_choice": {"type": "function", "function": {"name": "h"}})"),
+            "tool_choice");
+  EXPECT_EQ(refused_in_chat(tools + R"(, "parallel_tool_calls": 1)"), "parallel_tool_calls");
+  for (const char* wrong :
+       {R"([{"type": "web_search"}])", R"([{"type": "function", "function": {"name": "a b"}}])",
+        R"([{"type": "function", "function": {"name": "f", "parameters": []}}])", "[3]", "{}",
+        R"([{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}])"})
+    EXPECT_EQ(refused_in_chat(fmt::format(R"("tools": {})", wrong)), "tools") << wrong;
+  for (const char* calls : {"3", "[3]", R"([{"function": {}}])", R"([{"function": {"name": "f", "arguments": 3}}])"})
+    EXPECT_EQ(refused_field(chat_request,
+                            fmt::format(R"({{"messages": [{{"role": "assistant", "tool_calls": {}}}]}})", calls)),
+              "messages")
+        << calls;
+}
+
+TEST(Request, TheFormOfAnAnswer) {
+  const auto form = [](const std::string& fields) {
+    return completion_request(R"({"prompt": "a", )" + fields + "}").settings.form;
+  };
+  using Kind = AnswerForm::Kind;
+  EXPECT_EQ(form(R"("response_format": {"type": "text"})").kind, Kind::kAny);
+  EXPECT_EQ(form(R"("response_format": {"type": "json_object"})").kind, Kind::kJsonObject);
+  EXPECT_EQ(
+      form(R"("response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "null"}}})")
+          .value["type"],
+      "null");
+  EXPECT_EQ(form(R"("guided_json": "{\"type\": \"null\"}")").kind, Kind::kSchema);
+  EXPECT_EQ(form(R"("guided_choice": ["a", "b"])").kind, Kind::kChoice);
+  EXPECT_EQ(form(R"("guided_regex": "a+")").kind, Kind::kRegex);
+  EXPECT_EQ(form(R"("grammar": "root ::= x")").kind, Kind::kGbnf);
+  EXPECT_EQ(form(R"("structured_outputs": {"regex": "a"})").param, "structured_outputs.regex");
+  const std::pair<const char*, const char*> wrong[] = {
+      {R"("response_format": {})", "response_format"},
+      {R"("response_format": {"type": "xml"})", "response_format"},
+      {R"("response_format": {"type": "json_schema"})", "response_format"},
+      {R"("json_schema": 3)", "json_schema"},
+      {R"("guided_choice": [])", "guided_choice"},
+      {R"("regex": {"a": 1})", "regex"},
+      {R"("grammar": "root ::= x", "regex": "a")", "regex"},
+  };
+  for (const auto& [fields, field] : wrong) EXPECT_EQ(refused_in_completion(fields), field) << fields;
 }
 
 TEST(Request, PromptsAreTextsOrIds) {

@@ -3,19 +3,38 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "serve/cache_key.h"
 #include "serve/scheduler_running.h"
 
 namespace hunch::serve {
 namespace {
 
 BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options, size_t n_ctx) {
-  const size_t page = Transformer::kv_shape(engine.config(), options.kv_dtype).page_tokens;
+  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
+  const size_t page = shape.page_tokens, n_whole = (n_ctx + page - 1) / page * page;
   BatchOptions own;
-  own.n_tokens = options.n_parallel * ((n_ctx + page - 1) / page * page);
+  own.n_tokens = options.n_parallel * n_whole;
+  if (const size_t of_token = KvCache::bytes_per_token(shape); options.kv_bytes && of_token) {
+    own.n_tokens = std::min<uint64_t>(own.n_tokens, options.kv_bytes / of_token / page * page);
+    if (own.n_tokens < n_whole)
+      fail(ErrorKind::kUsage,
+           "a KV cache of {} bytes (kv-memory) holds {} tokens, fewer than one context (ctx) of {}, which takes {} "
+           "bytes",
+           options.kv_bytes, own.n_tokens, n_ctx, n_whole * of_token);
+  }
   own.kv_dtype = options.kv_dtype;
   own.n_sequences = options.n_parallel;
   own.step_tokens = options.step_tokens;
   return own;
+}
+
+std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOptions& options, const KvCache& cache) {
+  if (options.disk_folder.empty()) return nullptr;
+  if (cache.is_recurrent())
+    fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
+  return std::make_unique<DiskMemory>(DiskMemory::Options{options.disk_folder, options.disk_bytes,
+                                                          cache_key(engine.model->file(), cache.shape()), options.warn},
+                                      cache.shape());
 }
 
 }  // namespace
@@ -26,7 +45,8 @@ Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options, Metr
       metrics_(metrics),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       batch_(engine, batch_options(engine, options, n_ctx_)),
-      memory_(engine, batch_, n_ctx_),
+      disk_(disk_memory(engine, options, *batch_.cache())),
+      memory_(batch_, n_ctx_, disk_.get()),
       thread_([this] { run(); }) {
   metrics_.n_cache_tokens = batch_.n_free_tokens();
 }
@@ -42,7 +62,7 @@ Scheduler::~Scheduler() {
 }
 
 void Scheduler::require_open() const {
-  if (draining_) std::rethrow_exception(shutting_down());
+  if (draining_) throw shutting_down();
   if (n_waiting_ >= options_.n_queue)
     throw RequestError(429, fmt::format("{} requests are waiting already, try again later", n_waiting_), {},
                        "queue_full");
@@ -97,8 +117,16 @@ void Scheduler::stop() {
   {
     const std::lock_guard lock(mutex_);
     draining_ = stopping_ = true;
+    if (running_stop_) running_stop_->request();
   }
   wakes_.notify_all();
+}
+
+std::vector<Scheduler::Slot> Scheduler::slots() {
+  const std::lock_guard lock(mutex_);
+  std::vector<Slot> out = slots_;
+  out.resize(options_.n_parallel);
+  return out;
 }
 
 bool Scheduler::wait_until_idle(double seconds) {
@@ -106,37 +134,30 @@ bool Scheduler::wait_until_idle(double seconds) {
   return idles_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return idle_; });
 }
 
-size_t Scheduler::pages(size_t n_tokens) const {
-  const size_t page = batch_.cache()->shape().page_tokens;
-  return (n_tokens + page - 1) / page;
-}
-
 // Waits for something to do and takes what came. False when the thread is to end.
 bool Scheduler::collect_incoming(std::vector<std::shared_ptr<Job>>& refused) {
   std::unique_lock lock(mutex_);
-  const bool busy = !running_.empty() || !waiting_.empty();
+  const bool busy = !running_.empty() || !paused_.empty() || !waiting_.empty();
   if (!busy && incoming_.empty() && tasks_.empty()) {
     idle_ = true;
     idles_.notify_all();
     wakes_.wait(lock, [&] { return quits_ || !incoming_.empty() || !tasks_.empty(); });
   }
-  for (auto& job : incoming_) waiting_.emplace_back(std::move(job), Clock::now());
+  for (auto& job : incoming_) waiting_.push_back({std::move(job), Clock::now()});
   incoming_.clear();
-  if (draining_) {
-    for (auto& [job, when] : waiting_) refused.push_back(std::move(job));
-    waiting_.clear();
-  } else {
-    for (auto& [job, when] : waiting_)
-      if (job->cancel.requested()) refused.push_back(std::move(job));
-    std::erase_if(waiting_, [](const auto& entry) { return !entry.first; });
-  }
+  const auto now = Clock::now();
+  for (Waiting& waiting : waiting_)
+    if (draining_ || waiting.job->cancel.requested() || waiting.job->deadline <= now)
+      refused.push_back(std::move(waiting.job));
+  std::erase_if(waiting_, [](const Waiting& waiting) { return !waiting.job; });
   n_waiting_ -= refused.size();
   if (stopping_) {
-    for (const auto& running : running_) running->job->cancel.request();
+    for (const auto* all : {&running_, &paused_})
+      for (const auto& running : *all) running->job->cancel.request();
     n_waiting_ -= tasks_.size();
     tasks_.clear();  // who asked for them finds the connection closed
   }
-  return !quits_ || !running_.empty() || !tasks_.empty();
+  return !quits_ || !running_.empty() || !paused_.empty() || !tasks_.empty();
 }
 
 void Scheduler::run() {
@@ -146,11 +167,13 @@ void Scheduler::run() {
     for (const auto& job : refused) {
       ++metrics_.n_jobs;
       ++(job->cancel.requested() ? metrics_.n_cancelled : metrics_.n_failed);
-      job->listener->on_error(shutting_down());
+      job->listener->on_error(ended_early(*job));
     }
     refused.clear();
-    if (!goes_on) return;
+    if (!goes_on) return memory_.save_all();
+    end_overdue();
     admit_waiting();
+    pause_for_room();
     publish();
     step();
     settle();
@@ -161,6 +184,11 @@ void Scheduler::run() {
 void Scheduler::publish() {
   const std::lock_guard lock(mutex_);
   metrics_.n_running = running_.size();
+  slots_.assign(options_.n_parallel, {});
+  for (const auto& running : running_)
+    slots_[running->slot] = {running->job, running->sequence->n_tokens(), running->n_calls,
+                             seconds_between(running->begun, Clock::now())};
+  metrics_.n_paused = paused_.size();
   metrics_.n_waiting = n_waiting_;
   metrics_.n_kept = memory_.n_kept();
   metrics_.n_cache_free = batch_.n_free_tokens();

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/answer.h"
-#include "engine/speculate.h"
+#include "engine/drafting.h"
 #include "serve/job.h"
 #include "serve/memory.h"
 #include "serve/metrics.h"
@@ -20,17 +20,29 @@ namespace hunch::serve {
 struct SchedulerOptions {
   size_t n_parallel = 4;         // answers in the making at once
   size_t n_ctx = 0;              // most tokens of one; 0: resolve_context()'s choice
-  DType kv_dtype = DType::kF32;  // of the cache, which holds n_parallel whole contexts
-  size_t n_queue = 64;           // jobs and tasks that may wait
-  size_t step_tokens = 256;      // BatchOptions::step_tokens
+  DType kv_dtype = DType::kF32;  // of the cache
+  // Bytes of the cache; 0: as many as n_parallel whole contexts take. Where answers outgrow it, the one that came last
+  // lets go of what it has, waits, and computes that again.
+  uint64_t kv_bytes = 0;
+  // Where texts are kept that outlive the server (serve/disk_memory.h), and their bytes; empty: nowhere.
+  std::filesystem::path disk_folder = {};
+  uint64_t disk_bytes = uint64_t{10} << 30;
+  std::function<void(const std::string&)> warn = {};  // of what is wrong there
+  size_t n_queue = 64;                                // jobs and tasks that may wait
+  size_t step_tokens = 256;                           // BatchOptions::step_tokens
 };
 
 class Scheduler {
  public:
-  // Work that needs the model's threads for itself between two steps: called until it returns false. It does not throw.
-  using Task = std::function<bool()>;
+  // Work that needs the model's threads for itself between two steps: called until it returns false or its stop was
+  // requested, which ends what computes in it too. It does not throw.
+  struct Task {
+    std::function<bool()> call;
+    std::shared_ptr<Stop> stop = std::make_shared<Stop>();
+  };
 
-  // The references outlive it; from now on the engine is this thread's alone. Throws as Batch.
+  // The references outlive it; from now on the engine is this thread's alone. Throws as Batch, and Error{kUsage} for a
+  // cache that does not hold one context.
   Scheduler(const Engine& engine, const SchedulerOptions& options, Metrics& metrics);
   // Ends all jobs at the next step.
   ~Scheduler();
@@ -47,31 +59,53 @@ class Scheduler {
   // Whether all is done, after at most so long.
   bool wait_until_idle(double seconds);
 
+  // What the answers in the making do; of each number below n_parallel().
+  struct Slot {
+    std::shared_ptr<const Job> job;  // none: nobody
+    size_t n_read = 0;               // tokens of the text that are computed
+    size_t n_generated = 0;
+    double seconds = 0;  // since it began
+  };
+  std::vector<Slot> slots();
+
   size_t n_ctx() const { return n_ctx_; }
   size_t n_parallel() const { return options_.n_parallel; }
   size_t kv_bytes() const { return batch_.kv_bytes(); }
 
  private:
   struct Running;
+  struct Waiting {
+    std::shared_ptr<Job> job;
+    Clock::time_point submitted;
+  };
   void run();
   bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
   void admit_waiting();
-  bool has_room_for(const Running& running);
+  std::optional<size_t> next_waiting() const;
+  bool admit(const Waiting& waiting);
+  bool resume(Running& paused);
+  bool waits_for_alike(const Job& job) const;
+  bool make_room(size_t n_pages);
+  size_t n_pages_due() const;
+  void pause_for_room();
+  void end_overdue();
   void answer(Running& running);
   void score(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
+  void run_task();
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
   void require_open() const;
-  size_t pages(size_t n_tokens) const;
   void publish();
+  size_t free_slot() const;
 
   const Engine& engine_;
   const SchedulerOptions options_;
   Metrics& metrics_;
   const size_t n_ctx_;
   Batch batch_;
+  std::unique_ptr<DiskMemory> disk_;  // or none
   Memory memory_;
 
   // Shared.
@@ -79,13 +113,16 @@ class Scheduler {
   std::condition_variable wakes_, idles_;
   std::deque<std::shared_ptr<Job>> incoming_;
   std::deque<Task> tasks_;
-  size_t n_waiting_ = 0;  // jobs and tasks that did not begin
+  std::shared_ptr<Stop> running_stop_;  // of the task that runs
+  size_t n_waiting_ = 0;                // jobs and tasks that did not begin
+  std::vector<Slot> slots_;
   bool draining_ = false, stopping_ = false, quits_ = false, idle_ = true;
 
   // The thread's own.
-  std::deque<std::pair<std::shared_ptr<Job>, Clock::time_point>> waiting_;
-  std::vector<std::unique_ptr<Running>> running_;
-  std::thread thread_;  // last: it begins when all else is there
+  std::deque<Waiting> waiting_;                    // in the order in which they came
+  std::vector<std::unique_ptr<Running>> running_;  // in the order in which they began
+  std::vector<std::unique_ptr<Running>> paused_;   // they hold nothing of the cache
+  std::thread thread_;                             // last: it begins when all else is there
 };
 
 }  // namespace hunch::serve

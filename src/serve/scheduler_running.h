@@ -1,6 +1,7 @@
 // A job that has a sequence, and what the scheduler's two files share.
 #pragma once
-#include <algorithm>
+#include <optional>
+#include <tuple>
 
 #include "serve/request_error.h"
 #include "serve/scheduler.h"
@@ -11,20 +12,27 @@ struct Scheduler::Running {
   std::shared_ptr<Job> job;
   Clock::time_point submitted, begun, last_token = {};
   std::unique_ptr<Sequence> sequence;
-  std::unique_ptr<Speculation> speculation = {};
+  std::optional<Drafting> drafting = {};
   std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
   std::vector<ScoredToken> scored = {};
-  size_t n_cached = 0, n_calls = 0;
+  size_t n_calls = 0;
+  size_t slot = 0;  // its number among those that run
   double first_token_seconds = 0;
 
-  // The most tokens that its sequence will hold.
-  size_t n_target(size_t n_ctx) const {
-    return std::min(n_ctx, job->prompt.size() + std::min(job->options.n_tokens, n_ctx));
+  bool is_before(const Running& other) const {
+    return std::tuple(job->priority, submitted) < std::tuple(other.job->priority, other.submitted);
   }
 };
 
-inline std::exception_ptr shutting_down() {
-  return std::make_exception_ptr(RequestError(503, "the server is shutting down", {}, "server_shutting_down"));
+inline RequestError shutting_down() {
+  return RequestError(503, "the server is shutting down", {}, "server_shutting_down");
+}
+
+// Why a job ends that has no answer yet.
+inline std::exception_ptr ended_early(const Job& job) {
+  return std::make_exception_ptr(job.deadline <= Clock::now()
+                                     ? RequestError(504, "its deadline came before its answer", {}, "deadline_exceeded")
+                                     : shutting_down());
 }
 
 }  // namespace hunch::serve

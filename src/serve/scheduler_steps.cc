@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "engine/ngram_drafter.h"
 #include "serve/scheduler_running.h"
 
 namespace hunch::serve {
@@ -11,68 +10,19 @@ namespace {
 // Positions whose logits are kept at a time while a prompt is scored: 16 MB at a vocabulary of 128k.
 constexpr size_t kScoredTogether = 32;
 
-// An answer's penalties look back on what of the prompt it is given: all of it, then.
-bool has_penalties(const SamplerOptions& s) {
-  return s.repeat_penalty != 1 || s.frequency_penalty != 0 || s.presence_penalty != 0;
-}
-
 }  // namespace
-
-// Every answer in the making can become as long as it may: what is kept of others makes room for that.
-bool Scheduler::has_room_for(const Running& running) {
-  const auto missing = [&](const Running& r) { return pages(r.n_target(n_ctx_)) - pages(r.sequence->n_tokens()); };
-  size_t n_needed = missing(running);
-  for (const auto& other : running_) n_needed += missing(*other);
-  do {
-    if (pages(batch_.n_free_tokens()) >= n_needed) return true;
-  } while (memory_.forget_one());
-  return false;
-}
-
-void Scheduler::admit_waiting() {
-  while (running_.size() < options_.n_parallel && !waiting_.empty()) {
-    auto [job, submitted] = waiting_.front();
-    auto running = std::make_unique<Running>();
-    try {
-      running->job = job;
-      running->submitted = submitted;
-      // A text of control tokens alone begins without a space, which a sequence that goes on would not know.
-      const Tokenizer* t = engine_.tokenizer ? &*engine_.tokenizer : nullptr;
-      const bool is_bare = t && std::ranges::all_of(job->prompt, [&](int32_t id) {
-                             return size_t(id) < t->n_vocab() && t->is_control(id);
-                           });
-      running->sequence =
-          memory_.take(job->prompt, job->plan, job->options.as_alone,
-                       job->reuses_prompt && !job->scores_prompt && !is_bare && !has_penalties(job->options.sampler));
-      if (!has_room_for(*running)) {
-        memory_.keep(std::move(running->sequence), job->plan, job->options.as_alone, job->prompt.size());
-        if (!running_.empty()) return;  // what runs makes room
-        fail(ErrorKind::kLimit, "the cache has no room for {} tokens", running->n_target(n_ctx_));
-      }
-      running->begun = Clock::now();
-      running->n_cached = running->sequence->n_tokens();
-      metrics_.n_cached_tokens += running->n_cached;
-      metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
-      if (!job->scores_prompt) answer(*running);
-      running_.push_back(std::move(running));
-    } catch (...) {
-      finish(*running, std::current_exception());
-    }
-    waiting_.pop_front();
-    const std::lock_guard lock(mutex_);
-    --n_waiting_;
-  }
-}
 
 // The rest of the prompt is read in the batch's steps, and the answer made.
 void Scheduler::answer(Running& running) {
   Job& job = *running.job;
   GenerateOptions options = job.options;
   options.cancel = &job.cancel;
+  options.n_history = running.sequence->n_tokens();
   if (job.drafts) {
-    running.speculation = std::make_unique<Speculation>();
-    running.speculation->add(std::make_unique<NgramDrafter>());
-    options.speculation = running.speculation.get();
+    const bool sparse = engine_.sidecar && job.plan && job.plan->name != "sparse";
+    options.speculation =
+        &running.drafting.emplace(engine_, *running.sequence, DraftingOptions{.ngram = true, .sparse = sparse})
+             .speculation();
   }
   const auto rest = job.prompt.begin() + ptrdiff_t(running.sequence->n_tokens());
   running.answer =
@@ -119,25 +69,31 @@ void Scheduler::score(Running& running) {
   }
   if (sequence.n_tokens() + 1 < job.prompt.size()) return;
   job.listener->on_prompt(std::move(running.scored));
-  if (has_penalties(job.options.sampler)) sequence.go_back(0);
   answer(running);
 }
 
-void Scheduler::step() {
+void Scheduler::run_task() {
   Task task;
   {
     const std::lock_guard lock(mutex_);
-    if (!tasks_.empty()) {
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
-      --n_waiting_;
-    }
+    if (tasks_.empty()) return;
+    task = std::move(tasks_.front());
+    tasks_.pop_front();
+    --n_waiting_;
+    running_stop_ = task.stop;
   }
-  if (task && task()) {
-    const std::lock_guard lock(mutex_);
-    ++n_waiting_;
-    tasks_.push_back(std::move(task));
-  }
+  const Stop* const before = std::exchange(engine_.compute->stop, task.stop.get());
+  const bool goes_on = !task.stop->requested() && task.call() && !task.stop->requested();
+  engine_.compute->stop = before;
+  const std::lock_guard lock(mutex_);
+  running_stop_.reset();
+  if (!goes_on) return;
+  ++n_waiting_;
+  tasks_.push_back(std::move(task));
+}
+
+void Scheduler::step() {
+  run_task();
   for (auto& running : running_) {
     if (running->answer || running->job->cancel.requested()) continue;
     try {
@@ -163,10 +119,17 @@ void Scheduler::settle() {
   for (auto& running : running_) {
     const bool is_over = running->answer ? running->answer->is_done() : running->job->cancel.requested();
     if (!is_over) continue;
-    finish(*running, running->answer ? running->answer->error() : shutting_down());
+    finish(*running, running->answer ? running->answer->error() : ended_early(*running->job));
     running.reset();
   }
   std::erase(running_, nullptr);
+  for (auto& paused : paused_) {
+    if (!paused->job->cancel.requested()) continue;
+    if (paused->answer) paused->answer->ends_if_stopped();
+    finish(*paused, paused->answer ? paused->answer->error() : ended_early(*paused->job));
+    paused.reset();
+  }
+  std::erase(paused_, nullptr);
 }
 
 void Scheduler::finish(Running& running, std::exception_ptr error) {
@@ -181,7 +144,6 @@ void Scheduler::finish(Running& running, std::exception_ptr error) {
     metrics_.generation_seconds += g.seconds;
     metrics_.n_most_tokens = std::max<uint64_t>(metrics_.n_most_tokens, running.sequence->n_tokens());
     result.generated.n_prompt = job.prompt.size();
-    result.n_cached = running.n_cached;
     result.queue_seconds = seconds_between(running.submitted, running.begun);
     result.first_token_seconds = running.first_token_seconds;
     running.answer.reset();
@@ -193,7 +155,7 @@ void Scheduler::finish(Running& running, std::exception_ptr error) {
       const std::lock_guard lock(mutex_);
       stopping = stopping_;
     }
-    if (is_cancelled && stopping) return job.listener->on_error(shutting_down());
+    if (is_cancelled && stopping) return job.listener->on_error(ended_early(job));
     return job.listener->on_done(result);
   }
   ++metrics_.n_failed;

@@ -16,6 +16,7 @@ using Ids = std::vector<int32_t>;
 
 class Recorder : public JobListener {
  public:
+  void on_begun(size_t n) override { n_cached = n; }
   void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
   void on_token(const GeneratedToken& token, bool ends) override {
     if (ends) return;
@@ -36,6 +37,7 @@ class Recorder : public JobListener {
   Ids ids;
   std::vector<ScoredToken> scored;
   JobResult result;
+  size_t n_cached = 0;
   std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
 
  private:
@@ -74,6 +76,10 @@ class SchedulerTest : public ::testing::Test {
     return generate(context, job.prompt, options);
   }
 
+  size_t bytes_per_token() const {
+    return KvCache::bytes_per_token(Transformer::kv_shape(engine_.config(), DType::kF32));
+  }
+
   static Engine open() {
     return load_engine(std::filesystem::path(HUNCH_SOURCE_DIR) / "tests/data/golden/opt_sparse", {.n_threads = 1});
   }
@@ -86,8 +92,12 @@ TEST_F(SchedulerTest, AnyScheduleGivesEveryJobTheTokensThatItHasAlone) {
   for (size_t seed = 0; seed < 16; ++seed) {
     std::mt19937 rng(uint32_t(seed + 1));
     const auto pick = [&](size_t n) { return size_t(rng() % n); };
+    // Sometimes the cache holds hardly more than one context: answers make room for each other.
+    const uint64_t kv_bytes = pick(2) * (128 + 32 * pick(4)) * bytes_per_token();
     Scheduler scheduler(
-        engine_, {.n_parallel = 1 + pick(5), .n_ctx = 128, .n_queue = 100, .step_tokens = 16 + pick(48)}, metrics_);
+        engine_,
+        {.n_parallel = 1 + pick(5), .n_ctx = 128, .kv_bytes = kv_bytes, .n_queue = 100, .step_tokens = 16 + pick(48)},
+        metrics_);
     std::vector<Asked> all;
     std::vector<bool> cancelled;
     for (size_t i = 0; i < 24; ++i) {
@@ -107,6 +117,8 @@ TEST_F(SchedulerTest, AnyScheduleGivesEveryJobTheTokensThatItHasAlone) {
       if (pick(3) == 0) job.options.sampler.frequency_penalty = 0.5f;
       job.drafts = pick(4) == 0;
       job.scores_prompt = pick(6) == 0;
+      job.priority = int(pick(3));
+      job.client = std::string(1, char('a' + pick(3)));
       cancelled.push_back(pick(5) == 0);
       scheduler.submit({all.back().job});
       if (pick(4) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(pick(6)));
@@ -130,7 +142,97 @@ TEST_F(SchedulerTest, AnyScheduleGivesEveryJobTheTokensThatItHasAlone) {
     EXPECT_TRUE(scheduler.wait_until_idle(10));
     EXPECT_EQ(metrics_.n_running, 0u);
     EXPECT_EQ(metrics_.n_waiting, 0u);
+    EXPECT_EQ(metrics_.n_paused, 0u);
   }
+  EXPECT_GT(metrics_.n_preempted, 0u);
+}
+
+TEST_F(SchedulerTest, AnswersThatOutgrowTheCacheMakeRoomForEachOther) {
+  Scheduler scheduler(engine_, {.n_parallel = 4, .n_ctx = 128, .kv_bytes = 160 * bytes_per_token()}, metrics_);
+  std::vector<Asked> all;
+  for (size_t i = 0; i < 6; ++i) {
+    all.push_back(ask(prompt(i + 1, 20), 100));
+    all.back().job->plan = i % 2 ? plan_ : engine_.plan_named("dense");
+    all.back().job->options.sampler.temperature = 1;
+    all.back().job->options.sampler.seed = i;
+    all.back().job->drafts = i % 3 == 0;
+    scheduler.submit({all.back().job});
+  }
+  for (Asked& a : all) {
+    a.recorder->wait();
+    EXPECT_EQ(a.recorder->ids, alone(*a.job).ids);
+  }
+  EXPECT_GT(metrics_.n_preempted, 2u);
+  EXPECT_THROW(Scheduler(engine_, {.n_ctx = 128, .kv_bytes = 100 * bytes_per_token()}, metrics_), Error);
+}
+
+TEST_F(SchedulerTest, TextsOutliveTheServer) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "scheduler_test_texts";
+  std::filesystem::remove_all(folder);
+  const SchedulerOptions options{.n_parallel = 2, .n_ctx = 128, .disk_folder = folder};
+  const auto asked = [&](Ids ids) {
+    Asked a = ask(std::move(ids), 10);
+    a.job->options.as_alone = false;
+    return a;
+  };
+  {
+    Scheduler scheduler(engine_, options, metrics_);
+    Asked first = asked(prompt(1, 80));
+    scheduler.submit({first.job});
+    first.recorder->wait();
+  }
+  Scheduler scheduler(engine_, options, metrics_);
+  Ids ids = prompt(1, 80);
+  ids.push_back(5);
+  Asked second = asked(ids), other = asked(prompt(2, 80));
+  scheduler.submit({second.job, other.job});
+  second.recorder->wait();
+  other.recorder->wait();
+  EXPECT_EQ(second.recorder->n_cached, 80u);
+  EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
+  EXPECT_EQ(other.recorder->n_cached, 0u);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(SchedulerTest, PrioritiesComeFirstAndClientsTakeTurns) {
+  Scheduler scheduler(engine_, {.n_parallel = 2, .n_ctx = 128}, metrics_);
+  // Two of one client run; then more of it wait, one of another, and one that is urgent.
+  const std::vector<std::pair<const char*, int>> wanted = {{"a", 0}, {"a", 0}, {"a", 0}, {"a", 0}, {"b", 0}, {"c", -1}};
+  std::vector<Asked> all;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    all.push_back(ask(prompt(i + 1, 5), i == 0 ? 40 : i == 1 ? 100 : 4));
+    all.back().job->client = wanted[i].first;
+    all.back().job->priority = wanted[i].second;
+    all.back().recorder->pause = std::chrono::milliseconds(i < 2 ? 4 : 0);
+    scheduler.submit({all.back().job});
+    if (i < 2) all.back().recorder->wait_for_first();
+  }
+  for (Asked& a : all) a.recorder->wait();
+  const auto waited = [&](size_t i) { return all[i].recorder->result.queue_seconds; };
+  EXPECT_LT(waited(5), waited(4)) << "the urgent one";
+  EXPECT_LT(waited(4), waited(2)) << "the client of whom none is in the making";
+  EXPECT_LT(waited(2), waited(3));
+}
+
+TEST_F(SchedulerTest, DeadlinesEndAnswersWithWhatTheyHave) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128}, metrics_);
+  Asked running = ask(prompt(1, 5), 120), waiting = ask(prompt(2, 5), 1);
+  running.recorder->pause = std::chrono::milliseconds(5);
+  running.job->deadline = Clock::now() + std::chrono::milliseconds(200);
+  waiting.job->deadline = Clock::now() + std::chrono::milliseconds(50);
+  scheduler.submit({running.job});
+  running.recorder->wait_for_first();
+  scheduler.submit({waiting.job});
+  try {
+    waiting.recorder->wait();
+    FAIL() << "it began too late";
+  } catch (const RequestError& e) {
+    EXPECT_EQ(e.status(), 504);
+  }
+  running.recorder->wait();
+  EXPECT_GT(running.recorder->ids.size(), 1u);
+  EXPECT_LT(running.recorder->ids.size(), 120u);
+  EXPECT_EQ(running.recorder->result.generated.stop_reason, StopReason::kInterrupted);
 }
 
 TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
@@ -139,7 +241,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   first.job->options.as_alone = false;
   scheduler.submit({first.job});
   first.recorder->wait();
-  EXPECT_EQ(first.recorder->result.n_cached, 0u);
+  EXPECT_EQ(first.recorder->n_cached, 0u);
   Ids ids = first.job->prompt;
   ids.insert(ids.end(), first.recorder->ids.begin(), first.recorder->ids.end());
   const Ids question = prompt(5, 7);
@@ -148,7 +250,7 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   second.job->options.as_alone = false;
   scheduler.submit({second.job});
   second.recorder->wait();
-  EXPECT_EQ(second.recorder->result.n_cached, 34u);  // all but the last token, which nobody had to read
+  EXPECT_EQ(second.recorder->n_cached, 34u);  // all but the last token, which nobody had to read
   EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
   // A text that was never seen, and the same again where it is not wanted.
   Asked other = ask(prompt(2, 30), 5), unwanted = ask(ids, 5);
@@ -157,8 +259,38 @@ TEST_F(SchedulerTest, TheNextTurnOfATextIsReadFromWhereTheLastOneEnded) {
   scheduler.submit({other.job, unwanted.job});
   other.recorder->wait();
   unwanted.recorder->wait();
-  EXPECT_EQ(other.recorder->result.n_cached, 0u);
-  EXPECT_EQ(unwanted.recorder->result.n_cached, 0u);
+  EXPECT_EQ(other.recorder->n_cached, 0u);
+  EXPECT_EQ(unwanted.recorder->n_cached, 0u);
+}
+
+TEST_F(SchedulerTest, PromptsThatBeginAlikeAreReadOnce) {
+  Scheduler scheduler(engine_, {.n_parallel = 4, .n_ctx = 128}, metrics_);
+  std::vector<Asked> all;
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (size_t i = 0; i < 6; ++i) {
+    Ids ids = prompt(1, 70);
+    if (i == 3) ids = prompt(2, 70);  // another text
+    if (i > 3) ids.push_back(int32_t(i));
+    all.push_back(ask(ids, 12));
+    all.back().job->options.sampler.temperature = 1;
+    all.back().job->options.sampler.seed = i;
+    jobs.push_back(all.back().job);
+  }
+  scheduler.submit(jobs);
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i].recorder->wait();
+    EXPECT_EQ(all[i].recorder->ids, alone(*all[i].job).ids) << i;
+    EXPECT_EQ(all[i].recorder->n_cached, i == 0 || i == 3 ? 0u : i < 3 ? 69u : 70u) << i;
+  }
+  // A remembered text is not lost to one that shares its beginning only.
+  Ids ids = prompt(2, 40);
+  ids.push_back(1);
+  Asked part = ask(ids, 4), again = ask(prompt(2, 70), 4);
+  scheduler.submit({part.job, again.job});
+  part.recorder->wait();
+  again.recorder->wait();
+  EXPECT_EQ(part.recorder->n_cached, 40u);
+  EXPECT_EQ(again.recorder->n_cached, 69u);
 }
 
 TEST_F(SchedulerTest, WhatIsKeptMakesRoomForWhatComes) {
@@ -261,11 +393,11 @@ TEST_F(SchedulerTest, TasksRunBetweenSteps) {
   scheduler.submit({a.job});
   std::atomic<size_t> n_calls{0};
   std::promise<void> done;
-  scheduler.submit([&] {
+  scheduler.submit(Scheduler::Task{[&] {
     if (++n_calls < 5) return true;
     done.set_value();
     return false;
-  });
+  }});
   done.get_future().get();
   a.recorder->wait();
   EXPECT_EQ(n_calls, 5u);

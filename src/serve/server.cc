@@ -44,7 +44,7 @@ class Signals {
 
 }  // namespace
 
-void serve(const Engine& engine, const ServerOptions& options) {
+void serve(Engine& engine, const ServerOptions& options) {
   // Answers end by their own stops; a signal is this function's.
   const Stop* const stop = std::exchange(engine.compute->stop, nullptr);
   struct Restore {
@@ -56,8 +56,14 @@ void serve(const Engine& engine, const ServerOptions& options) {
   Signals signals;
   Service service(engine, options.service);
   HttpHandler handler;
+  handler.refuse = [](const HttpRequest& request, int status, const std::string& message) {
+    return Service::refusal(request, RequestError(status, message));
+  };
   handler.check = [&](const HttpRequest& request) { return service.check(request); };
-  handler.answer = [&](HttpRequest request, std::shared_ptr<Reply> reply) { service.answer(request, reply); };
+  handler.headers = [&](const HttpRequest& request) { return options.service.access.headers(request); };
+  handler.answer = [&](HttpRequest request, const std::shared_ptr<Reply>& reply) {
+    service.answer(std::move(request), reply);
+  };
   handler.log = [&](const Json& line) {
     Json whole = {{"time", timestamp()}};
     whole.update(line);

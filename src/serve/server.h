@@ -21,6 +21,6 @@ struct ServerOptions {
 // Serves until SIGINT, SIGTERM or SIGHUP; then nothing more is taken, running answers go on to their end or for the
 // grace period, and it returns. A second signal ends the grace period. The engine is its own meanwhile. Throws as
 // Service and HttpServer.
-void serve(const Engine& engine, const ServerOptions& options);
+void serve(Engine& engine, const ServerOptions& options);
 
 }  // namespace hunch::serve

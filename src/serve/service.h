@@ -5,37 +5,49 @@
 #include <optional>
 #include <string>
 
-#include "serve/answer_writer.h"
+#include "engine/hidden_states.h"
+#include "serve/access.h"
+#include "serve/adapters.h"
+#include "serve/chat_parts.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
+#include "serve/grammars.h"
 #include "serve/http.h"
+#include "serve/ollama_request.h"
+#include "serve/openai_answer.h"
 #include "serve/plans.h"
 #include "serve/scheduler.h"
+#include "serve/stored_responses.h"
 #include "serve/text_requests.h"
 #include "text/chat_text.h"
 #include "text/thinking.h"
+#include "text/tool_template.h"
 
 namespace hunch::serve {
 
 struct ServiceOptions {
   SchedulerOptions scheduler;
-  std::string model_name;      // as answers and /v1/models say it
-  std::string api_key;         // empty: anybody may ask
-  std::string template_file;   // as chat_text()'s
-  std::string mode = "exact";  // of requests that name none
-  double density = 0;          // of sparse mode
+  std::string model_name;               // as answers and /v1/models say it
+  std::string api_key;                  // empty: anybody may ask
+  std::string template_file;            // as chat_text()'s
+  Plans::Choice plan;                   // of requests that say nothing of it
+  std::vector<AdapterSource> adapters;  // that requests may choose from; at these scales, of those that say nothing
+  bool shows_prompts = false;           // in /slots
+  Access access = {};
   bool deterministic = false;  // every answer has the bits that it has alone (GenerateOptions::as_alone)
 };
 
 class Service {
  public:
-  // The engine outlives it. Throws as Scheduler, Plans and chat_text() for a template file.
-  Service(const Engine& engine, const ServiceOptions& options);
+  // The engine outlives it. Throws as Scheduler, Plans, Adapters and chat_text() for a template file.
+  Service(Engine& engine, const ServiceOptions& options);
   ~Service();
 
   // What HttpHandler asks for; any thread. answer() answers errors itself.
   std::unique_ptr<HttpResponse> check(const HttpRequest& request) const;
-  void answer(const HttpRequest& request, const std::shared_ptr<Reply>& reply);
+  void answer(HttpRequest request, const std::shared_ptr<Reply>& reply);
+  // An error in the form of the API that the path is of.
+  static HttpResponse refusal(const HttpRequest& request, const RequestError& error);
 
   Metrics& metrics() { return metrics_; }
   Scheduler& scheduler() { return *scheduler_; }
@@ -45,21 +57,65 @@ class Service {
  private:
   using Call = void (Service::*)(const HttpRequest&, const std::shared_ptr<Reply>&);
   struct Route {
-    const char *method, *path;
+    const char *method, *path;  // a path that ends with * is any that begins so and goes on
     Call call;
     bool open = false;  // to everybody, without a key
   };
   static const std::vector<Route>& routes();
+  // nullptr: none; `allowed` then lists the methods that this path has.
+  static const Route* route_of(const HttpRequest& request, std::string& allowed);
   bool is_authorised(const HttpRequest& request) const;
 
   // service_generate.cc
   void complete(const HttpRequest&, const std::shared_ptr<Reply>&);
   void chat(const HttpRequest&, const std::shared_ptr<Reply>&);
-  AnswerWriter::About about(const char* id_prefix, const Settings& settings, size_t n_prompts) const;
+  OpenAiAnswer::About about(const char* id_prefix, const Settings& settings, size_t n_prompts) const;
   std::shared_ptr<Job> job_of(std::vector<int32_t> prompt, const Settings& settings, size_t n_tokens, uint64_t seed);
   std::vector<int32_t> ids_of(const Prompt& prompt, const char* param) const;
   const ChatText& need_chat_text() const;
+  // The text that the model sees of a conversation; throws RequestError{400} where the template refuses it.
+  std::string render(const Json& messages, const Json& variables, const ToolSettings& tools,
+                     bool add_generation_prompt = true) const;
+  // What tells the parts of an answer to it apart, and the control tokens that this needs to see.
+  ChatSplitter splitter(const std::string& rendered, const ToolSettings& tools) const;
+  std::vector<int32_t> shown(const ToolSettings& tools) const;
+  // What the answer must be: of the form that is asked for, or calls where they are forced
+  // (GenerateOptions::constraint).
+  Grammars::Make constraint(const std::string& rendered, const AnswerForm& form, const ToolSettings& tools);
+  struct Conversation {  // as the model reads it
+    std::string rendered;
+    std::vector<int32_t> ids;
+  };
+  Conversation conversation_of(const ChatRequest& request) const;
+  std::vector<std::shared_ptr<Job>> chat_jobs(const ChatRequest& request, const Conversation& conversation);
+  void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const Settings& settings,
+             const char* param = "messages");
+  static std::string new_id(std::string_view prefix);
+  // service_anthropic.cc
+  void anthropic_message(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void anthropic_count(const HttpRequest&, const std::shared_ptr<Reply>&);
+  // service_responses.cc
+  void respond(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void show_response(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void forget_response(const HttpRequest&, const std::shared_ptr<Reply>&);
+  // service_ollama.cc
+  void ollama_chat(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_generate(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_embed(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_embeddings(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_tags(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_ps(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_show(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_version(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void ollama_refuse(const HttpRequest&, const std::shared_ptr<Reply>&);
+  Json ollama_model() const;
+  std::vector<TextToRead> texts_to_read(const OllamaEmbedRequest& request) const;
   // service_texts.cc
+  void read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::vector<TextToRead> texts,
+            std::function<void(size_t, MatView<const float>)> each, std::function<Json()> done);
+  // Vectors of length 1 as the model pools them, as JSON lists; then done(), given them and the tokens read.
+  void read_vectors(const std::shared_ptr<Reply>& reply, Dialect dialect, std::vector<TextToRead> texts,
+                    std::function<Json(std::vector<std::vector<float>>&, size_t)> done);
   void embed(const HttpRequest&, const std::shared_ptr<Reply>&);
   void rerank(const HttpRequest&, const std::shared_ptr<Reply>&);
   void tokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -68,21 +124,36 @@ class Service {
   // service_state.cc
   void health(const HttpRequest&, const std::shared_ptr<Reply>&);
   void models(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void model(const HttpRequest&, const std::shared_ptr<Reply>&);
+  Json model_json() const;
   void props(const HttpRequest&, const std::shared_ptr<Reply>&);
   void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void slots(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void set_lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void page(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;
   const int64_t began_;  // seconds since 1970
   Metrics metrics_;
   Plans plans_;
+  Adapters adapters_;
+  Grammars grammars_;
   std::optional<ChatText> chat_text_;  // none: the model has no template
   const ThinkingTags* tags_ = nullptr;
-  std::vector<int32_t> shown_;  // control tokens that the tags are made of
+  ToolTemplate tool_template_;
+  // Control tokens that the tags are made of, and those that calls of tools are.
+  std::vector<int32_t> shown_, shown_of_calls_;
+  StoredResponses responses_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 
+// A whole answer.
+void send_json(const std::shared_ptr<Reply>& reply, const Json& json);
 // Seconds since 1970.
 int64_t now_seconds();
+// "2026-11-28T12:00:00Z".
+std::string iso_time(int64_t seconds);
 
 }  // namespace hunch::serve

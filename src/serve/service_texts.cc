@@ -1,11 +1,8 @@
 // Vectors, scores, tokens and rendered conversations.
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <numeric>
 
 #include "base/error.h"
-#include "engine/hidden_states.h"
 #include "engine/pooling.h"
 #include "engine/rank.h"
 #include "serve/request_error.h"
@@ -22,22 +19,21 @@ class Reading {
  public:
   using Each = std::function<void(size_t, MatView<const float>)>;
 
-  Reading(const Engine& engine, size_t n_ctx, std::vector<TextToRead> texts, std::shared_ptr<Reply> reply, Each each,
-          std::function<Json()> done)
+  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, size_t n_ctx, std::vector<TextToRead> texts,
+          std::shared_ptr<Reply> reply, Dialect dialect, Each each, std::function<Json()> done)
       : engine_(engine),
+        dialect_(dialect),
         texts_(std::move(texts)),
         reply_(std::move(reply)),
         each_(std::move(each)),
         done_(std::move(done)) {
     options_.n_ctx = n_ctx;
-    options_.adapter = engine.adapter;
+    options_.adapter = std::move(adapter);
     options_.step_tokens = kTaskTokens;
-    reply_->when_gone([gone = gone_] { *gone = true; });
   }
 
   // False when it is done.
   bool step() {
-    if (*gone_) return false;
     try {
       size_t end = n_read_, n_tokens = 0;
       do n_tokens += texts_[end++].ids.size();
@@ -48,20 +44,19 @@ class Reading {
       if (n_read_ < texts_.size()) return true;
       reply_->send({200, "application/json", dump(done_())});
     } catch (...) {
-      const RequestError error = as_request_error(std::current_exception());
-      reply_->send({error.status(), "application/json", dump(error.json())});
+      reply_->send(error_response(as_request_error(std::current_exception()), dialect_));
     }
     return false;
   }
 
  private:
   const Engine& engine_;
+  const Dialect dialect_;
   ReadingOptions options_;
   std::vector<TextToRead> texts_;
   std::shared_ptr<Reply> reply_;
   Each each_;
   std::function<Json()> done_;
-  std::shared_ptr<std::atomic<bool>> gone_ = std::make_shared<std::atomic<bool>>(false);
   size_t n_read_ = 0;
 };
 
@@ -84,26 +79,42 @@ Json usage_of(size_t n_tokens) { return {{"prompt_tokens", n_tokens}, {"total_to
 
 void Service::embed(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const EmbeddingRequest r = embedding_request(request.body);
-  const PoolingKind kind = pooling_of(engine_.config());
   std::vector<TextToRead> texts;
   for (const Prompt& text : r.texts) texts.push_back({ids_of(text, "input")});
+  read_vectors(
+      reply, Dialect::kOpenAi, std::move(texts),
+      [base64 = r.base64, model = options_.model_name](std::vector<std::vector<float>>& vectors, size_t n) -> Json {
+        Json data = Json::array();
+        for (size_t i = 0; i < vectors.size(); ++i) {
+          Json value = vectors[i];
+          if (base64) value = encode_base64({reinterpret_cast<const char*>(vectors[i].data()), 4 * vectors[i].size()});
+          data.push_back({{"object", "embedding"}, {"index", i}, {"embedding", std::move(value)}});
+        }
+        return {{"object", "list"}, {"data", std::move(data)}, {"model", model}, {"usage", usage_of(n)}};
+      });
+}
+
+void Service::read_vectors(const std::shared_ptr<Reply>& reply, Dialect dialect, std::vector<TextToRead> texts,
+                           std::function<Json(std::vector<std::vector<float>>&, size_t)> done) {
+  const PoolingKind kind = pooling_of(engine_.config());
   const size_t n_tokens = check_and_count(texts, scheduler_->n_ctx(), "input");
   reply->note("prompt_tokens", n_tokens);
-  const auto data = std::make_shared<Json>(Json::array());
-  const auto each = [data, kind, base64 = r.base64, n_embd = engine_.config().n_embd](size_t i,
-                                                                                      MatView<const float> states) {
-    std::vector<float> vector(n_embd);
-    pool(states, kind, vector);
-    scale_to_length_1(vector);
-    Json value = vector;
-    if (base64) value = encode_base64({reinterpret_cast<const char*>(vector.data()), 4 * vector.size()});
-    data->push_back({{"object", "embedding"}, {"index", i}, {"embedding", std::move(value)}});
+  const auto vectors = std::make_shared<std::vector<std::vector<float>>>(texts.size());
+  const auto each = [vectors, kind, n_embd = engine_.config().n_embd](size_t i, MatView<const float> states) {
+    (*vectors)[i].resize(n_embd);
+    pool(states, kind, (*vectors)[i]);
+    scale_to_length_1((*vectors)[i]);
   };
-  const auto done = [data, n_tokens, model = options_.model_name]() -> Json {
-    return {{"object", "list"}, {"data", std::move(*data)}, {"model", model}, {"usage", usage_of(n_tokens)}};
-  };
-  const auto reading = std::make_shared<Reading>(engine_, scheduler_->n_ctx(), std::move(texts), reply, each, done);
-  scheduler_->submit([reading] { return reading->step(); });
+  read(reply, dialect, std::move(texts), each, [=] { return done(*vectors, n_tokens); });
+}
+
+void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::vector<TextToRead> texts,
+                   std::function<void(size_t, MatView<const float>)> each, std::function<Json()> done) {
+  const auto stop = std::make_shared<Stop>();
+  reply->when_gone([stop] { stop->request(); });
+  const auto reading = std::make_shared<Reading>(engine_, adapters_.default_adapter(), scheduler_->n_ctx(),
+                                                 std::move(texts), reply, dialect, std::move(each), std::move(done));
+  scheduler_->submit({[reading] { return reading->step(); }, stop});
 }
 
 void Service::rerank(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -131,8 +142,7 @@ void Service::rerank(const HttpRequest& request, const std::shared_ptr<Reply>& r
     }
     return {{"object", "list"}, {"model", model}, {"results", std::move(results)}, {"usage", usage_of(n_tokens)}};
   };
-  const auto reading = std::make_shared<Reading>(engine_, scheduler_->n_ctx(), std::move(texts), reply, each, done);
-  scheduler_->submit([reading] { return reading->step(); });
+  read(reply, Dialect::kOpenAi, std::move(texts), each, done);
 }
 
 void Service::tokenize(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -157,16 +167,9 @@ void Service::detokenize(const HttpRequest& request, const std::shared_ptr<Reply
 }
 
 void Service::apply_template(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  const ChatText& text = need_chat_text();
   const TemplateRequest r = template_request(request.body);
-  TemplateOptions with = text.options;
-  with.extra = &r.variables;
-  with.add_generation_prompt = r.add_generation_prompt;
-  try {
-    reply->send({200, "application/json", dump({{"prompt", apply_chat_template(text.source, r.messages, with)}})});
-  } catch (const Error& e) {
-    refuse("messages", "the chat template cannot render these messages: {}", e.what());
-  }
+  const std::string prompt = render(r.messages, r.variables, r.tools, r.add_generation_prompt);
+  reply->send({200, "application/json", dump({{"prompt", prompt}})});
 }
 
 }  // namespace hunch::serve

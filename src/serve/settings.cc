@@ -16,10 +16,11 @@ bool says_nothing(const Json& value) {
   return value.empty();
 }
 
-// What would make another answer, and is not there yet.
+}  // namespace
+
 void refuse_unsupported(const Fields& fields) {
-  for (const char* name : {"tools", "functions", "tool_choice", "function_call", "response_format", "grammar",
-                           "json_schema", "modalities", "audio", "suffix", "lora", "prediction", "web_search_options"})
+  for (const char* name :
+       {"functions", "function_call", "modalities", "audio", "suffix", "prediction", "web_search_options"})
     if (const Json* value = fields.find(name); value && !says_nothing(*value))
       refuse(fields.name(name), "'{}' is not supported by this server", fields.name(name));
 }
@@ -45,29 +46,15 @@ SamplerOptions sampler_of(const Fields& f) {
   return s;
 }
 
-}  // namespace
+std::vector<std::string> stops_of(const Fields& f, const char* name) {
+  std::vector<std::string> stops = f.texts(name, kMostStops);
+  if (std::ranges::any_of(stops, [](const std::string& text) { return text.size() > 1000; }))
+    refuse(f.name(name), "'{}' has a text of more than 1000 bytes", f.name(name));
+  std::erase(stops, "");
+  return stops;
+}
 
-Settings settings_of(const Fields& f) {
-  refuse_unsupported(f);
-  Settings s;
-  s.sampler = sampler_of(f);
-  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
-  if (const int64_t n = f.integer(limit, -1, -1, 1 << 30); n >= 0) s.n_tokens = size_t(n);
-  if (const int64_t seed = f.integer("seed", -1, INT64_MIN, INT64_MAX); f.has("seed") && seed != -1)
-    s.seed = uint64_t(seed);
-  s.stop = f.texts("stop", kMostStops);
-  if (std::ranges::any_of(s.stop, [](const std::string& text) { return text.size() > 1000; }))
-    refuse(f.name("stop"), "'{}' has a text of more than 1000 bytes", f.name("stop"));
-  std::erase(s.stop, "");
-  s.ignore_end = f.flag("ignore_eos", false);
-  s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
-  if (f.integer("best_of", int64_t(s.n_choices), 1, INT32_MAX) != int64_t(s.n_choices))
-    refuse(f.name("best_of"), "'best_of' is not supported by this server beyond 'n'");
-  s.stream = f.flag("stream", false);
-  const Fields stream_options(f.object("stream_options"), "stream_options.");
-  s.include_usage = stream_options.flag("include_usage", false);
-  if (f.has("stream_options") && !s.stream)
-    refuse(f.name("stream_options"), "'stream_options' is meant for 'stream': true");
+void read_own_fields(const Fields& f, Settings& s) {
   if (f.has("mode")) s.mode = f.choice("mode", "", {"dense", "exact", "sparse"});
   if (f.has("density")) {
     if (s.mode.value_or("sparse") != "sparse")
@@ -79,6 +66,42 @@ Settings settings_of(const Fields& f) {
   if (s.lossless && s.mode.value_or("exact") == "sparse")
     refuse(f.name("lossless"), "'lossless' is the whole model's answer, which mode sparse is not");
   s.reuse_prompt = f.flag("cache_prompt", true);
+  if (f.has("kv_policy")) s.kv_policy = f.text("kv_policy");
+  if (s.lossless && s.kv_policy.value_or("none") != "none")
+    refuse(f.name("kv_policy"), "'kv_policy' drops tokens after every one, which drafts ('lossless') cannot do");
+  if (const Json* lora = f.find("lora")) {
+    if (!lora->is_string() && !lora->is_array())
+      refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name",
+             lora->type_name());
+    s.lora = *lora;
+  }
+  s.priority = int(f.integer("priority", 0, -1000, 1000));
+  s.deadline_seconds = f.number("deadline_seconds", 0, 0, 1e6);
+}
+
+Settings settings_of(const Fields& f) {
+  refuse_unsupported(f);
+  Settings s;
+  s.sampler = sampler_of(f);
+  s.form = answer_form_of(f);
+  const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
+  if (const int64_t n = f.integer(limit, -1, -1, 1 << 30); n >= 0) s.n_tokens = size_t(n);
+  if (const int64_t seed = f.integer("seed", -1, INT64_MIN, INT64_MAX); f.has("seed") && seed != -1)
+    s.seed = uint64_t(seed);
+  s.stop = stops_of(f, "stop");
+  s.ignore_end = f.flag("ignore_eos", false);
+  s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
+  if (f.integer("best_of", int64_t(s.n_choices), 1, INT32_MAX) != int64_t(s.n_choices))
+    refuse(f.name("best_of"), "'best_of' is not supported by this server beyond 'n'");
+  s.stream = f.flag("stream", false);
+  const Fields stream_options(f.object("stream_options"), "stream_options.");
+  s.include_usage = stream_options.flag("include_usage", false);
+  if (f.has("stream_options") && !s.stream)
+    refuse(f.name("stream_options"), "'stream_options' is meant for 'stream': true");
+  read_own_fields(f, s);
+  s.user = f.text(f.has("safety_identifier") ? "safety_identifier" : "user");
+  s.trace = f.flag("trace", false);
+  if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
   return s;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/sampler.h"
+#include "serve/answer_form.h"
 #include "serve/fields.h"
 
 namespace hunch::serve {
@@ -16,21 +17,38 @@ struct Settings {
   std::vector<std::string> stop;
   bool ignore_end = false;
   size_t n_choices = 1;
+  AnswerForm form;  // what the answer must be
   bool log_probs = false;
   size_t n_top_log_probs = 0;
   bool stream = false, include_usage = false;
+  std::string user;  // whom it is for: users take turns
   // hunch's own.
-  std::optional<std::string> mode;  // "dense", "exact", "sparse"; none: the server's
-  double density = 0;               // of sparse mode, in steps of 0.01; 0: as calibrated
-  bool lossless = false;            // drafts that are verified
-  bool reuse_prompt = true;         // what is cached of an earlier prompt that began alike
+  int priority = 0;                      // the lower, the sooner
+  double deadline_seconds = 0;           // after which the answer ends with what it has; 0: none
+  std::optional<std::string> mode;       // "dense", "exact", "sparse"; none: the server's
+  double density = 0;                    // of sparse mode, in steps of 0.01; 0: as calibrated
+  std::optional<std::string> kv_policy;  // as --kv-policy, "none"; none: the server's
+  Json lora;                             // as Adapters::read(); null: the server's
+  bool lossless = false;                 // drafts that are verified
+  bool trace = false;                    // of a stream: what each token used of each layer
+  bool reuse_prompt = true;              // what is cached of an earlier prompt that began alike
 };
 
 constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
 
 // All but the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the field that is
-// wrong, or that would change the answer and is not understood (tools, response_format, grammar, ...) unless it says
+// wrong, or that would change the answer and is not understood (audio, suffix, ...) unless it says
 // nothing ("none", "text", an empty list).
 Settings settings_of(const Fields& fields);
+
+// Throws RequestError{400} for fields that would make another answer and are not there yet, unless they say nothing.
+void refuse_unsupported(const Fields& fields);
+
+// Parts of these, for APIs that name other things otherwise.
+SamplerOptions sampler_of(const Fields& fields);
+// At most kMostStops texts; empty ones are left out.
+std::vector<std::string> stops_of(const Fields& fields, const char* name);
+// hunch's own fields, the same in all APIs.
+void read_own_fields(const Fields& fields, Settings& settings);
 
 }  // namespace hunch::serve

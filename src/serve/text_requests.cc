@@ -63,6 +63,7 @@ TemplateRequest template_request(std::string_view body) {
   TemplateRequest out;
   out.messages = messages_of(fields);
   out.variables = fields.object("chat_template_kwargs");
+  out.tools = tools_of(fields);
   out.add_generation_prompt = fields.flag("add_generation_prompt", true);
   return out;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "serve/completion_request.h"
+#include "serve/tool_settings.h"
 
 namespace hunch::serve {
 
@@ -33,6 +34,7 @@ struct DetokenizeRequest {
 // POST /apply-template.
 struct TemplateRequest {
   Json messages, variables;
+  ToolSettings tools;
   bool add_generation_prompt = true;
 };
 

@@ -123,6 +123,18 @@ struct KvCache::Impl {
       if (pool.is_shared(sequence.pages[i]) && std::ranges::find(pages, i) == pages.end()) pages.push_back(i);
   }
 
+  // Those that n more tokens would be written to.
+  std::vector<size_t> shared_ahead(const Sequence& sequence, size_t n) const {
+    std::vector<size_t> shared;
+    sequence.slots.for_each_count([&](size_t n_slots) { add_shared(sequence, n_slots, n, shared); });
+    return shared;
+  }
+
+  // Tokens that fit into the pages that the sequence has.
+  size_t n_tail(const Sequence& sequence) const {
+    return sequence.pages.size() * shape.page_tokens - sequence.slots.most_slots();
+  }
+
   // Makes shared pages the sequence's own. Changes nothing when there is no room.
   void own(Sequence& sequence, std::span<const size_t> pages) {
     if (pages.size() > pool.n_free())
@@ -159,6 +171,18 @@ struct KvCache::Impl {
     std::byte* const k = row(sequence, layer, head, slot);
     encode(K, k);
     encode(V, k + layers[layer].half_bytes);
+  }
+
+  // Calls with(data, n_bytes) for the rows of a sequence's first n tokens: layer by layer, keys before values, head by
+  // head, as far as they lie side by side.
+  template <class With>
+  void for_each_stretch(const Sequence& sequence, size_t n_tokens, const With& with) const {
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      for (const size_t half : {size_t{0}, layers[layer].half_bytes})
+        for (size_t head = 0; head < layers[layer].n_head; ++head)
+          for (size_t first = 0; first < n_tokens; first += shape.page_tokens)
+            with(row(sequence, layer, head, first) + half,
+                 std::min(shape.page_tokens, n_tokens - first) * layers[layer].row_bytes);
   }
 
   // Moves the kept slots, which ascend, to the front.
@@ -274,15 +298,25 @@ void KvCache::release(SequenceId id) {
   if (is_recurrent()) impl_->states.release(id);
 }
 
+size_t KvCache::n_new_pages(SequenceId id, size_t n) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  const size_t n_tail = impl_->n_tail(sequence);
+  return impl_->shared_ahead(sequence, n).size() + (n > n_tail ? pages_for(n - n_tail, impl_->shape.page_tokens) : 0);
+}
+
+size_t KvCache::n_room(SequenceId id, size_t n_pages) const {
+  const Impl::Sequence& sequence = impl_->at(id);
+  const size_t n_copied = impl_->shared_ahead(sequence, 1).size();
+  return n_pages < n_copied ? 0 : (n_pages - n_copied) * impl_->shape.page_tokens + impl_->n_tail(sequence);
+}
+
 void KvCache::append(SequenceId id, size_t n) {
   Impl::Sequence& sequence = impl_->at(id);
   PagePool& pool = impl_->pool;
   const size_t page_tokens = impl_->shape.page_tokens, n_old = sequence.pages.size();
   // Half-full pages that are shared with another sequence become this sequence's own.
-  std::vector<size_t> shared;
-  sequence.slots.for_each_count([&](size_t n_slots) { impl_->add_shared(sequence, n_slots, n, shared); });
-  const size_t n_room = n_old * page_tokens - sequence.slots.most_slots();
-  const size_t n_new = n > n_room ? pages_for(n - n_room, page_tokens) : 0;
+  const std::vector<size_t> shared = impl_->shared_ahead(sequence, n);
+  const size_t n_new = n_new_pages(id, n) - shared.size();
   if (n_new + shared.size() > pool.n_free())
     fail(ErrorKind::kLimit,
          "the KV cache is full: {} more tokens need {} pages of {} tokens, {} of {} are free; take a larger context "
@@ -395,6 +429,36 @@ size_t KvCache::n_complete(SequenceId id, size_t layer, size_t head) const {
   const Impl::Sequence& sequence = impl_->at(id);
   const size_t n_tokens = sequence.slots.n_tokens();
   return sequence.deferred ? std::min(sequence.deferred->n_complete(layer, head), n_tokens) : n_tokens;
+}
+
+bool KvCache::can_save(SequenceId id) const {
+  if (is_recurrent() || n_fixed(id) > 0) return false;
+  for (size_t layer = 0; layer < impl_->layers.size(); ++layer)
+    for (size_t head = 0; head < impl_->layers[layer].n_head; ++head)
+      if (n_complete(id, layer, head) < n_tokens(id)) return false;
+  return true;
+}
+
+std::vector<std::byte> KvCache::save(SequenceId id, size_t n_tokens) const {
+  HUNCH_CHECK(can_save(id) && n_tokens <= this->n_tokens(id), "save {} of {} tokens", n_tokens, this->n_tokens(id));
+  std::vector<std::byte> bytes(saved_bytes(shape(), n_tokens));
+  std::byte* to = bytes.data();
+  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
+    std::memcpy(to, stored, n);
+    to += n;
+  });
+  return bytes;
+}
+
+void KvCache::load(SequenceId id, size_t n_tokens, std::span<const std::byte> bytes) {
+  HUNCH_CHECK(this->n_tokens(id) == 0 && !is_recurrent() && bytes.size() == saved_bytes(shape(), n_tokens),
+              "{} bytes of {} tokens", bytes.size(), n_tokens);
+  append(id, n_tokens);
+  const std::byte* from = bytes.data();
+  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
+    std::memcpy(stored, from, n);
+    from += n;
+  });
 }
 
 KvView KvCache::view(SequenceId id, size_t layer) const {

@@ -61,6 +61,10 @@ class KvCache final : public StateStore {
   size_t n_moved(SequenceId sequence) const;
   size_t n_free_tokens() const;  // tokens that still fit if appended to one sequence at a page boundary
 
+  // Pages of shape().page_tokens tokens that append(n) takes from the pool, and the tokens that it appends at most
+  // where it may take so many: what others read is copied before it is written beside.
+  size_t n_new_pages(SequenceId sequence, size_t n) const;
+  size_t n_room(SequenceId sequence, size_t n_pages) const;
   // In all layers.
   void append(SequenceId sequence, size_t n) override;
   // Every token has rows of its own: nothing is kept to take it back.
@@ -110,6 +114,15 @@ class KvCache final : public StateStore {
   // Leading tokens whose keys and values the head has; of a layer where nothing was deferred: at least all that were
   // stored.
   size_t n_complete(SequenceId sequence, size_t layer, size_t head) const;
+
+  // Keys and values of a sequence's first n tokens as bytes, layer by layer, as the cache holds them: of sequences from
+  // which nothing was dropped, in models without recurrent layers, when all keys are there.
+  bool can_save(SequenceId sequence) const;
+  static size_t saved_bytes(const KvShape& shape, size_t n_tokens) { return n_tokens * bytes_per_token(shape); }
+  std::vector<std::byte> save(SequenceId sequence, size_t n_tokens) const;
+  // Appends n tokens to an empty sequence, with what save() gave of as many in a cache of the same shape. Throws as
+  // append().
+  void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;

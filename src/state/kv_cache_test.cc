@@ -217,12 +217,15 @@ TEST(KvCache, BehavesLikePlainVectorsUnderRandomHistories) {
         model[id].resize(n);
       } else if (!model.empty()) {
         const auto id = any();
-        const size_t n = rng() % 7;
+        const size_t n = rng() % 7, n_free = cache.n_free_tokens() / page_tokens, n_new = cache.n_new_pages(id, n);
+        EXPECT_EQ(n_new <= n_free, n <= cache.n_room(id, n_free)) << n_new << " of " << n_free << " pages";
         try {
           grow(cache, id, n, tag);
+          EXPECT_EQ(cache.n_free_tokens() / page_tokens, n_free - n_new);
           for (size_t t = 0; t < n; ++t) model[id].push_back(tag + float(t));
           tag = tag > 4000 ? 0 : tag + 8;
         } catch (const Error&) {
+          EXPECT_GT(n_new, n_free);
           ++n_refused;
         }
       }

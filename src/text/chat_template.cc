@@ -92,17 +92,20 @@ bool supports_system_message(const std::string& source, const Json& messages, co
   }
 }
 
-// The OpenAI API has the arguments of a call as JSON text, templates want the object.
-Json with_parsed_arguments(Json messages) {
+// The OpenAI API has the arguments of a call as JSON text, most templates want the object.
+Json with_arguments(Json messages, bool as_text) {
   for (Json& message : messages) {
     const auto calls = message.find("tool_calls");
     if (calls == message.end() || !calls->is_array()) continue;
     for (Json& call : *calls) {
       if (!call.is_object()) continue;
       Json& function = call.contains("function") ? call["function"] : call;
-      if (!function.is_object() || !function.contains("arguments") || !function["arguments"].is_string()) continue;
-      Json parsed = Json::parse(function["arguments"].get_ref<const std::string&>(), nullptr, false);
-      if (parsed.is_object()) function["arguments"] = std::move(parsed);
+      if (!function.is_object() || !function.contains("arguments")) continue;
+      Json& arguments = function["arguments"];
+      if (as_text && arguments.is_object()) arguments = arguments.dump(-1, ' ', false, Json::error_handler_t::replace);
+      if (as_text || !arguments.is_string()) continue;
+      Json parsed = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
+      if (parsed.is_object()) arguments = std::move(parsed);
     }
   }
   return messages;
@@ -152,7 +155,7 @@ std::string apply_chat_template(const std::string& source, const nlohmann::order
   if (options.extra && !options.extra->is_object()) {
     fail(ErrorKind::kUsage, "template variables: expected an object, found {}", options.extra->type_name());
   }
-  const Json spoken = with_parsed_arguments(messages);
+  const Json spoken = with_arguments(messages, options.arguments_as_text);
   const bool merges = options.merge_system_message && messages[0]["role"] == "system" &&
                       messages[0].contains("content") && !messages[0]["content"].is_null() &&
                       !supports_system_message(source, spoken, options);

@@ -28,6 +28,9 @@ struct TemplateOptions {
   // head of the first user message instead, followed by a line end. False: leave it to the template.
   bool merge_system_message = true;
   Flavor flavor = Flavor::kHuggingFace;
+  // The arguments of past calls, which the API has as JSON texts, are given to the template as they are; false: as the
+  // objects that most templates want.
+  bool arguments_as_text = false;
   // Not owned, may be null. `tools`: a list of {"type": "function", "function": {...}}, as in the
   // OpenAI API. `extra`: an object of further variables, e.g. {"documents": [...], "enable_thinking": false};
   // they override those above.

@@ -66,6 +66,39 @@ class CompressMethods(CliTest):
                 self.assertGreaterEqual(role["n_zeros"], 0.49 * role["n_weights"])
             self.runs(out)
 
+    def test_pruned_matrices_lie_in_the_file_without_their_zeros(self):
+        held_out = self.write("held-out.txt", random_words(60))
+        for chain, flags in (
+            ("magnitude,rtn", ("--nm", "2:4", "--bits", "8", "--group", "32")),
+            ("wanda", ("--sparsity", "70%", "--type", "f16")),
+            ("sparsegpt,gptq", ("--sparsity", "60%", "--bits", "4", "--group", "32")),
+        ):
+            with self.subTest(chain=chain):
+                sparse, dense, back = self.path("sparse.gguf"), self.path("dense.gguf"), self.path("back.gguf")
+                small = self.compress("--method", chain, *flags, "-o", sparse, "--force", "--json").json
+                large = self.compress("--method", chain, *flags, "-o", dense, "--dense-blocks", "--force", "--json").json
+                self.assertNotIn("sparse", large)
+                self.assertGreater(small["sparse"]["n_tensors"], 6)
+                self.assertLess(small["sparse"]["bytes"], 0.9 * small["sparse"]["dense_bytes"])
+                self.assertEqual(large["bytes"] - small["bytes"], small["sparse"]["dense_bytes"] - small["sparse"]["bytes"])
+                types = self.types_of(sparse)
+                self.assertIn("blk.0.ffn_up.sparse_mask", types)
+                self.assertNotIn("blk.0.ffn_up.weight", types)
+                self.assertIn("without zeros", self.hunch("inspect", sparse).text)
+                self.runs(sparse)
+                self.hunch("convert", sparse, "--type", small["type"], "-o", back, "--force")
+                self.assertNotIn("blk.0.ffn_up.sparse_mask", self.types_of(back))
+                prices = [self.hunch("eval", m, "--text", held_out, "--json").json["perplexity"] for m in (sparse, dense)]
+                self.assertAlmostEqual(prices[0] / prices[1], 1, places=2)
+                again = self.path("again.gguf")
+                self.hunch("convert", dense, "--type", "auto", "--sparse", "-o", again, "--force")
+                self.assertIn("blk.0.ffn_up.sparse_mask", self.types_of(again))
+                if chain == "wanda":
+                    plain = self.compress("--method", chain, "--sparsity", "70%", "-o", back, "--force", "--json").json
+                    self.assertEqual(plain["type"], "f32")
+                    self.assertTrue(any("zeros stay" in n for n in plain["notes"]), plain["notes"])
+                self.refused(1, "compress", sparse, "--text", self.text, "--method", "rtn", "-o", again, "--force", says="without its zeros")
+
     def test_the_price_is_told(self):
         out = self.path("priced.gguf")
         held_out = self.write("held-out.txt", random_words(120))

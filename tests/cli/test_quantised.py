@@ -40,6 +40,23 @@ class Checkpoints(CliTest):
 
 
 class Quantise(CliTest):
+    def test_types_that_rows_fall_back_to(self):
+        """What stands where 256 divides no row computes, is listed, and leaves the vocabulary usable."""
+        source, prompt = os.path.join(DEMO, "hunch-demo.gguf"), "The old king"
+        ids = self.hunch("tokenize", source, prompt).text
+        exact = self.last_row(source, prompt)
+        best = max(range(len(exact)), key=exact.__getitem__)
+        for name in "q8_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "mxfp4":
+            out = self.path(f"{name}.gguf")
+            self.hunch("quantize", source, "-o", out, "--type", name, "--layout", "rows")
+            self.assertIn(name, self.hunch("inspect", out, "--tensors").text)
+            self.assertEqual(self.hunch("tokenize", out, prompt).text, ids, name)
+            row = self.last_row(out, prompt)
+            self.assertIn(best, sorted(range(len(row)), key=row.__getitem__)[-3:], name)
+
+    def last_row(self, model, prompt):
+        return self.hunch("logits", model, "--prompt", prompt, "--json").json["logits"][-1]
+
     def test_mixes(self):
         source = os.path.join(DEMO, "hunch-demo.gguf")
         run = self.hunch("quantize", source, "-o", self.path("mix.gguf"), "--type", "q4_k_m", "--layout", "rows", "--json")

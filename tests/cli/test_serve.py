@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -59,10 +60,11 @@ class Server:
             time.sleep(0.02)
         raise AssertionError(f"no such line in the log: {self.log()}")
 
-    def request(self, path, body=None, headers=None, timeout=120):
+    def request(self, path, body=None, headers=None, timeout=120, method=None):
         """(status, headers, text)"""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})})
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})},
+                                         method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return response.status, response.headers, response.read().decode()
@@ -121,7 +123,7 @@ class Server:
 
 def post(path, body, *headers):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(data)}", *headers, "", ""]).encode() + data
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", *headers, "", ""]).encode() + data
 
 
 DEMO = os.path.join(SOURCE, "models", "demo", "hunch-demo.gguf")  # large enough that an answer takes its time
@@ -218,6 +220,52 @@ class Serve(CliTest):
         turn = [*messages, {"role": "assistant", "content": content}, {"role": "user", "content": "on"}]
         again = server.json("/v1/chat/completions", {**body, "messages": turn})
         self.assertGreater(again["usage"]["prompt_tokens_details"]["cached_tokens"], 5)
+
+    def test_what_tokens_used_of_a_planted_model(self):
+        """A fifth of the neurons is planted to be active: each token says so, whatever shares its steps."""
+        planted = os.path.join(self.dir, "planted.gguf")
+        self.hunch("synth", "--shape", "opt-125m", "-o", planted, "--n-layer", "3", "--n-embd", "128", "--n-ff", "1024", "--n-head",
+                   "4", "--n-vocab", "512", "--n-ctx", "256", "--density", "0.2", "--contexts", "16", "--sidecar")
+        alone = self.hunch("run", planted, "-p", "word", "-n", "24", "--temperature", "0", "--ignore-end", "--quiet", "--json",
+                           "--mode", "exact").json
+        with Server(self, "--parallel", "4", model=planted) as server:
+            def used(mode):
+                events = server.stream("/v1/completions", {"prompt": "word", "max_tokens": 24, "mode": mode, "trace": True, **GREEDY})
+                return [t for e in events for c in e["choices"] for t in c.get("hunch", {}).get("tokens", [])]
+
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                dense, exact, sparse, _ = pool.map(used, ("dense", "exact", "sparse", "dense"))
+            for tokens in (dense, exact, sparse):
+                self.assertEqual(len(tokens), 24)
+                for token in tokens:
+                    self.assertEqual(set(token), {"neurons", "heads", "keys"})
+                    self.assertEqual(token["heads"], [1000] * 3)
+                    self.assertEqual(token["keys"], [1000] * 3)
+                self.assertEqual(tokens[0]["neurons"], [1000] * 3)  # the pass over the prompt chose it
+            self.assertTrue(all(token["neurons"] == [1000] * 3 for token in dense))
+            for layer in range(3):
+                mean = sum(token["neurons"][layer] for token in exact[1:]) / 23 / 1000
+                self.assertAlmostEqual(mean, alone["density_mlp_per_layer"][layer], delta=0.002)
+                self.assertAlmostEqual(mean, 0.2, delta=0.05)
+                self.assertLess(sum(token["neurons"][layer] for token in sparse[1:]) / 23, 600)
+            plain = server.stream("/v1/completions", {"prompt": "word", "max_tokens": 4, **GREEDY})
+            self.assertNotIn("hunch", json.dumps([e["choices"] for e in plain]))
+            chat = server.refused("/v1/completions", {"prompt": "a", "trace": True}, "trace")
+            self.assertIn("stream", chat["message"])
+            self.assertEqual(server.end(), 0)
+
+    def test_the_page(self):
+        with Server(self, "--api-key", "secret") as server:
+            status, headers, text = server.request("/")
+            self.assertEqual((status, headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+            self.assertIn("default-src 'none'", headers["Content-Security-Policy"])
+            for path in re.findall(r'(?:src|href)="\./([^"]+)"', text):
+                self.assertEqual(server.request(f"/{path}")[0], 200, path)
+            status, again, text = server.request("/", headers={"If-None-Match": headers["ETag"]})
+            self.assertEqual((status, text, again["ETag"]), (304, "", headers["ETag"]))
+            self.assertEqual(server.request("/props")[0], 401)
+            self.assertEqual(server.request("/", {}, {"Authorization": "Bearer secret"})[0], 405)
+            self.assertEqual(server.end(), 0)
 
     def check_texts(self, server):
         ids = server.json("/tokenize", {"content": "the end"})["tokens"]
@@ -376,6 +424,49 @@ class Serve(CliTest):
             self.assertEqual(json.loads(refused[2])["error"]["type"], "rate_limit_error")
             self.assertEqual(server.end(signal.SIGINT), 0)
 
+    def test_texts_outlive_the_server(self):
+        folder = os.path.join(self.dir, "texts")
+        prompt = random_words(40)
+        body = {"prompt": prompt, "max_tokens": 8, **GREEDY}
+
+        def cached(answer):
+            return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+        with Server(self, "--cache-dir", folder) as server:
+            first = server.json("/v1/completions", body)
+            self.assertEqual(cached(first), 0)
+            self.assertEqual(server.end(), 0)
+        self.assertEqual(len(os.listdir(folder)), 1)
+        with Server(self, "--cache-dir", folder) as server:
+            again = server.json("/v1/completions", body)
+            self.assertGreater(cached(again), 64)
+            self.assertEqual(again["choices"][0]["text"], first["choices"][0]["text"])
+            server.end(signal.SIGKILL)
+        name = os.path.join(folder, os.listdir(folder)[0])
+        with open(name, "r+b") as file:  # damaged
+            file.seek(-5000, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-5000, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        with Server(self, "--cache-dir", folder) as server:
+            third = server.json("/v1/completions", body)
+            self.assertEqual(cached(third), 0)
+            self.assertEqual(third["choices"][0]["text"], first["choices"][0]["text"])
+            self.assertEqual(server.end(), 0)
+
+    def test_a_cache_too_small_for_the_load(self):
+        # 192 tokens, fewer than half of what the answers grow to.
+        with Server(self, "--parallel", "6", "--kv-memory", "0.0002", "--deterministic") as server:
+            prompts = [random_words(4 + i) for i in range(6)]
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda p: server.json("/v1/completions", {
+                    "prompt": p, "max_tokens": 60, **GREEDY}), prompts))
+            for p, answer in zip(prompts, answers):
+                self.assertEqual(answer["usage"]["completion_tokens"], 60)
+                self.assertEqual(answer["choices"][0]["text"], self.run_alone(p, 60)["text"])
+            self.assertGreater(server.metric("hunch:preemptions_total"), 0)
+            self.assertEqual(server.metric("hunch:answers_paused"), 0)
+
     def test_a_signal_lets_running_answers_end(self):
         with Server(self, "--parallel", "2", model=DEMO) as server:
             body = {"prompt": "the end", "max_tokens": 150, "stream": True, **GREEDY}
@@ -406,8 +497,12 @@ class Serve(CliTest):
         self.refused(2, "serve", says="which model?")
         self.refused(2, "serve", self.opt, "--port", "70000", says="--port is 70000")
         self.refused(2, "serve", self.opt, "--parallel", "0", says="--parallel is 0")
+        self.refused(2, "serve", self.opt, "--kv-memory", "0.00001", says="fewer than one context")
+        self.refused(2, "serve", self.opt, "--kv-memory", "-1", says="--kv-memory is -1")
+        self.refused(2, "serve", self.opt, "--cache-size", "0", says="--cache-size is 0")
+        self.refused(1, "serve", self.opt, "--cache-dir", "/dev/null/x", says="/dev/null/x")
         self.refused(2, "serve", self.opt, "--host", "nowhere", says="no IP address")
-        self.refused(2, "serve", self.opt, "--kv-policy", "h2o:16", says="--kv-policy")
+        self.refused(2, "serve", self.opt, "--kv-policy", "h2o:16", "--kv-policy", "h2o:8", says="--kv-policy")
         self.refused(2, "serve", self.opt, "--api-key", "a", "--api-key-file", "b", says="not both")
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

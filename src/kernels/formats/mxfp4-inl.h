@@ -25,7 +25,7 @@ template <>
 struct Simd<format::MXFP4> : Blocks<format::MXFP4, 32> {
   static HWY_INLINE void Unpack(const std::byte* blocks, size_t n, Unpacked& out) {
     for (size_t b = 0; b < n / 32; ++b, blocks += kBlockBytes) {
-      out.scale[b] = format::MXFP4::half_scale(uint8_t(blocks[0]));
+      out.scale[b] = half_power(uint8_t(blocks[0]));
       LookUpPairs<format::MXFP4::Book>(blocks + offsetof(format::MXFP4::Block, q), out.q + 32 * b);
     }
     for (size_t b = n / 32; b < 8; ++b) out.scale[b] = 0;
@@ -45,7 +45,7 @@ namespace vnni {
 template <>
 struct Row<format::MXFP4> : FourBlocks<format::MXFP4, PackedPairs<16>> {
   static HWY_INLINE __m512 Scales(const std::byte* w) {
-    const auto scale = [&](size_t b) { return format::MXFP4::half_scale(uint8_t(w[b * kStride])); };
+    const auto scale = [&](size_t b) { return half_power(uint8_t(w[b * kStride])); };
     const __m512i which = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
     return _mm512_permutexvar_ps(which, _mm512_castps128_ps512(_mm_set_ps(scale(3), scale(2), scale(1), scale(0))));
   }
@@ -77,7 +77,7 @@ struct RowSum<format::MXFP4> {
     const __m512 table = FloatsOf<format::MXFP4::Book>();
     Factors<R, T> f;
     HWY_UNROLL(8) for (int r = 0; r < R; ++r) for (size_t b = 0; b < n / 32; ++b) {
-      const float scale = format::MXFP4::half_scale(uint8_t(w[r][b * sizeof(Block)]));
+      const float scale = half_power(uint8_t(w[r][b * sizeof(Block)]));
       for (int t = 0; t < T; ++t) f.of[r][t][b] = scale * a[r * T + t];
     }
     AddBlocks(f, n, nullptr, y, prefetch, [&](int r, size_t b, __m512* value) HWY_ATTR {

@@ -172,7 +172,7 @@ struct StripScales<format::MXFP4> {
   static constexpr size_t kNSub = 1;
   const std::byte* head;
   HWY_INLINE void Read(const std::byte* at) { head = at; }
-  HWY_INLINE VF Scale(size_t i, size_t v) const {  // format::MXFP4::half_scale()
+  HWY_INLINE VF Scale(size_t i, size_t v) const {  // half_power()
     const hn::Rebind<uint8_t, D32> d8;
     const V32 e = hn::PromoteTo(D32(), hn::LoadU(d8, reinterpret_cast<const uint8_t*>(head) + i * kStripRows + v));
     const V32 one = hn::Set(D32(), 1), least = hn::Set(D32(), 0x00200000);

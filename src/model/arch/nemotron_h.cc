@@ -72,7 +72,9 @@ void import_nemotron_h(HfImport& hf, bool has_experts) {
   hf.set_uint("attention.head_count", n_head);
   hf.set_uint("attention.key_length", d_head);
   hf.set_uint("attention.value_length", d_head);
-  hf.set_float("attention.layer_norm_rms_epsilon", hf.config_float({"layer_norm_epsilon", "norm_eps"}, 1e-5));
+  const double epsilon = hf.config_float({"layer_norm_epsilon", "norm_eps"}, 1e-5);
+  hf.set_float("attention.layer_norm_rms_epsilon", epsilon);
+  hf.set_float("attention.layer_norm_epsilon", epsilon);  // llama.cpp wants to read both
   import_activation(hf, hf.config_string({"mlp_hidden_act"}, "relu2"), "relu2");
   import_states(hf, n_group);
   size_t n_expert = 0, width = n_ff;

@@ -157,8 +157,26 @@ void import_qwen_next(HfImport& hf, bool is_35) {
   }
 }
 
+// How many pairs of a head turn with the time, the row and the column of what is seen. In texts all three are the
+// position; llama.cpp wants to read them.
+void import_rope_sections(HfImport& hf) {
+  const auto found = hf.config().find("mrope_section");
+  std::vector<uint32_t> sections = {11, 11, 10, 0};  // the published models'
+  if (found != hf.config().end()) {
+    const auto whole = [](const auto& v) { return v.is_number_unsigned() && v.template get<uint64_t>() < 1u << 16; };
+    if (!found->is_array() || found->size() != 3 || !std::ranges::all_of(*found, whole))
+      fail(ErrorKind::kFormat, "config.json: mrope_section is {}, expected three counts", found->dump());
+    for (size_t i = 0; i < 3; ++i) sections[i] = (*found)[i].get<uint32_t>();
+    hf.ignore_config("mrope_section");
+  }
+  hf.set_uints("rope.dimension_sections", std::move(sections));
+}
+
 void import_next(HfImport& hf) { import_qwen_next(hf, false); }
-void import_35(HfImport& hf) { import_qwen_next(hf, true); }
+void import_35(HfImport& hf) {
+  import_qwen_next(hf, true);
+  import_rope_sections(hf);
+}
 
 }  // namespace
 

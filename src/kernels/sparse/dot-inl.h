@@ -1,0 +1,147 @@
+// Products of sparse strips of q8_0 and q4_0, and their expansion to dense ones, for one set of instructions. No
+// include guard: as expand-inl.h. Sums are made as in strips/dot-inl.h, in the same order: the bits are those of dense
+// strips.
+
+#if HUNCH_VNNI
+namespace vnni_sparse {
+#else
+namespace plain_sparse {
+#endif
+using namespace strip;  // NOLINT
+
+#include "kernels/sparse/expand-inl.h"
+#include "kernels/strips/codes_dot-inl.h"
+
+// y[t][row] += the strip's rows . x[t], for M tokens.
+template <class F, bool kTwo, size_t M>
+HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, size_t ahead, const Tile& x) {
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  const D32 d32;
+  const DF df;
+  VF sum[kSlices][M];
+  HWY_UNROLL(4)
+  for (size_t v = 0; v < kSlices; ++v)
+    HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] = hn::LoadU(df, x.y[t] + v * kLanes);
+  const size_t n_spans = W.cols / W.span, n_blocks = W.span / 32;
+  const std::byte *scales = strip, *p = strip + n_spans * kStripRows * 2;
+  Expanded<F, kTwo> block;
+  for (size_t span = 0, at = 0; span < n_spans; ++span, scales += kStripRows * 2) {
+    VF scale[kSlices];
+    for (size_t v = 0; v < kSlices; ++v) scale[v] = Halves(scales + 2 * v * kLanes);
+    for (size_t b = 0; b < n_blocks; ++b, ++at) {
+      const std::byte* next = block.Read(p);
+      if (ahead)
+        for (; p < next; p += 64) hwy::Prefetch(p + ahead);
+      p = next;
+      HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) {
+        VU8 u[8];
+        block.Get(v, u);
+        V32 dot[M];
+        HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) dot[t] = Start<s.offset>(&x.start[t][at]);
+        if constexpr (M == 1) {  // two chains: one would wait for itself
+          V32 other = hn::Zero(d32);
+          HWY_UNROLL(4) for (size_t k = 0; k < 8; k += 2) {
+            dot[0] = Dot<s.value_bits()>(dot[0], u[k], Four(x.q[0] + 32 * at + 4 * k));
+            other = Dot<s.value_bits()>(other, u[k + 1], Four(x.q[0] + 32 * at + 4 * k + 4));
+          }
+          dot[0] = hn::Add(dot[0], other);
+        } else {
+          HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) {
+            HWY_UNROLL(8)
+            for (size_t t = 0; t < M; ++t) dot[t] = Dot<s.value_bits()>(dot[t], u[k], Four(x.q[t] + 32 * at + 4 * k));
+          }
+        }
+        HWY_UNROLL(8)
+        for (size_t t = 0; t < M; ++t)
+          sum[v][t] = hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale[v], hn::Set(df, x.scale[t][at])), sum[v][t]);
+      }
+    }
+  }
+  HWY_UNROLL(4)
+  for (size_t v = 0; v < kSlices; ++v)
+    HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) hn::StoreU(sum[v][t], df, x.y[t] + v * kLanes);
+}
+
+template <class F, bool kTwo>
+void DotRange(const SparseStrips& W, const QuantizedX& x, const float* bias, MatView<float> Y, size_t begin,
+              size_t end) {
+  const size_t ahead = strip_prefetch_bytes(false);
+  alignas(64) float y[kMostStripTokens][kStripRows];
+  for (size_t i = begin; i < end; ++i) {
+    const std::byte* strip = W.data + W.offsets[i];
+    const size_t row = i * kStripRows, n_rows = std::min(kStripRows, W.rows - row);
+    for (size_t first = 0; first < x.n_tokens;) {
+      const size_t n = std::min(x.n_tokens - first, kMostStripTokens);
+      const size_t n_computed = n <= 2 ? n : n <= 4 ? 4 : kMostStripTokens;
+      Tile tile;
+      for (size_t t = 0; t < n_computed; ++t) {
+        const size_t token = first + std::min(t, n - 1);  // past n: repeated, and its result dropped
+        tile.q[t] = x.q_row(token);
+        tile.scale[t] = x.scale_row(token);
+        tile.start[t] = x.start32_row(token);
+        tile.y[t] = y[t];
+        for (size_t r = 0; r < kStripRows; ++r) y[t][r] = bias && r < n_rows ? bias[row + r] : 0.0f;
+      }
+      if (n_computed == 1) {
+        MultiplySparse<F, kTwo, 1>(W, strip, ahead, tile);
+      } else if (n_computed == 2) {
+        MultiplySparse<F, kTwo, 2>(W, strip, ahead, tile);
+      } else if constexpr (kMostStripTokens > 4) {
+        n_computed == 4 ? MultiplySparse<F, kTwo, 4>(W, strip, ahead, tile)
+                        : MultiplySparse<F, kTwo, kMostStripTokens>(W, strip, ahead, tile);
+      }
+      for (size_t t = 0; t < n; ++t) std::memcpy(Y.data + (first + t) * Y.row_stride + row, y[t], n_rows * 4);
+      first += n;
+    }
+  }
+}
+
+// Strip i as a dense one of the same format (formats/strip_shape.h).
+template <class F, bool kTwo>
+void ExpandStrip(const SparseStrips& W, size_t i, std::byte* out) {
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  static_assert(s.columns == 64 && s.head_bytes == 64);
+  const std::byte *scales = W.data + W.offsets[i], *p = scales + W.cols / W.span * kStripRows * 2;
+  Expanded<F, kTwo> block;
+  const size_t n_blocks = W.cols / 32;
+  for (size_t b = 0; b < n_blocks; ++b) {
+    std::byte* group = out + b / 2 * s.group_bytes();
+    std::memcpy(group + b % 2 * 32, scales + 32 * b / W.span * kStripRows * 2, 32);
+    p = block.Read(p);
+    auto* to = reinterpret_cast<uint8_t*>(group) + s.head_bytes + b % 2 * s.block_bytes();
+    for (size_t v = 0; v < kSlices; ++v, to += kSliceBytes) {
+      VU8 u[8];
+      block.Get(v, u);
+      if constexpr (s.bits == 8) {
+        for (size_t k = 0; k < 8; ++k) hn::StoreU(u[k], DU8(), to + 64 * k);
+      } else {
+        for (size_t k = 0; k < 4; ++k) hn::StoreU(hn::Or(u[k], LeftMasked<4>(u[k + 4], 0xf0)), DU8(), to + 64 * k);
+      }
+    }
+  }
+  if (n_blocks % 2) {  // the last group is padded
+    std::byte* group = out + n_blocks / 2 * s.group_bytes();
+    std::memset(group + 32, 0, 32);
+    std::memset(group + s.head_bytes + s.block_bytes(), 0, s.block_bytes());
+  }
+}
+
+// call(F, std::bool_constant<two of four>)
+template <class Call>
+void WithForm(const SparseStrips& W, const Call& call) {
+  if (W.dtype == DType::kQ8_0) {
+    W.two_of_four ? call(format::Q8_0(), std::true_type()) : call(format::Q8_0(), std::false_type());
+  } else {
+    W.two_of_four ? call(format::Q4_0(), std::true_type()) : call(format::Q4_0(), std::false_type());
+  }
+}
+
+void Dot(const SparseStrips& W, const QuantizedX& x, const float* bias, MatView<float> Y, size_t begin, size_t end) {
+  WithForm(W, [&](auto f, auto two) { DotRange<decltype(f), two.value>(W, x, bias, Y, begin, end); });
+}
+
+void Expand(const SparseStrips& W, size_t i, std::byte* out) {
+  WithForm(W, [&](auto f, auto two) { ExpandStrip<decltype(f), two.value>(W, i, out); });
+}
+
+}  // namespace vnni_sparse or plain_sparse
