@@ -217,7 +217,7 @@ TEST(StoredResponses, TheOldestMakeRoom) {
   store.keep("c", {{"id", "c"}}, Json::array({1}));
   EXPECT_FALSE(store.response("b"));
   EXPECT_EQ((*store.messages("c"))[0], 1);
-  store.keep("big", {{"text", std::string(960, 'x')}}, Json::array());
+  store.keep("big", {{"text", std::string(980, 'x')}}, Json::array());
   EXPECT_TRUE(store.response("big"));
   EXPECT_FALSE(store.response("c")) << "bytes are counted too";
   store.keep("huge", {{"text", std::string(2000, 'x')}}, Json::array());
