@@ -36,7 +36,9 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer) {
     } else if (tokenizer.is_control(id)) {
       bytes_[i] = control_bytes(id);
     } else if (type != TokenType::kUnused && type != TokenType::kUnknown && id != spec.unk) {
-      bytes_[i] = tokenizer.piece(id);
+      // The byte that control tokens begin with here is a token of its own in some vocabularies: no text needs it.
+      const std::string_view piece = tokenizer.piece(id);
+      if (piece.find('\xFF') == piece.npos) bytes_[i] = piece;
     }
   }
   build();

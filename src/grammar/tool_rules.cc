@@ -9,6 +9,7 @@
 #include "grammar/dfa.h"
 #include "grammar/json_schema.h"
 #include "grammar/json_text.h"
+#include "grammar/regex.h"
 #include "grammar/token_trie.h"
 
 namespace hunch::grammar {
@@ -77,10 +78,28 @@ class CallRules {
     return schema.is_object() && schema.contains("type") && schema["type"] == "string" && !schema.contains("enum") &&
            !schema.contains("const");
   }
-  // Any text in which the mark does not occur.
-  static Expr text_without(std::string_view mark) {
+  // A text by this schema in which the mark does not occur, as it is.
+  Expr plain_text(const Json& schema, std::string_view mark, const Tool& tool) const {
     const Expr any = repeat(chars(CharSet::all()), 0);
-    return of_dfa(Dfa::without(Dfa(any), Dfa(sequence({any, literal(std::string(mark)), any}))));
+    auto dfa = Dfa::without(Dfa(any), Dfa(sequence({any, literal(std::string(mark)), any})));
+    const auto demand = [&](const Expr& e) { dfa = Dfa::both(*dfa, Dfa(e)); };
+    const auto count = [&](const char* key, uint32_t otherwise) {
+      const double n = schema.contains(key) && schema[key].is_number() ? schema[key].get<double>() : otherwise;
+      return n >= 0 && n < 10'000 ? uint32_t(n) : otherwise;
+    };
+    if (schema.contains("minLength") || schema.contains("maxLength"))
+      demand(repeat(chars(CharSet::all()), count("minLength", 0), count("maxLength", kNoLimit)));
+    if (schema.contains("pattern") && schema["pattern"].is_string())
+      demand(parse_regex(schema["pattern"].get_ref<const std::string&>(), {.searches = true}));
+    if (schema.contains("format") && schema["format"].is_string())
+      if (const Expr format = json_format(schema["format"].get<std::string>())) demand(format);
+    if (!dfa->matches_any())
+      fail(ErrorKind::kUsage, "the parameters of the tool '{}' have a text that cannot be", tool.name);
+    return of_dfa(dfa);
+  }
+  Expr checked_text(const Json& schema, std::string_view mark, const Tool& tool) {
+    value(schema, tool);  // refuses what is not held
+    return plain_text(schema, mark, tool);
   }
   // The words of an enum of texts, without quotes around them; nullptr for others.
   static Expr words(const Json& schema) {
@@ -116,9 +135,12 @@ class CallRules {
   Expr tagged(const Tool& tool) {
     const bool glm = syntax_.name == "GLM";
     std::vector<Expr> out = {glm ? literal(tool.name + "\n") : text("<function=" + tool.name + ">\n")};
-    for (const auto& [key, schema] : properties(tool).items()) {
+    const Json all = properties(tool);
+    for (const auto& [key, schema] : all.items()) {
       const Expr plain = words(schema);
-      const Expr inside = plain ? plain : is_text(schema) ? text_without(syntax_.value_close) : value(schema, tool);
+      const Expr inside = plain             ? plain
+                          : is_text(schema) ? checked_text(schema, syntax_.value_close, tool)
+                                            : value(schema, tool);
       Expr one = glm ? sequence({text("<arg_key>" + key + "</arg_key>\n<arg_value>"), inside, text("</arg_value>\n")})
                      : sequence({text("<parameter=" + key + ">\n"), inside, text("\n</parameter>\n")});
       out.push_back(is_required(tool, key) ? one : optional(one));
@@ -130,7 +152,8 @@ class CallRules {
   Expr braced(const Tool& tool) {
     std::vector<Expr> parts;
     std::vector<bool> required;
-    for (const auto& [key, schema] : properties(tool).items()) {
+    const Json all = properties(tool);
+    for (const auto& [key, schema] : all.items()) {
       const Expr plain = words(schema);
       const bool is_scalar = schema.is_object() && schema.contains("type") && schema["type"].is_string() &&
                              schema["type"] != "object" && schema["type"] != "array";
@@ -142,7 +165,7 @@ class CallRules {
              tool.name, syntax_.name, key);
       const Expr quote = text(syntax_.quote);
       const Expr inside = plain             ? sequence({quote, plain, quote})
-                          : is_text(schema) ? sequence({quote, text_without(syntax_.quote), quote})
+                          : is_text(schema) ? sequence({quote, checked_text(schema, syntax_.quote, tool), quote})
                                             : value(schema, tool);
       parts.push_back(sequence({literal(key + ":"), inside}));
       required.push_back(is_required(tool, key));

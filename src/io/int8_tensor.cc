@@ -22,7 +22,7 @@ std::vector<float> scales(const ModelFile& file, const std::string& name) {
   const Tensor* t = beside(file, name, DType::kF32);
   if (!t) return {};
   std::vector<float> values(t->n_elems());
-  std::memcpy(values.data(), t->data.data(), values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), t->data.data(), values.size() * sizeof(float));
   for (const float v : values)
     if (!std::isfinite(v) || v < 0) fail(ErrorKind::kFormat, "tensor '{}': expected scales, found {}", name, v);
   return values;
@@ -64,7 +64,7 @@ Int8Tensor::Int8Tensor(const ModelFile& file, const Tensor& codes) : codes_(code
   if (!apart) return;
   const Tensor* weight = beside(file, int8_outlier_weight(name), DType::kF16);
   outliers_.resize(apart->n_elems());
-  std::memcpy(outliers_.data(), apart->data.data(), outliers_.size() * sizeof(uint32_t));
+  if (!outliers_.empty()) std::memcpy(outliers_.data(), apart->data.data(), outliers_.size() * sizeof(uint32_t));
   for (size_t i = 0; i < outliers_.size(); ++i)
     if (outliers_[i] >= codes_.cols || (i > 0 && outliers_[i] <= outliers_[i - 1]))
       fail(ErrorKind::kFormat, "tensor '{}': expected ascending inputs below {}, found {}", apart->name, codes_.cols,

@@ -7,7 +7,7 @@
 namespace hunch::serve {
 namespace {
 
-using Kind = AnswerForm::Kind;
+using FormKind = AnswerForm::Kind;
 
 constexpr size_t kMostBytes = 256 * 1024;
 
@@ -41,8 +41,8 @@ AnswerForm response_format(const Json& format) {
   const std::string type = format["type"];
   if (type == "text") return {};
   if (type == "json_object" && format.contains("schema"))  // as llama.cpp has it
-    return {Kind::kSchema, schema_of(format["schema"], "response_format.schema"), param};
-  if (type == "json_object") return {Kind::kJsonObject, nullptr, param};
+    return {FormKind::kSchema, schema_of(format["schema"], "response_format.schema"), param};
+  if (type == "json_object") return {FormKind::kJsonObject, nullptr, param};
   if (type != "json_schema")
     refuse(param, "'{}' is of type '{}', expected \"text\", \"json_object\" or \"json_schema\"", param,
            type.substr(0, 60));
@@ -50,7 +50,7 @@ AnswerForm response_format(const Json& format) {
   const Json& holder = format.contains("json_schema") ? format["json_schema"] : format;
   if (!holder.is_object() || !holder.contains("schema"))
     refuse(param, "'{}' has no schema, expected {{\"json_schema\": {{\"schema\": {{...}}}}}}", param);
-  return {Kind::kSchema, schema_of(holder["schema"], "response_format"), param};
+  return {FormKind::kSchema, schema_of(holder["schema"], "response_format"), param};
 }
 
 }  // namespace
@@ -58,37 +58,37 @@ AnswerForm response_format(const Json& format) {
 AnswerForm answer_form_of(const Fields& fields) {
   AnswerForm out;
   const auto take = [&](AnswerForm form) {
-    if (form.kind == Kind::kAny) return;
-    if (out.kind != Kind::kAny)
+    if (form.kind == FormKind::kAny) return;
+    if (out.kind != FormKind::kAny)
       refuse(form.param, "'{}' and '{}' both say what the answer must be", out.param, form.param);
     if (dump(form.value).size() > kMostBytes)
       refuse(form.param, "'{}' is larger than {} bytes", form.param, kMostBytes);
     out = std::move(form);
   };
-  const auto one = [&](const Fields& from, const char* name, Kind kind) {
+  const auto one = [&](const Fields& from, const char* name, FormKind kind) {
     const Json* value = from.find(name);
     const std::string param = from.name(name);
     if (!value || *value == "") return;
     take({kind,
-          kind == Kind::kSchema   ? schema_of(*value, param)
-          : kind == Kind::kChoice ? choices_of(*value, param)
-                                  : text_of(*value, param),
+          kind == FormKind::kSchema   ? schema_of(*value, param)
+          : kind == FormKind::kChoice ? choices_of(*value, param)
+                                      : text_of(*value, param),
           param});
   };
   if (const Json* format = fields.find("response_format")) take(response_format(*format));
-  one(fields, "grammar", Kind::kGbnf);
-  one(fields, "json_schema", Kind::kSchema);
-  one(fields, "regex", Kind::kRegex);
-  one(fields, "guided_json", Kind::kSchema);
-  one(fields, "guided_grammar", Kind::kGbnf);
-  one(fields, "guided_regex", Kind::kRegex);
-  one(fields, "guided_choice", Kind::kChoice);
+  one(fields, "grammar", FormKind::kGbnf);
+  one(fields, "json_schema", FormKind::kSchema);
+  one(fields, "regex", FormKind::kRegex);
+  one(fields, "guided_json", FormKind::kSchema);
+  one(fields, "guided_grammar", FormKind::kGbnf);
+  one(fields, "guided_regex", FormKind::kRegex);
+  one(fields, "guided_choice", FormKind::kChoice);
   const Fields nested(fields.object("structured_outputs"), "structured_outputs.");
-  one(nested, "json", Kind::kSchema);
-  one(nested, "grammar", Kind::kGbnf);
-  one(nested, "regex", Kind::kRegex);
-  one(nested, "choice", Kind::kChoice);
-  if (nested.flag("json_object", false)) take({Kind::kJsonObject, nullptr, nested.name("json_object")});
+  one(nested, "json", FormKind::kSchema);
+  one(nested, "grammar", FormKind::kGbnf);
+  one(nested, "regex", FormKind::kRegex);
+  one(nested, "choice", FormKind::kChoice);
+  if (nested.flag("json_object", false)) take({FormKind::kJsonObject, nullptr, nested.name("json_object")});
   return out;
 }
 

@@ -13,17 +13,17 @@
 namespace hunch::serve {
 namespace {
 
-using Kind = AnswerForm::Kind;
+using FormKind = AnswerForm::Kind;
 
 grammar::Rules rules_of(const AnswerForm& form) {
   grammar::Rules rules;
   switch (form.kind) {
-    case Kind::kAny: break;
-    case Kind::kJsonObject: return grammar::json_object_rules();
-    case Kind::kSchema: return grammar::schema_rules(form.value);
-    case Kind::kGbnf: return grammar::parse_gbnf(form.value.get_ref<const std::string&>());
-    case Kind::kRegex: rules.add("root", grammar::parse_regex(form.value.get_ref<const std::string&>())); break;
-    case Kind::kChoice: {
+    case FormKind::kAny: break;
+    case FormKind::kJsonObject: return grammar::json_object_rules();
+    case FormKind::kSchema: return grammar::schema_rules(form.value);
+    case FormKind::kGbnf: return grammar::parse_gbnf(form.value.get_ref<const std::string&>());
+    case FormKind::kRegex: rules.add("root", grammar::parse_regex(form.value.get_ref<const std::string&>())); break;
+    case FormKind::kChoice: {
       std::vector<grammar::Expr> texts;
       for (const Json& text : form.value) texts.push_back(grammar::literal(text.get<std::string>()));
       rules.add("root", grammar::choice(std::move(texts)));
@@ -63,7 +63,7 @@ Grammars::Make Grammars::maker(Compiled grammar, const std::string& behind) cons
 }
 
 Grammars::Make Grammars::of(const AnswerForm& form, const std::string& behind) {
-  if (form.kind == Kind::kAny) return {};
+  if (form.kind == FormKind::kAny) return {};
   const std::string key = fmt::format("{}:{}", int(form.kind), dump(form.value));
   return maker(get(key, form.param, [&] { return rules_of(form); }), behind);
 }

@@ -188,9 +188,9 @@ TEST_F(SchedulerTest, TextsOutliveTheServer) {
   scheduler.submit({second.job, other.job});
   second.recorder->wait();
   other.recorder->wait();
-  EXPECT_EQ(second.recorder->result.n_cached, 80u);
+  EXPECT_EQ(second.recorder->n_cached, 80u);
   EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
-  EXPECT_EQ(other.recorder->result.n_cached, 0u);
+  EXPECT_EQ(other.recorder->n_cached, 0u);
   std::filesystem::remove_all(folder);
 }
 

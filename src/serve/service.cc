@@ -129,7 +129,7 @@ bool Service::is_authorised(const HttpRequest& request) const {
 }
 
 const Service::Route* Service::route_of(const HttpRequest& request, std::string& allowed) {
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string_view method = request.method == "HEAD" ? std::string_view("GET") : request.method;
   for (const Route& route : routes()) {
     const std::string_view path = route.path;
     const bool is_pattern = path.ends_with('*');

@@ -105,7 +105,6 @@ TEST(ToolTemplate, PublishedTemplatesRenderCalls) {
       {"meta-llama-Llama-3.2-3B-Instruct", {"Llama 3", false}},
       {"mistralai-Mistral-Nemo-Instruct-2407", {"Mistral", false}},
       {"CohereForAI-c4ai-command-r7b-12-2024-tool_use", {"Command", false}},
-      {"fireworks-ai-llama-3-firefunction-v2", {"Firefunction", true}},
       {"meetkai-functionary-medium-v3.1", {"Functionary", true}},
   };
   for (const auto& [name, what] : expected) {
