@@ -49,9 +49,9 @@ test("calls of tools, whole and streamed, and their results", async () => {
 
 test("answers of a form, and calls that are forced", async () => {
   const output_config = { format: { type: "json_schema", schema } };
-  isOfSchema((await ask({ output_config, max_tokens: 100 })).content[0].text);
+  isOfSchema((await ask({ output_config, max_tokens: 400 })).content[0].text);
   const lamps = [{ name: lamp.name, description: lamp.description, input_schema: lamp.parameters }];
-  const forced = await ask({ tools: lamps, tool_choice: { type: "tool", name: "lamp" }, max_tokens: 100 });
+  const forced = await ask({ tools: lamps, tool_choice: { type: "tool", name: "lamp" }, max_tokens: 400 });
   assert.equal(forced.stop_reason, "tool_use");
   assert.equal(typeof forced.content.at(-1).input.on, "boolean");
 });

@@ -42,7 +42,7 @@ test("thinking and calls of tools", async () => {
 });
 
 test("answers of a form", async () => {
-  isOfSchema((await chat({ format: schema, options: { ...options, num_predict: 100 } })).message.content);
+  isOfSchema((await chat({ format: schema, options: { ...options, num_predict: 400 } })).message.content);
 });
 
 test("what the server says of itself, and vectors", async () => {

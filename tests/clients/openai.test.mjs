@@ -37,10 +37,10 @@ test("chat: calls of tools, whole and streamed, and their results", async () => 
 
 test("answers of a form, and calls that are forced", async () => {
   const response_format = { type: "json_schema", json_schema: { name: "form", strict: true, schema } };
-  isOfSchema((await chat({ response_format, max_tokens: 100 })).choices[0].message.content);
+  isOfSchema((await chat({ response_format, max_tokens: 400 })).choices[0].message.content);
   const text = { format: { type: "json_schema", name: "form", strict: true, schema } };
-  isOfSchema((await respond({ text, max_output_tokens: 100 })).output_text);
-  const forced = await chat({ tools: [{ type: "function", function: lamp }], tool_choice: "required", max_tokens: 100 });
+  isOfSchema((await respond({ text, max_output_tokens: 400 })).output_text);
+  const forced = await chat({ tools: [{ type: "function", function: lamp }], tool_choice: "required", max_tokens: 400 });
   assert.equal(typeof JSON.parse(forced.choices[0].message.tool_calls[0].function.arguments).on, "boolean");
 });
 
