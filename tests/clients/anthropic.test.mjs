@@ -2,7 +2,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { apiKey, clock, conversation, count, hello, leaves, says, url, zone } from "./common.mjs";
+import { apiKey, clock, conversation, count, hello, isOfSchema, lamp, leaves, says, schema, url, zone } from "./common.mjs";
 
 const client = new Anthropic({ baseURL: url, apiKey, maxRetries: 0 });
 const asked = { model: "parrot", max_tokens: 50, messages: hello, temperature: 0 };
@@ -45,6 +45,15 @@ test("calls of tools, whole and streamed, and their results", async () => {
     const messages = [...hello, { role: "assistant", content: answer.content }, { role: "user", content: result }];
     assert.equal((await ask({ messages, tools })).content[0].text, says);
   }
+});
+
+test("answers of a form, and calls that are forced", async () => {
+  const output_config = { format: { type: "json_schema", schema } };
+  isOfSchema((await ask({ output_config, max_tokens: 400 })).content[0].text);
+  const lamps = [{ name: lamp.name, description: lamp.description, input_schema: lamp.parameters }];
+  const forced = await ask({ tools: lamps, tool_choice: { type: "tool", name: "lamp" }, max_tokens: 400 });
+  assert.equal(forced.stop_reason, "tool_use");
+  assert.equal(typeof forced.content.at(-1).input.on, "boolean");
 });
 
 test("errors have the client's own types", async () => {

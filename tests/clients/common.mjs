@@ -42,3 +42,22 @@ export async function collect(stream, text) {
   for await (const part of stream) out += text(part) ?? "";
   return out;
 }
+
+// An answer of this form has little to say, whatever the model would rather.
+export const schema = {
+  type: "object",
+  properties: { ok: { type: "boolean" } },
+  required: ["ok"],
+  additionalProperties: false,
+};
+export function isOfSchema(text) {
+  const value = JSON.parse(text);
+  assert.deepEqual(Object.keys(value), ["ok"]);
+  assert.equal(typeof value.ok, "boolean");
+}
+// Of a tool that the model does not call by itself.
+export const lamp = {
+  name: "lamp",
+  description: "Switches the light",
+  parameters: { type: "object", properties: { on: { type: "boolean" } }, required: ["on"], additionalProperties: false },
+};

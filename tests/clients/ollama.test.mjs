@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Ollama } from "ollama";
-import { apiKey, clock, collect, conversation, count, hello, leaves, says, url, zone } from "./common.mjs";
+import { apiKey, clock, collect, conversation, count, hello, isOfSchema, leaves, says, schema, url, zone } from "./common.mjs";
 
 const client = new Ollama({ host: url, headers: { authorization: `Bearer ${apiKey}` } });
 const options = { temperature: 0, repeat_penalty: 1 };
@@ -39,6 +39,10 @@ test("thinking and calls of tools", async () => {
   assert.deepEqual(calls.map((c) => c.function.arguments), [zone]);
   const messages = [...hello, answer.message, { role: "tool", tool_name: "clock", content: "12:00" }];
   assert.equal((await chat({ messages, tools })).message.content, says);
+});
+
+test("answers of a form", async () => {
+  isOfSchema((await chat({ format: schema, options: { ...options, num_predict: 400 } })).message.content);
 });
 
 test("what the server says of itself, and vectors", async () => {

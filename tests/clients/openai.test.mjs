@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { apiKey, clock, collect, conversation, count, counts, hello, leaves, says, url, zone } from "./common.mjs";
+import {
+  apiKey, clock, collect, conversation, count, counts, hello, isOfSchema, lamp, leaves, says, schema, url, zone,
+} from "./common.mjs";
 
 const client = new OpenAI({ baseURL: url + "/v1", apiKey, maxRetries: 0 });
 const chat = (more) => client.chat.completions.create({ model: "parrot", messages: hello, temperature: 0, ...more });
@@ -31,6 +33,15 @@ test("chat: calls of tools, whole and streamed, and their results", async () => 
   assert.deepEqual(JSON.parse(streamed.function.arguments), zone);
   const messages = [...hello, answer.message, { role: "tool", tool_call_id: call.id, content: "12:00" }];
   assert.equal((await chat({ messages, tools })).choices[0].message.content, says);
+});
+
+test("answers of a form, and calls that are forced", async () => {
+  const response_format = { type: "json_schema", json_schema: { name: "form", strict: true, schema } };
+  isOfSchema((await chat({ response_format, max_tokens: 400 })).choices[0].message.content);
+  const text = { format: { type: "json_schema", name: "form", strict: true, schema } };
+  isOfSchema((await respond({ text, max_output_tokens: 400 })).output_text);
+  const forced = await chat({ tools: [{ type: "function", function: lamp }], tool_choice: "required", max_tokens: 400 });
+  assert.equal(typeof JSON.parse(forced.choices[0].message.tool_calls[0].function.arguments).on, "boolean");
 });
 
 test("completions, models and embeddings", async () => {
