@@ -6,6 +6,7 @@
 //
 //   matmul/DTYPE/ROWSxCOLS/tokens:N            Y = X W^T       weights [ROWS, COLS]
 //   strips/DTYPE/ROWSxCOLS/tokens:N            the same of sixteen interleaved rows
+//   int8/ROWSxCOLS/tokens:N                    W8A8: int8 with a scale for each row and each token
 //   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
 //   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
@@ -29,6 +30,7 @@
 #include "formats/format.h"
 #include "formats/strip_shape.h"
 #include "kernels/gather.h"
+#include "kernels/int8_strips.h"
 #include "kernels/matmul.h"
 #include "kernels/read_stream.h"
 #include "kernels/strips.h"
@@ -170,6 +172,29 @@ void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols
   count(state, times.median(), double(weights.copies[0].bytes()), 2.0 * double(rows * cols * n_tokens));
 }
 
+// With the rounding of the tokens, as matmul() has it.
+void bench_int8(benchmark::State& state, size_t rows, size_t cols, size_t n_tokens) {
+  const size_t bytes = int8_strips(rows) * int8_strip_bytes(cols),
+               n_copies = n_tokens < 32 ? std::max<size_t>(2, kReadBytes / bytes) : 1;
+  const AlignedBuffer memory(n_copies * bytes);
+  std::mt19937 rng(1);
+  for (uint32_t& word : memory.as<uint32_t>().first(bytes / 4)) word = uint32_t(rng());
+  for (size_t i = 1; i < n_copies; ++i) std::memcpy(memory.data() + i * bytes, memory.data(), bytes);
+  const std::vector<float> scale(int8_strips(rows) * kInt8StripRows, 0.01f), x = normal_values(n_tokens * cols);
+  std::vector<float> y(n_tokens * rows);
+  Times times;
+  size_t i = 0;
+  for (auto _ : state) {
+    const auto* strips = reinterpret_cast<const int8_t*>(memory.data() + i++ % n_copies * bytes);
+    const Int8Task task{strips, scale.data(), nullptr, MatView<float>(y.data(), n_tokens, rows), {}, false};
+    times.time([&] {
+      const Arena::Scope scope(compute().arena);
+      multiply_int8(compute(), round_to_int8(compute(), MatView<const float>(x.data(), n_tokens, cols), 0), {&task, 1});
+    });
+  }
+  count(state, times.median(), double(rows * cols), 2.0 * double(rows * cols * n_tokens));
+}
+
 void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t percent, bool axpy) {
   const Weights weights(dtype, rows, cols, true);
   std::mt19937 rng(3);
@@ -208,6 +233,10 @@ void register_all() {
   add("read/MiB:512/one", bench_read, ReadWay::kOne);
   add("read/MiB:512/four", bench_read, ReadWay::kFour);
   add("read/MiB:512/eight", bench_read, ReadWay::kEightAhead);
+  for (const Shape s : kShapes)
+    for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
+      add("int8/" + std::to_string(s.rows) + "x" + std::to_string(s.cols) + "/tokens:" + std::to_string(n), bench_int8,
+          s.rows, s.cols, n);
   for (const Format& format : formats()) {
     if (!format.computes()) continue;
     const DType dtype = format.dtype;

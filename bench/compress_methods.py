@@ -29,7 +29,7 @@ ROWS = (
     + [(t, m, ["--type", t]) for t in ("q4_0", "q3_k") for m in ROUNDERS]
     + [("NF4", "nf4", [])]
     + [("8 bits, activations too", m, []) for m in INT8]
-    + [("8 bits, one scale for all", "w8a8", ["--scales", "matrix", "--activations", "static", "--range", r]) for r in RANGES]
+    + [(f"8 bits, one scale for all, {r}", "w8a8", ["--scales", "matrix", "--activations", "static", "--range", r]) for r in RANGES]
     + [("half of the parameters", m, ["--rank", "0.5"]) for m in LOW_RANK]
 )
 

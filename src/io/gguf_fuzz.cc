@@ -1,5 +1,6 @@
 #include "io/fuzz_touch.h"
 #include "io/gguf.h"
+#include "io/int8_tensor.h"
 #include "io/sparse_tensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -7,7 +8,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   expect_value_or_error([&] {
     const ModelFile model = parse_gguf(std::as_bytes(std::span(data, size)));
     touch(model.tensors);
-    for (const Tensor& t : model.tensors)
+    for (const Tensor& t : model.tensors) {
+      if (is_int8(model, t))
+        expect_value_or_error([&] {
+          std::vector<float> row(t.cols());
+          Int8Tensor(model, t).decode(t.rows() - 1, row);
+        });
       if (const auto name = masked_name(t.name))
         expect_value_or_error([&] {
           const SparseTensor sparse = read_sparse(model, *name);
@@ -15,6 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           for (size_t r = 0; r < sparse.rows.rows; ++r)
             decode_sparse_row(sparse.rows, r, sparse.rows.values + sparse.offsets[r], row.data());
         });
+    }
     for (const std::string& key : model.meta.keys()) {
       expect_value_or_error([&] { model.meta.get_uint(key); });
       expect_value_or_error([&] { model.meta.get_floats(key); });

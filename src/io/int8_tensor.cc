@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 
@@ -22,7 +21,7 @@ std::vector<float> scales(const ModelFile& file, const std::string& name) {
   const Tensor* t = beside(file, name, DType::kF32);
   if (!t) return {};
   std::vector<float> values(t->n_elems());
-  if (!values.empty()) std::memcpy(values.data(), t->data.data(), values.size() * sizeof(float));
+  std::ranges::copy(t->data, std::as_writable_bytes(std::span(values)).begin());
   for (const float v : values)
     if (!std::isfinite(v) || v < 0) fail(ErrorKind::kFormat, "tensor '{}': expected scales, found {}", name, v);
   return values;
@@ -48,8 +47,8 @@ bool is_beside_int8(const ModelFile& file, const Tensor& t) {
 
 Int8Tensor::Int8Tensor(const ModelFile& file, const Tensor& codes) : codes_(codes.view()) {
   const std::string name = without_weight(codes.name);
-  const size_t n_matrices = codes.shape.size() > 2 ? codes.rows() / codes.shape[codes.shape.size() - 2] : 1;
   if (codes_.rows == 0 || codes_.cols == 0) fail(ErrorKind::kFormat, "tensor '{}' is empty", codes.name);
+  const size_t n_matrices = codes.shape.size() > 2 ? codes.rows() / codes.shape[codes.shape.size() - 2] : 1;
   scale_ = scales(file, int8_scale(name));
   if (scale_.size() != codes_.rows && scale_.size() != n_matrices)
     fail(ErrorKind::kFormat, "tensor '{}': expected a scale for each of {} rows or {} matrices, found {}",
@@ -64,7 +63,7 @@ Int8Tensor::Int8Tensor(const ModelFile& file, const Tensor& codes) : codes_(code
   if (!apart) return;
   const Tensor* weight = beside(file, int8_outlier_weight(name), DType::kF16);
   outliers_.resize(apart->n_elems());
-  if (!outliers_.empty()) std::memcpy(outliers_.data(), apart->data.data(), outliers_.size() * sizeof(uint32_t));
+  std::ranges::copy(apart->data, std::as_writable_bytes(std::span(outliers_)).begin());
   for (size_t i = 0; i < outliers_.size(); ++i)
     if (outliers_[i] >= codes_.cols || (i > 0 && outliers_[i] <= outliers_[i - 1]))
       fail(ErrorKind::kFormat, "tensor '{}': expected ascending inputs below {}, found {}", apart->name, codes_.cols,

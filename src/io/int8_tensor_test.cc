@@ -114,6 +114,10 @@ TEST(Int8Tensor, RefusesWhatDoesNotFit) {
   expect(refusal([](Example& e, ModelFile&) { e.outliers = {2, 2}; }), "ascending inputs below 3, found 2");
   expect(refusal([](Example& e, ModelFile&) { e.outliers = {0, 3}; }), "ascending inputs below 3, found 3");
   expect(refusal([](Example& e, ModelFile&) { e.outliers = {0}; }), "[4, 1], found [4, 2]");
+  expect(refusal([](Example&, ModelFile& f) {
+           f.tensors.push_back({"a.weight", DType::kI8, {2, 0, 3}, {}});
+         }),
+         "'a.weight' is empty");
   expect(refusal([](Example& e, ModelFile& f) {
            f.tensors.push_back(Example::tensor("a.int8_scale", DType::kF16, {4}, e.apart));
          }),

@@ -114,9 +114,13 @@ void Int8Block(const Int8Tokens& x, const Int8Task& task, size_t begin, size_t e
       }
     }
   }
+  constexpr size_t kAhead = 8;
   const size_t end_token = std::min(x.n_tokens, last * 16);
   for (size_t t = first * 16; t < end_token; ++t)
     for (size_t s = begin; s < end; ++s) {
+      // The lines of later tokens are far away.
+      if (t + kAhead < end_token)
+        __builtin_prefetch(task.Y.data + (t + kAhead) * task.Y.row_stride + s * kInt8StripRows, 1);
       const size_t pair = (s - begin) / 2 * n_pairs + (t / 16 - first) / 2;
       WriteSums(
           x, task, s, t,

@@ -1,6 +1,7 @@
 // What the tests of the page share: servers, the browser, and what must hold of every page that was opened.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,12 +23,50 @@ export async function serve(model, ...args) {
   throw new Error("the server did not start");
 }
 
+// The same server, whose streams take 30 ms an event: what happens while an answer is made can be looked at on any machine.
+export async function slowly(server) {
+  const target = new URL(server.url);
+  const proxy = createServer((asked, reply) => {
+    const { origin, ...headers } = asked.headers;
+    const out = request({ host: target.hostname, port: target.port, path: asked.url, method: asked.method, headers: { ...headers, host: target.host } }, async (incoming) => {
+      reply.writeHead(incoming.statusCode, incoming.headers);
+      const isStream = /event-stream/.test(incoming.headers["content-type"]);
+      let kept = "";
+      for await (const chunk of incoming) {
+        if (!isStream) {
+          reply.write(chunk);
+          continue;
+        }
+        const events = (kept + chunk.toString("latin1")).split("\n\n");
+        kept = events.pop();
+        for (const event of events) {
+          if (reply.destroyed) return;
+          reply.write(Buffer.from(`${event}\n\n`, "latin1"));
+          await new Promise((resolve) => setTimeout(resolve, 30));
+        }
+      }
+      reply.end(Buffer.from(kept, "latin1"));
+    });
+    out.on("error", () => reply.destroy());
+    reply.on("close", () => out.destroy());
+    asked.pipe(out);
+  });
+  await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  proxies.push(proxy);
+  return { url: `http://127.0.0.1:${proxy.address().port}/` };
+}
+const proxies = [];
+
 let browser;
 export async function launch() {
   browser = await chromium.launch({ executablePath: process.env.HUNCH_CHROMIUM, args: ["--no-sandbox"] });
 }
 export async function finish() {
   await browser?.close();
+  for (const proxy of proxies) {
+    proxy.close();
+    proxy.closeAllConnections();
+  }
   for (const child of servers) child.kill("SIGKILL");
 }
 

@@ -1,11 +1,12 @@
 // The page at / in Chromium, against hunch serve. Run by ctest (tests/web/run.sh has what it needs).
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { accessible, answer, answerWith, demo, done, finish, fits, launch, open, send, serve, shoot } from "./support.mjs";
+import { accessible, answer, answerWith, demo, done, finish, fits, launch, open, send, serve, shoot, slowly } from "./support.mjs";
 
 let text, chat, slow; // servers: one that continues texts, one that talks, one that takes its time
 before(async () => {
-  [text, chat, slow] = await Promise.all([serve(demo), serve(demo, "--template-file", "plain"), serve(demo, "--force-target", "SCALAR", "--mode", "dense"), launch()]);
+  [text, chat, slow] = await Promise.all([serve(demo), serve(demo, "--template-file", "plain"), serve(demo, "--mode", "dense"), launch()]);
+  slow = await slowly(slow);
 });
 after(finish);
 
@@ -349,6 +350,6 @@ test("by the keyboard alone, with names for everything", async () => {
   await accessible(page, "wide, dark");
   await shoot(page, "wide-dark");
   await page.reload();
-  assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+  await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
   await page.check();
 });
