@@ -70,7 +70,11 @@ class Soak:
         """(descriptors, bytes) of the server."""
         with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as f:
             rss = next(int(line.split()[1]) << 10 for line in f if line.startswith("VmRSS"))
-        return len(os.listdir(f"/proc/{self.process.pid}/fd")), rss
+        n = []  # the connection that asked last may be still on its way out
+        for _ in range(20):
+            n.append(len(os.listdir(f"/proc/{self.process.pid}/fd")))
+            time.sleep(0.05)
+        return min(n), rss
 
     def fill_cache(self):
         """As many whole contexts as the cache holds, at once: nothing but these fits then."""
