@@ -7,7 +7,7 @@ namespace hunch::cli {
 
 std::vector<Verb> serving_verbs() {
   std::vector<Verb> v;
-  v.push_back({"serve", "Serve", "answer requests of OpenAI's API", "MODEL [options]",
+  v.push_back({"serve", "Serve", "answer requests of OpenAI's, Anthropic's and Ollama's APIs", "MODEL [options]",
                "hunch serve model.gguf\n"
                "hunch serve Qwen/Qwen2.5-0.5B-Instruct --port 9000 --parallel 8 --alias qwen\n"
                "hunch serve model.gguf --mode sparse --host 0.0.0.0 --api-key-file key.txt\n",
