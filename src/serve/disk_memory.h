@@ -13,15 +13,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/common_prefix.h"
 #include "base/file.h"
 #include "state/kv_cache.h"
 
 namespace hunch::serve {
-
-// How many tokens two texts share at their beginning.
-inline size_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  return size_t(std::ranges::mismatch(a, b).in1 - a.begin());
-}
 
 // One caller at a time; files are written by a thread of its own. A file is whole or is not there: it appears under its
 // name when it is complete, ends with the SHA-256 of what stands before, and is removed where that does not agree.

@@ -43,7 +43,7 @@ bool Scheduler::waits_for_alike(const Job& job) const {
     if (n_read + 1 >= other.prompt.size() || other.plan != job.plan || other.adapter != job.adapter ||
         other.options.as_alone != job.options.as_alone || !Memory::may_go_on(*running->sequence))
       return false;
-    const size_t n_alike = size_t(std::ranges::mismatch(other.prompt, job.prompt).in1 - other.prompt.begin());
+    const size_t n_alike = common_prefix(other.prompt, job.prompt);
     return n_alike >= n_read + kWorthWaiting;
   });
 }
