@@ -28,11 +28,14 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t 
     HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] = hn::LoadU(df, x.y[t] + v * kLanes);
   StripScales<F> scales;
   for (size_t g = 0; g < n_groups; ++g, strip += s.group_bytes()) {
-    if (ahead)
-      for (size_t line = 0; line < s.group_bytes(); line += 64) hwy::Prefetch(strip + ahead + line);
     scales.Read(strip);
     HWY_UNROLL(2) for (size_t b = 0; b < s.n_blocks(); ++b) {
       const std::byte* block = strip + s.head_bytes + b * s.block_bytes();
+      if (ahead) {  // the block's share of the group, so that no more lines are under way at once than must
+        constexpr size_t kShare = (s.group_bytes() / s.n_blocks() + 63) / 64 * 64;
+        for (size_t line = b * kShare; line < std::min((b + 1) * kShare, s.group_bytes()); line += 64)
+          hwy::Prefetch(strip + ahead + line);
+      }
       const size_t at = g * s.n_blocks() + b;
       HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) {
         VU8 u[8];
