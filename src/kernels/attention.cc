@@ -31,7 +31,7 @@ struct Plan {
   MatView<float> out;
   const AttentionParams& params;
   std::span<const AttentionSpan> spans;
-  std::span<Division> divisions;  // [n_spans]
+  std::span<Division> divisions;        // [n_spans]
   size_t group, block_rows, most_rows;  // of most blocks, and of the largest
   size_t n_items = 0, n_blocks = 0, n_stats = 0;
   float *max = nullptr, *sum = nullptr;  // [n_stats] of the softmax of each row, for the key weights
@@ -297,7 +297,8 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   const auto whole_lines = [](size_t n) { return round_up(n, AlignedBuffer::kAlignBytes / sizeof(float)); };
   Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows(), 0};
   plan.divisions = compute.arena.take<Division>(spans.size());
-  const size_t tile_floats = params.tiles != AttentionTiles::kNever && !params.spans_as_alone ? attention_tile_scratch(d_head) : 0;
+  const size_t tile_floats =
+      params.tiles != AttentionTiles::kNever && !params.spans_as_alone ? attention_tile_scratch(d_head) : 0;
   divide(plan, n_threads, tile_floats > 0);
   const size_t work_floats =
       whole_lines(std::max(attention_block_scratch(d_head), plan.most_rows > plan.block_rows ? tile_floats : 0));

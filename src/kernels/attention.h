@@ -86,8 +86,8 @@ struct AttentionSpan {
 //   Q    [n_tokens, n_head * d_head]; head h reads KV head h / (n_head / n_kv_head)
 //   out  [n_tokens, n_head * d_head], written; may not overlap Q
 //
-// f32 arithmetic, or in tiles. What no query of the span sees is not read. Work is shared out over (span, head, block of queries),
-// and over parts of the keys when there are fewer of those than threads (decode of one long sequence).
+// f32 arithmetic, or in tiles. What no query of the span sees is not read. Work is shared out over (span, head, block
+// of queries), and over parts of the keys when there are fewer of those than threads (decode of one long sequence).
 void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out);
 

@@ -64,8 +64,8 @@ size_t attention_block_scratch(size_t d_head);
 constexpr size_t kAttentionTileRows = 128;
 size_t attention_tile_scratch(size_t d_head);
 
-// Attends with block.n_rows <= attention_block_rows() rows, in tiles kAttentionTileRows. With partial.rows the result goes there,
-// otherwise, normalised, to `out`.
+// Attends with block.n_rows <= attention_block_rows() rows, in tiles kAttentionTileRows. With partial.rows the result
+// goes there, otherwise, normalised, to `out`.
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch);
 
 // weights[slot] += sum over the block's rows r of e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a listed

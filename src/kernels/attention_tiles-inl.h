@@ -20,9 +20,9 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace tiles {
 
-constexpr size_t kWideRows = 32;                            // of a block: 2 * Lanes
+constexpr size_t kWideRows = 32;  // of a block: 2 * Lanes
 constexpr size_t kWideBlocks = kAttentionTileRows / kWideRows;
-constexpr size_t kStepValues = TileX::kStepValues;          // of a tile: 16 lines of 32 values of bf16
+constexpr size_t kStepValues = TileX::kStepValues;  // of a tile: 16 lines of 32 values of bf16
 constexpr size_t kKeySteps = kTileKeys / 32;
 
 // Tiles of both parts of bf16, [part][strip][step]: a strip is 16 of what the sums have in a direction, a step 32 of
@@ -157,11 +157,11 @@ HWY_NOINLINE void MultiplyWide(const Operand& A, size_t n_strips, const Operand&
   for (size_t i = 0; i < n_strips; i += 2, to += 32 * kWideRows) {
     const SumsPlace there{{to, to + 16, to + 16 * kWideRows, to + 16 * kWideRows + 16}, kWideRows * sizeof(float)};
     if (i + 1 < n_strips) {
-      MultiplyPair<kParts, kParts, true>(A.tile(i), A.tile(i + 1), A.part(), B.panel(), n_steps, adds ? there : none, there,
-                               nothing);
+      MultiplyPair<kParts, kParts, true>(A.tile(i), A.tile(i + 1), A.part(), B.panel(), n_steps, adds ? there : none,
+                                         there, nothing);
     } else {
-      MultiplyPair<kParts, kParts, false>(A.tile(i), A.tile(i), A.part(), B.panel(), n_steps, adds ? there : none, there,
-                                nothing);
+      MultiplyPair<kParts, kParts, false>(A.tile(i), A.tile(i), A.part(), B.panel(), n_steps, adds ? there : none,
+                                          there, nothing);
     }
   }
 }

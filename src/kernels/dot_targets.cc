@@ -8,7 +8,6 @@
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <cstdlib>
 #endif
 
 namespace hunch {
@@ -63,8 +62,7 @@ bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_v
 bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
 size_t strip_prefetch_bytes(bool long_groups) {
-  if (const char* e = getenv("AHEAD")) return atoi(e);
-  if (features().is_intel) return long_groups ? 0 : 2048;
+  if (features().is_intel) return 1536;
   if (features().is_amd) return long_groups ? 4096 : 0;
   return 0;
 }

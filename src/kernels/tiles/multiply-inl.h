@@ -66,8 +66,8 @@ struct Panel {
 // tokens, of which the second may be missing; `x_lower` values further on are the lower ones. The panel stays in the
 // first cache while x passes by, asked for as what is not needed again. aside() is called at every step.
 template <size_t kParts, size_t kXParts, bool kTwo, class Aside>
-HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lower, const Panel& panel,
-                             size_t n_steps, const SumsPlace& from, const SumsPlace& to, const Aside& aside) {
+HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lower, const Panel& panel, size_t n_steps,
+                             const SumsPlace& from, const SumsPlace& to, const Aside& aside) {
   constexpr int kLine = 64;
   MemoryFence();
   _tile_loadd(0, from.tile[0], from.line_bytes);
