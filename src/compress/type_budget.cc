@@ -54,16 +54,11 @@ std::vector<Upgrade> upgrades_of(std::span<const std::vector<TypeChoice>> matric
 std::vector<size_t> spend(std::span<const std::vector<TypeChoice>> matrices, std::span<const Upgrade> upgrades,
                           uint64_t bytes) {
   std::vector<size_t> chosen = first_choices(matrices);
-  std::vector<bool> is_stuck(matrices.size());
   uint64_t spent = 0;
   for (size_t m = 0; m < chosen.size(); ++m) spent += matrices[m][chosen[m]].bytes;
   for (const Upgrade& u : upgrades) {
-    if (is_stuck[u.matrix]) continue;
     const uint64_t more = matrices[u.matrix][u.choice].bytes - matrices[u.matrix][chosen[u.matrix]].bytes;
-    if (spent + more > bytes) {
-      is_stuck[u.matrix] = true;
-      continue;
-    }
+    if (spent + more > bytes) continue;  // as will be whatever is larger still
     spent += more;
     chosen[u.matrix] = u.choice;
   }
