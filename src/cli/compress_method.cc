@@ -8,6 +8,7 @@
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "compress/compress_weights.h"
+#include "compress/export_folder.h"
 #include "io/printable.h"
 #include "measure/perplexity.h"
 
@@ -93,11 +94,26 @@ BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, 
   return {info(own).is_float() && info(own).writes() ? own : DType::kF16, {}};
 }
 
+// The layout of the folder that is asked for; none: a file is.
+std::optional<ExportLayout> layout_of(const CompressFlags& flags, const Methods& methods) {
+  for (const ExportLayout layout : {ExportLayout::kGptq, ExportLayout::kAwq, ExportLayout::kCompressedTensors})
+    if (flags.layout == name_of(layout)) return layout;
+  if (!flags.out.ends_with('/')) return std::nullopt;
+  if (methods.rounder == Rounder::kGptq) return ExportLayout::kGptq;
+  return methods.rounder == Rounder::kAwq ? ExportLayout::kAwq : ExportLayout::kCompressedTensors;
+}
+
+ExportForm form_of(const CompressFlags& flags, ExportLayout layout, const Engine& engine, CompressOptions& options) {
+  const uint64_t bits = flags.bits.value_or(4);
+  if (bits < 2 || bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", bits);
+  return export_form(engine, layout, {int(bits), flags.symmetric, size_t(flags.group.value_or(kGroup))}, options);
+}
+
 CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   CompressOptions options;
   options.methods = parse_methods(*flags.method);
   options.sparsity = sparsity_of(flags, options.methods);
-  options.target = target_of_flags(flags, options.methods, engine);
+  if (!layout_of(flags, options.methods)) options.target = target_of_flags(flags, options.methods, engine);
   read_int8(flags, options);
   options.damping = flags.damping;
   options.act_order = flags.act_order;
@@ -115,6 +131,13 @@ void check_flags(const CompressFlags& flags) {
   options.methods = parse_methods(*flags.method);
   sparsity_of(flags, options.methods);
   read_int8(flags, options);
+  if (layout_of(flags, options.methods)) {
+    if (flags.type != "auto" || flags.dense_blocks)
+      fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
+    if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))
+      fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group or --symmetric",
+           name_of(options.methods));
+  }
   if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
   if (flags.low_rank || flags.plain)
     fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
@@ -159,6 +182,7 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                       {"n_zeros", s.n_zeros},
                       {"dense_bytes", s.dense_bytes},
                       {"bytes", s.bytes}};
+  if (const auto layout = layout_of(flags, options.methods)) json["layout"] = name_of(*layout);
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
   if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
   return json;
@@ -181,7 +205,8 @@ int compress_by_method(const CompressFlags& flags) {
   check_flags(flags);
   std::vector<std::string> inputs = {flags.text};
   if (!flags.eval.empty()) inputs.push_back(flags.eval);
-  check_output(flags.out, inputs_of(flags.model, inputs), flags.force, "-o");
+  const std::optional<ExportLayout> layout = layout_of(flags, parse_methods(*flags.method));
+  (layout ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, inputs), flags.force, "-o");
   const std::string text = read_text(flags.text), held_out = flags.eval.empty() ? "" : read_text(flags.eval);
   const auto started = std::chrono::steady_clock::now();
   CompressOptions options;
@@ -193,10 +218,16 @@ int compress_by_method(const CompressFlags& flags) {
     options = options_of(flags, engine);
     const std::vector<int32_t> ids = engine.encode(text);
     print_first_line(engine, flags.model, {}, 0, 0);
-    options.finished = flags.out + ".partial";
+    options.finished = flags.out.substr(0, flags.out.find_last_not_of('/') + 1) + ".partial";
     try {
       ProgressBar bar(!flags.model.quiet);
-      report = compress_weights(engine, ids, options, flags.out, bar.progress());
+      if (layout) {
+        const ExportForm form = form_of(flags, *layout, engine, options);
+        report = export_folder(engine, resolve_model(flags.model), ids, options, form, flags.out, flags.force,
+                               bar.progress());
+      } else {
+        report = compress_weights(engine, ids, options, flags.out, bar.progress());
+      }
     } catch (const Error& e) {
       std::error_code ec;
       if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))

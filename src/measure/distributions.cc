@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kOutlierTimes = 20;  // the median channel: Dettmers et al. 2022 (arXiv:2208.07339) find 20 and more
 
-double median_of(std::vector<float> values) {
+double middle_of(std::vector<float> values) {
   if (values.empty()) return 0;
   const auto middle = values.begin() + ptrdiff_t(values.size() / 2);
   std::ranges::nth_element(values, middle);
@@ -162,12 +162,12 @@ std::optional<InputOf> input_of(const LinearId& id) {
 }
 
 double InputDistribution::peak() const {
-  const double median = median_of(largest);
+  const double median = middle_of(largest);
   return median > 0 ? double(*std::ranges::max_element(largest)) / median : 0;
 }
 
 std::vector<uint32_t> InputDistribution::outliers() const {
-  const double median = median_of(largest);
+  const double median = middle_of(largest);
   std::vector<uint32_t> out;
   for (uint32_t i = 0; median > 0 && i < largest.size(); ++i)
     if (double(largest[i]) >= kOutlierTimes * median) out.push_back(i);
