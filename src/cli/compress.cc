@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_rotate.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
@@ -37,6 +38,8 @@ LowRankOptions options_of(const CompressFlags& flags) {
     fail(ErrorKind::kUsage,
          "how? give --method LIST, e.g. gptq, or --low-rank RATIO, the share of the parameters that stay");
   check_no_int8(flags);
+  if (flags.layout != "auto" || flags.out.ends_with('/'))
+    fail(ErrorKind::kUsage, "a folder (--export) has numbers of --method rtn, gptq, awq, w8a8 or smoothquant");
   if (flags.bits || flags.max_ppl_increase || flags.group || flags.sparsity || flags.pattern || flags.symmetric ||
       flags.act_order || flags.scope != "auto" || !flags.eval.empty() || flags.inputs != "auto")
     fail(ErrorKind::kUsage,
@@ -89,6 +92,7 @@ int compress(const CompressFlags& flags) {
     fail(ErrorKind::kUsage, "--layers, --multiple and --no-bias go with --method structured");
   if (flags.method == "loftq") return compress_loftq(flags);
   if (flags.rounds) fail(ErrorKind::kUsage, "--rounds goes with --method loftq");
+  if (asks_for_rotation(flags)) return compress_rotated(flags);
   if (flags.method && !svd_of(flags)) return compress_by_method(flags);
   const LowRankOptions options = options_of(flags);
   if (flags.text.empty())

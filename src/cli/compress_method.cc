@@ -9,6 +9,7 @@
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "compress/compress_weights.h"
+#include "compress/export_folder.h"
 #include "compress/mixed_types.h"
 #include "io/printable.h"
 
@@ -71,6 +72,13 @@ void read_int8(const CompressFlags& flags, CompressOptions& options) {
     fail(ErrorKind::kUsage, "--threshold: expected more than 0, found '{}'", printable(*flags.threshold));
 }
 
+// Bits of a grid, 4 where nobody says.
+int whole_bits(const CompressFlags& flags) {
+  const uint64_t bits = flags.bits ? parse_count(*flags.bits, "--bits") : 4;
+  if (bits < 2 || bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", bits);
+  return int(bits);
+}
+
 BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, const Engine& engine) {
   const bool rounds = methods.rounder != Rounder::kNone, prunes = methods.pruner != Pruner::kNone;
   if (rounds_inputs(methods.rounder)) {
@@ -85,9 +93,7 @@ BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, 
     if (!rounds || methods.rounder == Rounder::kNf4)
       fail(ErrorKind::kUsage, "--bits goes with a method that rounds to grids: rtn, gptq, awq");
     if (flags.type != "auto") fail(ErrorKind::kUsage, "give one only: --bits or --type");
-    const uint64_t bits = parse_count(*flags.bits, "--bits");
-    if (bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", bits);
-    return target_of({int(bits), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
+    return target_of({whole_bits(flags), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
   }
   if (flags.type != "auto") return {*dtype_from_name(flags.type), {}};  // the grammar let only names pass
   if (rounds && methods.rounder != Rounder::kNf4) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
@@ -113,12 +119,27 @@ std::optional<MixedBudget> mixed_budget(const CompressFlags& flags) {
   return budget;
 }
 
+// The layout of the folder that is asked for; none: a file is.
+std::optional<ExportLayout> layout_of(const CompressFlags& flags, const Methods& methods) {
+  for (const ExportLayout layout : {ExportLayout::kGptq, ExportLayout::kAwq, ExportLayout::kCompressedTensors})
+    if (flags.layout == name_of(layout)) return layout;
+  if (!flags.out.ends_with('/')) return std::nullopt;
+  if (methods.rounder == Rounder::kGptq) return ExportLayout::kGptq;
+  return methods.rounder == Rounder::kAwq ? ExportLayout::kAwq : ExportLayout::kCompressedTensors;
+}
+
+ExportForm form_of(const CompressFlags& flags, ExportLayout layout, const Engine& engine, CompressOptions& options) {
+  return export_form(engine, layout, {whole_bits(flags), flags.symmetric, size_t(flags.group.value_or(kGroup))},
+                     options);
+}
+
 CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   CompressOptions options;
   options.methods = parse_methods(*flags.method);
   options.sparsity = sparsity_of(flags, options.methods);
-  options.target =
-      mixed_budget(flags) ? BlockTarget{DType::kQ8_0, {}} : target_of_flags(flags, options.methods, engine);
+  if (!layout_of(flags, options.methods))
+    options.target =
+        mixed_budget(flags) ? BlockTarget{DType::kQ8_0, {}} : target_of_flags(flags, options.methods, engine);
   read_int8(flags, options);
   if (flags.scope == "global") options.scope = PruneScope::kGlobal;
   if (flags.scope == "row") options.scope = PruneScope::kRow;
@@ -145,6 +166,15 @@ void check_flags(const CompressFlags& flags) {
     fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
   if (flags.scope == "layer")
     fail(ErrorKind::kUsage, "--scope layer goes with structured; magnitude has global, matrix and row");
+  if (layout_of(flags, options.methods)) {
+    if (flags.type != "auto" || flags.dense_blocks)
+      fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
+    if (mixed_budget(flags) || flags.scope != "auto")
+      fail(ErrorKind::kUsage, "a mean of bits, --max-ppl-increase and --scope are of GGUF files, not of folders");
+    if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))
+      fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group or --symmetric",
+           name_of(options.methods));
+  }
   if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
   if (flags.low_rank || flags.plain)
     fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
@@ -192,6 +222,7 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                                {"bits", 8 * double(t.choices[t.chosen].bytes) / double(t.n_weights)}};
     if (mixed.before > 0) json["text_perplexity"] = mixed.perplexity, json["text_perplexity_before"] = mixed.before;
   }
+  if (const auto layout = layout_of(flags, options.methods)) json["layout"] = name_of(*layout);
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
   if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
   return json;
@@ -235,7 +266,8 @@ int compress_by_method(const CompressFlags& flags) {
   check_flags(flags);
   std::vector<std::string> inputs = {flags.text};
   if (!flags.eval.empty()) inputs.push_back(flags.eval);
-  check_output(flags.out, inputs_of(flags.model, inputs), flags.force, "-o");
+  const std::optional<ExportLayout> layout = layout_of(flags, parse_methods(*flags.method));
+  (layout ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, inputs), flags.force, "-o");
   const std::string text = read_text(flags.text), held_out = flags.eval.empty() ? "" : read_text(flags.eval);
   const auto started = std::chrono::steady_clock::now();
   CompressOptions options;
@@ -248,7 +280,7 @@ int compress_by_method(const CompressFlags& flags) {
     options = options_of(flags, engine);
     const std::vector<int32_t> ids = engine.encode(text);
     print_first_line(engine, flags.model, {}, 0, 0);
-    options.finished = flags.out + ".partial";
+    options.finished = flags.out.substr(0, flags.out.find_last_not_of('/') + 1) + ".partial";
     if (const std::optional<MixedBudget> budget = mixed_budget(flags)) {
       ProgressBar bar(!flags.model.quiet);
       mixed = choose_types(engine, ids, options, *budget, bar.progress());
@@ -257,7 +289,13 @@ int compress_by_method(const CompressFlags& flags) {
     }
     try {
       ProgressBar bar(!flags.model.quiet);
-      report = compress_weights(engine, ids, options, flags.out, bar.progress());
+      if (layout) {
+        const ExportForm form = form_of(flags, *layout, engine, options);
+        report = export_folder(engine, resolve_model(flags.model), ids, options, form, flags.out, flags.force,
+                               bar.progress());
+      } else {
+        report = compress_weights(engine, ids, options, flags.out, bar.progress());
+      }
     } catch (const Error& e) {
       std::error_code ec;
       if (e.kind() == ErrorKind::kInterrupted && !flags.model.quiet && std::filesystem::exists(options.finished, ec))

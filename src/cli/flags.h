@@ -134,10 +134,18 @@ struct RerankFlags {
   size_t n_shown = 0, n_ctx = 0;  // n_shown 0: all
 };
 
+// What `inspect --workload` counts, and against what.
+struct WorkloadFlags {
+  size_t n_prompt = 512, n_sequences = 1;
+  std::string kv = "f32", devices = "8G,16G,24G,80G";
+  std::optional<std::string> bandwidth, peak;  // GB/s, GFLOP/s; none: measured
+};
+
 struct InspectFlags {
   ModelFlags model;
-  bool tensors = false, metadata = false;
-  std::string text, html, svg, heads;  // heads: "LAYER:HEAD,..."
+  bool tensors = false, metadata = false, wants_workload = false, wants_weights = false;
+  WorkloadFlags workload;
+  std::string text, html, svg, heads, against;  // heads: "LAYER:HEAD,..."; against: another model
   bool force = false;
   size_t n_tokens = 2048, n_ctx = 0, oracle_tokens = 1024;
 };
@@ -187,6 +195,7 @@ struct CompressFlags {
   double damping = 0.01;
   std::string inputs = "auto", eval;
   bool symmetric = false, act_order = false, dense_blocks = false;
+  std::string layout = "auto";  // of a folder: --export
   // Of a method that rounds inputs too.
   std::string scales = "auto", activations = "auto", range = "auto";
   std::optional<std::string> alpha, threshold;

@@ -7,6 +7,8 @@
 #include "cli/console.h"
 #include "cli/inspect_sidecar.h"
 #include "cli/inspect_text.h"
+#include "cli/inspect_weights.h"
+#include "cli/inspect_workload.h"
 #include "cli/session_io.h"
 #include "engine/pooling.h"
 #include "io/printable.h"
@@ -179,6 +181,20 @@ std::string shape_text(const Tensor& t) { return fmt::format("[{}]", fmt::join(t
 }  // namespace
 
 int inspect(const InspectFlags& flags) {
+  if (flags.wants_workload) {
+    if (flags.tensors || flags.metadata || !flags.text.empty() || !flags.heads.empty() || flags.wants_weights)
+      fail(ErrorKind::kUsage,
+           "--workload counts, --text runs a text, --tensors and --metadata list the file: give one of them");
+    inspect_workload(flags);
+    return 0;
+  }
+  if (flags.wants_weights) {
+    if (flags.tensors || flags.metadata || !flags.heads.empty())
+      fail(ErrorKind::kUsage, "--weights looks at distributions: --tensors, --metadata and --heads do not go with it");
+    inspect_weights(flags);
+    return 0;
+  }
+  if (!flags.against.empty()) fail(ErrorKind::kUsage, "--against compares weights: add --weights");
   Json trace;
   if (!flags.text.empty()) {
     if (flags.tensors || flags.metadata)
@@ -186,7 +202,8 @@ int inspect(const InspectFlags& flags) {
     trace = inspect_text(flags);
     if (!flags.model.json) return 0;
   } else if (!flags.html.empty() || !flags.svg.empty() || !flags.heads.empty()) {
-    fail(ErrorKind::kUsage, "--html, --svg and --heads show what the model does with a text: give --text FILE too");
+    fail(ErrorKind::kUsage,
+         "--html, --svg and --heads show what the model does with a text: give --text FILE too, or --workload");
   }
   OpenedModel opened = open_named(flags.model);
   if (is_sidecar(opened.file) && !flags.tensors && !flags.metadata) {

@@ -4,12 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/report/page.h"
-#include "cli/report/svg.h"
+#include "cli/report_files.h"
 #include "cli/session_io.h"
 #include "hunch/version.h"
 #include "io/printable.h"
@@ -69,12 +68,6 @@ ReportInfo info_of(const Engine& engine, const InspectFlags& flags, const Trace&
   return info;
 }
 
-void write_file(const fs::path& path, std::string_view text) {
-  AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 std::string layers_table(const Trace& t) {
   const auto share = [](const std::optional<Spread>& s) { return s ? percent(s->mean) : std::string("-"); };
   const size_t eight = t.union_sizes.size() > 3 ? 3 : t.union_sizes.size() - 1;
@@ -131,18 +124,6 @@ std::string experts_table(const Trace& t) {
   return rows.empty() ? "" : table(rows);
 }
 
-// Which figures there will be is not known yet: with any of that kind in the folder, --force is asked for.
-void make_svg_folder(const InspectFlags& flags) {
-  std::error_code ec;
-  fs::create_directories(flags.svg, ec);
-  if (!fs::is_directory(flags.svg, ec))
-    fail(ErrorKind::kIo, "--svg: '{}' is no folder and cannot be made one", printable(flags.svg, 300));
-  for (const fs::directory_entry& entry : fs::directory_iterator(flags.svg, ec))
-    if (!flags.force && entry.path().extension() == ".svg")
-      fail(ErrorKind::kUsage, "--svg: '{}' is there already; --force writes over figures of the same name",
-           printable(entry.path().string(), 300));
-}
-
 }  // namespace
 
 nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
@@ -154,7 +135,7 @@ nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
   if (!flags.html.empty())
     check_output(flags.html, inputs_of(flags.model, {flags.text, flags.model.sidecar}), flags.force, "--html");
   const std::string text = read_text(flags.text);
-  if (!flags.svg.empty()) make_svg_folder(flags);
+  if (!flags.svg.empty()) make_svg_folder(flags.svg, flags.force);
   const Engine engine = open_engine(flags.model);
   const std::vector<int32_t> ids = engine.encode(text);
   print_first_line(engine, flags.model, {}, 0, 0);
@@ -166,10 +147,8 @@ nlohmann::ordered_json inspect_text(const InspectFlags& flags) {
   const ReportInfo info = info_of(engine, flags, trace);
   if (!flags.html.empty() || !flags.svg.empty()) {
     const std::vector<Figure> figures = make_figures(trace, info);
-    if (!flags.html.empty()) write_file(flags.html, report_page(trace, info, figures));
-    if (!flags.svg.empty())
-      for (const Figure& f : figures)
-        if (!f.svg.empty()) write_file(fs::path(flags.svg) / (f.id + ".svg"), standalone_svg(f.svg, f.title));
+    if (!flags.html.empty()) write_report_file(flags.html, report_page(trace, info, figures));
+    if (!flags.svg.empty()) write_svg_folder(flags.svg, figures);
   }
   if (!flags.model.json) {
     print(layers_table(trace));

@@ -44,4 +44,20 @@ void check_output(const std::string& path, const std::vector<fs::path>& inputs, 
     fail(ErrorKind::kUsage, "{}: '{}' is there already; --force writes over it", option, printable(path, 300));
 }
 
+void check_output_folder(const std::string& path, const std::vector<fs::path>& inputs, bool force, const char* option) {
+  if (path.empty()) fail(ErrorKind::kUsage, "where to? give {} FOLDER", option);
+  std::error_code ec;
+  if (!fs::exists(path, ec)) return;
+  for (const fs::path& input : inputs)
+    if (lies_in(path, input) || lies_in(input, path))
+      fail(ErrorKind::kUsage, "{}: '{}' is part of what is read, '{}'; give another folder", option,
+           printable(path, 300), printable(input.string(), 300));
+  if (!fs::is_directory(path, ec))
+    fail(ErrorKind::kUsage, "{}: '{}' is a file, expected the folder to write", option, printable(path, 300));
+  if (!force)
+    fail(ErrorKind::kUsage, "{}: '{}' is there already; --force writes over it", option, printable(path, 300));
+  if (!fs::is_empty(path, ec) && !fs::exists(fs::path(path) / "config.json", ec))
+    fail(ErrorKind::kUsage, "{}: '{}' is no model's folder; it is not written over", option, printable(path, 300));
+}
+
 }  // namespace hunch::cli

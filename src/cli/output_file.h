@@ -17,4 +17,9 @@ std::vector<std::filesystem::path> inputs_of(const ModelFlags& model, const std:
 void check_output(const std::string& path, const std::vector<std::filesystem::path>& inputs, bool force,
                   const char* option);
 
+// The same of a folder that is made anew: with `force` it takes the place of a model's folder or of an empty one, and
+// of no other.
+void check_output_folder(const std::string& path, const std::vector<std::filesystem::path>& inputs, bool force,
+                         const char* option);
+
 }  // namespace hunch::cli

@@ -83,6 +83,23 @@ double parse_share(std::string_view text, std::string_view what, bool may_exceed
   return value;
 }
 
+double parse_bytes(std::string_view text, std::string_view what) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::string_view number = text;
+  if (number.ends_with('B') || number.ends_with('b')) number.remove_suffix(1);
+  double unit = 1;
+  if (!number.empty())
+    if (const size_t at = kUnits.find(char(std::toupper(static_cast<unsigned char>(number.back()))));
+        at != kUnits.npos) {
+      unit = std::pow(1000.0, double(at + 1));
+      number.remove_suffix(1);
+    }
+  const double bytes = parse_with<double>(number, what, "a size as 8G or 512M") * unit;
+  if (!(bytes >= 1) || !std::isfinite(bytes))
+    fail(ErrorKind::kUsage, "{}: expected a size as 8G or 512M, found '{}'", what, printable(text));
+  return bytes;
+}
+
 std::vector<int32_t> parse_ids(std::string_view text, std::string_view what) {
   std::vector<int32_t> ids;
   for (std::string_view word : split(text)) ids.push_back(parse_with<int32_t>(word, what, "token ids like 1,2,3"));

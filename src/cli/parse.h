@@ -19,6 +19,9 @@ double parse_real(std::string_view text, std::string_view what);
 // meant; where `may_exceed`, it is taken as it stands.
 double parse_share(std::string_view text, std::string_view what, bool may_exceed = false);
 
+// A size: "8G", "512M", "1.5T" or plain bytes, decimal; above 0.
+double parse_bytes(std::string_view text, std::string_view what);
+
 // "1,2,3", "1 2 3" or "[1, 2, 3]"; an empty list is an error.
 std::vector<int32_t> parse_ids(std::string_view text, std::string_view what);
 std::vector<size_t> parse_counts(std::string_view text, std::string_view what);

@@ -27,6 +27,15 @@ TEST(Parse, IdListsInEveryFormPeopleType) {
     EXPECT_NE(refusal([&] { parse_ids(text, "--ids"); }).find("--ids"), std::string::npos) << text;
 }
 
+TEST(Parse, SizesAreDecimal) {
+  EXPECT_EQ(parse_bytes("8G", "--m"), 8e9);
+  EXPECT_EQ(parse_bytes("512MB", "--m"), 512e6);
+  EXPECT_EQ(parse_bytes("1.5t", "--m"), 1.5e12);
+  EXPECT_EQ(parse_bytes("4096", "--m"), 4096);
+  for (const char* text : {"", "G", "8X", "0", "-1G", "8 G", "inf", "0.1"})
+    EXPECT_NE(refusal([&] { parse_bytes(text, "--m"); }).find("--m"), std::string::npos) << text;
+}
+
 TEST(Parse, NumbersAreTheWholeTextOrNothing) {
   EXPECT_EQ(parse_count("42", "--n"), 42u);
   EXPECT_EQ(parse_integer("-42", "--n"), -42);

@@ -44,7 +44,8 @@ void add_compress(Grammar& g, CompressFlags& f) {
       "rtn, gptq, awq or nf4 round; w8a8, smoothquant, zeroquant or llm-int8 round activations too; magnitude, "
       "wanda or "
       "sparsegpt prune; or one that prunes and one that rounds: wanda,gptq; svd, asvd or svd-llm: low rank; loftq: low "
-      "rank beside rounded weights; structured: fewer neurons, heads and layers");
+      "rank beside rounded weights; structured: fewer neurons, heads and layers; rotate spreads outliers over all "
+      "channels, before rounding: rotate,rtn");
   g.text(
       "--bits", f.bits, "N",
       "round to grids of so many bits with a scale for each group, in blocks of q4_0, q4_1, q5_0, q5_1 or q8_0 that "
@@ -98,7 +99,11 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.text("--text", f.text, "FILE", "text like what the model will read");
   g.count("--tokens", f.max_tokens, "N", "use so many of its tokens, in windows spread evenly over it");
   g.section("Output file");
-  g.text("-o,--out", f.out, "FILE", "the GGUF file to write");
+  g.text("-o,--out", f.out, "FILE|FOLDER/", "the GGUF file to write, or a quantised Hugging Face folder");
+  g.choice(
+      "--export", f.layout, {"auto", "gptq", "awq", "compressed-tensors"},
+      "write a folder in this layout, for vLLM and transformers (docs/export.md); auto: where -o ends with /, gptq "
+      "and awq as they are called, else compressed-tensors");
   std::vector<std::string> types = format_names(&Format::writes);
   types.insert(types.begin(), "auto");
   g.choice("--type", f.type, std::move(types),

@@ -1,6 +1,7 @@
 // The grammars of logits, tokenize, detokenize and inspect.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
+#include "formats/format.h"
 
 namespace hunch::cli {
 
@@ -56,7 +57,8 @@ std::vector<Verb> looking_verbs() {
   v.push_back(
       {"inspect", "Look inside", "what is in a model file; what it needs for a text", "MODEL [options]",
        "hunch inspect model.gguf --tensors\n"
-       "hunch inspect model.gguf --text story.txt --html report.html\n",
+       "hunch inspect model.gguf --text story.txt --html report.html\n"
+       "hunch inspect model.gguf --workload --ctx 4096 --html workload.html\n",
        [](Grammar& g) {
          auto f = std::make_shared<InspectFlags>();
          add_model(g, f->model);
@@ -80,6 +82,23 @@ std::vector<Verb> looking_verbs() {
          g.text("--heads", f->heads, "LIST",
                 "attention maps of these heads, as in 0:3,2:5 (LAYER:HEAD); six telling ones "
                 "without it");
+         g.section("Distributions");
+         g.flag("--weights", f->wants_weights,
+                "with --text: how weights and activations of each layer are distributed, outlier channels; --html and "
+                "--svg draw it (docs/distributions.md)");
+         g.text("--against", f->against, "ORIGINAL", "with --weights: the error of each matrix against this model's");
+         g.section("Workload: what it computes and reads");
+         g.flag(
+             "--workload", f->wants_workload,
+             "operations and bytes of decoding and of a prompt, by layer, against what this machine can do; memory by "
+             "precision; --html and --svg draw it, --ctx is the length of the text in the cache (docs/workload.md)");
+         g.count("--prompt", f->workload.n_prompt, "N", "tokens of the prompt");
+         g.count("--batch", f->workload.n_sequences, "N", "sequences that decode together");
+         g.choice("--kv", f->workload.kv, format_names(&Format::caches), "type of the KV cache");
+         g.text("--bandwidth", f->workload.bandwidth, "GB/S", "what memory gives, instead of measuring it");
+         g.text("--peak", f->workload.peak, "GFLOP/S", "what products reach, instead of measuring it");
+         g.text("--device-memory", f->workload.devices, "LIST",
+                "sizes of devices to fill, as in 8G,24G,512M (decimal)");
          add_engine(g, f->model, nullptr);
          return bind(f, inspect);
        }});

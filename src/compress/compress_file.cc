@@ -16,12 +16,6 @@ size_t order_of(const std::string& name) {
   return name.starts_with("blk.") ? size_t(std::strtoull(name.c_str() + 4, nullptr, 10)) + 1 : 0;
 }
 
-bool may_change(const std::string& name) {
-  return name.ends_with("norm.weight") || name.ends_with("norm.bias") || name.ends_with("norm_2.weight") ||
-         name.ends_with("norm_2.bias") || name.ends_with("attn_v.bias") || name.ends_with("attn_qkv.bias") ||
-         name.ends_with("ffn_up.bias");
-}
-
 }  // namespace
 
 CompressFile::CompressFile(const Engine& engine, CompressWalk& walk, const CompressOptions& options,
@@ -71,7 +65,7 @@ std::vector<TensorToWrite> CompressFile::tensors() {
         report_.bytes += n * info(more.dtype).block_bytes;
         out.emplace_back(order, std::move(more));
       }
-    } else if (order > 0 && scales_inputs(options_.methods.rounder) && may_change(t.name)) {
+    } else if (scales_inputs(options_.methods.rounder) && takes_scales(t.name)) {
       w.dtype = DType::kF32;
       w.produce = [this, &t, order] { return vector_of(t, order - 1); };
     }
@@ -177,7 +171,10 @@ std::span<const std::byte> CompressFile::rows_of(const Home& home) {
     const auto found = std::ranges::find(result.matrices, m->id, &CompressedMatrix::id);
     if (found != result.matrices.end()) {
       std::memcpy(to, found->encoded.bytes.data(), m->n_out * stride);
-      note(*m, *found);
+      note_matrix(*m, *found,
+                  found->encoded.bytes.size() + found->int8.scale.size() * sizeof(float) +
+                      found->int8.outlier_weight.bytes.size(),
+                  report_);
       continue;
     }
     Matrix W(m->n_out, m->n_in);
@@ -200,22 +197,28 @@ std::span<const std::byte> CompressFile::vector_of(const Tensor& tensor, size_t 
   return bytes_;
 }
 
-void CompressFile::note(const Linear& matrix, const CompressedMatrix& compressed) {
-  CompressedRole& role = report_.roles[matrix.id.role];
+bool takes_scales(const std::string& name) {
+  return order_of(name) > 0 &&
+         (name.ends_with("norm.weight") || name.ends_with("norm.bias") || name.ends_with("norm_2.weight") ||
+          name.ends_with("norm_2.bias") || name.ends_with("attn_v.bias") || name.ends_with("attn_qkv.bias") ||
+          name.ends_with("ffn_up.bias"));
+}
+
+void note_matrix(const Linear& matrix, const CompressedMatrix& compressed, uint64_t bytes, CompressReport& report) {
+  CompressedRole& role = report.roles[matrix.id.role];
   ++role.n_matrices;
   role.error += (compressed.error - role.error) / double(role.n_matrices);
   role.worst = std::max(role.worst, compressed.error);
   role.n_weights += uint64_t{matrix.n_out} * matrix.n_in;
   role.n_zeros += compressed.n_zeros;
   role.bytes_before += matrix.bytes();
-  role.bytes += compressed.encoded.bytes.size() + compressed.int8.scale.size() * sizeof(float) +
-                compressed.int8.outlier_weight.bytes.size();
+  role.bytes += bytes;
   if (compressed.n_tokens == 0)
-    report_.notes.push_back(
+    report.notes.push_back(
         fmt::format("{} of layer {}, expert {}: the text never comes to it; its weights alone decided",
                     name_of(matrix.id.role), matrix.id.layer, matrix.id.expert));
   if (compressed.damping > 0)
-    report_.notes.push_back(
+    report.notes.push_back(
         fmt::format("{} of layer {}: the moment of its inputs is singular; damped by {} of its mean "
                     "diagonal",
                     name_of(matrix.id.role), matrix.id.layer, compressed.damping));

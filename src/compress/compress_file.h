@@ -37,8 +37,6 @@ class CompressFile {
   TensorToWrite written(const Tensor& tensor, const Home& home);
   std::span<const std::byte> rows_of(const Home& home);
   std::span<const std::byte> vector_of(const Tensor& tensor, size_t layer);
-  void note(const Linear& matrix, const CompressedMatrix& compressed);
-
   const Engine& engine_;
   const ModelFile& file_;
   CompressWalk& walk_;
@@ -48,5 +46,11 @@ class CompressFile {
   std::set<size_t> short_rows_;        // that were noted
   std::vector<std::byte> bytes_;       // of what is being written
 };
+
+// Tells the report what became of a matrix, whose numbers take so many bytes in the file.
+void note_matrix(const Linear& matrix, const CompressedMatrix& compressed, uint64_t bytes, CompressReport& report);
+
+// Whether scales may be folded into a tensor of the model's file: norms and biases of layers.
+bool takes_scales(const std::string& tensor);
 
 }  // namespace hunch

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "compress/matrix/awq.h"
+#include "compress/matrix/gptq.h"
 #include "compress/matrix/nf4.h"
 #include "compress/matrix/sparsegpt.h"
 #include "compress/smooth_layer.h"
@@ -52,11 +54,30 @@ Mask mask_of(const Matrix& W, const InputMoment& moment, const CompressOptions& 
   return by_row ? prune_rows(score, s.share) : prune_matrix(score, s.share);
 }
 
-EncodedMatrix swept(Compute& compute, const Matrix& W, const InverseHessian& inverse, ColumnRule* pruner,
-                    BlockRule& rounder) {
+EncodedMatrix as_f32(const Matrix& W) {
+  EncodedMatrix out(DType::kF32, W.rows, W.cols);
+  std::memcpy(out.bytes.data(), W.values.data(), W.values.size() * sizeof(float));
+  return out;
+}
+
+void keep_codes(CodedMatrix coded, CompressedMatrix& out) {
+  out.encoded = as_f32(coded.values);
+  out.coded = {std::move(coded.codes), std::move(coded.scale), std::move(coded.zero)};
+}
+
+// In a sweep, with the zeros of a pruner kept where there is one.
+template <class Rule>
+void sweep_with(Compute& compute, const Matrix& W, const InputMoment& moment, const InverseHessian& inverse,
+                const CompressOptions& options, Rule& rounder) {
   Matrix open = in_sweep_order(W, inverse);
-  sweep_columns(compute, inverse, 128, pruner ? *pruner : rounder, open);
-  return std::move(rounder.out);
+  if (options.methods.pruner == Pruner::kNone) {
+    sweep_columns(compute, inverse, 128, rounder, open);
+    return;
+  }
+  const bool joint = options.methods.pruner == Pruner::kSparseGpt;
+  PruneRule pruner = joint ? PruneRule(inverse, options.sparsity, W.rows, &rounder)
+                           : PruneRule(inverse, mask_of(W, moment, options), W.rows, &rounder);
+  sweep_columns(compute, inverse, 128, pruner, open);
 }
 
 }  // namespace
@@ -64,7 +85,7 @@ EncodedMatrix swept(Compute& compute, const Matrix& W, const InverseHessian& inv
 const InverseHessian& InverseCache::of(const InputMoment& moment) {
   if (moment_ == &moment) return inverse_;
   inverse_ = {};
-  inverse_ = invert_hessian(moment.sum, {options_.damping, options_.act_order});
+  inverse_ = invert_hessian(moment.sum, {options_.damping, options_.act_order}, &compute_);
   moment_ = &moment;
   return inverse_;
 }
@@ -83,20 +104,21 @@ CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Mat
   const Methods& methods = options.methods;
   const bool seen = moment.n_tokens > 0;
   // Where rows are no whole blocks of anything, they stay floats: there is nothing to make up for.
-  const bool sweeps = seen && methods.rounder == Rounder::kGptq && find_code_layout(target.dtype);
+  const bool on_grid = target.grid && target.dtype == DType::kF32;
+  const bool sweeps = seen && methods.rounder == Rounder::kGptq && (on_grid || find_code_layout(target.dtype));
   const bool drops = methods.pruner != Pruner::kNone;
   const bool joint = seen && methods.pruner == Pruner::kSparseGpt;
   const InverseHessian* inverse = sweeps || joint ? &inverses.of(moment) : nullptr;
   if (inverse && inverse->damping > options.damping) out.damping = inverse->damping;
-  if (sweeps) {
+  if (sweeps && on_grid) {
+    const GptqOptions grid{*target.grid, /*static_groups=*/options.act_order, 128};
+    GridRule rounder(W, *inverse, grid);
+    sweep_with(compute, W, moment, *inverse, options, rounder);
+    keep_codes(std::move(rounder.out), out);
+  } else if (sweeps) {
     BlockRule rounder(W, *inverse, target, false);
-    if (!drops) {
-      out.encoded = swept(compute, W, *inverse, nullptr, rounder);
-    } else {
-      PruneRule pruner = joint ? PruneRule(*inverse, options.sparsity, W.rows, &rounder)
-                               : PruneRule(*inverse, mask_of(W, moment, options), W.rows, &rounder);
-      out.encoded = swept(compute, W, *inverse, &pruner, rounder);
-    }
+    sweep_with(compute, W, moment, *inverse, options, rounder);
+    out.encoded = std::move(rounder.out);
   } else if (rounds_inputs(methods.rounder)) {
     Matrix kept = joint ? sparsegpt(compute, W, *inverse, options.sparsity) : W;
     if (drops && !joint) apply_mask(mask_of(W, moment, options), kept);
@@ -106,12 +128,14 @@ CompressedMatrix compress_matrix(Compute& compute, const LinearId& id, const Mat
     Matrix kept = joint ? sparsegpt(compute, W, *inverse, options.sparsity) : W;
     if (drops && !joint) apply_mask(mask_of(W, moment, options), kept);
     out.encoded = encode_nearest(compute, decode(nf4(kept, true)), target);
-  } else if (joint) {
-    out.encoded = encode_nearest(compute, sparsegpt(compute, W, *inverse, options.sparsity), target);
   } else {
-    Matrix kept = W;
-    if (drops) apply_mask(mask_of(W, moment, options), kept);
-    out.encoded = encode_nearest(compute, kept, target);
+    Matrix kept = joint ? sparsegpt(compute, W, *inverse, options.sparsity) : W;
+    if (drops && !joint) apply_mask(mask_of(W, moment, options), kept);
+    if (on_grid) {
+      keep_codes(round_to_nearest(kept, *target.grid), out);
+    } else {
+      out.encoded = encode_nearest(compute, kept, target);
+    }
   }
   const Matrix got = decoded(compute, out.encoded);
   out.n_zeros = uint64_t(std::ranges::count(got.values, 0.0f));

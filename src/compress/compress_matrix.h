@@ -5,11 +5,18 @@
 
 namespace hunch {
 
+// Codes on grids, beside the values that they stand for: what quantised checkpoints store.
+struct CodedSide {
+  std::vector<uint8_t> codes;  // [n_out * n_in]
+  Matrix scale, zero;          // [n_out, n_groups] of neighbouring inputs
+};
+
 struct CompressedMatrix {
   LinearId id;
   std::vector<float> bias;  // [n_out] or empty: that of the matrix, as scales leave it
   EncodedMatrix encoded;
   Int8Side int8;        // beside codes of int8
+  CodedSide coded;      // beside f32, where the target is a grid
   double error = 0;     // of the outputs on the text, relative
   size_t n_tokens = 0;  // that it was fitted to; 0: none came by, and its weights alone decided
   uint64_t n_zeros = 0;
@@ -32,12 +39,13 @@ struct CompressResult {
 // The inverses that a layer's matrices need, of which those that read the same inputs share one.
 class InverseCache {
  public:
-  explicit InverseCache(const CompressOptions& options) : options_(options) {}
+  InverseCache(Compute& compute, const CompressOptions& options) : compute_(compute), options_(options) {}
   // Valid until another moment is asked for.
   const InverseHessian& of(const InputMoment& moment);
   void clear() { moment_ = nullptr, inverse_ = {}; }
 
  private:
+  Compute& compute_;
   const CompressOptions& options_;
   const InputMoment* moment_ = nullptr;
   InverseHessian inverse_;

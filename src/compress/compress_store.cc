@@ -61,6 +61,13 @@ void CompressStore::save(size_t layer, const CompressResult& result, std::span<c
                            return std::span<const std::byte>(apart.bytes.bytes());
                          }});
     }
+    if (!m.coded.codes.empty()) {
+      tensors.push_back({fmt::format("codes.{}", i), DType::kI8, {m.coded.codes.size()}, [&m] {
+                           return std::as_bytes(std::span(m.coded.codes));
+                         }});
+      tensors.push_back(floats(fmt::format("scale.{}", i), m.coded.scale.values));
+      tensors.push_back(floats(fmt::format("zero.{}", i), m.coded.zero.values));
+    }
     if (!m.bias.empty()) tensors.push_back(floats(fmt::format("bias.{}", i), m.bias));
   }
   std::vector<int64_t> firsts;
@@ -116,6 +123,16 @@ std::optional<CompressResult> CompressStore::load(size_t layer) const {
         m.int8.outlier_weight = EncodedMatrix(apart.dtype, apart.rows(), apart.cols());
         std::memcpy(m.int8.outlier_weight.bytes.data(), apart.data.data(), apart.data.size());
       }
+      if (const Tensor* codes = file.find(fmt::format("codes.{}", i))) {
+        m.coded.codes.resize(codes->n_elems());
+        std::memcpy(m.coded.codes.data(), codes->data.data(), codes->data.size());
+        for (auto [name, side] : {std::pair{"scale", &m.coded.scale}, {"zero", &m.coded.zero}}) {
+          side->values = floats_of(file.get(fmt::format("{}.{}", name, i)));
+          if (side->values.empty() || side->values.size() % m.encoded.rows != 0) return std::nullopt;
+          side->rows = m.encoded.rows, side->cols = side->values.size() / m.encoded.rows;
+        }
+        if (m.coded.codes.size() != m.encoded.rows * m.encoded.cols) return std::nullopt;
+      }
       if (const Tensor* bias = file.find(fmt::format("bias.{}", i))) m.bias = floats_of(*bias);
       m.n_tokens = size_t(counts[2 * i]), m.n_zeros = uint64_t(counts[2 * i + 1]);
       m.error = (*figures)[2 * i], m.damping = (*figures)[2 * i + 1];
@@ -158,6 +175,8 @@ std::string compress_key(const ModelFile& model, std::span<const int32_t> ids, c
   sha.update(fmt::format("1 {} {} {} {} {} {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(),
                          name_of(o.methods), o.sparsity.share, o.sparsity.pruned, o.sparsity.m, name_of(o.target.dtype),
                          grid.bits, grid.symmetric, grid.group, o.damping, o.act_order, o.dense_inputs, o.n_tokens));
+  if (grid.scale_as != DType::kF32 || o.int8.scale_as != DType::kF32)
+    sha.update(fmt::format("{} {}\n", name_of(grid.scale_as), name_of(o.int8.scale_as)));
   sha.update(fmt::format("{} {} {} {} {}\n", int(o.int8.scales), o.int8.static_inputs, int(o.int8.range),
                          o.outliers_from, o.alpha.value_or(-1)));
   if (o.scope != PruneScope::kMatrix) sha.update(fmt::format("scope {}\n", int(o.scope)));

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "compress/norm_names.h"
 #include "linear/stored.h"
 #include "linear/values.h"
 
@@ -13,21 +14,6 @@ namespace {
 constexpr size_t kWindowTokens = 512;  // that see each other
 constexpr size_t kScaleTokens = 1024;  // that AWQ's scales are tried on
 constexpr size_t kInt8Tokens = 512;    // that rounding of inputs is tried on
-
-std::string bias_of(const TensorRows& where) {
-  return where.name.substr(0, where.name.size() - std::string_view("weight").size()) + "bias";
-}
-
-// The norms' names in files, as model/weights.cc reads them.
-std::string norm_name(const ModelFile& file, size_t layer, bool attention) {
-  const std::string blk = fmt::format("blk.{}.", layer);
-  const bool falcon = file.find(blk + "attn_norm_2.weight") != nullptr;
-  if (attention) return blk + (falcon ? "attn_norm_2" : "attn_norm");
-  if (falcon) return blk + "attn_norm";
-  for (const char* name : {"ffn_norm", "post_attention_norm"})
-    if (file.find(blk + name + ".weight")) return blk + name;
-  return blk + "attn_norm";  // of a layer that is an MLP alone
-}
 
 void divide(Vector& values, std::span<const float> s) {
   for (size_t i = 0; i < values.size(); ++i) values[i] /= s[i];
@@ -82,7 +68,7 @@ void CompressWalk::check_memory() const {
     layer.for_each_linear([&](const Linear& w) {
       if (!chooses(w.id.role)) return;
       const uint64_t size = uint64_t{w.n_out} * w.n_in, square = uint64_t{w.n_in} * w.n_in;
-      matrix = std::max(matrix, 4 * sizeof(float) * size + (3 * sizeof(double) + sizeof(float)) * square);
+      matrix = std::max(matrix, 4 * sizeof(float) * size + (2 * sizeof(double) + sizeof(float)) * square);
       all += size * info(options_.target.dtype).block_bytes / info(options_.target.dtype).block_elems;
     });
     results = std::max(results, all);
@@ -112,7 +98,7 @@ void CompressWalk::compress_next() {
     walk_.compute(&moments);
     const LayerScaling scaling = search_scales(moments);
     fold(scaling);
-    InverseCache inverses(options_);
+    InverseCache inverses(*engine_.compute, options_);
     for (const auto* slot : slots(walk_.layer())) compress(**slot, moments.of((*slot)->id), scaling, inverses);
   }
   ++n_layers_done_;
@@ -181,10 +167,11 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
     if (const auto out = scales.by_output.find(id.role); out != scales.by_output.end() && !bias.empty()) {
       divide(bias, out->second);
       const TensorRows& where = engine_.model->weights().tensors.at(id);
-      result_.vectors.push_back({bias_of(where), where.first, bias});
+      result_.vectors.push_back({bias_name(where.name), where.first, bias});
     }
     Matrix clipped = W;
-    if (id.role != Role::kQuery && id.role != Role::kKey && !is_plain(target.dtype)) {  // scores are no outputs
+    const bool rounds = target.grid || !is_plain(target.dtype);
+    if (id.role != Role::kQuery && id.role != Role::kKey && rounds) {  // scores are no outputs
       const size_t group = target.grid ? group_of(*target.grid, W.cols) : info(target.dtype).block_elems;
       apply_clips(search_clips(compute, W, scaled.sum, group, [&](std::span<float> w) { round_in_place(target, w); }),
                   clipped);

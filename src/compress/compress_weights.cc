@@ -20,7 +20,8 @@ void check_target(const Methods& methods, const BlockTarget& target) {
   if (methods.rounder == Rounder::kNf4 && !format.is_float())
     fail(ErrorKind::kUnsupported, "nf4's numbers are written as floats; {} would round them again",
          name_of(target.dtype));
-  if (methods.rounder == Rounder::kGptq && !find_code_layout(target.dtype))
+  const bool on_grid = target.grid && target.dtype == DType::kF32;
+  if (methods.rounder == Rounder::kGptq && !on_grid && !find_code_layout(target.dtype))
     fail(ErrorKind::kUnsupported, "gptq does not round into {}; possible: {}", name_of(target.dtype),
          fmt::join(code_layout_names(), ", "));
   if (methods.pruner != Pruner::kNone && format.has_min)
@@ -30,7 +31,37 @@ void check_target(const Methods& methods, const BlockTarget& target) {
          name_of(target.dtype));
 }
 
-void check(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {
+Metadata metadata(const ModelFile& file, const CompressOptions& options, const CompressReport& report) {
+  Metadata meta = file.meta;
+  if (options.target.dtype != DType::kI8) meta.set("general.file_type", info(options.target.dtype).file_type);
+  meta.set("general.quantization_version", uint32_t(2));
+  meta.set("hunch.compress.methods", name_of(options.methods));
+  meta.set("hunch.compress.text", options.text_name);
+  meta.set("hunch.compress.tokens", uint64_t{report.n_tokens});
+  return meta;
+}
+
+// Writes the file anew without the zeros of its matrices, where there are enough of them.
+void leave_zeros_out(const Engine& engine, const std::filesystem::path& path, CompressReport& report) {
+  report.sparse = store_sparse(open_gguf(path), path, *engine.compute);
+  if (report.sparse.matrices.empty())
+    report.notes.push_back(
+        "zeros stay in the blocks and nothing is faster: less than a tenth of the bytes would be saved, or the type is "
+        "none of q8_0, q4_0 and f16");
+  const ModelWeights& weights = std::as_const(*engine.model).weights();
+  std::set<std::string> seen;
+  for (const auto& [id, where] : weights.tensors) {
+    const auto found = report.sparse.matrices.find(where.name);
+    if (found == report.sparse.matrices.end() || !report.roles.contains(id.role) || !seen.insert(where.name).second)
+      continue;
+    report.roles[id.role].bytes -= found->second.dense_bytes - found->second.bytes;
+  }
+  report.bytes -= report.sparse.dense_bytes - report.sparse.bytes;
+}
+
+}  // namespace
+
+void check_compress(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {
   if (options.methods.pruner == Pruner::kNone && options.methods.rounder == Rounder::kNone)
     fail(ErrorKind::kUsage, "no method is named; possible: {}", fmt::join(weight_method_names(), ", "));
   if (options.roles.empty()) fail(ErrorKind::kUsage, "no matrices are named");
@@ -74,39 +105,9 @@ void check(const Engine& engine, std::span<const int32_t> ids, const CompressOpt
     });
 }
 
-Metadata metadata(const ModelFile& file, const CompressOptions& options, const CompressReport& report) {
-  Metadata meta = file.meta;
-  if (options.target.dtype != DType::kI8) meta.set("general.file_type", info(options.target.dtype).file_type);
-  meta.set("general.quantization_version", uint32_t(2));
-  meta.set("hunch.compress.methods", name_of(options.methods));
-  meta.set("hunch.compress.text", options.text_name);
-  meta.set("hunch.compress.tokens", uint64_t{report.n_tokens});
-  return meta;
-}
-
-// Writes the file anew without the zeros of its matrices, where there are enough of them.
-void leave_zeros_out(const Engine& engine, const std::filesystem::path& path, CompressReport& report) {
-  report.sparse = store_sparse(open_gguf(path), path, *engine.compute);
-  if (report.sparse.matrices.empty())
-    report.notes.push_back(
-        "zeros stay in the blocks and nothing is faster: less than a tenth of the bytes would be saved, or the type is "
-        "none of q8_0, q4_0 and f16");
-  const ModelWeights& weights = std::as_const(*engine.model).weights();
-  std::set<std::string> seen;
-  for (const auto& [id, where] : weights.tensors) {
-    const auto found = report.sparse.matrices.find(where.name);
-    if (found == report.sparse.matrices.end() || !report.roles.contains(id.role) || !seen.insert(where.name).second)
-      continue;
-    report.roles[id.role].bytes -= found->second.dense_bytes - found->second.bytes;
-  }
-  report.bytes -= report.sparse.dense_bytes - report.sparse.bytes;
-}
-
-}  // namespace
-
 CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
                                 const std::filesystem::path& output, const Progress& progress) {
-  check(engine, ids, options);
+  check_compress(engine, ids, options);
   CompressOptions settled = options;
   if (options.scope == PruneScope::kGlobal)
     settled.magnitude_limit = magnitude_threshold(engine, options.roles, options.sparsity.share);

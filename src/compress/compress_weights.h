@@ -18,4 +18,7 @@ namespace hunch {
 CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
                                 const std::filesystem::path& output, const Progress& progress = {});
 
+// Throws what compress_weights() does before it begins.
+void check_compress(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options);
+
 }  // namespace hunch

@@ -41,8 +41,10 @@ size_t Model::bytes_per_token() const {
     for (const auto& linear : *ends) bytes += linear->bytes();
   for (const Layer& l : weights_.layers)
     l.for_each_linear([&](const Linear& linear) {
-      const bool is_used = linear.id.expert == LinearId::kNone || linear.id.expert == LinearId::kShared ||
-                           linear.id.expert < config_.moe.n_expert_used;  // all experts are of one size
+      const Role role = linear.id.role;
+      const bool routed = (role == Role::kGate || role == Role::kUp || role == Role::kDown) &&
+                          linear.id.expert < LinearId::kShared;  // else a number of a head, or none
+      const bool is_used = !routed || linear.id.expert < l.config.moe.n_expert_used;  // all experts are of one size
       if (is_used) bytes += linear.bytes();
     });
   return bytes;

@@ -57,6 +57,19 @@ class CompressMethods(CliTest):
             self.assertLess(errors["sparsegpt", flag], errors["wanda", flag])
             self.assertLess(errors["wanda", flag], errors["magnitude", flag])
 
+    def test_rotated_it_is_the_same_function_and_then_rounds(self):
+        out, rounded = self.path("rotated.gguf"), self.path("rounded.gguf")
+        answer = self.hunch("compress", self.opt, "--method", "rotate", "--type", "f32", "-o", out, "--json").json
+        self.assertEqual((answer["method"], answer["type"], answer["rotation"]), ("rotate", "f32", "Hadamard of 64"))
+        both = [self.hunch("logits", m, "--ids", "2,100,200,7", "--json").json["logits"] for m in (self.opt, out)]
+        self.assertLess(max(abs(a - b) for x, y in zip(*both) for a, b in zip(x, y)), 1e-3)
+        answer = self.compress("--method", "rotate,gptq", "--bits", "4", "--group", "32", "-o", rounded, "--json").json
+        self.assertEqual(answer["method"], "gptq")
+        self.runs(rounded)
+        self.assertFalse(os.path.exists(rounded + ".rotated"))
+        self.refused(2, "compress", self.opt, "--method", "rotate", "--text", self.text, "-o", self.path("x.gguf"), says="--type")
+        self.refused(2, "compress", self.opt, "--method", "rotate,rtn", "--text", self.text, "-o", self.path("x/"), says="GGUF")
+
     def test_pruned_and_rounded(self):
         for chain in "wanda,gptq", "sparsegpt,gptq", "magnitude,rtn":
             out = self.path("both.gguf")

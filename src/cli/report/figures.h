@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/report/figure.h"
 #include "measure/trace.h"
 
 namespace hunch::cli {
@@ -13,13 +14,6 @@ struct ReportInfo {
   std::string command;               // that made the report
   std::string machine;               // hunch's version, processor, SIMD target and threads
   std::vector<std::string> excerpt;  // the text of each token of Trace::excerpt
-};
-
-struct Figure {
-  std::string id;     // "neurons", "union": the name of its file and its anchor
-  std::string title;  // the finding
-  std::string text;   // what is shown and how to read it; plain text
-  std::string svg;    // empty where the figure does not apply; `text` then says why
 };
 
 // All figures, in the order of the story.

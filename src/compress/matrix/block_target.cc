@@ -71,6 +71,14 @@ struct PlainLine {
 };
 
 void encode_group(const BlockTarget& target, std::span<const float> w, std::byte* blocks) {
+  if (target.dtype == DType::kF32) {
+    const Grid grid = fit_grid(w, *target.grid);
+    for (size_t i = 0; i < w.size(); ++i) {
+      const float value = grid.value(grid.code(w[i]));
+      std::memcpy(blocks + i * sizeof value, &value, sizeof value);
+    }
+    return;
+  }
   const CodeLayout& layout = *find_code_layout(target.dtype);
   const Format& format = info(target.dtype);
   const CodeRange range = codes_of(layout, target);

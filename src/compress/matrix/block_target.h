@@ -13,8 +13,8 @@ namespace hunch {
 struct BlockTarget {
   DType dtype = DType::kQ4_0;
   // Grids of any number of bits and any groups of whole blocks, in a format of 32 values a block whose scale and
-  // minimum are plain numbers: they are then rounded to f16 and repeated in every block. None: scales are chosen as the
-  // format's encoder does.
+  // minimum are plain numbers: they are then rounded to f16 and repeated in every block. In f32 the values of the grid
+  // are written as they are. None: scales are chosen as the format's encoder does.
   std::optional<GridOptions> grid;
 };
 

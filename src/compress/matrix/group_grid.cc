@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "formats/format.h"
 
 namespace hunch {
 namespace {
@@ -11,13 +12,27 @@ namespace {
 constexpr int kSearchSteps = 100;
 constexpr float kSearchNorm = 2.4f, kMostShrunk = 0.8f;
 
-Grid grid_of(float low, float high, int max_code, bool symmetric) {
-  Grid grid{(high - low) / float(max_code), float(max_code + 1) / 2, max_code};
-  if (!symmetric) grid.zero = std::nearbyint(-low / grid.scale);
+Grid grid_of(float low, float high, int max_code, const GridOptions& options) {
+  const float scale = (high - low) / float(max_code);
+  Grid grid{options.scale_as == DType::kF32 ? scale : scale_in(options.scale_as, scale), float(max_code + 1) / 2,
+            max_code};
+  if (!options.symmetric) grid.zero = std::nearbyint(-low / grid.scale);
+  if (options.scale_as != DType::kF32) grid.zero = std::clamp(grid.zero, 0.0f, float(max_code));  // it rounded down
   return grid;
 }
 
 }  // namespace
+
+float scale_in(DType type, float scale) {
+  if (type != DType::kF16 && type != DType::kBF16 && type != DType::kF32)
+    fail(ErrorKind::kUnsupported, "scales of type {}; possible: f32, f16, bf16", name_of(type));
+  std::byte bytes[sizeof(float)];
+  float out = scale;
+  codec(type).encode(&scale, bytes, 1);
+  codec(type).decode(bytes, &out, 1);
+  constexpr float kLeast = 0x1p-24f;  // of f16
+  return out > 0 ? out : kLeast;
+}
 
 int Grid::code(float w) const { return int(std::clamp(std::nearbyint(w / scale) + zero, 0.0f, float(max_code))); }
 
@@ -30,12 +45,12 @@ Grid fit_grid(std::span<const float> w, const GridOptions& options) {
     if (low < 0) low = -high;
   }
   if (low == 0 && high == 0) low = -1, high = 1;
-  Grid best = grid_of(low, high, max_code, options.symmetric);
+  Grid best = grid_of(low, high, max_code, options);
   if (!options.search) return best;
   double least = INFINITY;
   for (int i = 0; i < int(kMostShrunk * kSearchSteps); ++i) {
     const float share = float(1 - double(i) / kSearchSteps);
-    const Grid grid = grid_of(share * low, share * high, max_code, options.symmetric);
+    const Grid grid = grid_of(share * low, share * high, max_code, options);
     double error = 0;
     for (float v : w) error += std::pow(std::abs(grid.value(grid.code(v)) - v), kSearchNorm);
     if (error < least) least = error, best = grid;

@@ -5,15 +5,20 @@
 #include <span>
 
 #include "compress/linear_algebra.h"
+#include "formats/dtype.h"
 
 namespace hunch {
 
 struct GridOptions {
-  int bits = 4;            // 2 to 8
-  bool symmetric = false;  // around zero
-  size_t group = 0;        // input weights of a row that share a grid; 0: all of the row
-  bool search = false;     // shrink the range to where |error|^2.4 is least, rather than cover all weights
+  int bits = 4;                  // 2 to 8
+  bool symmetric = false;        // around zero
+  size_t group = 0;              // input weights of a row that share a grid; 0: all of the row
+  bool search = false;           // shrink the range to where |error|^2.4 is least, rather than cover all weights
+  DType scale_as = DType::kF32;  // f32, f16 or bf16: scales are numbers of this type, as a checkpoint will have them
 };
+
+// The number of a float type that is nearest to a scale, but not 0. Throws Error{kUnsupported} for another type.
+float scale_in(DType type, float scale);
 
 struct Grid {
   float scale = 1, zero = 0;  // value = scale * (code - zero), zero an integer

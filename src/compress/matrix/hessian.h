@@ -24,7 +24,8 @@ struct InverseHessian {
 // H [n_in, n_in], symmetric, up to a factor: only relations between its entries count. Columns whose diagonal is zero
 // are dead: their diagonal counts as 1, before the order and the damping, as in the reference code (Frantar et al.
 // 2022, "GPTQ", arXiv:2210.17323, section 3 and gptq.py). A singular matrix gets ten times the damping until the factor
-// exists. In double precision. Throws Error{kFormat} where a value of H is not finite.
-InverseHessian invert_hessian(const Matrix& H, const HessianOptions& options);
+// exists. In double precision, on the threads of `compute` or, without, on one. Throws Error{kFormat} where a value of
+// H is not finite, Error{kInterrupted}.
+InverseHessian invert_hessian(const Matrix& H, const HessianOptions& options, Compute* compute = nullptr);
 
 }  // namespace hunch

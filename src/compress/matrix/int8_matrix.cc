@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "compress/matrix/group_grid.h"
 #include "compress/matrix/zeroquant.h"
 
 namespace hunch {
@@ -16,9 +17,10 @@ float absmax(std::span<const float> w) {
 
 int8_t* codes_of(EncodedMatrix& m, size_t r) { return reinterpret_cast<int8_t*>(m.row(r)); }
 
-void round_rows(const Matrix& W, float whole, Int8Matrix& out) {
+void round_rows(const Matrix& W, float whole, DType scale_as, Int8Matrix& out) {
   for (size_t r = 0; r < W.rows; ++r) {
-    const float scale = (whole > 0 ? whole : absmax(W.row(r))) / 127;
+    float scale = (whole > 0 ? whole : absmax(W.row(r))) / 127;
+    if (scale > 0 && scale_as != DType::kF32) scale = scale_in(scale_as, scale);
     for (size_t c = 0; c < W.cols; ++c)
       codes_of(out.codes, r)[c] =
           scale > 0 ? int8_t(std::clamp(std::nearbyint(W.row(r)[c] / scale), -127.0f, 127.0f)) : int8_t{0};
@@ -57,8 +59,8 @@ Int8Matrix int8_matrix(const Matrix& W, const Int8Inputs& inputs, const Int8Opti
   Matrix rest = W;
   take_outliers(rest, inputs.outliers, out.side);
   switch (options.scales) {
-    case Int8Scales::kRow: round_rows(rest, 0, out); break;
-    case Int8Scales::kMatrix: round_rows(rest, std::max(absmax(rest.values), 1e-30f), out); break;
+    case Int8Scales::kRow: round_rows(rest, 0, options.scale_as, out); break;
+    case Int8Scales::kMatrix: round_rows(rest, std::max(absmax(rest.values), 1e-30f), options.scale_as, out); break;
     case Int8Scales::kGroups: round_groups(rest, out); break;
   }
   if (!options.static_inputs || inputs.largest.empty()) return out;

@@ -19,6 +19,7 @@ struct Int8Options {
   Int8Scales scales = Int8Scales::kRow;
   bool static_inputs = false;         // one scale for all tokens, measured; else each token's own
   RangeRule range = RangeRule::kMax;  // of the former
+  DType scale_as = DType::kF32;       // as GridOptions::scale_as, of kRow and kMatrix
 };
 
 constexpr size_t kInt8MostGroups = 64;  // of kGroups: as many as divide the outputs, up to these
