@@ -20,7 +20,8 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace tiles {
 
-constexpr size_t kWideRows = 32;  // of a block: 2 * Lanes
+constexpr size_t kWideRows = 2 * hn::MaxLanes(DF());  // of a block
+static_assert(kWideRows == 32);
 constexpr size_t kWideBlocks = kAttentionTileRows / kWideRows;
 constexpr size_t kStepValues = TileX::kStepValues;  // of a tile: 16 lines of 32 values of bf16
 constexpr size_t kKeySteps = kTileKeys / 32;
