@@ -24,7 +24,7 @@ class Load:
 
     def __init__(self, url, prompts, extra):
         self.url, self.prompts, self.extra = urllib.parse.urlsplit(url), iter(prompts), extra
-        self.first, self.between, self.n_tokens, self.n_answers = [], [], 0, 0
+        self.first, self.between, self.n_tokens, self.n_answers, self.n_long = [], [], 0, 0, 0
 
     async def answer(self, end):
         """Streams one completion; of what comes after `end`, nothing counts."""
@@ -54,10 +54,19 @@ class Load:
         while time.monotonic() < end:
             await self.answer(end)
 
-    async def run(self, n_clients, seconds):
+    async def interrupt(self, end, prompts):
+        """A client with long prompts, which is not counted."""
+        other = Load(self.url.geturl(), prompts, {"max_tokens": 1, "cache_prompt": False})
+        while time.monotonic() < end:
+            await other.answer(end)
+            self.n_long += 1
+            await asyncio.sleep(1)
+
+    async def run(self, n_clients, seconds, long_prompts=None):
         end = time.monotonic() + seconds
-        await asyncio.gather(*(self.client(end) for _ in range(n_clients)))
-        return {"tokens_per_s": self.n_tokens / seconds, **spread("first", self.first), **spread("between", self.between)}
+        others = [self.interrupt(end, long_prompts)] if long_prompts else []
+        await asyncio.gather(*(self.client(end) for _ in range(n_clients)), *others)
+        return {"tokens_per_s": self.n_tokens / seconds, "n_long": self.n_long, **spread("first", self.first), **spread("between", self.between)}
 
 
 def spread(name, times):
@@ -85,6 +94,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--words", default="20,60,200", help="of prompts, drawn from these")
+    parser.add_argument("--long", type=int, default=0, metavar="WORDS",
+                        help="beside them a client that has a prompt of so many words read, again and again; its tokens do not count")
     parser.add_argument("--text", type=pathlib.Path, default=BOOK)
     parser.add_argument("--body", type=json.loads, default={}, metavar="JSON", help="more fields of every request")
     parser.add_argument("--json", action="store_true")
@@ -97,7 +108,7 @@ def main():
         for turn in range(args.rounds):
             for name, url in servers.items():
                 load = Load(url, prompts_of(text, n_words, 1000 * n_clients + turn), {"max_tokens": args.tokens, **args.body})
-                results.setdefault((n_clients, name), []).append(asyncio.run(load.run(n_clients, args.seconds)))
+                results.setdefault((n_clients, name), []).append(asyncio.run(load.run(n_clients, args.seconds, args.long and prompts_of(text, [args.long], turn))))
     rows = [{"clients": n, "server": name, **{k: statistics.median(r[k] for r in rounds) for k in rounds[0]}}
             for (n, name), rounds in results.items()]
     if args.json:

@@ -4,9 +4,9 @@ set(FETCHCONTENT_TRY_FIND_PACKAGE_MODE NEVER)
 set(CMAKE_POLICY_DEFAULT_CMP0077 NEW)  # the fetched projects' options obey the variables set here (Highway would fetch GoogleTest)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
-if(HUNCH_HUB)  # the hub client and quick checksums; nothing else needs these two
+if(HUNCH_HUB)  # the hub client, quick checksums, TLS of the server; nothing else needs these two
   find_package(CURL REQUIRED)
-  find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+  find_package(OpenSSL REQUIRED COMPONENTS Crypto SSL)
 endif()
 
 # hunch_fetch(name GIT_REPOSITORY ... GIT_TAG ...): used only where the system has none, or one that is too old
@@ -120,6 +120,10 @@ if(HUNCH_SERVE)
     target_link_libraries(hunch_http INTERFACE Boost::asio Boost::beast)
   else()
     target_include_directories(hunch_http SYSTEM INTERFACE ${Boost_INCLUDE_DIRS})
+  endif()
+  if(HUNCH_HUB)
+    target_link_libraries(hunch_http INTERFACE OpenSSL::SSL)
+    target_compile_definitions(hunch_http INTERFACE HUNCH_HAVE_TLS)
   endif()
   target_compile_definitions(hunch_http INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
 endif()

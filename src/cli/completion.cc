@@ -10,7 +10,7 @@
 namespace hunch::cli {
 
 ValueKind kind_of_argument(std::string_view argument) {
-  if (argument == "MODEL") return ValueKind::kModel;
+  if (argument == "MODEL" || argument == "MODEL...") return ValueKind::kModel;
   if (argument == "ID") return ValueKind::kCached;
   if (argument.starts_with("FILE") || argument.starts_with("PATH")) return ValueKind::kFile;
   if (argument == "FOLDER") return ValueKind::kFolder;

@@ -7,9 +7,13 @@
 namespace hunch::cli {
 
 struct ServeFlags {
-  ModelFlags model;
+  ModelFlags model;                 // but for its name
+  std::vector<std::string> models;  // as ModelFlags::model
+  std::string models_folder, idle_unload = "0";
+  size_t n_models = 4;
+  std::vector<std::string> aliases;
   ContextFlags context;
-  std::string host = "127.0.0.1", alias, api_key, api_key_file, template_file, cache_folder;
+  std::string host = "127.0.0.1", api_key, api_key_file, template_file, cache_folder, tls_cert, tls_key;
   std::string cors;
   std::vector<std::string> allow_hosts;
   size_t port = 8080, n_parallel = 4, n_queue = 64, step_tokens = 256, max_body_mb = 16;

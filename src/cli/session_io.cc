@@ -47,7 +47,7 @@ Tokenizer open_tokenizer(const ModelFlags& flags) {
   return tokenizer;
 }
 
-Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {
+Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, const Stop* stop) {
   if (!flags.force_target.empty()) force_simd_target(flags.force_target);
   EngineOptions options;
   options.n_threads = flags.n_threads;
@@ -57,7 +57,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute) {
   options.sidecar = flags.sidecar;
   options.costs = flags.costs;
   options.compute = std::move(compute);
-  options.stop = &interrupt_stop();
+  options.stop = stop ? stop : &interrupt_stop();
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }

@@ -28,8 +28,8 @@ OpenedModel open_named(const ModelFlags& flags);
 Tokenizer open_tokenizer(const ModelFlags& flags);
 
 // Honours --force-target, then resolves and loads. `compute`: of an engine with which this one takes turns; none: its
-// own.
-Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute = nullptr);
+// own. `stop` ends it early; none: Ctrl-C does.
+Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute = nullptr, const Stop* stop = nullptr);
 
 ContextOptions context_options(const ContextFlags& flags);
 

@@ -7,13 +7,14 @@ namespace hunch::cli {
 
 std::vector<Verb> serving_verbs() {
   std::vector<Verb> v;
-  v.push_back({"serve", "Serve", "answer requests of OpenAI's, Anthropic's and Ollama's APIs", "MODEL [options]",
+  v.push_back({"serve", "Serve", "answer requests of OpenAI's, Anthropic's and Ollama's APIs", "MODEL... [options]",
                "hunch serve model.gguf\n"
                "hunch serve Qwen/Qwen2.5-0.5B-Instruct --port 9000 --parallel 8 --alias qwen\n"
+               "hunch serve --models-dir ~/models --models-max 2 --idle-unload 10m\n"
                "hunch serve model.gguf --mode sparse --host 0.0.0.0 --api-key-file key.txt\n",
                [](Grammar& g) {
                  auto f = std::make_shared<ServeFlags>();
-                 add_model(g, f->model);
+                 g.positionals("MODEL...", f->models);
                  g.section("Server");
                  g.text("--host", f->host, "ADDRESS",
                         "listen at this IP address; 0.0.0.0 is every one of this machine");
@@ -28,15 +29,28 @@ std::vector<Verb> serving_verbs() {
                  g.real("--cache-size", f->cache_gb, "GB", "of that folder; what was not used for longest goes");
                  g.count("--queue", f->n_queue, "N", "answers that may wait for their turn; more get status 429");
                  g.count("--step-tokens", f->step_tokens, "N",
-                         "tokens of a step: prompts are read in parts that leave it at so many, so that long ones do "
-                         "not stall the others");
+                         "most tokens of a step; of prompts it has fewer while others decode, so that long ones do not "
+                         "stall them");
                  g.text("--api-key", f->api_key, "KEY",
                         "answer only who sends this key (other users of this machine can see it here)");
                  g.text("--api-key-file", f->api_key_file, "FILE", "the same, read from the first line of a file");
+                 g.text("--tls-cert", f->tls_cert, "FILE",
+                        "speak TLS (1.2 and newer) and nothing else: the certificate and those that sign it, in PEM");
+                 g.text("--tls-key", f->tls_key, "FILE", "the certificate's key, in PEM and without a password");
                  g.texts("--allow-host", f->allow_hosts, "NAME",
                          "answer requests whose Host names this too; at loopback only its own names are");
                  g.text("--cors", f->cors, "ORIGIN", "let pages of this origin ask and read the answers; * is any");
-                 g.text("--alias", f->alias, "NAME", "the model's name in answers (default: its own)");
+                 g.texts("--alias", f->aliases, "NAME",
+                         "the model's name in answers (default: its own); of several models NAME=MODEL, another name "
+                         "of that one; may be repeated");
+                 g.text("--models-dir", f->models_folder, "FOLDER",
+                        "serve the GGUF files and Hugging Face folders in here: a request's `model` chooses by name, "
+                        "and they are loaded when one is asked for");
+                 g.count("--models-max", f->n_models, "N",
+                         "of several models, so many are loaded at once: the one that was used last before the others "
+                         "makes room; 0: any number");
+                 g.text("--idle-unload", f->idle_unload, "TIME",
+                        "unload a model that nobody has asked for so long, as 10m or 1h30m; 0: never");
                  g.text("--template-file", f->template_file, "FILE",
                         "a Jinja chat template instead of the model's own; \"plain\" is User: / Assistant:");
                  g.flag("--deterministic", f->deterministic,
@@ -45,7 +59,7 @@ std::vector<Verb> serving_verbs() {
                  g.real("--grace", f->grace_seconds, "S", "seconds that running answers have after a signal");
                  g.count("--max-body", f->max_body_mb, "MB", "longer requests get status 413");
                  add_engine(g, f->model, &f->context);
-                 return bind(f, serve);
+                 return std::function<int()>([f] { return serve(*f); });
                }});
   return v;
 }

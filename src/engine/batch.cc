@@ -169,7 +169,11 @@ void Batch::fail_waiting() {
                             answer->sequence().n_cached(), answer->n_unread(), n_free_tokens()))));
 }
 
-bool Batch::step() {
+size_t Batch::n_decoding() const {
+  return size_t(std::ranges::count_if(answers_, [](const auto& a) { return !a->is_done() && !a->is_reading(); }));
+}
+
+bool Batch::step(size_t most_prompt) {
   drop_done();  // also of a step that threw
   if (std::ranges::any_of(answers_, [](const auto& answer) { return answer->is_reading() && answer->has_begun(); }))
     engine_.compute->throw_if_stopped();
@@ -183,10 +187,13 @@ bool Batch::step() {
   size_t n_tokens = 0;
   for (const auto& answer : answers_)
     if (!answer->is_reading() && collect(*answer, 0)) n_tokens += wanted_.back().ids.size();
-  const size_t n_end = std::max(options_.step_tokens, n_tokens + kLeastPromptTokens);
+  last_step_ = {n_tokens, 0};
+  size_t n_end = std::max(options_.step_tokens, n_tokens + kLeastPromptTokens);
+  if (n_tokens > 0) n_end = std::min(n_end, n_tokens + std::max<size_t>(most_prompt, 1));
   for (const auto& answer : answers_)
     if (answer->is_reading() && n_tokens < n_end && collect(*answer, n_end - n_tokens))
       n_tokens += wanted_.back().ids.size();
+  last_step_.n_prompt = n_tokens - last_step_.n_decoding;
   if (!wanted_.empty()) {
     group_alike();
     const Timer timer;

@@ -69,10 +69,17 @@ class Batch {
   // Computes one step: the next token, or a draft, of each answer that decodes, and prompts of the others. What is
   // wrong with one answer (its callback throws, the cache has no page left for it) ends that one with its error, the
   // others go on. False when there is nothing to do. Throws Error{kInterrupted} when the engine is to stop; the answers
-  // may then go on with another step.
-  bool step();
+  // may then go on with another step. While something decodes, no more than `most_prompt` tokens of prompts (where
+  // these may be cut).
+  bool step(size_t most_prompt = SIZE_MAX);
+  // Tokens of the last step: of those that decode, with their drafts, and of prompts.
+  struct StepTokens {
+    size_t n_decoding = 0, n_prompt = 0;
+  };
+  const StepTokens& last_step() const { return last_step_; }
 
   size_t n_answers() const { return answers_.size(); }
+  size_t n_decoding() const;  // of these; the others read their prompts
   size_t n_free_tokens() const { return cache_->n_free_tokens(); }
   size_t kv_bytes() const { return cache_->bytes(); }
   const std::shared_ptr<KvCache>& cache() const { return cache_; }
@@ -94,6 +101,7 @@ class Batch {
   // Of the present step.
   std::vector<SequenceRun> wanted_;
   std::vector<Answer*> wanting_;  // whose each of them is
+  StepTokens last_step_;
   size_t n_pages_left_ = 0;
   size_t n_pages_promised_ = 0;  // to prompts that were begun
   size_t n_pages_due_ = 0;       // to the next token of each that decodes

@@ -41,45 +41,86 @@ void check_lengths(const Engine& engine, std::span<const TextToRead> texts, size
 
 }  // namespace
 
+// Several whole texts, or one that is longer.
+struct TextReading::Group {
+  Group(const Engine& engine, const BatchOptions& options) : batch(engine, options), stream(engine.config().n_layer) {
+    batch.transformer().observer = &stream;
+  }
+  Batch batch;
+  LastStream stream;
+  std::vector<std::unique_ptr<Sequence>> sequences = {};
+  std::vector<SequenceRun> runs = {};
+  size_t n_done = 0;  // tokens of the only text
+};
+
+TextReading::TextReading(const Engine& engine, std::span<const TextToRead> texts, const ReadingOptions& options,
+                         Each each)
+    : engine_(engine), texts_(texts), options_(options), each_(std::move(each)) {
+  check_lengths(engine, texts, resolve_context(engine.config(), options.n_ctx));
+}
+
+TextReading::~TextReading() = default;
+
+void TextReading::begin(size_t n_step) {
+  const size_t page = Transformer::kv_shape(engine_.config()).page_tokens;
+  size_t end = n_read_, n_tokens = 0, n_room = 0;
+  do {
+    n_tokens += texts_[end].ids.size();
+    n_room += (texts_[end].ids.size() + page - 1) / page * page;
+    ++end;
+  } while (end < texts_.size() && n_tokens + texts_[end].ids.size() <= n_step);
+  group_ = std::make_unique<Group>(engine_, BatchOptions{.n_tokens = n_room, .kv_dtype = options_.kv_dtype});
+  const size_t n_ctx = resolve_context(engine_.config(), options_.n_ctx);
+  for (const TextToRead& text : texts_.subspan(n_read_, end - n_read_)) {
+    group_->sequences.push_back(
+        group_->batch.new_sequence({.plan = nullptr, .adapter = options_.adapter, .n_ctx = n_ctx}));
+    group_->runs.push_back({.sequence = group_->sequences.back().get(),
+                            .ids = text.ids,
+                            .n_text = text.ids.size(),
+                            .second_begins = text.second_begins});
+  }
+}
+
+void TextReading::finish() {
+  const ModelConfig& c = engine_.config();
+  std::vector<float>& values = group_->stream.values;
+  const MatView<float> states{values.data(), values.size() / c.n_embd, c.n_embd};
+  if (c.final_norm)
+    norm_rows(*engine_.compute, c.norm, c.norm_eps, states, engine_.model->weights().output_norm, states);
+  const std::unique_ptr<Group> group = std::move(group_);
+  for (size_t i = 0, row = 0; i < group->runs.size(); ++i, ++n_read_) {
+    const size_t n = texts_[n_read_].ids.size();
+    each_(n_read_, states.row_range(row, n));
+    row += n;
+  }
+}
+
+bool TextReading::step(size_t n_tokens) {
+  if (n_read_ == texts_.size()) return false;
+  if (!group_) begin(n_tokens);
+  if (group_->runs.size() > 1) {
+    group_->batch.compute(group_->runs);
+    finish();
+    return n_read_ < texts_.size();
+  }
+  // One long text in several steps, where its model allows that.
+  SequenceRun& run = group_->runs[0];
+  const std::span<const int32_t> rest = std::span(texts_[n_read_].ids).subspan(group_->n_done);
+  run.ids = rest.first(run.sequence->n_together(rest.size(), std::max<size_t>(n_tokens, 1)));
+  group_->batch.compute(group_->runs);
+  group_->n_done += run.ids.size();
+  if (run.ids.size() == rest.size()) finish();
+  return n_read_ < texts_.size();
+}
+
 void read_texts(const Engine& engine, std::span<const TextToRead> texts, const ReadingOptions& options,
                 const std::function<void(size_t, MatView<const float>)>& each) {
-  const ModelConfig& c = engine.config();
-  const size_t n_ctx = resolve_context(c, options.n_ctx);
-  check_lengths(engine, texts, n_ctx);
-  for (size_t begin = 0, end = 0; begin < texts.size(); begin = end) {
+  TextReading reading(engine, texts, options, each);
+  for (bool goes_on = !texts.empty(); goes_on;) {
     engine.compute->throw_if_stopped();
-    // Texts that share a step: as many as it holds, or one that is longer.
-    size_t n_tokens = texts[begin].ids.size(), n_room = 0;
-    for (end = begin + 1; end < texts.size() && n_tokens + texts[end].ids.size() <= options.step_tokens; ++end)
-      n_tokens += texts[end].ids.size();
-    const size_t page = Transformer::kv_shape(c).page_tokens;
-    for (size_t i = begin; i < end; ++i) n_room += (texts[i].ids.size() + page - 1) / page * page;
-    Batch batch(engine, {.n_tokens = n_room, .kv_dtype = options.kv_dtype});
-    LastStream stream(c.n_layer);
-    batch.transformer().observer = &stream;
-    std::vector<std::unique_ptr<Sequence>> sequences;
-    std::vector<SequenceRun> runs;
-    for (size_t i = begin; i < end; ++i) {
-      sequences.push_back(batch.new_sequence({.plan = nullptr, .adapter = options.adapter, .n_ctx = n_ctx}));
-      runs.push_back(
-          {.sequence = sequences.back().get(), .n_text = texts[i].ids.size(), .second_begins = texts[i].second_begins});
-    }
-    // One long text in several steps, where its model allows that.
-    for (size_t first = 0; first < texts[begin].ids.size();) {
-      for (size_t i = begin; i < end; ++i) {
-        const std::span<const int32_t> rest = std::span(texts[i].ids).subspan(first);
-        runs[i - begin].ids =
-            end - begin > 1 ? rest : rest.first(runs[0].sequence->n_together(rest.size(), Sequence::kChunkTokens));
-      }
-      first += runs[0].ids.size();
-      batch.compute(runs);
-    }
-    const MatView<float> states{stream.values.data(), n_tokens, c.n_embd};
-    if (c.final_norm)
-      norm_rows(*engine.compute, c.norm, c.norm_eps, states, engine.model->weights().output_norm, states);
-    for (size_t i = begin, row = 0; i < end; row += texts[i++].ids.size())
-      each(i, states.row_range(row, texts[i].ids.size()));
-    if (options.progress) options.progress("texts", end, texts.size());
+    const size_t n_before = reading.n_read();
+    goes_on = reading.step(options.step_tokens);
+    if (options.progress && reading.n_read() > n_before) options.progress("texts", reading.n_read(), texts.size());
   }
 }
 

@@ -10,6 +10,9 @@ namespace hunch::serve {
 class AnswerWriter::Listener : public JobListener {
  public:
   Listener(std::shared_ptr<AnswerWriter> writer, size_t choice) : writer_(std::move(writer)), choice_(choice) {}
+  void on_wait() override {
+    post([](AnswerWriter& w) { w.on_wait(); });
+  }
   void on_begun(size_t n_cached) override {
     post([c = choice_, n_cached](AnswerWriter& w) { w.on_begun(c, n_cached); });
   }
@@ -61,7 +64,12 @@ void AnswerWriter::begin() {
   begin_stream();
 }
 
+void AnswerWriter::on_wait() {
+  if (!failed_ && stream_) wait();
+}
+
 void AnswerWriter::on_begun(size_t choice, size_t n_cached) {
+  note_begun(choice, n_cached);
   if (choice % n_of_prompt_ == 0) usage_.n_cached += n_cached;
 }
 

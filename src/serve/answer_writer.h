@@ -23,11 +23,14 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
 
  protected:
   // What one choice makes of what it is told; in a stream, each may write().
+  virtual void note_begun(size_t choice, size_t n_cached) {}
   // A token, before it is taken.
   virtual void see(size_t choice, const GeneratedToken& token) {}
   virtual void take_prompt(size_t choice, const std::vector<ScoredToken>& tokens) {}
   virtual void take(size_t choice, const GeneratedToken& token, bool ends) = 0;
   virtual void finish(size_t choice, const JobResult& result) = 0;
+  // Nothing came for a while: what tells the client of a stream that it is not forgotten.
+  virtual void wait() {}
   // Before the first event of a stream.
   virtual void begin_stream() {}
   // All choices are finished: the last events of a stream, or the whole answer, by send().
@@ -48,6 +51,7 @@ class AnswerWriter : public std::enable_shared_from_this<AnswerWriter> {
 
  private:
   class Listener;
+  void on_wait();
   void on_begun(size_t choice, size_t n_cached);
   void on_prompt(size_t choice, const std::vector<ScoredToken>& tokens);
   void on_token(size_t choice, const GeneratedToken& token, bool ends);

@@ -51,6 +51,11 @@ void AnthropicAnswer::event(const char* type, Json fields) {
   write(sse_event(type, json));
 }
 
+void AnthropicAnswer::wait() {
+  begin();
+  if (blocks().empty()) event("ping", Json::object());
+}
+
 void AnthropicAnswer::begin_stream() {
   event("message_start", {{"message", message()}});
   event("ping", Json::object());

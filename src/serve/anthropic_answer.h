@@ -11,6 +11,7 @@ class AnthropicAnswer : public PartsAnswer {
                   std::string model, std::vector<std::string> stops);
 
  private:
+  void wait() override;
   void begin_stream() override;
   void open(const Block& block) override;
   void more(const Block& block, const std::string& text) override;

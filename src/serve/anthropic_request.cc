@@ -138,7 +138,8 @@ ChatRequest anthropic_request(std::string_view body, bool counts) {
   s.ignore_end = f.flag("ignore_eos", false);
   read_own_fields(f, s);
   s.user = Fields(f.object("metadata"), "metadata.").text("user_id");
-  read_conversation(anthropic_messages(f), anthropic_tools(f), out);
+  const Json messages = anthropic_messages(f), words = anthropic_tools(f);
+  read_conversation(&messages, Fields(words), out);
   out.variables = f.object("chat_template_kwargs");
   if (f.has("thinking")) {
     const Fields thinking(f.object("thinking"), "thinking.");

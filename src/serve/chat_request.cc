@@ -27,8 +27,7 @@ void check_content(const Json& message, size_t i) {
 
 }  // namespace
 
-Json messages_of(const Fields& fields) {
-  const Json* value = fields.find("messages");
+Json messages_of(const Json* value) {
   if (!value) refuse("messages", "'messages' is missing, expected a list of messages");
   if (!value->is_array() || value->empty())
     refuse("messages", "'messages' is {}, expected a list of messages",
@@ -57,9 +56,13 @@ ToolSettings tools_of(const Fields& fields) {
   return tool_settings(value("tools"), value("tool_choice"), fields.flag("parallel_tool_calls", true));
 }
 
-void check_form_and_tools(const ChatRequest& request) {
-  const AnswerForm& form = request.settings.form;
-  if (request.tools.tools && form.kind != AnswerForm::Kind::kAny)
+void read_conversation(const Json* messages, const Fields& words, ChatRequest& out) {
+  refuse_unsupported(words);
+  out.messages = messages_of(messages);
+  out.tools = tools_of(words);
+  AnswerForm& form = out.settings.form;
+  form = answer_form_of(words);
+  if (out.tools.tools && form.kind != AnswerForm::Kind::kAny)
     refuse(form.param, "'{}' and 'tools' both say what the answer may be: give 'tool_choice': \"none\" or no form",
            form.param);
 }
@@ -70,10 +73,10 @@ ChatRequest chat_request(std::string_view body) {
   ChatRequest out;
   fields.text("model");
   out.settings = settings_of(fields);
-  out.messages = messages_of(fields);
+  if (out.settings.n_candidates > out.settings.n_choices)
+    refuse("best_of", "'best_of' is of /v1/completions: a chat has 'n' answers");
+  read_conversation(fields.find("messages"), fields, out);
   out.variables = fields.object("chat_template_kwargs");
-  out.tools = tools_of(fields);
-  check_form_and_tools(out);
   out.settings.log_probs = fields.flag("logprobs", false);
   out.settings.n_top_log_probs = size_t(fields.integer("top_logprobs", 0, 0, kMostTopLogProbs));
   if (out.settings.n_top_log_probs && !out.settings.log_probs)

@@ -1,6 +1,7 @@
 #include "serve/completion_answer.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace hunch::serve {
 namespace {
@@ -64,7 +65,11 @@ void CompletionAnswer::take(size_t index, const GeneratedToken& token, bool ends
   echo(index);
   Choice& choice = choices_[index];
   choice.text += token.text;
-  if (!ends) note(choice, token.id, token.log_prob, token.top);
+  if (!ends) {
+    note(choice, token.id, token.log_prob, token.top);
+    choice.log_prob += token.log_prob;
+    ++choice.n_tokens;
+  }
   if (streams() && (!choice.text.empty() || wants_log_probs())) send(index, nullptr);
 }
 
@@ -90,7 +95,18 @@ void CompletionAnswer::send(size_t index, Json finish_reason) {
 
 Json CompletionAnswer::choices() {
   Json out = Json::array();
-  for (size_t i = 0; i < choices_.size(); ++i) out.push_back(json_of(i, finish_reason(choices_[i].stop_reason)));
+  std::vector<size_t> order(n_of_prompt());
+  for (size_t first = 0; first < choices_.size(); first += order.size()) {
+    std::iota(order.begin(), order.end(), first);
+    // As OpenAI's best_of: the most probable by token.
+    if (n_best_of_prompt() < order.size())
+      std::ranges::stable_sort(order, std::ranges::greater(), [&](size_t i) { return choices_[i].mean_log_prob(); });
+    for (size_t i = 0; i < n_best_of_prompt(); ++i) {
+      Json json = json_of(order[i], finish_reason(choices_[order[i]].stop_reason));
+      json["index"] = out.size();
+      out.push_back(std::move(json));
+    }
+  }
   return out;
 }
 

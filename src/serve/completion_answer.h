@@ -19,7 +19,10 @@ class CompletionAnswer : public OpenAiAnswer {
     bool echoed = false;
     std::string text;
     Json log_probs;
-    size_t offset = 0;  // of the next token in the text, characters
+    size_t offset = 0;    // of the next token in the text, characters
+    double log_prob = 0;  // of its own tokens, added up
+    size_t n_tokens = 0;
+    double mean_log_prob() const { return n_tokens ? log_prob / double(n_tokens) : 0; }
     StopReason stop_reason = StopReason::kLength;
   };
   void take_prompt(size_t choice, const std::vector<ScoredToken>& tokens) override;

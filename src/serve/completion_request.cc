@@ -31,13 +31,17 @@ CompletionRequest completion_request(std::string_view body) {
   const Fields fields(json);
   CompletionRequest out;
   fields.text("model");
+  refuse_unsupported(fields);
   out.settings = settings_of(fields);
+  out.settings.form = answer_form_of(fields);
   if (const Json* tools = fields.find("tools"); tools && !tools->empty())
     refuse("tools", "'tools' are for chats: a completion has no place for them");
   out.prompts = prompts_of(fields, "prompt", kMostPrompts);
-  if (out.prompts.size() * out.settings.n_choices > kMostPrompts)
-    refuse("n", "'n' times the number of prompts is {}, expected at most {}",
-           out.prompts.size() * out.settings.n_choices, kMostPrompts);
+  const size_t n_of_prompt = out.settings.n_candidates;
+  if (out.prompts.size() * n_of_prompt > kMostPrompts)
+    refuse(n_of_prompt > out.settings.n_choices ? "best_of" : "n",
+           "{} answers to each of {} prompts are too many, expected at most {} in all", n_of_prompt, out.prompts.size(),
+           kMostPrompts);
   out.echo = fields.flag("echo", false);
   if (fields.has("logprobs")) {
     out.settings.log_probs = true;

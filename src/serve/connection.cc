@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
 
 namespace hunch::serve {
 namespace asio = boost::asio;
@@ -16,6 +18,14 @@ namespace http = boost::beast::http;
 namespace {
 
 std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(int64_t(seconds * 1000)); }
+
+// A client of TLS says that it goes by a record, which is encrypted: an alert of two bytes, its type in TLS 1.3 and a
+// tag of at most 16. No request fits into that (RFC 8446, sections 5.2 and 6.1).
+constexpr uint8_t kAlert = 21, kApplicationData = 23;
+bool says_goodbye(const uint8_t (&head)[5]) {
+  const size_t n = size_t(head[3]) << 8 | head[4];
+  return head[0] == kAlert || (head[0] == kApplicationData && n <= 2 + 1 + 16);
+}
 
 std::string text_of(boost::string_view s) { return {s.data(), s.size()}; }
 
@@ -59,24 +69,47 @@ class ConnectionReply : public Reply {
   uint64_t number_;
 };
 
-Connection::Connection(asio::ip::tcp::socket socket, Connections& all) : all_(all), stream_(std::move(socket)) {
+Connection::Connection(asio::ip::tcp::socket socket, Connections& all)
+    : all_(all), wire_(std::move(socket), all.tls.get()) {
   Error ignored;
-  stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-  client_ = stream_.socket().remote_endpoint(ignored).address().to_string();
+  wire_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  client_ = wire_.socket().remote_endpoint(ignored).address().to_string();
   all_.open.insert(this);
-  all_.metrics.n_connections = all_.open.size();
+  all_.n_open = all_.open.size();
 }
 
 Connection::~Connection() {
   let_go_of_body();
   all_.open.erase(this);
-  all_.metrics.n_connections = all_.open.size();
+  all_.n_open = all_.open.size();
 }
 
 void Connection::close() {
   Error ignored;
-  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  stream_.close();
+  wire_.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+  wire_.tcp().close();
+}
+
+void Connection::begin() {
+  if (!wire_.is_tls()) return read_request();
+  wire_.tcp().expires_after(std::chrono::seconds(10));
+  wire_.async_handshake([self = shared_from_this()](const Error& error) {
+    if (!error) return self->read_request();
+    if (Wire::is_plain_http(error)) return self->answer_plainly();
+    self->close();
+  });
+}
+
+// What came is no TLS: a browser that was told http:// shows this.
+void Connection::answer_plainly() {
+  static constexpr std::string_view kBody = "This port speaks TLS: ask it by https://\n";
+  wire_.leave_tls();
+  unsent_ = fmt::format(
+      "HTTP/1.1 400 Bad Request\r\nServer: hunch\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+      "Content-Length: {}\r\n\r\n{}",
+      kBody.size(), kBody);
+  complete_ = true;
+  write_more();
 }
 
 void Connection::read_request() {
@@ -85,8 +118,8 @@ void Connection::read_request() {
   parser_.emplace();
   parser_->header_limit(uint32_t(all_.limits.header_bytes));
   parser_->body_limit(all_.limits.body_bytes);
-  stream_.expires_after(milliseconds(all_.limits.idle_seconds));
-  http::async_read_header(stream_, buffer_, *parser_,
+  wire_.tcp().expires_after(milliseconds(all_.limits.idle_seconds));
+  http::async_read_header(wire_, buffer_, *parser_,
                           [self = shared_from_this()](const Error& error, size_t) { self->on_header(error); });
 }
 
@@ -94,10 +127,13 @@ void Connection::on_header(const Error& error) {
   if (error == http::error::end_of_stream || error == beast::error::timeout ||
       error == asio::error::operation_aborted || error == asio::error::connection_reset)
     return close();
+  if (error && error.category() != make_error_code(http::error::bad_method).category()) return close();
   const auto& request = parser_->get();
   method_ = text_of(request.method_string());
   path_ = text_of(request.target());
-  path_ = path_.substr(0, path_.find('?'));
+  const size_t question = std::min(path_.find('?'), path_.size());
+  query_ = path_.substr(std::min(question + 1, path_.size()));
+  path_.resize(question);
   began_ = std::chrono::steady_clock::now();
   if (error == http::error::header_limit) return refuse(431, "the request's header is too long");
   if (error == http::error::body_limit) return refuse(413, "the request's body is too long");
@@ -121,12 +157,19 @@ void Connection::on_header(const Error& error) {
   const auto expect = request[http::field::expect];
   if (!expect.empty() && beast::iequals(expect, "100-continue")) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    Error failed;
-    stream_.socket().send(asio::buffer(kContinue), 0, failed);  // a socket that was just opened takes 25 bytes
-    if (failed) return close();
+    wire_.tcp().expires_after(milliseconds(all_.limits.write_seconds));
+    asio::async_write(wire_, asio::buffer(kContinue), [self = shared_from_this()](const Error& failed, size_t) {
+      if (failed) return self->close();
+      self->take_body();
+    });
+    return;
   }
+  take_body();
+}
+
+void Connection::take_body() {
   if (!hold(size_t(parser_->content_length().value_or(0)))) return;
-  stream_.expires_after(milliseconds(all_.limits.body_seconds));
+  wire_.tcp().expires_after(milliseconds(all_.limits.body_seconds));
   read_body();
 }
 
@@ -145,7 +188,7 @@ void Connection::let_go_of_body() { all_.body_bytes -= std::exchange(n_held_, 0)
 
 void Connection::read_body() {
   if (parser_->is_done()) return on_body({});
-  http::async_read_some(stream_, buffer_, *parser_, [self = shared_from_this()](const Error& error, size_t) {
+  http::async_read_some(wire_, buffer_, *parser_, [self = shared_from_this()](const Error& error, size_t) {
     if (error) return self->on_body(error);
     if (self->hold(self->parser_->get().body().size())) self->read_body();
   });
@@ -163,6 +206,7 @@ void Connection::on_body(const Error& error) {
   HttpRequest whole;
   whole.method = method_;
   whole.path = path_;
+  whole.query = query_;
   whole.body = std::move(request.body());
   whole.if_none_match = text_of(request[http::field::if_none_match]);
   parser_.reset();
@@ -185,7 +229,7 @@ void Connection::begin_answer() {
   chunked_ = request.version() >= 11;
   keep_alive_ = request.keep_alive() && !all_.closing;
   without_body_ = request.method() == http::verb::head;
-  stream_.expires_never();
+  wire_.tcp().expires_never();
 }
 
 // What came was no request, or more than may come: an answer, and the end of the connection.
@@ -201,11 +245,12 @@ void Connection::refuse(int status, const char* message) {
 
 // Notices that the client goes away while it waits for its answer. What it sends meanwhile is its next request.
 void Connection::watch() {
-  stream_.socket().async_wait(
+  wire_.socket().async_wait(
       asio::ip::tcp::socket::wait_read, [self = shared_from_this(), number = number_](const Error& error) {
         if (error || number != self->number_ || self->complete_) return;
-        char byte;
-        const ssize_t n = recv(self->stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        uint8_t bytes[5] = {};
+        const ssize_t n = recv(self->wire_.socket().native_handle(), bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+        if (self->wire_.is_tls() && n == ssize_t(sizeof bytes) && says_goodbye(bytes)) return self->leave();
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) return self->leave();
         if (n < 0) self->watch();
       });
@@ -279,7 +324,10 @@ void Connection::put(std::string_view bytes) {
 
 void Connection::write_more() {
   if (unsent_.empty()) {
-    if (complete_ && answering_) finish_answer();
+    if (complete_ && answering_)
+      finish_answer();
+    else if (complete_ && !gone_)
+      close_gently();
     return;
   }
   sending_ = std::exchange(unsent_, {});
@@ -288,8 +336,8 @@ void Connection::write_more() {
 }
 
 void Connection::write_some() {
-  stream_.expires_after(milliseconds(all_.limits.write_seconds));
-  stream_.async_write_some(asio::buffer(sending_) + n_sent_, [self = shared_from_this()](const Error& error, size_t n) {
+  wire_.tcp().expires_after(milliseconds(all_.limits.write_seconds));
+  wire_.async_write_some(asio::buffer(sending_) + n_sent_, [self = shared_from_this()](const Error& error, size_t n) {
     if (error == beast::error::timeout) self->notes_["error"] = "the client does not read";
     if (error) {
       self->sending_.clear();
@@ -298,7 +346,7 @@ void Connection::write_some() {
     self->n_sent_ += n;
     if (self->n_sent_ < self->sending_.size()) return self->write_some();
     self->sending_.clear();
-    self->stream_.expires_never();
+    self->wire_.tcp().expires_never();
     self->write_more();
   });
 }
@@ -313,15 +361,20 @@ void Connection::finish_answer() {
 
 // What the client still sends is read, so that the system does not take the answer back with a reset.
 void Connection::close_gently() {
-  Error ignored;
-  stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
   n_discarded_ = 0;
-  stream_.expires_after(std::chrono::seconds(2));
+  wire_.tcp().expires_after(std::chrono::seconds(2));
+  if (!wire_.is_tls()) return shut();
+  wire_.async_shutdown([self = shared_from_this()](const Error&) { self->shut(); });
+}
+
+void Connection::shut() {
+  Error ignored;
+  wire_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
   discard();
 }
 
 void Connection::discard() {
-  stream_.async_read_some(asio::buffer(rest_), [self = shared_from_this()](const Error& error, size_t n) {
+  wire_.tcp().async_read_some(asio::buffer(rest_), [self = shared_from_this()](const Error& error, size_t n) {
     self->n_discarded_ += n;
     if (error || self->n_discarded_ > (8 << 20)) return self->close();
     self->discard();

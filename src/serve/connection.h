@@ -5,7 +5,6 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <deque>
@@ -13,6 +12,7 @@
 #include <set>
 
 #include "serve/http_server.h"
+#include "serve/wire.h"
 
 namespace hunch::serve {
 
@@ -22,9 +22,10 @@ class Connection;
 struct Connections {
   HttpLimits limits;
   HttpHandler handler;
-  Metrics& metrics;
+  std::atomic<size_t>& n_open;
   boost::asio::io_context& io;
-  boost::asio::thread_pool workers{2};
+  std::shared_ptr<boost::asio::ssl::context> tls = {};  // none: plain HTTP
+  boost::asio::thread_pool workers{4};                  // grammars may keep some of them for a while
   std::set<Connection*> open = {};
   size_t body_bytes = 0;  // that requests in reading hold, or say that they will
   bool closing = false;
@@ -35,7 +36,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Connection(boost::asio::ip::tcp::socket socket, Connections& all);
   ~Connection();
 
-  void read_request();
+  // Agrees on TLS where that is spoken, and reads the first request.
+  void begin();
   bool is_idle() const { return !answering_; }
   void close();
 
@@ -43,7 +45,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   friend class ConnectionReply;
   using Error = boost::system::error_code;
 
+  void read_request();
+  void answer_plainly();
   void on_header(const Error& error);
+  void take_body();
   void read_body();
   void on_body(const Error& error);
   // Of the body that is read, n bytes in all; false where all connections together would hold too many.
@@ -64,12 +69,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void write_some();
   void finish_answer();
   void close_gently();
+  void shut();
   void discard();
   void log();
   std::string head(int status, const std::string& content_type) const;
 
   Connections& all_;
-  boost::beast::tcp_stream stream_;
+  Wire wire_;
   boost::beast::flat_buffer buffer_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
   std::array<char, 4096> rest_ = {};  // of what is read and thrown away
@@ -80,7 +86,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool answering_ = false, streaming_ = false, chunked_ = false, complete_ = false, keep_alive_ = false, gone_ = false;
   bool without_body_ = false;  // HEAD
   int status_ = 0;
-  std::string method_, path_, client_, headers_;
+  std::string method_, path_, query_, client_, headers_;
   std::chrono::steady_clock::time_point began_;
   Json notes_ = Json::object();
   std::function<void()> when_gone_;

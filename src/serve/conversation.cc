@@ -44,13 +44,4 @@ void add_call(Json& messages, Json call) {
   message["tool_calls"].push_back(std::move(call));
 }
 
-void read_conversation(Json messages, const Json& in_openai_words, ChatRequest& out) {
-  refuse_unsupported(Fields(in_openai_words));
-  const Json holder = {{"messages", std::move(messages)}};
-  out.messages = messages_of(Fields(holder));
-  out.tools = tools_of(Fields(in_openai_words));
-  out.settings.form = answer_form_of(Fields(in_openai_words));
-  check_form_and_tools(out);
-}
-
 }  // namespace hunch::serve

@@ -22,8 +22,4 @@ Json tool_call(const std::string& id, const std::string& name, Json arguments);
 // Adds {"role", "content"}, or to the last message where that is the assistant's, calls after its text.
 void add_call(Json& messages, Json call);
 
-// What a request asked for in another API's words, in OpenAI's: {"tools", "tool_choice", "response_format", ...}. Fills
-// what of ChatRequest these are, and checks `messages` as that API's requests are checked.
-void read_conversation(Json messages, const Json& in_openai_words, ChatRequest& out);
-
 }  // namespace hunch::serve

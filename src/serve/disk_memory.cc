@@ -29,6 +29,7 @@ DiskMemory::DiskMemory(Options options, const KvShape& shape) : options_(std::mo
     fail(ErrorKind::kIo, "'{}' cannot be made a folder: {}", options_.folder.string(), error.message());
   read_folder();
   writer_ = std::thread([this] { write_pending(); });
+  reader_ = std::thread([this] { read_wanted(); });
 }
 
 DiskMemory::~DiskMemory() {
@@ -38,6 +39,7 @@ DiskMemory::~DiskMemory() {
   }
   changed_.notify_all();
   writer_.join();
+  reader_.join();
 }
 
 // A file: kMagic, the head's length (u32, little-endian, as all numbers), the head, the ids, the keys, the digest.
@@ -214,6 +216,61 @@ void DiskMemory::write_pending() {
     lock.lock();
     pending_.pop_front();
     changed_.notify_all();
+  }
+}
+
+bool DiskMemory::fetch(const std::string& name) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = std::ranges::find(fetched_, name, &Fetched::name); found != fetched_.end()) {
+      ++found->n_wanted;
+      return true;
+    }
+    if (fetched_.size() >= kMostFetched) return false;
+    fetched_.push_back({name});
+  }
+  changed_.notify_all();
+  return true;
+}
+
+bool DiskMemory::is_fetching(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(fetched_, name, &Fetched::name);
+  return found != fetched_.end() && !found->is_done;
+}
+
+std::optional<DiskMemory::Text> DiskMemory::take(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(fetched_, name, &Fetched::name);
+  if (found == fetched_.end() || !found->is_done) return std::nullopt;
+  std::optional<Text> text = std::move(found->text);
+  fetched_.erase(found);
+  return text;
+}
+
+void DiskMemory::drop(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(fetched_, name, &Fetched::name);
+  if (found == fetched_.end() || --found->n_wanted > 0) return;
+  if (found->is_done) fetched_.erase(found);
+}
+
+// On the reader's thread. What it reads stays in the list until that is done.
+void DiskMemory::read_wanted() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const auto next = [&] { return std::ranges::find(fetched_, false, &Fetched::is_done); };
+    changed_.wait(lock, [&] { return ends_ || next() != fetched_.end(); });
+    if (ends_) return;
+    const auto wanted = next();
+    const std::string name = wanted->name;
+    lock.unlock();
+    if (options_.before_reading) options_.before_reading();
+    std::optional<Text> text = load(name);
+    lock.lock();
+    wanted->text = std::move(text);
+    wanted->is_done = true;
+    if (wanted->n_wanted == 0) fetched_.erase(wanted);
   }
 }
 

@@ -19,8 +19,9 @@
 
 namespace hunch::serve {
 
-// One caller at a time; files are written by a thread of its own. A file is whole or is not there: it appears under its
-// name when it is complete, ends with the SHA-256 of what stands before, and is removed where that does not agree.
+// One caller at a time; files are read and written by threads of its own. A file is whole or is not there: it appears
+// under its name when it is complete, ends with the SHA-256 of what stands before, and is removed where that does not
+// agree.
 class DiskMemory {
  public:
   struct Options {
@@ -28,6 +29,7 @@ class DiskMemory {
     uint64_t most_bytes = 0;                            // of all files of it; those unused for longest go
     std::string key;                                    // whose keys these are: model, type and shape of the cache
     std::function<void(const std::string&)> warn = {};  // any thread; told once of a folder that cannot be written
+    std::function<void()> before_reading = {};          // on the reader's thread
   };
   // Reads what is there, of this key. Throws Error{kIo} for a folder that cannot be made or read.
   DiskMemory(Options options, const KvShape& shape);
@@ -50,8 +52,17 @@ class DiskMemory {
     std::vector<int32_t> ids;
     std::vector<std::byte> keys;  // KvCache::load()
   };
-  // Nothing where the file is not what it was, or gone.
+  // Nothing where the file is not what it was, or gone. Takes as long as it takes.
   std::optional<Text> load(const std::string& name);
+  // The same by the reader's thread: begins it, unless kMostFetched are on their way or wait to be taken. Whether it is
+  // on its way or there.
+  static constexpr size_t kMostFetched = 2;
+  bool fetch(const std::string& name);
+  bool is_fetching(const std::string& name) const;
+  // What was fetched, once; nothing where it is not there.
+  std::optional<Text> take(const std::string& name);
+  // Of each fetch() once, unless it was taken: it is not wanted any more.
+  void drop(const std::string& name);
   size_t n_texts() const;
 
  private:
@@ -70,6 +81,7 @@ class DiskMemory {
   void write(const Pending& pending);
   void forget(const std::string& name);
   void write_pending();
+  void read_wanted();
 
   const Options options_;
   const KvShape shape_;
@@ -77,8 +89,15 @@ class DiskMemory {
   std::condition_variable changed_;
   std::list<Entry> entries_;  // the one that was used last at the end
   std::deque<Pending> pending_;
+  struct Fetched {
+    std::string name;
+    size_t n_wanted = 1;
+    bool is_done = false;
+    std::optional<Text> text = {};
+  };
+  std::list<Fetched> fetched_;
   bool ends_ = false, warned_ = false;
-  std::thread writer_;  // last: it begins when all else is there
+  std::thread writer_, reader_;  // last: they begin when all else is there
 };
 
 }  // namespace hunch::serve

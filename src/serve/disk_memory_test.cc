@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <future>
 #include <random>
 
 #include "base/error.h"
@@ -161,6 +162,41 @@ TEST_F(DiskMemoryTest, AFolderThatCannotBeWrittenIsSaidOnce) {
   EXPECT_EQ(warnings_.size(), 1u);
   full.folder = "/dev/null/texts";
   EXPECT_THROW(DiskMemory(full, shape_), Error);
+}
+
+TEST_F(DiskMemoryTest, ItsThreadReads) {
+  {
+    DiskMemory disk(options(), shape_);
+    for (int32_t seed = 1; seed < 4; ++seed) save(disk, ids(seed, 70));
+  }
+  std::promise<void> go;
+  DiskMemory::Options own = options();
+  own.before_reading = [wait = go.get_future().share()] { wait.wait(); };
+  DiskMemory disk(own, shape_);
+  const auto name = [&](int32_t seed) { return disk.find(ids(seed, 70), "exact").name; };
+  EXPECT_TRUE(disk.fetch(name(1)));
+  EXPECT_TRUE(disk.fetch(name(2)));
+  EXPECT_TRUE(disk.fetch(name(1)));  // which is on its way
+  EXPECT_FALSE(disk.fetch(name(3)));
+  EXPECT_TRUE(disk.is_fetching(name(1)));
+  EXPECT_FALSE(disk.take(name(1)));
+  disk.drop(name(2));
+  go.set_value();
+  const auto wait_for = [&](int32_t seed) {
+    while (disk.is_fetching(name(seed))) std::this_thread::yield();
+  };
+  wait_for(1);
+  wait_for(2);
+  EXPECT_TRUE(is_whole(disk.take(name(1))));
+  EXPECT_FALSE(disk.take(name(1)));  // once
+  EXPECT_FALSE(disk.take(name(2)));  // nobody wanted it
+  EXPECT_TRUE(disk.fetch(name(3)));
+  EXPECT_TRUE(disk.fetch(name(2)));
+  wait_for(3);
+  wait_for(2);
+  disk.drop(name(3));
+  EXPECT_FALSE(disk.take(name(3)));
+  EXPECT_TRUE(is_whole(disk.take(name(2))));
 }
 
 }  // namespace

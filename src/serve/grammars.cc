@@ -34,26 +34,50 @@ grammar::Rules rules_of(const AnswerForm& form) {
 
 }  // namespace
 
-Grammars::Compiled Grammars::get(const std::string& key, const std::string& param,
-                                 const std::function<grammar::Rules()>& rules) {
-  const std::lock_guard lock(mutex_);
-  const auto found = std::ranges::find(kept_, key, &Kept::key);
-  if (found != kept_.end()) {
-    kept_.splice(kept_.end(), kept_, found);
-    return kept_.back().grammar;
-  }
-  if (!tokenizer_) throw RequestError(400, "this model has no tokenizer: its answers cannot be held to a form");
+std::shared_ptr<const grammar::TokenTrie> Grammars::trie() {
+  const std::lock_guard lock(trie_mutex_);
   if (!trie_) trie_ = std::make_shared<grammar::TokenTrie>(*tokenizer_);
-  Compiled compiled;
+  return trie_;
+}
+
+Grammars::Compiled Grammars::compile(const std::string& param, const std::function<grammar::Rules()>& rules) {
+  if (!tokenizer_) throw RequestError(400, "this model has no tokenizer: its answers cannot be held to a form");
   try {
-    compiled = std::make_shared<const grammar::TokenGrammar>(rules(), trie_);
+    auto compiled = std::make_shared<const grammar::TokenGrammar>(rules(), trie());
+    ++n_compiled_;
+    return compiled;
   } catch (const Error& e) {
     refuse(param, "'{}': {}", param, e.what());
   }
-  ++n_compiled_;
-  kept_.push_back({key, compiled});
-  if (kept_.size() > kMostKept) kept_.pop_front();
-  return compiled;
+}
+
+// Requests for one grammar wait for whoever compiles it; requests for others do not.
+Grammars::Compiled Grammars::get(const std::string& key, const std::string& param,
+                                 const std::function<grammar::Rules()>& rules) {
+  std::promise<Compiled> promise;
+  std::shared_future<Compiled> result;
+  bool is_new = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::ranges::find(kept_, key, &Kept::key);
+    is_new = found == kept_.end();
+    if (is_new) {
+      kept_.push_back({key, promise.get_future().share()});
+      if (kept_.size() > kMostKept) kept_.pop_front();
+    } else {
+      kept_.splice(kept_.end(), kept_, found);
+    }
+    result = kept_.back().grammar;
+  }
+  if (!is_new) return result.get();
+  try {
+    promise.set_value(compile(param, rules));
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+    const std::lock_guard lock(mutex_);
+    std::erase_if(kept_, [&](const Kept& kept) { return kept.key == key; });
+  }
+  return result.get();
 }
 
 Grammars::Make Grammars::maker(Compiled grammar, const std::string& behind) const {

@@ -1,6 +1,8 @@
 // The grammars of requests, compiled once and kept.
 #pragma once
+#include <atomic>
 #include <functional>
+#include <future>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -35,16 +37,19 @@ class Grammars {
   using Compiled = std::shared_ptr<const grammar::TokenGrammar>;
   struct Kept {
     std::string key;
-    Compiled grammar;
+    std::shared_future<Compiled> grammar;  // of one that is being compiled, there is none yet
   };
+  Compiled compile(const std::string& param, const std::function<grammar::Rules()>& rules);
+  std::shared_ptr<const grammar::TokenTrie> trie();
   Compiled get(const std::string& key, const std::string& param, const std::function<grammar::Rules()>& rules);
   Make maker(Compiled grammar, const std::string& behind) const;
 
   const Tokenizer* tokenizer_;
-  std::mutex mutex_;
+  std::mutex trie_mutex_;  // held while the trie is made, which all wait for
   std::shared_ptr<const grammar::TokenTrie> trie_;
+  std::mutex mutex_;      // not held while one is compiled: others go on
   std::list<Kept> kept_;  // the one that was used last at the end
-  size_t n_compiled_ = 0;
+  std::atomic<size_t> n_compiled_{0};
 };
 
 }  // namespace hunch::serve

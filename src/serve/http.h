@@ -18,6 +18,7 @@ struct HttpRequest {
   std::string body = {};
   std::string if_none_match = {};  // the header's value
   std::string rest = {};           // of the path, what stands for the * of its route
+  std::string query = {};          // what follows the ? of the target
 };
 
 struct HttpResponse {

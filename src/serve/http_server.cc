@@ -14,8 +14,8 @@ using asio::ip::tcp;
 using Code = boost::system::error_code;
 
 struct HttpServer::Impl {
-  Impl(const HttpLimits& limits, HttpHandler handler, Metrics& metrics)
-      : all{limits, std::move(handler), metrics, io} {}
+  Impl(const HttpLimits& limits, HttpHandler handler, std::atomic<size_t>& n_open, const TlsFiles& tls)
+      : all{limits, std::move(handler), n_open, io, tls.any() ? tls_context(tls) : nullptr} {}
 
   Connections all;  // outlives the connections, which handlers in `io` hold
   asio::io_context io{1};
@@ -35,8 +35,7 @@ struct HttpServer::Impl {
         });
         return;
       }
-      if (all.open.size() < all.limits.n_connections)
-        std::make_shared<Connection>(std::move(socket), all)->read_request();
+      if (all.open.size() < all.limits.n_connections) std::make_shared<Connection>(std::move(socket), all)->begin();
       accept();
     });
   }
@@ -51,8 +50,8 @@ struct HttpServer::Impl {
 };
 
 HttpServer::HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits, HttpHandler handler,
-                       Metrics& metrics)
-    : impl_(std::make_unique<Impl>(limits, std::move(handler), metrics)) {
+                       std::atomic<size_t>& n_open, const TlsFiles& tls)
+    : impl_(std::make_unique<Impl>(limits, std::move(handler), n_open, tls)) {
   Code error;
   const asio::ip::address address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
   if (error)
@@ -110,7 +109,7 @@ void HttpServer::stop_handlers() {
 
 bool HttpServer::wait_until_closed(double seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (impl_->all.metrics.n_connections > 0) {
+  while (impl_->all.n_open > 0) {
     if (std::chrono::steady_clock::now() > end) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

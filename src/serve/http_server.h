@@ -1,15 +1,16 @@
-// HTTP/1.1 over TCP by Boost.Beast: any number of connections on one thread, requests handed to a few others.
+// HTTP/1.1 over TCP, or TLS, by Boost.Beast: any number of connections on one thread, requests handed to a few others.
 //
 // Not cpp-httplib, which blocks one thread of its pool for each connection that is open, idle ones too: a thousand idle
 // clients would need a thousand threads.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "serve/http.h"
-#include "serve/metrics.h"
+#include "serve/tls.h"
 
 namespace hunch::serve {
 
@@ -27,8 +28,10 @@ struct HttpLimits {
 class HttpServer {
  public:
   // Listens; `port` 0: any. Throws Error{kUsage} for a host that is no address, Error{kIo} where it cannot be listened
-  // to. `metrics` outlives it.
-  HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits, HttpHandler handler, Metrics& metrics);
+  // to. `n_open`, the connections there are, outlives it. With `tls` as
+  // tls_context().
+  HttpServer(const std::string& host, uint16_t port, const HttpLimits& limits, HttpHandler handler,
+             std::atomic<size_t>& n_open, const TlsFiles& tls = {});
   // Closes everything at once.
   ~HttpServer();
 

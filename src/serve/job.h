@@ -34,6 +34,8 @@ struct JobResult {
 class JobListener {
  public:
   virtual ~JobListener() = default;
+  // It waits, or its prompt is still being read: every SchedulerOptions::tell_seconds.
+  virtual void on_wait() {}
   // It has its turn; so many tokens of its prompt were remembered.
   virtual void on_begun(size_t n_cached) {}
   // The prompt's tokens after the first, where they were asked for; before any token.

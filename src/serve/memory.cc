@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/common_prefix.h"
 #include "base/error.h"
 
 namespace hunch::serve {
@@ -30,33 +31,50 @@ Memory::Text Memory::text_of(const Sequence& sequence, const Plan* plan, bool as
   return {&sequence, plan, as_alone, decodes_otherwise ? std::min(n_prompt, sequence.n_tokens()) : sequence.n_tokens()};
 }
 
-std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
-                                       const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
-                                       std::span<const Text> others) {
-  // The last token is always computed: its logits begin the answer.
-  const std::span<const int32_t> reusable = prompt.first(prompt.empty() || !reuses ? 0 : prompt.size() - 1);
+namespace {
+
+// The last token is always computed: its logits begin the answer.
+std::span<const int32_t> reusable_of(std::span<const int32_t> prompt) {
+  return prompt.first(prompt.empty() ? 0 : prompt.size() - 1);
+}
+
+}  // namespace
+
+Memory::Best Memory::best_here(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                               const std::shared_ptr<const Adapter>& adapter, bool as_alone,
+                               std::span<const Text> others) {
   const auto n_shared = [&](const Sequence& sequence, size_t n_tokens) {
     return sequence.cache().back_to(sequence.id(), std::min(n_tokens, common_prefix(reusable, sequence.ids())));
   };
-  auto best = kept_.end();
-  const Sequence* source = nullptr;
-  size_t n_best = 0;
+  Best best{nullptr, kept_.end()};
   for (auto it = kept_.begin(); it != kept_.end(); ++it) {
     if (it->plan != plan || it->sequence->adapter() != adapter || it->as_alone != as_alone) continue;
     const size_t n = n_shared(*it->sequence, it->sequence->n_tokens());
-    if (n == 0 || n < n_best) continue;
-    n_best = n;
-    best = it;
-    source = it->sequence.get();
+    if (n > 0 && n >= best.n) best = {it->sequence.get(), it, n};
   }
   for (const Text& text : others) {
     if (text.plan != plan.get() || text.sequence->adapter() != adapter || text.as_alone != as_alone) continue;
     const size_t n = n_shared(*text.sequence, text.n_tokens);
-    if (n <= n_best) continue;
-    n_best = n;
-    best = kept_.end();
-    source = text.sequence;
+    if (n > best.n) best = {text.sequence, kept_.end(), n};
   }
+  return best;
+}
+
+Memory::OnDisk Memory::fetch(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
+                             const std::shared_ptr<const Adapter>& adapter, bool as_alone,
+                             std::span<const Text> others) {
+  if (!disk_) return {};
+  const std::span<const int32_t> reusable = reusable_of(prompt);
+  std::string name = on_disk(reusable, plan, adapter, as_alone, best_here(reusable, plan, adapter, as_alone, others).n);
+  const bool is_fetched = !name.empty() && disk_->fetch(name);
+  return {std::move(name), is_fetched};
+}
+
+std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
+                                       const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
+                                       std::span<const Text> others) {
+  const std::span<const int32_t> reusable = reuses ? reusable_of(prompt) : prompt.first(0);
+  const auto [source, best, n_best] = best_here(reusable, plan, adapter, as_alone, others);
   if (auto sequence = from_disk(reusable, plan, adapter, as_alone, n_best)) return sequence;
   const bool is_recurrent = batch_.cache()->is_recurrent();
   if (source && best != kept_.end()) {
@@ -116,14 +134,21 @@ void Memory::save_all() {
   for (const Kept& kept : kept_) save(kept, true);
 }
 
-// The text of a file that begins like this for longer than what is here, where the cache has room for it.
+std::string Memory::on_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                            const std::shared_ptr<const Adapter>& adapter, bool as_alone, size_t n_here) const {
+  if (!disk_ || !is_lasting(plan.get(), as_alone, adapter.get())) return "";
+  DiskMemory::Found found = disk_->find(reusable, plan->name);
+  return found.n_alike < n_here + DiskMemory::kLeastTokens ? "" : std::move(found.name);
+}
+
+// The text of a file that begins like this for longer than what is here, where it was fetched and the cache has room
+// for it.
 std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
                                             const std::shared_ptr<const Adapter>& adapter, bool as_alone,
                                             size_t n_here) {
-  if (!disk_ || !is_lasting(plan.get(), as_alone, adapter.get())) return nullptr;
-  const DiskMemory::Found found = disk_->find(reusable, plan->name);
-  if (found.n_alike < n_here + DiskMemory::kLeastTokens) return nullptr;
-  const std::optional<DiskMemory::Text> text = disk_->load(found.name);
+  const std::string name = on_disk(reusable, plan, adapter, as_alone, n_here);
+  if (name.empty()) return nullptr;
+  const std::optional<DiskMemory::Text> text = disk_->take(name);
   if (!text || text->ids.size() > n_ctx_) return nullptr;
   while (batch_.n_free_tokens() < text->ids.size() && forget_one()) {
   }
@@ -134,7 +159,7 @@ std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, c
     if (e.kind() != ErrorKind::kLimit) throw;
     return nullptr;
   }
-  sequence->go_back(std::min(found.n_alike, text->ids.size()));
+  sequence->go_back(std::min(common_prefix(reusable, text->ids), text->ids.size()));
   return sequence;
 }
 

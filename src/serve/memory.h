@@ -35,6 +35,14 @@ class Memory {
   std::unique_ptr<Sequence> take(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
                                  const std::shared_ptr<const Adapter>& adapter, bool as_alone, bool reuses,
                                  std::span<const Text> others = {});
+  // Where a file holds a longer beginning of `prompt` than what is here, its name; it is being read, or would be if
+  // others were not. "": take() is all there is.
+  struct OnDisk {
+    std::string name;
+    bool is_fetched;
+  };
+  OnDisk fetch(std::span<const int32_t> prompt, const std::shared_ptr<const Plan>& plan,
+               const std::shared_ptr<const Adapter>& adapter, bool as_alone, std::span<const Text> others = {});
   // The text of a job that is over, whose first n_prompt tokens were its prompt.
   void keep(std::unique_ptr<Sequence> sequence, std::shared_ptr<const Plan> plan, bool as_alone, size_t n_prompt);
   // Forgets the oldest; false when there is none.
@@ -52,6 +60,15 @@ class Memory {
     bool as_alone;
   };
   bool save(const Kept& kept, bool waits);
+  struct Best {  // text that is here, and how much of it is shared
+    const Sequence* source = nullptr;
+    std::list<Kept>::iterator kept;
+    size_t n = 0;
+  };
+  Best best_here(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                 const std::shared_ptr<const Adapter>& adapter, bool as_alone, std::span<const Text> others);
+  std::string on_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
+                      const std::shared_ptr<const Adapter>& adapter, bool as_alone, size_t n_here) const;
   std::unique_ptr<Sequence> from_disk(std::span<const int32_t> reusable, const std::shared_ptr<const Plan>& plan,
                                       const std::shared_ptr<const Adapter>& adapter, bool as_alone, size_t n_here);
 

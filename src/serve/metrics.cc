@@ -12,54 +12,102 @@ void Histogram::add(double seconds) {
   sum_ += seconds;
 }
 
-void Histogram::write(std::string& out, const char* name, const char* help) const {
+void Histogram::write(std::string& out, const char* name, const std::string& labels) const {
   const std::lock_guard lock(mutex_);
-  out += fmt::format("# HELP {0} {1}\n# TYPE {0} histogram\n", name, help);
+  const std::string more = labels.empty() ? "" : labels + ",", own = labels.empty() ? "" : "{" + labels + "}";
   uint64_t n = 0;
   for (size_t i = 0; i < kBounds.size(); ++i)
-    out += fmt::format("{}_bucket{{le=\"{}\"}} {}\n", name, kBounds[i], n += counts_[i]);
+    out += fmt::format("{}_bucket{{{}le=\"{}\"}} {}\n", name, more, kBounds[i], n += counts_[i]);
   n += counts_.back();
-  out += fmt::format("{0}_bucket{{le=\"+Inf\"}} {1}\n{0}_sum {2}\n{0}_count {1}\n", name, n, sum_);
+  out += fmt::format("{0}_bucket{{{1}le=\"+Inf\"}} {2}\n{0}_sum{3} {4}\n{0}_count{3} {2}\n", name, more, n, own, sum_);
 }
 
-std::string Metrics::text() const {
+namespace {
+
+double rate(double n, double seconds) { return seconds > 0 ? n / seconds : 0.0; }
+
+std::string label_of(const std::string& model) {
+  if (model.empty()) return "";
+  std::string text;
+  for (const char c : model) {
+    if (c == '\\' || c == '"') text += '\\';
+    text += c == '\n' ? ' ' : c;
+  }
+  return "model=\"" + text + "\"";
+}
+
+class Writer {
+ public:
+  explicit Writer(const std::vector<NamedMetrics>& models) : models_(models) {}
+
+  template <class Value>
+  void each(const char* type, const char* name, const char* help, Value value) {
+    head(type, name, help);
+    for (const NamedMetrics& model : models_) line(name, label_of(model.name), value(*model.metrics));
+  }
+  void each(const char* name, const char* help, Histogram Metrics::*histogram) {
+    head("histogram", name, help);
+    for (const NamedMetrics& model : models_) (model.metrics->*histogram).write(out, name, label_of(model.name));
+  }
+  void head(const char* type, const char* name, const char* help) {
+    out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
+  }
+  template <class Value>
+  void line(const char* name, const std::string& labels, Value value) {
+    out += labels.empty() ? fmt::format("{} {}\n", name, value) : fmt::format("{}{{{}}} {}\n", name, labels, value);
+  }
+
   std::string out;
-  const auto write = [&](const char* type, const char* name, const char* help, auto value) {
-    out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n{0} {3}\n", name, help, type, value);
-  };
-  const auto rate = [](double n, double seconds) { return seconds > 0 ? n / seconds : 0.0; };
-  const double n_prompt = double(n_prompt_tokens), n_generated = double(n_generated_tokens);
-  write("counter", "llamacpp:prompt_tokens_total", "Prompt tokens that were computed.", n_prompt_tokens.load());
-  write("counter", "llamacpp:prompt_seconds_total", "Time that prompts took, of all requests added up.",
-        prompt_seconds.load());
-  write("counter", "llamacpp:tokens_predicted_total", "Tokens that were generated.", n_generated_tokens.load());
-  write("counter", "llamacpp:tokens_predicted_seconds_total", "Time that generation took, of all requests added up.",
-        generation_seconds.load());
-  write("gauge", "llamacpp:prompt_tokens_seconds", "Mean prompt tokens per second of a request.",
-        rate(n_prompt, prompt_seconds));
-  write("gauge", "llamacpp:predicted_tokens_seconds", "Mean generated tokens per second of a request.",
-        rate(n_generated, generation_seconds));
-  write("gauge", "llamacpp:requests_processing", "Answers in the making.", n_running.load());
-  write("gauge", "llamacpp:requests_deferred", "Answers that wait.", n_waiting.load());
-  write("counter", "llamacpp:n_tokens_max", "Most tokens that a text had.", n_most_tokens.load());
-  write("counter", "llamacpp:n_decode_total", "Steps of the batch.", n_steps.load());
-  write("gauge", "llamacpp:n_busy_slots_per_decode", "Mean answers that shared a step.",
-        rate(double(n_busy), double(n_steps)));
-  write("counter", "hunch:prompt_tokens_cached_total", "Prompt tokens that were remembered.", n_cached_tokens.load());
-  write("counter", "hunch:jobs_total", "Answers that ended, however.", n_jobs.load());
-  write("counter", "hunch:jobs_cancelled_total", "Answers whose client went away.", n_cancelled.load());
-  write("counter", "hunch:jobs_failed_total", "Answers that ended with an error.", n_failed.load());
-  write("counter", "hunch:requests_refused_total", "Requests that found the queue full.", n_refused.load());
-  write("counter", "hunch:preemptions_total", "Times that an answer had to make room for others.", n_preempted.load());
-  write("gauge", "hunch:answers_paused", "Answers that made room for others and wait for some.", n_paused.load());
-  write("gauge", "hunch:connections", "Open connections.", n_connections.load());
-  write("gauge", "hunch:texts_kept", "Texts kept for prompts that begin alike.", n_kept.load());
-  write("gauge", "hunch:kv_cache_tokens", "Tokens that the cache has room for.", n_cache_tokens.load());
-  write("gauge", "hunch:kv_cache_tokens_free", "Of these, free.", n_cache_free.load());
-  first_token_seconds.write(out, "hunch:time_to_first_token_seconds", "From a request to its first token.");
-  between_tokens_seconds.write(out, "hunch:time_between_tokens_seconds", "From one token of an answer to the next.");
-  queue_seconds.write(out, "hunch:queue_seconds", "From a request to the beginning of its prompt.");
-  return out;
+
+ private:
+  const std::vector<NamedMetrics>& models_;
+};
+
+}  // namespace
+
+std::string metrics_text(const std::vector<NamedMetrics>& models, size_t n_connections) {
+  Writer w(models);
+  const auto value = [](auto member) { return [member](const Metrics& m) { return (m.*member).load(); }; };
+  w.each("counter", "llamacpp:prompt_tokens_total", "Prompt tokens that were computed.",
+         value(&Metrics::n_prompt_tokens));
+  w.each("counter", "llamacpp:prompt_seconds_total", "Time that prompts took, of all requests added up.",
+         value(&Metrics::prompt_seconds));
+  w.each("counter", "llamacpp:tokens_predicted_total", "Tokens that were generated.",
+         value(&Metrics::n_generated_tokens));
+  w.each("counter", "llamacpp:tokens_predicted_seconds_total", "Time that generation took, of all requests added up.",
+         value(&Metrics::generation_seconds));
+  w.each("gauge", "llamacpp:prompt_tokens_seconds", "Mean prompt tokens per second of a request.",
+         [](const Metrics& m) { return rate(double(m.n_prompt_tokens), m.prompt_seconds); });
+  w.each("gauge", "llamacpp:predicted_tokens_seconds", "Mean generated tokens per second of a request.",
+         [](const Metrics& m) { return rate(double(m.n_generated_tokens), m.generation_seconds); });
+  w.each("gauge", "llamacpp:requests_processing", "Answers in the making.", value(&Metrics::n_running));
+  w.each("gauge", "llamacpp:requests_deferred", "Answers that wait.", value(&Metrics::n_waiting));
+  w.each("counter", "llamacpp:n_tokens_max", "Most tokens that a text had.", value(&Metrics::n_most_tokens));
+  w.each("counter", "llamacpp:n_decode_total", "Steps of the batch.", value(&Metrics::n_steps));
+  w.each("gauge", "llamacpp:n_busy_slots_per_decode", "Mean answers that shared a step.",
+         [](const Metrics& m) { return rate(double(m.n_busy), double(m.n_steps)); });
+  w.each("counter", "hunch:prompt_tokens_cached_total", "Prompt tokens that were remembered.",
+         value(&Metrics::n_cached_tokens));
+  w.each("counter", "hunch:jobs_total", "Answers that ended, however.", value(&Metrics::n_jobs));
+  w.each("counter", "hunch:jobs_cancelled_total", "Answers whose client went away.", value(&Metrics::n_cancelled));
+  w.each("counter", "hunch:jobs_failed_total", "Answers that ended with an error.", value(&Metrics::n_failed));
+  w.each("counter", "hunch:requests_refused_total", "Requests that found the queue full.", value(&Metrics::n_refused));
+  w.each("counter", "hunch:preemptions_total", "Times that an answer had to make room for others.",
+         value(&Metrics::n_preempted));
+  w.each("gauge", "hunch:answers_paused", "Answers that made room for others and wait for some.",
+         value(&Metrics::n_paused));
+  w.head("gauge", "hunch:connections", "Open connections.");
+  w.line("hunch:connections", "", n_connections);
+  w.head("gauge", "hunch:model_loaded", "Whether the model is loaded.");
+  for (const NamedMetrics& model : models) w.line("hunch:model_loaded", label_of(model.name), int(model.is_loaded));
+  w.each("gauge", "hunch:texts_kept", "Texts kept for prompts that begin alike.", value(&Metrics::n_kept));
+  w.each("gauge", "hunch:kv_cache_tokens", "Tokens that the cache has room for.", value(&Metrics::n_cache_tokens));
+  w.each("gauge", "hunch:kv_cache_tokens_free", "Of these, free.", value(&Metrics::n_cache_free));
+  w.each("hunch:time_to_first_token_seconds", "From a request to its first token.", &Metrics::first_token_seconds);
+  w.each("hunch:time_between_tokens_seconds", "From one token of an answer to the next.",
+         &Metrics::between_tokens_seconds);
+  w.each("hunch:queue_seconds", "From a request to the beginning of its prompt.", &Metrics::queue_seconds);
+  return w.out;
 }
 
 }  // namespace hunch::serve

@@ -19,6 +19,17 @@ std::string line(const Json& json) { return dump(json) + "\n"; }
 
 Json ollama_envelope(const std::string& model) { return {{"model", model}, {"created_at", iso_time(now_seconds())}}; }
 
+Json ollama_load_json(const std::string& model, bool chats, const char* reason) {
+  Json json = ollama_envelope(model);
+  if (chats)
+    json["message"] = {{"role", "assistant"}, {"content", ""}};
+  else
+    json["response"] = "";
+  json["done"] = true;
+  json["done_reason"] = reason;
+  return json;
+}
+
 Json OllamaAnswer::with_text(const std::string& text, const std::string& thinking, const Json& calls) const {
   Json json = ollama_envelope(about_.model);
   Json fields = Json::object();

@@ -33,4 +33,7 @@ class OllamaAnswer : public PartsAnswer {
 // What answers begin with: {"model", "created_at"}.
 Json ollama_envelope(const std::string& model);
 
+// The answer to a request that asks for nothing: its model was loaded, or goes.
+Json ollama_load_json(const std::string& model, bool chats, const char* reason);
+
 }  // namespace hunch::serve

@@ -99,7 +99,8 @@ OllamaRequest ollama_chat_request(std::string_view body) {
   Json messages = Json::array();
   size_t n_calls = 0;
   for (size_t i = 0; i < list->size(); ++i) messages.push_back(ollama_message((*list)[i], i, n_calls));
-  read_conversation(std::move(messages), ollama_tools(f), out.chat);
+  const Json words = ollama_tools(f);
+  read_conversation(&messages, Fields(words), out.chat);
   return out;
 }
 
@@ -120,7 +121,8 @@ OllamaRequest ollama_generate_request(std::string_view body) {
   Json messages = Json::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
   messages.push_back({{"role", "user"}, {"content", prompt}});
-  read_conversation(std::move(messages), ollama_tools(f), out.chat);
+  const Json words = ollama_tools(f);
+  read_conversation(&messages, Fields(words), out.chat);
   return out;
 }
 

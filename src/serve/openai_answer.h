@@ -14,6 +14,7 @@ class OpenAiAnswer : public AnswerWriter {
     bool stream = false, include_usage = false, log_probs = false;
     size_t n_choices = 1;            // jobs
     size_t n_choices_of_prompt = 1;  // that share a prompt
+    size_t n_best_of_prompt = 1;     // of these the whole answer has
   };
   // The tokenizer outlives it.
   OpenAiAnswer(About about, const Tokenizer& tokenizer, std::shared_ptr<Reply> reply);
@@ -25,6 +26,8 @@ class OpenAiAnswer : public AnswerWriter {
 
   bool wants_log_probs() const { return about_.log_probs; }
   size_t n_choices() const { return about_.n_choices; }
+  size_t n_of_prompt() const { return about_.n_choices_of_prompt; }
+  size_t n_best_of_prompt() const { return about_.n_best_of_prompt; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
   // An event with one choice, and what its tokens used of the model where that was asked for.
   void emit(Json choice);

@@ -72,6 +72,27 @@ std::vector<std::string> types(const std::vector<Json>& events) {
   return out;
 }
 
+TEST(AnthropicAnswer, StreamsPingWhileNothingComes) {
+  for (const bool stream : {true, false}) {
+    Shown s = anthropic(stream);
+    s.jobs[0]->listener->on_wait();
+    s.jobs[0]->listener->on_wait();
+    s.writer->add({{Kind::kContent, "I"}});
+    s.jobs[0]->listener->on_wait();  // it can see for itself
+    s.finish(StopReason::kEndOfText);
+    const std::vector<std::string> want = {"message_start", "ping", "ping", "ping", "content_block_start"};
+    const std::vector<std::string> found = types(s.reply->events());
+    if (!stream) {
+      EXPECT_TRUE(found.empty());
+      EXPECT_EQ(s.body()["content"][0]["text"], "I");
+      continue;
+    }
+    ASSERT_GE(found.size(), want.size());
+    EXPECT_EQ(std::vector(found.begin(), found.begin() + ptrdiff_t(want.size())), want);
+    EXPECT_EQ(std::count(found.begin(), found.end(), "ping"), 3);
+  }
+}
+
 TEST(AnthropicAnswer, WholeMessageHasABlockForEachPart) {
   Shown s = anthropic(false);
   s.writer->add(kParts);

@@ -34,6 +34,11 @@ template <class... Args>
   throw RequestError(400, fmt::format(format, std::forward<Args>(args)...), std::move(param));
 }
 
+// Of a server that takes nothing more.
+inline RequestError shutting_down() {
+  return RequestError(503, "the server is shutting down", {}, "server_shutting_down");
+}
+
 // Whatever was thrown, as it may be shown to a client: what the engine says of a request is passed on, anything else
 // could name files of this machine and is "internal error".
 RequestError as_request_error(std::exception_ptr error);

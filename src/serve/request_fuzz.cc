@@ -6,6 +6,8 @@
 #include "serve/anthropic_request.h"
 #include "serve/chat_request.h"
 #include "serve/completion_request.h"
+#include "serve/model_choice.h"
+#include "serve/native_request.h"
 #include "serve/ollama_request.h"
 #include "serve/request_error.h"
 #include "serve/responses_request.h"
@@ -34,6 +36,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (r.prompts.empty() || r.prompts.size() * r.settings.n_choices > kMostPrompts) std::abort();
   });
   run([&] { dump(chat_request(body).messages); });
+  run([&] {
+    const NativeRequest r = native_request(body);
+    dump(r.echoed);
+    if (r.prompts.empty() || r.prompts.size() > kMostPrompts) std::abort();
+  });
+  run([&] { model_choice(body); });
   run([&] { embedding_request(body); });
   run([&] { rerank_request(body); });
   run([&] { tokenize_request(body); });

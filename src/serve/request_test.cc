@@ -91,7 +91,7 @@ TEST(Request, WrongTypesAndRangesNameTheirField) {
       {R"("mode": "dense", "density": 0.5)", "density"},
       {R"("density": 0)", "density"},
       {R"("mode": "sparse", "lossless": true)", "lossless"},
-      {R"("best_of": 3)", "best_of"},
+      {R"("best_of": 30)", "best_of"},
       {R"("trace": 1, "stream": true)", "trace"},
       {R"("trace": true)", "trace"},
       {R"("model": 3)", "model"},

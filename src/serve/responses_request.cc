@@ -142,7 +142,8 @@ ResponsesRequest responses_request(std::string_view body) {
     out.chat.variables["enable_thinking"] = effort != "none";
     if (effort != "none") out.chat.variables["reasoning_effort"] = effort;
   }
-  read_conversation(responses_messages(f), responses_tools(f), out.chat);
+  const Json messages = responses_messages(f), words = responses_tools(f);
+  read_conversation(&messages, Fields(words), out.chat);
   out.echoed = echo_of(f, out);
   return out;
 }

@@ -32,9 +32,10 @@ std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOpt
   if (options.disk_folder.empty()) return nullptr;
   if (cache.is_recurrent())
     fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
-  return std::make_unique<DiskMemory>(DiskMemory::Options{options.disk_folder, options.disk_bytes,
-                                                          cache_key(engine.model->file(), cache.shape()), options.warn},
-                                      cache.shape());
+  return std::make_unique<DiskMemory>(
+      DiskMemory::Options{options.disk_folder, options.disk_bytes, cache_key(engine.model->file(), cache.shape()),
+                          options.warn, options.before_reading},
+      cache.shape());
 }
 
 }  // namespace
@@ -45,10 +46,11 @@ Scheduler::Scheduler(const Engine& engine, const SchedulerOptions& options, Metr
       metrics_(metrics),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)),
       batch_(engine, batch_options(engine, options, n_ctx_)),
+      budget_(options.step_tokens),
       disk_(disk_memory(engine, options, *batch_.cache())),
-      memory_(batch_, n_ctx_, disk_.get()),
-      thread_([this] { run(); }) {
+      memory_(batch_, n_ctx_, disk_.get()) {
   metrics_.n_cache_tokens = batch_.n_free_tokens();
+  if (options_.own_thread) thread_ = std::thread([this] { run(); });
 }
 
 Scheduler::~Scheduler() {
@@ -58,7 +60,7 @@ Scheduler::~Scheduler() {
     quits_ = true;
   }
   wakes_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void Scheduler::require_open() const {
@@ -141,14 +143,20 @@ bool Scheduler::collect_incoming(std::vector<std::shared_ptr<Job>>& refused) {
   if (!busy && incoming_.empty() && tasks_.empty()) {
     idle_ = true;
     idles_.notify_all();
-    wakes_.wait(lock, [&] { return quits_ || !incoming_.empty() || !tasks_.empty(); });
+    if (options_.own_thread) wakes_.wait(lock, [&] { return quits_ || !incoming_.empty() || !tasks_.empty(); });
   }
+  // Those that wait for the disk alone: it will be a while.
+  if (options_.own_thread && running_.empty() && paused_.empty() && !waiting_.empty() && incoming_.empty() &&
+      tasks_.empty() && !quits_)
+    wakes_.wait_for(lock, std::chrono::milliseconds(2));
   for (auto& job : incoming_) waiting_.push_back({std::move(job), Clock::now()});
   incoming_.clear();
   const auto now = Clock::now();
   for (Waiting& waiting : waiting_)
-    if (draining_ || waiting.job->cancel.requested() || waiting.job->deadline <= now)
+    if (draining_ || waiting.job->cancel.requested() || waiting.job->deadline <= now) {
+      let_go_of_disk(waiting);
       refused.push_back(std::move(waiting.job));
+    }
   std::erase_if(waiting_, [](const Waiting& waiting) { return !waiting.job; });
   n_waiting_ -= refused.size();
   if (stopping_) {
@@ -161,24 +169,42 @@ bool Scheduler::collect_incoming(std::vector<std::shared_ptr<Job>>& refused) {
 }
 
 void Scheduler::run() {
-  for (;;) {
-    std::vector<std::shared_ptr<Job>> refused;
-    const bool goes_on = collect_incoming(refused);
-    for (const auto& job : refused) {
-      ++metrics_.n_jobs;
-      ++(job->cancel.requested() ? metrics_.n_cancelled : metrics_.n_failed);
-      job->listener->on_error(ended_early(*job));
-    }
-    refused.clear();
-    if (!goes_on) return memory_.save_all();
-    end_overdue();
-    admit_waiting();
-    pause_for_room();
-    publish();
-    step();
-    settle();
-    publish();
+  while (turn()) {
   }
+  memory_.save_all();
+}
+
+// One step, and what comes before and after it. False when the thread is to end.
+bool Scheduler::turn() {
+  std::vector<std::shared_ptr<Job>> refused;
+  const bool goes_on = collect_incoming(refused);
+  for (const auto& job : refused) {
+    ++metrics_.n_jobs;
+    ++(job->cancel.requested() ? metrics_.n_cancelled : metrics_.n_failed);
+    job->listener->on_error(ended_early(*job));
+  }
+  refused.clear();
+  if (!goes_on) return false;
+  const Turns::Turn turn = options_.turns ? options_.turns->take() : Turns::Turn();
+  end_overdue();
+  admit_waiting();
+  pause_for_room();
+  publish();
+  step();
+  settle();
+  publish();
+  tell_who_waits();
+  return true;
+}
+
+void Scheduler::tell_who_waits() {
+  const auto now = Clock::now();
+  if (seconds_between(last_told_, now) < options_.tell_seconds) return;
+  last_told_ = now;
+  for (const Waiting& waiting : waiting_) waiting.job->listener->on_wait();
+  for (const auto* all : {&running_, &paused_})
+    for (const auto& running : *all)
+      if (running->n_calls == 0) running->job->listener->on_wait();
 }
 
 void Scheduler::publish() {

@@ -14,6 +14,8 @@
 #include "serve/job.h"
 #include "serve/memory.h"
 #include "serve/metrics.h"
+#include "serve/step_budget.h"
+#include "serve/turns.h"
 
 namespace hunch::serve {
 
@@ -29,7 +31,13 @@ struct SchedulerOptions {
   uint64_t disk_bytes = uint64_t{10} << 30;
   std::function<void(const std::string&)> warn = {};  // of what is wrong there
   size_t n_queue = 64;                                // jobs and tasks that may wait
-  size_t step_tokens = 256;                           // BatchOptions::step_tokens
+  size_t step_tokens = 256;  // BatchOptions::step_tokens; StepBudget has fewer of prompts while others decode
+  // What a step of these tokens is said to take, for tests; none: what it took.
+  std::function<double(const Batch::StepTokens&)> step_seconds = {};
+  std::shared_ptr<Turns> turns = {};          // with other models on these cores; none: it is alone
+  double tell_seconds = 5;                    // JobListener::on_wait()
+  std::function<void()> before_reading = {};  // DiskMemory::Options
+  bool own_thread = true;                     // else it does nothing until its friend calls turn()
 };
 
 class Scheduler {
@@ -70,19 +78,29 @@ class Scheduler {
 
   size_t n_ctx() const { return n_ctx_; }
   size_t n_parallel() const { return options_.n_parallel; }
+  // Of a task: tokens that it may compute in one call, beside those who wait for their next one.
+  size_t task_tokens() const { return budget_.prompt_tokens(batch_.n_decoding()); }
   size_t kv_bytes() const { return batch_.kv_bytes(); }
 
  private:
+  friend class SchedulerDriver;  // scheduler_schedules_test.cc
   struct Running;
   struct Waiting {
     std::shared_ptr<Job> job;
     Clock::time_point submitted;
+    bool looked_for = false;   // on the disk
+    std::string fetched = {};  // the file that it begins like; "": none
   };
   void run();
+  bool turn();
   bool collect_incoming(std::vector<std::shared_ptr<Job>>& refused);
   void admit_waiting();
-  std::optional<size_t> next_waiting() const;
-  bool admit(const Waiting& waiting);
+  std::optional<size_t> next_waiting();
+  bool waits_for_disk(Waiting& waiting);
+  bool reuses(const Job& job) const;
+  std::vector<Memory::Text> texts_in_the_making() const;
+  void let_go_of_disk(Waiting& waiting);
+  bool admit(Waiting& waiting);
   bool resume(Running& paused);
   bool waits_for_alike(const Job& job) const;
   bool make_room(size_t n_pages);
@@ -98,6 +116,7 @@ class Scheduler {
   void finish(Running& running, std::exception_ptr error);
   void require_open() const;
   void publish();
+  void tell_who_waits();
   size_t free_slot() const;
 
   const Engine& engine_;
@@ -105,6 +124,7 @@ class Scheduler {
   Metrics& metrics_;
   const size_t n_ctx_;
   Batch batch_;
+  StepBudget budget_;
   std::unique_ptr<DiskMemory> disk_;  // or none
   Memory memory_;
 
@@ -122,7 +142,8 @@ class Scheduler {
   std::deque<Waiting> waiting_;                    // in the order in which they came
   std::vector<std::unique_ptr<Running>> running_;  // in the order in which they began
   std::vector<std::unique_ptr<Running>> paused_;   // they hold nothing of the cache
-  std::thread thread_;                             // last: it begins when all else is there
+  Clock::time_point last_told_ = Clock::now();
+  std::thread thread_;  // last: it begins when all else is there
 };
 
 }  // namespace hunch::serve

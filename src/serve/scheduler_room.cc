@@ -48,8 +48,42 @@ bool Scheduler::waits_for_alike(const Job& job) const {
   });
 }
 
+// A text of control tokens alone begins without a space, which a sequence that goes on would not know.
+bool Scheduler::reuses(const Job& job) const {
+  const Tokenizer* t = engine_.tokenizer ? &*engine_.tokenizer : nullptr;
+  const bool is_bare =
+      t && std::ranges::all_of(job.prompt, [&](int32_t id) { return size_t(id) < t->n_vocab() && t->is_control(id); });
+  return job.reuses_prompt && !job.scores_prompt && !is_bare;
+}
+
+std::vector<Memory::Text> Scheduler::texts_in_the_making() const {
+  std::vector<Memory::Text> out;
+  for (const auto& other : running_)
+    out.push_back(Memory::text_of(*other->sequence, other->job->plan.get(), other->job->options.as_alone,
+                                  other->job->prompt.size()));
+  return out;
+}
+
+// Whether a file that it begins like is being read: by a thread of its own, while others go on.
+bool Scheduler::waits_for_disk(Waiting& w) {
+  if (!disk_) return false;
+  if (!w.looked_for) {
+    Memory::OnDisk found;
+    if (reuses(*w.job))
+      found = memory_.fetch(w.job->prompt, w.job->plan, w.job->adapter, w.job->options.as_alone, texts_in_the_making());
+    if (!found.name.empty() && !found.is_fetched) return true;  // until others were
+    w.looked_for = true;
+    w.fetched = std::move(found.name);
+  }
+  return !w.fetched.empty() && disk_->is_fetching(w.fetched);
+}
+
+void Scheduler::let_go_of_disk(Waiting& w) {
+  if (!w.fetched.empty()) disk_->drop(std::exchange(w.fetched, {}));
+}
+
 // Whose turn it is.
-std::optional<size_t> Scheduler::next_waiting() const {
+std::optional<size_t> Scheduler::next_waiting() {
   std::optional<size_t> best;
   std::tuple<int, size_t> best_turn;
   for (size_t i = 0; i < waiting_.size(); ++i) {
@@ -57,7 +91,7 @@ std::optional<size_t> Scheduler::next_waiting() const {
     const auto n_of_client =
         std::ranges::count_if(running_, [&](const auto& running) { return running->job->client == job.client; });
     const std::tuple turn(job.priority, size_t(n_of_client));
-    if ((best && turn >= best_turn) || waits_for_alike(job)) continue;
+    if ((best && turn >= best_turn) || waits_for_alike(job) || waits_for_disk(waiting_[i])) continue;
     best = i;
     best_turn = turn;
   }
@@ -89,30 +123,37 @@ size_t Scheduler::free_slot() const {
 }
 
 // Begins a job, or ends it with its error; false where it has to wait for room.
-bool Scheduler::admit(const Waiting& waiting) {
-  const auto& [job, submitted] = waiting;
+bool Scheduler::admit(Waiting& waiting) {
+  const std::shared_ptr<Job>& job = waiting.job;
+  const Clock::time_point submitted = waiting.submitted;
   auto running = std::make_unique<Running>();
   running->job = job;
   running->submitted = submitted;
   try {
-    // A text of control tokens alone begins without a space, which a sequence that goes on would not know.
-    const Tokenizer* t = engine_.tokenizer ? &*engine_.tokenizer : nullptr;
-    const bool is_bare = t && std::ranges::all_of(job->prompt, [&](int32_t id) {
-                           return size_t(id) < t->n_vocab() && t->is_control(id);
-                         });
-    std::vector<Memory::Text> others;
-    for (const auto& other : running_)
-      others.push_back(Memory::text_of(*other->sequence, other->job->plan.get(), other->job->options.as_alone,
-                                       other->job->prompt.size()));
-    const bool reuses = job->reuses_prompt && !job->scores_prompt && !is_bare;
-    running->sequence = memory_.take(job->prompt, job->plan, job->adapter, job->options.as_alone, reuses, others);
-    const size_t n_there = running->sequence->n_tokens();
-    const size_t n_wanted = job->prompt.size() - n_there + std::min(job->options.n_tokens, kLeastAnswer);
-    if (!make_room(batch_.cache()->n_new_pages(running->sequence->id(), std::min(n_wanted, n_ctx_ - n_there)))) {
-      memory_.keep(std::move(running->sequence), job->plan, job->options.as_alone, job->prompt.size());
-      if (!running_.empty()) return false;
-      fail(ErrorKind::kLimit, "the cache has no room for a prompt of {} tokens", job->prompt.size());
+    const auto take = [&](bool reuses) {
+      running->sequence =
+          memory_.take(job->prompt, job->plan, job->adapter, job->options.as_alone, reuses, texts_in_the_making());
+    };
+    const auto has_room = [&] {
+      const size_t n_there = running->sequence->n_tokens();
+      const size_t n_wanted = job->prompt.size() - n_there + std::min(job->options.n_tokens, kLeastAnswer);
+      return make_room(batch_.cache()->n_new_pages(running->sequence->id(), std::min(n_wanted, n_ctx_ - n_there)));
+    };
+    take(reuses(*job));
+    let_go_of_disk(waiting);
+    if (!has_room()) {
+      if (!running_.empty()) {
+        memory_.keep(std::move(running->sequence), job->plan, job->options.as_alone, job->prompt.size());
+        return false;
+      }
+      // It is alone, and what it shares with a text that is kept is in its way: two copies do not fit.
+      running->sequence.reset();
+      while (memory_.forget_one()) {
+      }
+      take(false);
+      if (!has_room()) fail(ErrorKind::kLimit, "the cache has no room for a prompt of {} tokens", job->prompt.size());
     }
+    const size_t n_there = running->sequence->n_tokens();
     running->begun = Clock::now();
     metrics_.n_cached_tokens += n_there;
     job->listener->on_begun(n_there);

@@ -24,10 +24,6 @@ struct Scheduler::Running {
   }
 };
 
-inline RequestError shutting_down() {
-  return RequestError(503, "the server is shutting down", {}, "server_shutting_down");
-}
-
 // Why a job ends that has no answer yet.
 inline std::exception_ptr ended_early(const Job& job) {
   return std::make_exception_ptr(job.deadline <= Clock::now()

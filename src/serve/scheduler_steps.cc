@@ -108,7 +108,11 @@ void Scheduler::step() {
   ++metrics_.n_steps;
   metrics_.n_busy += batch_.n_answers();
   try {
-    batch_.step();
+    const auto begun = Clock::now();
+    batch_.step(budget_.prompt_tokens(batch_.n_decoding()));
+    const Batch::StepTokens& tokens = batch_.last_step();
+    budget_.note(tokens.n_decoding, tokens.n_prompt,
+                 options_.step_seconds ? options_.step_seconds(tokens) : seconds_between(begun, Clock::now()));
   } catch (...) {  // of the whole step: whose fault it was is not known
     for (auto& running : running_) finish(*running, std::current_exception());
     running_.clear();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <mutex>
 #include <random>
 
 #include "base/error.h"
@@ -16,6 +17,7 @@ using Ids = std::vector<int32_t>;
 
 class Recorder : public JobListener {
  public:
+  void on_wait() override { ++n_waits; }
   void on_begun(size_t n) override { n_cached = n; }
   void on_prompt(std::vector<ScoredToken> tokens) override { scored = std::move(tokens); }
   void on_token(const GeneratedToken& token, bool ends) override {
@@ -37,7 +39,7 @@ class Recorder : public JobListener {
   Ids ids;
   std::vector<ScoredToken> scored;
   JobResult result;
-  size_t n_cached = 0;
+  size_t n_cached = 0, n_waits = 0;
   std::chrono::milliseconds pause{0};  // before each token: the answer is still in the making when others are asked for
 
  private:
@@ -192,6 +194,90 @@ TEST_F(SchedulerTest, TextsOutliveTheServer) {
   EXPECT_EQ(second.recorder->ids, alone(*second.job).ids);
   EXPECT_EQ(other.recorder->n_cached, 0u);
   std::filesystem::remove_all(folder);
+}
+
+TEST_F(SchedulerTest, OthersGoOnWhileATextIsReadFromTheDisk) {
+  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "scheduler_test_reading";
+  std::filesystem::remove_all(folder);
+  SchedulerOptions options{.n_parallel = 2, .n_ctx = 128, .disk_folder = folder};
+  const auto asked = [&](Ids ids) {
+    Asked a = ask(std::move(ids), 10);
+    a.job->options.as_alone = false;
+    return a;
+  };
+  {
+    Scheduler scheduler(engine_, options, metrics_);
+    Asked first = asked(prompt(1, 80));
+    scheduler.submit({first.job});
+    first.recorder->wait();
+  }
+  std::promise<void> go;
+  options.before_reading = [wait = go.get_future().share()] { wait.wait(); };
+  Scheduler scheduler(engine_, options, metrics_);
+  Ids ids = prompt(1, 80);
+  ids.push_back(5);
+  Asked reads = asked(ids), leaves = asked(ids), other = asked(prompt(2, 80));
+  scheduler.submit({reads.job, leaves.job, other.job});
+  other.recorder->wait();
+  EXPECT_TRUE(reads.recorder->ids.empty());
+  leaves.job->cancel.request();
+  EXPECT_THROW(leaves.recorder->wait(), RequestError);
+  go.set_value();
+  reads.recorder->wait();
+  EXPECT_EQ(reads.recorder->n_cached, 80u);
+  EXPECT_EQ(reads.recorder->ids, alone(*reads.job).ids);
+  EXPECT_TRUE(scheduler.wait_until_idle(10));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(SchedulerTest, ALongPromptDoesNotStallTheOthers) {
+  // The tokens of each step, on a machine that takes as long for eight tokens as for one.
+  const auto seconds = [](size_t n) { return std::max(1.0, double(n) / 8); };
+  std::mutex mutex;
+  std::vector<Batch::StepTokens> steps;
+  SchedulerOptions options{.n_parallel = 4, .n_ctx = 128, .step_tokens = 96};
+  options.step_seconds = [&](const Batch::StepTokens& t) {
+    const std::lock_guard lock(mutex);
+    steps.push_back(t);
+    return seconds(t.n_decoding + t.n_prompt);
+  };
+  Scheduler scheduler(engine_, options, metrics_);
+  std::vector<Asked> all;
+  for (size_t i = 0; i < 3; ++i) {
+    all.push_back(ask(prompt(i + 1, 5), 120));
+    scheduler.submit({all.back().job});
+    all.back().recorder->wait_for_first();
+  }
+  for (size_t i = 0; i < 5; ++i) {  // one after the other: the first teach what they take
+    Asked a = ask(prompt(i + 20, 100), 1);
+    scheduler.submit({a.job});
+    a.recorder->wait();
+    all.push_back(std::move(a));
+  }
+  for (size_t i = 0; i < 3; ++i) all[i].recorder->wait();
+  size_t n_mixed = 0, n_prompt = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const auto [n_decoding, n_read] = steps[i];
+    n_prompt += n_read;
+    if (n_decoding == 0 || n_read == 0) continue;
+    ++n_mixed;
+    EXPECT_LE(n_read, StepBudget::kAtFirst);
+    if (n_mixed > 8) EXPECT_LE(seconds(n_decoding + n_read), 3 * seconds(n_decoding)) << n_read;
+  }
+  EXPECT_EQ(n_prompt, 3u * 5 + 5 * 100);
+  EXPECT_GT(n_mixed, 20u);
+  for (const Asked& a : all) EXPECT_EQ(a.recorder->ids, alone(*a.job).ids);
+}
+
+TEST_F(SchedulerTest, WhoWaitsIsTold) {
+  Scheduler scheduler(engine_, {.n_parallel = 1, .n_ctx = 128, .tell_seconds = 0}, metrics_);
+  Asked first = ask(prompt(1, 5), 20), second = ask(prompt(2, 5), 1);
+  scheduler.submit({first.job});
+  scheduler.submit({second.job});
+  first.recorder->wait();
+  second.recorder->wait();
+  EXPECT_GT(second.recorder->n_waits, 5u);  // a time for each step of the first
+  EXPECT_LT(first.recorder->n_waits, 3u);
 }
 
 TEST_F(SchedulerTest, PrioritiesComeFirstAndClientsTakeTurns) {

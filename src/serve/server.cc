@@ -44,47 +44,44 @@ class Signals {
 
 }  // namespace
 
-void serve(Engine& engine, const ServerOptions& options) {
-  // Answers end by their own stops; a signal is this function's.
-  const Stop* const stop = std::exchange(engine.compute->stop, nullptr);
-  struct Restore {
-    Compute& compute;
-    const Stop* stop;
-    ~Restore() { compute.stop = stop; }
-  } const restore{*engine.compute, stop};
-
+void serve(std::optional<Engine> first, const ServerOptions& options) {
   Signals signals;
-  Service service(engine, options.service);
+  StoredResponses responses;
+  std::atomic<size_t> n_connections{0};
+  Models models(options.models, responses);
+  std::optional<Models::First> begun;
+  if (first) begun.emplace(models.begin_with(std::move(*first)));
+  Router router(models, responses, n_connections, options.router);
   HttpHandler handler;
   handler.refuse = [](const HttpRequest& request, int status, const std::string& message) {
-    return Service::refusal(request, RequestError(status, message));
+    return Router::refusal(request, RequestError(status, message));
   };
-  handler.check = [&](const HttpRequest& request) { return service.check(request); };
-  handler.headers = [&](const HttpRequest& request) { return options.service.access.headers(request); };
+  handler.check = [&](const HttpRequest& request) { return router.check(request); };
+  handler.headers = [&](const HttpRequest& request) { return options.router.access.headers(request); };
   handler.answer = [&](HttpRequest request, const std::shared_ptr<Reply>& reply) {
-    service.answer(std::move(request), reply);
+    router.answer(std::move(request), reply);
   };
   handler.log = [&](const Json& line) {
     Json whole = {{"time", timestamp()}};
     whole.update(line);
     if (options.log) options.log(dump(whole));
   };
-  HttpServer http(options.host, options.port, options.limits, handler, service.metrics());
+  HttpServer http(options.host, options.port, options.limits, handler, n_connections, options.tls);
   http.on_signal([&] { signals.count(); });
-  if (options.on_ready) options.on_ready(http.port(), service);
+  if (options.on_ready) options.on_ready(http.port(), begun ? &begun->service : nullptr);
+  begun.reset();
 
   signals.wait();
   http.close_idle();
-  Scheduler& scheduler = service.scheduler();
-  scheduler.drain();
+  models.drain();
   const auto end = Clock::now() + std::chrono::duration<double>(options.grace_seconds);
-  while (!scheduler.wait_until_idle(0.1) && Clock::now() < end && !signals.has_second()) {
+  while (!models.wait_until_idle(0.1) && Clock::now() < end && !signals.has_second()) {
   }
-  scheduler.stop();
-  scheduler.wait_until_idle(5);
+  models.stop();
+  models.wait_until_idle(5);
   http.wait_until_closed(5);  // what was answered is read
   http.stop_handlers();
-  service.close();
+  models.close();
 }
 
 }  // namespace hunch::serve

@@ -1,4 +1,5 @@
-// The routes and what answers them: between HTTP and the scheduler, and without sockets.
+// What of the routes a model answers: between HTTP and the scheduler, and without sockets. serve/router.h has the
+// others.
 #pragma once
 #include <functional>
 #include <memory>
@@ -6,7 +7,6 @@
 #include <string>
 
 #include "engine/hidden_states.h"
-#include "serve/access.h"
 #include "serve/adapters.h"
 #include "serve/chat_parts.h"
 #include "serve/chat_request.h"
@@ -16,6 +16,7 @@
 #include "serve/ollama_request.h"
 #include "serve/openai_answer.h"
 #include "serve/plans.h"
+#include "serve/routes.h"
 #include "serve/scheduler.h"
 #include "serve/stored_responses.h"
 #include "serve/text_requests.h"
@@ -28,43 +29,41 @@ namespace hunch::serve {
 struct ServiceOptions {
   SchedulerOptions scheduler;
   std::string model_name;               // as answers and /v1/models say it
-  std::string api_key;                  // empty: anybody may ask
   std::string template_file;            // as chat_text()'s
   Plans::Choice plan;                   // of requests that say nothing of it
   std::vector<AdapterSource> adapters;  // that requests may choose from; at these scales, of those that say nothing
   bool shows_prompts = false;           // in /slots
-  Access access = {};
-  bool deterministic = false;  // every answer has the bits that it has alone (GenerateOptions::as_alone)
+  bool deterministic = false;           // every answer has the bits that it has alone (GenerateOptions::as_alone)
+};
+
+// What a model says of itself, while it is loaded and later.
+struct ModelWords {
+  Json openai = {}, ollama = {};  // an entry of /v1/models, of /api/tags
 };
 
 class Service {
  public:
-  // The engine outlives it. Throws as Scheduler, Plans, Adapters and chat_text() for a template file.
-  Service(Engine& engine, const ServiceOptions& options);
+  // The references outlive it. Throws as Scheduler, Plans, Adapters and chat_text() for a template file.
+  Service(Engine& engine, const ServiceOptions& options, Metrics& metrics, StoredResponses& responses);
   ~Service();
 
-  // What HttpHandler asks for; any thread. answer() answers errors itself.
-  std::unique_ptr<HttpResponse> check(const HttpRequest& request) const;
+  // Any thread's. Answers errors itself.
   void answer(HttpRequest request, const std::shared_ptr<Reply>& reply);
-  // An error in the form of the API that the path is of.
-  static HttpResponse refusal(const HttpRequest& request, const RequestError& error);
+  // Route::path, as route_of() of routes.h.
+  static const RoutePattern* route_of(const HttpRequest& request, std::string& allowed);
 
-  Metrics& metrics() { return metrics_; }
-  Scheduler& scheduler() { return *scheduler_; }
+  ModelWords words() const { return {model_json(), ollama_model()}; }
+  Scheduler& scheduler() const { return *scheduler_; }
+  const Engine& engine() const { return engine_; }
   // Ends all jobs; from now on nothing may be asked.
   void close() { scheduler_.reset(); }
 
  private:
   using Call = void (Service::*)(const HttpRequest&, const std::shared_ptr<Reply>&);
-  struct Route {
-    const char *method, *path;  // a path that ends with * is any that begins so and goes on
+  struct Route : RoutePattern {
     Call call;
-    bool open = false;  // to everybody, without a key
   };
   static const std::vector<Route>& routes();
-  // nullptr: none; `allowed` then lists the methods that this path has.
-  static const Route* route_of(const HttpRequest& request, std::string& allowed);
-  bool is_authorised(const HttpRequest& request) const;
 
   // service_generate.cc
   void complete(const HttpRequest&, const std::shared_ptr<Reply>&);
@@ -91,23 +90,19 @@ class Service {
   void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const Settings& settings,
              const char* param = "messages");
   static std::string new_id(std::string_view prefix);
+  // service_native.cc
+  void complete_natively(const HttpRequest&, const std::shared_ptr<Reply>&);
   // service_anthropic.cc
   void anthropic_message(const HttpRequest&, const std::shared_ptr<Reply>&);
   void anthropic_count(const HttpRequest&, const std::shared_ptr<Reply>&);
   // service_responses.cc
   void respond(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void show_response(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void forget_response(const HttpRequest&, const std::shared_ptr<Reply>&);
   // service_ollama.cc
   void ollama_chat(const HttpRequest&, const std::shared_ptr<Reply>&);
   void ollama_generate(const HttpRequest&, const std::shared_ptr<Reply>&);
   void ollama_embed(const HttpRequest&, const std::shared_ptr<Reply>&);
   void ollama_embeddings(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void ollama_tags(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void ollama_ps(const HttpRequest&, const std::shared_ptr<Reply>&);
   void ollama_show(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void ollama_version(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void ollama_refuse(const HttpRequest&, const std::shared_ptr<Reply>&);
   Json ollama_model() const;
   std::vector<TextToRead> texts_to_read(const OllamaEmbedRequest& request) const;
   // service_texts.cc
@@ -122,21 +117,16 @@ class Service {
   void detokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
   void apply_template(const HttpRequest&, const std::shared_ptr<Reply>&);
   // service_state.cc
-  void health(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void models(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void model(const HttpRequest&, const std::shared_ptr<Reply>&);
   Json model_json() const;
   void props(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void show_metrics(const HttpRequest&, const std::shared_ptr<Reply>&);
   void slots(const HttpRequest&, const std::shared_ptr<Reply>&);
   void lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
   void set_lora_adapters(const HttpRequest&, const std::shared_ptr<Reply>&);
-  void page(const HttpRequest&, const std::shared_ptr<Reply>&);
 
   const Engine& engine_;
   const ServiceOptions options_;
   const int64_t began_;  // seconds since 1970
-  Metrics metrics_;
+  Metrics& metrics_;
   Plans plans_;
   Adapters adapters_;
   Grammars grammars_;
@@ -145,7 +135,7 @@ class Service {
   ToolTemplate tool_template_;
   // Control tokens that the tags are made of, and those that calls of tools are.
   std::vector<int32_t> shown_, shown_of_calls_;
-  StoredResponses responses_;
+  StoredResponses& responses_;
   std::unique_ptr<Scheduler> scheduler_;
 };
 

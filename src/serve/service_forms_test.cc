@@ -65,7 +65,7 @@ class ServiceForms : public testing::Test {
     ServiceOptions options;
     options.scheduler.n_ctx = 3000;
     options.scheduler.n_parallel = 2;
-    service_ = std::make_unique<Service>(engine_, options);
+    service_ = std::make_unique<Service>(engine_, options, metrics_, responses_);
   }
   std::string ask(const char* path, const Json& body, int status = 200) {
     const auto reply = std::make_shared<Recorder>();
@@ -83,6 +83,8 @@ class ServiceForms : public testing::Test {
 
   Engine engine_;
   TokenizerSpec spec_;
+  Metrics metrics_;
+  StoredResponses responses_;
   std::unique_ptr<Service> service_;
 };
 

@@ -23,8 +23,9 @@ OpenAiAnswer::About Service::about(const char* id_prefix, const Settings& settin
   a.stream = settings.stream;
   a.include_usage = settings.include_usage;
   a.log_probs = settings.log_probs;
-  a.n_choices = n_prompts * settings.n_choices;
-  a.n_choices_of_prompt = settings.n_choices;
+  a.n_choices = n_prompts * settings.n_candidates;
+  a.n_choices_of_prompt = settings.n_candidates;
+  a.n_best_of_prompt = settings.n_choices;
   return a;
 }
 
@@ -94,8 +95,9 @@ void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>&
     const auto* text = std::get_if<std::string>(&prompt);
     if (r.echo) echo.text = text ? *text : tokenizer.decode(ids);
     if (r.echo && s.log_probs && !ids.empty()) echo.first = ids[0];
-    for (size_t i = 0; i < s.n_choices; ++i) {
+    for (size_t i = 0; i < s.n_candidates; ++i) {
       jobs.push_back(job_of(ids, s, s.n_tokens.value_or(kCompletionTokens), seed + i));
+      if (s.n_candidates > s.n_choices) jobs.back()->options.log_probs = true;  // to choose by
       jobs.back()->scores_prompt = r.echo && s.log_probs;
       echoes.push_back(echo);
     }

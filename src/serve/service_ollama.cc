@@ -1,6 +1,5 @@
 // Ollama's routes.
 #include "formats/format.h"
-#include "hunch/version.h"
 #include "model/fingerprint.h"
 #include "serve/ollama_answer.h"
 #include "serve/ollama_request.h"
@@ -32,22 +31,11 @@ void limit_context(std::vector<std::shared_ptr<Job>>& jobs, size_t asked, size_t
   }
 }
 
-Json loaded(const std::string& model, bool chats) {
-  Json json = ollama_envelope(model);
-  if (chats)
-    json["message"] = {{"role", "assistant"}, {"content", ""}};
-  else
-    json["response"] = "";
-  json["done"] = true;
-  json["done_reason"] = "load";
-  return json;
-}
-
 }  // namespace
 
 void Service::ollama_chat(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const OllamaRequest r = ollama_chat_request(request.body);
-  if (r.only_loads) return send_json(reply, loaded(options_.model_name, true));
+  if (r.only_loads) return send_json(reply, ollama_load_json(options_.model_name, true, "load"));
   const Conversation c = conversation_of(r.chat);
   std::vector<std::shared_ptr<Job>> jobs = chat_jobs(r.chat, c);
   limit_context(jobs, r.n_ctx, scheduler_->n_ctx());
@@ -58,7 +46,7 @@ void Service::ollama_chat(const HttpRequest& request, const std::shared_ptr<Repl
 
 void Service::ollama_generate(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   OllamaRequest r = ollama_generate_request(request.body);
-  if (r.only_loads) return send_json(reply, loaded(options_.model_name, false));
+  if (r.only_loads) return send_json(reply, ollama_load_json(options_.model_name, false, "load"));
   if (!chat_text_ && !r.raw) r.raw = r.chat.messages.back()["content"].get<std::string>();
   const OllamaAnswer::About about{options_.model_name, r.chat.settings.stream, false};
   std::vector<std::shared_ptr<Job>> jobs;
@@ -118,22 +106,8 @@ Json Service::ollama_model() const {
             {"family", c.arch},
             {"families", Json::array({c.arch})},
             {"parameter_size", shown_size(w.n_params)},
-            {"quantization_level", name_of(engine_.model->main_dtype())}}}};
-}
-
-void Service::ollama_tags(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
-  Json model = ollama_model();
-  model["modified_at"] = iso_time(began_);
-  send_json(reply, {{"models", Json::array({model})}});
-}
-
-// The model stays loaded: it expires in the last year that clients are sure to read.
-void Service::ollama_ps(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
-  Json model = ollama_model();
-  model["expires_at"] = "2318-01-01T00:00:00Z";
-  model["size_vram"] = 0;
-  model["context_length"] = scheduler_->n_ctx();
-  send_json(reply, {{"models", Json::array({model})}});
+            {"quantization_level", name_of(engine_.model->main_dtype())}}},
+          {"context_length", scheduler_->n_ctx()}};
 }
 
 void Service::ollama_show(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
@@ -155,15 +129,6 @@ void Service::ollama_show(const HttpRequest&, const std::shared_ptr<Reply>& repl
                       {c.arch + ".block_count", c.n_layer}}},
                     {"capabilities", capabilities},
                     {"modified_at", iso_time(began_)}});
-}
-
-void Service::ollama_version(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
-  send_json(reply, {{"version", HUNCH_VERSION}});
-}
-
-void Service::ollama_refuse(const HttpRequest&, const std::shared_ptr<Reply>&) {
-  throw RequestError(501,
-                     "this server has one model, which it was started with: `hunch pull` and `hunch rm` manage models");
 }
 
 }  // namespace hunch::serve

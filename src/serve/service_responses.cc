@@ -5,25 +5,14 @@
 #include "serve/service.h"
 
 namespace hunch::serve {
-namespace {
-
-RequestError not_found(const std::string& id) {
-  return RequestError(404,
-                      fmt::format("there is no response '{}': it was not stored, was forgotten to make room, or the "
-                                  "server has started since",
-                                  id),
-                      "response_id", "not_found");
-}
-
-}  // namespace
-
 void Service::respond(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   ResponsesRequest r = responses_request(request.body);
   Json before = Json::array();
   if (!r.previous_id.empty()) {
     std::optional<Json> found = responses_.messages(r.previous_id);
     if (!found)
-      throw RequestError(400, not_found(r.previous_id).what(), "previous_response_id", "previous_response_not_found");
+      throw RequestError(400, response_not_found(r.previous_id).what(), "previous_response_id",
+                         "previous_response_not_found");
     before = std::move(*found);
   }
   ResponsesAnswer::About about{new_id("resp_"), options_.model_name, now_seconds(), r.chat.settings.stream, r.echoed};
@@ -40,18 +29,6 @@ void Service::respond(const HttpRequest& request, const std::shared_ptr<Reply>& 
   const Conversation c = conversation_of(r.chat);
   const auto writer = std::make_shared<ResponsesAnswer>(reply, std::move(about), splitter(c.rendered, r.chat.tools));
   start(chat_jobs(r.chat, c), *writer, r.chat.settings, "input");
-}
-
-void Service::show_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  const std::optional<Json> found = responses_.response(request.rest);
-  if (!found) throw not_found(request.rest);
-  send_json(reply, *found);
-}
-
-void Service::forget_response(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  if (!responses_.forget(request.rest)) throw not_found(request.rest);
-  reply->send(
-      {200, "application/json", dump({{"id", request.rest}, {"object", "response.deleted"}, {"deleted", true}})});
 }
 
 }  // namespace hunch::serve

@@ -1,10 +1,9 @@
-// What the server says of itself.
+// What a model says of itself.
 #include <algorithm>
 #include <cmath>
 
 #include "formats/format.h"
 #include "hunch/version.h"
-#include "serve/page.h"
 #include "serve/request_error.h"
 #include "serve/service.h"
 
@@ -13,8 +12,6 @@ namespace hunch::serve {
 void send_json(const std::shared_ptr<Reply>& reply, const Json& json) {
   reply->send({200, "application/json", dump(json)});
 }
-
-void Service::health(const HttpRequest&, const std::shared_ptr<Reply>& reply) { send_json(reply, {{"status", "ok"}}); }
 
 // With the fields that Anthropic's clients look for beside OpenAI's.
 Json Service::model_json() const {
@@ -35,21 +32,6 @@ Json Service::model_json() const {
           {"created_at", iso_time(began_)}};
 }
 
-void Service::models(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
-  send_json(reply, {{"object", "list"},
-                    {"data", Json::array({model_json()})},
-                    {"has_more", false},
-                    {"first_id", options_.model_name},
-                    {"last_id", options_.model_name}});
-}
-
-void Service::model(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  if (request.rest != options_.model_name)
-    throw RequestError(404, fmt::format("there is no model '{}', only '{}'", request.rest, options_.model_name),
-                       "model", "model_not_found");
-  send_json(reply, model_json());
-}
-
 void Service::props(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
   Json json = {{"model_alias", options_.model_name},
                {"total_slots", scheduler_->n_parallel()},
@@ -62,10 +44,6 @@ void Service::props(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
                {"eos_token", chat_text_ ? chat_text_->options.eos_token : ""},
                {"build_info", "hunch " HUNCH_VERSION}};
   send_json(reply, json);
-}
-
-void Service::show_metrics(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
-  reply->send({200, "text/plain; version=0.0.4", metrics_.text()});
 }
 
 // Of each answer in the making, as llama.cpp's; what it was asked only where the server was started with
@@ -108,11 +86,6 @@ void Service::set_lora_adapters(const HttpRequest& request, const std::shared_pt
     }
     return false;
   }});
-}
-
-// It says nothing of the model, and asks for the key where one is wanted.
-void Service::page(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
-  reply->send(page_response(request));
 }
 
 }  // namespace hunch::serve

@@ -12,36 +12,23 @@
 namespace hunch::serve {
 namespace {
 
-constexpr size_t kTaskTokens = 512;  // read between two steps of the batch
-
-// Texts that are read a few at a time between steps of the batch, and what is made of all of them.
+// Texts that are read a piece at a time between steps of the batch, and what is made of all of them.
 class Reading {
  public:
-  using Each = std::function<void(size_t, MatView<const float>)>;
-
-  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, size_t n_ctx, std::vector<TextToRead> texts,
-          std::shared_ptr<Reply> reply, Dialect dialect, Each each, std::function<Json()> done)
-      : engine_(engine),
+  Reading(const Engine& engine, std::shared_ptr<const Adapter> adapter, const Scheduler& scheduler,
+          std::vector<TextToRead> texts, std::shared_ptr<Reply> reply, Dialect dialect, TextReading::Each each,
+          std::function<Json()> done)
+      : scheduler_(scheduler),
         dialect_(dialect),
         texts_(std::move(texts)),
         reply_(std::move(reply)),
-        each_(std::move(each)),
-        done_(std::move(done)) {
-    options_.n_ctx = n_ctx;
-    options_.adapter = std::move(adapter);
-    options_.step_tokens = kTaskTokens;
-  }
+        done_(std::move(done)),
+        reading_(engine, texts_, {.n_ctx = scheduler.n_ctx(), .adapter = std::move(adapter)}, std::move(each)) {}
 
   // False when it is done.
   bool step() {
     try {
-      size_t end = n_read_, n_tokens = 0;
-      do n_tokens += texts_[end++].ids.size();
-      while (end < texts_.size() && n_tokens + texts_[end].ids.size() <= kTaskTokens);
-      read_texts(engine_, std::span(texts_).subspan(n_read_, end - n_read_), options_,
-                 [&](size_t i, MatView<const float> states) { each_(n_read_ + i, states); });
-      n_read_ = end;
-      if (n_read_ < texts_.size()) return true;
+      if (reading_.step(scheduler_.task_tokens())) return true;
       reply_->send({200, "application/json", dump(done_())});
     } catch (...) {
       reply_->send(error_response(as_request_error(std::current_exception()), dialect_));
@@ -50,14 +37,12 @@ class Reading {
   }
 
  private:
-  const Engine& engine_;
+  const Scheduler& scheduler_;
   const Dialect dialect_;
-  ReadingOptions options_;
-  std::vector<TextToRead> texts_;
-  std::shared_ptr<Reply> reply_;
-  Each each_;
-  std::function<Json()> done_;
-  size_t n_read_ = 0;
+  const std::vector<TextToRead> texts_;
+  const std::shared_ptr<Reply> reply_;
+  const std::function<Json()> done_;
+  TextReading reading_;
 };
 
 size_t check_and_count(const std::vector<TextToRead>& texts, size_t n_ctx, const char* param) {
@@ -112,8 +97,8 @@ void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::ve
                    std::function<void(size_t, MatView<const float>)> each, std::function<Json()> done) {
   const auto stop = std::make_shared<Stop>();
   reply->when_gone([stop] { stop->request(); });
-  const auto reading = std::make_shared<Reading>(engine_, adapters_.default_adapter(), scheduler_->n_ctx(),
-                                                 std::move(texts), reply, dialect, std::move(each), std::move(done));
+  const auto reading = std::make_shared<Reading>(engine_, adapters_.default_adapter(), *scheduler_, std::move(texts),
+                                                 reply, dialect, std::move(each), std::move(done));
   scheduler_->submit({[reading] { return reading->step(); }, stop});
 }
 

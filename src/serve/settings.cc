@@ -80,10 +80,8 @@ void read_own_fields(const Fields& f, Settings& s) {
 }
 
 Settings settings_of(const Fields& f) {
-  refuse_unsupported(f);
   Settings s;
   s.sampler = sampler_of(f);
-  s.form = answer_form_of(f);
   const char* limit = f.has("max_completion_tokens") ? "max_completion_tokens" : "max_tokens";
   if (const int64_t n = f.integer(limit, -1, -1, 1 << 30); n >= 0) s.n_tokens = size_t(n);
   if (const int64_t seed = f.integer("seed", -1, INT64_MIN, INT64_MAX); f.has("seed") && seed != -1)
@@ -91,9 +89,10 @@ Settings settings_of(const Fields& f) {
   s.stop = stops_of(f, "stop");
   s.ignore_end = f.flag("ignore_eos", false);
   s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
-  if (f.integer("best_of", int64_t(s.n_choices), 1, INT32_MAX) != int64_t(s.n_choices))
-    refuse(f.name("best_of"), "'best_of' is not supported by this server beyond 'n'");
+  s.n_candidates = size_t(f.integer("best_of", int64_t(s.n_choices), int64_t(s.n_choices), kMostCandidates));
   s.stream = f.flag("stream", false);
+  if (s.stream && s.n_candidates > s.n_choices)
+    refuse(f.name("best_of"), "'best_of' beyond 'n' chooses when all are made: it has no stream");
   const Fields stream_options(f.object("stream_options"), "stream_options.");
   s.include_usage = stream_options.flag("include_usage", false);
   if (f.has("stream_options") && !s.stream)

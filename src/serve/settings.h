@@ -17,7 +17,8 @@ struct Settings {
   std::vector<std::string> stop;
   bool ignore_end = false;
   size_t n_choices = 1;
-  AnswerForm form;  // what the answer must be
+  size_t n_candidates = 1;  // of which the n_choices most probable ones are the answer
+  AnswerForm form;          // what the answer must be
   bool log_probs = false;
   size_t n_top_log_probs = 0;
   bool stream = false, include_usage = false;
@@ -34,14 +35,14 @@ struct Settings {
   bool reuse_prompt = true;              // what is cached of an earlier prompt that began alike
 };
 
-constexpr size_t kMostChoices = 16, kMostStops = 16, kMostTopLogProbs = 20;
+constexpr size_t kMostChoices = 16, kMostCandidates = 20, kMostStops = 16, kMostTopLogProbs = 20;
 
-// All but the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the field that is
-// wrong, or that would change the answer and is not understood (audio, suffix, ...) unless it says
-// nothing ("none", "text", an empty list).
+// All but the form and the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the
+// field that is wrong.
 Settings settings_of(const Fields& fields);
 
-// Throws RequestError{400} for fields that would make another answer and are not there yet, unless they say nothing.
+// Throws RequestError{400} for fields that would make another answer and are not there yet (audio, suffix, ...), unless
+// they say nothing ("none", "text", an empty list).
 void refuse_unsupported(const Fields& fields);
 
 // Parts of these, for APIs that name other things otherwise.

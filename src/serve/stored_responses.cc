@@ -43,4 +43,12 @@ bool StoredResponses::forget(const std::string& id) {
   return true;
 }
 
+RequestError response_not_found(const std::string& id) {
+  return RequestError(404,
+                      fmt::format("there is no response '{}': it was not stored, was forgotten to make room, or the "
+                                  "server has started since",
+                                  id),
+                      "response_id", "not_found");
+}
+
 }  // namespace hunch::serve

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "serve/json.h"
+#include "serve/request_error.h"
 
 namespace hunch::serve {
 
@@ -33,5 +34,8 @@ class StoredResponses {
   std::list<Kept> kept_;  // the one that was used last at the end
   size_t bytes_ = 0;
 };
+
+// What is said of one that is not there: status 404.
+RequestError response_not_found(const std::string& id);
 
 }  // namespace hunch::serve

@@ -61,7 +61,7 @@ TemplateRequest template_request(std::string_view body) {
   const Json json = parse_body(body);
   const Fields fields(json);
   TemplateRequest out;
-  out.messages = messages_of(fields);
+  out.messages = messages_of(fields.find("messages"));
   out.variables = fields.object("chat_template_kwargs");
   out.tools = tools_of(fields);
   out.add_generation_prompt = fields.flag("add_generation_prompt", true);

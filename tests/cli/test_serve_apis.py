@@ -8,7 +8,7 @@ import unittest
 import test_adapters
 from fixtures import CliTest
 from parrot import SAYS, write_parrot
-from test_serve import GREEDY, Server, post
+from serving import GREEDY, Server, post
 
 HELLO = [{"role": "user", "content": "hello"}]
 COUNT = [{"role": "user", "content": "count"}]
@@ -36,6 +36,7 @@ class ServeApis(CliTest):
             self.check_anthropic(server)
             self.check_responses(server)
             self.check_ollama(server)
+            self.check_native(server)
             self.check_models(server)
             self.check_errors(server)
             self.assertEqual(server.end(), 0)
@@ -93,6 +94,26 @@ class ServeApis(CliTest):
         self.assertEqual(server.json("/api/ps")["models"][0]["context_length"], 256)
         self.assertIn("hunch pull", server.json("/api/pull", {"model": "x"}, 501)["error"])
         self.assertIn("num_ctx", server.json("/api/chat", {**body, "options": {"num_ctx": 1000}}, 400)["error"])
+
+    def check_native(self, server):
+        body = {"prompt": "x<p:say>", "temperature": 0}
+        answer = server.json("/completion", {**body, "return_tokens": True, "n_probs": 1})
+        self.assertEqual((answer["content"], answer["stop_type"], answer["model"]), (SAYS, "eos", "parrot"))
+        self.assertEqual(len(answer["tokens"]), answer["tokens_predicted"])
+        self.assertEqual(len(answer["completion_probabilities"]), answer["tokens_predicted"])
+        status, headers, text = server.request("/completion", {**body, "stream": True})
+        self.assertEqual((status, headers["Content-Type"]), (200, "text/event-stream"))
+        events = [json.loads(event.removeprefix("data: ")) for event in text.split("\n\n")[:-1]]
+        self.assertEqual("".join(e["content"] for e in events), SAYS)
+        self.assertEqual([e["stop"] for e in events], [False] * (len(events) - 1) + [True])
+        ids = server.json("/tokenize", {"content": "x", "add_special": True})["tokens"]
+        mixed = server.json("/completion", {**body, "prompt": [*ids, "<p:say>"]})
+        self.assertEqual((mixed["content"], mixed["tokens_evaluated"]), (SAYS, answer["tokens_evaluated"]))
+        several = server.json("/completion", {**body, "prompt": ["x<p:say>", "<p:count>"], "n_predict": 2})
+        self.assertEqual([a["stop_type"] for a in several], ["limit", "limit"])
+        self.assertEqual(several[1]["content"].split(), ["one", "two"])
+        server.refused("/completion", {**body, "mirostat": 1}, "mirostat")
+        server.refused("/completion", {}, "prompt")
 
     def check_models(self, server):
         self.assertEqual(server.json("/v1/models/parrot")["id"], "parrot")

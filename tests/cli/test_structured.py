@@ -3,7 +3,7 @@ import json
 import unittest
 
 from fixtures import CliTest
-from test_serve import DEMO, Server
+from serving import DEMO, Server
 
 SCHEMA = {"type": "object", "required": ["name", "n", "kind"],
           "properties": {"name": {"type": "string", "maxLength": 6}, "n": {"type": "integer", "minimum": 0, "maximum": 99},

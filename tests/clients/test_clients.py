@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "cli"))
 from fixtures import CliTest  # noqa: E402
 from parrot import SAYS, write_parrot  # noqa: E402
-from test_serve import Server  # noqa: E402
+from serving import Server  # noqa: E402
 
 KEY = "a key of these tests"
 

@@ -1,5 +1,8 @@
 // The page at / in Chromium, against hunch serve. Run by ctest (tests/web/run.sh has what it needs).
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { accessible, answer, answerWith, demo, done, finish, fits, launch, open, send, serve, shoot, slowly } from "./support.mjs";
 
@@ -351,5 +354,52 @@ test("by the keyboard alone, with names for everything", async () => {
   await shoot(page, "wide-dark");
   await page.reload();
   await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+  await page.check();
+});
+
+test("one of several models", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hunch-page-"));
+  for (const name of ["first", "second"]) symlinkSync(demo, join(folder, `${name}.gguf`));
+  writeFileSync(join(folder, "zzz-broken.gguf"), "GGUF, it says");
+  const several = await serve(`--models-dir=${folder}`);
+  const page = await open(several.url, { settings: short });
+  const chooser = page.getByLabel("Model", { exact: true });
+  assert.deepEqual(await chooser.locator("option").allInnerTexts(), ["first", "second", "zzz-broken"]);
+  assert.equal(await chooser.inputValue(), "first");
+  await chooser.selectOption("second");
+  await page.locator(".hint", { hasText: "second," }).waitFor();
+  await send(page, "Once upon");
+  await done(page);
+  assert.ok((await answer(page)).length > 10);
+  const status = async () => Object.fromEntries((await (await fetch(`${several.url}v1/models`)).json()).data.map((m) => [m.id, m.status.value]));
+  assert.deepEqual(await status(), { first: "loaded", second: "loaded", "zzz-broken": "unloaded" });
+  await fits(page, "the chooser");
+  await accessible(page, "the chooser");
+  // One that cannot be loaded: what is wrong with it, and the way back.
+  page.expectedErrors = /500/;
+  await chooser.selectOption("zzz-broken");
+  assert.match(await page.getByRole("alert").innerText(), /zzz-broken' cannot be loaded/);
+  assert.equal(await page.getByLabel("Model").locator("option").last().innerText(), "zzz-broken");
+  await page.getByLabel("Model").selectOption("first");
+  await page.locator(".composer textarea").waitFor();
+  await page.reload();
+  await page.locator(".composer textarea").waitFor();
+  assert.equal(await chooser.inputValue(), "first");
+  await page.check();
+  rmSync(folder, { recursive: true });
+});
+
+test("the colours are there before the server answers", async () => {
+  const page = await open(text.url, { settings: short });
+  await page.evaluate(() => localStorage.setItem("hunch.theme", "dark"));
+  let go;
+  await page.route("**/props", async (route) => {
+    await new Promise((resolve) => (go = resolve));
+    await route.continue();
+  });
+  await page.reload();
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(23, 22, 20)");
+  go();
+  await page.locator(".composer textarea").waitFor();
   await page.check();
 });

@@ -2,6 +2,7 @@
 import type { Piece, Token, Use } from "./types";
 
 export interface Props {
+  role?: string; // "router": of several models, none of which is meant
   model_alias: string;
   mode: string;
   has_sidecar: boolean;
@@ -62,7 +63,18 @@ async function messageOf(response: Response): Promise<string> {
   return `The server answered with status ${response.status}.`;
 }
 
-export const props = async (): Promise<Props> => (await request("props")).json();
+// Of one of several models, which is loaded for it.
+export const props = async (model = ""): Promise<Props> => (await request(model ? `props?model=${encodeURIComponent(model)}` : "props")).json();
+
+export interface Model {
+  id: string;
+  isLoaded: boolean;
+  failed: boolean;
+}
+export async function models(): Promise<Model[]> {
+  const json = await (await request("v1/models")).json();
+  return json.data.map((m: any) => ({ id: m.id, isLoaded: m.status?.value === "loaded", failed: m.status?.failed === true }));
+}
 
 // The data of each event of a stream, in order, without the last one, "[DONE]".
 export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {

@@ -1,9 +1,10 @@
 // The page: which conversation is open, and what happens to it.
-import type { Props } from "./api";
+import type { Model, Props } from "./api";
 import { bodyOf, fill } from "./ask";
 import { Composer } from "./composer";
 import { icon } from "./icons";
 import { announce, h, put, refill } from "./dom";
+import { modelChooser } from "./model_chooser";
 import { keepSettings, settings, settingsForm } from "./settings";
 import { Sidebar } from "./sidebar";
 import * as store from "./store";
@@ -19,13 +20,19 @@ export class App {
   private open: Conversation;
   private views: TurnView[] = [];
   private running: AbortController | null = null;
+  private readonly closed = new AbortController(); // when another model takes the page over
   private readonly sidebar: Sidebar;
   private readonly composer: Composer;
   private readonly log = h("div", { class: "log", id: "log", tabindex: "-1", role: "region", "aria-label": "Conversation" });
   private readonly tokensButton: HTMLButtonElement;
   private readonly drawers: Record<"sidebar" | "settings", { panel: HTMLElement; button: HTMLButtonElement }>;
 
-  constructor(private readonly server: Props) {
+  // `models`: those that it can be changed for; none where the server has one.
+  constructor(
+    private readonly server: Props,
+    private readonly models: Model[],
+    private readonly change: (model: string) => void,
+  ) {
     this.open = this.fresh();
     this.sidebar = new Sidebar({
       fresh: () => this.show(this.fresh()),
@@ -57,10 +64,11 @@ export class App {
       "header",
       { class: "top" },
       this.drawers.sidebar.button,
-      h("h1", {}, h("span", { class: "brand" }, "hunch"), h("span", { class: "model" }, this.server.model_alias)),
+      h("h1", {}, h("span", { class: "brand" }, "hunch"), this.models.length > 0 ? null : h("span", { class: "model" }, this.server.model_alias)),
+      this.models.length > 0 && modelChooser(this.models, this.server.model_alias, (model) => this.leave(model)),
       this.tokensButton,
       this.drawers.settings.button,
-      themeButton(() => this.redraw()),
+      themeButton(() => this.redraw(), this.closed.signal),
     );
     const main = h("main", {}, this.log, this.composer.element);
     if (!isChat) main.prepend(h("p", { class: "notice" }, "This model has no chat template: it continues what you write."));
@@ -71,13 +79,20 @@ export class App {
       this.setDrawer("settings", innerWidth >= 1100);
     };
     arrange();
-    for (const width of [800, 1100]) matchMedia(`(min-width: ${width}px)`).addEventListener("change", arrange);
-    document.addEventListener("keydown", (event) => {
+    for (const width of [800, 1100]) matchMedia(`(min-width: ${width}px)`).addEventListener("change", arrange, { signal: this.closed.signal });
+    const onkey = (event: KeyboardEvent): void => {
       if (event.key !== "Escape") return;
       hidePopover();
       if (innerWidth < 800) for (const name of ["sidebar", "settings"] as const) this.setDrawer(name, false);
-    });
+    };
+    document.addEventListener("keydown", onkey, { signal: this.closed.signal });
     this.log.addEventListener("scroll", hidePopover, { passive: true });
+  }
+
+  private leave(model: string): void {
+    this.running?.abort();
+    this.closed.abort();
+    this.change(model);
   }
 
   private toggleDrawer(name: "sidebar" | "settings"): void {
@@ -226,7 +241,8 @@ export class App {
     this.showList();
     this.log.scrollTop = this.log.scrollHeight;
     let kept = performance.now();
-    const bodies = answers.map((_, i) => bodyOf(conversation, nTurns, answers.length > 1 && i === 0, seed));
+    const model = this.models.length > 0 ? { model: this.server.model_alias } : {};
+    const bodies = answers.map((_, i) => ({ ...bodyOf(conversation, nTurns, answers.length > 1 && i === 0, seed), ...model }));
     // One after the other: what they take can be compared.
     for (let i = 0; i < answers.length && !signal.aborted; ++i)
       await fill(answers[i]!, conversation.kind, bodies[i]!, signal, () => {

@@ -4,8 +4,17 @@ import { icon } from "./icons";
 
 const themes = ["auto", "light", "dark"] as const;
 
-export function themeButton(onchange: () => void): HTMLButtonElement {
-  let at = Math.max(0, themes.indexOf((localStorage.getItem("hunch.theme") ?? "auto") as (typeof themes)[number]));
+type Theme = (typeof themes)[number];
+
+const kept = (): number => Math.max(0, themes.indexOf((localStorage.getItem("hunch.theme") ?? "auto") as Theme));
+
+export function applyTheme(theme: Theme = themes[kept()]!): void {
+  if (theme === "auto") delete document.documentElement.dataset["theme"];
+  else document.documentElement.dataset["theme"] = theme;
+}
+
+export function themeButton(onchange: () => void, closed: AbortSignal): HTMLButtonElement {
+  let at = kept();
   const button = signButton("auto", "", () => {
     at = (at + 1) % themes.length;
     localStorage.setItem("hunch.theme", themes[at]!);
@@ -14,14 +23,13 @@ export function themeButton(onchange: () => void): HTMLButtonElement {
   });
   const apply = (): void => {
     const theme = themes[at]!;
-    if (theme === "auto") delete document.documentElement.dataset["theme"];
-    else document.documentElement.dataset["theme"] = theme;
+    applyTheme(theme);
     button.replaceChildren(icon(theme));
     const name = `Colours: ${theme === "auto" ? "as the system" : theme}`;
     button.setAttribute("aria-label", name);
     button.title = name;
   };
   apply();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", onchange);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", onchange, { signal: closed });
   return button;
 }
