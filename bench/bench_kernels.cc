@@ -107,12 +107,21 @@ struct Weights {
     const size_t stride = row_bytes(dtype, cols), bytes = rows * stride;
     const size_t n = beyond_cache ? std::max<size_t>(2, kReadBytes / bytes) : 1;
     memory = AlignedBuffer(n * bytes);
-    // Random bits are as good as encoded weights here, if all scales are small and no plain value is
-    // subnormal, which would cost extra cycles.
-    const bool plain = is_plain(dtype);
-    const uint32_t ones = plain ? 0x3c003c00u : 0, keep = plain ? 0x01ff01ffu : 0x3fff3fffu;
+    // Encoded numbers, of a few rows again and again: exponents at random would be of subnormal weights, which cost
+    // extra cycles.
+    constexpr size_t kRows = 32;
+    std::vector<float> values(kRows * cols);
     std::mt19937 rng(1);
-    for (uint32_t& word : memory.as<uint32_t>().first(bytes / 4)) word = ones | (uint32_t(rng()) & keep);
+    std::normal_distribution<float> normal(0, 0.02f);
+    for (float& v : values) v = normal(rng);
+    for (size_t r = 0; r < rows; ++r) {
+      std::byte* row = memory.data() + r * stride;
+      if (r < kRows) {
+        info(dtype).encode(&values[r * cols], row, cols);
+      } else {
+        std::memcpy(row, row - kRows * stride, stride);
+      }
+    }
     for (size_t i = 1; i < n; ++i) std::memcpy(memory.data() + i * bytes, memory.data(), bytes);
     for (size_t i = 0; i < n; ++i) copies.push_back({dtype, memory.data() + i * bytes, rows, cols, stride});
   }

@@ -13,6 +13,7 @@
 #include "cli/session_io.h"
 #include "cli/stage_table.h"
 #include "engine/cost_file.h"
+#include "io/printable.h"
 #include "kernels/simd_target.h"
 #include "measure/bench_batch.h"
 #include "measure/bench_drafts.h"
@@ -133,6 +134,10 @@ int bench(const BenchFlags& flags) {
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   std::vector<CompareMode> modes;
   if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
+  for (const CompareMode& mode : modes)
+    if (!mode.model.empty())
+      fail(ErrorKind::kUsage, "--compare: '{}' is another model; `hunch eval --compare` puts models side by side",
+           printable(mode.name));
   for (const CompareMode& mode : modes)
     if (mode.lossless || mode.context.has_oracle())
       fail(ErrorKind::kUsage, "--compare: '{}' has no decoding speed of its own{}", mode.name,

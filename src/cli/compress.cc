@@ -40,10 +40,11 @@ LowRankOptions options_of(const CompressFlags& flags) {
   check_no_int8(flags);
   if (flags.layout != "auto" || flags.out.ends_with('/'))
     fail(ErrorKind::kUsage, "a folder (--export) has numbers of --method rtn, gptq, awq, w8a8 or smoothquant");
-  if (flags.bits || flags.group || flags.sparsity || flags.pattern || flags.symmetric || flags.act_order ||
-      !flags.eval.empty() || flags.inputs != "auto")
+  if (flags.bits || flags.max_ppl_increase || flags.group || flags.sparsity || flags.pattern || flags.symmetric ||
+      flags.act_order || flags.scope != "auto" || !flags.eval.empty() || flags.inputs != "auto")
     fail(ErrorKind::kUsage,
-         "--bits, --group, --symmetric, --sparsity, --nm, --act-order, --inputs and --eval go with --method");
+         "--bits, --max-ppl-increase, --group, --symmetric, --sparsity, --nm, --act-order, --inputs and --eval go with "
+         "--method");
   const char* const option = named ? "--rank" : "--low-rank";
   const std::string ratio = named ? flags.rank.value_or("0.5") : *flags.low_rank;
   options.ratio = parse_share(ratio, option);
@@ -87,6 +88,11 @@ void print_report(const LowRankReport& report) {
 
 int compress(const CompressFlags& flags) {
   if (asks_for_rotation(flags)) return compress_rotated(flags);
+  if (flags.method == "structured") return compress_structured(flags);
+  if (flags.n_dropped || flags.multiple || flags.no_bias)
+    fail(ErrorKind::kUsage, "--layers, --multiple and --no-bias go with --method structured");
+  if (flags.method == "loftq") return compress_loftq(flags);
+  if (flags.rounds) fail(ErrorKind::kUsage, "--rounds goes with --method loftq");
   if (flags.method && !svd_of(flags)) return compress_by_method(flags);
   const LowRankOptions options = options_of(flags);
   if (flags.text.empty())

@@ -3,14 +3,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_price.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "compress/compress_weights.h"
 #include "compress/export_folder.h"
+#include "compress/mixed_types.h"
 #include "io/printable.h"
-#include "measure/perplexity.h"
 
 namespace hunch::cli {
 namespace {
@@ -85,8 +86,9 @@ BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, 
     if (!rounds || methods.rounder == Rounder::kNf4)
       fail(ErrorKind::kUsage, "--bits goes with a method that rounds to grids: rtn, gptq, awq");
     if (flags.type != "auto") fail(ErrorKind::kUsage, "give one only: --bits or --type");
-    if (*flags.bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", *flags.bits);
-    return target_of({int(*flags.bits), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
+    const uint64_t bits = parse_count(*flags.bits, "--bits");
+    if (bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", bits);
+    return target_of({int(bits), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
   }
   if (flags.type != "auto") return {*dtype_from_name(flags.type), {}};  // the grammar let only names pass
   if (rounds && methods.rounder != Rounder::kNf4) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
@@ -104,17 +106,39 @@ std::optional<ExportLayout> layout_of(const CompressFlags& flags, const Methods&
 }
 
 ExportForm form_of(const CompressFlags& flags, ExportLayout layout, const Engine& engine, CompressOptions& options) {
-  const uint64_t bits = flags.bits.value_or(4);
+  const uint64_t bits = flags.bits ? parse_count(*flags.bits, "--bits") : 4;
   if (bits < 2 || bits > 8) fail(ErrorKind::kUsage, "--bits: expected 2 to 8, found {}", bits);
   return export_form(engine, layout, {int(bits), flags.symmetric, size_t(flags.group.value_or(kGroup))}, options);
+}
+
+// "--bits 4.5" or --max-ppl-increase: types for each matrix, chosen when the model is there.
+std::optional<MixedBudget> mixed_budget(const CompressFlags& flags) {
+  MixedBudget budget;
+  if (flags.bits && flags.bits->find('.') != std::string::npos) {
+    budget.bits = parse_real(*flags.bits, "--bits");
+    if (!(*budget.bits >= 2 && *budget.bits <= 16))
+      fail(ErrorKind::kUsage, "--bits: expected 2 to 8, or a mean of 2.0 to 16.0, found '{}'", printable(*flags.bits));
+  }
+  if (flags.max_ppl_increase) {
+    if (flags.bits) fail(ErrorKind::kUsage, "give one only: --bits or --max-ppl-increase");
+    budget.max_ppl_increase = parse_share(*flags.max_ppl_increase, "--max-ppl-increase");
+  }
+  if (!budget.bits && !budget.max_ppl_increase) return std::nullopt;
+  if (flags.group || flags.symmetric || flags.type != "auto")
+    fail(ErrorKind::kUsage, "a mean of bits is of types that are chosen: no --group, --symmetric or --type");
+  return budget;
 }
 
 CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   CompressOptions options;
   options.methods = parse_methods(*flags.method);
   options.sparsity = sparsity_of(flags, options.methods);
-  if (!layout_of(flags, options.methods)) options.target = target_of_flags(flags, options.methods, engine);
+  if (!layout_of(flags, options.methods))
+    options.target =
+        mixed_budget(flags) ? BlockTarget{DType::kQ8_0, {}} : target_of_flags(flags, options.methods, engine);
   read_int8(flags, options);
+  if (flags.scope == "global") options.scope = PruneScope::kGlobal;
+  if (flags.scope == "row") options.scope = PruneScope::kRow;
   options.damping = flags.damping;
   options.act_order = flags.act_order;
   options.without_zeros = !flags.dense_blocks;
@@ -134,10 +158,19 @@ void check_flags(const CompressFlags& flags) {
   if (layout_of(flags, options.methods)) {
     if (flags.type != "auto" || flags.dense_blocks)
       fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
+    if (mixed_budget(flags))
+      fail(ErrorKind::kUsage, "a folder has one number of bits for all matrices: no mean and no --max-ppl-increase");
     if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))
       fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group or --symmetric",
            name_of(options.methods));
   }
+  if (mixed_budget(flags) && options.methods.rounder != Rounder::kNearest && options.methods.rounder != Rounder::kGptq)
+    fail(ErrorKind::kUsage, "a mean of bits goes with rtn and gptq, alone or after a pruner: the method is {}",
+         name_of(options.methods));
+  if (flags.scope != "auto" && (options.methods.pruner != Pruner::kMagnitude || flags.pattern))
+    fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
+  if (flags.scope == "layer")
+    fail(ErrorKind::kUsage, "--scope layer goes with structured; magnitude has global, matrix and row");
   if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
   if (flags.low_rank || flags.plain)
     fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
@@ -145,17 +178,12 @@ void check_flags(const CompressFlags& flags) {
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
 }
 
-double perplexity_of(const Engine& engine, const std::string& text, const CompressFlags& flags) {
-  ProgressBar bar(!flags.model.quiet);
-  return perplexity(engine, {}, engine.encode(text), {}, bar.progress()).perplexity;
-}
-
 struct Price {
   double before = 0, after = 0;  // perplexity; 0: not asked for
 };
 
-Json report_json(const CompressReport& report, const CompressFlags& flags, const CompressOptions& options, Price price,
-                 double seconds) {
+Json report_json(const CompressReport& report, const CompressFlags& flags, const CompressOptions& options,
+                 const MixedTypes& mixed, Price price, double seconds) {
   Json roles = Json::object();
   for (const auto& [role, r] : report.roles)
     roles[name_of(role)] = {{"n_matrices", r.n_matrices},
@@ -183,6 +211,14 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
                       {"dense_bytes", s.dense_bytes},
                       {"bytes", s.bytes}};
   if (const auto layout = layout_of(flags, options.methods)) json["layout"] = name_of(*layout);
+  if (!mixed.tensors.empty()) {
+    json["bits"] = mixed.bits;
+    for (const MixedTensor& t : mixed.tensors)
+      json["types"][t.name] = {{"type", name_of(t.type())},
+                               {"loss", t.choices[t.chosen].loss},
+                               {"bits", 8 * double(t.choices[t.chosen].bytes) / double(t.n_weights)}};
+    if (mixed.before > 0) json["text_perplexity"] = mixed.perplexity, json["text_perplexity_before"] = mixed.before;
+  }
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
   if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
   return json;
@@ -199,6 +235,27 @@ void print_report(const CompressReport& report) {
   print(table(cells));
 }
 
+// A row for each layer, a column for each kind of matrix.
+void print_types(const MixedTypes& mixed) {
+  std::vector<Role> roles;
+  for (const MixedTensor& t : mixed.tensors)
+    if (std::ranges::find(roles, t.id.role) == roles.end()) roles.push_back(t.id.role);
+  std::ranges::sort(roles);
+  std::vector<std::vector<std::string>> cells = {{"layer"}};
+  for (const Role role : roles) cells[0].push_back(name_of(role));
+  for (const MixedTensor& t : mixed.tensors) {
+    if (cells.back()[0] != std::to_string(t.id.layer)) cells.push_back({std::to_string(t.id.layer)});
+    cells.back().resize(cells[0].size());
+    cells.back()[1 + size_t(std::ranges::find(roles, t.id.role) - roles.begin())] = name_of(t.type());
+  }
+  print(table(cells));
+  std::string line = fmt::format("{:.3f} bits of a weight in the mean", mixed.bits);
+  if (mixed.before > 0)
+    line += fmt::format("; perplexity of the text {:.4f}, {:.4f} before, when rounded to the nearest", mixed.perplexity,
+                        mixed.before);
+  print(line + "\n");
+}
+
 }  // namespace
 
 int compress_by_method(const CompressFlags& flags) {
@@ -211,6 +268,7 @@ int compress_by_method(const CompressFlags& flags) {
   const auto started = std::chrono::steady_clock::now();
   CompressOptions options;
   CompressReport report;
+  MixedTypes mixed;
   Price price;
   double seconds = 0;
   {
@@ -219,6 +277,12 @@ int compress_by_method(const CompressFlags& flags) {
     const std::vector<int32_t> ids = engine.encode(text);
     print_first_line(engine, flags.model, {}, 0, 0);
     options.finished = flags.out.substr(0, flags.out.find_last_not_of('/') + 1) + ".partial";
+    if (const std::optional<MixedBudget> budget = mixed_budget(flags)) {
+      ProgressBar bar(!flags.model.quiet);
+      mixed = choose_types(engine, ids, options, *budget, bar.progress());
+      options.types = mixed.types();
+      if (find_code_layout(mixed.main_type())) options.target = {mixed.main_type(), {}};
+    }
     try {
       ProgressBar bar(!flags.model.quiet);
       if (layout) {
@@ -236,16 +300,17 @@ int compress_by_method(const CompressFlags& flags) {
       throw;
     }
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    if (!flags.eval.empty()) price.before = perplexity_of(engine, held_out, flags);
+    if (!flags.eval.empty()) price.before = perplexity_of(engine, held_out, flags.model);
   }
   if (!flags.eval.empty()) {
     ModelFlags small = flags.model;
     small.model = flags.out;
-    price.after = perplexity_of(open_engine(small), held_out, flags);
+    price.after = perplexity_of(open_engine(small), held_out, small);
   }
   if (flags.model.json) {
-    print_json(report_json(report, flags, options, price, seconds));
+    print_json(report_json(report, flags, options, mixed, price, seconds));
   } else {
+    if (!mixed.tensors.empty()) print_types(mixed);
     print_report(report);
     if (price.after > 0)
       print(fmt::format("perplexity {:.4f}, {:.4f} before ({:+.2f} %)\n", price.after, price.before,

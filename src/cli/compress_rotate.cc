@@ -48,10 +48,10 @@ void tell(const RotateReport& report, const CompressFlags& flags) {
 }
 
 void check_alone(const CompressFlags& flags) {
-  if (!flags.text.empty() || !flags.eval.empty() || flags.bits || flags.group || flags.sparsity || flags.pattern ||
-      flags.symmetric || flags.act_order || flags.dense_blocks || !flags.only.empty() || flags.inputs != "auto" ||
-      flags.low_rank || flags.rank || flags.plain || flags.alpha || flags.threshold || flags.scales != "auto" ||
-      flags.activations != "auto" || flags.range != "auto")
+  if (!flags.text.empty() || !flags.eval.empty() || flags.bits || flags.max_ppl_increase || flags.scope != "auto" ||
+      flags.group || flags.sparsity || flags.pattern || flags.symmetric || flags.act_order || flags.dense_blocks ||
+      !flags.only.empty() || flags.inputs != "auto" || flags.low_rank || flags.rank || flags.plain || flags.alpha ||
+      flags.threshold || flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto")
     fail(ErrorKind::kUsage,
          "rotate alone changes no value of the model and looks at no text: only --type goes with it; `rotate,rtn` "
          "rounds "

@@ -132,7 +132,7 @@ void ProgressBar::clear() {
   shown_ = false;
 }
 
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left) {
+std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left, size_t gap) {
   std::vector<size_t> width;
   for (const auto& row : rows) {
     width.resize(std::max(width.size(), row.size()));
@@ -143,7 +143,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const bool to_left = i == 0 || std::ranges::find(left, i) != left.end();
-      line += (i ? "  " : "") +
+      line += (i ? std::string(gap, ' ') : "") +
               (to_left ? fmt::format("{:<{}}", row[i], width[i]) : fmt::format("{:>{}}", row[i], width[i]));
     }
     line.erase(line.find_last_not_of(' ') + 1);

@@ -59,8 +59,9 @@ class ProgressBar {
 };
 
 // Rows of cells, the first row the heading; the first column is left-aligned, as are those whose index is in
-// `left`, the others right-aligned. A line each.
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left = {});
+// `left`, the others right-aligned, `gap` spaces between columns. A line each.
+std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left = {},
+                  size_t gap = 2);
 
 // "12.3 M", "4.2 GB" (decimal), "1,234,567".
 std::string human_count(double n);

@@ -9,7 +9,9 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
+#include "cli/eval_models.h"
 #include "cli/eval_task.h"
+#include "cli/eval_text.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -74,23 +76,7 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
                  {"n_tokens", n_scored},
                  {"reference", rows[0].name},
                  {"modes", Json::object()}};
-    for (size_t m = 0; m < rows.size(); ++m) {
-      const CompareRow& row = rows[m];
-      Json entry = {{"perplexity", row.perplexity},
-                    {"kl", row.kl},
-                    {"top1", row.top1},
-                    {"density_mlp", row.density_mlp},
-                    {"density_heads", row.density_heads},
-                    {"density_mlp_per_layer", row.density_per_layer},
-                    {"bytes_per_token", row.bytes_per_token},
-                    {"kv_bytes_per_token", row.kv_bytes_per_token}};
-      entry["tokens_per_s"] = row.speed_is_real ? Json(row.tokens_per_s) : Json();
-      if (row.lossless) {
-        entry["tokens_per_pass"] = row.tokens_per_pass;
-        entry["acceptance"] = row.acceptance;
-      }
-      json["modes"][row.name] = entry;
-    }
+    for (const CompareRow& row : rows) json["modes"][row.name] = row_json(row);
     json["model"] = model_json(engine, flags.model);
     print_json(json);
     return 0;
@@ -154,21 +140,6 @@ std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
   return modes;
 }
 
-// --stride as long as the window is how llama.cpp cuts, so it scores as llama.cpp does; GPTQ's protocol has a name.
-WindowOptions window_options(const EvalFlags& flags, const Engine& engine) {
-  WindowOptions options{flags.context.n_ctx, flags.stride, flags.max_tokens};
-  if (options.n_ctx == 0) options.n_ctx = std::min<size_t>(engine.config().n_ctx_train, 2048);
-  if (flags.protocol == "gptq" || flags.protocol == "llama.cpp") {
-    if (flags.stride && flags.stride != options.n_ctx)
-      fail(ErrorKind::kUsage, "--protocol {} has windows that follow one another: --stride is {}, expected {} or none",
-           flags.protocol, flags.stride, options.n_ctx);
-    options.stride = options.n_ctx;
-  }
-  if (flags.protocol == "llama.cpp" || (flags.protocol.empty() && flags.stride == options.n_ctx))
-    options.protocol = WindowProtocol::kSecondHalves;
-  return options;
-}
-
 }  // namespace
 
 int eval(const EvalFlags& flags) {
@@ -190,6 +161,7 @@ int eval(const EvalFlags& flags) {
   } else if (!flags.compare.empty()) {
     modes = parse_modes(flags.compare, context_options(flags.context));
   }
+  if (names_models(modes)) return eval_models(flags, std::move(modes));
   const bool lossless = std::ranges::any_of(modes, &CompareMode::lossless);
   if (flags.drafting.any() && !lossless)
     fail(ErrorKind::kUsage, "drafts change speed, not perplexity: they go with --compare lossless");

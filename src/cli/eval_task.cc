@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/eval_models.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "io/printable.h"
@@ -35,8 +36,10 @@ std::vector<Measure> measures_of(Task task) {
 // What was asked and what came of it, in each mode.
 struct TaskResult {
   Task task;
-  TaskQuestions questions;
-  std::vector<TaskRun> runs;
+  TaskQuestions questions = {};
+  std::vector<TaskRun> runs = {};
+  std::vector<ModelSize> sizes = {};    // of the runs' models; empty: there is but one model
+  std::vector<std::string> names = {};  // of the runs, for people
 
   TaskScore score(size_t run) const { return score_of(task, questions.items, runs[run].outcomes); }
   std::vector<SubjectScore> subjects(size_t run) const {
@@ -63,6 +66,10 @@ Json json_of(const TaskResult& result, size_t run) {
   json["density_mlp"] = r.density_mlp;
   json["seconds"] = r.seconds;
   json["tokens_per_s"] = r.speed_is_real ? Json(r.tokens_per_s) : Json();
+  if (!result.sizes.empty()) {
+    json["bits_per_weight"] = result.sizes[run].bits_per_weight();
+    json["file_bytes"] = result.sizes[run].file_bytes;
+  }
   if (run)
     for (const Measure& m : measures_of(result.task))
       put(json, (std::string(m.key) + "_difference").c_str(),
@@ -135,6 +142,35 @@ void print_modes(const TaskResult& result) {
   print(table(cells));
 }
 
+std::string short_percent(const Mean& mean, bool is_difference) {
+  return is_difference ? fmt::format("{:+.1f} +-{:.1f}", mean.value * 100, mean.error * 100)
+                       : fmt::format("{:.1f} +-{:.1f}", mean.value * 100, mean.error * 100);
+}
+
+// Several models: what each takes, in 80 columns.
+void print_models(const TaskResult& result) {
+  std::vector<std::vector<std::string>> cells = {{"model"}};
+  const std::vector<Measure> measures = measures_of(result.task);
+  for (const Measure& m : measures) cells[0].insert(cells[0].end(), {fmt::format("{}, %", m.heading), "difference"});
+  if (result.task == Task::kLambada) cells[0].push_back("perplexity");
+  cells[0].insert(cells[0].end(), {"bits", "MB", "tok/s"});
+  for (size_t i = 0; i < result.runs.size(); ++i) {
+    const TaskRun& run = result.runs[i];
+    const TaskScore score = result.score(i);
+    cells.push_back({result.names[i]});
+    for (const Measure& m : measures) {
+      cells.back().push_back(short_percent(score.*m.score, false));
+      cells.back().push_back(
+          i ? short_percent(paired_difference(run.outcomes, result.runs[0].outcomes, m.outcome), true) : "-");
+    }
+    if (result.task == Task::kLambada) cells.back().push_back(fmt::format("{:.2f}", score.perplexity));
+    cells.back().insert(cells.back().end(), {fmt::format("{:.2f}", result.sizes[i].bits_per_weight()),
+                                             fmt::format("{:.1f}", double(result.sizes[i].file_bytes) / 1e6),
+                                             run.speed_is_real ? fmt::format("{:.0f}", run.tokens_per_s) : "-"});
+  }
+  print(fitted_table(std::move(cells)));
+}
+
 // MMLU: a row for each subject, a column for each mode.
 void print_subjects(const TaskResult& result) {
   std::vector<std::vector<std::string>> cells = {{"subject", "questions"}};
@@ -159,6 +195,37 @@ std::vector<CompareMode> task_modes(const EvalFlags& flags) {
   return modes;
 }
 
+// MODEL's own modes together, then one model after the other.
+void run_all(const Engine& engine, const EvalFlags& flags, std::span<const CompareMode> modes, TaskResult& result) {
+  const auto run_some = [&](std::span<const CompareMode> some) {
+    ProgressBar bar(!flags.model.quiet);
+    return run_task(engine, some, result.task, result.questions.items, bar.progress());
+  };
+  if (!names_models(modes)) {
+    result.runs = run_some(modes);
+    return;
+  }
+  result.names = short_names(modes);
+  result.sizes.resize(modes.size());
+  result.runs.resize(modes.size());
+  const ModelSize own_size = size_of(engine, resolve_model(flags.model));
+  std::vector<CompareMode> own;
+  for (const CompareMode& mode : modes)
+    if (mode.model.empty()) own.push_back(mode);
+  std::vector<TaskRun> own_runs = run_some(own);
+  for (size_t m = 0, n = 0; m < modes.size(); ++m) {
+    if (modes[m].model.empty()) {
+      result.runs[m] = std::move(own_runs[n++]);
+      result.sizes[m] = own_size;
+      continue;
+    }
+    const Engine other = open_other(engine, flags, modes[m], result.sizes[m]);
+    CompareMode mode = modes[m];
+    mode.engine = &other;
+    result.runs[m] = std::move(run_some({&mode, 1})[0]);
+  }
+}
+
 }  // namespace
 
 int eval_task(const EvalFlags& flags) {
@@ -166,16 +233,15 @@ int eval_task(const EvalFlags& flags) {
   if (!flags.few_shot_file.empty() && flags.n_few_shot == 0)
     fail(ErrorKind::kUsage, "--few-shot-file: how many of its questions? Add --few-shot N");
   std::vector<CompareMode> modes = task_modes(flags);
-  TaskResult result{task_from_name(flags.task), {}, {}};
+  if (names_models(modes)) check_first(flags, modes);
+  TaskResult result{.task = task_from_name(flags.task)};
   result.questions = read_task(result.task, flags.task_file, {flags.max_items, flags.n_few_shot, flags.few_shot_file});
   const Engine engine = open_engine(flags.model);
   engine.need_tokenizer();
+  check_models(engine, flags, modes);
   load_plans(engine, modes);
   print_first_line(engine, flags.model, flags.context, resolve_context(engine.config(), flags.context.n_ctx), 0);
-  {
-    ProgressBar bar(!flags.model.quiet);
-    result.runs = run_task(engine, modes, result.task, result.questions.items, bar.progress());
-  }
+  run_all(engine, flags, modes, result);
   if (flags.model.json) {
     print_result_json(flags, result, engine);
     return 0;
@@ -184,7 +250,7 @@ int eval_task(const EvalFlags& flags) {
     print_answer(flags, result);
   } else {
     print_subjects(result);
-    print_modes(result);
+    result.sizes.empty() ? print_modes(result) : print_models(result);
   }
   if (flags.model.quiet) return 0;
   if (flags.n_few_shot)

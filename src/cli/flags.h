@@ -189,8 +189,9 @@ struct CompressFlags {
   size_t max_tokens = 16384;
   bool plain = false, force = false;
   // Of a method.
-  std::optional<uint64_t> bits, group;
-  std::optional<std::string> sparsity, pattern;
+  std::optional<std::string> bits;  // a number of bits, or with a point a mean over the matrices
+  std::optional<uint64_t> group;
+  std::optional<std::string> sparsity, pattern, max_ppl_increase;
   double damping = 0.01;
   std::string inputs = "auto", eval;
   bool symmetric = false, act_order = false, dense_blocks = false;
@@ -198,7 +199,12 @@ struct CompressFlags {
   // Of a method that rounds inputs too.
   std::string scales = "auto", activations = "auto", range = "auto";
   std::optional<std::string> alpha, threshold;
-  std::optional<std::string> rank;  // of a method of low rank: the share of the parameters that stays
+  std::optional<std::string> rank;  // of a method of low rank: the share of the parameters that stays; of loftq: a rank
+  std::optional<uint64_t> rounds;   // of loftq
+  // Of structured pruning.
+  std::optional<uint64_t> n_dropped, multiple;
+  std::string scope = "auto";
+  bool no_bias = false;
 };
 
 struct EvalFlags {
@@ -282,6 +288,8 @@ int sparsify(const SparsifyFlags& flags);
 int imatrix(const ImatrixFlags& flags);
 int compress(const CompressFlags& flags);
 int compress_by_method(const CompressFlags& flags);  // where one is named
+int compress_structured(const CompressFlags& flags);
+int compress_loftq(const CompressFlags& flags);
 int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);

@@ -156,6 +156,16 @@ bool parse_sidecar(std::string_view word, CompareMode& mode) {
   return true;
 }
 
+// A file of GGUF or a folder: another model, whose weights are all read.
+bool parse_model(std::string_view word, CompareMode& mode) {
+  std::error_code ec;
+  const bool folder = word.find('/') != word.npos && std::filesystem::is_directory(word, ec);
+  if (!folder && !word.ends_with(".gguf")) return false;
+  mode.context.mode = "dense";
+  mode.model = word;
+  return true;
+}
+
 }  // namespace
 
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
@@ -194,10 +204,10 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
       mode.context.oracle_density = neurons;
       mode.context.oracle_head_density = heads;
-    } else if (!parse_sidecar(word, mode)) {
+    } else if (!parse_sidecar(word, mode) && !parse_model(word, mode)) {
       fail(ErrorKind::kUsage,
            "--compare: unknown mode '{}'; possible: dense, exact, lossless, sparse, sparse:DENSITY (e.g. sparse:0.2), "
-           "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY",
+           "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY, MODEL.gguf, a model's FOLDER/",
            printable(word));
     }
     for (const CompareMode& other : modes)

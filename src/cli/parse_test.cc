@@ -106,7 +106,20 @@ TEST(Parse, ModesMayBeSidecars) {
   EXPECT_EQ(modes[2].sidecar, "teal.hunch");
   EXPECT_DOUBLE_EQ(modes[2].context.density, 0.5);
   EXPECT_EQ(modes[3].sidecar, "x.hunch@y.hunch");
-  for (const char* bad : {"teal.hunch@", "teal.hunch@0", "teal.hunch@1.5", "teal.hunch@x", "a.hunch,a.hunch", "a.gguf"})
+  for (const char* bad : {"teal.hunch@", "teal.hunch@0", "teal.hunch@1.5", "teal.hunch@x", "a.hunch,a.hunch", "a.ggml"})
+    EXPECT_NE(refusal([&] { parse_modes(bad, {}); }).find("--compare"), std::string::npos) << bad;
+}
+
+TEST(Parse, ModesMayBeOtherModels) {
+  const std::string folder = ::testing::TempDir() + "/";
+  const auto modes = parse_modes("dense,a/b.gguf," + folder + ",exact", {});
+  ASSERT_EQ(modes.size(), 4u);
+  EXPECT_EQ(modes[0].model, "");
+  EXPECT_EQ(modes[1].model, "a/b.gguf");
+  EXPECT_EQ(modes[1].context.mode, "dense");
+  EXPECT_EQ(modes[2].model, folder);
+  EXPECT_EQ(modes[3].model, "");
+  for (const char* bad : {"dense,nowhere/", "dense,a.gguf,a.gguf", "a.gguf@0.5"})
     EXPECT_NE(refusal([&] { parse_modes(bad, {}); }).find("--compare"), std::string::npos) << bad;
 }
 

@@ -39,19 +39,27 @@ void add_convert(Grammar& g, ConvertFlags& f) {
 void add_compress(Grammar& g, CompressFlags& f) {
   add_model(g, f.model);
   g.section("Methods (docs/compression.md)");
-  g.text("--method", f.method, "LIST",
-         "rtn, gptq, awq or nf4 round; w8a8, smoothquant, zeroquant or llm-int8 round activations too; magnitude, "
-         "wanda or "
-         "sparsegpt prune; or one that prunes and one that rounds: wanda,gptq; svd, asvd or svd-llm: low rank; rotate "
-         "spreads outliers over all channels, before any of them: rotate,rtn");
-  g.count(
+  g.text(
+      "--method", f.method, "LIST",
+      "rtn, gptq, awq or nf4 round; w8a8, smoothquant, zeroquant or llm-int8 round activations too; magnitude, "
+      "wanda or "
+      "sparsegpt prune; or one that prunes and one that rounds: wanda,gptq; svd, asvd or svd-llm: low rank; loftq: low "
+      "rank beside rounded weights; structured: fewer neurons, heads and layers; rotate spreads outliers over all "
+      "channels, before any that prunes or rounds: rotate,rtn");
+  g.text(
       "--bits", f.bits, "N",
       "round to grids of so many bits with a scale for each group, in blocks of q4_0, q4_1, q5_0, q5_1 or q8_0 that "
-      "hold them; without it, to the blocks of --type");
+      "hold them; without it, to the blocks of --type; with a point, 4.5: a type for each matrix, so many bits in the "
+      "mean, by how much the model minds its errors");
+  g.text("--max-ppl-increase", f.max_ppl_increase, "SHARE",
+         "instead of --bits 4.5: as few bits as keep the perplexity of the text within this, e.g. 1%");
   g.count("--group", f.group, "N",
           "with --bits: weights of a row that share a scale, 32, 64, ...; 0: the row (default: 128)");
   g.flag("--symmetric", f.symmetric, "with --bits: grids around zero; pruned weights always have these");
   g.text("--sparsity", f.sparsity, "SHARE", "prune this share of the weights (default: 50%)");
+  g.choice("--scope", f.scope, {"auto", "global", "layer", "matrix", "row"},
+           "magnitude: the smallest weights of all matrices together, of each (auto) or of each row; structured: the "
+           "least units of all layers together (auto), or as many of each layer");
   g.text("--nm", f.pattern, "N:M", "keep N of every M neighbouring inputs of a row instead, e.g. 2:4");
   g.flag("--dense-blocks", f.dense_blocks,
          "write pruned matrices as ordinary blocks, zeros and all, which every reader of GGUF takes");
@@ -72,13 +80,18 @@ void add_compress(Grammar& g, CompressFlags& f) {
   g.text("--alpha", f.alpha, "SHARE",
          "smoothquant: how much of the outliers moves into the weights, 0 to 1 (default: searched in every layer)");
   g.text("--threshold", f.threshold, "X", "llm-int8: inputs that are ever so large stay floats (default: 6)");
+  g.section("Structured pruning (docs/structured-pruning.md)");
+  g.count("--layers", f.n_dropped, "N", "leave out whole layers, those that change the stream least (default: 0)");
+  g.count("--multiple", f.multiple, "N", "keep a multiple of so many neurons in every MLP (default: 32)");
+  g.flag("--no-bias", f.no_bias, "add no biases for what units gave in the mean, which some readers do not know of");
   g.section("Low rank (docs/low-rank.md)");
   g.text("--low-rank", f.low_rank, "RATIO",
          "every matrix as a product of two thin ones that have this share of its parameters, e.g. 0.5; fitted to what "
          "the matrix reads on the text (SVD-LLM)");
   g.text("--rank", f.rank, "SHARE",
          "of --method svd, asvd or svd-llm, which are spellings of --low-rank: the share of the parameters that stays "
-         "(default: 0.5)");
+         "(default: 0.5); of loftq: a rank (default: 16)");
+  g.count("--rounds", f.rounds, "N", "loftq: how often rounding and low rank take turns (default: 5)");
   g.text("--only", f.only, "LIST",
          "of methods too: only these matrices of every layer: q,k,v,o,gate,up,down (default: all)");
   g.flag("--plain", f.plain, "fit to the weights alone, by their plain SVD: for comparison");

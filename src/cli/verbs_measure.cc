@@ -55,6 +55,7 @@ std::vector<Verb> measuring_verbs() {
        "hunch eval model.gguf --text wiki.test.raw --ctx 2048 --stride 512\n"
        "hunch eval model.gguf --text story.txt --compare dense,exact,sparse,oracle:0.2:1\n"
        "hunch eval model.gguf --text story.txt --against smaller.gguf\n"
+       "hunch eval model.gguf --text story.txt --compare dense,q4.gguf,q3.gguf,model.hunch\n"
        "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n"
        "hunch eval model.gguf --task mmlu --file mmlu/data --few-shot 5 --compare dense,cats.hunch,teal.hunch@0.5\n",
        [](Grammar& g) {
@@ -74,7 +75,8 @@ std::vector<Verb> measuring_verbs() {
          g.text("--compare", f->compare, "LIST",
                 "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another "
                 "density), oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only), other.hunch (what another "
-                "sidecar says), other.hunch@0.1; also on a task, but for lossless");
+                "sidecar says), other.hunch@0.1, other.gguf (another model with the same tokens); also on a task, but "
+                "for lossless");
          g.text("--against", f->against, "FILE",
                 "another model with the same tokens, e.g. this one made smaller: both side by side, in each mode of "
                 "--compare");

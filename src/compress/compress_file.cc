@@ -38,8 +38,9 @@ void CompressFile::place() {
     });
   std::erase_if(homes_, [&](const auto& entry) { return !chosen.contains(entry.first); });
   for (auto& [name, home] : homes_) {
-    home.target = fitting(options_.target, home.where.n_in);
-    if (home.target.dtype != options_.target.dtype && short_rows_.insert(home.where.n_in).second)
+    home.target = walk_.target_of(home.where);
+    if (!options_.types.contains(name) && home.target.dtype != options_.target.dtype &&
+        short_rows_.insert(home.where.n_in).second)
       report_.notes.push_back(fmt::format("rows of {} are no whole {} blocks of {}: written as {}", home.where.n_in,
                                           name_of(options_.target.dtype), info(options_.target.dtype).block_elems,
                                           name_of(home.target.dtype)));

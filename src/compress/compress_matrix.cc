@@ -45,7 +45,13 @@ Mask mask_of(const Matrix& W, const InputMoment& moment, const CompressOptions& 
   const Matrix score = wanda ? wanda_score(W, squares_of(moment)) : magnitude_score(W);
   const Sparsity& s = options.sparsity;
   if (s.m) return prune_pattern(score, s.pruned, s.m);
-  return options.methods.pruner == Pruner::kWanda ? prune_rows(score, s.share) : prune_matrix(score, s.share);
+  if (options.magnitude_limit) {
+    Mask mask(score.values.size());
+    for (size_t i = 0; i < mask.size(); ++i) mask[i] = score.values[i] <= *options.magnitude_limit;
+    return mask;
+  }
+  const bool by_row = options.methods.pruner == Pruner::kWanda || options.scope == PruneScope::kRow;
+  return by_row ? prune_rows(score, s.share) : prune_matrix(score, s.share);
 }
 
 EncodedMatrix as_f32(const Matrix& W) {

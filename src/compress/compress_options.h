@@ -15,6 +15,8 @@
 
 namespace hunch {
 
+// What weights are compared with when the smallest go, by magnitude.
+enum class PruneScope : uint8_t { kMatrix, kRow, kGlobal };
 enum class Pruner : uint8_t { kNone, kMagnitude, kWanda, kSparseGpt };
 // kNf4 rounds to numbers that no block format has, so that they are written as floats. The last four round inputs too,
 // to int8 as the weights.
@@ -35,8 +37,11 @@ std::vector<std::string> weight_method_names();
 
 struct CompressOptions {
   Methods methods;
-  Sparsity sparsity;   // of a pruner
-  BlockTarget target;  // what weights are written as; kI8 where inputs are rounded too, as `int8` says
+  Sparsity sparsity;  // of a pruner
+  PruneScope scope = PruneScope::kMatrix;
+  std::optional<float> magnitude_limit;  // kGlobal: weights that do not exceed it go; compress_weights() finds it
+  BlockTarget target;                  // what weights are written as; kI8 where inputs are rounded too, as `int8` says
+  std::map<std::string, DType> types;  // by tensor of the file: instead of `target` (compress/mixed_types.h)
   Int8Options int8;
   float outliers_from = 6;      // LLM.int8(): inputs that are ever so large are apart
   std::optional<double> alpha;  // SmoothQuant's strength; none: searched in every layer

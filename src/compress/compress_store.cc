@@ -179,6 +179,8 @@ std::string compress_key(const ModelFile& model, std::span<const int32_t> ids, c
     sha.update(fmt::format("{} {}\n", name_of(grid.scale_as), name_of(o.int8.scale_as)));
   sha.update(fmt::format("{} {} {} {} {}\n", int(o.int8.scales), o.int8.static_inputs, int(o.int8.range),
                          o.outliers_from, o.alpha.value_or(-1)));
+  if (o.scope != PruneScope::kMatrix) sha.update(fmt::format("scope {}\n", int(o.scope)));
+  for (const auto& [name, type] : o.types) sha.update(fmt::format("{} {}\n", name, name_of(type)));
   for (Role role : o.roles) sha.update(fmt::format("{} ", name_of(role)));
   sha.update(std::as_bytes(ids));
   return sha.finish_hex();

@@ -45,6 +45,11 @@ bool CompressWalk::chooses(Role role) const {
   return InputMoments::covers(role) && std::ranges::find(options_.roles, role) != options_.roles.end();
 }
 
+BlockTarget CompressWalk::target_of(const TensorRows& where) const {
+  const auto own = options_.types.find(where.stored);
+  return fitting(own == options_.types.end() ? options_.target : BlockTarget{own->second, {}}, where.n_in);
+}
+
 std::vector<std::unique_ptr<Linear>*> CompressWalk::slots(size_t layer) const {
   std::vector<std::unique_ptr<Linear>*> found;
   engine_.model->weights().layers[layer].for_each_linear([&](std::unique_ptr<Linear>& linear) {
@@ -147,7 +152,7 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
   const LinearId id = matrix.id;
   Matrix W(matrix.n_out, matrix.n_in);
   decode_rows(compute, Values(compute, matrix).rows(), W.view());
-  const BlockTarget target = fitting(options_.target, matrix.n_in);
+  const BlockTarget target = target_of(std::as_const(*engine_.model).weights().tensors.at(matrix.id));
   std::vector<float> bias(matrix.bias().begin(), matrix.bias().end());
   const bool is_own = id.expert == LinearId::kNone;
   if (options_.methods.rounder == Rounder::kSmoothQuant && moment.n_tokens > 0 && is_own) {

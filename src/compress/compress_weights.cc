@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "compress/compress_file.h"
+#include "compress/magnitude_threshold.h"
 #include "linear/sparse.h"
 #include "linear/ternary.h"
 
@@ -68,6 +69,8 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
     fail(ErrorKind::kUsage, "damping {}: expected more than 0 and at most 1", options.damping);
   if (!(options.sparsity.share > 0 && options.sparsity.share < 1))
     fail(ErrorKind::kUsage, "a sparsity of {}: expected more than 0 and less than 1", options.sparsity.share);
+  if (options.scope != PruneScope::kMatrix && (options.methods.pruner != Pruner::kMagnitude || options.sparsity.m))
+    fail(ErrorKind::kUsage, "what weights are compared with (scope) goes with magnitude and a share of zeros");
   if (options.act_order && options.methods.rounder != Rounder::kGptq)
     fail(ErrorKind::kUsage, "an order of columns is gptq's");
   if (options.act_order && options.sparsity.m && options.methods.pruner == Pruner::kSparseGpt)
@@ -105,11 +108,14 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
 CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
                                 const std::filesystem::path& output, const Progress& progress) {
   check_compress(engine, ids, options);
+  CompressOptions settled = options;
+  if (options.scope == PruneScope::kGlobal)
+    settled.magnitude_limit = magnitude_threshold(engine, options.roles, options.sparsity.share);
   CompressReport report;
-  CompressWalk walk(engine, ids, options, progress);
+  CompressWalk walk(engine, ids, settled, progress);
   report.n_tokens = walk.n_tokens();
   report.n_resumed = walk.n_resumed();
-  CompressFile file(engine, walk, options, report);
+  CompressFile file(engine, walk, settled, report);
   const std::vector<TensorToWrite> tensors = file.tensors();
   write_gguf(output, metadata(engine.model->file(), options, report), tensors, {}, engine.compute->stop);
   if (options.without_zeros && options.methods.pruner != Pruner::kNone) leave_zeros_out(engine, output, report);

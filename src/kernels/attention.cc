@@ -13,12 +13,14 @@ namespace {
 
 constexpr size_t kItemsPerThread = 4;    // enough that unequal items even out
 constexpr size_t kMinKeysPerPart = 256;  // fewer keys are not worth a merge
+constexpr size_t kTileRowsFrom = 64;     // fewer rows of queries are not worth making bf16 of the keys
 
 // How the work of one span divides: KV heads x blocks of rows x parts of the keys.
 struct Division {
   size_t first_stat = 0;   // rows of all KV heads of the spans before that want key weights
   size_t first_item = 0;   // items of all spans before
   size_t first_block = 0;  // blocks (over all KV heads) of all spans before
+  size_t block_rows = 0;   // of a full block
   size_t n_blocks = 0;     // per KV head
   size_t n_parts = 0;
   size_t most_keys = 0;  // of a head
@@ -29,8 +31,9 @@ struct Plan {
   MatView<float> out;
   const AttentionParams& params;
   std::span<const AttentionSpan> spans;
-  std::span<Division> divisions;  // [n_spans]
-  size_t group, block_rows, n_items = 0, n_blocks = 0, n_stats = 0;
+  std::span<Division> divisions;        // [n_spans]
+  size_t group, block_rows, most_rows;  // of most blocks, and of the largest
+  size_t n_items = 0, n_blocks = 0, n_stats = 0;
   float *max = nullptr, *sum = nullptr;  // [n_stats] of the softmax of each row, for the key weights
 
   size_t n_rows(size_t span) const { return spans[span].n_tokens * group; }
@@ -117,22 +120,32 @@ size_t most_keys(const AttentionSpan& span) {
   return most;
 }
 
+// In tiles a block has more rows, which share what is made of their keys.
+size_t rows_of_blocks(const Plan& plan, size_t span, bool tiles) {
+  const AttentionSpan& s = plan.spans[span];
+  const bool suits = tiles && plan.n_rows(span) >= kTileRowsFrom && !s.key_weights.data && s.n_values == 0;
+  return suits ? kAttentionTileRows : plan.block_rows;
+}
+
 // Splits keys only as far as the threads need it: an item is to be at most 1 / kItemsPerThread of a
 // thread's share.
-void divide(Plan& plan, size_t n_threads) {
+void divide(Plan& plan, size_t n_threads, bool tiles) {
   const auto cost_of = [&](size_t i) {
-    const size_t n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
-    return double(n_blocks * plan.spans[i].n_kv_heads()) * double(plan.divisions[i].most_keys);
+    const Division& d = plan.divisions[i];
+    return double(d.n_blocks * plan.spans[i].n_kv_heads()) * double(d.most_keys);
   };
   double all = 0;
   for (size_t i = 0; i < plan.spans.size(); ++i) {
-    plan.divisions[i].most_keys = most_keys(plan.spans[i]);
+    Division& division = plan.divisions[i];
+    division.most_keys = most_keys(plan.spans[i]);
+    division.block_rows = rows_of_blocks(plan, i, tiles);
+    division.n_blocks = (plan.n_rows(i) + division.block_rows - 1) / division.block_rows;
+    plan.most_rows = std::max(plan.most_rows, division.block_rows);
     all += cost_of(i);
   }
   for (size_t i = 0; i < plan.spans.size(); ++i) {
     const AttentionSpan& span = plan.spans[i];
     Division& division = plan.divisions[i];
-    division.n_blocks = (plan.n_rows(i) + plan.block_rows - 1) / plan.block_rows;
     const double cost = plan.params.spans_as_alone ? cost_of(i) : all;
     const double item_keys = std::max(cost / double(n_threads * kItemsPerThread), double(kMinKeysPerPart));
     const size_t window = plan.params.window, last = division.most_keys;
@@ -175,15 +188,15 @@ void set_list(AttentionBlock& block) {
 // Block `b` of span `s`, KV head-major, with all its keys. Later tokens come first: they see more keys,
 // and long items are best begun early.
 AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
-  const size_t n_blocks = plan.divisions[s].n_blocks;
+  const size_t n_blocks = plan.divisions[s].n_blocks, block_rows = plan.divisions[s].block_rows;
   AttentionBlock block;
   block.span = &plan.spans[s];
   block.params = &plan.params;
   block.Q = plan.Q;
   block.group = plan.group;
   block.kv_head = block.span->all_heads ? b / n_blocks : block.span->kv_heads[b / n_blocks];
-  block.first_row = (n_blocks - 1 - b % n_blocks) * plan.block_rows;
-  block.n_rows = std::min(plan.block_rows, plan.n_rows(s) - block.first_row);
+  block.first_row = (n_blocks - 1 - b % n_blocks) * block_rows;
+  block.n_rows = std::min(block_rows, plan.n_rows(s) - block.first_row);
   block.key_begin = block.first_key(0);
   block.key_end = block.last_key(block.n_rows - 1) + 1;
   block.is_listed = is_listed(*block.span, block.kv_head);
@@ -282,16 +295,19 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
 
   const Arena::Scope scope(compute.arena);
   const auto whole_lines = [](size_t n) { return round_up(n, AlignedBuffer::kAlignBytes / sizeof(float)); };
-  const size_t work_floats = whole_lines(attention_block_scratch(d_head));
-  Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows()};
+  Plan plan{Q, out, params, spans, {}, n_head / spans[0].kv.n_kv_head, attention_block_rows(), 0};
   plan.divisions = compute.arena.take<Division>(spans.size());
-  divide(plan, n_threads);
+  const size_t tile_floats =
+      params.tiles != AttentionTiles::kNever && !params.spans_as_alone ? attention_tile_scratch(d_head) : 0;
+  divide(plan, n_threads, tile_floats > 0);
+  const size_t work_floats =
+      whole_lines(std::max(attention_block_scratch(d_head), plan.most_rows > plan.block_rows ? tile_floats : 0));
   if (plan.n_stats > 0) {
     plan.max = compute.arena.take<float>(plan.n_stats).data();
     plan.sum = compute.arena.take<float>(plan.n_stats).data();
   }
   const bool has_parts = plan.n_items > plan.n_blocks;
-  const size_t partial_floats = whole_lines(plan.block_rows * (d_head + 2));
+  const size_t partial_floats = whole_lines(plan.most_rows * (d_head + 2));
   float* const work = compute.arena.take<float>(n_threads * work_floats).data();
   float* const partials = has_parts ? compute.arena.take<float>(plan.n_items * partial_floats).data() : nullptr;
   size_t stride = 0, most_rows = 0;  // of spans of which a few values are read
@@ -305,7 +321,7 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
   std::atomic<size_t> n_values_read = 0;
   const auto partial_of = [&](size_t item) {
     float* const p = partials + item * partial_floats;
-    return PartialAttention{p, p + plan.block_rows * d_head, p + plan.block_rows * (d_head + 1)};
+    return PartialAttention{p, p + plan.most_rows * d_head, p + plan.most_rows * (d_head + 1)};
   };
 
   compute.threads.parallel_for_dynamic(plan.n_items, 1, [&](size_t begin, size_t end, size_t thread) {

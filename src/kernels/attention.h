@@ -31,6 +31,15 @@ struct KvView {
   size_t position(size_t kv_head, size_t slot) const { return positions.empty() ? slot : positions[kv_head][slot]; }
 };
 
+// Whether AMX tiles of bf16 may multiply where there are many queries, and how closely.
+enum class AttentionTiles : uint8_t {
+  kNever,
+  kBothParts,   // each factor by two parts, but for the product of the lower ones: a score is off by up to 2^-16 of
+                // sum |q k| scale, and typically by 4e-6 of itself
+  kMixRounded,  // the softmax's weights and the values rounded to bf16: the result is off by 0.2 %, as quantised
+                // weights' products round what they are given (kernels/gemm_tiles.h)
+};
+
 struct AttentionParams {
   float scale = 1.0f;                   // multiplies q.k
   float soft_cap = 0.0f;                // > 0: s = cap * tanh(s / cap) (Gemma-2)
@@ -43,6 +52,7 @@ struct AttentionParams {
   // false: every query sees what its span's last query sees, the tokens after itself included (BERT). Without window
   // and slopes, which count from a query backwards.
   bool causal = true;
+  AttentionTiles tiles = AttentionTiles::kBothParts;
 };
 
 // One run of consecutive query tokens of one sequence; several sequences make one call.
@@ -76,8 +86,8 @@ struct AttentionSpan {
 //   Q    [n_tokens, n_head * d_head]; head h reads KV head h / (n_head / n_kv_head)
 //   out  [n_tokens, n_head * d_head], written; may not overlap Q
 //
-// f32 arithmetic. What no query of the span sees is not read. Work is shared out over (span, head, block of queries),
-// and over parts of the keys when there are fewer of those than threads (decode of one long sequence).
+// f32 arithmetic, or in tiles. What no query of the span sees is not read. Work is shared out over (span, head, block
+// of queries), and over parts of the keys when there are fewer of those than threads (decode of one long sequence).
 void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
                const AttentionParams& params, MatView<float> out);
 

@@ -12,8 +12,10 @@
 #include "hwy/highway.h"
 #include "kernels/attention_key_weights-inl.h"
 #include "kernels/attention_narrow-inl.h"
+#include "kernels/attention_tiles-inl.h"
 #include "kernels/attention_values-inl.h"
 #include "kernels/attention_wide-inl.h"
+#include "kernels/gemm_tiles.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
@@ -32,6 +34,9 @@ HWY_INLINE void attend(const AttentionBlock& block, MatView<float> out, const Pa
 }
 
 void AttendBlock(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch) {
+#if HUNCH_TILES
+  if (block.n_rows > 2 * hn::Lanes(DF())) return tiles::AttendTiles(block, out, partial, scratch);
+#endif
   if (block.is_listed) return attend<void>(block, out, partial, scratch);
   if (block.span->kv.dtype == DType::kF16) return attend<f16>(block, out, partial, scratch);
   attend<float>(block, out, partial, scratch);
@@ -54,6 +59,17 @@ size_t BlockScratch(size_t d_head) {
   return 2 * d_head * width + kTileKeys * width + 2 * kTileKeys * d_head + 8 * width;
 }
 
+size_t TileScratch([[maybe_unused]] size_t d_head) {
+#if HUNCH_TILES
+  tiles::TilesState s;
+  tiles::Scratch scratch{nullptr};
+  tiles::lay_out(s, d_head, scratch);
+  return scratch.n_floats;
+#else
+  return 0;
+#endif
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
@@ -64,9 +80,13 @@ HWY_EXPORT(AddKeyWeights);
 HWY_EXPORT(AttendValues);
 HWY_EXPORT(BlockRows);
 HWY_EXPORT(BlockScratch);
+HWY_EXPORT(TileScratch);
 
 size_t attention_block_rows() { return HWY_DYNAMIC_DISPATCH(BlockRows)(); }
 size_t attention_block_scratch(size_t d_head) { return HWY_DYNAMIC_DISPATCH(BlockScratch)(d_head); }
+size_t attention_tile_scratch(size_t d_head) {
+  return multiplies_tiles() ? HWY_DYNAMIC_DISPATCH(TileScratch)(d_head) : 0;
+}
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch) {
   HWY_DYNAMIC_DISPATCH(AttendBlock)(block, out, partial, scratch);
 }

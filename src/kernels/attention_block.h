@@ -59,9 +59,13 @@ struct ValueMemory {
 // Rows of a full block on this machine's SIMD target, and the floats of scratch that one needs.
 size_t attention_block_rows();
 size_t attention_block_scratch(size_t d_head);
+// The same where AMX tiles attend, which want many rows: a block of more than attention_block_rows() goes to them, and
+// must not be met without attention_tile_scratch() != 0.
+constexpr size_t kAttentionTileRows = 128;
+size_t attention_tile_scratch(size_t d_head);
 
-// Attends with block.n_rows <= attention_block_rows() rows. With partial.rows the result goes there,
-// otherwise, normalised, to `out`.
+// Attends with block.n_rows <= attention_block_rows() rows, in tiles kAttentionTileRows. With partial.rows the result
+// goes there, otherwise, normalised, to `out`.
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch);
 
 // weights[slot] += sum over the block's rows r of e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a listed

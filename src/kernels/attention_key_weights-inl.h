@@ -33,7 +33,8 @@ HWY_INLINE void key_weights_narrow(const AttentionBlock& block, const float* max
       const SeenListed seen = seen_by(block, r, tile.positions);
       const VF base = hn::Set(d, finite_or_0(max[r])), factor = hn::Set(d, inverse_or_0(sum[r]));
       const float* const q = queries + r * padded;
-      dot_keys<1>(&q, tile.k, tile.n_keys, d_head, &scores);
+      Lines none;
+      dot_keys<1>(&q, tile.k, tile.n_keys, d_head, &scores, none, 0);
       for (size_t j = tile.n_keys; j % lanes != 0; ++j) scores[j] = kLowest;
       for (size_t j = 0; j < tile.n_keys; j += lanes) {
         const VF s = shown_scores(d, *block.params, slope, seen, block.params->soft_cap > 0 || slope != 0, scores, j,

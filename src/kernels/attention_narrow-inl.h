@@ -48,12 +48,15 @@ HWY_INLINE void sums_of_4(DF d, VF s0, VF s1, VF s2, VF s3, float* to) {
 }
 
 // scores[r][j] = dot(q[r], row j of k) for R rows; q laid out as attend_narrow does. A row's bits do not depend on R.
+// Asks for `n_ahead` lines with every four keys.
 template <size_t R, class T>
-HWY_INLINE void dot_keys(const float* const* q, const T* k, size_t n_keys, size_t d_head, float* const* scores) {
+HWY_INLINE void dot_keys(const float* const* q, const T* k, size_t n_keys, size_t d_head, float* const* scores,
+                         Lines& ahead, size_t n_ahead) {
   const DF d;
   const size_t lanes = hn::Lanes(d), n_vectors = (d_head + lanes - 1) / lanes;
   size_t j = 0;
   for (; j + 4 <= n_keys; j += 4, k += 4 * d_head) {
+    ahead.ask(n_ahead);
     VF s[R][4];
     for (size_t r = 0; r < R; ++r) s[r][0] = s[r][1] = s[r][2] = s[r][3] = hn::Zero(d);
     for (size_t i = 0; i < n_vectors; ++i) {
@@ -79,10 +82,11 @@ HWY_INLINE void dot_keys(const float* const* q, const T* k, size_t n_keys, size_
     }
 }
 
-// mix[r] = alpha[r] * mix[r] + sum_j weights[r][j] * (row j of v) for R rows, V vectors of them from vector i on.
+// mix[r] = alpha[r] * mix[r] + sum_j weights[r][j] * (row j of v) for R rows, V vectors of them from vector i on. Asks
+// for `n_ahead` lines with every value.
 template <size_t R, size_t V, class T>
 HWY_INLINE void mix_vectors(const float* const* weights, const T* v, size_t n_keys, size_t d_head, const float* alpha,
-                            float* const* mix, size_t i) {
+                            float* const* mix, size_t i, Lines& ahead, size_t n_ahead) {
   const DF d;
   const size_t lanes = hn::Lanes(d);
   VF m[R][V];
@@ -91,6 +95,7 @@ HWY_INLINE void mix_vectors(const float* const* weights, const T* v, size_t n_ke
   for (size_t r = 0; r < R; ++r)
     for (size_t n = 0; n < V; ++n) m[r][n] = hn::Mul(hn::LoadU(d, mix[r] + (i + n) * lanes), hn::Set(d, alpha[r]));
   for (size_t j = 0; j < n_keys; ++j) {
+    ahead.ask(n_ahead);
     VF value[V];
     for (size_t n = 0; n < V; ++n) value[n] = load(d, at[n] + j * d_head);
     for (size_t r = 0; r < R; ++r) {
@@ -104,11 +109,11 @@ HWY_INLINE void mix_vectors(const float* const* weights, const T* v, size_t n_ke
 
 template <size_t R, class T>
 HWY_INLINE void mix_values(const float* const* weights, const T* v, size_t n_keys, size_t d_head, const float* alpha,
-                           float* const* mix) {
+                           float* const* mix, Lines& ahead, size_t n_ahead) {
   const size_t lanes = hn::Lanes(DF()), n_vectors = (d_head + lanes - 1) / lanes;
   size_t i = 0;
-  for (; i + 4 <= n_vectors; i += 4) mix_vectors<R, 4>(weights, v, n_keys, d_head, alpha, mix, i);
-  for (; i < n_vectors; ++i) mix_vectors<R, 1>(weights, v, n_keys, d_head, alpha, mix, i);
+  for (; i + 4 <= n_vectors; i += 4) mix_vectors<R, 4>(weights, v, n_keys, d_head, alpha, mix, i, ahead, n_ahead);
+  for (; i < n_vectors; ++i) mix_vectors<R, 1>(weights, v, n_keys, d_head, alpha, mix, i, ahead, n_ahead);
 }
 
 // What a row sees of consecutive keys: all of them, the first at this distance from it.
@@ -220,18 +225,21 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   const auto weigh = [&](size_t r, size_t n_keys, const auto& seen) HWY_ATTR {
     alphas[r] = weigh_narrow(*block.params, slope_of(block, r), seen, scores + r * room, n_keys, maxima[r], sums[r]);
   };
+  // What is asked for ahead while a tile is taken: so many lines with four keys, or with a value.
+  NextTile next;
+  size_t k_ahead = 0, v_ahead = 0;
   // Rows r to r + R take keys and values.
   const auto dot = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* k, size_t n_keys) HWY_ATTR {
     const float* q[R];
     float* to[R];
     for (size_t i = 0; i < R; ++i) q[i] = queries + (r + i) * padded, to[i] = scores + (r + i) * room;
-    dot_keys<R>(q, k, n_keys, d_head, to);
+    dot_keys<R>(q, k, n_keys, d_head, to, next.k, k_ahead);
   };
   const auto mix = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* v, size_t n_keys) HWY_ATTR {
     const float* weights[R];
     float* to[R];
     for (size_t i = 0; i < R; ++i) weights[i] = scores + (r + i) * room, to[i] = mixes + (r + i) * padded;
-    mix_values<R>(weights, v, n_keys, d_head, alphas + r, to);
+    mix_values<R>(weights, v, n_keys, d_head, alphas + r, to, next.v, v_ahead);
   };
   // each(R, r): all rows, two at a time, so that keys and values are loaded once for both.
   const auto for_rows = [&](size_t first, size_t end, const auto& each) HWY_ATTR {
@@ -255,16 +263,21 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
       for (size_t r = first; r < end; ++r) weigh(r, n_keys, SeenRun{float(key) - float(pos)});
       for_rows(first, end, [&](auto R, size_t r) HWY_ATTR { mix(R, r, tile.v + skip, n_keys); });
     };
-    for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-      if (n_rows == 1) return take_seen(0, 1, tile);
-      // Several rows: halves are converted once for all.
-      const size_t n = tile.n_keys * d_head;
-      const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
-      for (size_t first = 0, end = 0; first < n_rows; first = end) {
-        for (end = first + 1; end < n_rows && block.token(end) == block.token(first);) ++end;
-        take_seen(first, end, tile32);
-      }
-    });
+    for_each_tile<T>(
+        kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile, const NextTile& after) HWY_ATTR {
+          next = after;
+          const size_t n_times = (n_rows + 1) / 2 * tile.n_keys;  // pairs of rows with keys
+          k_ahead = (4 * next.k.n + n_times - 1) / n_times;
+          v_ahead = (next.v.n + n_times - 1) / n_times;
+          if (n_rows == 1) return take_seen(0, 1, tile);
+          // Several rows: halves are converted once for all.
+          const size_t n = tile.n_keys * d_head;
+          const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
+          for (size_t first = 0, end = 0; first < n_rows; first = end) {
+            for (end = first + 1; end < n_rows && block.token(end) == block.token(first);) ++end;
+            take_seen(first, end, tile32);
+          }
+        });
   }
   for (size_t r = 0; r < n_rows; ++r) {
     float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;

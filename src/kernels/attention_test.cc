@@ -15,6 +15,7 @@
 
 #include "formats/format.h"
 #include "kernels/each_target.h"
+#include "kernels/gemm_tiles.h"
 
 namespace hunch {
 namespace {
@@ -191,6 +192,19 @@ void expect_close(const std::vector<float>& got, const std::vector<float>& want,
     }
 }
 
+// On every target, and then in AMX tiles where there are any; there a score, a sum of d_head products, is off by no
+// more than 2^-16 of sum |q k| scale.
+// Weights and values by one part are off by 2^-8 of themselves at most, and a mix of values by no more than twice that
+// of the largest.
+void expect_on_every_target(Case& c, size_t n_threads, const std::vector<float>& want) {
+  for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
+  if (!multiplies_tiles()) return;
+  SCOPED_TRACE("in tiles");
+  expect_close(c.run(n_threads), want, 3e-5 + 2 * c.tolerance());
+  c.params.tiles = AttentionTiles::kMixRounded;
+  expect_close(c.run(n_threads), want, 5.0 / 128);
+}
+
 // Random combinations of everything: head sizes with and without tails, page sizes, sharing of KV heads, both
 // dtypes, windows, caps, ALiBi, decode and prefill in one call, one to three threads.
 TEST(Attention, MatchesReferenceOnEveryTarget) {
@@ -217,7 +231,7 @@ TEST(Attention, MatchesReferenceOnEveryTarget) {
                     shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
                     c.params.window, c.params.soft_cap, !c.slopes.empty(), c.params.causal, n_threads));
     const std::vector<float> want = c.reference();
-    for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
+    expect_on_every_target(c, n_threads, want);
     if (HasFailure()) return;
   }
 }
@@ -251,7 +265,7 @@ TEST(Attention, OfChosenSlotsMatchesReferenceOnEveryTarget) {
                     shape.d_head, shape.page_tokens, shape.n_head, shape.n_kv_head, name_of(shape.dtype),
                     c.params.window, c.params.soft_cap, !c.slopes.empty(), c.params.causal, n_threads));
     const std::vector<float> want = c.reference();
-    for_each_target([&] { expect_close(c.run(n_threads), want, c.tolerance()); });
+    expect_on_every_target(c, n_threads, want);
     if (HasFailure()) return;
   }
 }

@@ -42,18 +42,38 @@ HWY_INLINE void prefetch(const T* rows, size_t n) {
   for (size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(rows + i, 0, 2);
 }
 
-// Calls body(tile) for the keys [begin, end), page by page; the next tile is on its way meanwhile.
+// Lines of memory that will be wanted, asked for a few at a time: all at once, they would wait for each other and the
+// arithmetic for them.
+struct Lines {
+  const std::byte* at = nullptr;
+  size_t n = 0;
+
+  template <class T>
+  static HWY_INLINE Lines of(const T* rows, size_t n_values) {
+    return {reinterpret_cast<const std::byte*>(rows), (n_values * sizeof(T) + 63) / 64};
+  }
+  HWY_INLINE void ask(size_t most) {
+    for (size_t i = std::min(most, n); i > 0; --i, --n, at += 64) __builtin_prefetch(at, 0, 2);
+  }
+};
+// The keys and values of the tile after this one.
+struct NextTile {
+  Lines k, v;
+};
+
+// Calls body(tile, next) for the keys [begin, end), page by page; the body asks for the next tile's lines.
 template <class T, class Body>
 HWY_INLINE void for_each_tile(const KvView& kv, size_t kv_head, size_t begin, size_t end, const Body& body) {
   while (begin < end) {
     const Tile<T> tile = tile_at<T>(kv, kv_head, begin, end);
     begin += tile.n_keys;
+    NextTile next;
     if (begin < end) {
-      const Tile<T> next = tile_at<T>(kv, kv_head, begin, end);
-      prefetch(next.k, next.n_keys * kv.d_head);
-      prefetch(next.v, next.n_keys * kv.d_head);
+      const Tile<T> after = tile_at<T>(kv, kv_head, begin, end);
+      const size_t n = after.n_keys * kv.d_head;
+      next = {Lines::of(after.k, n), Lines::of(after.v, n)};
     }
-    body(tile);
+    body(tile, next);
   }
 }
 

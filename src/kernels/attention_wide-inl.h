@@ -280,11 +280,14 @@ HWY_INLINE void attend_wide(const AttentionBlock& block, MatView<float> out, con
       attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Listed{tile.positions}, true);
     });
   } else {
-    for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile) HWY_ATTR {
-      // Only the pages at the ends of the range hold keys that some rows see and others do not.
-      const bool masked = tile.begin + tile.n_keys > block.last_key(0) + 1 || tile.begin < block.first_key(last);
-      attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Consecutive{tile.begin}, masked);
-    });
+    for_each_tile<T>(
+        kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile, NextTile next) HWY_ATTR {
+          next.k.ask(SIZE_MAX);
+          next.v.ask(SIZE_MAX);
+          // Only the pages at the ends of the range hold keys that some rows see and others do not.
+          const bool masked = tile.begin + tile.n_keys > block.last_key(0) + 1 || tile.begin < block.first_key(last);
+          attend_tile_wide(block, s, tile.k, tile.v, tile.n_keys, Consecutive{tile.begin}, masked);
+        });
   }
   end_wide(block, s, out, partial);
 }

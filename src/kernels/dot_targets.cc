@@ -61,10 +61,10 @@ bool has_avx512_expand() { return has_avx512_vnni() && features().avx512_expand;
 bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_vnni; }
 bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
-size_t strip_prefetch_bytes(bool long_groups) {
-  if (features().is_intel) return long_groups ? 0 : 2048;
-  if (features().is_amd) return long_groups ? 4096 : 0;
-  return 0;
+StripPrefetch strip_prefetch(bool long_groups) {
+  if (features().is_intel) return {768, 3072};
+  if (features().is_amd) return {long_groups ? size_t(4096) : 0, 0};
+  return {};
 }
 Hidden hide_for_test(Hidden what) { return std::exchange(hidden, what); }
 

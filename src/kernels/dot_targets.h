@@ -18,10 +18,13 @@ bool has_amx_bf16();
 // The same with products of int8, which processors with tiles have had from the first.
 bool has_amx_int8();
 
-// How far ahead of the reader of a strip lines are asked for, in bytes; 0: not at all, which leaves it to the
-// processor's own prefetchers. What helps one maker's processors harms the other's (docs/performance.md): measured on
-// Zen 5 and on Sapphire Rapids. `long_groups`: those of 256 columns.
-size_t strip_prefetch_bytes(bool long_groups);
+// How far ahead of the reader of a strip lines are asked for, in bytes, into the first cache and into the second; 0:
+// not at all, which leaves it to the processor's own prefetchers. What helps one maker's processors harms the other's
+// (docs/performance.md): measured on Zen 5 and on Sapphire Rapids. `long_groups`: those of 256 columns.
+struct StripPrefetch {
+  size_t first_cache = 0, second_cache = 0;
+};
+StripPrefetch strip_prefetch(bool long_groups);
 
 // Hides features, so that tests reach the code for older CPUs. Returns what was hidden before.
 enum class Hidden { kNothing, kTiles, kTilesAndVnni };

@@ -69,9 +69,9 @@ HWY_NOINLINE void MultiplyPanel(const TileX& x, const Tiles& tiles, size_t from,
     const SumsPlace there = InScratch(sums);
     const SumsPlace before = from == 0 ? SumsPlace{{start, start + 16, start, start + 16}, 0} : there;
     if (i + 1 < tiles.last) {
-      MultiplyPair<kParts, kXParts, true>(x0, x0 + tile_values, lower, panel, n_steps, before, there, aside);
+      MultiplyPair<kParts, kXParts, true>(x0, x0 + tile_values, lower, Panel{panel}, n_steps, before, there, aside);
     } else {
-      MultiplyPair<kParts, kXParts, false>(x0, x0, lower, panel, n_steps, before, there, aside);
+      MultiplyPair<kParts, kXParts, false>(x0, x0, lower, Panel{panel}, n_steps, before, there, aside);
     }
   }
   while (more && more->some_left()) (*more)();

@@ -12,22 +12,29 @@
 namespace hunch {
 namespace {
 
-constexpr size_t kPanelRows = 32;   // of the panels of many tokens, at most: two strips
+constexpr size_t kMostPanelStrips = 8;  // that are expanded together: x is read once for so many rows
 constexpr size_t kManyTokens = 24;  // from here on strips are expanded once instead of being read once per eight tokens
 constexpr size_t kManyTokensOfFloats = 32;
 
-// Two strips as a dense matrix, in scratch of the thread.
+// Strips of a panel: 2, 4 or 8, so that each thread gets about four.
+size_t panel_strips(const SparseStrips& W, size_t n_threads) {
+  size_t n = kMostPanelStrips;
+  while (n > 2 && W.n_strips() < 4 * n * n_threads) n /= 2;
+  return n;
+}
+
+// Some strips as a dense matrix, in scratch of the thread.
 class DensePanel {
  public:
   static bool by_strips(const SparseStrips& W, bool tiles) {
     return !is_plain(W.dtype) && (tiles || panels_take_strips());
   }
-  static size_t bytes(const SparseStrips& W, bool strips) {
-    return round_up(strips ? 2 * strip_bytes(W.dtype, W.cols) : kPanelRows * row_bytes(W.dtype, W.cols), 64);
+  static size_t bytes(const SparseStrips& W, size_t n_strips, bool strips) {
+    return round_up(n_strips * (strips ? strip_bytes(W.dtype, W.cols) : kStripRows * row_bytes(W.dtype, W.cols)), 64);
   }
-  // Rows of strips [i, i + 2), those there are.
-  static WeightView fill(const SparseStrips& W, size_t i, bool strips, std::byte* memory) {
-    const size_t end = std::min(i + 2, W.n_strips()), rows = std::min(end * kStripRows, W.rows) - i * kStripRows;
+  // Rows of strips [i, i + n), those there are.
+  static WeightView fill(const SparseStrips& W, size_t i, size_t n, bool strips, std::byte* memory) {
+    const size_t end = std::min(i + n, W.n_strips()), rows = std::min(end * kStripRows, W.rows) - i * kStripRows;
     WeightView dense{W.dtype, memory, rows, W.cols, row_bytes(W.dtype, W.cols)};
     const size_t stride = strips ? strip_bytes(W.dtype, W.cols) : kStripRows * dense.row_stride_bytes;
     if (strips) dense.strips = memory, dense.strip_stride_bytes = stride;
@@ -45,18 +52,19 @@ class DensePanel {
   }
 };
 
-// multiply(args, begin, end, panel), of args.W's rows, for every two strips, by whichever thread is free.
+// multiply(args, panel), with some strips of W as args.W, until all are done, by whichever thread is free.
 template <class Multiply>
 void for_panels(Compute& compute, const SparseStrips& W, std::span<const float> bias, MatView<float> Y, bool tiles,
                 size_t panel_bytes, const Multiply& multiply) {
   const bool strips = DensePanel::by_strips(W, tiles);
-  const size_t dense_bytes = DensePanel::bytes(W, strips), bytes = dense_bytes + round_up(panel_bytes, 64);
+  const size_t n = panel_strips(W, compute.threads.n_threads());
+  const size_t dense_bytes = DensePanel::bytes(W, n, strips), bytes = dense_bytes + round_up(panel_bytes, 64);
   std::byte* memory = compute.arena.take<std::byte>(bytes * compute.threads.n_threads()).data();
-  compute.threads.parallel_for_dynamic((W.n_strips() + 1) / 2, 1, [&](size_t begin, size_t end, size_t thread) {
+  compute.threads.parallel_for_dynamic((W.n_strips() + n - 1) / n, 1, [&](size_t begin, size_t end, size_t thread) {
     for (size_t i = begin; i < end; ++i) {
       std::byte* own = memory + thread * bytes;
-      const size_t row = i * kPanelRows;
-      const WeightView dense = DensePanel::fill(W, 2 * i, strips, own);
+      const size_t row = i * n * kStripRows;
+      const WeightView dense = DensePanel::fill(W, i * n, n, strips, own);
       const GemmArgs args{dense, bias.empty() ? nullptr : bias.data() + row,
                           MatView<float>(Y.data + row, Y.rows, dense.rows, Y.row_stride)};
       multiply(args, own + dense_bytes);

@@ -4,6 +4,7 @@
 #include "base/memory_info.h"
 #include "formats/format.h"
 #include "kernels/matmul.h"
+#include "linear/corrected.h"
 #include "linear/int8.h"
 #include "linear/sparse.h"
 #include "linear/ternary.h"
@@ -39,6 +40,13 @@ Values::Values(Compute& compute, const Linear& matrix) : rows_(matrix.rows()) {
   }
   if (const auto* int8 = dynamic_cast<const Int8*>(&matrix)) {
     int8->decode(W);
+    return;
+  }
+  if (const auto* corrected = dynamic_cast<const Corrected*>(&matrix)) {
+    decode_rows(compute, Values(compute, corrected->base()).rows(), W);
+    const Values pair(compute, corrected->pair());
+    for (size_t r = 0; r < W.rows; ++r)
+      for (size_t c = 0; c < W.cols; ++c) W.row(r)[c] += reinterpret_cast<const float*>(pair.rows().row(r))[c];
     return;
   }
   if (const WeightView by_input = matrix.by_input()) {

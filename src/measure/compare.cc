@@ -26,7 +26,7 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
   }
   const size_t n_vocab = engine.config().n_vocab;
   std::vector<float> reference(Context::kBatchTokens * n_vocab);
-  std::vector<double> nll(modes.size()), kl(modes.size()), delta_squared(modes.size()),
+  std::vector<double> nll(modes.size()), kl(modes.size()), nll_squared(modes.size()), delta_squared(modes.size()),
       reference_nll(Context::kBatchTokens);
   std::vector<size_t> agree(modes.size());
   const size_t n_scored = windows.n_scored();
@@ -45,6 +45,7 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
             const double token_nll = -log_prob(logits.row(row), ids[predicted]);
             if (m == 0) reference_nll[i] = token_nll;
             nll[m] += token_nll;
+            nll_squared[m] += token_nll * token_nll;
             delta_squared[m] += (token_nll - reference_nll[i]) * (token_nll - reference_nll[i]);
             kl[m] += m ? kl_divergence(ref, logits.row(row)) : 0.0;
             agree[m] += argmax(ref) == argmax(logits.row(row));
@@ -57,8 +58,11 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
     rows[m].perplexity = std::exp(nll[m] / double(n_scored));
     rows[m].kl = kl[m] / double(n_scored);
     rows[m].nll_delta = (nll[m] - nll[0]) / double(n_scored);
-    const double variance = delta_squared[m] / double(n_scored) - rows[m].nll_delta * rows[m].nll_delta;
-    rows[m].nll_delta_stderr = std::sqrt(std::max(variance, 0.0) / double(n_scored));
+    const auto error_of = [&](double squares, double mean) {
+      return std::sqrt(std::max(squares / double(n_scored) - mean * mean, 0.0) / double(n_scored));
+    };
+    rows[m].nll_stderr = error_of(nll_squared[m], nll[m] / double(n_scored));
+    rows[m].nll_delta_stderr = error_of(delta_squared[m], rows[m].nll_delta);
     rows[m].top1 = double(agree[m]) / double(n_scored);
   }
 }

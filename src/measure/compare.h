@@ -21,6 +21,9 @@ struct CompareMode {
   const Engine* engine = nullptr;  // of another model with the same vocabulary; none: the one that is asked about
   // A sidecar of the model, whose plan at `context.density` (0: as calibrated) it is; load_plans() opens it.
   std::filesystem::path sidecar = {};
+  // Another model by its name or path, which whoever compares opens and gives as `engine`; none: it is no other
+  // model's.
+  std::string model = {};
 };
 
 // Gives the modes of sidecars their plans; each file is opened once, and the weights are shared. Throws as
@@ -29,8 +32,8 @@ void load_plans(const Engine& engine, std::span<CompareMode> modes);
 
 struct CompareRow {
   std::string name;
-  double perplexity = 0;
-  double kl = 0;  // mean over tokens of KL(dense || mode), nats
+  double perplexity = 0, nll_stderr = 0;  // and the standard error of its logarithm, the mean over tokens of -log p
+  double kl = 0;                          // mean over tokens of KL(dense || mode), nats
   double nll_delta = 0,
          nll_delta_stderr = 0;                // mean over tokens of -log p less the reference's, and its standard error
   double top1 = 1;                            // share of positions where both prefer the same token

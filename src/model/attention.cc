@@ -23,6 +23,13 @@ void for_each_run(const Step& s, const With& with) {
   }
 }
 
+// As the products that surround it are computed (kernels/gemm_tiles.h).
+AttentionTiles tiles_of(const Linear& output) {
+  const WeightView W = output.rows().data ? output.rows() : output.by_input();
+  if (W.data && W.dtype == DType::kF32) return AttentionTiles::kNever;
+  return W.data && is_plain(W.dtype) ? AttentionTiles::kBothParts : AttentionTiles::kMixRounded;
+}
+
 }  // namespace
 
 void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
@@ -45,7 +52,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
 }
 
 AttentionParams Attention::params(const LayerConfig& c, bool spans_as_alone) const {
-  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone, c.causal};
+  return {c.attn_scale, c.attn_soft_cap, c.window, c.alibi_slopes, sinks, spans_as_alone, c.causal, tiles_of(*o)};
 }
 
 void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const {

@@ -25,9 +25,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr float kTolerance = 1e-4f;  // max |logit difference| in f32 arithmetic
-// What 16-bit weights may be off by, in tolerances, in prompts of many tokens, where X is taken in two parts of bf16
-// (kernels/gemm_tiles.h).
-constexpr float kTimesOfTiles = 6;  // 4.98 is the most that was seen (gemma4)
+// What 16-bit weights may be off by, in tolerances, in prompts of many tokens, where X, and queries, keys and values,
+// are taken in two parts of bf16 (kernels/gemm_tiles.h). 9.8 is the most that was seen (gemma4, whose scores are not
+// divided by the root of the head size), and 5.1 otherwise.
+constexpr float kTimesOfTiles = 10;
 
 // Of models whose goldens' README says another.
 float tolerance_of(const fs::path& folder) {

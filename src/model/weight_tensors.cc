@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "formats/format.h"
 #include "io/int8_tensor.h"
+#include "linear/corrected.h"
 #include "linear/int8.h"
 #include "linear/low_rank.h"
 #include "linear/sparse.h"
@@ -88,8 +89,6 @@ std::unique_ptr<Linear> WeightLoader::int8(LinearId id, const TensorRows& where,
 
 WeightLoader::Factors WeightLoader::factors(const std::string& name, std::vector<uint64_t> outer, size_t n_out,
                                             size_t n_in) {
-  if (file_.find(name + ".weight"))
-    fail(ErrorKind::kFormat, "the file has both '{}.weight' and '{}'", name, low_rank_u(name));
   const Tensor &U = file_.get(low_rank_u(name)), &V = file_.get(low_rank_v(name));
   const size_t rank = U.cols();
   const auto shape = [&](size_t rows, size_t cols) {
@@ -111,14 +110,17 @@ std::unique_ptr<Linear> WeightLoader::low_rank(LinearId id, const std::string& n
 
 std::unique_ptr<Linear> WeightLoader::linear(LinearId id, const std::string& name, size_t rows, size_t cols,
                                              bool required) {
+  const std::string weight = name + ".weight";
   if (file_.find(low_rank_u(name))) {
     const Factors f = factors(name, {}, rows, cols);
-    return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
+    if (!file_.find(weight)) return low_rank(id, name, f.U, f.V, optional_vector(name + ".bias", rows));
+    auto pair = low_rank(id, name, f.U, f.V);  // what the rounded matrix beside it lost
+    return std::make_unique<Corrected>(
+        stored(id, tensor(weight), matrix(weight, rows, cols), optional_vector(name + ".bias", rows)), std::move(pair));
   }
   if (has_sparse(file_, name))
     return sparse(id, sparse_tensor(name, {rows, cols}), 0, rows, optional_vector(name + ".bias", rows));
   if (!required && !file_.find(name + ".weight")) return nullptr;
-  const std::string weight = name + ".weight";
   if (ternary_scale(file_, file_.get(weight))) return ternary(id, name, rows, cols);
   return stored(id, tensor(weight), weights(weight, rows, cols), optional_vector(name + ".bias", rows));
 }

@@ -70,6 +70,9 @@ void WeightLoader::stack(LinearId id, const std::string& name, size_t rows, size
     return Vector(begin, begin + ptrdiff_t(rows));
   };
   if (file_.find(low_rank_u(name))) {
+    if (file_.find(name + ".weight"))
+      fail(ErrorKind::kFormat, "the file has both '{}.weight' and '{}', which hunch adds up for dense MLPs only", name,
+           low_rank_u(name));
     const Factors f = factors(name, {n}, rows, cols);
     for (id.expert = 0; id.expert < n; ++id.expert)
       experts[id.expert].*matrix =

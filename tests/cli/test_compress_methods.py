@@ -172,6 +172,85 @@ class CompressMethods(CliTest):
         self.compress("--method", "rtn", "--type", "q8_0", "-o", out, "--quiet")
         self.refused(2, *start, "--method", "rtn", says="--force")
 
+    def test_fewer_heads_neurons_and_layers(self):
+        out = self.path("structured.gguf")
+        answer = self.compress("--method", "structured", "--sparsity", "30%", "--multiple", "1", "-o", out, "--force", "--json").json
+        self.assertGreaterEqual(answer["sparsity"], 0.3)
+        self.assertLess(answer["sparsity"], 0.45)
+        for layer in answer["layers"]:
+            self.assertTrue(1 <= layer["groups"] <= layer["n_groups"] == 4)
+            self.assertTrue(1 <= layer["neurons"] <= layer["n_neurons"] == 256)
+        config = self.hunch("inspect", out, "--json").json
+        self.assertLess(config["n_params"], 129000)
+        self.runs(out)
+        uniform = self.path("uniform.gguf")
+        answer = self.compress("--method", "structured", "--sparsity", "50%", "--scope", "layer", "-o", uniform, "--force", "--json",
+                               "--eval", self.text).json
+        self.assertEqual([(x["groups"], x["neurons"]) for x in answer["layers"]], [(2, 128)] * 2)
+        self.assertGreater(answer["perplexity"], 0)
+        self.runs(uniform)
+        one = self.path("one.gguf")
+        answer = self.compress("--method", "structured", "--layers", "1", "--only", "gate,up,down", "-o", one, "--force", "--json").json
+        self.assertEqual(sum(x["dropped"] for x in answer["layers"]), 1)
+        self.assertEqual(answer["sparsity"], 0.5)
+        self.runs(one)
+        table = self.compress("--method", "structured", "--sparsity", "20%", "-o", one, "--force").text.splitlines()
+        self.assertEqual(table[0].split(), ["layer", "influence", "key", "heads", "neurons"])
+        ask = ("compress", self.opt, "--text", self.text, "-o", self.path("x.gguf"), "--method", "structured")
+        self.refused(2, *ask, says="--sparsity")
+        self.refused(2, *ask, "--sparsity", "20%", "--only", "q,k", says="q,k,v,o")
+        self.refused(2, *ask, "--sparsity", "20%", "--bits", "4", says="another run")
+        self.refused(2, *ask, "--sparsity", "20%", "--scope", "row", says="--scope")
+        self.refused(2, "compress", self.opt, "--text", self.text, "-o", self.path("x.gguf"), "--method", "wanda", "--layers", "1",
+                     says="structured")
+
+    def test_a_mean_of_bits_is_a_type_for_each_matrix(self):
+        out = self.path("mixed.gguf")
+        answer = self.compress("--method", "rtn", "--bits", "6.0", "-o", out, "--json").json
+        self.assertTrue(5 < answer["bits"] <= 6, answer["bits"])
+        types = {name: t["type"] for name, t in answer["types"].items()}
+        self.assertGreater(len(set(types.values())), 1)
+        found = self.types_of(out)
+        self.assertEqual({name: found[name] for name in types}, types)
+        self.runs(out)
+        table = self.compress("--method", "gptq", "--max-ppl-increase", "5%", "-o", out, "--force").text
+        self.assertIn("bits of a weight in the mean; perplexity of the text", table)
+        ask = ("compress", self.opt, "--text", self.text, "-o", self.path("x.gguf"), "--method", "rtn")
+        self.refused(2, *ask, "--bits", "2.5", says="the smallest types")
+        self.refused(2, *ask, "--bits", "4.5", "--group", "32", says="--group")
+        self.refused(2, *ask, "--bits", "4.5", "--max-ppl-increase", "1%", says="one only")
+        self.refused(2, *ask[:-1], "awq", "--bits", "4.5", says="rtn and gptq")
+
+    def test_magnitude_over_all_matrices_or_rows(self):
+        zeros = {}
+        for scope in "global", "matrix", "row":
+            out = self.path("scope.gguf")
+            answer = self.compress("--method", "magnitude", "--scope", scope, "-o", out, "--force", "--json").json
+            roles = answer["roles"].values()
+            self.assertAlmostEqual(sum(r["n_zeros"] for r in roles) / sum(r["n_weights"] for r in roles), 0.5, delta=0.01)
+            zeros[scope] = [r["n_zeros"] / r["n_weights"] for r in roles]
+            self.runs(out)
+        spread = {scope: max(z) - min(z) for scope, z in zeros.items()}
+        self.assertGreater(spread["global"], 0.01)
+        self.assertLess(max(spread["row"], spread["matrix"]), 0.002)
+        ask = ("compress", self.opt, "--text", self.text, "-o", self.path("x.gguf"))
+        self.refused(2, *ask, "--method", "wanda", "--scope", "global", says="magnitude")
+        self.refused(2, *ask, "--method", "magnitude", "--scope", "layer", says="structured")
+
+    def test_low_rank_beside_rounded_weights(self):
+        out = self.path("loftq.gguf")
+        answer = self.hunch("compress", self.opt, "--method", "loftq", "--rank", "8", "-o", out, "--json", "--eval", self.text).json
+        self.assertEqual((answer["type"], answer["rank"], answer["n_tokens"]), ("q4_0", 8, 0))
+        for role in answer["roles"].values():
+            self.assertLess(role["error"], role["rounded_error"])
+        types = self.types_of(out)
+        self.assertEqual((types["blk.0.ffn_up.weight"], types["blk.0.ffn_up.low_rank_u.weight"]), ("q4_0", "f16"))
+        self.runs(out)
+        fitted = self.compress("--method", "loftq", "--rank", "8", "--rounds", "1", "-o", out, "--force", "--json").json
+        self.assertGreater(fitted["n_tokens"], 0)
+        self.refused(2, "compress", self.opt, "--method", "loftq", "--bits", "4", "-o", self.path("x.gguf"), says="--type")
+        self.refused(2, "compress", self.opt, "--method", "rtn", "--text", self.text, "--rounds", "2", "-o", self.path("x.gguf"), says="loftq")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -11,6 +11,8 @@
 #include "formats/q3_k.h"
 #include "hwy/highway.h"
 #include "kernels/formats/simd-inl.h"
+#include "kernels/formats/sixteenths-inl.h"
+#include "kernels/formats/vnni-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -52,4 +54,52 @@ struct Simd<format::Q3_K> : Blocks<format::Q3_K, 16> {
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
+
+#if HUNCH_AVX512
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512vnni")
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace vnni {
+
+template <>
+struct Row<format::Q3_K> {
+  using Packed = PackedSigned<4>;
+  using Block = format::Q3_K::Block;
+  static constexpr size_t kBytes = sizeof(Block);  // of the weights of one group
+
+  template <int T>
+  static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
+    const __m512i high = Twice(w + offsetof(Block, high));
+    const __m512i half0 = Twice(w + offsetof(Block, low)), half1 = Twice(w + offsetof(Block, low) + 32);
+    // Bit 4 h + k of `high` belongs to quarter k of half h, as bit 2 of the code.
+    const auto top = [](__m512i moved) HWY_ATTR { return _mm512_and_si512(moved, _mm512_set1_epi8(4)); };
+    const __m512i u[4] = {_mm512_or_si512(TwoBits<0>(half0), top(_mm512_sllv_epi16(high, Shifts(2, 1)))),
+                          _mm512_or_si512(TwoBits<2>(half0), top(_mm512_srlv_epi16(high, Shifts(0, 1)))),
+                          _mm512_or_si512(TwoBits<0>(half1), top(_mm512_srlv_epi16(high, Shifts(2, 3)))),
+                          _mm512_or_si512(TwoBits<2>(half1), top(_mm512_srlv_epi16(high, Shifts(4, 5))))};
+    const __m512 scale = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(Scales(w + offsetof(Block, scales)))),
+                                       FloatOfHalf(w + offsetof(Block, d)));
+    AccumulateSigned<T>(u, scale, x, acc);
+  }
+
+ private:
+  // format::Q3_K::unpack_scales()
+  static HWY_INLINE __m128i Scales(const std::byte* packed) {
+    int64_t low;
+    int32_t high;
+    std::memcpy(&low, packed, 8);
+    std::memcpy(&high, packed + 8, 4);
+    const __m128i nibbles =
+        _mm_and_si128(_mm_srlv_epi64(_mm_set1_epi64x(low), _mm_set_epi64x(4, 0)), _mm_set1_epi8(15));
+    const __m128i pairs =
+        _mm_and_si128(_mm_srlv_epi32(_mm_set1_epi32(high), _mm_set_epi32(6, 4, 2, 0)), _mm_set1_epi8(3));
+    return _mm_sub_epi8(_mm_or_si128(nibbles, _mm_slli_epi16(pairs, 4)), _mm_set1_epi8(32));
+  }
+};
+
+}  // namespace vnni
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_POP_ATTRIBUTES
+#endif  // HUNCH_AVX512
 #endif

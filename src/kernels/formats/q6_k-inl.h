@@ -11,6 +11,7 @@
 #include "formats/q6_k.h"
 #include "hwy/highway.h"
 #include "kernels/formats/simd-inl.h"
+#include "kernels/formats/sixteenths-inl.h"
 #include "kernels/formats/vnni-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -64,23 +65,9 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace vnni {
 
-struct alignas(64) PackedQ6_K {  // 1 block, in order
-  static constexpr size_t kElems = 256;
-  int8_t x[4][64];
-  int32_t start[4][16];
-  float scale[16];  // of each sub-block of 16
-
-  HWY_INLINE void Fill(const int8_t* q, const float* scale_of, const float*) {
-    std::memcpy(x, q, 256);
-    std::memset(start, 0, sizeof start);
-    for (int i = 0; i < 4; ++i) StartSums(x[i], 32, start[i]);
-    for (int j = 0; j < 16; ++j) scale[j] = scale_of[j / 2];
-  }
-};
-
 template <>
 struct Row<format::Q6_K> {
-  using Packed = PackedQ6_K;
+  using Packed = PackedSigned<32>;
   static constexpr size_t kBytes = sizeof(format::Q6_K::Block);  // of the weights of one group
   template <int T>
   static HWY_INLINE void Accumulate(const std::byte* w, const Packed* const* x, __m512* acc) {
@@ -103,15 +90,7 @@ struct Row<format::Q6_K> {
     const __m512 weight_scale = _mm512_mul_ps(
         _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 192)))),
         _mm512_cvtph_ps(_mm256_set1_epi16(int16_t(d))));
-    const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    for (int t = 0; t < T; ++t) {
-      const __m512 scale = _mm512_mul_ps(weight_scale, _mm512_load_ps(x[t]->scale));
-      for (int i = 0; i < 4; ++i) {
-        const __m512i dots = _mm512_dpbusd_epi32(Load512(x[t]->start[i]), u[i], Load512(x[t]->x[i]));
-        const __m512i which = _mm512_add_epi32(first, _mm512_set1_epi32(4 * i));
-        acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), _mm512_permutexvar_ps(which, scale), acc[t]);
-      }
-    }
+    AccumulateSigned<T>(u, weight_scale, x, acc);
   }
 };
 

@@ -14,7 +14,7 @@ using namespace strip;  // NOLINT
 
 // y[t][row] += the strip's rows . x[t], for M tokens.
 template <class F, bool kTwo, size_t M>
-HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, size_t ahead, const Tile& x) {
+HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, StripPrefetch ahead, const Tile& x) {
   constexpr StripCodes s = StripShape<F>::kCodes;
   const D32 d32;
   const DF df;
@@ -30,8 +30,7 @@ HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, 
     for (size_t v = 0; v < kSlices; ++v) scale[v] = Halves(scales + 2 * v * kLanes);
     for (size_t b = 0; b < n_blocks; ++b, ++at) {
       const std::byte* next = block.Read(p);
-      if (ahead)
-        for (; p < next; p += 64) hwy::Prefetch(p + ahead);
+      AskAhead(ahead, p, size_t(next - p));
       p = next;
       HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) {
         VU8 u[8];
@@ -65,7 +64,7 @@ HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, 
 template <class F, bool kTwo>
 void DotRange(const SparseStrips& W, const QuantizedX& x, const float* bias, MatView<float> Y, size_t begin,
               size_t end) {
-  const size_t ahead = strip_prefetch_bytes(false);
+  const StripPrefetch ahead = strip_prefetch(false);
   alignas(64) float y[kMostStripTokens][kStripRows];
   for (size_t i = begin; i < end; ++i) {
     const std::byte* strip = W.data + W.offsets[i];

@@ -61,3 +61,11 @@ struct Tile {
   const int32_t* start[kMostStripTokens];  // by sub-block
   float* y[kMostStripTokens];
 };
+
+// Asks for the lines of the n bytes that lie ahead of those at p.
+HWY_INLINE void AskAhead(StripPrefetch ahead, const std::byte* p, size_t n) {
+  if (ahead.first_cache)
+    for (size_t line = 0; line < n; line += 64) hwy::Prefetch(p + ahead.first_cache + line);
+  if (ahead.second_cache)
+    for (size_t line = 0; line < n; line += 64) __builtin_prefetch(p + ahead.second_cache + line, 0, 2);
+}

@@ -15,9 +15,9 @@ using namespace strip;  // NOLINT
 
 #include "kernels/strips/codes_dot-inl.h"
 
-// y[t][row] += the strip's rows . x[t], for M tokens. `ahead`: see strip_prefetch_bytes().
+// y[t][row] += the strip's rows . x[t], for M tokens. `ahead`: see strip_prefetch().
 template <class F, size_t M>
-HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t ahead, const Tile& x) {
+HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, StripPrefetch ahead, const Tile& x) {
   constexpr StripCodes s = StripShape<F>::kCodes;
   constexpr size_t kNSub = StripScales<F>::kNSub, kQuads = 8 / kNSub;
   const D32 d32;
@@ -28,11 +28,13 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t 
     HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) sum[v][t] = hn::LoadU(df, x.y[t] + v * kLanes);
   StripScales<F> scales;
   for (size_t g = 0; g < n_groups; ++g, strip += s.group_bytes()) {
-    if (ahead)
-      for (size_t line = 0; line < s.group_bytes(); line += 64) hwy::Prefetch(strip + ahead + line);
     scales.Read(strip);
     HWY_UNROLL(2) for (size_t b = 0; b < s.n_blocks(); ++b) {
       const std::byte* block = strip + s.head_bytes + b * s.block_bytes();
+      // The block's share of the group, so that no more lines are under way at once than must.
+      constexpr size_t kShare = (s.group_bytes() / s.n_blocks() + 63) / 64 * 64;
+      const size_t share = std::min(b * kShare, s.group_bytes());
+      AskAhead(ahead, strip + share, std::min(kShare, s.group_bytes() - share));
       const size_t at = g * s.n_blocks() + b;
       HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) {
         VU8 u[8];
@@ -77,7 +79,8 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, size_t 
 template <class F>
 void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
   constexpr StripCodes s = StripShape<F>::kCodes;
-  const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns, ahead = strip_prefetch_bytes(s.n_blocks() > 2);
+  const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns;
+  const StripPrefetch ahead = strip_prefetch(s.n_blocks() > 2);
   alignas(64) float y[kMostStripTokens][kStripRows];
   for (size_t row = begin; row < end; row += kStripRows) {
     const std::byte* strip = a.W.strips + row / kStripRows * a.W.strip_stride_bytes;

@@ -56,12 +56,18 @@ HWY_INLINE SumsPlace InScratch(float* sums) {
   return {{sums, sums + kTileSums, sums + 2 * kTileSums, sums + 3 * kTileSums}, kLineBytes};
 }
 
+// The right-hand factor: tiles of strips of sixteen rows, [part][strip][step], strips and parts so far apart.
+struct Panel {
+  const std::byte* data;
+  size_t strip_bytes = kStripOfPanel, part_bytes = kPartOfPanel;
+};
+
 // Sums of x . w over n_steps of 32 columns, added to those in `from`. x0, x1: steps of the upper parts of two tiles of
 // tokens, of which the second may be missing; `x_lower` values further on are the lower ones. The panel stays in the
 // first cache while x passes by, asked for as what is not needed again. aside() is called at every step.
 template <size_t kParts, size_t kXParts, bool kTwo, class Aside>
-HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lower, const std::byte* panel,
-                             size_t n_steps, const SumsPlace& from, const SumsPlace& to, const Aside& aside) {
+HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lower, const Panel& panel, size_t n_steps,
+                             const SumsPlace& from, const SumsPlace& to, const Aside& aside) {
   constexpr int kLine = 64;
   MemoryFence();
   _tile_loadd(0, from.tile[0], from.line_bytes);
@@ -71,13 +77,13 @@ HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lo
     _tile_loadd(3, from.tile[3], from.line_bytes);
   }
   for (size_t i = 0; i < n_steps; ++i) {
-    const std::byte* w = panel + i * kTileBytes;
+    const std::byte* w = panel.data + i * kTileBytes;
     const size_t at = i * TileX::kStepValues;
     if constexpr (kParts == 2) {  // upper x, lower w
-      _tile_loadd(6, w + kPartOfPanel, kLine);
+      _tile_loadd(6, w + panel.part_bytes, kLine);
       _tile_stream_loadd(4, x0 + at, kLine);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, w + kPartOfPanel + kStripOfPanel, kLine);
+      _tile_loadd(7, w + panel.part_bytes + panel.strip_bytes, kLine);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
         _tile_stream_loadd(5, x1 + at, kLine);
@@ -86,7 +92,7 @@ HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lo
       }
       _tile_loadd(6, w, kLine);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, w + kStripOfPanel, kLine);
+      _tile_loadd(7, w + panel.strip_bytes, kLine);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
         _tile_dpbf16ps(2, 5, 6);
@@ -96,7 +102,7 @@ HWY_INLINE void MultiplyPair(const uint16_t* x0, const uint16_t* x1, size_t x_lo
       _tile_loadd(6, w, kLine);
       _tile_stream_loadd(4, x0 + at, kLine);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, w + kStripOfPanel, kLine);
+      _tile_loadd(7, w + panel.strip_bytes, kLine);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (kTwo) {
         _tile_stream_loadd(5, x1 + at, kLine);
