@@ -225,6 +225,8 @@ CompressReport export_folder(const Engine& engine, const fs::path& source, std::
                              bool replace, const Progress& progress) {
   check_source(engine, source);
   check_compress(engine, ids, options);
+  if (options.scope == PruneScope::kGlobal)
+    fail(ErrorKind::kUnsupported, "a folder is pruned matrix by matrix: --scope global goes with GGUF files");
   if (form.layout == ExportLayout::kGptq && options.roles.size() < 7)
     fail(ErrorKind::kUnsupported,
          "readers of GPTQ's layout expect all matrices of the layers in it: --only goes with awq and "

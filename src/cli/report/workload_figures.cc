@@ -64,7 +64,8 @@ Figure roofline_figure(const WorkloadInfo& info) {
     }
     ++color;
   }
-  const ChartAxis x = decades("FLOP per byte", least, largest * 2);
+  ChartAxis x = decades("FLOP per byte", least, largest * 2);
+  if (x.ticks.back() >= 1e4) x.ticks.pop_back();  // its label would not fit at the edge
   for (const double at : {x.low, roof.ridge(), x.high}) {
     const double rate = std::min(roof.flops_per_s, at * roof.bytes_per_s) * 1e-9;
     series[0].x.push_back(at), series[0].y.push_back(rate);

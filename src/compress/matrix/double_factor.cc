@@ -73,9 +73,8 @@ DoubleMatrix inverse_transposed(Compute& compute, const DoubleMatrix& L) {
       for (size_t j = begin; j < end; ++j)
         for (size_t i = first; i < first + n; ++i) {  // L[I, I] x = what is there, down the block
           if (i < j) continue;
-          const size_t from = std::max(j, first);
           double v = j < first ? P.row(j)[i - first] : (i == j ? 1.0 : 0.0);
-          for (size_t k = from; k < i; ++k) v -= lower.row(i)[k] * Y.view().row(j)[k];
+          for (size_t k = first; k < i; ++k) v -= lower.row(i)[k] * Y.view().row(j)[k];
           Y.view().row(j)[i] = v / lower.row(i)[i];
         }
     });
