@@ -41,6 +41,7 @@ ROWS = (
        ("20 % of each layer", "structured", ["--sparsity", "20%", "--scope", "layer"]),
        ("20 % of neurons", "structured", ["--sparsity", "20%", "--only", UP_DOWN]),
        ("a layer", "structured", ["--layers", "1"])]
+    + [("iq4_nl", "rtn", ["--type", "iq4_nl"])] + [("q4_1", m, ["--type", "q4_1"]) for m in ("rtn", "gptq")]
 )
 
 
