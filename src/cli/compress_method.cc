@@ -7,6 +7,7 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "compress/compress_weights.h"
 #include "io/printable.h"
 #include "measure/perplexity.h"

@@ -11,6 +11,7 @@
 #include "cli/report/page.h"
 #include "cli/report/svg.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "hunch/version.h"
 #include "io/printable.h"
 #include "measure/machine.h"

@@ -1,9 +1,11 @@
 #include "engine/hidden_states.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "engine/batch.h"
+#include "engine/not_finite.h"
 #include "model/observer.h"
 #include "model/ops.h"
 
@@ -34,8 +36,17 @@ void check_lengths(const Engine& engine, std::span<const TextToRead> texts, size
       fail(ErrorKind::kLimit, "text {} has {} tokens, the model only {} positions: give it in parts", i, n,
            c.n_ctx_train);
     if (n > n_ctx)
-      fail(ErrorKind::kLimit, "text {} has {} tokens, more than the context of {}: a larger one (n_ctx) has room", i, n,
-           n_ctx);
+      fail(ErrorKind::kLimit, "text {} has {} tokens, more than the context of {}: {}", i, n, n_ctx, room_for(c, n));
+  }
+}
+
+void check_finite(const Engine& engine, std::span<const int32_t> ids, size_t text, MatView<const float> states) {
+  for (size_t r = 0; r < states.rows; ++r) {
+    const auto bad = std::ranges::find_if(states.row(r), [](float x) { return !std::isfinite(x); });
+    if (bad == states.row(r).end()) continue;
+    const std::string what = fmt::format("a value of the vector of token {} of text {} is {}", r, text, *bad);
+    if (engine.config().causal && engine.config().has_output) fail_not_finite(engine, ids.first(r + 1), what);
+    fail(ErrorKind::kFormat, "{}, not a finite number: a weight is damaged, or a sum overflows", what);
   }
 }
 
@@ -77,8 +88,11 @@ void read_texts(const Engine& engine, std::span<const TextToRead> texts, const R
     const MatView<float> states{stream.values.data(), n_tokens, c.n_embd};
     if (c.final_norm)
       norm_rows(*engine.compute, c.norm, c.norm_eps, states, engine.model->weights().output_norm, states);
-    for (size_t i = begin, row = 0; i < end; row += texts[i++].ids.size())
-      each(i, states.row_range(row, texts[i].ids.size()));
+    for (size_t i = begin, row = 0; i < end; row += texts[i++].ids.size()) {
+      const MatView<const float> of_text = states.row_range(row, texts[i].ids.size());
+      check_finite(engine, texts[i].ids, i, of_text);
+      each(i, of_text);
+    }
     if (options.progress) options.progress("texts", end, texts.size());
   }
 }

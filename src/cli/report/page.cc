@@ -11,7 +11,7 @@ constexpr const char* kStyle =
     R"(:root{color-scheme:light dark;--page:#fff;--text:#1c2530;--soft:#5a6673;--line:#e3e7eb;--tile:#f5f7f9}
 @media screen and (prefers-color-scheme:dark){:root{--page:#12161b;--text:#e6eaee;--soft:#a3adb8;--line:#2b333c;--tile:#1a2027}}
 body{margin:0;background:var(--page);color:var(--text);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:760px;margin:0 auto;padding:32px 20px 64px}
+main{max-width:760px;margin:0 auto;padding:32px 20px 64px;overflow-wrap:break-word}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 .4rem}h2{font-size:1.12rem;line-height:1.35;margin:0 0 .5rem}
 p{margin:0 0 .8rem}.soft,figcaption{color:var(--soft);font-size:.92rem}
 figure{margin:2.6rem 0 0;break-inside:avoid}figcaption{margin-top:.5rem}
@@ -66,11 +66,23 @@ std::string values_of(const std::string& svg) {
   return fmt::format("<details><summary>The {} values of this figure</summary><ul>\n{}</ul></details>\n", n, items);
 }
 
+// What may be wider than a small screen: it scrolls by itself, by the keyboard too.
+std::string scroller(const std::string& name, const std::string& content) {
+  return fmt::format("<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">{}</div>", name, content);
+}
+
+// The chart with a name for those who do not see it.
+std::string named(std::string svg, const std::string& name) {
+  constexpr std::string_view kImage = "role=\"img\"";
+  const size_t at = svg.find(kImage);
+  if (at != svg.npos) svg.insert(at + kImage.size(), fmt::format(" aria-label=\"{}\"", name));
+  return svg;
+}
+
 std::string layer_table(const Trace& t) {
   const char* units = unit_name(t);
   std::string out = fmt::format(
-      "<section><h2>The numbers, layer by layer</h2>\n<div "
-      "class=\"wide\"><table><thead><tr><th>layer</th><th>{0}</th><th>active</th>"
+      "<table><thead><tr><th>layer</th><th>{0}</th><th>active</th>"
       "<th>needed for 99 %</th><th>for 90 %</th><th>union of {1}</th><th>heads for 99 %</th><th>for 90 %</th>"
       "<th>cosine to the next</th><th>attention adds, of ||X||</th><th>MLP adds, of ||X||</th></tr></thead><tbody>\n",
       units, t.union_sizes.back());
@@ -84,7 +96,8 @@ std::string layer_table(const Trace& t) {
         l, x.n_units, percent(x.active.mean), share(x.needed_99), share(x.needed_90), percent(x.union_far.back()),
         percent(x.heads_99.mean), percent(x.heads_90.mean), t.cosine_at(l, l + 1), x.attention.ratio, x.mlp.ratio);
   }
-  return out + "</tbody></table></div></section>\n";
+  return "<section><h2>The numbers, layer by layer</h2>\n" +
+         scroller("The numbers, layer by layer", out + "</tbody></table>") + "</section>\n";
 }
 
 }  // namespace
@@ -111,10 +124,12 @@ std::string report_page(const Trace& trace, const ReportInfo& info, const std::v
       "whether "
       "it could be foreseen, and what it would cost.</p>\n";
   out += tiles(trace);
-  for (const Figure& f : figures)
-    out += fmt::format(
-        "<figure id=\"{}\">\n<h2>{}</h2>\n<div class=\"wide\">{}</div><figcaption>{}</figcaption>\n{}</figure>\n", f.id,
-        escape_xml(f.title), f.svg, escape_xml(f.text), values_of(f.svg));
+  for (const Figure& f : figures) {
+    const std::string title = escape_xml(f.title);
+    out += fmt::format("<figure id=\"{}\">\n<h2>{}</h2>\n", f.id, title);
+    if (!f.svg.empty()) out += scroller(title, named(f.svg, title));
+    out += fmt::format("<figcaption>{}</figcaption>\n{}</figure>\n", escape_xml(f.text), values_of(f.svg));
+  }
   out += layer_table(trace);
   out += fmt::format(
       "<section class=\"soft\"><p>Made by <code>{}</code> ({}). Neurons are ranked by |activation| times the norm of "
