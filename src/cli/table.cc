@@ -161,7 +161,12 @@ std::vector<std::string> without_folders(const std::vector<std::string>& names) 
 
 std::string table(const Rows& rows, const std::vector<size_t>& left, size_t width) {
   Layout layout = layout_of(rows, left);
+  const std::vector<size_t> whole = layout.widths;
   narrow(layout, width);
+  if (layout.width(0, whole.size()) > width) {  // it comes in parts, which have room
+    layout.widths[0] = std::min(whole[0], std::max(layout.least[0], width / 3));
+    for (size_t i = 1; i < whole.size(); ++i) layout.widths[i] = std::min(whole[i], width - layout.widths[0] - kGap);
+  }
   std::string out;
   for (size_t first = 1, n = layout.widths.size(); first == 1 || first < n;) {
     size_t last = std::min(first + 1, n);

@@ -127,7 +127,7 @@ class Tasks(CliTest):
         self.assertEqual(sparser["density_mlp"], by_name["density_mlp"])
         self.assertEqual(sparser["acc"], by_name["acc"])
         table = self.eval("copa", self.choices, "--compare", modes).text  # of two parts where it is wider than 80 columns
-        for word in "acc, %", "acc_norm, %", "difference", "neurons", "tokens/s", "dense", "exact", "one.hunch", "two.hunch", "oracle:0.2":
+        for word in "acc", "acc_norm", "difference", "neurons", "tokens/s", "dense", "exact", "one.hunch", "two.hunch", "oracle:0.2":
             self.assertIn(word, table)
         mmlu = self.eval("mmlu", "mmlu", "--compare", f"dense,{one}")
         self.assertIn("one.hunch, %", mmlu.text.splitlines()[0])
