@@ -7,8 +7,10 @@ after the line
 
     <!-- not run: REASON -->
 
-is left out, and that is counted. A block of commands that is not marked as ```sh is an error, as is a relative link that
-leads nowhere, and a page of docs/ that docs/README.md does not name. Without PAGE: all of them.
+is left out, and that is counted. Of a block ```console, which is what a terminal shows, each line that begins with "$ " is
+run, and what it prints there must be the lines after it: "\u2026" in a line stands for anything (a speed), a line "..." for
+any number of lines. A block of commands that is marked as neither is an error, as is a relative link that leads nowhere,
+and a page of docs/ that docs/README.md does not name. Without PAGE: all of them.
 """
 import os
 import re
@@ -19,7 +21,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FIRST = ["README.md", "docs/README.md", "docs/tutorial.md"]
+FIRST = ["README.md", "docs/README.md", "docs/first-session.md", "docs/tutorial.md"]
 TIMEOUT_S = 240  # of a block; a busy machine takes ten times what an idle one does
 COMMAND = re.compile(r"^(\$ )?(hunch|build/\S+/hunch|\./demo|\./check|cmake|ninja|ctest) ")
 NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
@@ -90,20 +92,57 @@ def run_block(page, line, text, copy, environment):
     return []
 
 
+def as_printed(expected, found):
+    """Whether the lines found are those expected."""
+    if not expected:
+        return not found
+    if expected[0] == "...":
+        return any(as_printed(expected[1:], found[i:]) for i in range(len(found) + 1))
+    pattern = "[^\n]*".join(re.escape(part) for part in expected[0].split("\u2026"))
+    return bool(found) and re.fullmatch(pattern, found[0].rstrip()) is not None and as_printed(expected[1:], found[1:])
+
+
+def run_session(page, line, text, copy, environment):
+    """A block ```console, command by command."""
+    problems, commands = [], []
+    for number, words in enumerate(text.split("\n"), line + 1):
+        if words.startswith("$ "):
+            commands.append((number, words[2:], []))
+        elif commands and commands[-1][1].endswith("\\") and not commands[-1][2] and words.startswith("> "):
+            commands[-1] = (commands[-1][0], commands[-1][1][:-1] + words[2:], [])
+        elif commands:
+            commands[-1][2].append(words.rstrip())
+        else:
+            problems.append(f"{page}:{number}: a session begins with a command: \"$ ...\"")
+    for number, command, expected in commands:
+        try:
+            process = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=copy, env=environment, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            problems.append(f"{page}:{number}: still running after {TIMEOUT_S} s\n{command}")
+            continue
+        found = process.stdout.split("\n")
+        if found[-1] == "":
+            found.pop()
+        if process.returncode or not as_printed(expected, found):
+            problems.append(f"{page}:{number}: exit code {process.returncode}, and not what is printed there\n$ {command}\n" + process.stdout[-4000:])
+    return problems
+
+
 def run_page(page, copy, environment):
     """(problems, blocks run, blocks left out) of the page's commands."""
     problems, n_run, left_out = [], 0, 0
     if page.startswith("docs/") and page not in FIRST:
         problems += run_block("docs/README.md", *blocks("docs/README.md")[0][::2], copy, environment)
     for line, language, text, why in blocks(page):
-        if language != "sh":
+        if language not in ("sh", "console"):
             if language == "" and why is None and any(COMMAND.match(command) for command in text.split("\n")):
                 problems.append(f"{page}:{line}: a block of commands that is not marked as ```sh")
             continue
         if why:
             left_out += 1
             continue
-        problems += run_block(page, line, text, copy, environment)
+        problems += (run_block if language == "sh" else run_session)(page, line, text, copy, environment)
         n_run += 1
     return problems, n_run, left_out
 
@@ -122,7 +161,7 @@ def main():
         environment.update(PATH=os.path.join(work, "bin") + ":" + os.environ["PATH"], HUNCH_HOME=os.path.join(work, "home"),
                            HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
         for number, page in enumerate(pages):
-            if not any(language in ("sh", "") for _, language, text, _ in blocks(page)):
+            if not any(language in ("sh", "console", "") for _, language, text, _ in blocks(page)):
                 continue
             start = time.monotonic()
             copy = os.path.join(work, str(number), "hunch")

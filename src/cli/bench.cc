@@ -12,6 +12,7 @@
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "cli/stage_table.h"
+#include "cli/table.h"
 #include "engine/cost_file.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
@@ -205,9 +206,12 @@ int bench(const BenchFlags& flags) {
   std::vector<std::vector<std::string>> cells = {{"row", "tokens/s", "+-", "GB/s", "of bandwidth", "MB/token"}};
   if (modes.size() > 1) cells[0].insert(cells[0].end(), {"speed-up", "efficiency"});
   if (!batched.empty()) cells[0].insert(cells[0].end(), {"union", "rows read"});
+  std::vector<std::string> names;
+  for (const BenchRow& row : rows) names.push_back(row.name);
+  names = without_folders(names);
   for (const BenchRow& row : rows) {
-    cells.push_back({row.name, fmt::format("{:.2f}", row.tokens_per_s), fmt::format("{:.2f}", row.tokens_per_s_stddev),
-                     fmt::format("{:.2f}", row.gb_per_s),
+    cells.push_back({names[size_t(&row - rows.data())], fmt::format("{:.2f}", row.tokens_per_s),
+                     fmt::format("{:.2f}", row.tokens_per_s_stddev), fmt::format("{:.2f}", row.gb_per_s),
                      fmt::format("{:.0f} %", 100 * row.gb_per_s / machine.read_gb_per_s),
                      fmt::format("{:.1f}", row.bytes_per_token * 1e-6)});
     if (modes.size() > 1)

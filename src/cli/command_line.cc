@@ -1,6 +1,8 @@
 // From words to a verb's call, and the one catch that turns an Error into words and an exit code.
 #include "cli/flags.h"
 
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/console.h"
@@ -25,15 +27,35 @@ std::vector<Verb> all_verbs() {
 
 namespace {
 
+// "; run and chat have it", or "" where no verb has such an option.
+std::string who_has(const std::string& name) {
+  std::vector<std::string> verbs;
+  for (const Verb& verb : all_verbs()) {
+    Grammar grammar;
+    bool wants_help = false;
+    add_words(verb, grammar, wants_help);
+    if (grammar.has(name)) verbs.emplace_back(verb.name);
+  }
+  if (verbs.empty()) return "";
+  const std::string last = verbs.back();
+  verbs.pop_back();
+  return fmt::format("; {}{}{} it", fmt::join(verbs, ", "), verbs.empty() ? "" : " and ",
+                     last + (verbs.empty() ? " has" : " have"));
+}
+
 // What the grammar did not understand.
 void refuse_extras(const std::vector<std::string>& extras, const Grammar& grammar, const Verb& verb) {
   if (extras.empty()) return;
   for (const std::string& extra : extras)
     if (extra.size() > 1 && extra[0] == '-') {
       const std::string name = extra.substr(0, extra.find('='));
+      const std::string nearest = suggestion(name, grammar.long_names());
       fail(ErrorKind::kUsage, "{} has no option '{}'{} (hunch help {})", verb.name, printable(name),
-           suggestion(name, grammar.long_names()), verb.name);
+           nearest.empty() ? who_has(name) : nearest, verb.name);
     }
+  if (grammar.has("--out"))
+    fail(ErrorKind::kUsage, "'{}' was not expected after {}'s arguments; the file to write is named by -o FILE",
+         printable(extras[0]), verb.name);
   fail(ErrorKind::kUsage, "'{}' was not expected after {}'s arguments; a text with spaces needs quotes",
        printable(extras[0]), verb.name);
 }

@@ -8,6 +8,7 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "compress/loftq_file.h"
 
 namespace hunch::cli {

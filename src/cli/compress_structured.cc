@@ -9,6 +9,7 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "compress/structured.h"
 #include "io/printable.h"
 

@@ -132,26 +132,6 @@ void ProgressBar::clear() {
   shown_ = false;
 }
 
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left, size_t gap) {
-  std::vector<size_t> width;
-  for (const auto& row : rows) {
-    width.resize(std::max(width.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-  }
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const bool to_left = i == 0 || std::ranges::find(left, i) != left.end();
-      line += (i ? std::string(gap, ' ') : "") +
-              (to_left ? fmt::format("{:<{}}", row[i], width[i]) : fmt::format("{:>{}}", row[i], width[i]));
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    out += line + "\n";
-  }
-  return out;
-}
-
 std::string human_count(double n) {
   if (n < 999.5) return fmt::format("{:.0f}", n);
   if (n < 999.5e3) return fmt::format("{:.3g} K", n / 1e3);

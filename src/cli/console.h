@@ -3,7 +3,6 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/progress.h"
 #include "base/timer.h"
@@ -57,11 +56,6 @@ class ProgressBar {
   std::string what_;
   Timer since_start_, since_shown_;
 };
-
-// Rows of cells, the first row the heading; the first column is left-aligned, as are those whose index is in
-// `left`, the others right-aligned, `gap` spaces between columns. A line each.
-std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left = {},
-                  size_t gap = 2);
 
 // "12.3 M", "4.2 GB" (decimal), "1,234,567".
 std::string human_count(double n);

@@ -20,12 +20,6 @@ TEST(Console, NumbersForPeople) {
   EXPECT_EQ(grouped(1234567), "1,234,567");
 }
 
-TEST(Console, TablesAlign) {
-  EXPECT_EQ(table({{"row", "speed"}, {"pp512", "7"}, {"x", "1234.5"}}),
-            "row     speed\npp512       7\nx      1234.5\n");
-  EXPECT_EQ(table({{"a", "left"}, {"bb", "x"}}, {1}), "a   left\nbb  x\n");
-}
-
 TEST(Npy, DataBeginsAtAMultipleOf64) {
   for (size_t n : {size_t(1), size_t(10), size_t(12345), size_t(999999999)}) {
     const std::string header = npy_header("<f4", {n, 50272});

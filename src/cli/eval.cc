@@ -15,6 +15,7 @@
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "io/printable.h"
 #include "measure/compare.h"
 #include "measure/perplexity.h"
@@ -84,9 +85,13 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
   std::vector<std::vector<std::string>> cells = {
       {"mode", "perplexity", "KL", "agree", "neurons", "heads", "MB/token", "KV", "tokens/s"}};
   bool oracle = false;
-  for (const CompareRow& row : rows) {
+  std::vector<std::string> names;
+  for (const CompareRow& row : rows) names.push_back(row.name);
+  names = without_folders(names);
+  for (size_t m = 0; m < rows.size(); ++m) {
+    const CompareRow& row = rows[m];
     oracle = oracle || !row.speed_is_real;
-    cells.push_back({row.name, fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
+    cells.push_back({names[m], fmt::format("{:.3f}", row.perplexity), fmt::format("{:.4f}", row.kl),
                      share_text(row.top1), share_text(row.density_mlp), share_text(row.density_heads),
                      megabytes(row.bytes_per_token), megabytes(row.kv_bytes_per_token),
                      row.speed_is_real ? fmt::format("{:.1f}", row.tokens_per_s) : "-"});

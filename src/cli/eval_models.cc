@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/eval_text.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "engine/context_drafter.h"
 #include "io/printable.h"
 #include "text/tokenizer.h"
@@ -17,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-constexpr size_t kColumns = 80;
 
 struct ModelRow {
   CompareRow row;
@@ -128,7 +127,7 @@ void print_rows(std::span<const ModelRow> rows, const std::vector<std::string>& 
                      three_digits(double(rows[i].size.file_bytes) / 1e6), three_digits(row.bytes_per_token / 1e6),
                      row.speed_is_real ? three_digits(row.tokens_per_s) : "-"});
   }
-  print(fitted_table(std::move(cells)));
+  print(table(cells));
 }
 
 }  // namespace
@@ -165,30 +164,6 @@ std::vector<std::string> short_names(std::span<const CompareMode> modes) {
     for (size_t j = 0; j < i; ++j)
       if (names[i] == names[j]) names[i] = printable(modes[i].name), names[j] = printable(modes[j].name);
   return names;
-}
-
-std::string fitted_table(std::vector<std::vector<std::string>> cells) {
-  const auto width_of = [](const std::string& text) {
-    size_t most = 0;
-    for (size_t begin = 0; begin < text.size();) {
-      const size_t end = text.find('\n', begin);
-      most = std::max(most, end - begin);
-      begin = end + 1;
-    }
-    return most;
-  };
-  constexpr size_t kLeast = 8;
-  if (const std::string airy = table(cells); width_of(airy) <= kColumns) return airy;
-  const std::string dense = table(cells, {}, 1);
-  if (width_of(dense) <= kColumns) return dense;
-  const size_t excess = width_of(dense) - kColumns;
-  size_t longest = 0;
-  for (const auto& row : cells) longest = std::max(longest, row[0].size());
-  const size_t kept = std::max(kLeast, longest - std::min(longest, excess));
-  for (auto& row : cells)
-    // Files of one model begin alike, and differ in how they end.
-    if (row[0].size() > kept) row[0] = ".." + row[0].substr(row[0].size() - (kept - 2));
-  return table(cells, {}, 1);
 }
 
 int eval_models(const EvalFlags& flags, std::vector<CompareMode> modes) {

@@ -25,7 +25,5 @@ Engine open_other(const Engine& engine, const EvalFlags& flags, const CompareMod
 
 // A column of a table for people: models are called by their file, without ".gguf".
 std::vector<std::string> short_names(std::span<const CompareMode> modes);
-// A table of at most 80 columns, whose first column is cut where it does not fit.
-std::string fitted_table(std::vector<std::vector<std::string>> cells);
 
 }  // namespace hunch::cli

@@ -8,6 +8,7 @@
 #include "cli/eval_models.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "io/printable.h"
 #include "measure/task_runs.h"
 
@@ -117,10 +118,17 @@ void print_answer(const EvalFlags& flags, const TaskResult& result) {
                                           : fmt::format(", normalised by length {:.2f} % +- {:.2f}",
                                                         score.second.value * 100, score.second.error * 100);
   }
-  print(fmt::format("{}, {} questions\n", line, score.n));
+  print(paragraph(fmt::format("{}, {} questions", line, score.n), 2) + "\n");
+}
+
+std::vector<std::string> names_of(const TaskResult& result) {
+  std::vector<std::string> names;
+  for (const TaskRun& run : result.runs) names.push_back(printable(run.name, 300));
+  return without_folders(names);
 }
 
 void print_modes(const TaskResult& result) {
+  const std::vector<std::string> names = names_of(result);
   std::vector<std::vector<std::string>> cells = {{"mode"}};
   const std::vector<Measure> measures = measures_of(result.task);
   for (const Measure& m : measures) cells[0].insert(cells[0].end(), {fmt::format("{}, %", m.heading), "difference"});
@@ -129,7 +137,7 @@ void print_modes(const TaskResult& result) {
   for (size_t i = 0; i < result.runs.size(); ++i) {
     const TaskRun& run = result.runs[i];
     const TaskScore score = result.score(i);
-    cells.push_back({printable(run.name)});
+    cells.push_back({names[i]});
     for (const Measure& m : measures)
       cells.back().insert(
           cells.back().end(),
@@ -168,14 +176,15 @@ void print_models(const TaskResult& result) {
                                              fmt::format("{:.1f}", double(result.sizes[i].file_bytes) / 1e6),
                                              run.speed_is_real ? fmt::format("{:.0f}", run.tokens_per_s) : "-"});
   }
-  print(fitted_table(std::move(cells)));
+  print(table(cells));
 }
 
 // MMLU: a row for each subject, a column for each mode.
 void print_subjects(const TaskResult& result) {
+  const std::vector<std::string> names = names_of(result);
   std::vector<std::vector<std::string>> cells = {{"subject", "questions"}};
   for (size_t i = 0; i < result.runs.size(); ++i) {
-    cells[0].push_back(printable(result.runs[i].name) + ", %");
+    cells[0].push_back(names[i] + ", %");
     const auto subjects = result.subjects(i);
     if (subjects.size() < 2) return;
     for (size_t s = 0; s < subjects.size(); ++s) {

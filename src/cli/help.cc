@@ -4,26 +4,11 @@
 
 #include <vector>
 
+#include "cli/table.h"
 #include "hunch/version.h"
 
 namespace hunch::cli {
 namespace {
-
-std::string wrapped(const std::string& text, size_t indent, size_t width) {
-  std::string out, line;
-  size_t begin = 0;
-  while (begin < text.size()) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (!line.empty() && indent + line.size() + 1 + word.size() > width) {
-      out += line + "\n" + std::string(indent, ' ');
-      line.clear();
-    }
-    line += (line.empty() ? "" : " ") + word;
-    begin = end + 1;
-  }
-  return out + line;
-}
 
 constexpr size_t kColumn = 26, kWidth = 80;
 
@@ -76,7 +61,7 @@ std::string overview(const std::vector<Verb>& all) {
 
 std::string help(const Verb& verb, const Grammar& grammar) {
   std::string out = fmt::format("hunch {}: {}\n\n  {}\n", verb.name, verb.summary,
-                                wrapped(fmt::format("hunch {} {}", verb.name, verb.arguments), 6, kWidth));
+                                paragraph(fmt::format("hunch {} {}", verb.name, verb.arguments), 6, kWidth));
   std::string section;
   bool twins = false;
   for (const OptionHelp& option : grammar.options()) {
@@ -87,7 +72,7 @@ std::string help(const Verb& verb, const Grammar& grammar) {
     twins = twins || option.has_twin;
     out += left.size() < kColumn - 1 ? left + std::string(kColumn - left.size(), ' ')
                                      : left + "\n" + std::string(kColumn, ' ');
-    out += wrapped(right, kColumn, kWidth) + "\n";
+    out += paragraph(right, kColumn, kWidth) + "\n";
   }
   if (twins)
     out +=

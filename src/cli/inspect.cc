@@ -10,6 +10,7 @@
 #include "cli/inspect_weights.h"
 #include "cli/inspect_workload.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "engine/pooling.h"
 #include "io/printable.h"
 #include "io/sparse_tensors.h"
@@ -273,9 +274,10 @@ int inspect(const InspectFlags& flags) {
              {"tensors", fmt::format("{} in {} tensors", human_bytes(double(bytes)), file.tensors.size())},
              {"sidecar", sidecar_text(sidecar, n_layer)}},
             {1});
-  if (const std::string text = opened.quantised.text(); !text.empty()) out += "\n" + printable(text, 300) + "\n";
+  if (const std::string text = opened.quantised.text(); !text.empty())
+    out += "\n" + paragraph(printable(text, 300)) + "\n";
   if (config.is_null()) {
-    out += "\nnot runnable: " + printable(why_not, 300) + "\n";
+    out += "\n" + paragraph("not runnable: " + printable(why_not, 300)) + "\n";
   } else {
     out += "\nconfig\n";
     std::vector<std::vector<std::string>> rows;
@@ -288,7 +290,7 @@ int inspect(const InspectFlags& flags) {
                     std::to_string(total.n_tensors), grouped(total.n_elems), grouped(total.bytes),
                     fmt::format("{:.2f}", total.n_elems ? 8.0 * double(total.bytes) / double(total.n_elems) : 0.0)});
   out += "\n" + table(rows);
-  if (const std::string held = describe(held_otherwise(file)); !held.empty()) out += "\n" + held + "\n";
+  if (const std::string held = describe(held_otherwise(file)); !held.empty()) out += "\n" + paragraph(held) + "\n";
   if (flags.metadata) {
     rows = {{"key", "value"}};
     for (const std::string& key : file.meta.keys())
@@ -303,9 +305,9 @@ int inspect(const InspectFlags& flags) {
   }
   if (!opened.unused.empty()) {
     out += fmt::format("\n{} tensors of the folder are not used:\n", opened.unused.size());
-    for (const std::string& name : opened.unused) out += "  " + printable(name) + "\n";
+    for (const std::string& name : opened.unused) out += paragraph("  " + printable(name), 4) + "\n";
   }
-  if (!opened.unread.empty()) out += "\n" + describe_unread(opened.unread) + "\n";
+  if (!opened.unread.empty()) out += "\n" + paragraph(describe_unread(opened.unread)) + "\n";
   if (!flags.metadata && !flags.tensors && !flags.model.quiet) note("(--metadata and --tensors list them)");
   print(out);
   return 0;

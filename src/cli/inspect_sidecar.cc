@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/console.h"
+#include "cli/table.h"
 #include "io/printable.h"
 #include "model/sidecar.h"
 

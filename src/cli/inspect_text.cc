@@ -10,6 +10,7 @@
 #include "cli/report/page.h"
 #include "cli/report_files.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "hunch/version.h"
 #include "io/printable.h"
 #include "measure/machine.h"

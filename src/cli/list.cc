@@ -7,6 +7,7 @@
 #include "base/home_folder.h"
 #include "cli/console.h"
 #include "cli/flags.h"
+#include "cli/table.h"
 #include "hub/cached_models.h"
 #include "hub/short_names.h"
 #include "io/printable.h"

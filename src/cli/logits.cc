@@ -10,6 +10,7 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "engine/not_finite.h"
 #include "kernels/ops.h"
 #include "measure/activation_trace.h"
 
@@ -50,6 +51,16 @@ void print_best(const Engine& engine, std::span<const int32_t> ids, size_t first
   }
 }
 
+void check_finite(const Engine& engine, std::span<const int32_t> ids, size_t first, MatView<const float> logits) {
+  for (size_t i = 0; i < logits.rows; ++i) {
+    const auto bad = std::ranges::find_if(logits.row(i), [](float x) { return !std::isfinite(x); });
+    if (bad != logits.row(i).end())
+      fail_not_finite(
+          engine, ids.first(first + i + 1),
+          fmt::format("the logit of token {} after position {} is {}", bad - logits.row(i).begin(), first + i, *bad));
+  }
+}
+
 }  // namespace
 
 int logits(const LogitsFlags& flags) {
@@ -80,6 +91,7 @@ int logits(const LogitsFlags& flags) {
   // A row is written as soon as it is there: all of them may be gigabytes.
   const bool prints_rows = flags.model.json && !file;
   context.append_all(ids, [&](size_t first, MatView<const float> logits) {
+    check_finite(engine, ids, first, logits);
     if (prints_rows && first == 0)
       print(fmt::format("{{\"n_vocab\":{},\"ids\":{},\"logits\":[", n_vocab, nlohmann::json(ids).dump()));
     for (size_t i = 0; i < logits.rows; ++i) {

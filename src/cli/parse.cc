@@ -126,7 +126,15 @@ AdapterSource parse_adapter(const std::string& text) {
 std::map<int32_t, float> parse_logit_bias(std::span<const std::string> items) {
   std::map<int32_t, float> bias;
   for (const std::string& item : items) {
-    const size_t equals = item.find('=');
+    // ID=BIAS, or ID+1 and ID-1 as llama.cpp writes it: there the sign is part of the number.
+    const size_t equals = item.find('='), sign = item.find_first_of("+-", 1);
+    if (equals == item.npos && sign != item.npos && sign + 1 < item.size()) {
+      const double value = parse_real(std::string_view(item).substr(sign + 1), "--logit-bias");
+      const auto id =
+          parse_with<int32_t>(std::string_view(item).substr(0, sign), "--logit-bias", "a token id before the sign");
+      bias[id] = float(item[sign] == '-' ? -value : value);
+      continue;
+    }
     if (equals == item.npos) fail(ErrorKind::kUsage, "--logit-bias: expected ID=BIAS, found '{}'", printable(item));
     const auto id =
         parse_with<int32_t>(std::string_view(item).substr(0, equals), "--logit-bias", "a token id before '='");

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
+#include "cli/option_words.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -94,7 +95,8 @@ int run(const RunFlags& flags) {
   tokens.resize(std::min(tokens.size(), generated.ids.size()));  // the text held back comes as one call more
 
   if (generated.stop_reason == StopReason::kContextFull && !flags.model.quiet)
-    note(fmt::format("stopped: the context of {} tokens is full; --ctx makes it larger", context.n_ctx()));
+    note(with_flags(fmt::format("stopped: the context of {} tokens is full; {}", context.n_ctx(),
+                                room_for(engine.config(), 2 * context.n_ctx()))));
   Speed speed = speed_of(generated);
   if (drafting) speed.draft_bytes = tally_of(drafting->speculation(), generated.n_decoded).bytes;
   const bool drawn = !flags.sampler.seed && options.sampler.temperature > 0;

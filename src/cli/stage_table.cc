@@ -1,6 +1,7 @@
 #include "cli/stage_table.h"
 
 #include "cli/console.h"
+#include "cli/table.h"
 
 namespace hunch::cli {
 

@@ -126,7 +126,10 @@ std::vector<Verb> measuring_verbs() {
              "tokens greedily");
          add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context, true);
-         return [f, call = bind(f, bench)] { return f->machine && f->model.model.empty() ? bench(*f) : call(); };
+         return [f, call = bind(f, bench)] {
+           for (auto* list : {&f->prompt, &f->generate}) std::erase(*list, size_t{0});  // as llama-bench: none of these
+           return f->machine && f->model.model.empty() ? bench(*f) : call();
+         };
        }});
   v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks", "--shape NAME -o FILE [options]",
                "hunch synth --shape opt-1.3b --type q4_0 -o opt.gguf\n"

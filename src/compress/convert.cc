@@ -167,6 +167,19 @@ class Converter {
     return dtype;
   }
 
+  // The scales of most blocks are f16, and the largest of these where they would have to be larger.
+  void check_largest(const Tensor& t, size_t row, std::span<float> values, DType dtype, const std::byte* blocks) const {
+    const auto by_size = [](float a, float b) { return std::abs(a) < std::abs(b); };
+    const auto largest = size_t(std::ranges::max_element(values, by_size) - values.begin());
+    const float value = values[largest];
+    if (std::abs(value) < 65504) return;
+    codec(dtype).decode(blocks, values.data(), values.size());
+    if (!(std::abs(values[largest] - value) < 0.5f * std::abs(value)))
+      fail(ErrorKind::kUnsupported,
+           "tensor '{}' holds {} (row {}), which {} cannot hold: it would be {}; take bf16 or f32 (type)", t.name,
+           value, row, name_of(dtype), values[largest]);
+  }
+
   // Decodes, turns if asked, encodes; rows in parallel. The result lives until the next call.
   std::span<const std::byte> encode(const Tensor& t, DType dtype, bool transpose,
                                     const std::optional<Weighing>& weighing) {
@@ -204,6 +217,7 @@ class Converter {
         }
         codec(dtype).encode(values.data(), out.data() + r * stride, cols,
                             weighing ? &importance[importance.size() == cols ? 0 : r / rows_each * cols] : nullptr);
+        check_largest(t, r, values, dtype, out.data() + r * stride);
       }
     });
     return out;

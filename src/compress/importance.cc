@@ -122,7 +122,9 @@ ImportanceMatrix measure_importance(const Engine& engine, std::span<const int32_
   if (options.n_tokens) ids = ids.first(std::min(ids.size(), options.n_tokens));
   const size_t n_chunks = n_ctx ? ids.size() / n_ctx : 0;
   if (n_chunks == 0)
-    fail(ErrorKind::kUsage, "a text of {} tokens is shorter than a window of {} (n_ctx)", ids.size(), n_ctx);
+    fail(ErrorKind::kUsage,
+         "a text of {} tokens is shorter than a window of {}; {} is the longest window (n_ctx) that it fills",
+         ids.size(), n_ctx, ids.size());
   ContextOptions sized;
   sized.n_ctx = n_ctx;
   sized.mode = "dense";

@@ -91,7 +91,8 @@ std::shared_ptr<Answer> Batch::admit(Sequence& sequence, std::vector<int32_t> pr
          prompt.size(), cache_->n_free_tokens(), n_promised * page);
   for (const int32_t id : prompt)
     if (id < 0 || size_t(id) >= engine_.config().n_vocab)
-      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, engine_.config().n_vocab);
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}, expected 0 to {}", id,
+           engine_.config().n_vocab, engine_.config().n_vocab - 1);
   answers_.push_back(
       std::make_shared<Answer>(engine_, sequence, transformer_, std::move(prompt), options, std::move(on_token)));
   return answers_.back();

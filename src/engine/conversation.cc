@@ -108,9 +108,8 @@ Conversation::Answer Conversation::answer(Context& context, const GenerateOption
   while (ids.size() + room > context.n_ctx()) {
     if (!forget_oldest_turn())
       fail(ErrorKind::kLimit,
-           "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; "
-           "a larger context (n_ctx) has room",
-           ids.size(), room, context.n_ctx());
+           "the message is too long: {} tokens with room for an answer of {} do not fit into the context of {}; {}",
+           ids.size(), room, context.n_ctx(), room_for(engine_.config(), ids.size() + room));
     ++answer.n_forgotten;
     rendered = render();
     ids = encode(rendered);

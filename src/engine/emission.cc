@@ -51,7 +51,14 @@ size_t Emission::n_left() {
 }
 
 bool Emission::take(int32_t id, std::span<const float> logits, std::span<const LayerUse> layers) {
+  const auto token_with = [&](std::span<const LayerUse> uses) {
+    GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};
+    if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
+    token.layers.assign(uses.begin(), uses.end());
+    return token;
+  };
   if (tokenizer_ && !options_.ignore_end && tokenizer_->is_end_of_generation(id)) {
+    if (options_.log_probs) out.end_token = token_with({});
     out.stop_reason = StopReason::kEndOfText;
     return false;
   }
@@ -60,9 +67,7 @@ bool Emission::take(int32_t id, std::span<const float> logits, std::span<const L
     out.stop_string = tokenizer_->piece(id);
     return false;
   }
-  GeneratedToken token{id, {}, options_.log_probs ? log_prob(logits, id) : 0.0f, {}};
-  if (options_.n_top_log_probs) token.top = top_log_probs(logits, options_.n_top_log_probs);
-  token.layers.assign(layers.begin(), layers.end());
+  GeneratedToken token = token_with(layers);
   out.ids.push_back(id);
   if (decoder_) out.text += decoder_->push(id);
   if (std::ranges::find(options_.shown, id) != options_.shown.end()) out.text += tokenizer_->piece(id);

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,8 @@ struct Generated {
   size_t n_decoded = 0;
   StopReason stop_reason = StopReason::kLength;
   std::string stop_string;  // that ended it, of kStopString
+  // The end-of-text token that ended it, with its probabilities; where these were asked for.
+  std::optional<GeneratedToken> end_token = {};
   // Prompt processing; generation. In a batch, the steps of this time are those of all that took part in them.
   double prompt_seconds = 0, seconds = 0;
   StepStats prompt_stats, stats;

@@ -1,9 +1,11 @@
 #include "engine/hidden_states.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "engine/batch.h"
+#include "engine/not_finite.h"
 #include "model/observer.h"
 #include "model/ops.h"
 
@@ -34,8 +36,17 @@ void check_lengths(const Engine& engine, std::span<const TextToRead> texts, size
       fail(ErrorKind::kLimit, "text {} has {} tokens, the model only {} positions: give it in parts", i, n,
            c.n_ctx_train);
     if (n > n_ctx)
-      fail(ErrorKind::kLimit, "text {} has {} tokens, more than the context of {}: a larger one (n_ctx) has room", i, n,
-           n_ctx);
+      fail(ErrorKind::kLimit, "text {} has {} tokens, more than the context of {}: {}", i, n, n_ctx, room_for(c, n));
+  }
+}
+
+void check_finite(const Engine& engine, std::span<const int32_t> ids, size_t text, MatView<const float> states) {
+  for (size_t r = 0; r < states.rows; ++r) {
+    const auto bad = std::ranges::find_if(states.row(r), [](float x) { return !std::isfinite(x); });
+    if (bad == states.row(r).end()) continue;
+    const std::string what = fmt::format("a value of the vector of token {} of text {} is {}", r, text, *bad);
+    if (engine.config().causal && engine.config().has_output) fail_not_finite(engine, ids.first(r + 1), what);
+    fail(ErrorKind::kFormat, "{}, not a finite number: a weight is damaged, or a sum overflows", what);
   }
 }
 
@@ -90,7 +101,9 @@ void TextReading::finish() {
   const std::unique_ptr<Group> group = std::move(group_);
   for (size_t i = 0, row = 0; i < group->runs.size(); ++i, ++n_read_) {
     const size_t n = texts_[n_read_].ids.size();
-    each_(n_read_, states.row_range(row, n));
+    const MatView<const float> of_text = states.row_range(row, n);
+    check_finite(engine_, texts_[n_read_].ids, n_read_, of_text);
+    each_(n_read_, of_text);
     row += n;
   }
 }

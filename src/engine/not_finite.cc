@@ -50,7 +50,13 @@ void fail_not_finite(const Engine& engine, std::span<const int32_t> ids, std::st
   dense.n_ctx = ids.size() + 1;
   Context context(engine, dense);
   context.set_observer(&bad);
-  context.append(ids);
+  const std::span<const float> logits = context.append(ids);
+  if (bad.where.empty() && std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))
+    fail(ErrorKind::kFormat,
+         "{}, not a finite number, though they all are where every weight is read and the cache is f32: take that as "
+         "the "
+         "type of the cache (kv), and leave out no weights",
+         what);
   fail(ErrorKind::kFormat,
        "{}, not a finite number: {} on, the model's numbers are none; a weight there is damaged, or a sum overflows",
        what, bad.where.empty() ? "from the output projection" : "from " + bad.where);

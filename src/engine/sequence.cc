@@ -8,13 +8,27 @@
 
 namespace hunch {
 
+namespace {
+
+bool has_position_table(const ModelConfig& c) {
+  return c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
+}
+
+}  // namespace
+
 size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
   if (n_ctx == 0) return std::min(config.n_ctx_train, kDefaultMaxContext);
-  const bool table = config.position == PositionKind::kLearned || config.position == PositionKind::kSinusoidal;
-  if (table && n_ctx > config.n_ctx_train)
+  if (has_position_table(config) && n_ctx > config.n_ctx_train)
     fail(ErrorKind::kLimit, "a context (n_ctx) of {} tokens is more than the {} positions that this model has learned",
          n_ctx, config.n_ctx_train);
   return n_ctx;
+}
+
+std::string room_for(const ModelConfig& config, size_t n_tokens) {
+  if (has_position_table(config) && n_tokens > config.n_ctx_train)
+    return fmt::format("this model has learned {} positions and no more, so that only a shorter text fits",
+                       config.n_ctx_train);
+  return fmt::format("a context (n_ctx) of {} has room", n_tokens);
 }
 
 Sequence::Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, const SequenceOptions& options)
@@ -111,8 +125,8 @@ size_t Sequence::most_cached(size_t n_more) const {
 
 void Sequence::require_room(size_t n) const {
   if (n > n_left())
-    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; a larger context (n_ctx) has room",
-         n, n_tokens(), n_ctx_);
+    fail(ErrorKind::kLimit, "{} tokens do not fit: {} of the context of {} are used; {}", n, n_tokens(), n_ctx_,
+         room_for(engine_.config(), n_tokens() + n));
 }
 
 void Sequence::truncate(size_t n_tokens) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/engine.h"
@@ -26,6 +27,9 @@ constexpr size_t kDefaultMaxContext = 4096;
 // The context that would be used: checks `n_ctx` against the model. Beyond the trained context a
 // learned table throws Error{kLimit}; RoPE and ALiBi go on (the caller warns).
 size_t resolve_context(const ModelConfig& config, size_t n_ctx);
+
+// The way out for a text of so many tokens that does not fit: the context that it needs, or that the model has no such.
+std::string room_for(const ModelConfig& config, size_t n_tokens);
 
 // Makes the copies of weights that the plan's selectors gather from: before steps that use it. Throws Error{kMemory}.
 void prepare_layouts(const Engine& engine, const Plan& plan);

@@ -7,6 +7,7 @@
 #include "io/byte_reader.h"
 #include "io/gguf_layout.h"
 #include "io/printable.h"
+#include "io/stand_in.h"
 
 namespace hunch {
 namespace gguf {
@@ -187,7 +188,7 @@ void check_version(uint32_t version) {
 ModelFile parse_gguf(std::span<const std::byte> bytes) {
   ByteReader in(bytes, "the GGUF file");
   if (in.take_text(gguf::kMagic.size(), "the magic") != gguf::kMagic)
-    fail(ErrorKind::kFormat, "this is not a GGUF file: it does not begin with 'GGUF'");
+    fail(ErrorKind::kFormat, "this is not a GGUF file: it does not begin with 'GGUF'{}", stand_in_text(bytes));
   gguf::check_version(in.read<uint32_t>("the version"));
   const uint64_t n_tensors = in.read<uint64_t>("the tensor count");
   const uint64_t n_pairs = in.read<uint64_t>("the metadata count");

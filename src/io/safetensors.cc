@@ -7,6 +7,7 @@
 #include "base/checked_math.h"
 #include "io/byte_reader.h"
 #include "io/printable.h"
+#include "io/stand_in.h"
 
 namespace hunch {
 namespace {
@@ -104,8 +105,9 @@ std::vector<Tensor> parse_safetensors(std::span<const std::byte> bytes, std::set
   ByteReader in(bytes, "the safetensors file");
   const uint64_t n_header = in.read<uint64_t>("the header's length");
   if (n_header > kMaxHeaderBytes)
-    fail(ErrorKind::kFormat, "this is not a safetensors file, or a damaged one: its header claims {} bytes (limit {})",
-         n_header, kMaxHeaderBytes);
+    fail(ErrorKind::kFormat,
+         "this is not a safetensors file, or a damaged one: its header claims {} bytes (limit {}){}", n_header,
+         kMaxHeaderBytes, stand_in_text(bytes));
   const json header = parse_header(in.take_text(n_header, "the header"));
   const auto data = in.take(in.remaining(), "the data");
 

@@ -42,7 +42,7 @@ size_t n_common(std::span<const int32_t> a, std::span<const int32_t> b, size_t m
 }
 
 ContinuationScorer::ContinuationScorer(const Engine& engine, const ContextOptions& options)
-    : tokenizer_(engine.need_tokenizer()), context_(engine, task_context(engine, options)) {}
+    : config_(engine.config()), tokenizer_(engine.need_tokenizer()), context_(engine, task_context(engine, options)) {}
 
 ContinuationScore ContinuationScorer::score(const std::string& before, const std::string& continuation) {
   Encoded text = encode_pair(tokenizer_, before, continuation);
@@ -51,8 +51,8 @@ ContinuationScore ContinuationScorer::score(const std::string& before, const std
     const size_t drop = text.ids.size() - room;
     if (drop >= text.n_before)
       fail(ErrorKind::kLimit,
-           "a continuation of {} tokens does not fit into a context of {}; take a larger one (n_ctx)",
-           text.ids.size() - text.n_before, context_.n_ctx());
+           "a continuation of {} tokens and what stands before it do not fit into a context of {}; {}",
+           text.ids.size() - text.n_before, context_.n_ctx(), room_for(config_, text.ids.size()));
     text.ids.erase(text.ids.begin(), text.ids.begin() + long(drop));
     text.n_before -= drop;
   }

@@ -30,6 +30,7 @@ class ContinuationScorer {
   Context& context() { return context_; }
 
  private:
+  const ModelConfig& config_;
   const Tokenizer& tokenizer_;
   Context context_;
 };

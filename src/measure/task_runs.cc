@@ -75,9 +75,8 @@ class Writer : public Answerer {
   Writer(const Engine& engine, const ContextOptions& options)
       : tokenizer_(engine.need_tokenizer()), context_(engine, task_context(engine, options)) {
     if (context_.n_ctx() <= kAnswerTokens)
-      fail(ErrorKind::kUsage,
-           "answers have up to {} tokens, which leaves no room for questions in a context of {} (n_ctx)", kAnswerTokens,
-           context_.n_ctx());
+      fail(ErrorKind::kUsage, "answers have up to {} tokens, which leaves no room for questions in a context of {}; {}",
+           kAnswerTokens, context_.n_ctx(), room_for(engine.config(), 2 * kAnswerTokens));
     options_.n_tokens = kAnswerTokens;
     options_.sampler.temperature = 0;
     options_.log_probs = false;

@@ -17,7 +17,9 @@ TextWindows::TextWindows(const Engine& engine, std::span<const int32_t> ids, con
   const size_t n = text_.size();
   if (n < 2) fail(ErrorKind::kUsage, "the text has {} tokens; perplexity needs at least 2", n);
   if (n_ctx_ < 2) fail(ErrorKind::kUsage, "a window of {} tokens is too short; expected at least 2", n_ctx_);
-  if (stride_ > n_ctx_) fail(ErrorKind::kUsage, "stride {} is larger than the window of {} tokens", stride_, n_ctx_);
+  if (stride_ > n_ctx_)
+    fail(ErrorKind::kUsage, "stride {} is larger than the window of {} tokens; expected at most {}", stride_, n_ctx_,
+         n_ctx_);
   if (!halves) {
     for (size_t begin = 0, scored_to = 1; scored_to < n; begin += stride_) {
       const size_t end = std::min(begin + n_ctx_, n);

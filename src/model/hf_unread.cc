@@ -47,6 +47,7 @@ constexpr std::string_view kElsewhere[] = {
     "use_qkv_bias",
     "qk_layernorm",
     "use_qk_norm",
+    "num_ln_in_parallel_attn",
     // training and its memory
     "aux_loss_alpha",
     "initializer_range",
@@ -67,6 +68,7 @@ constexpr std::string_view kElsewhere[] = {
     "keys_to_ignore_at_inference",
     "chunk_size_feed_forward",
     "attn_implementation",
+    "attn_impl",
     "use_flash_attn",
     "use_flash_attention_2",
     "fp32_attention",
@@ -134,17 +136,34 @@ bool is_elsewhere(std::string_view key) {
          std::ranges::any_of(kElsewhereBehind, [&](std::string_view s) { return key.ends_with(s); });
 }
 
+using Json = nlohmann::ordered_json;
+
+// What changes nothing at this value, or beside another key that says the same or makes it idle.
+bool says_nothing(std::string_view key, const Json& value, const Json& config) {
+  const auto has = [&](const char* other) { return config.contains(other) && !config[other].is_null(); };
+  for (const char* off : {"use_sliding_window", "attn_uses_sequence_id", "prefix_lm", "qk_ln"})
+    if (key == off) return value == false;
+  if (key == "embedding_fraction") return value == 1;
+  if (key == "learned_pos_emb") return has("attn_config");       // of MPT, which transformers does not read either
+  if (key == "attention_types") return has("attention_layers");  // which it was made from
+  if (key == "rope_theta") return has("alibi") && config["alibi"] == true;
+  if (key == "original_max_position_embeddings") return !has("rope_scaling");
+  return false;
+}
+
 }  // namespace
 
 std::vector<std::string> HfImport::unread() const {
   std::vector<std::string> names;
   for (const auto& [key, value] : config_->items()) {
-    if (value.is_null() || is_elsewhere(key) || (key == "use_sliding_window" && value == false)) continue;
+    if (value.is_null() || is_elsewhere(key) || says_nothing(key, value, *config_)) continue;
     const std::string inside = key + ".";
     const auto part = read_.lower_bound(inside);
     if (value.is_object() && part != read_.end() && part->starts_with(inside)) {
       for (const auto& [name, inner] : value.items())
-        if (!inner.is_null() && !read_.contains(inside + name) && !is_elsewhere(name)) names.push_back(inside + name);
+        if (!inner.is_null() && !read_.contains(inside + name) && !is_elsewhere(name) &&
+            !says_nothing(name, inner, *config_))
+          names.push_back(inside + name);
     } else if (!read_.contains(key)) {
       names.push_back(key);
     }

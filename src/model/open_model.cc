@@ -12,6 +12,7 @@
 #include "io/llama2c.h"
 #include "io/naming.h"
 #include "io/printable.h"
+#include "io/stand_in.h"
 #include "model/architecture.h"
 #include "model/hf_pooling.h"
 #include "model/unread_metadata.h"
@@ -117,13 +118,15 @@ OpenedModel open_model(const fs::path& path, const Stop* stop, QuantisedAs as, s
       fail(ErrorKind::kFormat, "'{}' is neither GGUF nor a llama2.c model ({})", path.string(), e.what());
     }
   }
-  fail(ErrorKind::kFormat,
-       "'{}' is not a model: expected the magic \"GGUF\", found \"{}\"; a Hugging Face model is named by its folder",
-       path.string(), [&] {
-         std::string shown;
-         for (char c : head) shown += c >= 32 && c < 127 ? std::string(1, c) : fmt::format("\\x{:02x}", uint8_t(c));
-         return shown;
-       }());
+  const std::string stand_in = stand_in_text(MappedFile(path).bytes());
+  fail(
+      ErrorKind::kFormat, "'{}' is not a model: expected the magic \"GGUF\", found \"{}\"{}", path.string(),
+      [&] {
+        std::string shown;
+        for (char c : head) shown += c >= 32 && c < 127 ? std::string(1, c) : fmt::format("\\x{:02x}", uint8_t(c));
+        return shown;
+      }(),
+      stand_in.empty() ? "; a Hugging Face model is named by its folder" : stand_in);
 }
 
 }  // namespace hunch

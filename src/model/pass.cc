@@ -24,7 +24,8 @@ void Transformer::check(const StepInput& input) const {
   HUNCH_CHECK(n_in_runs == input.ids.size(), "{} tokens in runs, {} ids", n_in_runs, input.ids.size());
   for (int32_t id : input.ids)
     if (id < 0 || size_t(id) >= c.n_vocab)
-      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}", id, c.n_vocab);
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}, expected 0 to {}", id, c.n_vocab,
+           c.n_vocab - 1);
   if (!c.has_output && !input.logit_rows.empty())
     fail(ErrorKind::kUnsupported,
          "this model has no output matrix: it makes vectors of texts (`hunch embed`), no text and no logits");

@@ -75,6 +75,9 @@ void CompletionAnswer::take(size_t index, const GeneratedToken& token, bool ends
 
 void CompletionAnswer::finish(size_t index, const JobResult& result) {
   echo(index);
+  // Who has a prompt scored takes the last entry for the token that was generated, and the others for the prompt's.
+  if (const auto& end = result.generated.end_token; end && choices_[index].echo.first)
+    note(choices_[index], end->id, end->log_prob, end->top);
   choices_[index].stop_reason = result.generated.stop_reason;
   if (streams()) send(index, finish_reason(result.generated.stop_reason));
 }

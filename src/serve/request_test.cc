@@ -218,6 +218,10 @@ TEST(Request, SmallerRequests) {
   EXPECT_EQ(refused_field(rerank_request, R"({"query": "q", "documents": [1]})"), "documents");
   EXPECT_EQ(refused_field(rerank_request, R"({"documents": ["a"]})"), "query");
   EXPECT_EQ(refused_field(tokenize_request, R"({"content": 1})"), "content");
+  EXPECT_EQ(refused_field(tokenize_request, R"({"prompt": 1})"), "prompt");
+  EXPECT_FALSE(tokenize_request(R"({"content": "a", "add_special_tokens": true})").add_special);
+  EXPECT_TRUE(tokenize_request(R"({"prompt": "a"})").add_special);
+  EXPECT_FALSE(tokenize_request(R"({"prompt": "a", "add_special_tokens": false})").add_special);
   EXPECT_EQ(refused_field(detokenize_request, R"({"tokens": ["a"]})"), "tokens");
   EXPECT_EQ(refused_field(template_request, R"({"messages": 1})"), "messages");
 }

@@ -80,6 +80,7 @@ const std::vector<Service::Route>& Service::routes() {
       {{"POST", "/rerank"}, &Service::rerank},
       {{"POST", "/tokenize"}, &Service::tokenize},
       {{"POST", "/detokenize"}, &Service::detokenize},
+      {{"GET", "/tokenizer_info"}, &Service::tokenizer_info},
       {{"POST", "/apply-template"}, &Service::apply_template},
   };
   return all;

@@ -115,6 +115,7 @@ class Service {
   void rerank(const HttpRequest&, const std::shared_ptr<Reply>&);
   void tokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
   void detokenize(const HttpRequest&, const std::shared_ptr<Reply>&);
+  void tokenizer_info(const HttpRequest&, const std::shared_ptr<Reply>&);
   void apply_template(const HttpRequest&, const std::shared_ptr<Reply>&);
   // service_state.cc
   Json model_json() const;

@@ -139,7 +139,8 @@ void Service::tokenize(const HttpRequest& request, const std::shared_ptr<Reply>&
     tokens = Json::array();
     for (const int32_t id : ids) tokens.push_back({{"id", id}, {"piece", shown_token(tokenizer, id)}});
   }
-  reply->send({200, "application/json", dump({{"tokens", tokens}})});
+  reply->send({200, "application/json",
+               dump({{"tokens", tokens}, {"count", ids.size()}, {"max_model_len", scheduler_->n_ctx()}})});
 }
 
 void Service::detokenize(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
@@ -148,7 +149,26 @@ void Service::detokenize(const HttpRequest& request, const std::shared_ptr<Reply
   for (const int32_t id : r.ids)
     if (size_t(id) >= tokenizer.n_vocab())
       refuse("tokens", "token id {} is outside the vocabulary of {}", id, tokenizer.n_vocab());
-  reply->send({200, "application/json", dump({{"content", tokenizer.decode(r.ids)}})});
+  const std::string text = tokenizer.decode(r.ids);
+  reply->send({200, "application/json", dump({{"content", text}, {"prompt", text}})});
+}
+
+// As vLLM's, by which clients that count tokens (lm-evaluation-harness) do without the model's files.
+void Service::tokenizer_info(const HttpRequest&, const std::shared_ptr<Reply>& reply) {
+  const Tokenizer& tokenizer = engine_.need_tokenizer();
+  const TokenizerSpec& spec = tokenizer.spec();
+  const auto piece = [&](const std::optional<int32_t>& id) -> Json {
+    return id ? Json(std::string(tokenizer.piece(*id))) : Json(nullptr);
+  };
+  reply->send({200, "application/json",
+               dump({{"bos_token", piece(spec.bos)},
+                     {"eos_token", piece(spec.eos)},
+                     {"unk_token", piece(spec.unk)},
+                     {"pad_token", piece(spec.pad)},
+                     {"add_bos_token", spec.add_bos},
+                     {"model_max_length", scheduler_->n_ctx()},
+                     {"vocab_size", tokenizer.n_vocab()},
+                     {"chat_template", chat_text_ ? Json(chat_text_->source) : Json(nullptr)}})});
 }
 
 void Service::apply_template(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {

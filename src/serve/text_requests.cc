@@ -43,8 +43,9 @@ TokenizeRequest tokenize_request(std::string_view body) {
   const Json json = parse_body(body);
   const Fields fields(json);
   TokenizeRequest out;
-  out.text = fields.required_text("content");
-  out.add_special = fields.flag("add_special", false);
+  const bool as_vllm = fields.has("prompt") && !fields.has("content");
+  out.text = fields.required_text(as_vllm ? "prompt" : "content");
+  out.add_special = as_vllm ? fields.flag("add_special_tokens", true) : fields.flag("add_special", false);
   out.parse_special = fields.flag("parse_special", true);
   out.with_pieces = fields.flag("with_pieces", false);
   return out;

@@ -22,7 +22,7 @@ struct RerankRequest {
   size_t n_shown = 0;  // 0: all
   bool with_documents = false;
 };
-// POST /tokenize.
+// POST /tokenize: llama.cpp's (`content`), or vLLM's (`prompt`), which adds special tokens unless it is told not to.
 struct TokenizeRequest {
   std::string text;
   bool add_special = false, parse_special = true, with_pieces = false;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "jinja/render.h"
+#include "text/content_forms.h"
 
 namespace hunch {
 namespace {
@@ -102,6 +103,8 @@ Json with_arguments(Json messages, bool as_text) {
       Json& function = call.contains("function") ? call["function"] : call;
       if (!function.is_object() || !function.contains("arguments")) continue;
       Json& arguments = function["arguments"];
+      // A call without arguments, as some clients write it.
+      if (!as_text && (arguments.is_null() || arguments == "")) arguments = Json::object();
       if (as_text && arguments.is_object()) arguments = arguments.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (as_text || !arguments.is_string()) continue;
       Json parsed = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
@@ -136,6 +139,31 @@ Json merge_system_message(const Json& messages) {
   return rest;
 }
 
+// As the template takes it: the form of contents, and a system message that it has no place for.
+std::string render_in_form(const std::string& source, const Json& messages, const TemplateOptions& options) {
+  const Json spoken = !options.adapt_content ? messages : with_shown_content(messages, source, [&](const Json& m) {
+    return render_messages(source, m, options);
+  });
+  const bool merges = options.merge_system_message && spoken[0]["role"] == "system" && spoken[0].contains("content") &&
+                      !spoken[0]["content"].is_null() && !supports_system_message(source, spoken, options);
+  return render_messages(source, merges ? merge_system_message(spoken) : spoken, options);
+}
+
+// A message of calls alone has no content, which many templates add to a text all the same.
+std::string render_conversation(const std::string& source, const Json& messages, const TemplateOptions& options) {
+  try {
+    return render_in_form(source, messages, options);
+  } catch (const Error& e) {
+    const Json filled = options.adapt_content && e.kind() == ErrorKind::kFormat ? with_empty_content(messages) : Json();
+    if (filled.empty()) throw;
+    try {
+      return render_in_form(source, filled, options);
+    } catch (const Error&) {
+      throw e;  // of the messages as they are
+    }
+  }
+}
+
 }  // namespace
 
 std::string render_template(std::string_view source, const nlohmann::ordered_json& variables) {
@@ -155,11 +183,7 @@ std::string apply_chat_template(const std::string& source, const nlohmann::order
   if (options.extra && !options.extra->is_object()) {
     fail(ErrorKind::kUsage, "template variables: expected an object, found {}", options.extra->type_name());
   }
-  const Json spoken = with_arguments(messages, options.arguments_as_text);
-  const bool merges = options.merge_system_message && messages[0]["role"] == "system" &&
-                      messages[0].contains("content") && !messages[0]["content"].is_null() &&
-                      !supports_system_message(source, spoken, options);
-  std::string text = render_messages(source, merges ? merge_system_message(spoken) : spoken, options);
+  std::string text = render_conversation(source, with_arguments(messages, options.arguments_as_text), options);
   if (options.flavor == TemplateOptions::Flavor::kLlamaCpp) {
     if (!options.bos_token.empty() && text.rfind(options.bos_token, 0) == 0) text.erase(0, options.bos_token.size());
     if (!options.eos_token.empty() && text.size() >= options.eos_token.size() &&

@@ -27,6 +27,9 @@ struct TemplateOptions {
   // A template that has no place for a system message (it drops it or raises) gets its text at the
   // head of the first user message instead, followed by a line end. False: leave it to the template.
   bool merge_system_message = true;
+  // Contents that the template makes nothing of in this form, a text or a list of parts of text, are given to it in the
+  // other one; messages of calls alone with "" where it wants a text. False: as they are.
+  bool adapt_content = true;
   Flavor flavor = Flavor::kHuggingFace;
   // The arguments of past calls, which the API has as JSON texts, are given to the template as they are; false: as the
   // objects that most templates want.

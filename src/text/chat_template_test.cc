@@ -93,6 +93,46 @@ TEST(ChatTemplate, ArgumentsOfCallsAreObjects) {
   EXPECT_EQ(apply_chat_template(source, call(R"({"city": "Paris"})")), R"({"city": "Paris"})");
   EXPECT_EQ(apply_chat_template(source, call({{"city", "Paris"}})), R"({"city": "Paris"})");
   EXPECT_EQ(apply_chat_template(source, call("not JSON")), R"("not JSON")");
+  EXPECT_EQ(apply_chat_template(source, call("")), "{}");
+  EXPECT_EQ(apply_chat_template(source, call(nullptr)), "{}");
+}
+
+TEST(ChatTemplate, ContentComesInTheFormThatTheTemplateTakes) {
+  const std::string of_texts = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  const std::string of_parts =
+      "{% for m in messages %}<{{ m.role }}>{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}"
+      "{% endfor %}{% endfor %}";
+  const std::string of_both =
+      "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}{{ m.content }}{% else %}"
+      "{% for p in m.content %}[{{ p.type }}: {{ p.text }}]{% endfor %}{% endif %}{% endfor %}";
+  const std::string strips = "{% for m in messages %}<{{ m.role }}>{{ '' + m.content.strip() }}{% endfor %}";
+  const Json parts = Json::parse(R"([{"role": "system", "content": "Be kind."},
+      {"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": " you"}]}])");
+  const Json texts =
+      Json::parse(R"([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi you"}])");
+  for (const Json& messages : {parts, texts})
+    for (const std::string& source : {of_texts, of_parts, strips})
+      EXPECT_EQ(apply_chat_template(source, messages), "<system>Be kind.<user>Hi you") << source;
+  EXPECT_EQ(apply_chat_template(of_both, parts), "<system>Be kind.<user>[text: Hi][text:  you]");
+  EXPECT_EQ(apply_chat_template(of_both, texts), "<system>Be kind.<user>Hi you");
+  TemplateOptions as_they_are;
+  as_they_are.adapt_content = false;
+  EXPECT_NE(apply_chat_template(of_texts, parts, as_they_are).find("{'type': 'text'"), std::string::npos);
+  // A picture cannot be a text.
+  const Json picture =
+      Json::parse(R"([{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}])");
+  EXPECT_EQ(apply_chat_template(of_both, picture), "<user>[image: ][text: ?]");
+  // What the template refuses for other reasons is refused in its own words.
+  EXPECT_THROW(apply_chat_template("{{ raise_exception('no') }}", parts), Error);
+}
+
+TEST(ChatTemplate, MessagesOfCallsAloneHaveNoContent) {
+  const Json messages = Json::parse(R"([{"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}])");
+  EXPECT_EQ(apply_chat_template("{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}", messages), "<Hi><>");
+  EXPECT_EQ(apply_chat_template("{% for m in messages %}{{ 'none' if m.content is none else m.content }} {% endfor %}",
+                                messages),
+            "Hi none ");
 }
 
 TEST(ChatTemplate, LlamaCppFlavorDropsOuterTokensAndIndentation) {

@@ -137,7 +137,8 @@ struct Tokenizer::Impl {
 
   void check_id(int32_t id) const {
     if (id < 0 || static_cast<size_t>(id) >= texts.size()) {
-      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {} entries", id, texts.size());
+      fail(ErrorKind::kUsage, "token id {} is outside the vocabulary of {}, expected 0 to {}", id, texts.size(),
+           texts.size() - 1);
     }
   }
 

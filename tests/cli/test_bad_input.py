@@ -90,7 +90,7 @@ class BadUsage(CliTest):
         self.refused(1, "run", self.opt, "-p", "a", "--ctx", "4096", says=["(--ctx) of 4096", "128"])
 
     def test_prompt_longer_than_the_context(self):
-        self.refused(1, "run", self.opt, "-p", "a long text " * 50, says="--ctx")
+        self.refused(1, "run", self.opt, "-p", "a long text " * 50, says="learned 128 positions and no more")
 
     def test_empty_prompt_without_bos(self):
         folder = self.path("no-bos")

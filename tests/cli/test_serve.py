@@ -121,7 +121,7 @@ class Serve(ServeTest):
 
     def check_texts(self, server):
         ids = server.json("/tokenize", {"content": "the end"})["tokens"]
-        self.assertEqual(server.json("/detokenize", {"tokens": ids}), {"content": "the end"})
+        self.assertEqual(server.json("/detokenize", {"tokens": ids}), {"content": "the end", "prompt": "the end"})
         pieces = server.json("/tokenize", {"content": "the end", "with_pieces": True})["tokens"]
         self.assertEqual("".join(p["piece"] for p in pieces), "the end")
         vectors = server.json("/v1/embeddings", {"input": ["the end", "a thing"]})

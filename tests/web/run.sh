@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The web page: that what is committed is what its sources make, and what it does in Chromium (tests/web/test_*.mjs).
+# The web page: that what is committed is what its sources make, and what it does in Chromium (tests/web/test_*.mjs); the
+# report of inspect there too.
 # Exit code 77, which ctest calls skipped, where Node, Chromium or npm's packages are not to be had.
 set -euo pipefail
 : "${HUNCH_SOURCE_DIR:?}" "${HUNCH_BINARY:?}"
@@ -35,5 +36,5 @@ else
 fi
 
 cd "$HUNCH_SOURCE_DIR/tests/web"
-node --test test_page.mjs
+node --test test_page.mjs test_report.mjs
 

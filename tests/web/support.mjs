@@ -1,6 +1,6 @@
 // What the tests of the page share: servers, the browser, and what must hold of every page that was opened.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -101,6 +101,26 @@ export async function open(url, { width = 1280, height = 800, colorScheme = "lig
   return page;
 }
 
+// A file, as somebody opens it.
+export async function look(path, { width = 1280, height = 800, colorScheme = "light" } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+  const page = await context.newPage();
+  const problems = [];
+  page.on("console", (message) => problems.push(message.text()));
+  page.on("request", (request) => {
+    if (request.url() !== `file://${path}`) problems.push(`asked for ${request.url()}`);
+  });
+  page.check = async () => {
+    await context.close();
+    assert.deepEqual(problems, []);
+  };
+  await page.goto(`file://${path}`);
+  return page;
+}
+
+// What a verb of hunch prints.
+export const hunch = (...words) => execFileSync(binary, words, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+
 export const send = async (page, text) => {
   await page.locator(".composer textarea").fill(text);
   await page.locator(".composer .primary").click();
@@ -129,8 +149,8 @@ export async function fits(page, what) {
   assert.ok(log <= 0, `${what}: the conversation scrolls sideways by ${log} pixels`);
 }
 
-export const shoot = async (page, name) => {
-  if (process.env.HUNCH_SCREENSHOTS) await page.screenshot({ path: join(process.env.HUNCH_SCREENSHOTS, `${name}.png`) });
+export const shoot = async (page, name, more = {}) => {
+  if (process.env.HUNCH_SCREENSHOTS) await page.screenshot({ path: join(process.env.HUNCH_SCREENSHOTS, `${name}.png`), ...more });
 };
 
 // The stream that a server would send for this text, some characters at a time, for answers that no model gives on order.

@@ -11,7 +11,7 @@ constexpr const char* kStyle =
     R"(:root{color-scheme:light dark;--page:#fff;--text:#1c2530;--soft:#5a6673;--line:#e3e7eb;--tile:#f5f7f9}
 @media screen and (prefers-color-scheme:dark){:root{--page:#12161b;--text:#e6eaee;--soft:#a3adb8;--line:#2b333c;--tile:#1a2027}}
 body{margin:0;background:var(--page);color:var(--text);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:760px;margin:0 auto;padding:32px 20px 64px}
+main{max-width:760px;margin:0 auto;padding:32px 20px 64px;overflow-wrap:break-word}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 .4rem}h2{font-size:1.12rem;line-height:1.35;margin:0 0 .5rem}
 p{margin:0 0 .8rem}.soft,figcaption{color:var(--soft);font-size:.92rem}
 figure{margin:2.6rem 0 0;break-inside:avoid}figcaption{margin-top:.5rem}
@@ -42,6 +42,19 @@ std::string values_of(const std::string& svg) {
   return fmt::format("<details><summary>The {} values of this figure</summary><ul>\n{}</ul></details>\n", n, items);
 }
 
+// What may be wider than a small screen: it scrolls by itself, by the keyboard too. `name` is HTML.
+std::string scroller(const std::string& name, const std::string& content) {
+  return fmt::format("<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">{}</div>", name, content);
+}
+
+// The chart with a name for those who do not see it.
+std::string named(std::string svg, const std::string& name) {
+  constexpr std::string_view kImage = "role=\"img\"";
+  const size_t at = svg.find(kImage);
+  if (at != svg.npos) svg.insert(at + kImage.size(), fmt::format(" aria-label=\"{}\"", name));
+  return svg;
+}
+
 }  // namespace
 
 std::string page_frame(const std::string& title, const std::string& heading, const std::string& body) {
@@ -61,19 +74,20 @@ std::string tiles_html(const std::vector<Tile>& tiles) {
 }
 
 std::string figure_html(const Figure& f) {
-  return fmt::format(
-      "<figure id=\"{}\">\n<h2>{}</h2>\n<div class=\"wide\">{}</div><figcaption>{}</figcaption>\n{}</figure>\n", f.id,
-      escape_xml(f.title), f.svg, escape_xml(f.text), values_of(f.svg));
+  const std::string title = escape_xml(f.title), chart = f.svg.empty() ? "" : scroller(title, named(f.svg, title));
+  return fmt::format("<figure id=\"{}\">\n<h2>{}</h2>\n{}<figcaption>{}</figcaption>\n{}</figure>\n", f.id, title,
+                     chart, escape_xml(f.text), values_of(f.svg));
 }
 
 std::string table_html(const std::string& heading, const std::vector<std::vector<std::string>>& rows) {
-  std::string out = fmt::format("<section><h2>{}</h2>\n<div class=\"wide\"><table><thead>", escape_xml(heading));
+  std::string out = "<table><thead>";
   for (size_t r = 0; r < rows.size(); ++r) {
     out += "<tr>";
     for (const std::string& cell : rows[r]) out += fmt::format("<{0}>{1}</{0}>", r ? "td" : "th", escape_xml(cell));
     out += r ? "</tr>\n" : "</tr></thead><tbody>\n";
   }
-  return out + "</tbody></table></div></section>\n";
+  const std::string name = escape_xml(heading);
+  return fmt::format("<section><h2>{}</h2>\n{}</section>\n", name, scroller(name, out + "</tbody></table>"));
 }
 
 }  // namespace hunch::cli

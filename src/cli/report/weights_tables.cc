@@ -5,6 +5,7 @@
 
 #include "cli/console.h"
 #include "cli/report/weights_report.h"
+#include "cli/table.h"
 
 namespace hunch::cli {
 namespace {

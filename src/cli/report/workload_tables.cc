@@ -5,6 +5,7 @@
 
 #include "cli/console.h"
 #include "cli/report/workload_report.h"
+#include "cli/table.h"
 #include "formats/format.h"
 #include "measure/workload_memory.h"
 
