@@ -117,12 +117,23 @@ void spell_out_rope(Json& config) {
   put(config, "rope_local_base_freq", local.theta);
 }
 
+// What older configs had among the parameters of scaling: how a model that also sees divides its rotations.
+void lift_sections(Json& config) {
+  const auto scaling = config.find("rope_scaling");
+  if (scaling == config.end() || !scaling->is_object() || !scaling->contains("mrope_section")) return;
+  const Json section = (*scaling)["mrope_section"];
+  scaling->erase("mrope_section");
+  scaling->erase("mrope_interleaved");
+  config["mrope_section"] = section;
+}
+
 }  // namespace
 
 std::string normalised_hf_config(std::string_view text) {
   Json config = parse(text);
   lift_text_config(config);
   spell_out_rope(config);
+  lift_sections(config);
   return config.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -112,7 +112,9 @@ TEST_P(Respelt, ConfigsGiveTheSameModel) {
     for (const auto& entry : fs::directory_iterator(folder))
       if (entry.path().filename() != "golden")
         fs::create_symlink(fs::absolute(entry.path()), copy.path / entry.path().filename());
-    Json config = Json::parse(read_file(folder / "config.json"));
+    std::string text = read_file(folder / "config.json");
+    for (size_t at = 0; (at = text.find("Infinity", at)) != text.npos;) text.replace(at, 8, "1.7976931348623157e308");
+    Json config = Json::parse(text);
     const bool nested = config.contains("text_config");  // it is one that sees already
     if (nested && r.nests) continue;
     r.respell(nested ? config["text_config"] : config);
