@@ -12,7 +12,7 @@ namespace hunch {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kSuffix = ".compressed";
+constexpr const char* kCompressedSuffix = ".compressed";
 constexpr const char* kKey = "hunch.compress.key";
 
 std::string layer_name(size_t layer) { return fmt::format("layer-{}", layer); }
@@ -30,7 +30,7 @@ std::vector<float> floats_of(const Tensor& t) {
 
 }  // namespace
 
-fs::path CompressStore::path_of(const std::string& name) const { return folder_ / (name + kSuffix); }
+fs::path CompressStore::path_of(const std::string& name) const { return folder_ / (name + kCompressedSuffix); }
 
 void CompressStore::save(size_t layer, const CompressResult& result, std::span<const float> stream) const {
   std::error_code ec;
@@ -165,7 +165,7 @@ CompressStore::Finished CompressStore::finished(size_t n_stream) const {
 void CompressStore::clear(const fs::path& folder) {
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(folder, ec))
-    if (entry.path().extension() == kSuffix) fs::remove(entry.path(), ec);
+    if (entry.path().extension() == kCompressedSuffix) fs::remove(entry.path(), ec);
   fs::remove(folder, ec);  // fails where something else is left in it
 }
 

@@ -87,10 +87,10 @@ class LoftqFile {
     add(out, order, {where.name, target.dtype, {w.n_out, w.n_in}, [this, &w] {
                        return std::span<const std::byte>(split_of(w).base.bytes.bytes());
                      }});
-    add(out, order, {low_rank_u(name), options_.pair_type, {w.n_out, rank}, [this, &w] {
+    add(out, order, {low_rank_u(name), options_.pair_type, {w.n_out, rank}, [this] {
                        return std::span<const std::byte>(u_.bytes.bytes());
                      }});
-    add(out, order, {low_rank_v(name), options_.pair_type, {rank, w.n_in}, [this, &w] {
+    add(out, order, {low_rank_v(name), options_.pair_type, {rank, w.n_in}, [this] {
                        return std::span<const std::byte>(v_.bytes.bytes());
                      }});
     ++n_matrices_;

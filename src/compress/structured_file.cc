@@ -11,9 +11,9 @@
 namespace hunch {
 namespace {
 
-constexpr std::string_view kWeight = "weight";
+constexpr std::string_view kLastOfName = "weight";
 
-std::string bias_of(const std::string& weight) { return weight.substr(0, weight.size() - kWeight.size()) + "bias"; }
+std::string bias_of(const std::string& weight) { return weight.substr(0, weight.size() - kLastOfName.size()) + "bias"; }
 
 // The layer of a tensor's name; none for those of the whole model.
 std::optional<size_t> layer_of(const std::string& name) {

@@ -217,7 +217,6 @@ class Schedule {
   Schedule(Machine& machine, uint64_t seed, Metrics& metrics)
       : machine_(machine),
         rng_(uint32_t(seed)),
-        metrics_(metrics),
         scheduler_(machine.engine, options(), metrics),
         driver_(scheduler_),
         is_exact_(pick(3) != 0) {}
@@ -321,7 +320,6 @@ class Schedule {
 
   Machine& machine_;
   std::mt19937 rng_;
-  Metrics& metrics_;
   Scheduler scheduler_;
   SchedulerDriver driver_;
   const bool is_exact_;  // to the bit

@@ -30,19 +30,6 @@ std::string tiles(const Trace& t) {
   return tiles_html(tiles);
 }
 
-// What may be wider than a small screen: it scrolls by itself, by the keyboard too.
-std::string scroller(const std::string& name, const std::string& content) {
-  return fmt::format("<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-label=\"{}\">{}</div>", name, content);
-}
-
-// The chart with a name for those who do not see it.
-std::string named(std::string svg, const std::string& name) {
-  constexpr std::string_view kImage = "role=\"img\"";
-  const size_t at = svg.find(kImage);
-  if (at != svg.npos) svg.insert(at + kImage.size(), fmt::format(" aria-label=\"{}\"", name));
-  return svg;
-}
-
 std::string layer_table(const Trace& t) {
   std::vector<std::vector<std::string>> rows = {
       {"layer", unit_name(t), "active", "needed for 99 %", "for 90 %", fmt::format("union of {}", t.union_sizes.back()),

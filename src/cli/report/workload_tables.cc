@@ -130,8 +130,7 @@ std::vector<size_t> lengths_of(const WorkloadInfo& info) {
   std::vector<size_t> lengths = {info.n_ctx};
   for (size_t n = 256; n <= std::max(info.longest, info.n_ctx); n *= 4) lengths.push_back(n);
   std::ranges::sort(lengths);
-  const auto end = std::ranges::unique(lengths);
-  lengths.erase(end.begin(), end.end());
+  lengths.erase(std::unique(lengths.begin(), lengths.end()), lengths.end());
   return lengths;
 }
 
