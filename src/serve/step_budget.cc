@@ -6,8 +6,11 @@
 namespace hunch::serve {
 namespace {
 
-constexpr double kNew = 0.2;           // share of the newest step in what is known
-constexpr size_t kWorthLearning = 16;  // tokens of a prompt alone; fewer are bound by the weights
+constexpr double kNew = 0.2;  // share of the newest step in what is known
+// Fewer tokens of a prompt are bound by the weights, and seem to be for nothing, unless a step with them takes so many
+// times one without.
+constexpr size_t kWorthLearning = 16;
+constexpr double kFelt = 1.5;
 
 // The mean of what came, the newer the heavier; one step that something else delayed counts no more than twice.
 void learn(double& known, double seconds) {
@@ -39,11 +42,9 @@ size_t StepBudget::prompt_tokens(size_t n_decoding) const {
 void StepBudget::note(size_t n_decoding, size_t n_prompt, double seconds) {
   if (seconds <= 0) return;
   if (n_prompt == 0 && n_decoding > 0) return learn(decoding_[class_of(n_decoding, decoding_.size())], seconds);
-  if (n_decoding == 0) {
-    if (n_prompt >= kWorthLearning) learn(prompt_token_, seconds / double(n_prompt));
-    return;
-  }
-  const double decoding = decoding_seconds(n_decoding);
+  const double decoding = n_decoding > 0 ? decoding_seconds(n_decoding) : 0;
+  if (n_prompt < kWorthLearning && (decoding == 0 || seconds < kFelt * decoding)) return;
+  if (n_decoding == 0) return learn(prompt_token_, seconds / double(n_prompt));
   // Where the weights are what takes time, a few tokens more take next to none.
   if (decoding > 0) learn(prompt_token_, std::max(seconds - decoding, 0.01 * decoding) / double(n_prompt));
 }

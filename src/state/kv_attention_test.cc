@@ -41,8 +41,9 @@ struct Random {
   }
 };
 
+// Prompts may run in AMX tiles, decoding never does.
 void expect_close(const std::vector<float>& got, const std::vector<float>& want) {
-  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5) << "element " << i;
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 3e-5) << "element " << i;
 }
 
 TEST(KvAttention, OnePrefillEqualsDecodeTokenByToken) {
