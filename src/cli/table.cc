@@ -11,7 +11,6 @@
 namespace hunch::cli {
 namespace {
 
-constexpr size_t kGap = 2;           // between columns
 constexpr size_t kLeastLeft = 10;    // what stands left is not made narrower
 constexpr size_t kLongestWord = 16;  // of a heading; longer ones are broken
 
@@ -44,12 +43,13 @@ size_t longest_word(std::string_view text) {
 
 // Of one table: how wide its columns are, and which of them stand left.
 struct Layout {
+  size_t gap = 2;  // between columns; 1 where that makes it fit, before anything is broken
   std::vector<size_t> widths, least;
   std::vector<bool> left;
 
   size_t width(size_t first, size_t last) const {  // of columns [first, last)
-    return std::accumulate(widths.begin() + ptrdiff_t(first), widths.begin() + ptrdiff_t(last), kGap * (last - first)) -
-           (last > first ? kGap : 0);
+    return std::accumulate(widths.begin() + ptrdiff_t(first), widths.begin() + ptrdiff_t(last), gap * (last - first)) -
+           (last > first ? gap : 0);
   }
 };
 
@@ -105,7 +105,8 @@ std::string lines_of(const std::vector<std::string>& row, const Layout& layout, 
     std::string line;
     for (size_t c = 0; c < columns.size(); ++c) {
       const std::string text = l < cells[c].size() ? cells[c][l] : "";
-      line += (c ? std::string(kGap, ' ') : "") + aligned(text, layout.widths[columns[c]], layout.left[columns[c]]);
+      line +=
+          (c ? std::string(layout.gap, ' ') : "") + aligned(text, layout.widths[columns[c]], layout.left[columns[c]]);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";
@@ -162,15 +163,17 @@ std::vector<std::string> without_folders(const std::vector<std::string>& names) 
 std::string table(const Rows& rows, const std::vector<size_t>& left, size_t width) {
   Layout layout = layout_of(rows, left);
   const std::vector<size_t> whole = layout.widths;
+  if (layout.width(0, whole.size()) > width) layout.gap = 1;
   narrow(layout, width);
   if (layout.width(0, whole.size()) > width) {  // it comes in parts, which have room
     layout.widths[0] = std::min(whole[0], std::max(layout.least[0], width / 3));
-    for (size_t i = 1; i < whole.size(); ++i) layout.widths[i] = std::min(whole[i], width - layout.widths[0] - kGap);
+    for (size_t i = 1; i < whole.size(); ++i)
+      layout.widths[i] = std::min(whole[i], width - layout.widths[0] - layout.gap);
   }
   std::string out;
   for (size_t first = 1, n = layout.widths.size(); first == 1 || first < n;) {
     size_t last = std::min(first + 1, n);
-    while (last < n && layout.widths[0] + kGap + layout.width(first, last + 1) <= width) ++last;
+    while (last < n && layout.widths[0] + layout.gap + layout.width(first, last + 1) <= width) ++last;
     std::vector<size_t> columns = {0};
     for (size_t i = first; i < last; ++i) columns.push_back(i);
     if (!out.empty()) out += "\n";

@@ -74,13 +74,11 @@ class EvalModels(CliTest):
         shutil.copy(self.models["q4_0"], far)
         result = self.eval("dense", self.models["q8_0"], far)
         lines = result.text.splitlines()
-        self.assertEqual(len(lines), 4)
         self.assertLessEqual(max(len(line) for line in lines), 80, result.text)
         self.assertEqual(lines[0].split(), ["model", "perpl.", "+-", "more", "+-", "KL", "agree", "bits", "MB", "MB/tok", "tok/s"])
         self.assertEqual(lines[1].split()[3:5], ["-", "-"])
         self.assertTrue(lines[2].startswith("q8_0 "), lines[2])
-        self.assertTrue(lines[3].startswith(".."), lines[3])
-        self.assertIn("for-names ", lines[3])
+        self.assertEqual("".join(line.split()[0] for line in lines[3:]), os.path.basename(far)[:-len(".gguf")])
         self.assertIn("one standard error", result.err)
 
     def test_tasks(self):
