@@ -11,6 +11,7 @@
 namespace hunch::cli {
 namespace {
 
+constexpr size_t kMany = 6;          // columns: numbers, mostly
 constexpr size_t kLeastLeft = 10;    // what stands left is not made narrower
 constexpr size_t kLongestWord = 16;  // of a heading; longer ones are broken
 
@@ -43,7 +44,7 @@ size_t longest_word(std::string_view text) {
 
 // Of one table: how wide its columns are, and which of them stand left.
 struct Layout {
-  size_t gap = 2;  // between columns; 1 where that makes it fit, before anything is broken
+  size_t gap = 2;  // between columns; 1 where there are many and too little room
   std::vector<size_t> widths, least;
   std::vector<bool> left;
 
@@ -163,7 +164,7 @@ std::vector<std::string> without_folders(const std::vector<std::string>& names) 
 std::string table(const Rows& rows, const std::vector<size_t>& left, size_t width) {
   Layout layout = layout_of(rows, left);
   const std::vector<size_t> whole = layout.widths;
-  if (layout.width(0, whole.size()) > width) layout.gap = 1;
+  if (whole.size() >= kMany && layout.width(0, whole.size()) > width) layout.gap = 1;
   narrow(layout, width);
   if (layout.width(0, whole.size()) > width) {  // it comes in parts, which have room
     layout.widths[0] = std::min(whole[0], std::max(layout.least[0], width / 3));

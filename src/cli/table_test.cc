@@ -25,23 +25,24 @@ TEST(Table, WordsTakeTheColumnsThatTheyTakeOnATerminal) {
 
 TEST(Table, WhatStandsLeftGoesOnBelow) {
   EXPECT_EQ(table({{"sidecar", "predicts the neurons of all layers"}, {"size", "7"}}, {1}, 30),
-            "sidecar predicts the neurons\n        of all layers\nsize    7\n");
+            "sidecar  predicts the neurons\n         of all layers\nsize     7\n");
   EXPECT_EQ(table({{"mode", "KL"}, {"models/a-long-name.hunch@0.5", "0.1"}}, {}, 24),
             "mode                  KL\nmodels/a-long-name.  0.1\nhunch@0.5\n");
 }
 
-TEST(Table, AColumnLessBetweenComesBeforeBrokenWords) {
-  EXPECT_EQ(table({{"layer", "first"}, {"0", "1"}}, {}, 11), "layer first\n0         1\n");
+TEST(Table, ManyColumnsComeCloserBeforeWordsAreBroken) {
+  EXPECT_EQ(table({{"layer", "a", "b", "c", "d", "e"}, {"long name", "1", "2", "3", "4", "5"}}, {}, 19),
+            "layer     a b c d e\nlong name 1 2 3 4 5\n");
 }
 
 TEST(Table, HeadingsGoOnBelow) {
   EXPECT_EQ(table({{"subject", "one/long/name.hunch, %"}, {"x", "12.5"}}, {}, 22),
-            "subject one/long/name.\n              hunch, %\nx                 12.5\n");
+            "subject      one/long/\n         name.hunch, %\nx                 12.5\n");
 }
 
 TEST(Table, ColumnsWithoutRoomFollowBelow) {
   EXPECT_EQ(table({{"layer", "first", "second", "third"}, {"0", "1", "2", "3"}}, {}, 20),
-            "layer first second\n0         1      2\n\nlayer third\n0         3\n");
+            "layer  first  second\n0          1       2\n\nlayer  third\n0          3\n");
 }
 
 TEST(Table, NoLineIsWiderWhateverTheRowsAre) {
