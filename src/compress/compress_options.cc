@@ -29,7 +29,9 @@ constexpr Word kWords[] = {
 const Word& find_word(std::string_view name) {
   for (const Word& word : kWords)
     if (word.name == name) return word;
-  fail(ErrorKind::kUsage, "method '{}' is none of {}", printable(name), fmt::join(weight_method_names(), ", "));
+  fail(ErrorKind::kUsage,
+       "method '{}' is none of {} in a list (rotate may come first; others stand alone: help compress)",
+       printable(name), fmt::join(weight_method_names(), ", "));
 }
 
 }  // namespace

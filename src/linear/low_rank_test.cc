@@ -9,33 +9,13 @@
 
 #include "formats/format.h"
 #include "linear/layouts.h"
+#include "linear/test_weights.h"
 #include "linear/values.h"
 
 namespace hunch {
 namespace {
 
 constexpr size_t kOut = 96, kIn = 128, kRank = 64;
-
-std::vector<float> random_values(size_t n, uint32_t seed, float scale = 1) {
-  std::mt19937 rng(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> x(n);
-  for (float& v : x) v = scale * normal(rng);
-  return x;
-}
-
-// A matrix of some format, and what its codec makes of the values.
-struct Weights {
-  Weights(DType dtype, size_t rows, size_t cols, uint32_t seed)
-      : bytes(rows * row_bytes(dtype, cols)), values(rows * cols) {
-    codec(dtype).encode(random_values(rows * cols, seed, 1 / std::sqrt(float(cols))).data(), bytes.data(), rows * cols);
-    codec(dtype).decode(bytes.data(), values.data(), rows * cols);
-    view = {dtype, bytes.data(), rows, cols, row_bytes(dtype, cols)};
-  }
-  std::vector<std::byte> bytes;
-  std::vector<float> values;
-  WeightView view;
-};
 
 // W = U V and its bias, as a form and as numbers.
 struct Example {
