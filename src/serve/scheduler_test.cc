@@ -243,26 +243,23 @@ TEST_F(SchedulerTest, ALongPromptDoesNotStallTheOthers) {
   };
   Scheduler scheduler(engine_, options, metrics_);
   std::vector<Asked> all;
-  for (size_t i = 0; i < 3; ++i) {
-    all.push_back(ask(prompt(i + 1, 5), 120));
-    scheduler.submit({all.back().job});
-    all.back().recorder->wait_for_first();
-  }
-  for (size_t i = 0; i < 5; ++i) {  // one after the other: the first teach what they take
-    Asked a = ask(prompt(i + 20, 100), 1);
-    scheduler.submit({a.job});
-    a.recorder->wait();
-    all.push_back(std::move(a));
-  }
-  for (size_t i = 0; i < 3; ++i) all[i].recorder->wait();
-  size_t n_mixed = 0, n_prompt = 0;
+  for (size_t i = 0; i < 3; ++i) all.push_back(ask(prompt(i + 1, 5), 120));
+  for (size_t i = 0; i < 5; ++i) all.push_back(ask(prompt(i + 20, 100), 1));  // one after the other: there is one place
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (const Asked& a : all) jobs.push_back(a.job);
+  scheduler.submit(jobs);  // at once: what follows does not depend on how fast this thread is
+  for (const Asked& a : all) a.recorder->wait();
+  size_t n_mixed = 0, n_long = 0, n_prompt = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     const auto [n_decoding, n_read] = steps[i];
     n_prompt += n_read;
     if (n_decoding == 0 || n_read == 0) continue;
     ++n_mixed;
     EXPECT_LE(n_read, StepBudget::kAtFirst);
-    if (n_mixed > 8) EXPECT_LE(seconds(n_decoding + n_read), 3 * seconds(n_decoding)) << n_read;
+    n_long += n_read > 5;  // of the long prompts; the first of them teaches
+    if (n_long > 1) {
+      EXPECT_LE(seconds(n_decoding + n_read), 3 * seconds(n_decoding)) << n_read;
+    }
   }
   EXPECT_EQ(n_prompt, 3u * 5 + 5 * 100);
   EXPECT_GT(n_mixed, 20u);
