@@ -114,6 +114,8 @@ class Scheduler {
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
+  void note_densities(const StepStats& step);
+  void note_drafts(Running& running);
   void require_open() const;
   void publish();
   void tell_who_waits();

@@ -26,11 +26,29 @@ class Serve(ServeTest):
             everything = json.dumps(server.json("/props")) + json.dumps(server.json("/v1/models")) + server.request("/metrics")[2]
             self.assertNotIn(self.dir, everything)
             self.assertGreater(server.metric("llamacpp:tokens_predicted_total"), 0)
+            self.check_metrics(server)
             self.assertEqual(server.end(), 0)
             line = server.wait_for_log(lambda line: line["path"] == "/v1/completions" and line["status"] == 200)
             self.assertGreater(line["prompt_tokens"], 0)
             self.assertNotIn("AddressSanitizer", "".join(server.lines))
             self.assertNotIn("runtime error", "".join(server.lines))
+
+    def check_metrics(self, server):
+        steps = server.metric("hunch:step_answers_count")
+        self.assertEqual(steps, server.metric("llamacpp:n_decode_total"))
+        self.assertGreaterEqual(server.metric("hunch:step_answers_sum"), steps)
+        for part in ("mlp", "head"):
+            count, sum_ = server.metric(f"hunch:{part}_density_count"), server.metric(f"hunch:{part}_density_sum")
+            self.assertGreater(count, 0)
+            self.assertGreater(sum_, 0)
+            self.assertLessEqual(sum_, count)
+        before = [server.metric(f"hunch:draft_tokens_{name}") for name in ("total", "accepted_total")]
+        said = " ".join(["the end of a thing and"] * 6)
+        server.json("/v1/completions", {"prompt": said, "max_tokens": 60, "lossless": True, **GREEDY})
+        drafted, kept = (server.metric(f"hunch:draft_tokens_{name}") - n for name, n in zip(("total", "accepted_total"), before))
+        self.assertGreater(drafted, 0)
+        self.assertLessEqual(kept, drafted)
+        self.assertGreater(server.metric("hunch:draft_acceptance_count"), 0)
 
     def check_completions(self, server):
         alone = self.run_alone("the end of", 12)
