@@ -109,6 +109,9 @@ class Scheduler {
   void end_overdue();
   void answer(Running& running);
   void score(Running& running);
+  void search(Running& running);  // serve/scheduler_beams.cc, as the next two
+  void step_beams(Running& running);
+  void tell_beams(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
   void run_task();
   void step();
