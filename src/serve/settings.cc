@@ -91,7 +91,7 @@ Settings settings_of(const Fields& f) {
   s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
   s.n_candidates = size_t(f.integer("best_of", int64_t(s.n_choices), int64_t(s.n_choices), kMostCandidates));
   s.stream = f.flag("stream", false);
-  if (s.stream && s.n_candidates > s.n_choices)
+  if (s.stream && s.n_candidates > s.n_choices && !f.flag("use_beam_search", false))
     refuse(f.name("best_of"), "'best_of' beyond 'n' chooses when all are made: it has no stream");
   const Fields stream_options(f.object("stream_options"), "stream_options.");
   s.include_usage = stream_options.flag("include_usage", false);
