@@ -30,8 +30,6 @@ BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options
 
 std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOptions& options, const KvCache& cache) {
   if (options.disk_folder.empty()) return nullptr;
-  if (cache.is_recurrent())
-    fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
   return std::make_unique<DiskMemory>(
       DiskMemory::Options{options.disk_folder, options.disk_bytes, cache_key(engine.model->file(), cache.shape()),
                           options.warn, options.before_reading},
