@@ -65,7 +65,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
 ContextOptions context_options(const ContextFlags& flags) {
   ContextOptions options;
   options.n_ctx = flags.n_ctx;
-  options.kv_dtype = *dtype_from_name(flags.kv);
+  options.kv_type = *kv_type_from_name(flags.kv);
   options.mode = flags.mode;
   options.density = flags.density;
   if (flags.kv_policies.size() > 1)
