@@ -62,7 +62,7 @@ PlanKey LanguageModel::Impl::plan_key(const ComputeChoice& choice) const {
 ContextOptions LanguageModel::Impl::context_options(const ComputeChoice& choice, size_t n_ctx) {
   ContextOptions own;
   own.n_ctx = resolve_context(engine.config(), n_ctx ? n_ctx : options.n_ctx);
-  own.kv_dtype = cache_type(options.kv);
+  own.kv_type = cache_type(options.kv);
   own.plan = choices.plan(plan_key(choice));
   own.adapter = choices.adapter(choice.adapters.value_or(options.adapters));
   return own;

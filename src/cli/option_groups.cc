@@ -59,8 +59,12 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
         "what each costs",
         expert_policy_help());
     g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
-    g.choice("--kv", context->kv, format_names(&Format::caches),
-             "type of the KV cache; f32 is exact, the others are smaller and rounded");
+    g.text(
+        "--rope", model.rope, "KIND[:FACTOR]",
+        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, or none; instead of what the file "
+        "says (docs/context.md)");
+    g.choice("--kv", context->kv, kv_type_names(),
+             "type of the KV cache; f32 is exact, the others are smaller and rounded (docs/context.md)");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");

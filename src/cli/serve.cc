@@ -161,7 +161,7 @@ int serve(const ServeFlags& flags) {
   service.scheduler.warn = [](const std::string& what) { note("--cache-dir: " + what); };
   service.scheduler.n_queue = flags.n_queue;
   service.scheduler.n_ctx = flags.context.n_ctx;
-  service.scheduler.kv_dtype = *dtype_from_name(flags.context.kv);
+  service.scheduler.kv_type = *kv_type_from_name(flags.context.kv);
   service.scheduler.step_tokens = flags.step_tokens;
   if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
   std::optional<Engine> first = choose_models(flags, options.models);

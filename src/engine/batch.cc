@@ -16,7 +16,12 @@ namespace {
 constexpr size_t kLeastPromptTokens = 32;
 
 std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& options) {
-  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
+  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_type);
+  if (shape.type.grouped() && !engine.config().causal)
+    fail(ErrorKind::kUnsupported,
+         "the KV cache cannot be {}: every token of this model sees those after it, which are in no group yet; use f16 "
+         "or f32",
+         name_of(shape.type));
   const auto keys = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
   const auto states = checked_mul(KvCache::bytes_per_sequence(shape), options.n_sequences);
   const auto needed = keys && states ? checked_add(*keys, *states) : std::nullopt;

@@ -16,7 +16,7 @@ struct GeneratedToken;
 
 struct BatchOptions {
   size_t n_tokens = 0;           // that the cache holds, of all sequences together; 0: one context
-  DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
+  KvType kv_type = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   // Sequences that may decode at once: row costs are measured for so many, where a plan leaves rows out.
   size_t n_sequences = 1;
   // A step takes as much of the prompts as leaves it at so many tokens (but some of them always, and more where a

@@ -13,7 +13,7 @@ namespace hunch {
 
 struct ContextOptions {
   size_t n_ctx = 0;              // tokens; 0: the model's own, at most `kDefaultMaxContext`
-  DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
+  KvType kv_type = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   std::string mode = "exact";    // Engine::plan_named(mode, density)
   double density = 0;
   std::shared_ptr<const Plan> plan;               // instead of these two
@@ -54,8 +54,8 @@ class Context {
   // As decode(), but returns the logits of each id, [n, n_vocab], valid until the next call. Every row has the
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);
-  // Of a recurrent model tokens may have to be computed again for that. Throws as Sequence::truncate() where a key
-  // policy dropped some.
+  // Of a recurrent model, or in a cache in groups, tokens may have to be computed again for that. Throws as
+  // Sequence::truncate() where a key policy dropped some.
   void truncate(size_t n_tokens);
   size_t go_back(size_t n_tokens) { return sequence_->go_back(n_tokens); }
   // From now on only the largest logit of each position must be right (Run::only_best).

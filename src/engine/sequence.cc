@@ -86,6 +86,11 @@ void Sequence::begin(const SequenceOptions& options) {
       most >= n_ctx_ && most != SIZE_MAX)
     fail(ErrorKind::kUsage, "the key policy (kv_policy) keeps up to {} tokens, expected fewer than the context of {}",
          plan_->keys->most_slots(), n_ctx_);
+  if (const KvType& type = text_->cache->shape().type; plan_->keys && type.grouped())
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) drops single tokens, and the cache as {} holds them in groups of {}; use one of "
+         "q8_0, q4_0 and q4_0-rot with it",
+         name_of(type), kKvGroup);
   prepare_layouts(engine_, *plan_);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
   if (options.has_oracle())
@@ -139,8 +144,10 @@ void Sequence::truncate(size_t n_tokens) {
          "the text cannot go back to {} tokens: at {} the key policy (kv_policy) dropped some for good", n_tokens,
          n_fixed);
   if (const size_t n = text_->cache->back_to(id(), n_tokens); n != n_tokens)
-    fail(ErrorKind::kUnsupported,
-         "the text cannot go back to {} tokens: the model is recurrent, and its states were kept at {}", n_tokens, n);
+    fail(ErrorKind::kUnsupported, "the text cannot go back to {} tokens: {}", n_tokens,
+         text_->cache->is_recurrent() ? fmt::format("the model is recurrent, and its states were kept at {}", n)
+                                      : fmt::format("as {} its cache holds groups, of which one begins at {}",
+                                                    name_of(text_->cache->shape().type), n));
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
   text_->prompt_begin = std::min(text_->prompt_begin, n_tokens);

@@ -125,7 +125,9 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   const size_t n_room = std::min(resolve_context(engine.config(), 0), ids.size());
   const size_t n_decode = std::min(options.n_decode, n_room / 2);
   // What stays in the cache is seen at the end of the context.
-  const bool keys = std::ranges::any_of(modes, [](const CompareMode& mode) { return bool(mode.context.keys); });
+  const bool keys = std::ranges::any_of(modes, [&](const CompareMode& mode) {
+    return mode.context.keys || mode.context.kv_type != modes[0].context.kv_type;
+  });
   const size_t n_prompt = keys ? n_room - n_decode : std::min<size_t>(n_room - n_decode, 64);
   if (n_decode == 0 || n_prompt == 0) return rows;
   std::vector<std::vector<double>> speeds(modes.size());

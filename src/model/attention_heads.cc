@@ -76,7 +76,7 @@ void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t 
                  rotation);
   });
   s.temper(c, token, queries);
-  AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index), 0, 1, s.position(token)};
+  AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index, s.position(token)), 0, 1, s.position(token)};
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
   const AttentionParams own = params(c, false);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <map>
@@ -171,6 +172,10 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
     return policy.make(budget, options);
   }
   fail(ErrorKind::kUsage, "unknown key policy (kv_policy) '{}', expected {}", text, key_policy_help());
+}
+
+bool is_key_policy(std::string_view name) {
+  return std::ranges::find(policies(), name, &Policy::name) != policies().end();
 }
 
 std::string key_policy_help() {

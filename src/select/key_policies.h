@@ -20,6 +20,9 @@ namespace hunch {
 // Throws Error{kUsage} naming what was expected and what was found.
 std::shared_ptr<const KeySelector> key_policy_from(std::string_view text);
 
+// Whether there is a policy of this name.
+bool is_key_policy(std::string_view name);
+
 // What key_policy_from() reads, for help texts.
 std::string key_policy_help();
 

@@ -22,7 +22,7 @@ namespace hunch::serve {
 struct SchedulerOptions {
   size_t n_parallel = 4;         // answers in the making at once
   size_t n_ctx = 0;              // most tokens of one; 0: resolve_context()'s choice
-  DType kv_dtype = DType::kF32;  // of the cache
+  KvType kv_type = DType::kF32;  // of the cache
   // Bytes of the cache; 0: as many as n_parallel whole contexts take. Where answers outgrow it, the one that came last
   // lets go of what it has, waits, and computes that again.
   uint64_t kv_bytes = 0;
