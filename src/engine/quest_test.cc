@@ -60,8 +60,8 @@ GenerateOptions greedy(size_t n_tokens) {
 
 // A batch of texts that all have the same plan.
 struct World {
-  World(const Engine& engine, size_t n_ctx, std::shared_ptr<const KeySelector> keys, DType dtype)
-      : batch(engine, {2000, dtype, 4}) {
+  World(const Engine& engine, size_t n_ctx, std::shared_ptr<const KeySelector> keys, KvType type)
+      : batch(engine, {2000, type, 4}) {
     ContextOptions options;
     options.n_ctx = n_ctx;
     options.keys = std::move(keys);
@@ -79,7 +79,7 @@ struct World {
 
 struct Kind {
   const char *name, *model;
-  DType dtype = DType::kF32;
+  KvType type = DType::kF32;
   bool per_head = false;
   size_t n_ctx = 170;
 };
@@ -92,8 +92,8 @@ TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
   const Engine engine = load_engine(fixture(GetParam().model), {.n_threads = 2});
   const Kind& c = GetParam();
   const PageBudget budget{.page_tokens = 4, .n_pages = 4, .per_head = c.per_head};
-  World got(engine, c.n_ctx, key_policy_from(fmt::format("quest:16,page=4,full=1,own={}", int(c.per_head))), c.dtype);
-  World want(engine, c.n_ctx, std::make_shared<FromScratch>(budget, 1), c.dtype);
+  World got(engine, c.n_ctx, key_policy_from(fmt::format("quest:16,page=4,full=1,own={}", int(c.per_head))), c.type);
+  World want(engine, c.n_ctx, std::make_shared<FromScratch>(budget, 1), c.type);
   std::mt19937 rng(9);
   const size_t longest = std::min<size_t>(40, c.n_ctx / 3);
   const bool recurrent = got.batch.cache()->is_recurrent();
@@ -136,6 +136,7 @@ TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
 
 INSTANTIATE_TEST_SUITE_P(Models, QuestTexts,
                          ::testing::Values(Kind{"llama", "tiny_llama"}, Kind{"llama_f16", "tiny_llama", DType::kF16},
+                                           Kind{"llama_rotated", "tiny_llama", KvType::rotated_of(DType::kF32)},
                                            Kind{"llama_own", "tiny_llama", DType::kF32, true},
                                            Kind{"opt", "tiny_opt", DType::kF32, false, 56}, Kind{"bloom", "tiny_bloom"},
                                            Kind{"gptoss_own", "tiny_gptoss", DType::kF16, true},

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "kernels/hadamard.h"
 #include "kernels/page_bounds.h"
 
 namespace hunch {
@@ -26,6 +27,7 @@ void PageSummaries::update(Compute& compute, const KvView& view, size_t page_tok
       const std::byte* const at =
           view.pages[slot / view.page_tokens] + (head * view.page_tokens + slot % view.page_tokens) * row;
       format.decode(at, keys + j * d_head_, d_head_);
+      if (view.rotated) hadamard({keys + j * d_head_, d_head_}, hadamard_block(d_head_));  // queries are not
     }
     const MatView<const float> K(keys, page_tokens, d_head_);
     is_f32_ ? summarise_keys(K, heads_[head].floats.data() + page * 2 * d_head_)
