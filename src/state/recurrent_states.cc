@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ranges>
 
 #include "base/error.h"
 
@@ -149,9 +148,9 @@ std::vector<size_t> RecurrentStates::points(SequenceId id) const {
   std::vector<size_t> out;
   for (const Checkpoint& c : s.checkpoints) out.push_back(c.n_tokens);
   std::ranges::sort(out);
-  const bool is_known = std::ranges::all_of(std::views::iota(size_t{0}, layers_.size()), [&](size_t i) {
-    return layers_[i].n_state == 0 || (s.layers[i].valid && s.layers[i].seen == s.n_tokens);
-  });
+  bool is_known = true;
+  for (size_t i = 0; i < layers_.size(); ++i)
+    is_known = is_known && (layers_[i].n_state == 0 || (s.layers[i].valid && s.layers[i].seen == s.n_tokens));
   if (is_known && s.n_tokens > 0 && (out.empty() || out.back() != s.n_tokens)) out.push_back(s.n_tokens);
   return out;
 }
