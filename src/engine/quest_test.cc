@@ -87,7 +87,7 @@ struct Kind {
 class QuestTexts : public ::testing::TestWithParam<Kind> {};
 
 // Prompts, tokens one by one and several that are verified, some of which are taken back; texts that go back, that
-// branch, that are read anew (a pause), all of them at random.
+// branch, that are saved and restored, or read anew (a pause), all of them at random.
 TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
   const Engine engine = load_engine(fixture(GetParam().model), {.n_threads = 2});
   const Kind& c = GetParam();
@@ -112,8 +112,11 @@ TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
     } else if (kind == 2 && n > 0) {
       both([&](World& w) {
         const std::vector<int32_t> ids(w.texts[text]->ids().begin(), w.texts[text]->ids().end());
+        const bool is_saved = !recurrent && step % 2;  // else it is read anew, as after a pause
+        const std::vector<std::byte> keys =
+            is_saved ? w.texts[text]->cache().save(w.texts[text]->id(), n) : std::vector<std::byte>();
         w.texts[text]->truncate(0);
-        w.compute(text, ids, Phase::kPrompt);
+        is_saved ? w.texts[text]->restore(ids, keys) : void(w.compute(text, ids, Phase::kPrompt));
       });
     } else if (n + longest > c.n_ctx) {
       both([&](World& w) { w.texts[text]->truncate(0); });
@@ -162,7 +165,7 @@ TEST(Quest, ABudgetOfTheWholeTextChangesNothing) {
 
 TEST(Quest, VerifiedTokensHaveTheBitsOfTokensOneByOne) {
   for (const char* policy :
-       {"quest:16,page=4,full=0", "quest:16,page=4,full=0,own=1", "quest:8,page=4,certified=0.05"}) {
+       {"quest:16,page=4,full=0", "quest:16,page=4,full=0,own=1", "quest:8,page=4,full=0,certified=0.05"}) {
     SCOPED_TRACE(policy);
     const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 2});
     const std::vector<int32_t> ids = some_ids(engine, 85, 2);
@@ -234,6 +237,21 @@ TEST(Quest, FewPagesDraftAndAllVerify) {
   Context few(engine, options);
   EXPECT_THROW(Drafting(engine, few.sequence(), {.keys = keys}), Error) << "nobody reads all keys";
   EXPECT_THROW(Drafting(engine, whole.sequence(), {.keys = key_policy_from("h2o:8")}), Error);
+}
+
+TEST(Quest, ABranchKnowsItsPages) {
+  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  World world(engine, 170, key_policy_from("quest:16,page=4,full=0"), DType::kF32);
+  world.compute(0, some_ids(engine, 100, 1), Phase::kPrompt);
+  const auto bytes_of = [&](size_t text) {
+    const uint64_t before = world.batch.transformer().stats.kv_bytes;
+    world.compute(text, some_ids(engine, 1, 2), Phase::kDecode);
+    return world.batch.transformer().stats.kv_bytes - before;
+  };
+  const uint64_t first = bytes_of(0), next = bytes_of(0);
+  EXPECT_GT(first, next) << "the prompt's pages were summarised";
+  world.texts.push_back(world.texts[0]->fork(101));
+  EXPECT_LE(bytes_of(1), next);
 }
 
 TEST(Quest, APauseChangesNothing) {

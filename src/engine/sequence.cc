@@ -55,6 +55,7 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;
+  if (plan_->keys) text_->states.copy_to(other->text_->states, *plan_->keys);
   other->truncate(n_tokens);
   return other;
 }

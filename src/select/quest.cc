@@ -8,6 +8,8 @@ class Quest::State final : public KeyState {
  public:
   explicit State(const Quest& all) : all_(all) {}
 
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
+
   void keep(const KeyPlace& place, std::span<Rows> out) override {
     for (size_t head = 0; head < out.size(); ++head) out[head].refill_all(place.view.n_slots(head));
   }

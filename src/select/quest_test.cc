@@ -68,6 +68,7 @@ TEST(Quest, SummariesAreOfTheKeysThatTheCacheHas) {
       at_once.update(compute, cache.view, page_tokens, n_pages);
       by_turns.update(compute, cache.view, page_tokens, 2);
       by_turns.truncate(1);
+      EXPECT_EQ(by_turns.n_pages(), 1u);
       by_turns.update(compute, cache.view, page_tokens, 3);
       const uint64_t before = compute.meter.bytes()[Traffic::kKv];
       by_turns.update(compute, cache.view, page_tokens, n_pages);
