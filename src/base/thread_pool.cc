@@ -20,6 +20,18 @@ namespace {
 // Spinning threads would steal the core from each other when there are more threads than cores.
 constexpr int kSpins = 4000;
 
+// A worker's turn: shorter than the slices that a scheduler gives (3 ms and more), so that it goes of its own accord,
+// and so long that asking costs nothing.
+constexpr std::chrono::microseconds kTurn{1000};
+// Waiting for pieces that others have begun is normal for as long as the caller's own took. This much more, and twice
+// that, is not: another program has the worker's core.
+constexpr std::chrono::microseconds kHeldUp{300};
+// Once may be chance (a page that had to be read, a host that gave the core to another guest); twice in so short a time
+// means that somebody else is at work here.
+constexpr std::chrono::milliseconds kOften{20};
+// How long a worker that held up the others rests: longer and longer while it goes on so.
+constexpr std::chrono::milliseconds kShortestRest{4}, kLongestRest{256};
+
 inline void cpu_relax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -79,10 +91,11 @@ size_t default_n_threads() {
   return std::max<size_t>(1, n);
 }
 
-ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>(1, n_threads)), claims_(n_threads_) {
+ThreadPool::ThreadPool(size_t n_threads, bool pin)
+    : n_threads_(std::max<size_t>(1, n_threads)), workers_(n_threads_), claims_(n_threads_) {
   const std::vector<int> cpus = pin ? allowed_cpus() : std::vector<int>();
   for (size_t thread = 1; thread < n_threads_; ++thread)
-    workers_.emplace_back([this, thread, cpus] {
+    threads_.emplace_back([this, thread, cpus] {
       pin_to(cpus, thread);
       worker(thread);
     });
@@ -90,10 +103,14 @@ ThreadPool::ThreadPool(size_t n_threads, bool pin) : n_threads_(std::max<size_t>
 }
 
 ThreadPool::~ThreadPool() {
-  stop_.store(true, std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(rest_mutex_);
+    stop_.store(true, std::memory_order_relaxed);
+  }
+  rest_is_over_.notify_all();
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
-  for (std::thread& t : workers_) t.join();
+  for (std::thread& t : threads_) t.join();
 }
 
 void ThreadPool::call(size_t part, size_t piece) {
@@ -139,7 +156,29 @@ uint32_t ThreadPool::take_pieces(uint32_t epoch, size_t thread) {
   return n_done;
 }
 
+// Sleeps where it is to rest. True: it did.
+bool ThreadPool::rests(Worker& worker) {
+  const Clock::rep until = worker.rests_until.load(std::memory_order_relaxed);
+  if (until == 0) return false;
+  const auto left = Clock::time_point(Clock::duration(until)) - Clock::now();
+  std::unique_lock lock(rest_mutex_);
+  // (By the system's clock: clang's thread sanitizer does not know waits by the steady one.)
+  const auto end = std::chrono::system_clock::now() + left;
+  rest_is_over_.wait_until(lock, std::chrono::time_point_cast<std::chrono::system_clock::duration>(end),
+                           [&] { return stop_.load(std::memory_order_relaxed); });
+  worker.rests_until.store(0, std::memory_order_relaxed);
+  return true;
+}
+
+// Where nobody else wants it, this is one short call.
+void ThreadPool::offer_core(Worker& worker) {
+  if (Clock::now() - worker.turn_began < kTurn) return;
+  sched_yield();
+  worker.turn_began = Clock::now();
+}
+
 void ThreadPool::worker(size_t thread) {
+  Worker& me = workers_[thread];
   uint32_t seen = 0;
   for (;;) {
     uint32_t epoch;
@@ -149,12 +188,48 @@ void ThreadPool::worker(size_t thread) {
         cpu_relax();
       } else {
         epoch_.wait(seen, std::memory_order_acquire);
+        me.turn_began = Clock::now();
       }
     }
     seen = epoch;
     if (stop_.load(std::memory_order_relaxed)) return;
+    if (rests(me)) continue;  // the loop went on without
+    me.at_work.store(true, std::memory_order_relaxed);
     take_pieces(epoch, thread);
+    me.at_work.store(false, std::memory_order_relaxed);
+    offer_core(me);
   }
+}
+
+// The caller began at `began`, and has done `n_own` pieces and nothing more to do.
+void ThreadPool::wait_for_others(uint32_t n_own, Clock::time_point began) {
+  if (n_left_.load(std::memory_order_acquire) == n_own) return;
+  const Clock::time_point done = Clock::now();
+  int spins = 0;
+  uint32_t left;
+  while ((left = n_left_.load(std::memory_order_acquire)) != n_own) {
+    if (++spins < kSpins) {
+      cpu_relax();
+      continue;
+    }
+    if (spins == kSpins)
+      for (Worker& w : workers_) w.suspected = w.at_work.load(std::memory_order_relaxed);
+    n_left_.wait(left, std::memory_order_acquire);
+  }
+  if (spins < kSpins || Clock::now() - done < kHeldUp + 2 * (done - began)) return;
+  for (Worker& w : workers_)
+    if (w.suspected) send_to_rest(w);
+}
+
+// Where it has held up the others before.
+void ThreadPool::send_to_rest(Worker& worker) {
+  const Clock::time_point now = Clock::now(), before = std::exchange(worker.held_up, now);
+  if (now - before > kOften) return;
+  const bool again = now - worker.rested < 4 * worker.rest;
+  worker.rest = again ? std::min<Clock::duration>(2 * worker.rest, kLongestRest) : Clock::duration(kShortestRest);
+  worker.rested = now + worker.rest;
+  worker.rests_until.store(worker.rested.time_since_epoch().count(), std::memory_order_relaxed);
+  ++n_rests_;
 }
 
 void ThreadPool::run_erased(Erased call, size_t n_pieces, void* task) {
@@ -168,16 +243,8 @@ void ThreadPool::run_erased(Erased call, size_t n_pieces, void* task) {
     n_left_.store(uint32_t(n_threads_ * n_pieces), std::memory_order_relaxed);
     epoch_.store(epoch, std::memory_order_release);
     epoch_.notify_all();
-    const uint32_t n_own = take_pieces(epoch, 0);
-    int spins = 0;
-    uint32_t left;
-    while ((left = n_left_.load(std::memory_order_acquire)) != n_own) {
-      if (++spins < kSpins) {
-        cpu_relax();
-      } else {
-        n_left_.wait(left, std::memory_order_acquire);
-      }
-    }
+    const Clock::time_point began = Clock::now();
+    wait_for_others(take_pieces(epoch, 0), began);
   }
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }

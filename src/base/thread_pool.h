@@ -2,10 +2,14 @@
 // loop and then sleep. One loop at a time: parallel_for may not be called from inside a task.
 //
 // On a busy machine a worker may be asleep, or another program may have its core. A loop waits for no thread, only for
-// the parts that were begun: who is done with his own takes what others have not begun.
+// the parts that were begun: who is done with his own takes what others have not begun. A worker offers its core to
+// others between loops, when it holds up nobody, before the system takes it from him in the middle of a part; and one
+// that held up the others for long all the same rests for a while, so that they are as fast as without him.
 #pragma once
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -30,6 +34,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   size_t n_threads() const { return n_threads_; }
+  // How often a worker was sent to rest.
+  size_t n_rests() const { return n_rests_; }
 
   // Runs task(part) once for every part in [0, n_threads) and returns when all are done. Part i is thread i's, where
   // that comes in time, so that memory first touched by it stays on its NUMA node; another takes it otherwise. An
@@ -89,9 +95,26 @@ class ThreadPool {
   // Pieces of less would cost more than they could save.
   static constexpr size_t kPieceGrains = 16, kMostPieces = 8;
 
+  using Clock = std::chrono::steady_clock;
   using Erased = void (*)(void* task, size_t part, size_t piece);
+
+  struct alignas(64) Worker {
+    std::atomic<bool> at_work{false};        // it may have pieces in hand
+    std::atomic<Clock::rep> rests_until{0};  // of Clock; it takes no pieces before
+    Clock::time_point turn_began{};          // its own: since when it has not offered its core
+    // The caller's: whether it has pieces that are waited for, when it last held up the others, how long it rested the
+    // last time, and until when.
+    bool suspected = false;
+    Clock::time_point held_up{};
+    Clock::duration rest{};
+    Clock::time_point rested{};
+  };
   void run_erased(Erased call, size_t n_pieces, void* task);
   void worker(size_t thread);
+  bool rests(Worker& worker);
+  void offer_core(Worker& worker);
+  void wait_for_others(uint32_t n_own, Clock::time_point began);
+  void send_to_rest(Worker& worker);
   uint32_t take_pieces(uint32_t epoch, size_t thread);
   bool claim(uint32_t epoch, size_t part, size_t* piece);
   void call(size_t part, size_t piece);
@@ -103,8 +126,9 @@ class ThreadPool {
   };
 
   size_t n_threads_;
-  std::vector<std::thread> workers_;
-  std::vector<Claims> claims_;  // [n_threads]
+  std::vector<std::thread> threads_;
+  std::vector<Worker> workers_;  // [n_threads]; that of the caller is not used
+  std::vector<Claims> claims_;   // [n_threads]
   // The present loop's. Read only with a claim in hand: until its piece is done, they stay.
   Erased call_ = nullptr;
   void* task_ = nullptr;
@@ -112,6 +136,9 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> epoch_{0};   // bumped once per loop; workers wait on it
   alignas(64) std::atomic<uint32_t> n_left_{0};  // pieces that no worker has done
   std::atomic<bool> stop_{false};
+  std::mutex rest_mutex_;
+  std::condition_variable rest_is_over_;  // or the pool is
+  std::atomic<size_t> n_rests_{0};
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };

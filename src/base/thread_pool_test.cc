@@ -103,6 +103,59 @@ TEST(ThreadPool, RethrowsAnExceptionAndStaysUsable) {
   EXPECT_EQ(n, 2);
 }
 
+// As if another program had its core, time and again: it is left out, and comes back when that is over.
+TEST(ThreadPool, AWorkerThatHoldsUpTheOthersRests) {
+  using Clock = std::chrono::steady_clock;
+  ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  std::atomic<bool> is_busy{true};
+  std::atomic<size_t> n_taken{0}, n_done{0};
+  size_t n_loops = 0;
+  const auto run_for = [&](std::chrono::milliseconds time, const auto& enough) {
+    for (const auto begin = Clock::now(); Clock::now() - begin < time && !enough(); ++n_loops) {
+      const size_t n_before = n_taken;
+      pool.run([&](size_t part) {
+        ++n_done;
+        if (std::this_thread::get_id() == caller) {  // leaves the other part to the worker for a while
+          const auto end = Clock::now() + std::chrono::milliseconds(1);
+          while (part == 0 && n_taken == n_before && Clock::now() < end) std::this_thread::yield();
+          return;
+        }
+        ++n_taken;
+        if (is_busy) std::this_thread::sleep_for(std::chrono::milliseconds(4));
+      });
+    }
+  };
+  run_for(std::chrono::seconds(20), [&] { return pool.n_rests() >= 4; });
+  EXPECT_GE(pool.n_rests(), 4u);  // of 4, 8, 16 and 32 ms
+  n_taken = 0;
+  run_for(std::chrono::milliseconds(100), [] { return false; });
+  EXPECT_LT(n_taken, 15u);  // 25 without rests
+  is_busy = false;
+  n_taken = 0;
+  run_for(std::chrono::seconds(20), [&] { return n_taken > 100; });
+  EXPECT_GT(n_taken, 100u);
+  EXPECT_EQ(n_done, 2 * n_loops);
+}
+
+// The end of the pool does not wait for the end of a rest.
+TEST(ThreadPool, EndsWhileAWorkerRests) {
+  for (int i = 0; i < 10; ++i) {
+    ThreadPool pool(2);
+    const auto caller = std::this_thread::get_id();
+    std::atomic<bool> taken{false};
+    for (int loop = 0; loop < 100 && pool.n_rests() == 0; ++loop, taken = false)
+      pool.run([&](size_t part) {
+        if (std::this_thread::get_id() == caller) {
+          for (int spins = 0; part == 0 && !taken && spins < 1000; ++spins) std::this_thread::yield();
+        } else {
+          taken = true;
+          std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+      });
+  }
+}
+
 // Beside each other, and not all on the core of the thread that made them.
 TEST(ThreadPool, PinnedThreadsLieOnCoresOfTheirOwn) {
   cpu_set_t before;

@@ -119,7 +119,9 @@ int synth(const SynthFlags& flags) {
   if (flags.sidecar) check_output(sidecar_path(flags.out).string(), {}, flags.force, "--sidecar");
   const SynthOptions options = synth_options(flags);
   if (flags.sidecar && options.shape.is_hybrid())
-    fail(ErrorKind::kUsage, "--sidecar: predictors work on dense MLPs; {} has experts", options.shape.name);
+    fail(ErrorKind::kUsage,
+         "--sidecar: nothing is planted in the experts of {} that a predictor would know; `hunch sparsify` fits them",
+         options.shape.name);
   if (flags.sidecar && !is_relu_family(options.shape.activation))
     fail(ErrorKind::kUsage, "--sidecar: the activation of {} is never exactly zero; use --activation relu",
          flags.shape);

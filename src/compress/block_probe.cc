@@ -36,7 +36,6 @@ struct BlockProbe::Impl : Observer {
   void on_heads(size_t, MatView<const float> x) override { keep(InputPart::kHeads, x); }
   void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override {
     keep_gate(place, mlp_in, ff_act);
-    if (!place.is_dense()) return;
     keep(InputPart::kMlp, mlp_in);
     keep(InputPart::kNeurons, ff_act);
   }

@@ -22,10 +22,10 @@ class BlockProbe {
   void next();
   size_t layer() const;
 
-  // |x| of every entry of a part's input, over the sample, ascending (at most some 200,000 of them, evenly taken).
+  // |x| of every entry of a part's input, over the sample, ascending (at most some 200,000 of them, evenly taken). Of a
+  // mixture: of what each of its experts read, a token's input as often as it has experts.
   std::span<const float> magnitudes(InputPart part) const;
-  // The same of |act(gate)|, or |act(up)| where there is no gate; of a mixture: of all that its experts computed. (Its
-  // inputs are not kept: magnitudes() of parts kMlp and kNeurons are none.)
+  // The same of |act(gate)|, or |act(up)| where there is no gate; of a mixture: of all that its experts computed.
   std::span<const float> gate_magnitudes() const;
 
   // ||Y' - Y||^2 / ||Y - X||^2 where X enters the layer, Y leaves it densely and Y' restricted to the family's

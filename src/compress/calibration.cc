@@ -9,13 +9,6 @@
 
 namespace hunch {
 
-void refuse_experts(const ModelConfig& config, std::string_view who) {
-  fail(ErrorKind::kUnsupported,
-       "the model has {} experts, which its router already selects; {} works on dense MLPs, the method (method) cats "
-       "inside experts too",
-       config.moe.n_expert, who);
-}
-
 std::vector<double> sensitivities(const Engine& engine, std::span<const int32_t> ids, size_t n,
                                   const std::function<LossyPlan(size_t)>& plan_at, bool half_strides,
                                   const Progress& progress) {

@@ -10,9 +10,6 @@
 
 namespace hunch {
 
-// Of `who`, which works on dense MLPs only. Throws Error{kUnsupported}.
-[[noreturn]] void refuse_experts(const ModelConfig& config, std::string_view who);
-
 // A plan that restricts one place of the model alone, and what is lost there.
 struct LossyPlan {
   Plan plan;

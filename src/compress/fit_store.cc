@@ -43,6 +43,7 @@ std::optional<StoredFit> FitStore::load(size_t layer, const ModelConfig& config)
     n.first_bytes = meta.get_float("hunch.fit.first_bytes");
     n.second_bytes = meta.get_float("hunch.fit.second_bytes");
     n.skips_second = meta.get_bool("hunch.fit.skips_second");
+    n.n_mlps = meta.get_float("hunch.fit.n_mlps");
     fit.heads.selected_bytes = meta.get_float("hunch.fit.selected_bytes");
     fit.heads.always_bytes = meta.get_float("hunch.fit.always_bytes");
     for (size_t i = 0; i < names.size(); ++i) {
@@ -80,6 +81,7 @@ void FitStore::save(size_t layer, const StoredFit& fit, const ModelConfig& confi
   meta.set("hunch.fit.first_bytes", n.first_bytes);
   meta.set("hunch.fit.second_bytes", n.second_bytes);
   meta.set("hunch.fit.skips_second", n.skips_second);
+  meta.set("hunch.fit.n_mlps", n.n_mlps);
   meta.set("hunch.fit.selected_bytes", fit.heads.selected_bytes);
   meta.set("hunch.fit.always_bytes", fit.heads.always_bytes);
   std::error_code ec;
@@ -99,7 +101,7 @@ void FitStore::clear(const fs::path& folder) {
 
 std::string fit_key(const ModelFile& model, std::span<const int32_t> ids, size_t n_train, const SparsifyOptions& o) {
   Sha256 sha;
-  sha.update(fmt::format("1 {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(), n_train, o.predictor,
+  sha.update(fmt::format("2 {} {} {} {} {} {} {} {} {}\n", tensor_fingerprint(model), ids.size(), n_train, o.predictor,
                          int(o.input), o.rank, o.n_epochs, int(o.heads), int(o.head_input)));
   sha.update(std::as_bytes(ids));
   return sha.finish_hex();

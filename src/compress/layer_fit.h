@@ -1,4 +1,4 @@
-// All predictors of one layer that are worth considering.
+// All predictors of one layer that are worth considering: of its MLP, or for each of its experts.
 #pragma once
 #include "compress/predictor_candidate.h"
 #include "compress/sparsify.h"
@@ -10,16 +10,18 @@ struct LayerFit {
   double active = 0;                           // share of the neurons that are not zero, on the calibration tokens
   std::vector<PredictorCandidate> candidates;  // none: the layer stays exact, `note` says why
   std::string note;
-  // Bytes of the MLP per token: of all rows that are read before the zeros are known, and of those after.
+  // Bytes of the MLPs per token: of all rows that are read before the zeros are known, and of those after.
   double first_bytes = 0, second_bytes = 0;
+  double n_mlps = 1;         // that a token goes through
   bool skips_second = true;  // false where the down projection is read whole
 
   double exact_bytes() const { return first_bytes + second_bytes * (skips_second ? active : 1); }
   double bytes(const PredictorCandidate& candidate, const CurvePoint& point) const;
 };
 
-// Fits to the trace's first n_train tokens and measures on the others.
-LayerFit fit_layer(const Engine& engine, const MlpTrace& trace, size_t n_train, const SparsifyOptions& options,
+// `traces`: of the layer's MLP, or of each of its experts. Fits to each trace's first n_first tokens and measures on
+// the others. Experts to which the text seldom comes have no predictor.
+LayerFit fit_layer(const Engine& engine, std::span<const MlpTrace> traces, const SparsifyOptions& options,
                    const Progress& progress);
 
 }  // namespace hunch

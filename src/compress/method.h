@@ -27,12 +27,12 @@ class Method {
   virtual size_t n_sample_tokens() const { return 512; }
   // Whether a window's first half is the prompt that it chooses by, so that only the second half counts.
   virtual bool chooses_by_prompt() const { return false; }
-  virtual bool fits_experts() const { return false; }
   // Densities from 1 down to about 0.05 (TEAL: 0.1), of the layer that the probe stands at.
   virtual MethodFit fit(BlockProbe& probe, const LayerConfig& config) const = 0;
-  // Bytes that one token reads of `mlp`, the layer's or an expert; with a method that sees all of the layer's
-  // projections, of these too.
-  virtual double bytes(const Layer& layer, const Mlp& mlp, double density) const = 0;
+  // Bytes that one token reads of `mlp`, the layer's or an expert; and of the layer's other projections, where the
+  // method sees them.
+  virtual double mlp_bytes(const Mlp& mlp, double density) const = 0;
+  virtual double other_bytes(const Layer& layer, double density) const { return 0; }
 };
 
 // "cats", "griffin", "teal"; nullptr: none of these.

@@ -48,7 +48,6 @@ double down_bytes(const Mlp& m, double density) {
 class CatsMethod final : public Method {
  public:
   std::string_view name() const override { return "cats"; }
-  bool fits_experts() const override { return true; }
   MethodFit fit(BlockProbe& probe, const LayerConfig&) const override {
     const Cats cats;
     DensityCurve curve = {{-1, 1, 0, 1}};
@@ -63,7 +62,7 @@ class CatsMethod final : public Method {
       curve[p].threshold = magnitude_quantile(probe.gate_magnitudes(), 1 - double(curve[p].density));
     return {std::move(curve), std::make_shared<const Cats>()};
   }
-  double bytes(const Layer&, const Mlp& m, double density) const override {
+  double mlp_bytes(const Mlp& m, double density) const override {
     return (m.gate ? bytes_of(m.gate) + bytes_of(m.up) * density : bytes_of(m.up)) + down_bytes(m, density);
   }
 };
@@ -83,7 +82,7 @@ class GriffinMethod final : public Method {
     }
     return {with_steps_between(hull_with_dense(std::move(curve))), std::make_shared<const Griffin>()};
   }
-  double bytes(const Layer&, const Mlp& m, double density) const override {
+  double mlp_bytes(const Mlp& m, double density) const override {
     return (bytes_of(m.gate) + bytes_of(m.up)) * density + down_bytes(m, density);
   }
 };
@@ -96,11 +95,18 @@ class TealMethod final : public Method {
     TealFit fit = fit_teal(probe, config);
     return {std::move(fit.curve), std::make_shared<const Teal>(std::move(fit.inputs))};
   }
-  double bytes(const Layer& layer, const Mlp& m, double density) const override {
+  double mlp_bytes(const Mlp& m, double density) const override { return share_of({&m.gate, &m.up, &m.down}, density); }
+  double other_bytes(const Layer& layer, double density) const override {
     const Attention& a = layer.attention;
-    double all = 0;
-    for (const auto* matrix : {&m.gate, &m.up, &m.down, &a.q, &a.k, &a.v, &a.o}) all += bytes_of(*matrix);
-    return has_plain_rows(*m.up) ? all * density : all;
+    return share_of({&a.q, &a.k, &a.v, &a.o}, density);
+  }
+
+ private:
+  static double share_of(std::initializer_list<const std::unique_ptr<Linear>*> matrices, double density) {
+    double sum = 0;
+    for (const auto* matrix : matrices)
+      if (*matrix) sum += bytes_of(*matrix) * (has_plain_rows(**matrix) ? density : 1);
+    return sum;
   }
 };
 

@@ -20,22 +20,26 @@ class Recorder : public Observer {
   Recorder(const Engine& engine, const MlpTraceOptions& options, size_t n_tokens, Observer* also)
       : compute_(*engine.compute), options_(options), also_(also) {
     const ModelConfig& c = engine.config();
-    traces_.resize(options.n_layers);
-    for (size_t i = 0; i < options.n_layers; ++i) {
-      MlpTrace& t = traces_[i];
-      t.layer = options.first_layer + i;
-      t.n_embd = c.n_embd;
-      t.n_ff = c.layers[t.layer].n_ff;
-      t.input.reserve(n_tokens * c.n_embd);
-      if (options.input == Look::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
-      t.code.reserve(n_tokens * t.n_ff);
-      norms_.push_back(neuron_norms(compute_, *engine.model->weights().layers[t.layer].mlp.down));
+    for (size_t l = options.first_layer; l < options.first_layer + options.n_layers; ++l) {
+      const Layer& layer = engine.model->weights().layers[l];
+      firsts_.push_back(traces_.size());
+      if (layer.config.has_experts()) {
+        for (uint32_t e = 0; e < layer.experts.experts.size(); ++e) add(c, l, e, layer.experts.experts[e]);
+      } else {
+        MlpTrace& t = add(c, l, LinearId::kNone, layer.mlp);
+        t.input.reserve(n_tokens * c.n_embd);
+        if (options.input == Look::kAttention) t.mlp_input.reserve(n_tokens * c.n_embd);
+        t.code.reserve(n_tokens * t.n_ff);
+      }
     }
   }
 
+  // The next pass is of the text's tokens from `first` on.
+  void begin(size_t first) { first_ = first; }
+
   void on_attention_input(size_t layer, MatView<const float> x) override {
     if (also_) also_->on_attention_input(layer, x);
-    MlpTrace* t = trace_of(layer);
+    MlpTrace* t = trace_of({layer, LinearId::kNone, {}});
     if (t && options_.input == Look::kAttention) append(x, t->input);
   }
 
@@ -44,12 +48,15 @@ class Recorder : public Observer {
   }
 
   void on_mlp(const MlpPlace& place, MatView<const float> mlp_in, MatView<const float> ff_act) override {
-    const size_t layer = place.layer;
-    MlpTrace* t = place.is_dense() ? trace_of(layer) : nullptr;
+    MlpTrace* t = trace_of(place);
     if (!t) return;
-    append(mlp_in, options_.input == Look::kHere ? t->input : t->mlp_input);
-    const std::vector<float>& norm = norms_[layer - options_.first_layer];
-    if (t->n_tokens == 0) set_scale(*t, ff_act, norm);
+    append(mlp_in, options_.input == Look::kHere || !place.is_dense() ? t->input : t->mlp_input);
+    const std::vector<float>& norm = norms_[size_t(t - traces_.data())];
+    float& scale = scales_[place.layer - options_.first_layer];
+    if (scale == 0) scale = scale_of(ff_act, norm);
+    t->scale = scale;
+    for (size_t i = 0; i < ff_act.rows; ++i)
+      t->n_first += first_ + (place.tokens.empty() ? i : place.tokens[i]) < options_.n_first;
     const size_t first = t->n_tokens;
     t->n_tokens += ff_act.rows;
     t->code.resize(t->n_tokens * t->n_ff);
@@ -69,16 +76,25 @@ class Recorder : public Observer {
     for (size_t token : bad)
       if (token != SIZE_MAX)
         fail(ErrorKind::kFormat,
-             "layer {}, token {} of the text: an activation is not finite; is the model file damaged?", layer, token);
+             "layer {}, token {} of the text: an activation is not finite; is the model file damaged?", place.layer,
+             token);
   }
 
   std::vector<MlpTrace> take() { return std::move(traces_); }
 
  private:
-  MlpTrace* trace_of(size_t layer) {
-    return layer >= options_.first_layer && layer < options_.first_layer + traces_.size()
-               ? &traces_[layer - options_.first_layer]
-               : nullptr;
+  MlpTrace& add(const ModelConfig& c, size_t layer, uint32_t expert, const Mlp& mlp) {
+    norms_.push_back(neuron_norms(compute_, *mlp.down));
+    scales_.resize(layer - options_.first_layer + 1, 0.0f);
+    MlpTrace& t = traces_.emplace_back();
+    t.layer = layer, t.expert = expert, t.n_embd = c.n_embd, t.n_ff = mlp.n_ff;
+    return t;
+  }
+  MlpTrace* trace_of(const MlpPlace& place) {
+    if (place.layer < options_.first_layer || place.layer >= options_.first_layer + firsts_.size()) return nullptr;
+    for (size_t i = firsts_[place.layer - options_.first_layer]; i < traces_.size(); ++i)
+      if (traces_[i].layer == place.layer && traces_[i].expert == place.expert) return &traces_[i];
+    return nullptr;
   }
   static void append(MatView<const float> x, std::vector<f16>& to) {
     const size_t first = to.size();
@@ -86,20 +102,23 @@ class Recorder : public Observer {
     for (size_t r = 0; r < x.rows; ++r) to_f16(x.row(r), std::span(to).subspan(first + r * x.cols, x.cols));
   }
   // The root mean square of the first batch's contributions that are not zero.
-  static void set_scale(MlpTrace& t, MatView<const float> ff_act, const std::vector<float>& norm) {
+  static float scale_of(MatView<const float> ff_act, const std::vector<float>& norm) {
     double sum = 0;
     size_t n = 0;
     for (size_t i = 0; i < ff_act.rows; ++i)
       for (size_t k = 0; k < ff_act.cols; ++k)
         if (const double c = std::abs(ff_act.row(i)[k]) * norm[k]; c > 0 && std::isfinite(c)) sum += c * c, ++n;
-    t.scale = n ? std::max(float(std::sqrt(sum / double(n))), 1e-20f) : 1.0f;
+    return n ? std::max(float(std::sqrt(sum / double(n))), 1e-20f) : 1.0f;
   }
 
   Compute& compute_;
   MlpTraceOptions options_;
   Observer* also_;
   std::vector<MlpTrace> traces_;
-  std::vector<std::vector<float>> norms_;
+  std::vector<std::vector<float>> norms_;  // of each of them
+  std::vector<size_t> firsts_;             // of each layer, its first trace
+  std::vector<float> scales_;              // of each layer; 0: not known yet
+  size_t first_ = 0;                       // of the pass, in the text
 };
 
 }  // namespace
@@ -119,7 +138,13 @@ float squared_contribution(uint8_t code) {
 }
 
 size_t trace_bytes_per_token(const ModelConfig& c, Look input) {
-  return c.n_ff + c.n_embd * sizeof(f16) * (input == Look::kAttention ? 2 : 1);
+  size_t most = 0;
+  for (const LayerConfig& l : c.layers) {
+    const size_t inputs = c.n_embd * sizeof(f16) * (input == Look::kAttention ? 2 : 1);
+    most =
+        std::max(most, l.has_experts() ? l.moe.n_expert_used * (l.moe.n_ff + c.n_embd * sizeof(f16)) : l.n_ff + inputs);
+  }
+  return most;
 }
 
 std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> ids, const MlpTraceOptions& options,
@@ -140,6 +165,7 @@ std::vector<MlpTrace> trace_mlps(const Engine& engine, std::span<const int32_t> 
     engine.compute->throw_if_stopped();
     const size_t n = std::min(context.n_ctx(), ids.size() - begin);
     context.truncate(0);
+    recorder.begin(begin);
     context.append(ids.subspan(begin, n));
     if (progress) progress("trace", begin + n, ids.size());
   }

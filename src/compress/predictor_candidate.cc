@@ -56,17 +56,16 @@ NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens) {
     s.frequency[k] /= float(n_tokens);
     s.value[k] = float(value[k] / double(n_tokens));
     s.density += s.frequency[k] / double(trace.n_ff);
+    s.mean_value += s.value[k] / double(trace.n_ff);
+    if (s.frequency[k] > 0) s.mean_when_active += s.value[k] / s.frequency[k] / double(trace.n_ff);
   }
   return s;
 }
 
 void add_value(const NeuronStatistics& s, std::span<float> bias) {
-  double mean = 0;
-  for (size_t k = 0; k < bias.size(); ++k)
-    mean += s.frequency[k] > 0 ? s.value[k] / s.frequency[k] / double(bias.size()) : 0.0;
   for (size_t k = 0; k < bias.size(); ++k) {
     const double when_active = s.frequency[k] > 0 ? s.value[k] / s.frequency[k] : 0.0;
-    bias[k] += float(std::log(std::max(when_active / std::max(mean, 1e-30), 1e-4)));
+    bias[k] += float(std::log(std::max(when_active / std::max(s.mean_when_active, 1e-30), 1e-4)));
   }
 }
 
@@ -85,26 +84,29 @@ std::shared_ptr<const Predictor> make_low_rank(const LowRankFit& fit, DType dtyp
 }
 
 std::shared_ptr<const Predictor> make_hot_set(const NeuronStatistics& s, size_t n_in) {
-  double mean = 0;
-  for (float v : s.value) mean += v / double(s.value.size());
   std::vector<float> scores(s.value.size());
   for (size_t k = 0; k < scores.size(); ++k)
-    scores[k] = float(std::log(std::max(s.value[k] / std::max(mean, 1e-30), 1e-12)));
+    scores[k] = float(std::log(std::max(s.value[k] / std::max(s.mean_value, 1e-30), 1e-12)));
   return std::make_shared<HotSetPredictor>(std::move(scores), n_in);
 }
 
-DensityCurve measure_curve(Compute& compute, const Predictor& predictor, const MlpTrace& trace, size_t first,
-                           size_t n) {
+namespace {
+
+void try_out(Compute& compute, const Trial& trial, std::span<Histogram> histograms) {
   constexpr size_t kBatch = 256;
-  std::vector<Histogram> histograms(compute.threads.n_threads());
+  const MlpTrace& trace = *trial.trace;
   Matrix X, scores;
-  for (size_t begin = first; begin < first + n; begin += kBatch) {
+  for (size_t begin = trial.first; begin < trace.n_tokens; begin += kBatch) {
     compute.throw_if_stopped();
-    const size_t b = std::min(kBatch, first + n - begin);
-    X = Matrix(b, trace.n_embd);
+    const size_t b = std::min(kBatch, trace.n_tokens - begin);
     scores = Matrix(b, trace.n_ff);
-    trace.read(trace.input, begin, X.view());
-    predictor.score(compute, X.view(), scores.view());
+    if (trial.predictor) {
+      X = Matrix(b, trace.n_embd);
+      trace.read(trace.input, begin, X.view());
+      trial.predictor->score(compute, X.view(), scores.view());
+    } else {
+      std::ranges::fill(scores.values, std::numeric_limits<float>::infinity());
+    }
     compute.threads.parallel_for(b, 4, [&](size_t from, size_t to, size_t thread) {
       Histogram& h = histograms[thread];
       for (size_t t = from; t < to; ++t) {
@@ -118,13 +120,19 @@ DensityCurve measure_curve(Compute& compute, const Predictor& predictor, const M
       }
     });
   }
+}
+
+}  // namespace
+
+DensityCurve measure_curve(Compute& compute, std::span<const Trial> trials) {
+  std::vector<Histogram> histograms(compute.threads.n_threads());
+  for (const Trial& trial : trials) try_out(compute, trial, histograms);
   Histogram sum;
   for (const Histogram& h : histograms)
     for (size_t b = 0; b < kBins; ++b) sum.all[b] += h.all[b], sum.active[b] += h.active[b], sum.value[b] += h.value[b];
 
-  double value = 0, active = 0;
-  for (size_t b = 0; b < kBins; ++b) value += sum.value[b], active += double(sum.active[b]);
-  const double all = double(n) * double(trace.n_ff);
+  double value = 0, active = 0, all = 0;
+  for (size_t b = 0; b < kBins; ++b) value += sum.value[b], active += double(sum.active[b]), all += double(sum.all[b]);
   DensityCurve curve = {{-std::numeric_limits<float>::infinity(), 1, 0, 1}};
   double left_out = 0, missed = 0, lost = 0;
   for (size_t b = 0; b + 1 < kBins; ++b) {

@@ -21,6 +21,8 @@ struct NeuronStatistics {
   std::vector<float> frequency;  // [n_ff] share of the tokens with a contribution
   std::vector<float> value;      // [n_ff] mean squared contribution over all tokens
   double density = 0;            // mean frequency
+  // What scores are relative to: the mean of `value`, and of value / frequency. Of experts those of all in their layer.
+  double mean_value = 0, mean_when_active = 0;
 };
 NeuronStatistics neuron_statistics(const MlpTrace& trace, size_t n_tokens);
 
@@ -33,7 +35,13 @@ std::shared_ptr<const Predictor> make_low_rank(const LowRankFit& fit, DType dtyp
 // Scores by mean squared contribution.
 std::shared_ptr<const Predictor> make_hot_set(const NeuronStatistics& statistics, size_t n_in);
 
-// What thresholds on the predictor's scores give on the trace's tokens [first, first + n).
-DensityCurve measure_curve(Compute& compute, const Predictor& predictor, const MlpTrace& trace, size_t first, size_t n);
+// A predictor and the trace's tokens [first, n_tokens) to try it on; nullptr: every neuron is computed.
+struct Trial {
+  const Predictor* predictor;
+  const MlpTrace* trace;
+  size_t first;
+};
+// What thresholds on the predictors' scores give, together: of a layer's MLP, or of all its experts.
+DensityCurve measure_curve(Compute& compute, std::span<const Trial> trials);
 
 }  // namespace hunch

@@ -163,7 +163,8 @@ TEST(Curve, SaysWhatItsThresholdsDo) {
   const LowRankBasis basis = fit_basis(compute, layer.first(), layer.norms, layer.trace, kTokens, 32);
   const auto predictor = make_low_rank(truncate(basis, 3), DType::kF32, false);
   const size_t first = kTokens - 500;
-  const DensityCurve curve = measure_curve(compute, *predictor, layer.trace, first, 500);
+  const Trial trial{predictor.get(), &layer.trace, first};
+  const DensityCurve curve = measure_curve(compute, {&trial, 1});
   ASSERT_GT(curve.size(), 5u);
   Matrix X(500, kEmbd), S(500, kFf);
   layer.trace.read(layer.trace.input, first, X.view());
@@ -192,7 +193,7 @@ TEST(SignFit, TellsActiveFromSilent) {
   Compute compute(2);
   const KnownLayer layer;
   NeuronStatistics s = neuron_statistics(layer.trace, kTokens);
-  std::ranges::fill(s.value, 1.0f), std::ranges::fill(s.frequency, 1.0f);  // scores are log-odds alone
+  std::ranges::fill(s.value, 1.0f), std::ranges::fill(s.frequency, 1.0f), s.mean_when_active = 1;  // log-odds alone
   const auto [right, recall] =
       accuracy(compute, *make_sign_predictor(compute, layer.first(), layer.trace, kTokens, s), layer.trace);
   double majority = 0;

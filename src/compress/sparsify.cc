@@ -62,7 +62,13 @@ class Sparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0) refuse_experts(c_, "a predictor");
+    for (const LayerConfig& l : c_.layers)
+      if (l.moe.beside_mlp && l.has_experts())
+        fail(
+            ErrorKind::kUnsupported,
+            "layer {} has experts beside an MLP: predictors are fitted to one or the other; the methods (method) cats, "
+            "griffin and teal serve both",
+            l.index);
     require_blocks(c_, /*attention=*/false, "sparsify");
     if (!is_relu_family(c_.activation))
       fail(ErrorKind::kUnsupported,
@@ -106,19 +112,23 @@ class Sparsifier {
       trace_options.first_layer = first;
       trace_options.n_layers = end - first;
       trace_options.input = options_.input;
+      trace_options.n_first = text_.fit.size();
       std::optional<HeadRecorder> recorder;
       if (heads) recorder.emplace(engine_, options_.head_input, first, trace_options.n_layers, text_.traced().size());
       std::vector<MlpTrace> traces =
           trace_mlps(engine_, text_.traced(), trace_options, progress_, recorder ? &*recorder : nullptr);
       std::vector<HeadTrace> head_traces;
       if (heads) head_traces = recorder->take();
-      for (size_t i = 0; i < traces.size(); ++i) {
-        const size_t l = first + i;
-        fits_[l] = fit_layer(engine_, traces[i], text_.fit.size(), options_, progress_);
-        traces[i] = {};
+      for (size_t begin = 0, next = 0; begin < traces.size(); begin = next) {
+        const size_t l = traces[begin].layer;
+        for (next = begin + 1; next < traces.size() && traces[next].layer == l;) ++next;
+        const std::span of_layer = std::span(traces).subspan(begin, next - begin);
+        fits_[l] = fit_layer(engine_, of_layer, options_, progress_);
+        for (MlpTrace& trace : of_layer) trace = {};
         if (heads) {
-          head_fits_[l] = fit_heads(engine_, head_traces[i], text_.fit.size(), options_.heads == HeadMode::kLazy);
-          head_traces[i] = {};
+          head_fits_[l] =
+              fit_heads(engine_, head_traces[l - first], text_.fit.size(), options_.heads == HeadMode::kLazy);
+          head_traces[l - first] = {};
         }
         if (store) store->save(l, {fits_[l], head_fits_[l]}, c_);
       }
@@ -132,6 +142,9 @@ class Sparsifier {
            std::ranges::all_of(c_.layers, &LayerConfig::has_attention);
   }
 
+  // Of a layer's neurons: which experts a token has is known only behind attention.
+  Look input_of(size_t layer) const { return c_.layers[layer].has_experts() ? Look::kHere : options_.input; }
+
   Plan plan_of(std::span<const Choice> choices) const {
     Plan plan = Plan::exact(c_);
     plan.name = "sparse";
@@ -144,7 +157,7 @@ class Sparsifier {
     };
     for (size_t l = 0; l < choices.size(); ++l) {
       const Choice& c = choices[l];
-      if (c.candidate) set(l, Point::kNeurons, *c.candidate, c.point, options_.input);
+      if (c.candidate) set(l, Point::kNeurons, *c.candidate, c.point, input_of(l));
       if (c.heads) set(l, Point::kHeads, *c.heads, c.head_point, options_.head_input);
     }
     return plan;
@@ -280,9 +293,9 @@ class Sparsifier {
         const CurvePoint& p = chosen->curve[choices_[l].point];
         row.predictor = chosen->name;
         row.density = p.density, row.recall = p.recall, row.missed = p.loss;
-        row.predictor_bytes = chosen->predictor->bytes();
+        row.predictor_bytes = size_t(f.n_mlps * double(chosen->predictor->bytes()));
         row.bytes = f.bytes(*chosen, p);
-        s.layers[l] = {chosen->predictor, options_.input, chosen->curve, choices_[l].point, {}};
+        s.layers[l] = {chosen->predictor, input_of(l), chosen->curve, choices_[l].point, {}};
         for (CurvePoint& point : s.layers[l].curve) point.loss *= float(sensitivity_[l]);
       }
       const HeadFit& h = head_fits_[l];

@@ -37,7 +37,6 @@ class MethodSparsifier {
 
  private:
   void check() {
-    if (c_.moe.n_expert > 0 && !method_.fits_experts()) refuse_experts(c_, method_.name());
     require_blocks(c_, method_.name() == "teal", method_.name());
     check_budget_options(options_);
   }
@@ -121,13 +120,16 @@ class MethodSparsifier {
           fmt::format("{} saves nothing within this budget: every layer stays dense", method_.name()));
   }
 
-  // Bytes that a decoded token reads of the MLP, or of its experts, at a point.
+  // Bytes that a decoded token reads of the MLP or of its experts, and of what else the method sees, at a point.
   double bytes(size_t l, size_t point) const {
     const Layer& layer = engine_.model->weights().layers[l];
     const double density = fits_[l].curve[point].density;
-    if (!c_.layers[l].has_experts()) return method_.bytes(layer, layer.mlp, density);
-    const double shared = layer.experts.shared.n_ff ? method_.bytes(layer, layer.experts.shared, density) : 0;
-    return double(c_.moe.n_expert_used) * method_.bytes(layer, layer.experts.experts[0], density) + shared;
+    double sum = method_.other_bytes(layer, density);
+    for (const Mlp* mlp : {&layer.mlp, &layer.experts.shared})
+      if (mlp->n_ff) sum += method_.mlp_bytes(*mlp, density);
+    if (c_.layers[l].has_experts())
+      sum += double(c_.layers[l].moe.n_expert_used) * method_.mlp_bytes(layer.experts.experts[0], density);
+    return sum;
   }
 
   void describe() {

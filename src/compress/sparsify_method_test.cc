@@ -203,33 +203,10 @@ TEST_P(MethodTest, LosslessAnswersAreThoseOfPlainDecoding) {
 }
 
 TEST_P(MethodTest, RefusesWhatItCannotDo) {
-  const Engine mixture = load_engine(fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / "qwen2_moe", {1});
   const Method& method = *method_named(GetParam());
-  if (!method.fits_experts()) {
-    EXPECT_THROW(sparsify_method(mixture, std::vector<int32_t>(2000, 1), method, at(0.5)), Error);
-  }
   const Engine engine = load_engine(*f16_, {2});
   EXPECT_THROW(sparsify_method(engine, text(100), method, at(0.5)), Error);
   EXPECT_THROW(sparsify_method(engine, text(1400), method, at(-1)), Error);
-}
-
-// A mixture is sparse twice: its router takes some of the experts, a threshold some of their neurons.
-TEST(CatsInExperts, KeepsAShareOfTheChosenExpertsNeurons) {
-  const Engine mixture = load_engine(fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / "qwen2_moe", {2});
-  std::mt19937 rng(3);
-  std::vector<int32_t> ids(1300);
-  for (int32_t& id : ids) id = int32_t(rng() % mixture.config().n_vocab);
-  SparsifyOptions options;
-  options.density = 0.4;
-  options.screen = false;
-  const SparsifyReport report = sparsify_method(mixture, ids, *method_named("cats"), options);
-  const MoeConfig& moe = mixture.config().moe;
-  const CompareRow& sparse = report.rows.back();
-  EXPECT_NEAR(sparse.density_mlp / (double(moe.n_expert_used) / double(moe.n_expert)), 0.4, 0.06);
-  EXPECT_LT(sparse.bytes_per_token, report.rows.front().bytes_per_token);
-  EXPECT_GT(sparse.kl, 0);
-  EXPECT_LT(sparse.kl, 0.5);
-  for (const SparsifyLayer& l : report.layers) EXPECT_LT(l.bytes, l.exact_bytes);
 }
 
 // Random weights, from another implementation's checkpoint: nothing is planted here.

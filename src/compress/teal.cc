@@ -6,8 +6,9 @@
 namespace hunch {
 
 std::array<double, kNInputParts> part_sizes(const LayerConfig& c) {
-  const double n_q = double(c.n_head * c.d_head), n_kv = double(c.n_kv_head * c.d_head), d = double(c.n_embd),
-               ff = double(c.n_ff);
+  const double n_q = double(c.n_head * c.d_head), n_kv = double(c.n_kv_head * c.d_head), d = double(c.n_embd);
+  double ff = c.has_experts() && !c.moe.beside_mlp ? 0.0 : double(c.n_ff);
+  if (c.has_experts()) ff += double(c.moe.n_expert_used * c.moe.n_ff + c.moe.n_ff_shared);
   return {d * (n_q + 2 * n_kv), n_q * d, d * ff * (c.gated ? 2 : 1), ff * d};
 }
 

@@ -7,7 +7,7 @@
 
 namespace hunch {
 
-// Numbers of weights behind each part's input.
+// Numbers of weights behind each part's input that a token reads: of a mixture those of its experts.
 std::array<double, kNInputParts> part_sizes(const LayerConfig& config);
 
 // Step by step, the part whose next 5 % of sparsity, scaled by the size of the largest part over its own, raises the

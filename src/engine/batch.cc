@@ -195,7 +195,7 @@ bool Batch::step(size_t most_prompt) {
     if (!answer->is_reading() && collect(*answer, 0)) n_tokens += wanted_.back().ids.size();
   last_step_ = {n_tokens, 0};
   size_t n_end = std::max(options_.step_tokens, n_tokens + kLeastPromptTokens);
-  if (n_tokens > 0 && most_prompt < n_end) n_end = std::min(n_end, n_tokens + std::max<size_t>(most_prompt, 1));
+  if (n_tokens > 0 && most_prompt < n_end) n_end = std::min(n_end, n_tokens + most_prompt);
   for (const auto& answer : answers_)
     if (answer->is_reading() && n_tokens < n_end && collect(*answer, n_end - n_tokens))
       n_tokens += wanted_.back().ids.size();

@@ -61,6 +61,7 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
 
 void Sequence::restore(std::span<const int32_t> ids, std::span<const std::byte> keys) {
   text_->cache->load(id(), ids.size(), keys);
+  ids = ids.first(text_->cache->n_tokens(id()));
   text_->ids.assign(ids.begin(), ids.end());
   text_->prompt_begin = text_->keys_of = ids.size();
 }

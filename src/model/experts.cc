@@ -26,9 +26,9 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
       traits[k] = all.traits[tokens[k]];
       copy_rows(x.row_range(tokens[k], 1), in.row_range(k, 1));
     }
-    const TokenGroup group{traits.first(k), tokens.first(k)};
-    experts[routes[begin].expert](s, c, group, in.row_range(0, k), out.row_range(0, k), routes[begin].expert);
-    const float factor = factors.empty() ? 1.0f : factors[routes[begin].expert];
+    const TokenGroup group{traits.first(k), tokens.first(k), routes[begin].expert};
+    experts[group.expert](s, c, group, in.row_range(0, k), out.row_range(0, k));
+    const float factor = factors.empty() ? 1.0f : factors[group.expert];
     for (size_t i = 0; i < k; ++i)
       add_rows(s.compute, factor * routes[begin + i].weight, out.row_range(i, 1), y.row_range(tokens[i], 1));
   }
@@ -41,7 +41,7 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
     if (LayerUse* use = s.traced(route.token, c.index)) ++use->experts.used;
 
   if (shared.n_ff == 0) return;
-  shared(s, c, all, x, out, LinearId::kShared);
+  shared(s, c, s.all(LinearId::kShared), x, out);
   if (!shared_gate) return add_rows(s.compute, 1.0f, out, y);
   const MatView<float> gates = s.take(n, 1);
   shared_gate->dot(s.compute, all.traits, x, {}, gates);

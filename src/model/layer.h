@@ -20,9 +20,8 @@ struct Mlp {
   std::unique_ptr<Linear> up, gate, down;  // gate: none where the model has none
   NormWeights sub_norm;                    // [n_ff] or empty: of what down reads
 
-  // x, y [g.size(), n_embd]; y is written. `expert`: which one of the layer, for whoever watches.
-  void operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
-                  uint32_t expert = LinearId::kNone) const;
+  // x, y [g.size(), n_embd]; y is written.
+  void operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y) const;
 
   template <class Each>
   void for_each_linear(const Each& each) {
@@ -34,8 +33,7 @@ struct Mlp {
   struct Choices {
     RowSet inputs, neurons, live, read;
   };
-  void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
-             uint32_t expert) const;
+  void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act) const;
 };
 
 // A router that gives each token to some of the layer's experts, and perhaps one that all tokens share.

@@ -4,8 +4,8 @@
 
 namespace hunch {
 
-void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, MatView<float> y,
-                     uint32_t expert) const {
+void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x,
+                     MatView<float> y) const {
   const Arena::Scope scope(s.compute.arena);
   const StageScope stage(s.compute, Stage::kGateUp);
   const RowSet inputs = s.rows(c.index, Point::kInputs, g, x, InputPart::kMlp);  // TEAL, or all
@@ -35,49 +35,50 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
     }
   }
   if (!sub_norm.empty()) norm_rows(s.compute, c, act, sub_norm, act);  // maps 0 to 0: it has no bias
-  if (s.observer) s.observer->on_mlp({c.index, expert, g.tokens}, x, act);
-  if (expert == LinearId::kNone) s.watch(c.index, g, act);
+  if (s.observer) s.observer->on_mlp({c.index, g.expert, g.tokens}, x, act);
+  s.watch(c.index, g, act);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
-  count(s, c, g, {inputs, neurons, live, read}, act, expert);
+  count(s, c, g, {inputs, neurons, live, read}, act);
   const StageScope last(s.compute, Stage::kDown);
   down->add(s.compute, g.traits, act, read, y);
 }
 
-// What was computed, in neurons; where inputs are left out instead, in weights.
-void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act,
-                uint32_t expert) const {
-  if (expert == LinearId::kShared) return;  // what all tokens share is no choice
-  const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1);
+// What was computed, in neurons; where inputs are left out instead, in weights, and of an expert in neurons of as many
+// weights: what a mixture has is counted there.
+void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen,
+                MatView<const float> act) const {
+  if (g.expert == LinearId::kShared) return;  // what all tokens share is no choice
+  const bool is_dense = g.expert == LinearId::kNone;
+  const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1), n_weights = c.n_embd * (n_first + n_ff);
+  const uint64_t unit = is_dense ? 1 : n_weights / n_ff;
   const auto asks_inputs = [&](const TokenGroup& of) {
     return s.asks(c.index, Point::kInputs, of, InputPart::kMlp) ||
            s.asks(c.index, Point::kInputs, of, InputPart::kNeurons);
   };
-  const bool by_inputs = expert == LinearId::kNone && asks_inputs(g);
+  const bool by_inputs = asks_inputs(g);
   s.for_each_traced(g, c.index, [&](size_t i, LayerUse& use) {
     const auto own = [&](const RowSet& rows, size_t n_rows) {
       return (rows.own.empty() ? rows : rows.subset(i, 1)).count(1, n_rows);
     };
     const uint32_t place = g.tokens.empty() ? uint32_t(i) : g.tokens[i];
-    const TokenGroup alone{g.traits.subspan(i, 1), {&place, 1}};  // what others ask for is not its own
+    const TokenGroup alone{g.traits.subspan(i, 1), {&place, 1}, g.expert};  // what others ask for is not its own
     if (by_inputs && asks_inputs(alone)) {
-      use.neurons.used += own(chosen.inputs, c.n_embd) * n_first + own(chosen.read, n_ff) * c.n_embd;
-      use.neurons.of += c.n_embd * (n_first + n_ff);
+      use.neurons.used += (own(chosen.inputs, c.n_embd) * n_first + own(chosen.read, n_ff) * c.n_embd) / unit;
+      use.neurons.of += is_dense ? n_weights : 0;
       return;
     }
     const uint64_t n_chosen = own(chosen.neurons, n_ff);
     const bool asks = s.asks(c.index, Point::kLive, alone) || s.asks(c.index, Point::kNeurons, alone);
     use.neurons.used += !asks || n_chosen < n_ff ? n_chosen : own(chosen.live, n_ff);
-    use.neurons.of += expert == LinearId::kNone ? n_ff : 0;  // a mixture counts what it has
+    use.neurons.of += is_dense ? n_ff : 0;
   });
   if (by_inputs) {
-    s.count_neurons(c.index, chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd,
-                    n * c.n_embd * (n_first + n_ff));
-    return;
+    const uint64_t n_read = chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd;
+    return s.count_neurons(c.index, n_read / unit, is_dense ? n * n_weights : 0);
   }
   const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !c.makes_zeros();
   const RowSet& counted = chosen.neurons.is_all() ? chosen.live : chosen.neurons;
-  s.count_neurons(c.index, known ? counted.count(n, n_ff) : count_nonzero(act),
-                  expert == LinearId::kNone ? n * n_ff : 0);  // a mixture counts what it has
+  s.count_neurons(c.index, known ? counted.count(n, n_ff) : count_nonzero(act), is_dense ? n * n_ff : 0);
 }
 
 }  // namespace hunch

@@ -72,19 +72,26 @@ void check_layer(const SidecarLayer& l, const LayerConfig& c) {
     fail(ErrorKind::kFormat,
          "the sidecar chooses among {} groups of heads in layer {}, the model has {}{}; make one with `hunch sparsify`",
          l.heads.groups->n_out(), c.index, c.n_kv_head, can_choose_heads(c) ? "" : " that are normalised together");
-  if (l.neurons && c.has_experts())
+  const size_t n_expert = c.has_experts() ? c.moe.n_expert : 0, n_ff = n_expert ? c.moe.n_ff : c.n_ff;
+  const auto mlps = [](size_t n) { return n ? fmt::format("{} experts", n) : std::string("one MLP"); };
+  if (l.neurons && (l.neurons->n_experts() != n_expert || c.moe.beside_mlp))
     fail(ErrorKind::kFormat,
-         "the sidecar predicts the neurons of one MLP in layer {}, which has experts; make it anew with `hunch "
-         "sparsify`",
-         c.index);
+         "the sidecar predicts the neurons of {} in layer {}, which has {}{}; make it anew with `hunch sparsify`",
+         mlps(l.neurons->n_experts()), c.index, mlps(n_expert), c.moe.beside_mlp ? " beside an MLP" : "");
+  if (l.neurons && n_expert && l.input != Look::kHere)
+    fail(
+        ErrorKind::kFormat,
+        "the sidecar predicts the neurons of experts in layer {} before attention, when nobody is routed yet; expected "
+        "a predictor of the input 'mlp'",
+        c.index);
   if (l.neurons && c.gate_cutoff > -INFINITY)
     fail(
         ErrorKind::kFormat,
         "the sidecar predicts neurons in layer {}, where all of them say which count: their zeros are left out exactly",
         c.index);
-  if (l.neurons && l.neurons->n_out() != c.n_ff)
+  if (l.neurons && l.neurons->n_out() != n_ff)
     fail(ErrorKind::kFormat, "the sidecar predicts {} neurons in layer {}, the model has {}", l.neurons->n_out(),
-         c.index, c.n_ff);
+         c.index, n_ff);
 }
 
 void check_screen(const Sidecar& sidecar, const ModelConfig& c) {

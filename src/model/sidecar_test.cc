@@ -394,7 +394,7 @@ TEST_F(SidecarTest, APredictorIsRefusedByLayersOfExpertsAMethodIsNot) {
     check_sidecar(sidecar_, model, experts);
     FAIL() << "accepted";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("in layer 0, which has experts"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("one MLP in layer 0, which has 8 experts"), std::string::npos) << e.what();
   }
   sidecar_.layers[0] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, std::make_shared<Cats>()};
   sidecar_.layers[2] = {nullptr, Look::kHere, {{-1, 1, 0, 1}}, 0, {}, teal({{-1, -1, -1, -1}})};

@@ -166,7 +166,7 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
       continue;
     }
     selector->choose(compute,
-                     {x.row_range(i, end - i), q.n_rows, q.layer, first - first_token(memory.run_of[first]),
+                     {x.row_range(i, end - i), q.n_rows, q.layer, g.expert, first - first_token(memory.run_of[first]),
                       position(first), run.as_alone, state, run.states},
                      out);
     n_total = out[0].n_total();
@@ -177,16 +177,20 @@ RowSet Step::ask(const Question& q, const TokenGroup& g, MatView<const float> x,
 }
 
 void Step::watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act) {
-  if (!g.tokens.empty()) return;  // an expert sees too little of a prompt
-  for (size_t r = 0; r < runs().size(); ++r) {
+  for (size_t i = 0, end = 0; i < g.size(); i = end) {  // the tokens of a run stand together
+    const uint32_t r = memory.run_of[place(g, i)];
+    for (end = i + 1; end < g.size() && memory.run_of[place(g, end)] == r;) ++end;
     const Run& run = runs()[r];
     if (run.phase != Phase::kPrompt || !run.states) continue;
     for (const auto& plan : run.watching) {
       const Selector* selector = plan->at(layer, Point::kNeurons).selector.get();
       SelectorState* state = selector ? run.states->of(*selector) : nullptr;
-      if (state)
-        selector->watch(compute, {ff_act.row_range(first_token(r), run.n_tokens), ff_act.cols, layer, 0,
-                                  first_position(r), false, state, run.states});
+      if (!state) continue;
+      Evidence evidence{.x = ff_act.row_range(i, end - i), .n_rows = ff_act.cols, .layer = layer, .expert = g.expert};
+      evidence.first_position = position(place(g, end - 1)) + 1 - (end - i);
+      evidence.state = state;
+      evidence.states = run.states;
+      selector->watch(compute, evidence);
     }
   }
 }

@@ -21,8 +21,9 @@ class RopeTable;
 
 // Tokens that a block works on: all of the step, or those that were given to an expert.
 struct TokenGroup {
-  Tokens traits;                     // [n_tokens]
-  std::span<const uint32_t> tokens;  // their places in the step; empty: all
+  Tokens traits;                      // [n_tokens]
+  std::span<const uint32_t> tokens;   // their places in the step; empty: all
+  uint32_t expert = LinearId::kNone;  // of the layer, whose MLP works on them
   size_t size() const { return traits.size(); }
 };
 
@@ -80,7 +81,7 @@ class Step {
   size_t learned_position(size_t token) const { return position(token) - cache.n_moved(run(token).sequence); }
   // 1 of a token of the second text of a pair, else 0.
   size_t text_of_pair(size_t token) const { return position(token) >= run(token).second_begins; }
-  TokenGroup all() const { return {memory.traits, {}}; }
+  TokenGroup all(uint32_t expert = LinearId::kNone) const { return {memory.traits, {}, expert}; }
   bool restricts(const Run& run) const { return run.plan && run.phase != Phase::kPrompt; }
 
   // A matrix of scratch memory, until the end of the innermost Arena::Scope.
@@ -106,7 +107,7 @@ class Step {
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;
   void watch_keys(size_t run, size_t layer, std::span<const AttentionSpan> spans, MatView<const float> heads) const;
-  // Shows the MLP's activations to selectors that learn from prompts.
+  // Shows an MLP's activations to selectors that learn from prompts.
   void watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act);
 
   void count_neurons(size_t layer, uint64_t active, uint64_t all);

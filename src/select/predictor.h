@@ -25,6 +25,10 @@ class Predictor {
   //   scores  [n_tokens, n_out]  written; may not overlap X
   virtual void score(Compute& compute, MatView<const float> X, MatView<float> scores) const = 0;
 
+  // Who scores the neurons of this expert (Evidence::expert); nullptr: nobody, all of them count.
+  virtual const Predictor* of(uint32_t) const { return this; }
+  virtual size_t n_experts() const { return 0; }  // 0: of the layer's own MLP, or of its heads
+
   virtual std::string_view kind() const = 0;  // "lowrank", "hot", ...
   virtual size_t n_in() const = 0;
   virtual size_t n_out() const = 0;

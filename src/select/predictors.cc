@@ -1,5 +1,6 @@
 #include "select/predictors.h"
 
+#include "select/expert_predictors.h"
 #include "select/hot_set.h"
 #include "select/linear_predictor.h"
 #include "select/low_rank_predictor.h"
@@ -12,6 +13,7 @@ std::shared_ptr<const Predictor> load_predictor(std::string_view stored_kind, si
   if (auto low_rank = LowRankPredictor::load(stored_kind, n_in, n_out, archive)) return low_rank;
   if (auto linear = LinearPredictor::load(stored_kind, n_in, n_out, archive)) return linear;
   if (auto hot_set = HotSetPredictor::load(stored_kind, n_in, n_out, archive)) return hot_set;
+  if (auto experts = ExpertPredictors::load(stored_kind, n_in, n_out, archive)) return experts;
   return SignPredictor::load(stored_kind, n_in, n_out, archive);
 }
 

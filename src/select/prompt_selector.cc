@@ -2,24 +2,45 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 
 namespace hunch {
 namespace {
 
+constexpr uint32_t kDense = Evidence().expert;
+
+// Of one MLP, dense or an expert.
+struct Seen {
+  PromptStatistic statistic;
+  bool is_chosen = false;
+  Rows chosen;
+
+  // nullptr: it saw too few tokens.
+  Rows* settled(double density, size_t n_total) {
+    if (is_chosen) return &chosen;
+    if (statistic.n_tokens() < PromptSelector::kMinTokens) return nullptr;
+    const size_t n = n_kept(density, n_total);
+    if (n < n_total) {
+      statistic.select(n, chosen);
+    } else {
+      chosen.refill_all(n_total);
+    }
+    is_chosen = true;
+    return &chosen;
+  }
+};
+
 struct State final : SelectorState {
   // What was watched cannot be taken back: a cut into it forgets all, and the next prompt chooses.
   void truncate(size_t n_tokens) override {
     if (n_tokens >= end) return;
-    statistic.clear();
+    for (auto& [expert, seen] : mlps) seen.statistic.clear(), seen.is_chosen = false;
     end = 0;
-    is_chosen = false;
   }
-  PromptStatistic statistic;
-  size_t end = 0;  // of the tokens that were watched, in their sequence
-  bool is_chosen = false;
-  Rows chosen;
+  std::map<uint32_t, Seen> mlps;  // by expert; kDense: the layer's own
+  size_t end = 0;                 // of the tokens that were watched, in their sequence
 };
 
 }  // namespace
@@ -32,28 +53,19 @@ std::unique_ptr<SelectorState> PromptSelector::new_state() const { return std::m
 
 void PromptSelector::watch(Compute& compute, const Evidence& e) const {
   auto& state = static_cast<State&>(*e.state);
-  state.statistic.add(compute, e.x);
-  state.end = e.first_position + e.x.rows;
-  state.is_chosen = false;
+  Seen& seen = state.mlps[e.expert];
+  seen.statistic.add(compute, e.x);
+  seen.is_chosen = false;
+  state.end = std::max(state.end, e.first_position + e.x.rows);
 }
 
 Rows* PromptSelector::settled(SelectorState* of_sequence, size_t n_total) const {
-  auto& state = static_cast<State&>(*of_sequence);
-  if (state.is_chosen) return &state.chosen;
-  if (state.statistic.n_tokens() < kMinTokens) return nullptr;
-  const size_t n = n_kept(density_, n_total);
-  if (n < n_total) {
-    state.statistic.select(n, state.chosen);
-  } else {
-    state.chosen.refill_all(n_total);
-  }
-  state.is_chosen = true;
-  return &state.chosen;
+  return static_cast<State&>(*of_sequence).mlps[kDense].settled(density_, n_total);
 }
 
 void PromptSelector::choose(Compute&, const Evidence& e, std::span<Rows> out) const {
   HUNCH_CHECK(e.state, "what a prompt chose is remembered by its sequence, and the run names no states");
-  const Rows* chosen = settled(e.state, e.n_rows);
+  const Rows* chosen = static_cast<State&>(*e.state).mlps[e.expert].settled(density_, e.n_rows);
   for (Rows& rows : out)
     if (chosen) {
       rows = *chosen;

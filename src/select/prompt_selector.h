@@ -6,7 +6,8 @@
 namespace hunch {
 
 // kNeurons: of each sequence the ceil(density * n_ff) neurons with the largest statistic over its prompts, all of them
-// after too short a prompt. Source: Dong et al. 2024, "Prompt-prompted Adaptive Structured Pruning" (arXiv:2404.01365).
+// after too short a prompt. Of a mixture's experts each has a statistic of its own, over the tokens that came to it.
+// Source: Dong et al. 2024, "Prompt-prompted Adaptive Structured Pruning" (arXiv:2404.01365).
 class PromptSelector final : public Selector {
  public:
   // Prompts of fewer tokens say too little.

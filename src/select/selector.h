@@ -44,8 +44,10 @@ struct Evidence {
   MatView<const float> x;
   size_t n_rows = 0;  // to choose from
   size_t layer = 0;
+  uint32_t expert = UINT32_MAX;            // of a mixture, whose MLP is asked about (LinearId); else the layer's own
   size_t first_token = 0;                  // place of the first of them in its run
-  size_t first_position = 0;               // and in its sequence
+  size_t first_position = 0;               // and in its sequence (watched tokens of an expert: the last one's, less
+                                           // those before it, however far apart they are)
   bool as_alone = false;                   // the answer for a token may not depend on how many are asked about
   SelectorState* state = nullptr;          // of their sequence, where the selector has one
   class SelectorStates* states = nullptr;  // of all selectors of the sequence: for who asks others
@@ -67,8 +69,8 @@ class Selector {
   virtual std::unique_ptr<SelectorState> new_state() const { return nullptr; }
   // ... and are shown the MLP's activations [n_tokens, n_ff], up included, of a prompt's tokens.
   virtual void watch(Compute& compute, const Evidence& evidence) const {}
-  // The rows that every further token of the sequence will get, where that is settled (else nullptr): whoever computes
-  // may keep a copy of them under their name. Valid until the state changes.
+  // The rows that every further token of the sequence will get of the layer's own MLP, where that is settled (else
+  // nullptr): whoever computes may keep a copy of them under their name. Valid until the state changes.
   virtual Rows* settled(SelectorState* state, size_t n_total) const { return nullptr; }
 };
 

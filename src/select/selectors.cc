@@ -29,12 +29,17 @@ void Magnitude::choose(Compute& compute, const Evidence& e, std::span<Rows> out)
 }
 
 void Predicted::choose(Compute& compute, const Evidence& e, std::span<Rows> out) const {
+  const Predictor* predictor = predictor_.of(e.expert);
+  if (!predictor) {
+    for (Rows& rows : out) rows.refill_all(e.n_rows);
+    return;
+  }
   const Meter::Predicting predicting(compute.meter);
   const Arena::Scope scope(compute.arena);
-  const size_t n = predictor_.n_out(), n_together = e.as_alone ? 1 : e.x.rows;
+  const size_t n = predictor->n_out(), n_together = e.as_alone ? 1 : e.x.rows;
   const MatView<float> scores(compute.arena.take<float>(e.x.rows * n).data(), e.x.rows, n);
   for (size_t t = 0; t < e.x.rows; t += n_together)
-    predictor_.score(compute, e.x.row_range(t, n_together), scores.row_range(t, n_together));
+    predictor->score(compute, e.x.row_range(t, n_together), scores.row_range(t, n_together));
   for_tokens(compute, e.x.rows, [&](size_t t) {
     select_above(scores.row(t), threshold_, out[t]);
     if (out[t].size() == n) out[t].refill_all(n);

@@ -159,7 +159,7 @@ std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, c
     if (e.kind() != ErrorKind::kLimit) throw;
     return nullptr;
   }
-  sequence->go_back(std::min(common_prefix(reusable, text->ids), text->ids.size()));
+  sequence->go_back(std::min(common_prefix(reusable, text->ids), sequence->n_tokens()));
   return sequence;
 }
 

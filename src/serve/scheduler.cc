@@ -30,8 +30,6 @@ BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options
 
 std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOptions& options, const KvCache& cache) {
   if (options.disk_folder.empty()) return nullptr;
-  if (cache.is_recurrent())
-    fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
   if (const KvType& type = cache.shape().type; type.grouped())
     fail(ErrorKind::kUnsupported,
          "a folder for texts (cache-dir) is not there for a cache (kv) of {}; use q4_0-rot or f16", name_of(type));

@@ -109,11 +109,16 @@ class Scheduler {
   void end_overdue();
   void answer(Running& running);
   void score(Running& running);
+  void search(Running& running);  // serve/scheduler_beams.cc, as the next two
+  void step_beams(Running& running);
+  void tell_beams(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
   void run_task();
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
+  void note_densities(const StepStats& step);
+  void note_drafts(Running& running);
   void require_open() const;
   void publish();
   void tell_who_waits();

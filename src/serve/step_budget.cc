@@ -32,9 +32,10 @@ double StepBudget::decoding_seconds(size_t n) const {
 
 size_t StepBudget::prompt_tokens(size_t n_decoding) const {
   if (n_decoding == 0) return step_tokens_;
-  const size_t most = std::max(step_tokens_ - std::min(step_tokens_, n_decoding), std::min(kLeast, step_tokens_));
   const double decoding = decoding_seconds(n_decoding);
-  if (decoding == 0 || prompt_token_ == 0) return std::min(kAtFirst, most);
+  if (decoding == 0) return 0;  // one step without, to compare with
+  const size_t most = std::max(step_tokens_ - std::min(step_tokens_, n_decoding), std::min(kLeast, step_tokens_));
+  if (prompt_token_ == 0) return std::min(kAtFirst, most);
   const double n = (kMost - 1) * decoding / prompt_token_;
   return std::clamp(size_t(std::min(n, 1e6)), std::min(kLeast, most), most);
 }

@@ -13,11 +13,12 @@ class StepBudget {
   // A step with prompts takes about so many times a step without.
   static constexpr double kMost = 2.5;
   static constexpr size_t kLeast = 8;     // tokens: prompts go on
-  static constexpr size_t kAtFirst = 32;  // before anything is known
+  static constexpr size_t kAtFirst = 32;  // before it is known what they take
 
   explicit StepBudget(size_t step_tokens) : step_tokens_(step_tokens) {}
 
-  // Tokens of prompts of a step in which so many sequences decode; without any as many as a step may have.
+  // Tokens of prompts of a step in which so many sequences decode; without any as many as a step may have. 0 until a
+  // step that only decodes has come: under a stream of prompts none would ever come by itself.
   size_t prompt_tokens(size_t n_decoding) const;
   // A step took so long.
   void note(size_t n_decoding, size_t n_prompt, double seconds);

@@ -20,8 +20,9 @@ TEST(StepBudget, StepsWithPromptsTakeALittleMoreThanThoseWithout) {
     for (const size_t n_decoding : {1u, 4u, 16u}) {
       StepBudget budget(256);
       EXPECT_EQ(budget.prompt_tokens(0), 256u);
-      EXPECT_EQ(budget.prompt_tokens(n_decoding), StepBudget::kAtFirst);
+      EXPECT_EQ(budget.prompt_tokens(n_decoding), 0u);
       for (size_t i = 0; i < 20; ++i) budget.note(n_decoding, 0, m.step(n_decoding));
+      EXPECT_EQ(budget.prompt_tokens(n_decoding), StepBudget::kAtFirst);
       size_t n = 0;
       for (size_t i = 0; i < 40; ++i) {
         n = budget.prompt_tokens(n_decoding);
@@ -31,8 +32,9 @@ TEST(StepBudget, StepsWithPromptsTakeALittleMoreThanThoseWithout) {
       EXPECT_GE(n, StepBudget::kLeast);
       EXPECT_LE(n, 256 - n_decoding);
       // And no less than it could be.
-      if (n < 256 - n_decoding && n > StepBudget::kLeast)
+      if (n < 256 - n_decoding && n > StepBudget::kLeast) {
         EXPECT_GE(m.step(n_decoding + n), 1.9 * m.step(n_decoding)) << n;
+      }
       EXPECT_EQ(budget.prompt_tokens(0), 256u);
     }
 }
@@ -48,9 +50,23 @@ TEST(StepBudget, OneSlowStepChangesLittle) {
   EXPECT_NEAR(double(budget.prompt_tokens(4)), double(before), 0.25 * double(before));
 }
 
+TEST(StepBudget, LearnsUnderAStreamOfPrompts) {
+  const Machine m{0.015, 0.0027};
+  StepBudget budget(256);
+  size_t n_without = 0, n = 0;
+  for (size_t i = 0; i < 20; ++i) {
+    n = budget.prompt_tokens(3);
+    n_without += n == 0;
+    budget.note(3, n, m.step(3 + n));
+  }
+  EXPECT_EQ(n_without, 1u);
+  EXPECT_LE(m.step(3 + n), 3 * m.step(3)) << n;
+}
+
 TEST(StepBudget, SmallLimitsHold) {
   for (const size_t step_tokens : {1u, 4u, 40u}) {
     StepBudget budget(step_tokens);
+    budget.note(1, 0, 1);
     for (const size_t n_decoding : {1u, 3u, 64u}) {
       EXPECT_GE(budget.prompt_tokens(n_decoding), 1u);
       EXPECT_LE(budget.prompt_tokens(n_decoding), std::max(step_tokens, StepBudget::kLeast));

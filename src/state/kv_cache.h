@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -119,12 +120,17 @@ class KvCache final : public StateStore {
   size_t n_complete(SequenceId sequence, size_t layer, size_t head) const;
 
   // Keys and values of a sequence's first n tokens as bytes, layer by layer, as the cache holds them: of sequences from
-  // which nothing was dropped, in models without recurrent layers, when all keys are there; not of caches in groups.
+  // which nothing was dropped, when all keys are there; not of caches in groups. Of recurrent layers the states follow
+  // that the sequence can go back to: their number, the lengths (u64 each) and the states.
   bool can_save(SequenceId sequence) const;
-  static size_t saved_bytes(const KvShape& shape, size_t n_tokens) { return n_tokens * bytes_per_token(shape); }
+  static size_t saved_bytes(const KvShape& shape, size_t n_tokens, size_t n_points = 0);
   std::vector<std::byte> save(SequenceId sequence, size_t n_tokens) const;
-  // Appends n tokens to an empty sequence, with what save() gave of as many in a cache of the same shape. Throws as
-  // append().
+  // The lengths that the saved text can go back to, ascending; without recurrent layers none are named: any. nullopt
+  // where these are not the bytes of so many tokens.
+  static std::optional<std::vector<size_t>> saved_points(const KvShape& shape, size_t n_tokens,
+                                                         std::span<const std::byte> bytes);
+  // Appends to an empty sequence what save() gave of n tokens in a cache of the same shape; of recurrent layers as many
+  // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
   // The layer as attention reads it; valid until the sequence is next changed.
