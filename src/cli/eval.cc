@@ -14,6 +14,7 @@
 #include "cli/eval_recall.h"
 #include "cli/eval_task.h"
 #include "cli/eval_text.h"
+#include "cli/page_text.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -108,6 +109,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
     note(
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "
         "perfect predictor could save.");
+  for (const CompareRow& row : rows)
+    if (const std::string read = describe_pages(row.pages); !read.empty()) note(fmt::format("{}: {}", row.name, read));
   for (const CompareRow& row : rows)
     if (row.lossless)
       note(fmt::format(

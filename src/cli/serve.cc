@@ -149,7 +149,8 @@ int serve(const ServeFlags& flags) {
   service.template_file = flags.template_file;
   service.plan.mode = flags.context.mode;
   service.plan.density = flags.context.density;
-  if (!flags.context.kv_policies.empty()) service.plan.kv_policy = flags.context.kv_policies[0];
+  if (!flags.context.kv_policies.empty() && flags.context.kv_policies[0] != "none")
+    service.plan.kv_policy = flags.context.kv_policies[0];
   for (const std::string& lora : flags.model.lora) service.adapters.push_back(parse_adapter(lora));
   service.shows_prompts = flags.slots_prompts;
   service.deterministic = flags.deterministic;

@@ -75,9 +75,10 @@ ContextOptions context_options(const ContextFlags& flags) {
   options.mode = flags.mode;
   options.density = flags.density;
   if (flags.kv_policies.size() > 1)
-    fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval compares several)",
+    fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval and bench compare several)",
          flags.kv_policies.size());
-  if (!flags.kv_policies.empty()) options.keys = key_policy_from(flags.kv_policies[0]);
+  if (!flags.kv_policies.empty() && flags.kv_policies[0] != "none")
+    options.keys = key_policy_from(flags.kv_policies[0]);
   if (flags.experts.size() > 1)
     fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
          flags.experts.size());

@@ -89,6 +89,7 @@ class Batch {
  private:
   size_t n_pages(const Sequence& sequence, size_t n_more) const;
   bool collect(Answer& answer, size_t n_prompt);
+  size_t collect_prompts(size_t n);
   void fail_waiting();
   void group_alike();
   void drop_done();
@@ -101,6 +102,7 @@ class Batch {
   // Of the present step.
   std::vector<SequenceRun> wanted_;
   std::vector<Answer*> wanting_;  // whose each of them is
+  std::vector<Answer*> reading_;
   StepTokens last_step_;
   size_t n_pages_left_ = 0;
   size_t n_pages_promised_ = 0;  // to prompts that were begun

@@ -25,7 +25,7 @@ struct ContextOptions {
   // SequenceOptions' oracle
   double oracle_density = 1.0, oracle_head_density = 1.0;
   // Every token is restricted as decoding would restrict it, however many are computed together: for measuring quality.
-  // Where a plan learns from prompts (GRIFFIN), the first half of a full context is the prompt (Context::set_prompt).
+  // Where a plan learns from prompts (GRIFFIN, SnapKV), the first half of a full context is the prompt (Context::set_prompt).
   bool decodes_all = false;
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
@@ -62,7 +62,10 @@ class Context {
   void set_only_best(bool only_best) { only_best_ = only_best; }
   // With `decodes_all` and a plan that learns from prompts: the first n tokens of the sequence are its prompt.
   void set_prompt(size_t n_tokens) { n_prompt_ = n_tokens; }
-  bool learns_from_prompts() const { return sequence_->learns_from_prompts(); }
+  // Or has it choose, at its end, which of its keys stay.
+  bool learns_from_prompts() const {
+    return sequence_->learns_from_prompts() || (plan().drops_keys() && plan().keys->keeps_prompts());
+  }
   size_t n_tokens() const { return sequence_->n_tokens(); }
   std::span<const int32_t> ids() const { return sequence_->ids(); }  // what was appended
   size_t n_vocab() const { return engine_.config().n_vocab; }

@@ -97,6 +97,9 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(span.keys.empty() || span.keys.size() == kv.n_kv_head, "keys of {} heads", span.keys.size());
     HUNCH_CHECK(!span.key_weights.data || span.key_weights.rows == kv.n_kv_head, "key weights of {} heads",
                 span.key_weights.rows);
+    HUNCH_CHECK(!span.stats.data || (span.stats.rows == 2 &&
+                                     span.stats.cols == span.n_kv_heads() * span.n_tokens * (n_head / kv.n_kv_head)),
+                "stats [{}, {}] of {} queries", span.stats.rows, span.stats.cols, span.n_tokens);
     for (size_t head = 0; head < (is_uniform(span) ? 1 : kv.n_kv_head); ++head) {
       const size_t n_slots = kv.n_slots(head);
       HUNCH_CHECK(
@@ -128,7 +131,8 @@ size_t most_keys(const AttentionSpan& span) {
 // In tiles a block has more rows, which share what is made of their keys.
 size_t rows_of_blocks(const Plan& plan, size_t span, bool tiles) {
   const AttentionSpan& s = plan.spans[span];
-  const bool suits = tiles && plan.n_rows(span) >= kTileRowsFrom && !s.key_weights.data && s.n_values == 0;
+  const bool suits =
+      tiles && plan.n_rows(span) >= kTileRowsFrom && !s.key_weights.data && !s.stats.data && s.n_values == 0;
   return suits ? kAttentionTileRows : plan.block_rows;
 }
 
@@ -209,12 +213,14 @@ AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
   return block;
 }
 
-// Where the softmax's max and sum of the block's rows are kept, of a span that wants key weights.
+// Where the softmax's max and sum of the block's rows are kept, of a span that wants them, or key weights.
 PartialAttention stats_of(const Plan& plan, size_t s, size_t b, const AttentionBlock& block) {
-  if (!plan.spans[s].key_weights.data) return {};
   const Division& division = plan.divisions[s];
-  const size_t at = division.first_stat + b / division.n_blocks * plan.n_rows(s) + block.first_row;
-  return {nullptr, plan.max + at, plan.sum + at};
+  const size_t at = b / division.n_blocks * plan.n_rows(s) + block.first_row;
+  if (const MatView<float>& own = plan.spans[s].stats; own.data)
+    return {nullptr, own.row(0).data() + at, own.row(1).data() + at};
+  if (!plan.spans[s].key_weights.data) return {};
+  return {nullptr, plan.max + division.first_stat + at, plan.sum + division.first_stat + at};
 }
 
 // As block_of(), with keys that are taken one by one, whatever the cache.

@@ -89,6 +89,10 @@ struct AttentionSpan {
   // read and summed, weighed as among all (Wang et al. 2020, "SpAtten", section III.C). For a few queries: holds their
   // weights of all keys.
   size_t n_values = 0;
+  // If it has data, [2, n_kv_heads() * n_tokens * group], written, KV head-major, then by token: of the softmax of
+  // every query head the largest score, and the sum of e^(score - largest), sinks included. From two of them results
+  // for different keys are put together. Where no key was seen, -infinity and 0.
+  MatView<float> stats;
 
   size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };

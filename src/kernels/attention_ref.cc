@@ -91,6 +91,13 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
         }
         for (double& weight : weights) sum += weight = std::exp(weight - max);
         if (!params.sinks.empty() && !slots.empty()) sum += std::exp(params.sinks[head] - max);
+        if (span.stats.data) {
+          const size_t place =
+              span.all_heads ? kv_head : size_t(std::ranges::find(span.kv_heads, kv_head) - span.kv_heads.begin());
+          const size_t group = n_head / kv.n_kv_head, row = (place * span.n_tokens + t) * group + head % group;
+          span.stats.row(0)[row] = float(max);
+          span.stats.row(1)[row] = float(sum);
+        }
         const std::vector<size_t> read = largest(weights, span.n_values ? span.n_values : slots.size());
         for (const size_t j : read) {
           const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);

@@ -162,6 +162,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
     rows[m].bytes_per_token =
         double(stats[m].weight_bytes + stats[m].kv_bytes + drafts[m].bytes) / double(options.n_repeats * n_decode);
+    rows[m].pages = stats[m].pages;
     rows[m].kv_bytes_per_token = double(stats[m].kv_bytes) / double(options.n_repeats * n_decode);
     if (modes[m].lossless) {
       rows[m].tokens_per_pass = double(options.n_repeats * n_decode) / double(drafts[m].n_passes);

@@ -102,11 +102,17 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       spans.push_back({s.cache.view(run.sequence, c.keys_from, position), s.first_token(r) + t, n, position});
     }
   }
+  const AttentionParams all = params(c, std::ranges::any_of(s.runs(), &Run::as_alone));
+  s.show_queries(c.index, queries, c.n_head, all);
+  std::vector<AttentionSpan>& together = s.memory.spans_together;
+  together.clear();
   for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) {
+    if (s.attend(r, c.index, s.first_token(r), own, queries, c.n_head, all, heads)) return;
     s.limit_keys(r, c.index, own);
     s.trace_keys(s.first_token(r), c.index, own, c.window);
+    together.insert(together.end(), own.begin(), own.end());
   });
-  attention(s.compute, queries, c.n_head, spans, params(c, std::ranges::any_of(s.runs(), &Run::as_alone)), heads);
+  attention(s.compute, queries, c.n_head, together, all, heads);
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });

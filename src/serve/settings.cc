@@ -68,7 +68,7 @@ void read_own_fields(const Fields& f, Settings& s) {
   s.reuse_prompt = f.flag("cache_prompt", true);
   if (f.has("kv_policy")) s.kv_policy = f.text("kv_policy");
   if (s.lossless && s.kv_policy.value_or("none") != "none")
-    refuse(f.name("kv_policy"), "'kv_policy' drops tokens after every one, which drafts ('lossless') cannot do");
+    refuse(f.name("kv_policy"), "'lossless' is the answer of the whole cache, which 'kv_policy' does not read");
   if (const Json* lora = f.find("lora")) {
     if (!lora->is_string() && !lora->is_array())
       refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name",
