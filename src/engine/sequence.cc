@@ -89,7 +89,8 @@ void Sequence::begin(const SequenceOptions& options) {
          plan_->keys->most_slots(), n_ctx_);
   if (const KvType& type = text_->cache->shape().type; plan_->keys && type.grouped())
     fail(ErrorKind::kUnsupported,
-         "the key policy (kv_policy) drops single tokens, and the cache as {} holds them in groups of {}; use one of "
+         "the key policy (kv_policy) chooses among single tokens, and the cache as {} holds them in groups of {}; use "
+         "one of "
          "q8_0, q4_0 and q4_0-rot with it",
          name_of(type), kKvGroup);
   prepare_layouts(engine_, *plan_);

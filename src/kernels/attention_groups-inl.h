@@ -133,11 +133,10 @@ HWY_INLINE void for_each_group(const AttentionBlock& block, float* scratch, cons
         const std::byte* const after = of_page(begin / kKvGroup + 1);
         next = {Lines::of(after, group_bytes), Lines::of(after + kv.v_offset_bytes, group_bytes)};
       }
-      body(GroupTile<kBits>{{group, first, kv.d_head, scratch},
-                            {group + kv.v_offset_bytes + first * row, kv.d_head},
-                            begin,
-                            n_keys},
-           next);
+      body(
+          GroupTile<kBits>{
+              {group, first, kv.d_head, scratch}, {group + kv.v_offset_bytes + first * row, kv.d_head}, begin, n_keys},
+          next);
     }
     begin += n_keys;
   }
