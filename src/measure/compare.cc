@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/not_finite.h"
+#include "io/printable.h"
 #include "kernels/ops.h"
 #include "measure/density.h"
 
@@ -43,6 +45,10 @@ void compare_quality(const Engine& engine, std::span<const CompareMode> modes, s
             if (predicted < w.first_scored || predicted >= w.end) continue;
             const std::span<const float> ref(&reference[i * n_vocab], n_vocab);
             const double token_nll = -log_prob(logits.row(row), ids[predicted]);
+            if (std::isnan(token_nll))
+              fail_not_finite(engine_of(modes[m], engine), read.first(predicted - w.begin),
+                              fmt::format("the log-probability of token {} in mode '{}' is {}", predicted,
+                                          printable(modes[m].name), token_nll));
             if (m == 0) reference_nll[i] = token_nll;
             nll[m] += token_nll;
             nll_squared[m] += token_nll * token_nll;

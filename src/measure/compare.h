@@ -54,10 +54,10 @@ struct CompareOptions {
   size_t n_repeats = 3;  // modes alternate; the median is reported
 };
 
-// The first mode is the reference (dense). Throws Error{kUsage} for a mode whose model has another vocabulary. Quality
-// is measured on the text's windows, all modes on the same tokens; speed by decoding the text's own tokens one at a
-// time, modes alternating. A lossless mode has the quality of its context; for its speed it continues the same prompt
-// greedily in its own words.
+// The first mode is the reference (dense). Throws Error{kUsage} for a mode whose model has another vocabulary,
+// Error{kFormat} where a probability is no number (engine/not_finite.h). Quality is measured on the text's windows, all
+// modes on the same tokens; speed by decoding the text's own tokens one at a time, modes alternating. A lossless mode
+// has the quality of its context; for its speed it continues the same prompt greedily in its own words.
 std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes,
                                       std::span<const int32_t> ids, const CompareOptions& options,
                                       const Progress& progress = {});
