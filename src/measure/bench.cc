@@ -129,7 +129,8 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       sized.n_ctx = n_ids;
       contexts.push_back(std::make_unique<Context>(engine, sized));
       contexts.back()->set_only_best(true);  // as greedy decoding
-      if (!job.prompt && contexts.back()->sequence().learns_from_prompts() && options.depth < PromptSelector::kMinTokens)
+      if (!job.prompt && contexts.back()->sequence().learns_from_prompts() &&
+          options.depth < PromptSelector::kMinTokens)
         fail(ErrorKind::kUsage,
              "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
              PromptSelector::kMinTokens);
