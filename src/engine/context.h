@@ -25,7 +25,8 @@ struct ContextOptions {
   // SequenceOptions' oracle
   double oracle_density = 1.0, oracle_head_density = 1.0;
   // Every token is restricted as decoding would restrict it, however many are computed together: for measuring quality.
-  // Where a plan learns from prompts (GRIFFIN, SnapKV), the first half of a full context is the prompt (Context::set_prompt).
+  // Where a plan learns from prompts (GRIFFIN, SnapKV), the first half of a full context is the prompt
+  // (Context::set_prompt).
   bool decodes_all = false;
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
