@@ -31,11 +31,15 @@ size_t columns_of(std::string_view text) {
   return n;
 }
 
+// Whether a line may end before text[i]: at a space, but for that of a percentage.
+bool breaks_at(std::string_view text, size_t i) { return text[i] == ' ' && text.substr(i + 1, 1) != "%"; }
+
 // Of a heading, which may be broken at its spaces and behind a slash.
 size_t longest_word(std::string_view text) {
   size_t longest = 0;
   for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find_first_of(" /", begin), text.size());
+    size_t end = begin;
+    while (end < text.size() && text[end] != '/' && !breaks_at(text, end)) ++end;
     longest = std::max(longest, columns_of(text.substr(begin, end - begin + (end < text.size() && text[end] == '/'))));
     begin = end + 1;
   }
@@ -126,17 +130,17 @@ std::vector<std::string> wrapped_lines(std::string_view text, size_t width) {
       const Utf8Step step = utf8_step(text, i);
       const size_t columns = columns_of(step);
       if (n + columns > width) break;
-      if (text[i] == ' ') at_space = i;
+      if (breaks_at(text, i)) at_space = i;
       n += columns;
       i += step.n_bytes;
       if (std::string_view("/,:;_-.@").find(text[i - 1]) != std::string_view::npos) behind_sign = i;
     }
     if (i == text.size()) break;
-    if (text[i] == ' ') at_space = i;
+    if (breaks_at(text, i)) at_space = i;
     const size_t end = at_space ? at_space : behind_sign ? behind_sign : i;
     lines.emplace_back(text.substr(0, end));
     text.remove_prefix(end);
-    if (at_space) text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+    text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   }
   lines.emplace_back(text);
   return lines;

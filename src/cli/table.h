@@ -8,9 +8,8 @@
 
 namespace hunch::cli {
 
-// The text in lines of at most `width` terminal columns, broken at spaces; a word that is longer is broken behind one
-// of
-// "/,:;_-.@", as paths and lists have them, or else anywhere.
+// The text in lines of at most `width` terminal columns, broken at spaces, but not before a "%"; a word that is longer
+// is broken behind one of "/,:;_-.@", as paths and lists have them, or else anywhere.
 std::vector<std::string> wrapped_lines(std::string_view text, size_t width);
 
 // The same as one text of lines; all but the first begin with `indent` spaces, which count.

@@ -40,6 +40,11 @@ TEST(Table, HeadingsGoOnBelow) {
             "subject      one/long/\n         name.hunch, %\nx                 12.5\n");
 }
 
+TEST(Table, PercentagesStayInOneLine) {
+  EXPECT_EQ(table({{"layer", "union 69 %, all 1 %"}, {"0", "1"}}, {}, 16),
+            "layer      union\n       69 %, all\n             1 %\n0              1\n");
+}
+
 TEST(Table, ColumnsWithoutRoomFollowBelow) {
   EXPECT_EQ(table({{"layer", "first", "second", "third"}, {"0", "1", "2", "3"}}, {}, 20),
             "layer  first  second\n0          1       2\n\nlayer  third\n0          3\n");
@@ -85,6 +90,9 @@ TEST(Paragraph, BreaksWhereAReaderWould) {
   EXPECT_EQ(wrapped_lines("one two three", 7), (Lines{"one two", "three"}));
   EXPECT_EQ(wrapped_lines("one two three", 8), (Lines{"one two", "three"}));
   EXPECT_EQ(wrapped_lines("", 8), (Lines{""}));
+  EXPECT_EQ(wrapped_lines("union 69 %, all 1 %", 9), (Lines{"union", "69 %, all", "1 %"}));
+  EXPECT_EQ(wrapped_lines("at most 12 % of it", 10), (Lines{"at most", "12 % of it"}));
+  EXPECT_EQ(wrapped_lines("123456 %", 6), (Lines{"123456", "%"}));  // there is nowhere else
   EXPECT_EQ(wrapped_lines("a/b/cdefgh", 6), (Lines{"a/b/", "cdefgh"}));
   EXPECT_EQ(wrapped_lines("abcdefgh", 3), (Lines{"abc", "def", "gh"}));
   EXPECT_EQ(wrapped_lines("\u4e2d\u4e2d\u4e2d", 5), (Lines{"\u4e2d\u4e2d", "\u4e2d"}));

@@ -50,7 +50,7 @@ class LayerSearch {
     const bool plain_attention = a.q && a.k && a.v && a.o && c.latent.rank == 0;
     const NormFed fed = fed_by_norms(layer_);
     if (fed.attention) scaling_.attn_norm = through_block({&a.q, &a.k, &a.v}, *a.o, true);
-    if (plain_attention && c.n_kv_head == c.n_head && c.clip_qkv == 0) at_output(*a.v, *a.o);
+    if (plain_attention && c.n_kv_head == c.n_head && c.clip_qkv == 0 && !c.value_norm) at_output(*a.v, *a.o);
     if (!m.up || !m.down) return std::move(scaling_);
     if (fed.mlp) scaling_.ffn_norm = through_block({&m.gate, &m.up}, *m.down, false);
     if (up_is_linear(c)) at_output(*m.up, *m.down);

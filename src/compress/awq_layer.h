@@ -25,8 +25,8 @@ struct AwqRounding {
 
 // The scales of least squared error: of q, k and v together at attention's output, of gate and up at the MLP's, of W_o
 // and the down projection at their own. The engine's model is the same afterwards. What cannot be folded is left as it
-// is: where no norm stands right before, MLPs with experts, a norm that several read (parallel residual), grouped
-// values before W_o, a function that is not linear in its up projection.
+// is: where no norm stands right before, MLPs with experts, a norm that several read (parallel residual), grouped or
+// normalised values before W_o, a function that is not linear in its up projection.
 //
 // `windows` of the walk, which stands at the layer. Throws Error{kInterrupted}.
 LayerScaling search_layer_scaling(const Engine& engine, BlockWalk& walk, std::span<const size_t> windows,

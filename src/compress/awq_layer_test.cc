@@ -165,5 +165,25 @@ TEST(AwqLayer, TheSearchLeavesTheModelAlone) {
   for (size_t i = 0; i < before.size(); ++i) ASSERT_EQ(before[i], after.data[i]);
 }
 
+// Values that are normalised before they are added up forget the scales of W_v.
+TEST(AwqLayer, NothingIsFoldedIntoValuesThatAreNormalised) {
+  const Engine engine = load_engine(golden_fixture("llama_mha"), {.n_threads = 2});
+  std::vector<int32_t> ids(300);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = int32_t(4 + i * 7 % 50);
+  Layer& layer = engine.model->weights().layers[0];
+  const auto folds = [&] {
+    BlockWalk walk(engine, ids, {256, 64});
+    walk.next();
+    InputMoments moments(*engine.compute);
+    walk.compute(&moments);
+    const size_t window[] = {0};
+    const RoundWeights round = [](std::span<float> w) { round_min_max(w, 4, w.size()); };
+    return search_layer_scaling(engine, walk, window, moments, {round}).by_output.contains(Role::kValue);
+  };
+  EXPECT_TRUE(folds());
+  layer.config.value_norm = true;
+  EXPECT_FALSE(folds());
+}
+
 }  // namespace
 }  // namespace hunch

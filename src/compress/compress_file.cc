@@ -198,10 +198,19 @@ std::span<const std::byte> CompressFile::vector_of(const Tensor& tensor, size_t 
 }
 
 bool takes_scales(const std::string& name) {
-  return order_of(name) > 0 &&
-         (name.ends_with("norm.weight") || name.ends_with("norm.bias") || name.ends_with("norm_2.weight") ||
-          name.ends_with("norm_2.bias") || name.ends_with("attn_v.bias") || name.ends_with("attn_qkv.bias") ||
-          name.ends_with("ffn_up.bias"));
+  // The norms of norm_name(), not those of heads.
+  constexpr std::string_view kNames[] = {".attn_norm.weight",
+                                         ".attn_norm.bias",
+                                         ".attn_norm_2.weight",
+                                         ".attn_norm_2.bias",
+                                         ".ffn_norm.weight",
+                                         ".ffn_norm.bias",
+                                         ".post_attention_norm.weight",
+                                         ".post_attention_norm.bias",
+                                         ".attn_v.bias",
+                                         ".attn_qkv.bias",
+                                         ".ffn_up.bias"};
+  return order_of(name) > 0 && std::ranges::any_of(kNames, [&](std::string_view end) { return name.ends_with(end); });
 }
 
 void note_matrix(const Linear& matrix, const CompressedMatrix& compressed, uint64_t bytes, CompressReport& report) {

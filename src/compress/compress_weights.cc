@@ -5,8 +5,6 @@
 #include "base/error.h"
 #include "compress/compress_file.h"
 #include "compress/magnitude_threshold.h"
-#include "linear/sparse.h"
-#include "linear/ternary.h"
 
 namespace hunch {
 namespace {
@@ -85,20 +83,9 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
          options.n_tokens, kMinCompressTokens);
   for (const Layer& layer : std::as_const(*engine.model).weights().layers)
     layer.for_each_linear([&](const Linear& linear) {
-      if (&linear.factor(Axis::kOut) != &linear)
-        fail(ErrorKind::kUnsupported, "{} of layer {} is of low rank: compress the model that this one was made from",
-             name_of(linear.id.role), linear.id.layer);
-      if (dynamic_cast<const Ternary*>(&linear))
-        fail(ErrorKind::kUnsupported, "{} of layer {} is ternary: there is nothing left to round or to prune",
-             name_of(linear.id.role), linear.id.layer);
-      if (dynamic_cast<const Sparse*>(&linear))
-        fail(ErrorKind::kUnsupported,
-             "{} of layer {} is stored without its zeros: compress what `hunch convert --type f16` makes of the model",
-             name_of(linear.id.role), linear.id.layer);
-      if (dynamic_cast<const Int8*>(&linear))
-        fail(ErrorKind::kUnsupported,
-             "{} of layer {} is of int8 already: compress the model that this one was made from",
-             name_of(linear.id.role), linear.id.layer);
+      if (const std::string_view made = linear.made_into(); !made.empty())
+        fail(ErrorKind::kUnsupported, "{} of layer {} is {}: compress the model that this one was made from",
+             name_of(linear.id.role), linear.id.layer, made);
       if (!InputMoments::covers(linear.id.role)) return;
       if (options.sparsity.m) check_pattern(options.sparsity.pruned, options.sparsity.m, linear.n_in);
       fitting(options.target, linear.n_in);

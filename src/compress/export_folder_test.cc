@@ -93,7 +93,7 @@ void expect_equal_to_file(const fs::path& source, const Case& c) {
   EXPECT_EQ(out.beside(), std::vector<std::string>{out.path.filename().string()});
 }
 
-// Fused q, k and v in every order, interleaved rows, experts, shared experts, biases, norms as 1 + w.
+// Fused q, k and v in every order, interleaved rows, experts, shared experts, biases, norms as 1 + w, norms of heads.
 class ExportOf : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(ExportOf, EveryRowIsWhereTheCheckpointHasIt) {
@@ -107,7 +107,8 @@ TEST_P(ExportOf, ScalesAreFoldedIntoTheCheckpointsNorms) {
 INSTANTIATE_TEST_SUITE_P(, ExportOf,
                          ::testing::Values("tiny_llama", "tiny_qwen2", "tiny_qwen2moe", "tiny_mixtral", "tiny_phi3",
                                            "tiny_gemma", "tiny_gptneox", "tiny_bloom", "tiny_falcon", "tiny_stablelm",
-                                           "tiny_opt", "tiny_mpt", "tiny_starcoder2", "tiny_olmo3"));
+                                           "tiny_opt", "tiny_mpt", "tiny_starcoder2", "tiny_olmo3", "tiny_qwen3",
+                                           "tiny_command_r"));
 
 TEST(ExportFolder, GridsOfEveryLayoutComeBackAsTheyWere) {
   const fs::path source = golden_fixture("opt_sparse");

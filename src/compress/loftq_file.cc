@@ -12,7 +12,6 @@
 #include "compress/matrix/loftq.h"
 #include "io/gguf.h"
 #include "io/low_rank_names.h"
-#include "linear/stored.h"
 #include "linear/values.h"
 
 namespace hunch {
@@ -197,10 +196,9 @@ void check(const Engine& engine, std::span<const int32_t> ids, const LoftqOption
          options.n_tokens, kMinCompressTokens);
   for (const Layer& layer : std::as_const(*engine.model).weights().layers)
     layer.for_each_linear([&](const Linear& w) {
-      if (InputMoments::covers(w.id.role) && !dynamic_cast<const Stored*>(&w))
-        fail(ErrorKind::kUnsupported,
-             "{} of layer {} is stored in parts: compress the model that this one was made from", name_of(w.id.role),
-             w.id.layer);
+      if (InputMoments::covers(w.id.role) && !w.made_into().empty())
+        fail(ErrorKind::kUnsupported, "{} of layer {} is {}: compress the model that this one was made from",
+             name_of(w.id.role), w.id.layer, w.made_into());
     });
 }
 

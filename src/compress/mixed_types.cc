@@ -11,7 +11,6 @@
 #include "compress/matrix/awq.h"
 #include "compress/matrix/code_layout.h"
 #include "compress/stand_ins.h"
-#include "linear/stored.h"
 #include "linear/values.h"
 #include "measure/compare.h"
 
@@ -78,10 +77,9 @@ void TypeSearch::collect() {
   for (Layer& layer : weights.layers)
     layer.for_each_linear([&](std::unique_ptr<Linear>& slot) {
       if (!chooses(options_, *slot)) return;
-      if (!dynamic_cast<const Stored*>(slot.get()))
-        fail(ErrorKind::kUnsupported,
-             "{} of layer {} is stored in parts: compress the model that this one was made from",
-             name_of(slot->id.role), slot->id.layer);
+      if (const std::string_view made = slot->made_into(); !made.empty())
+        fail(ErrorKind::kUnsupported, "{} of layer {} is {}: compress the model that this one was made from",
+             name_of(slot->id.role), slot->id.layer, made);
       const TensorRows& where = weights.tensors.at(slot->id);
       const auto [at, is_new] = known.emplace(where.stored, found_.tensors.size());
       if (is_new) {

@@ -67,7 +67,9 @@ TEST(MixedTypes, LossesFollowTheSquaredErrorsOfOutputs) {
   // No other type for one tensor at the same bytes or fewer saves anything.
   for (const MixedTensor& t : mixed.tensors)
     for (const TypeChoice& c : t.choices)
-      if (c.bytes <= t.choices[t.chosen].bytes) EXPECT_GE(c.loss, t.choices[t.chosen].loss) << t.name;
+      if (c.bytes <= t.choices[t.chosen].bytes) {
+        EXPECT_GE(c.loss, t.choices[t.chosen].loss) << t.name;
+      }
 }
 
 TEST(MixedTypes, KeepThePerplexityThatWasAskedFor) {

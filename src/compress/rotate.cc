@@ -98,7 +98,7 @@ class RotatedModel {
         w.dtype = DType::kF32;
         w.produce = [this, n = norm->second] { return this->norm(*n.first, n.second); };
       } else if (t.name == "token_embd.weight" || t.name == "position_embd.weight") {
-        if (t.name == "token_embd.weight") w.dtype = options_.dtype;
+        w.dtype = t.name == "token_embd.weight" ? options_.dtype : DType::kF32;  // positions are few
         w.produce = [this, &t, dtype = w.dtype] { return table(t, {}, dtype); };
       }
       out.push_back(std::move(w));

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "compress/test_models.h"
+#include "io/gguf.h"
 
 namespace hunch {
 namespace {
@@ -93,6 +94,31 @@ TEST(Rotate, MakesOutliersOfWeightsVanish) {
   };
   EXPECT_GT(kurtosis(inputs_of(engine)), 50);
   EXPECT_LT(kurtosis(inputs_of(rotated)), 5);
+}
+
+// A table of positions in a type of few bits holds the turned ones no better than any others: they become f32.
+TEST(Rotate, PositionsAreNotRoundedOnceMore) {
+  const Engine source = engine_of(golden_fixture("opt_sparse"));
+  const std::vector<int32_t> ids = random_ids(source, 24);
+  for (const DType type : {DType::kF16, DType::kQ8_0}) {
+    const TempFile rounded, out;
+    std::vector<std::byte> positions;
+    std::vector<TensorToWrite> tensors;
+    for (const Tensor& t : source.model->file().tensors) {
+      tensors.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
+      if (t.name != "position_embd.weight") continue;
+      std::vector<float> values(t.n_elems());
+      codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+      positions.resize(t.rows() * row_bytes(type, t.cols()));
+      codec(type).encode(values.data(), positions.data(), values.size());
+      tensors.back() = {t.name, type, t.shape, [&positions] { return std::span<const std::byte>(positions); }};
+    }
+    ASSERT_FALSE(positions.empty());
+    write_gguf(rounded.path, source.model->file().meta, tensors);
+    const Engine engine = engine_of(rounded.path);
+    rotate_model(engine, out.path, {});
+    EXPECT_LE(worst_difference(logits_of(engine_of(out.path), ids), logits_of(engine, ids)), 2e-5f) << name_of(type);
+  }
 }
 
 TEST(Rotate, IsTheSameFileAgain) {

@@ -4,7 +4,6 @@
 #include "compress/compress_options.h"
 #include "compress/structured_file.h"
 #include "compress/structured_walk.h"
-#include "linear/stored.h"
 
 namespace hunch {
 namespace {
@@ -50,10 +49,9 @@ void check(const Engine& engine, std::span<const int32_t> ids, const StructuredO
           "alone do (only q,k,v,o)",
           layer.config.index, layer.config.moe.n_expert);
     layer.for_each_linear([&](const Linear& w) {
-      if (!dynamic_cast<const Stored*>(&w))
-        fail(ErrorKind::kUnsupported,
-             "{} of layer {} is stored in parts or without its zeros: prune the model that this one was made from",
-             name_of(w.id.role), w.id.layer);
+      if (!w.made_into().empty())
+        fail(ErrorKind::kUnsupported, "{} of layer {} is {}: prune the model that this one was made from",
+             name_of(w.id.role), w.id.layer, w.made_into());
     });
   }
 }

@@ -13,57 +13,51 @@ void put_bits(Words& words, size_t begin, size_t stride, size_t bits, size_t i, 
   if (shift + bits > 32) words[begin + (word + 1) * stride] |= value >> (32 - shift);
 }
 
-// Outputs 0 to 7 of a word of AWQ lie in nibbles 0, 4, 1, 5, 2, 6, 3, 7.
-size_t awq_shift(size_t output) { return 4 * (output % 8 / 2 + output % 2 * 4); }
+// Streams of n numbers each, down the columns of a matrix of words or along its rows; number(stream, i).
+template <class Number>
+Words packed(size_t n_streams, size_t n, size_t bits, bool down, const Number& number) {
+  const size_t n_words = n * bits / 32;
+  Words words(n_streams * n_words);
+  for (size_t s = 0; s < n_streams; ++s)
+    for (size_t i = 0; i < n; ++i)
+      put_bits(words, down ? s : s * n_words, down ? n_streams : 1, bits, i, uint32_t(number(s, i)));
+  return words;
+}
+
+auto codes_of(const Codes& c) {
+  return [&c](size_t output, size_t input) { return c.code[output * c.n_in + input]; };
+}
+auto zeros_of(const Codes& c) {
+  return [&c](size_t group, size_t output) { return c.zero[output * c.n_groups + group]; };
+}
+
+// [n_rows, n_out / 8]: outputs 0 to 7 of a word lie in nibbles 0, 4, 1, 5, 2, 6, 3, 7; number(row, output).
+template <class Number>
+Words packed_awq(size_t n_rows, size_t n_out, const Number& number) {
+  Words words(n_rows * n_out / 8);
+  for (size_t r = 0; r < n_rows; ++r)
+    for (size_t o = 0; o < n_out; ++o)
+      words[r * (n_out / 8) + o / 8] |= uint32_t{number(r, o)} << 4 * (o % 8 / 2 + o % 2 * 4);
+  return words;
+}
 
 }  // namespace
 
-Words gptq_weights(const Codes& c) {
-  Words words(c.n_in * c.bits / 32 * c.n_out);
-  for (size_t o = 0; o < c.n_out; ++o)
-    for (size_t i = 0; i < c.n_in; ++i) put_bits(words, o, c.n_out, c.bits, i, c.code[o * c.n_in + i]);
-  return words;
-}
+Words gptq_weights(const Codes& c) { return packed(c.n_out, c.n_in, c.bits, true, codes_of(c)); }
 
 Words gptq_zeros(const Codes& c) {
-  const size_t width = c.n_out * c.bits / 32, all = (size_t{1} << c.bits) - 1;
-  Words words(c.n_groups * width);
-  for (size_t g = 0; g < c.n_groups; ++g)
-    for (size_t o = 0; o < c.n_out; ++o)
-      put_bits(words, g * width, 1, c.bits, o, uint32_t((c.zero[o * c.n_groups + g] - 1u) & all));
-  return words;
+  const uint32_t all = (1u << c.bits) - 1;
+  return packed(c.n_groups, c.n_out, c.bits, false,
+                [&](size_t group, size_t output) { return (zeros_of(c)(group, output) - 1u) & all; });
 }
 
 Words awq_weights(const Codes& c) {
-  Words words(c.n_in * c.n_out / 8);
-  for (size_t o = 0; o < c.n_out; ++o)
-    for (size_t i = 0; i < c.n_in; ++i)
-      words[i * (c.n_out / 8) + o / 8] |= uint32_t{c.code[o * c.n_in + i]} << awq_shift(o);
-  return words;
+  return packed_awq(c.n_in, c.n_out, [&](size_t input, size_t output) { return codes_of(c)(output, input); });
 }
+Words awq_zeros(const Codes& c) { return packed_awq(c.n_groups, c.n_out, zeros_of(c)); }
 
-Words awq_zeros(const Codes& c) {
-  Words words(c.n_groups * c.n_out / 8);
-  for (size_t o = 0; o < c.n_out; ++o)
-    for (size_t g = 0; g < c.n_groups; ++g)
-      words[g * (c.n_out / 8) + o / 8] |= uint32_t{c.zero[o * c.n_groups + g]} << awq_shift(o);
-  return words;
-}
-
-Words compressed_weights(const Codes& c) {
-  const size_t width = c.n_in * c.bits / 32;
-  Words words(c.n_out * width);
-  for (size_t o = 0; o < c.n_out; ++o)
-    for (size_t i = 0; i < c.n_in; ++i) put_bits(words, o * width, 1, c.bits, i, c.code[o * c.n_in + i]);
-  return words;
-}
-
-Words compressed_zeros(const Codes& c) {
-  Words words(c.n_out * c.bits / 32 * c.n_groups);
-  for (size_t g = 0; g < c.n_groups; ++g)
-    for (size_t o = 0; o < c.n_out; ++o) put_bits(words, g, c.n_groups, c.bits, o, c.zero[o * c.n_groups + g]);
-  return words;
-}
+Words compressed_weights(const Codes& c) { return packed(c.n_out, c.n_in, c.bits, false, codes_of(c)); }
+Words compressed_zeros(const Codes& c) { return packed(c.n_groups, c.n_out, c.bits, true, zeros_of(c)); }
 
 void check_gptq(const char* name, size_t n_out, size_t n_in, size_t bits) {
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8)

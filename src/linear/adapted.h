@@ -20,6 +20,8 @@ class Adapted final : public Linear {
   WeightView rows() const override { return base_->rows(); }
   WeightView by_input() const override { return base_->by_input(); }
   std::span<const float> bias() const override { return base_->bias(); }
+  void decode(Compute& compute, MatView<float> W) const override { base_->decode(compute, W); }
+  std::string_view made_into() const override { return base_->made_into(); }
   WeightView plain(Tokens tokens) const override;
   void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const override;
   const Linear& factor(Axis axis) const override { return base_->factor(axis); }

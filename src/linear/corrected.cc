@@ -1,7 +1,9 @@
 #include "linear/corrected.h"
 
 #include "base/error.h"
+#include "formats/format.h"
 #include "kernels/ops.h"
+#include "linear/values.h"
 
 namespace hunch {
 namespace {
@@ -35,6 +37,18 @@ void Corrected::add(Compute& compute, Tokens tokens, MatView<const float> A, Row
   const MatView<float> D(compute.arena.take<float>(A.rows * n_out).data(), A.rows, n_out);
   pair_->add(compute, tokens, A, in, D);
   add_all(compute, D, Y);
+}
+
+void Corrected::decode(Compute& compute, MatView<float> W) const {
+  base_->decode(compute, W);
+  const Values pair(compute, *pair_);
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
+    std::vector<float> row(W.cols);
+    for (size_t r = begin; r < end; ++r) {
+      codec(pair.rows().dtype).decode(pair.rows().row(r), row.data(), row.size());
+      hunch::add(row, W.row(r));
+    }
+  });
 }
 
 }  // namespace hunch

@@ -18,10 +18,11 @@ class Corrected final : public Linear {
   bool reads_less_by_input(size_t unit) const override { return base_->reads_less_by_input(unit); }
   size_t bytes() const override { return base_->bytes() + pair_->bytes(); }
   std::span<const float> bias() const override { return base_->bias(); }
+  void decode(Compute& compute, MatView<float> W) const override;
+  std::string_view made_into() const override { return "rounded and corrected"; }
   using Linear::factor;
   const Linear& factor(Axis axis) const override { return base_->factor(axis); }
   const Linear& base() const { return *base_; }
-  const Linear& pair() const { return *pair_; }
 
  private:
   std::unique_ptr<Linear> base_, pair_;

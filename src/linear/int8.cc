@@ -92,7 +92,7 @@ Int8::Int8(LinearId id, Compute& compute, const Parts& parts, std::vector<float>
   outlier_view_ = {W.dtype, outlier_weight_.data(), n_out, W.cols, row};
 }
 
-void Int8::decode(MatView<float> out) const {
+void Int8::decode(Compute&, MatView<float> out) const {
   std::vector<int8_t> codes(n_in);
   std::vector<float> apart(outliers_.size());
   for (size_t r = 0; r < n_out; ++r) {
@@ -139,7 +139,8 @@ void Int8::add_outliers(Compute& compute, Tokens tokens, MatView<const float> X,
   });
 }
 
-void Int8::dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Product> products) {
+void Int8::dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                      std::span<const Product> products) const {
   const auto of = [&](const Product& p) -> const Int8& { return static_cast<const Int8&>(*p.linear); };
   const Arena::Scope all(compute.arena);
   const std::span<Int8Task> tasks = compute.arena.take<Int8Task>(products.size());
@@ -158,7 +159,7 @@ void Int8::dot_together(Compute& compute, Tokens tokens, MatView<const float> X,
 void Int8::dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const {
   const Arena::Scope scope(compute.arena);
   const Product whole{this, Y};
-  if (out.is_all()) return dot_together(compute, tokens, X, {&whole, 1});
+  if (out.is_all()) return dot_beside(compute, tokens, X, {&whole, 1});
   select_union(out.own, compute.any_rows);
   Int8Task some = task(Y);
   some.only_chosen = !compute.any_rows.is_all();

@@ -32,12 +32,11 @@ class Int8 final : public Linear {
   bool reads_less_by_input(size_t unit) const override { return true; }
   size_t bytes() const override { return n_out * n_in + outlier_weight_.size(); }
   std::span<const float> bias() const override { return bias_; }
-
-  // dot() of every product with all rows; all are of this form. What they read alike is rounded once.
-  static void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Product> products);
-
-  // Its numbers, [n_out, n_in].
-  void decode(MatView<float> out) const;
+  void decode(Compute& compute, MatView<float> W) const override;
+  std::string_view made_into() const override { return "of int8"; }
+  // What they read alike is rounded once.
+  void dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                  std::span<const Product> products) const override;
 
  private:
   bool reads_as(const Int8& other) const { return input_scale_ == other.input_scale_ && outliers_ == other.outliers_; }

@@ -47,7 +47,7 @@ std::vector<Stored*> stored_of(std::span<Linear* const> matrices) {
   std::vector<Stored*> all;
   for (Linear* matrix : matrices)
     for (const Axis axis : {Axis::kOut, Axis::kIn})
-      if (auto* stored = dynamic_cast<Stored*>(&matrix->factor(axis)); stored && (all.empty() || all.back() != stored))
+      if (Stored* stored = matrix->factor(axis).stored(); stored && (all.empty() || all.back() != stored))
         all.push_back(stored);
   return all;
 }
@@ -58,7 +58,7 @@ void Layouts::store_by_input(Compute& compute, std::span<Linear* const> matrices
   std::vector<Stored*> wanted;
   uint64_t bytes = 0;
   for (Linear* matrix : matrices) {
-    auto* stored = dynamic_cast<Stored*>(&matrix->factor(Axis::kIn));
+    Stored* stored = matrix->factor(Axis::kIn).stored();
     if (!stored || stored->by_input_ || !is_plain(stored->rows_.dtype)) continue;
     bytes += uint64_t{stored->n_in} * turned_stride(stored->rows_.dtype, stored->n_out);
     wanted.push_back(stored);
@@ -95,7 +95,7 @@ void Layouts::turn(Compute& compute, std::span<const TurnRequest> requests, cons
 
 void Layouts::store_by_group(Compute& compute, std::span<Linear* const> matrices, size_t unit) {
   for (Linear* matrix : matrices) {
-    auto* stored = dynamic_cast<Stored*>(&matrix->factor(Axis::kIn));
+    Stored* stored = matrix->factor(Axis::kIn).stored();
     if (!stored || stored->blocks_ || !stored->rows_ || !can_cut_columns(stored->rows_.dtype, unit)) continue;
     const ColumnBlocks cut = column_blocks(stored->rows_, stored->n_in / unit);
     const uint64_t available = available_memory_bytes();

@@ -1,5 +1,8 @@
 #include "linear/linear.h"
 
+#include "base/error.h"
+#include "linear/together.h"
+
 namespace hunch {
 
 const char* name_of(Role role) {
@@ -34,6 +37,15 @@ const char* name_of(Role role) {
                                                     "laurel_left",
                                                     "laurel_right"};
   return kNames[size_t(role)];
+}
+
+void Linear::dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                        std::span<const Product> of_this_form) const {
+  for (const Product& p : of_this_form) p.linear->dot(compute, tokens, X, {}, p.Y);
+}
+
+void Linear::decode(Compute&, MatView<float>) const {
+  HUNCH_CHECK(false, "{}: not all of its numbers are here", name_of(id.role));
 }
 
 }  // namespace hunch

@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "base/compute.h"
 #include "base/rows.h"
@@ -10,7 +11,9 @@
 
 namespace hunch {
 
-class Adapter;  // linear/adapter.h
+class Adapter;   // linear/adapter.h
+class Stored;    // linear/stored.h
+struct Product;  // linear/together.h
 
 // What a matrix does in its layer.
 enum class Role : uint8_t {
@@ -96,8 +99,18 @@ class Linear {
   // Bytes that a product over everything reads.
   virtual size_t bytes() const = 0;
 
-  // For whoever learns from the weights: W [n_out, n_in] or its transpose [n_in, n_out], as they are stored; at least
-  // one of them, where the form has such a matrix at all. Decoding rows is up to the caller.
+  // dot() with all rows of several matrices of this form, this one among them: for forms that can share work on X.
+  virtual void dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                          std::span<const Product> of_this_form) const;
+
+  // For whoever learns from the weights: W [n_out, n_in] in f32, whatever the form (but a copy of some rows). Never in
+  // a step.
+  virtual void decode(Compute& compute, MatView<float> W) const;
+  // What this form made of another matrix that it was rounded, factored or thinned out from ("ternary", "of low rank",
+  // ...): who compresses wants that one. "": nothing, these are the weights.
+  virtual std::string_view made_into() const { return {}; }
+  // W [n_out, n_in] or its transpose [n_in, n_out], as they are stored; at least one of them, where the form has such a
+  // matrix at all. Decoding rows is up to the caller.
   virtual WeightView rows() const { return {}; }
   virtual WeightView by_input() const { return {}; }
   virtual std::span<const float> bias() const { return {}; }
@@ -116,6 +129,8 @@ class Linear {
   // Itself, but for a product of two, W = factor(kOut) factor(kIn), and for a form that only adds to another.
   virtual const Linear& factor(Axis axis) const { return *this; }
   Linear& factor(Axis axis) { return const_cast<Linear&>(static_cast<const Linear&>(*this).factor(axis)); }
+  // Rows in a format's blocks, of which Layouts can make copies; nullptr: this form lies as it needs to.
+  virtual Stored* stored() { return nullptr; }
 };
 
 }  // namespace hunch

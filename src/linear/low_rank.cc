@@ -1,6 +1,8 @@
 #include "linear/low_rank.h"
 
 #include "base/error.h"
+#include "kernels/matmul.h"
+#include "linear/values.h"
 
 namespace hunch {
 
@@ -22,6 +24,14 @@ void LowRank::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSe
   const MatView<float> hidden(compute.arena.take<float>(A.rows * rank()).data(), A.rows, rank());
   V_->add(compute, tokens, A, in, hidden);
   U_->dot(compute, tokens, hidden, {}, Y);
+}
+
+// In f32, whatever many tokens are multiplied in.
+void LowRank::decode(Compute& compute, MatView<float> W) const {
+  const Values u(compute, *U_), v(compute, *V_);
+  std::vector<float> left(n_out * rank());
+  decode_rows(compute, u.rows(), {left.data(), n_out, rank()});
+  matmul_transposed(compute, {left.data(), n_out, rank()}, v.rows(), {}, W, TokenBits::kAsAlone);
 }
 
 }  // namespace hunch

@@ -19,6 +19,8 @@ class LowRank final : public Linear {
   bool reads_less_by_input(size_t unit) const override { return V_->reads_less_by_input(unit); }
   size_t bytes() const override { return U_->bytes() + V_->bytes(); }
   std::span<const float> bias() const override { return U_->bias(); }
+  void decode(Compute& compute, MatView<float> W) const override;
+  std::string_view made_into() const override { return "of low rank"; }
   using Linear::factor;
   const Linear& factor(Axis axis) const override { return axis == Axis::kOut ? *U_ : *V_; }
   size_t rank() const { return V_->n_out; }

@@ -21,9 +21,8 @@ class Sparse final : public Linear {
   bool reads_less_by_input(size_t) const override { return false; }
   size_t bytes() const override { return strips_.view().bytes(); }
   std::span<const float> bias() const override { return bias_; }
-
-  // Its numbers, [n_out, n_in].
-  void decode(Compute& compute, MatView<float> out) const;
+  void decode(Compute& compute, MatView<float> W) const override;
+  std::string_view made_into() const override { return "stored without its zeros"; }
   const SparseStrips& strips() const { return strips_.view(); }
 
  private:

@@ -4,12 +4,14 @@
 
 #include "base/error.h"
 #include "base/union.h"
+#include "formats/format.h"
 #include "kernels/matmul.h"
 #include "linear/chosen_rows.h"
 #include "linear/layouts.h"
 #include "linear/packed.h"
 #include "linear/segments.h"
 #include "linear/together.h"
+#include "linear/values.h"
 
 namespace hunch {
 namespace {
@@ -156,6 +158,15 @@ void Stored::add_blocks(Compute& compute, Tokens tokens, MatView<const float> A,
     } else {
       dot_column_blocks(compute, W, in.own[t].ids(), A.row(t), bias_, Y.row(t));
     }
+  }
+}
+
+void Stored::decode(Compute& compute, MatView<float> W) const {
+  if (rows_) return decode_rows(compute, rows_, W);
+  std::vector<float> column(n_out);
+  for (size_t i = 0; i < n_in; ++i) {
+    codec(by_input_.dtype).decode(by_input_.row(i), column.data(), column.size());
+    for (size_t r = 0; r < column.size(); ++r) W.row(r)[i] = column[r];
   }
 }
 

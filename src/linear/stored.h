@@ -26,6 +26,8 @@ class Stored final : public Linear {
   WeightView rows() const override { return rows_; }
   WeightView by_input() const override { return by_input_; }
   std::span<const float> bias() const override { return bias_; }
+  void decode(Compute& compute, MatView<float> W) const override;
+  Stored* stored() override { return this; }
   WeightView plain(Tokens) const override { return rows_; }
 
  private:

@@ -57,7 +57,7 @@ Ternary::Ternary(LinearId id, Compute& compute, const WeightView& W, std::vector
 
 const std::byte* Ternary::row(size_t r) const { return rows_.data() + r * ternary_bytes(n_in); }
 
-void Ternary::decode(MatView<float> out) const {
+void Ternary::decode(Compute&, MatView<float> out) const {
   std::vector<int8_t> integers(n_in);
   for (size_t r = 0; r < n_out; ++r) {
     unpack_ternary(row(r), integers);

@@ -28,9 +28,8 @@ class Ternary final : public Linear {
   bool reads_less_by_input(size_t unit) const override { return options_.by_input && unit == 1; }
   size_t bytes() const override { return rows_.size(); }
   std::span<const float> bias() const override { return bias_; }
-
-  // Its numbers, [n_out, n_in].
-  void decode(MatView<float> out) const;
+  void decode(Compute& compute, MatView<float> W) const override;
+  std::string_view made_into() const override { return "ternary"; }
 
  private:
   // A token's inputs as products take them, padded with zeros.

@@ -1,11 +1,11 @@
 #include "linear/together.h"
 
 #include <algorithm>
+#include <typeinfo>
 
 #include "base/error.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
-#include "linear/int8.h"
 #include "linear/segments.h"
 
 namespace hunch {
@@ -41,20 +41,22 @@ void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::
   constexpr size_t kMost = 8;
   HUNCH_CHECK(products.size() <= kMost, "{} products at once", products.size());
   MatmulTask tasks[kMost];
-  Product of_int8[kMost];
+  Product others[kMost];
   for_each_segment(tokens, [&](size_t first, size_t n) {
-    size_t n_tasks = 0, n_int8 = 0;
+    size_t n_tasks = 0, n_others = 0;
     const Tokens segment = tokens.subspan(first, n);
     for (const Product& p : products) {
       if (const WeightView W = p.linear->plain(segment)) {
         tasks[n_tasks++] = {W, p.linear->bias(), p.Y.row_range(first, n)};
-      } else if (dynamic_cast<const Int8*>(p.linear)) {
-        of_int8[n_int8++] = {p.linear, p.Y.row_range(first, n)};
       } else {
-        p.linear->dot(compute, segment, X.row_range(first, n), {}, p.Y.row_range(first, n));
+        others[n_others++] = {p.linear, p.Y.row_range(first, n)};
       }
     }
-    if (n_int8) Int8::dot_together(compute, segment, X.row_range(first, n), {of_int8, n_int8});
+    for (size_t begin = 0, end = 0; begin < n_others; begin = end) {  // neighbours of one form
+      const auto alike = [&](const Product& p) { return typeid(*p.linear) == typeid(*others[begin].linear); };
+      for (end = begin + 1; end < n_others && alike(others[end]);) ++end;
+      others[begin].linear->dot_beside(compute, segment, X.row_range(first, n), {&others[begin], end - begin});
+    }
     if (n_tasks) matmul(compute, X.row_range(first, n), {tasks, n_tasks}, bits_of(segment));
     for (const Product& p : products) {
       const Linear::Part whole{0, p.Y.row_range(first, n)};

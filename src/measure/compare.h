@@ -40,6 +40,7 @@ struct CompareRow {
   double density_mlp = 1, density_heads = 1;  // computed share of neurons and heads, mean over layers
   std::vector<double> density_per_layer;      // neurons
   double kv_bytes_per_token = 0;              // the cache's part of the next
+  PageReads pages;                            // of the decoded tokens, where pages of keys are chosen
   double bytes_per_token = 0;  // weight and KV bytes that decoding one token touched (counted, not estimated)
   double tokens_per_s = 0;     // decoding, one token at a time
   double tokens_per_pass = 1, acceptance = 0;  // of drafts; lossless only
@@ -53,10 +54,10 @@ struct CompareOptions {
   size_t n_repeats = 3;  // modes alternate; the median is reported
 };
 
-// The first mode is the reference (dense). Throws Error{kUsage} for a mode whose model has another vocabulary. Quality
-// is measured on the text's windows, all modes on the same tokens; speed by decoding the text's own tokens one at a
-// time, modes alternating. A lossless mode has the quality of its context; for its speed it continues the same prompt
-// greedily in its own words.
+// The first mode is the reference (dense). Throws Error{kUsage} for a mode whose model has another vocabulary,
+// Error{kFormat} where a probability is no number (engine/not_finite.h). Quality is measured on the text's windows, all
+// modes on the same tokens; speed by decoding the text's own tokens one at a time, modes alternating. A lossless mode
+// has the quality of its context; for its speed it continues the same prompt greedily in its own words.
 std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const CompareMode> modes,
                                       std::span<const int32_t> ids, const CompareOptions& options,
                                       const Progress& progress = {});

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "kernels/ops.h"
+#include "linear/stored.h"
+#include "linear/values.h"
 #include "measure/bench.h"
 #include "model/test_steps.h"
 #include "select/selectors.h"
@@ -134,6 +137,27 @@ TEST_F(Measured, ABenchHasARowForEachLengthAndMode) {
   EXPECT_EQ(names, (std::vector<std::string>{"pp8 dense", "pp8 exact", "tg4 dense", "tg4 exact"}));
   EXPECT_LT(rows[3].bytes_per_token, rows[2].bytes_per_token);
   EXPECT_EQ(rows[2].speed_up, 1);
+}
+
+TEST_F(Measured, AModelThatIsDamagedIsNamedAndNotCompared) {
+  const Engine damaged = load_engine(golden_fixture("opt_sparse"), {2});
+  const Linear& v = *damaged.model->weights().layers[1].attention.v;
+  std::vector<float> values(v.n_out * v.n_in);
+  decode_rows(*damaged.compute, v.rows(), {values.data(), v.n_out, v.n_in});
+  values[7] = NAN;
+  damaged.model->weights().layers[1].attention.v =
+      std::make_unique<Stored>(v.id, weight_view(MatView<const float>(values.data(), v.n_out, v.n_in)), WeightView(),
+                               std::vector<float>(v.bias().begin(), v.bias().end()), damaged.model->layouts());
+  std::vector<CompareMode> modes = {{"own", with(nullptr)}, {"other", with(nullptr)}};
+  modes[1].engine = &damaged;
+  try {
+    compare_modes(engine_, modes, some_ids(40), {{.n_ctx = 20}, 0});
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::kFormat);
+    EXPECT_NE(std::string(e.what()).find("'other'"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("layer 1"), std::string::npos) << e.what();
+  }
 }
 
 }  // namespace

@@ -100,6 +100,9 @@ std::vector<float> values_of(Compute& compute, const Linear& linear) {
   const Values values(compute, linear);
   std::vector<float> out(linear.n_out * linear.n_in);
   decode_rows(compute, values.rows(), {out.data(), linear.n_out, linear.n_in});
+  if (!std::ranges::all_of(out, [](float v) { return std::isfinite(v); }))
+    fail(ErrorKind::kFormat, "{} of layer {} has a weight that is not finite; is the file damaged?",
+         name_of(linear.id.role), linear.id.layer);
   return out;
 }
 

@@ -62,7 +62,8 @@ struct DistributionOptions {
 };
 
 // Runs the text through `original`, or else `engine`, dense, and looks at the weights of `engine`. Throws Error{kUsage}
-// for a text of fewer than two tokens or an original of other shapes, Error{kInterrupted}.
+// for a text of fewer than two tokens or an original of other shapes, Error{kFormat} naming a matrix with a weight that
+// is not finite, Error{kInterrupted}.
 std::vector<LayerDistributions> distributions(const Engine& engine, const Engine* original,
                                               std::span<const int32_t> ids, const DistributionOptions& options,
                                               const Progress& progress = {});

@@ -132,6 +132,24 @@ TEST(Distributions, ErrorsAgainstTheOriginal) {
   EXPECT_THROW(distributions(original, nullptr, some_ids(1), {}), Error);
 }
 
+TEST(Distributions, AWeightThatIsNoNumberIsNamed) {
+  const Engine original = engine_of("opt_sparse"), damaged = engine_of("opt_sparse");
+  const Linear& v = *damaged.model->weights().layers[1].attention.v;
+  std::vector<float> values(v.n_out * v.n_in);
+  decode_rows(*damaged.compute, v.rows(), {values.data(), v.n_out, v.n_in});
+  values[7] = NAN;
+  damaged.model->weights().layers[1].attention.v =
+      std::make_unique<Stored>(v.id, weight_view(MatView<const float>(values.data(), v.n_out, v.n_in)), WeightView(),
+                               std::vector<float>(v.bias().begin(), v.bias().end()), damaged.model->layouts());
+  for (const Engine* reads : {&original, static_cast<const Engine*>(nullptr)}) try {
+      distributions(damaged, reads, some_ids(64), {});
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::kFormat);
+      EXPECT_NE(std::string(e.what()).find("v of layer 1"), std::string::npos) << e.what();
+    }
+}
+
 TEST(Distributions, ExpertsAndOtherMixersHaveWeights) {
   for (const char* name : {"tiny_mixtral", "tiny_nemotronh", "tiny_deepseek3"}) {
     const Engine engine = engine_of(name);

@@ -48,7 +48,7 @@ void add_oracle(const Engine& engine, std::span<const int32_t> ids, const TraceO
     trace.oracle_note = "The oracle was left out (--oracle-tokens 0).";
   } else {
     ids = ids.first(n);
-    trace.oracle_tokens = n - 1;
+    trace.oracle_tokens = TextWindows(engine, ids, {trace.n_ctx, trace.n_ctx, 0}).n_scored();
     trace.oracle_neurons = oracle_curve(engine, ids, trace.n_ctx, true, false, progress, 0);
     trace.oracle_heads = oracle_curve(engine, ids, trace.n_ctx, false, true, progress, 1);
     trace.oracle_both = oracle_curve(engine, ids, trace.n_ctx, true, true, progress, 2);

@@ -180,8 +180,10 @@ TEST(Trace, TheOraclesDenseEndIsThePerplexity) {
   options.n_ctx = 32;
   options.oracle_tokens = 40;
   const Trace trace = trace_text(engine, ids, options);
-  const double dense = perplexity(engine, {.mode = "dense"}, std::span(ids).first(40), {32, 32, 0}).perplexity;
-  EXPECT_EQ(trace.oracle_tokens, 39u);
+  const Perplexity scored = perplexity(engine, {.mode = "dense"}, std::span(ids).first(40), {32, 32, 0});
+  const double dense = scored.perplexity;
+  EXPECT_EQ(trace.oracle_tokens, scored.n_tokens);
+  EXPECT_EQ(trace.oracle_tokens, 38u);  // not the first of each window
   EXPECT_NEAR(trace.dense_perplexity, dense, 1e-6 * dense);
   ASSERT_EQ(trace.oracle_both.size(), 6u);
   EXPECT_EQ(trace.oracle_both[0].neurons, 1.0);

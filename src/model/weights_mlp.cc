@@ -1,26 +1,19 @@
 // MLPs and experts, from a file's tensors.
 #include "base/error.h"
 #include "formats/format.h"
-#include "linear/int8.h"
-#include "linear/sparse.h"
 #include "linear/stored.h"
-#include "linear/ternary.h"
 #include "model/weight_loader.h"
 
 namespace hunch {
 
 void WeightLoader::arrange_down(const LayerConfig& c, Linear& whole) {
   if (!c.makes_zeros()) return;
-  if (dynamic_cast<const Ternary*>(&whole)) return;  // has what it needs
-  if (dynamic_cast<const Int8*>(&whole)) {           // this too
-    w_.down_layout = DownLayout::kTransposed;
+  Stored* const rows = whole.factor(Axis::kIn).stored();
+  if (!rows) {  // lies as it needs to
+    w_.down_layout = whole.reads_less_by_input(1) ? DownLayout::kTransposed : DownLayout::kKept;
     return;
   }
-  if (dynamic_cast<const Sparse*>(&whole)) {
-    w_.down_layout = DownLayout::kKept;
-    return;
-  }
-  auto& down = static_cast<Stored&>(whole.factor(Axis::kIn));
+  Stored& down = *rows;
   const DType stored = down.rows().dtype;
   const bool plain = is_plain(stored);
   // What is held without loss is not rounded anew without being asked.

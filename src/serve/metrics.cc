@@ -6,18 +6,37 @@
 
 namespace hunch::serve {
 
-void Histogram::add(double seconds) {
+namespace {
+
+constexpr double kSeconds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+constexpr double kAnswers[] = {1, 2, 4, 8, 16, 32, 64, 128};
+constexpr double kShares[] = {0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.999};
+
+std::span<const double> bounds_of(Histogram::Of of) {
+  switch (of) {
+    case Histogram::Of::kSeconds: return kSeconds;
+    case Histogram::Of::kAnswers: return kAnswers;
+    case Histogram::Of::kShares: return kShares;
+  }
+  return {};
+}
+
+}  // namespace
+
+Histogram::Histogram(Of of) : bounds_(bounds_of(of)), counts_(bounds_.size() + 1) {}
+
+void Histogram::add(double value) {
   const std::lock_guard lock(mutex_);
-  ++counts_[size_t(std::ranges::lower_bound(kBounds, seconds) - kBounds.begin())];
-  sum_ += seconds;
+  ++counts_[size_t(std::ranges::lower_bound(bounds_, value) - bounds_.begin())];
+  sum_ += value;
 }
 
 void Histogram::write(std::string& out, const char* name, const std::string& labels) const {
   const std::lock_guard lock(mutex_);
   const std::string more = labels.empty() ? "" : labels + ",", own = labels.empty() ? "" : "{" + labels + "}";
   uint64_t n = 0;
-  for (size_t i = 0; i < kBounds.size(); ++i)
-    out += fmt::format("{}_bucket{{{}le=\"{}\"}} {}\n", name, more, kBounds[i], n += counts_[i]);
+  for (size_t i = 0; i < bounds_.size(); ++i)
+    out += fmt::format("{}_bucket{{{}le=\"{}\"}} {}\n", name, more, bounds_[i], n += counts_[i]);
   n += counts_.back();
   out += fmt::format("{0}_bucket{{{1}le=\"+Inf\"}} {2}\n{0}_sum{3} {4}\n{0}_count{3} {2}\n", name, more, n, own, sum_);
 }
@@ -94,6 +113,8 @@ std::string metrics_text(const std::vector<NamedMetrics>& models, size_t n_conne
   w.each("counter", "hunch:requests_refused_total", "Requests that found the queue full.", value(&Metrics::n_refused));
   w.each("counter", "hunch:preemptions_total", "Times that an answer had to make room for others.",
          value(&Metrics::n_preempted));
+  w.each("counter", "hunch:draft_tokens_total", "Tokens that were drafted.", value(&Metrics::n_drafted_tokens));
+  w.each("counter", "hunch:draft_tokens_accepted_total", "Of these, kept.", value(&Metrics::n_accepted_tokens));
   w.each("gauge", "hunch:answers_paused", "Answers that made room for others and wait for some.",
          value(&Metrics::n_paused));
   w.head("gauge", "hunch:connections", "Open connections.");
@@ -107,6 +128,12 @@ std::string metrics_text(const std::vector<NamedMetrics>& models, size_t n_conne
   w.each("hunch:time_between_tokens_seconds", "From one token of an answer to the next.",
          &Metrics::between_tokens_seconds);
   w.each("hunch:queue_seconds", "From a request to the beginning of its prompt.", &Metrics::queue_seconds);
+  w.each("hunch:step_answers", "Answers that shared a step.", &Metrics::step_answers);
+  w.each("hunch:mlp_density", "Share of the neurons that a step computed, of steps that read no prompts.",
+         &Metrics::mlp_density);
+  w.each("hunch:head_density", "Share of the heads that a step computed, of steps that read no prompts.",
+         &Metrics::head_density);
+  w.each("hunch:draft_acceptance", "Share of an answer's drafted tokens that were kept.", &Metrics::draft_acceptance);
   return w.out;
 }
 

@@ -1,25 +1,27 @@
 // What the server counts, as Prometheus reads it. Names are llama.cpp's ("llamacpp:") where they mean the same.
 #pragma once
-#include <array>
 #include <atomic>
+#include <cstdint>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace hunch::serve {
 
-// Times in seconds, in fixed buckets.
+// Counts of values in fixed buckets.
 class Histogram {
  public:
-  void add(double seconds);
+  enum class Of : uint8_t { kSeconds, kAnswers, kShares };
+  explicit Histogram(Of of);
+  void add(double value);
   // Lines of Prometheus' text format, without the first two; `labels` as 'model="a"', or "".
   void write(std::string& out, const char* name, const std::string& labels) const;
 
  private:
-  static constexpr std::array<double, 14> kBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                                     0.25,  0.5,    1,     2.5,  5,     10,   30};
+  const std::span<const double> bounds_;  // ascending
   mutable std::mutex mutex_;
-  std::array<uint64_t, kBounds.size() + 1> counts_ = {};
+  std::vector<uint64_t> counts_;  // one more than there are bounds
   double sum_ = 0;
 };
 
@@ -33,8 +35,14 @@ struct Metrics {
   std::atomic<double> prompt_seconds{0}, generation_seconds{0};
   std::atomic<size_t> n_running{0}, n_paused{0}, n_waiting{0}, n_kept{0};
   std::atomic<size_t> n_cache_tokens{0}, n_cache_free{0};
-  std::atomic<uint64_t> n_most_tokens{0};  // of any text so far
-  Histogram first_token_seconds, between_tokens_seconds, queue_seconds;
+  std::atomic<uint64_t> n_most_tokens{0};                           // of any text so far
+  std::atomic<uint64_t> n_drafted_tokens{0}, n_accepted_tokens{0};  // of these, kept
+  Histogram first_token_seconds{Histogram::Of::kSeconds}, between_tokens_seconds{Histogram::Of::kSeconds},
+      queue_seconds{Histogram::Of::kSeconds};
+  Histogram step_answers{Histogram::Of::kAnswers};
+  // Of steps that read no prompts: the share of neurons, and of heads, that were computed.
+  Histogram mlp_density{Histogram::Of::kShares}, head_density{Histogram::Of::kShares};
+  Histogram draft_acceptance{Histogram::Of::kShares};  // of answers that drafted
 };
 
 struct NamedMetrics {

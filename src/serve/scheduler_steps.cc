@@ -1,5 +1,6 @@
 // What the scheduler's thread does with a job: its sequence, its prompt, its tokens, its end.
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "serve/scheduler_running.h"
@@ -92,12 +93,31 @@ void Scheduler::run_task() {
   tasks_.push_back(std::move(task));
 }
 
+void Scheduler::note_densities(const StepStats& step) {
+  const auto note = [](Histogram& histogram, const std::vector<uint64_t>& active, const std::vector<uint64_t>& all) {
+    const double n = std::accumulate(all.begin(), all.end(), 0.0);
+    if (n > 0) histogram.add(std::accumulate(active.begin(), active.end(), 0.0) / n);
+  };
+  note(metrics_.mlp_density, step.active_neurons, step.all_neurons);
+  note(metrics_.head_density, step.active_heads, step.all_heads);
+}
+
+void Scheduler::note_drafts(Running& running) {
+  if (!running.drafting) return;
+  uint64_t n_drafted = 0, n_accepted = 0;
+  for (const auto& stats : running.drafting->speculation().stats())
+    n_drafted += stats.n_drafted, n_accepted += stats.n_accepted;
+  metrics_.n_drafted_tokens += n_drafted;
+  metrics_.n_accepted_tokens += n_accepted;
+  if (n_drafted) metrics_.draft_acceptance.add(double(n_accepted) / double(n_drafted));
+}
+
 void Scheduler::step() {
   run_task();
   for (auto& running : running_) {
     if (running->answer || running->job->cancel.requested()) continue;
     try {
-      score(*running);
+      running->beams ? step_beams(*running) : score(*running);
     } catch (...) {
       finish(*running, std::current_exception());
       running.reset();
@@ -107,12 +127,15 @@ void Scheduler::step() {
   if (batch_.n_answers() == 0) return;
   ++metrics_.n_steps;
   metrics_.n_busy += batch_.n_answers();
+  metrics_.step_answers.add(double(batch_.n_answers()));
   try {
     const auto begun = Clock::now();
+    const StepStats before = batch_.transformer().stats;
     batch_.step(budget_.prompt_tokens(batch_.n_decoding()));
     const Batch::StepTokens& tokens = batch_.last_step();
     budget_.note(tokens.n_decoding, tokens.n_prompt,
                  options_.step_seconds ? options_.step_seconds(tokens) : seconds_between(begun, Clock::now()));
+    if (tokens.n_prompt == 0) note_densities(batch_.transformer().stats - before);
   } catch (...) {  // of the whole step: whose fault it was is not known
     for (auto& running : running_) finish(*running, std::current_exception());
     running_.clear();
@@ -121,6 +144,12 @@ void Scheduler::step() {
 
 void Scheduler::settle() {
   for (auto& running : running_) {
+    if (running->beams && running->job->cancel.requested()) running->beams->end(StopReason::kInterrupted);
+    if (running->beams && running->beams->is_done()) {
+      tell_beams(*running);
+      running.reset();
+      continue;
+    }
     const bool is_over = running->answer ? running->answer->is_done() : running->job->cancel.requested();
     if (!is_over) continue;
     finish(*running, running->answer ? running->answer->error() : ended_early(*running->job));
@@ -139,6 +168,7 @@ void Scheduler::settle() {
 void Scheduler::finish(Running& running, std::exception_ptr error) {
   Job& job = *running.job;
   ++metrics_.n_jobs;
+  note_drafts(running);
   if (running.answer) batch_.remove(*running.answer);
   if (!error) {
     JobResult result{running.answer->generated()};

@@ -159,6 +159,21 @@ class Report(CliTest):
             self.assertEqual("load of the experts" in out.text, name == "qwen2_moe")
             self.assertIn(html, out.err)
 
+    def test_layers_that_lost_different_numbers_of_heads(self):
+        """Each row of the maps has the heads of its own layer."""
+        for sparsity in "20%", "45%":
+            pruned, html = self.path("pruned.gguf"), self.path("pruned.html")
+            layers = self.hunch("compress", self.models["llama_mha"], "--method", "structured", "--only", "q,k,v,o",
+                                "--sparsity", sparsity, "--text", self.text, "-o", pruned, "--force", "--json").json["layers"]
+            if len({l["groups"] for l in layers}) > 1:
+                break
+        self.assertGreater(len({l["groups"] for l in layers}), 1)
+        self.hunch("inspect", pruned, "--text", self.text, "--html", html, "--oracle-tokens", "0", "--ctx", "64")
+        _, text = self.check_page(html)
+        for what in "mean norm", "[a-z ]+: evenness":
+            found = set(re.findall(rf"<title>layer (\d+), head (\d+): {what}", text))
+            self.assertEqual(found, {(str(l), str(h)) for l, kept in enumerate(layers) for h in range(kept["groups"])})
+
     def test_a_short_text_and_text_from_a_pipe(self):
         html = self.path("short.html")
         self.hunch("inspect", self.opt, "--text", "-", "--html", html, stdin="the \N{SNOWMAN}\n".encode())

@@ -20,17 +20,64 @@ class Serve(ServeTest):
             self.assertEqual(server.json("/props")["total_slots"], 4)
             self.check_completions(server)
             self.check_best_of(server)
+            self.check_beams(server)
             self.check_chat(server)
             self.check_texts(server)
             self.check_errors(server)
             everything = json.dumps(server.json("/props")) + json.dumps(server.json("/v1/models")) + server.request("/metrics")[2]
             self.assertNotIn(self.dir, everything)
             self.assertGreater(server.metric("llamacpp:tokens_predicted_total"), 0)
+            self.check_metrics(server)
             self.assertEqual(server.end(), 0)
             line = server.wait_for_log(lambda line: line["path"] == "/v1/completions" and line["status"] == 200)
             self.assertGreater(line["prompt_tokens"], 0)
             self.assertNotIn("AddressSanitizer", "".join(server.lines))
             self.assertNotIn("runtime error", "".join(server.lines))
+
+    def check_beams(self, server):
+        body = {"prompt": "the end of", "max_tokens": 8, "temperature": 0, "logprobs": 0, "ignore_eos": True}
+        drawn = server.json("/v1/completions", body)
+        greedy = drawn["choices"][0]
+
+        def log_prob(choice):
+            return sum(choice["logprobs"]["token_logprobs"])
+
+        alone = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 1})["choices"][0]
+        self.assertEqual(alone["text"], greedy["text"])
+        best = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 6, "n": 3})
+        log_probs = [log_prob(c) for c in best["choices"]]
+        self.assertEqual(log_probs, sorted(log_probs, reverse=True))
+        self.assertGreaterEqual(log_probs[0], log_prob(greedy) - 1e-4)
+        self.assertEqual(len({c["text"] for c in best["choices"]}), 3)
+        self.assertEqual(best["usage"]["completion_tokens"], 24)
+        self.assertEqual(best["usage"]["prompt_tokens"], drawn["usage"]["prompt_tokens"])
+        stop = best["choices"][0]["text"][4:6]
+        stopped = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 6, "n": 6, "stop": [stop]})
+        self.assertTrue(all(stop not in c["text"] for c in stopped["choices"]))
+        self.assertIn("stop", [c["finish_reason"] for c in stopped["choices"]])
+        events = server.stream("/v1/completions", {**body, "use_beam_search": True, "best_of": 6})
+        self.assertEqual("".join(c["text"] for e in events for c in e["choices"]), best["choices"][0]["text"])
+        for more, param in (({"temperature": 0.7}, "use_beam_search"), ({"top_k": 5}, "use_beam_search"), ({"lossless": True}, "lossless"),
+                            ({"logprobs": 2}, "logprobs"), ({"regex": "a+"}, "regex"), ({"max_tokens": 0}, "max_tokens"), ({"echo": True}, "echo")):
+            server.refused("/v1/completions", {**body, "use_beam_search": True, **more}, param)
+        server.refused("/v1/completions", {**body, "length_penalty": 2}, "length_penalty")
+
+    def check_metrics(self, server):
+        steps = server.metric("hunch:step_answers_count")
+        self.assertEqual(steps, server.metric("llamacpp:n_decode_total"))
+        self.assertGreaterEqual(server.metric("hunch:step_answers_sum"), steps)
+        for part in ("mlp", "head"):
+            count, sum_ = server.metric(f"hunch:{part}_density_count"), server.metric(f"hunch:{part}_density_sum")
+            self.assertGreater(count, 0)
+            self.assertGreater(sum_, 0)
+            self.assertLessEqual(sum_, count)
+        before = [server.metric(f"hunch:draft_tokens_{name}") for name in ("total", "accepted_total")]
+        said = " ".join(["the end of a thing and"] * 6)
+        server.json("/v1/completions", {"prompt": said, "max_tokens": 60, "lossless": True, **GREEDY})
+        drafted, kept = (server.metric(f"hunch:draft_tokens_{name}") - n for name, n in zip(("total", "accepted_total"), before))
+        self.assertGreater(drafted, 0)
+        self.assertLessEqual(kept, drafted)
+        self.assertGreater(server.metric("hunch:draft_acceptance_count"), 0)
 
     def check_completions(self, server):
         alone = self.run_alone("the end of", 12)

@@ -41,6 +41,14 @@ Figure heads_figure(const Trace& trace) {
   return f;
 }
 
+// Of the layer that has most; others may have fewer, as pruned ones.
+template <class NHeads>
+size_t most_heads(const Trace& trace, const NHeads& n_heads) {
+  size_t most = 0;
+  for (const LayerTrace& layer : trace.layers) most = std::max(most, n_heads(layer));
+  return most;
+}
+
 Figure norms_figure(const Trace& trace) {
   Figure f{"head_norms", "", "", ""};
   double spread = 0;
@@ -56,9 +64,11 @@ Figure norms_figure(const Trace& trace) {
       "token that needs them: this is an average, not a licence to prune.";
   HeatMap map;
   map.n_rows = trace.layers.size();
-  map.n_cols = trace.layers[0].head_norm.size();
+  map.n_cols = most_heads(trace, [](const LayerTrace& l) { return l.head_norm.size(); });
   const auto loudest = [&](size_t r) { return std::max(1e-30, *std::ranges::max_element(trace.layers[r].head_norm)); };
-  map.value = [&](size_t r, size_t c) { return trace.layers[r].head_norm[c] / loudest(r); };
+  map.value = [&](size_t r, size_t c) {
+    return c < trace.layers[r].head_norm.size() ? trace.layers[r].head_norm[c] / loudest(r) : double(NAN);
+  };
   map.hover = [&](size_t r, size_t c) {
     return fmt::format("layer {}, head {}: mean norm {:.3g}, {} of the loudest", r, c, trace.layers[r].head_norm[c],
                        percent(trace.layers[r].head_norm[c] / loudest(r)));
@@ -99,12 +109,16 @@ Figure kinds_figure(const Trace& trace, const ReportInfo& info) {
       trace.excerpt.size());
   HeatMap map;
   map.n_rows = trace.layers.size();
-  map.n_cols = trace.layers[0].habits.size();
-  map.value = [&](size_t r, size_t c) { return trace.layers[r].habits[c].entropy; };
+  map.n_cols = most_heads(trace, [](const LayerTrace& l) { return l.habits.size(); });
+  map.value = [&](size_t r, size_t c) {
+    return c < trace.layers[r].habits.size() ? trace.layers[r].habits[c].entropy : double(NAN);
+  };
   map.hover = [&](size_t r, size_t c) {
     return fmt::format("layer {}, head {}: {}", r, c, habit_in_words(trace.layers[r].habits[c], info));
   };
-  map.marked = [&](size_t r, size_t c) { return kind_of(trace.layers[r].habits[c]) == HeadKind::kUniform; };
+  map.marked = [&](size_t r, size_t c) {
+    return c < trace.layers[r].habits.size() && kind_of(trace.layers[r].habits[c]) == HeadKind::kUniform;
+  };
   map.mark_label = "uniform (0.9 or more)";
   map.row_label = "layer";
   map.col_label = "head";

@@ -22,6 +22,18 @@ float worst(const std::vector<float>& a, const std::vector<float>& b) {
   return most;
 }
 
+// The reference cuts such a group off at 7/15 of its largest weight: its range then is 0 to that, its zero in the
+// middle.
+TEST(Grid, OfASymmetricGroupWithoutNegativeWeightsCoversThem) {
+  const std::vector<float> w = {0.1f, 0.4f, 0.0f, 1.0f};
+  for (const bool negated : {false, true}) {
+    std::vector<float> v = w;
+    for (float& x : v) x = negated ? -x : x;
+    const Grid grid = fit_grid(v, {4, true});
+    for (const float x : v) EXPECT_NEAR(grid.value(grid.code(x)), x, 0.51f * grid.scale) << negated;
+  }
+}
+
 TEST(Gptq, CodesEqualTheReferenceInEverySetting) {
   HUNCH_GOLDEN_ARRAYS(golden, "algos/gptq");
   Compute compute(2);

@@ -40,10 +40,7 @@ Grid fit_grid(std::span<const float> w, const GridOptions& options) {
   const int max_code = (1 << options.bits) - 1;
   float low = 0, high = 0;
   for (float v : w) low = std::min(low, v), high = std::max(high, v);
-  if (options.symmetric) {
-    high = std::max(-low, high);
-    if (low < 0) low = -high;
-  }
+  if (options.symmetric) high = std::max(-low, high), low = -high;  // quant.py keeps a low of 0, and cuts the group off
   if (low == 0 && high == 0) low = -1, high = 1;
   Grid best = grid_of(low, high, max_code, options);
   if (!options.search) return best;
