@@ -19,7 +19,7 @@ constexpr size_t kWriteBufferBytes = size_t{1} << 20;
 
 // Opens a regular file for reading; `size` receives its length.
 int open_for_reading(const std::filesystem::path& path, size_t& size) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer would hold it up
   if (fd < 0) {
     const int code = errno;
     fail(code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kIo, "cannot open '{}': {}", path.string(),
@@ -95,8 +95,24 @@ std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
   return text;
 }
 
+namespace {
+
+// Where a file of this name is written: a link stays one, and what is no file (a device, a pipe) is not replaced by
+// one.
+std::filesystem::path target_of(const std::filesystem::path& path) {
+  std::error_code ec;
+  const std::filesystem::file_status status = std::filesystem::status(path, ec);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    fail(ErrorKind::kIo, "cannot write '{}': it is there already and no regular file", path.string());
+  if (!std::filesystem::is_symlink(path, ec)) return path;
+  const std::filesystem::path target = std::filesystem::canonical(path, ec);
+  return ec ? path : target;
+}
+
+}  // namespace
+
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + ".tmp" + std::to_string(getpid())) {
+    : path_(target_of(path)), temporary_(path_.string() + ".tmp" + std::to_string(getpid())) {
   fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(ErrorKind::kIo, "cannot write '{}': {}", path_.string(), std::strerror(errno));
   unlink_on_kill(temporary_.c_str());

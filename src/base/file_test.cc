@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <fstream>
 
 #include "base/error.h"
 
@@ -33,6 +36,22 @@ TEST_F(FileTest, AtomicFileAppearsOnlyAfterCommit) {
   }
   EXPECT_EQ(read_file(path), "whole");
   EXPECT_EQ(MappedFile(path).bytes().size(), 5u);
+}
+
+TEST_F(FileTest, AtomicFileReplacesFilesOnly) {
+  const fs::path pipe = dir_ / "pipe", link = dir_ / "link", target = dir_ / "target";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(AtomicFile{pipe}, Error);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_THROW(read_file(pipe), Error);  // and waits for nobody
+  EXPECT_THROW(AtomicFile{dir_}, Error);
+  std::ofstream(target) << "old";
+  fs::create_symlink(target, link);
+  AtomicFile file(link);
+  file.write("new");
+  file.commit();
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(read_file(target), "new");
 }
 
 TEST_F(FileTest, UnwritableFolderIsAnError) { EXPECT_THROW(AtomicFile(dir_ / "no_such_folder" / "x"), Error); }

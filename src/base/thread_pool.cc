@@ -32,6 +32,8 @@ constexpr std::chrono::milliseconds kOften{20};
 // How long a worker that held up the others rests: longer and longer while it goes on so.
 constexpr std::chrono::milliseconds kShortestRest{4}, kLongestRest{256};
 
+constexpr size_t kMostThreads = 1024;
+
 inline void cpu_relax() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -93,6 +95,8 @@ size_t default_n_threads() {
 
 ThreadPool::ThreadPool(size_t n_threads, bool pin)
     : n_threads_(std::max<size_t>(1, n_threads)), workers_(n_threads_), claims_(n_threads_) {
+  if (n_threads > kMostThreads)  // before the system refuses one of them
+    fail(ErrorKind::kUsage, "{} threads (n_threads) were asked for, expected at most {}", n_threads, kMostThreads);
   const std::vector<int> cpus = pin ? allowed_cpus() : std::vector<int>();
   for (size_t thread = 1; thread < n_threads_; ++thread)
     threads_.emplace_back([this, thread, cpus] {

@@ -223,7 +223,7 @@ int chat(const ChatFlags& flags) {
   GenerateOptions options;
   options.log_probs = false;
   options.n_tokens = flags.n_tokens;
-  options.stop = flags.stop;
+  options.stop = stop_texts(flags.stop);
   options.sampler = sampler_options(flags.sampler);
   const nlohmann::ordered_json variables = parse_variables(flags.variables);
   const Engine engine = open_engine(flags.model);

@@ -3,6 +3,7 @@
 
 #include <fmt/ranges.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/console.h"
@@ -86,6 +87,11 @@ int dispatch(const std::vector<std::string>& words, bool& json) {
       names.push_back(verb.name);
     }
     names.push_back("help");
+    std::error_code ec;
+    if (std::filesystem::exists(name, ec))
+      fail(ErrorKind::kUsage,
+           "'{}' is no verb; before a model stands what to do with it: hunch run {}, or chat (`hunch help` lists all)",
+           printable(name, 300), printable(name, 300));
     fail(ErrorKind::kUsage, "no verb '{}'{} (`hunch help` lists them)", printable(name), suggestion(name, names));
   };
   if (words.empty()) {
@@ -98,7 +104,7 @@ int dispatch(const std::vector<std::string>& words, bool& json) {
     return 0;
   }
   if (first == "help" || first == "--help" || first == "-h") {
-    if (words.size() == 1) {
+    if (words.size() == 1 || words[1] == "help") {
       print(overview(all));
       return 0;
     }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "cli/compress_rotate.h"
 #include "cli/console.h"
+#include "cli/made_by.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
@@ -118,8 +119,8 @@ int compress(const CompressFlags& flags) {
   note(fmt::format("output error: ||(W - U V) X|| / ||W X|| over {} tokens of the text, mean over the layers.",
                    grouped(report.n_tokens)));
   note(fmt::format("wrote {}: {} ({} before); `hunch eval {} --text FILE --against {}` prints its price", flags.out,
-                   human_bytes(double(report.bytes)), human_bytes(double(report.bytes_before)), flags.model.model,
-                   flags.out));
+                   human_bytes(double(report.bytes)), human_bytes(double(report.bytes_before)),
+                   shell_word(flags.model.model), shell_word(flags.out)));
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/console.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -8,11 +9,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "cli/table.h"
+#include "io/printable.h"
 
 namespace hunch::cli {
 
@@ -30,7 +34,10 @@ void print_json(const nlohmann::ordered_json& json) {
 }
 
 void note(std::string_view line) {
-  std::string text(line);
+  log_line(stderr_is_terminal() ? whole_words(line, 2, stderr_columns()) : std::string(line));
+}
+
+void log_line(std::string text) {
   text += '\n';
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
@@ -75,22 +82,52 @@ std::string styled(Style style, std::string_view text) {
   return fmt::format("{}{}{}", begin_style(style), text, begin_style(Style::kPlain));
 }
 
-std::string read_stdin() {
+namespace {
+
+std::string read_all(int fd, const std::string& name) {
   std::string text;
   char buffer[1 << 16];
   while (true) {
-    const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) {
       throw_if_interrupted();
       continue;
     }
-    if (n < 0) fail(ErrorKind::kIo, "cannot read standard input: {}", std::strerror(errno));
+    if (n < 0) fail(ErrorKind::kIo, "cannot read {}: {}", name, std::strerror(errno));
     if (n == 0) return text;
     text.append(buffer, size_t(n));
   }
 }
 
-std::string read_text(const std::string& path) { return path == "-" ? read_stdin() : read_file(path); }
+}  // namespace
+
+std::string read_stdin() { return read_all(STDIN_FILENO, "standard input"); }
+
+namespace {
+
+std::string text_of_file(const std::string& path) {
+  std::error_code ec;
+  if (!std::filesystem::is_fifo(path, ec)) return read_file(path);
+  struct Pipe {
+    int fd;
+    ~Pipe() { ::close(fd); }
+  } pipe{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  const std::string name = fmt::format("'{}'", printable(path, 300));
+  if (pipe.fd < 0 && errno == EINTR) throw_if_interrupted();
+  if (pipe.fd < 0) fail(ErrorKind::kIo, "cannot open {}: {}", name, std::strerror(errno));
+  return read_all(pipe.fd, name);
+}
+
+}  // namespace
+
+std::string read_text(const std::string& path) {
+  std::string text = path == "-" ? read_stdin() : text_of_file(path);
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
+    fail(ErrorKind::kFormat, "'{}' is a text in UTF-16, expected UTF-8 (iconv -f UTF-16 -t UTF-8 makes one of it)",
+         printable(path, 300));
+  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);  // a mark of the coding and no part of the text
+  return text;
+}
 
 ProgressBar::ProgressBar(bool wanted) : wanted_(wanted && stderr_is_terminal()) {}
 

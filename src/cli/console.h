@@ -13,8 +13,10 @@ namespace hunch::cli {
 void print(std::string_view text);
 // One JSON object and a line end; strings that are not UTF-8 come out with U+FFFD in place of what is wrong.
 void print_json(const nlohmann::ordered_json& json);
-// One line on stderr.
+// One line on stderr; on a terminal it goes on below where it is too long, between words.
 void note(std::string_view line);
+// The same as it is: for lines that programs read too.
+void log_line(std::string line);
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();
@@ -34,7 +36,8 @@ std::string styled(Style style, std::string_view text);
 
 // All of standard input. Throws Error{kInterrupted | kIo}.
 std::string read_stdin();
-// The file, or standard input for "-".
+// The file, a pipe with a name, as <(COMMAND) of a shell is one, or standard input for "-". A byte order mark before
+// UTF-8 is left out; a text in UTF-16 is Error{kFormat}.
 std::string read_text(const std::string& path);
 
 // A bar on stderr while it lives, where that is a terminal and `wanted`; else nothing at all.

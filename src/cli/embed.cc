@@ -1,4 +1,6 @@
 // hunch embed: vectors of texts, and how alike they are.
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,9 +10,11 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/table.h"
 #include "cli/text_lines.h"
 #include "engine/hidden_states.h"
 #include "engine/pooling.h"
+#include "io/printable.h"
 
 namespace hunch::cli {
 namespace {
@@ -30,12 +34,24 @@ std::vector<std::vector<double>> cosines(const std::vector<Vectors>& all) {
   return out;
 }
 
-void print_table(const std::vector<std::vector<double>>& similarity) {
-  for (const auto& row : similarity) {
-    std::string line;
-    for (const double v : row) line += fmt::format("{}{:.4f}", line.empty() ? "" : " ", v + 0.0);
-    print(line + "\n");
+// A text as the name of its row: its number, and how it begins.
+std::string row_name(size_t i, const std::string& text) {
+  constexpr size_t kMost = 36;
+  std::string line = text;
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return std::isspace(c); }, ' ');
+  return fmt::format("{}  {}", i, printable(line, kMost));
+}
+
+// Cosines of all with all; rows and columns have the numbers that --json counts by.
+void print_table(const std::vector<std::vector<double>>& similarity, const std::vector<std::string>& names) {
+  std::vector<std::vector<std::string>> rows = {{"text"}};
+  for (size_t i = 0; i < similarity.size(); ++i) {
+    rows[0].push_back(std::to_string(i));
+    rows.push_back({row_name(i, names[i])});
+    for (const double v : similarity[i]) rows.back().push_back(fmt::format("{:.4f}", v + 0.0));
   }
+  print(table(rows));
 }
 
 void write_npy(const std::vector<Vectors>& all, size_t n_embd, const EmbedFlags& flags) {
@@ -85,12 +101,14 @@ int embed(const EmbedFlags& flags) {
   std::vector<std::string> words;
   if (flags.ids) {
     texts.push_back({parse_ids(*flags.ids, "--ids")});
+    words = {*flags.ids};
   } else {
     words = texts_of(flags.texts, "texts");
   }
   const Engine engine = open_engine(flags.model);
   const PoolingKind kind = flags.pooling == "auto" ? pooling_of(engine.config()) : pooling_named(flags.pooling);
-  for (const std::string& text : words) texts.push_back({engine.encode(text)});
+  if (!flags.ids)
+    for (const std::string& text : words) texts.push_back({engine.encode(text)});
   if (kind == PoolingKind::kNone && !flags.out.empty() && texts.size() != 1)
     fail(ErrorKind::kUsage, "--out with --pooling none takes one text, found {}", texts.size());
 
@@ -116,7 +134,7 @@ int embed(const EmbedFlags& flags) {
   if (flags.model.json) {
     print_json(json_of(all, kind, n_embd, flags));
   } else if (flags.similarity) {
-    print_table(cosines(all));
+    print_table(cosines(all), words);
   } else if (flags.out.empty()) {
     for (const Vectors& vectors : all)
       for (const auto& row : vectors.rows) print(fmt::format("{}\n", fmt::join(row, " ")));

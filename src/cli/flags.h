@@ -67,7 +67,7 @@ struct RunFlags {
   size_t n_tokens = 128;
   std::vector<std::string> stop;
   bool ignore_end = false;
-  std::string grammar_file, json_schema, regex;  // at most one: what the text must be
+  std::optional<std::string> grammar_file, json_schema, regex;  // at most one: what the text must be
   std::optional<uint64_t> top_log_probs;
   DraftFlags drafting;
 };

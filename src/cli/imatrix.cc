@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
+#include "cli/made_by.h"
 #include "cli/output_file.h"
 #include "cli/session_io.h"
 #include "compress/importance.h"
@@ -45,9 +46,10 @@ int imatrix(const ImatrixFlags& flags) {
         fmt::format("note: {} matrices of experts read nothing on this text; they will be weighed as the others of "
                     "their layer: take a longer text",
                     n_without));
-  note(fmt::format(
-      "wrote {}: {} matrices over {} tokens in windows of {}; `hunch quantize {} --imatrix {} ...` uses it", flags.out,
-      matrix.entries.size(), grouped(n_tokens), matrix.chunk_tokens, flags.model.model, flags.out));
+  note(
+      fmt::format("wrote {}: {} matrices over {} tokens in windows of {}; `hunch quantize {} --imatrix {} ...` uses it",
+                  flags.out, matrix.entries.size(), grouped(n_tokens), matrix.chunk_tokens,
+                  shell_word(flags.model.model), shell_word(flags.out)));
   return 0;
 }
 

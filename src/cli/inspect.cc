@@ -136,7 +136,7 @@ std::string shown(const Json& value) {
 // What `hunch sparsify` learned: null where there is nothing, `problem` where it cannot be used.
 Json sidecar_json(const ModelFlags& flags, const ModelFile& file, const ModelConfig& config) {
   const std::filesystem::path path =
-      flags.sidecar.empty() ? sidecar_path(resolve_model(flags)) : std::filesystem::path(flags.sidecar);
+      flags.sidecar.empty() ? find_sidecar(resolve_model(flags)) : std::filesystem::path(flags.sidecar);
   std::error_code ec;
   if (flags.sidecar.empty() && !std::filesystem::exists(path, ec)) return nullptr;
   Json json = {{"path", path.string()}};

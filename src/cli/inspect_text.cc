@@ -5,13 +5,13 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/made_by.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/report/page.h"
 #include "cli/report_files.h"
 #include "cli/session_io.h"
 #include "cli/table.h"
-#include "hunch/version.h"
 #include "io/printable.h"
 #include "measure/machine.h"
 
@@ -51,15 +51,13 @@ ReportInfo info_of(const Engine& engine, const InspectFlags& flags, const Trace&
   info.model = display_name(engine, flags.model);
   info.text_name = flags.text == "-" ? "standard input" : fs::path(flags.text).filename().string();
   info.activation = fmt::format("{}{}", name_of(engine.config().activation), engine.config().gated ? ", gated" : "");
-  info.command = fmt::format("hunch inspect {} --text {}", flags.model.model, flags.text);
-  if (!flags.html.empty()) info.command += " --html " + flags.html;
+  info.command = fmt::format("hunch inspect {} --text {}", shell_word(flags.model.model), shell_word(flags.text));
+  if (!flags.html.empty()) info.command += " --html " + shell_word(flags.html);
   if (flags.n_tokens != InspectFlags().n_tokens) info.command += fmt::format(" --tokens {}", flags.n_tokens);
   if (flags.n_ctx) info.command += fmt::format(" --ctx {}", flags.n_ctx);
   if (flags.oracle_tokens != InspectFlags().oracle_tokens)
     info.command += fmt::format(" --oracle-tokens {}", flags.oracle_tokens);
-  const MachineInfo machine = machine_info();
-  info.machine = fmt::format("hunch {}, {}, {} on {} threads", HUNCH_VERSION, machine.cpu, machine.simd_target,
-                             engine.compute->threads.n_threads());
+  info.machine = machine_words(engine);
   for (const int32_t id : trace.excerpt) {
     std::string piece;
     for (const char c : engine.need_tokenizer().decode({&id, 1}))

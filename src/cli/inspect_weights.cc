@@ -4,22 +4,23 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/made_by.h"
 #include "cli/output_file.h"
 #include "cli/report/weights_report.h"
 #include "cli/report_files.h"
 #include "cli/session_io.h"
-#include "hunch/version.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
 namespace {
 
 std::string weights_command(const InspectFlags& flags) {
-  std::string command = fmt::format("hunch inspect {} --text {} --weights", flags.model.model, flags.text);
-  if (!flags.against.empty()) command += " --against " + flags.against;
+  std::string command =
+      fmt::format("hunch inspect {} --text {} --weights", shell_word(flags.model.model), shell_word(flags.text));
+  if (!flags.against.empty()) command += " --against " + shell_word(flags.against);
   if (flags.n_tokens != InspectFlags().n_tokens) command += fmt::format(" --tokens {}", flags.n_tokens);
   if (flags.n_ctx) command += fmt::format(" --ctx {}", flags.n_ctx);
-  if (!flags.html.empty()) command += " --html " + flags.html;
+  if (!flags.html.empty()) command += " --html " + shell_word(flags.html);
   return command;
 }
 
@@ -49,9 +50,7 @@ void inspect_weights(const InspectFlags& flags) {
   if (original) info.original = display_name(*original, other);
   info.text_name = flags.text == "-" ? "standard input" : fs::path(flags.text).filename().string();
   info.command = weights_command(flags);
-  const MachineInfo machine = machine_info();
-  info.machine = fmt::format("hunch {}, {}, {} on {} threads", HUNCH_VERSION, machine.cpu, machine.simd_target,
-                             engine.compute->threads.n_threads());
+  info.machine = machine_words(engine);
   if (!flags.html.empty() || !flags.svg.empty()) {
     const std::vector<Figure> figures = weights_figures(info);
     if (!flags.html.empty()) write_report_file(flags.html, weights_page(info, figures));

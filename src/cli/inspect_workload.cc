@@ -5,13 +5,13 @@
 
 #include "base/error.h"
 #include "cli/console.h"
+#include "cli/made_by.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/report/workload_report.h"
 #include "cli/report_files.h"
 #include "cli/session_io.h"
 #include "formats/format.h"
-#include "hunch/version.h"
 #include "io/printable.h"
 #include "measure/product_peak.h"
 #include "measure/workload_memory.h"
@@ -39,7 +39,7 @@ double positive(const std::string& text, const char* option) {
 }
 
 std::string workload_command(const InspectFlags& flags) {
-  std::string command = fmt::format("hunch inspect {} --workload", flags.model.model);
+  std::string command = fmt::format("hunch inspect {} --workload", shell_word(flags.model.model));
   const WorkloadFlags& w = flags.workload;
   if (flags.n_ctx) command += fmt::format(" --ctx {}", flags.n_ctx);
   if (w.n_prompt != WorkloadFlags().n_prompt) command += fmt::format(" --prompt {}", w.n_prompt);
@@ -48,7 +48,7 @@ std::string workload_command(const InspectFlags& flags) {
   if (w.bandwidth) command += " --bandwidth " + *w.bandwidth;
   if (w.peak) command += " --peak " + *w.peak;
   if (w.devices != WorkloadFlags().devices) command += " --device-memory " + w.devices;
-  if (!flags.html.empty()) command += " --html " + flags.html;
+  if (!flags.html.empty()) command += " --html " + shell_word(flags.html);
   return command;
 }
 
@@ -80,9 +80,7 @@ WorkloadInfo info_of(const InspectFlags& flags, const Engine& engine) {
   WorkloadInfo info;
   info.model = display_name(engine, flags.model);
   info.command = workload_command(flags);
-  const MachineInfo machine = machine_info();
-  info.machine = fmt::format("hunch {}, {}, {} on {} threads", HUNCH_VERSION, machine.cpu, machine.simd_target,
-                             engine.compute->threads.n_threads());
+  info.machine = machine_words(engine);
   info.type = name_of(engine.model->main_dtype());
   info.work = workload_of(*engine.model);
   info.n_ctx = flags.n_ctx ? flags.n_ctx : std::min<size_t>(c.n_ctx_train, 4096);

@@ -46,7 +46,10 @@ LineEditor::Result read_plain(std::string& line) {
       case ByteResult::kEnd: return line.empty() ? LineEditor::Result::kEnd : LineEditor::Result::kLine;
       case ByteResult::kByte: break;
     }
-    if (byte == '\n') return LineEditor::Result::kLine;
+    if (byte == '\n') {
+      if (line.ends_with('\r')) line.pop_back();  // a line of Windows
+      return LineEditor::Result::kLine;
+    }
     line += byte;
   }
 }

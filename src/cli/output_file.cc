@@ -32,10 +32,16 @@ std::vector<fs::path> inputs_of(const ModelFlags& model, const std::vector<std::
 
 void check_output(const std::string& path, const std::vector<fs::path>& inputs, bool force, const char* option) {
   if (path.empty()) fail(ErrorKind::kUsage, "where to? give {} FILE", option);
+  if (path == "-")
+    fail(ErrorKind::kUsage, "{}: a file is not written to standard output; expected a name (./- is a file called -)",
+         option);
   std::error_code ec;
   if (fs::is_directory(path, ec))
     fail(ErrorKind::kUsage, "{}: '{}' is a folder, expected the file to write", option, printable(path, 300));
   if (!fs::exists(path, ec)) return;
+  if (!fs::is_regular_file(path, ec))
+    fail(ErrorKind::kUsage, "{}: '{}' is no regular file and is not replaced by one; give another file", option,
+         printable(path, 300));
   for (const fs::path& input : inputs)
     if (lies_in(path, input))
       fail(ErrorKind::kUsage, "{}: '{}' is part of what is read, '{}'; give another file", option, printable(path, 300),

@@ -24,7 +24,7 @@ std::optional<std::string> prompt_text(const RunFlags& flags) {
   if (flags.prompt_file) {
     text = read_text(*flags.prompt_file);
   } else {
-    if (!stdin_is_terminal()) text = read_stdin();
+    if (!stdin_is_terminal()) text = read_text("-");
     if (text.empty())
       fail(ErrorKind::kUsage, "no prompt: give -p TEXT, --prompt-file FILE or --ids 1,2,3, or pipe a text in");
   }
@@ -57,7 +57,7 @@ int run(const RunFlags& flags) {
   GenerateOptions options;
   options.n_tokens = flags.n_tokens;
   options.sampler = sampler_options(flags.sampler);
-  options.stop = flags.stop;
+  options.stop = stop_texts(flags.stop);
   options.ignore_end = flags.ignore_end;
   options.log_probs = flags.top_log_probs.has_value();
   options.n_top_log_probs = flags.top_log_probs.value_or(0);

@@ -165,7 +165,7 @@ int serve(const ServeFlags& flags) {
   service.scheduler.step_tokens = flags.step_tokens;
   if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
   std::optional<Engine> first = choose_models(flags, options.models);
-  if (!flags.model.quiet) options.log = options.models.say = [](const std::string& line) { note(line); };
+  if (!flags.model.quiet) options.log = options.models.say = [](const std::string& line) { log_line(line); };
   options.on_ready = [&](uint16_t port, const serve::Service* ready) {
     const std::string host = flags.host.find(':') == flags.host.npos ? flags.host : "[" + flags.host + "]";
     const std::string url = fmt::format("{}://{}:{}", options.tls.any() ? "https" : "http", host, port);

@@ -9,6 +9,7 @@
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
+#include "cli/table.h"
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
@@ -96,6 +97,12 @@ SamplerOptions sampler_options(const SamplerFlags& flags) {
   return options;
 }
 
+std::vector<std::string> stop_texts(const std::vector<std::string>& texts) {
+  if (std::ranges::find(texts, "") != texts.end())
+    fail(ErrorKind::kUsage, "--stop: expected a text, found an empty one");
+  return texts;
+}
+
 std::string display_name(const Engine& engine, const ModelFlags& flags) {
   std::string name = engine.config().name;
   if (name.empty()) name = fs::path(flags.model).lexically_normal().filename().string();
@@ -124,7 +131,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
   if (kv_bytes && flags.verbose) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
-  note(line);
+  note(whole_words(line, 2, stderr_columns()));
   if (engine.tokenizer && !engine.tokenizer->spec().note.empty())
     note("note: " + printable(engine.tokenizer->spec().note, 300));
   if (const std::string text = engine.quantised.text(); !text.empty()) note("note: " + text);

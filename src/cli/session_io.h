@@ -36,6 +36,9 @@ ContextOptions context_options(const ContextFlags& flags);
 // Checked options with a seed chosen where none was given.
 SamplerOptions sampler_options(const SamplerFlags& flags);
 
+// The texts of --stop. Throws Error{kUsage} for an empty one.
+std::vector<std::string> stop_texts(const std::vector<std::string>& texts);
+
 // The model's name for people: its own, or the last part of the path; printable.
 std::string display_name(const Engine& engine, const ModelFlags& flags);
 

@@ -153,6 +153,37 @@ std::string paragraph(std::string_view text, size_t indent, size_t width) {
   return out;
 }
 
+std::string whole_words(std::string_view text, size_t indent, size_t width) {
+  std::string out;
+  while (true) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    if (columns_of(line) <= width) {
+      out += line;
+    } else {
+      size_t column = 0;
+      for (size_t begin = 0; begin < line.size();) {
+        size_t stop = line.find_first_not_of(' ', begin);
+        for (bool within = false; stop < line.size() && (within || line[stop] != ' '); ++stop)
+          if (line[stop] == '`') within = !within && line.find('`', stop + 1) != line.npos;
+        stop = std::min(stop, line.size());
+        std::string_view word = line.substr(begin, stop - begin);  // and the spaces before it
+        if (column > indent && column + columns_of(word) > width) {
+          word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
+          out += "\n" + std::string(indent, ' ');
+          column = indent;
+        }
+        out += word;
+        column += columns_of(word);
+        begin = stop;
+      }
+    }
+    if (end == text.size()) return out;
+    out += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 std::vector<std::string> without_folders(const std::vector<std::string>& names) {
   std::vector<std::string> out;
   for (const std::string& name : names) {

@@ -22,6 +22,11 @@ std::string paragraph(std::string_view text, size_t indent = 0, size_t width = s
 std::string table(const std::vector<std::vector<std::string>>& rows, const std::vector<size_t>& left = {},
                   size_t width = stdout_columns());
 
+// The lines of `text` that are wider than `width` go on in further ones, which begin with `indent` spaces. They are
+// broken at spaces only, and not within `backticks`, so that names and commands can be copied; what has no space stays
+// as it is.
+std::string whole_words(std::string_view text, size_t indent, size_t width);
+
 // Names of rows that may end with a file, "tg4 /models/teal.hunch@0.5", without its folder; as they are where two of
 // them would then be alike.
 std::vector<std::string> without_folders(const std::vector<std::string>& names);

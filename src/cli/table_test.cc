@@ -50,6 +50,17 @@ TEST(Table, ColumnsWithoutRoomFollowBelow) {
             "layer  first  second\n0          1       2\n\nlayer  third\n0          3\n");
 }
 
+TEST(WholeWords, BreaksAtSpacesOnly) {
+  EXPECT_EQ(whole_words("short", 2, 10), "short");
+  EXPECT_EQ(whole_words("one two three four", 2, 10), "one two\n  three\n  four");
+  EXPECT_EQ(whole_words("wrote /a/path/without/any/space now", 2, 12), "wrote\n  /a/path/without/any/space\n  now");
+  EXPECT_EQ(whole_words("use `hunch a b` or so", 2, 10), "use\n  `hunch a b`\n  or so");
+  EXPECT_EQ(whole_words("a ` alone and on", 2, 8), "a `\n  alone\n  and on");
+  EXPECT_EQ(whole_words("one two three\n  four\n", 2, 8), "one two\n  three\n  four\n");
+  EXPECT_EQ(whole_words("\u4e2d\u6587 \u4e2d\u6587", 0, 8), "\u4e2d\u6587\n\u4e2d\u6587");
+  EXPECT_EQ(whole_words("", 2, 8), "");
+}
+
 TEST(Table, NoLineIsWiderWhateverTheRowsAre) {
   for (size_t n_columns = 1; n_columns < 30; ++n_columns)
     for (size_t length : {1u, 5u, 30u, 200u}) {

@@ -25,7 +25,7 @@ std::vector<std::string> texts_of(const TextsFlags& flags, const char* what) {
   if (!flags.texts.empty()) return flags.texts;
   if (!flags.file && stdin_is_terminal())
     fail(ErrorKind::kUsage, "no {}: give them as arguments, with --file FILE, or pipe them in, one a line", what);
-  std::vector<std::string> lines = lines_of(flags.file ? read_text(*flags.file) : read_stdin());
+  std::vector<std::string> lines = lines_of(read_text(flags.file.value_or("-")));
   if (lines.empty()) fail(ErrorKind::kUsage, "no {}: there is no line to read", what);
   return lines;
 }

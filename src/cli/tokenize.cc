@@ -18,7 +18,7 @@ std::string input_text(const std::optional<std::string>& argument, const std::op
   if (file) return read_text(*file);
   if (stdin_is_terminal())
     fail(ErrorKind::kUsage, "no {}: give it as an argument, with --file FILE, or pipe it in", what);
-  return read_stdin();
+  return read_text("-");
 }
 
 }  // namespace

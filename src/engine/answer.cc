@@ -34,6 +34,10 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
     hunch::fail(ErrorKind::kUnsupported,
                 "drafts cannot be verified while a key policy (kv_policy) drops tokens after every one: leave out one "
                 "of the two");
+  for (const auto& [id, bias] : options_.sampler.logit_bias)
+    if (id < 0 || size_t(id) >= engine.config().n_vocab)
+      hunch::fail(ErrorKind::kUsage, "a bias (logit_bias) of token id {}, expected 0 to {}", id,
+                  engine.config().n_vocab - 1);
   if (options_.n_top_log_probs && !options_.log_probs)
     hunch::fail(ErrorKind::kUsage, "alternatives were asked for without log-probabilities");
   if (options_.n_history > n_at_start_)

@@ -39,8 +39,8 @@ std::shared_ptr<const Sidecar> Engine::load_sidecar(const std::filesystem::path&
 
 namespace {
 
-void find_sidecar(Engine& engine, const std::filesystem::path& model, const std::filesystem::path& named) {
-  engine.sidecar_path = named.empty() ? sidecar_path(model) : named;
+void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::filesystem::path& named) {
+  engine.sidecar_path = named.empty() ? find_sidecar(model) : named;
   std::error_code ec;
   if (named.empty() && !std::filesystem::exists(engine.sidecar_path, ec)) return;
   try {
@@ -79,7 +79,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.tokenizer.emplace(std::move(spec));
   }
   if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
-  find_sidecar(engine, path, options.sidecar);
+  use_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   engine.load_ms = timer.ms();
   return engine;

@@ -114,6 +114,12 @@ void spell_out_rope(Json& config) {
          "config.json: rope_parameters scale layers of sliding attention ({}), which hunch "
          "does not",
          printable(local.scaling.dump(), 80));
+  if (!local.partial.is_null() && local.partial != 1.0 && local.partial != rope.partial)
+    fail(
+        ErrorKind::kUnsupported,
+        "config.json: rope_parameters turn a part of each head in layers of sliding attention ({}) that is not that of "
+        "the others, which hunch does not",
+        printable(local.partial.dump(), 80));
   put(config, "rope_local_base_freq", local.theta);
 }
 

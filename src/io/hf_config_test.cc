@@ -35,6 +35,11 @@ TEST(HfConfig, RopeParametersOfKindsOfLayers) {
                    "sliding_attention": {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0}}})");
   });
   EXPECT_NE(message.find("sliding attention"), message.npos) << message;
+  const std::string partial = message_of(ErrorKind::kUnsupported, [] {
+    normalised(R"({"rope_parameters": {"full_attention": {"rope_theta": 1e6},
+                   "sliding_attention": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}})");
+  });
+  EXPECT_NE(partial.find("(0.5)"), partial.npos) << partial;
 }
 
 TEST(HfConfig, TheLanguageModelOfOneThatAlsoSees) {

@@ -83,6 +83,12 @@ constexpr std::string_view kElsewhere[] = {
     "verbose",
     "loss_type",
     "return_dict",
+    "output_activations",
+    "output_attentions",
+    "output_hidden_states",
+    "output_past",
+    "output_router_logits",
+    "output_scores",
     "use_bfloat16",
     "num_logits_to_keep",
     "type_vocab_size",
@@ -126,7 +132,7 @@ constexpr std::string_view kElsewhere[] = {
     "image_seq_length",
     "multimodal_projector_bias",
 };
-constexpr std::string_view kElsewhereBefore[] = {"_", "output_", "summary_", "image_", "vision_", "audio_", "video_"};
+constexpr std::string_view kElsewhereBefore[] = {"_", "summary_", "image_", "vision_", "audio_", "video_"};
 constexpr std::string_view kElsewhereBehind[] = {"dropout",   "pdrop",      "dropout_prob",
                                                  "_token_id", "_token_ids", "_token_index"};
 

@@ -65,6 +65,16 @@ fs::path sidecar_path(const fs::path& model) {
   return path;
 }
 
+fs::path find_sidecar(const fs::path& model) {
+  const fs::path beside = sidecar_path(model);
+  std::error_code ec;
+  if (fs::exists(beside, ec)) return beside;
+  const fs::path real = fs::canonical(model, ec);
+  if (ec) return beside;
+  const fs::path there = sidecar_path(real);
+  return fs::exists(there, ec) ? there : beside;
+}
+
 namespace {
 
 void check_layer(const SidecarLayer& l, const LayerConfig& c) {

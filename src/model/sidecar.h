@@ -70,6 +70,9 @@ constexpr uint64_t kSidecarVersion = 1;
 
 // The name of MODEL's sidecar: MODEL.hunch, beside it.
 std::filesystem::path sidecar_path(const std::filesystem::path& model);
+// Where that is: beside the name that was given or, where there is none and the name is a link, beside what it leads
+// to. The first of the two where there is neither.
+std::filesystem::path find_sidecar(const std::filesystem::path& model);
 
 // From a parsed GGUF file, whose owners move into it. Throws Error{kFormat} naming the key or tensor that is
 // missing, of a wrong shape or out of range; Error{kUnsupported} for another version.

@@ -499,5 +499,25 @@ TEST(SidecarPath, LiesBesideTheModel) {
   EXPECT_EQ(sidecar_path("models/./opt"), "models/opt.hunch");
 }
 
+TEST_F(SidecarTest, IsFoundBesideALinkAndBesideWhatItLeadsTo) {
+  const fs::path links = dir_ / "links", files = dir_ / "files";
+  fs::create_directories(links);
+  fs::create_directories(files / "folder");
+  const auto touch = [](const fs::path& path) { std::ofstream(path) << "x"; };
+  touch(files / "real.gguf");
+  fs::create_symlink(files / "real.gguf", links / "name.gguf");
+  fs::create_symlink("../files/folder", links / "folder");
+  EXPECT_EQ(find_sidecar(links / "name.gguf"), links / "name.gguf.hunch");  // where it would be
+  touch(files / "real.gguf.hunch");
+  touch(files / "folder.hunch");
+  EXPECT_EQ(find_sidecar(links / "name.gguf"), fs::canonical(files) / "real.gguf.hunch");
+  EXPECT_EQ(find_sidecar(files / "real.gguf"), files / "real.gguf.hunch");
+  EXPECT_EQ(find_sidecar(links / "folder/"), fs::canonical(files) / "folder.hunch");
+  touch(links / "name.gguf.hunch");
+  EXPECT_EQ(find_sidecar(links / "name.gguf"), links / "name.gguf.hunch");
+  fs::create_symlink(files / "gone.gguf", links / "gone.gguf");
+  EXPECT_EQ(find_sidecar(links / "gone.gguf"), links / "gone.gguf.hunch");
+}
+
 }  // namespace
 }  // namespace hunch

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "model/architecture.h"
+#include "text/tokenizer_keys.h"
 
 namespace hunch {
 namespace {
@@ -33,7 +34,7 @@ std::vector<std::string> unread_metadata(const ModelFile& file) {
     return {};  // who means to run it will hear why
   }
   const std::string prefix = config.arch + ".";
-  std::vector<std::string> unread;
+  std::vector<std::string> unread = unread_tokenizer_keys(file.meta);
   for (const std::string& key : file.meta.keys()) {
     if (!key.starts_with(prefix) || log.read.contains(key)) continue;
     const std::string_view name = std::string_view(key).substr(prefix.size());

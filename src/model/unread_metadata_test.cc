@@ -18,6 +18,13 @@ TEST(UnreadMetadata, NamesWhatWouldBeDroppedWithoutAWord) {
   file.meta.set("llama.vocab_size", uint32_t{300});
   file.meta.set("other.key", uint32_t{1});
   EXPECT_EQ(unread_metadata(file), (std::vector<std::string>{"llama.attention.scale_by_layer"}));
+  file.meta.erase("llama.attention.scale_by_layer");
+  file.meta.set("tokenizer.ggml.add_space_prefix", true);
+  file.meta.set("tokenizer.ggml.fim_pre_token_id", uint32_t{3});
+  file.meta.set("tokenizer.chat_template.tool_use", std::string("{{ x }}"));
+  file.meta.set("tokenizer.ggml.lowercase", true);
+  file.meta.set("tokenizer.other", true);
+  EXPECT_EQ(unread_metadata(file), (std::vector<std::string>{"tokenizer.ggml.lowercase", "tokenizer.other"}));
   file.meta.set("llama.block_count", std::string("many"));
   EXPECT_EQ(unread_metadata(file), std::vector<std::string>());
 }

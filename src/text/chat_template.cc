@@ -186,7 +186,11 @@ std::string apply_chat_template(const std::string& source, const nlohmann::order
   if (options.extra && !options.extra->is_object()) {
     fail(ErrorKind::kUsage, "template variables: expected an object, found {}", options.extra->type_name());
   }
-  std::string text = render_conversation(source, with_arguments(messages, options.arguments_as_text), options);
+  if (options.extra && options.extra->contains("messages"))
+    fail(ErrorKind::kUsage, "template variables: 'messages' is the conversation itself, expected other names");
+  const Json spoken = with_text_parts(messages);
+  std::string text = render_conversation(source, with_arguments(spoken, options.arguments_as_text), options);
+  if (options.adapt_content) check_parts_shown(spoken, text);
   if (options.flavor == TemplateOptions::Flavor::kLlamaCpp) {
     if (!options.bos_token.empty() && text.rfind(options.bos_token, 0) == 0) text.erase(0, options.bos_token.size());
     if (!options.eos_token.empty() && text.size() >= options.eos_token.size() &&

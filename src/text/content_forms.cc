@@ -91,6 +91,37 @@ Json with_shown_content(const Json& messages, const std::string& source, const R
   return best;
 }
 
+Json with_text_parts(Json messages) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    Json* content = content_of(messages[i]);
+    if (!content || !content->is_array()) continue;
+    for (size_t k = 0; k < content->size(); ++k) {
+      Json& part = (*content)[k];
+      const std::string type = part["type"];
+      const bool refuses = type == "refusal";
+      if (!refuses && type != "text" && type != "input_text" && type != "output_text") continue;
+      const auto text = part.find(refuses ? "refusal" : "text");
+      if (text == part.end() || !text->is_string())
+        fail(ErrorKind::kUsage, "messages[{}].content[{}] (type '{}'): expected '{}' as a string, found {}", i, k, type,
+             refuses ? "refusal" : "text", text == part.end() ? "none" : text->type_name());
+      if (type != "text") part = {{"type", "text"}, {"text", *text}};
+    }
+  }
+  return messages;
+}
+
+void check_parts_shown(const Json& messages, const std::string& rendered) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const auto content = messages[i].find("content");
+    if (content == messages[i].end() || !content->is_array()) continue;
+    for (size_t k = 0; k < content->size(); ++k)
+      if (const std::string type = (*content)[k]["type"];
+          type != "text" && rendered.find(fmt::format("{{'type': '{}'", type)) != rendered.npos)
+        fail(ErrorKind::kUnsupported, "messages[{}].content[{}]: the template has no place for a part of type '{}'", i,
+             k, type);
+  }
+}
+
 Json with_empty_content(const Json& messages) {
   Json out = messages;
   bool any = false;

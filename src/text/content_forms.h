@@ -13,6 +13,13 @@ namespace hunch {
 nlohmann::ordered_json with_shown_content(const nlohmann::ordered_json& messages, const std::string& source,
                                           const std::function<std::string(const nlohmann::ordered_json&)>& render);
 
+// The messages with parts of text under other names ("input_text", "output_text", "refusal") as parts of text. Throws
+// Error{kUsage} for a part of text without one.
+nlohmann::ordered_json with_text_parts(nlohmann::ordered_json messages);
+
+// Throws Error{kUnsupported} where a part that is no text, as an image, came out as Python's notation of it.
+void check_parts_shown(const nlohmann::ordered_json& messages, const std::string& rendered);
+
 // The messages with "" as the content of those that have none beside their calls; an empty list where all have some.
 nlohmann::ordered_json with_empty_content(const nlohmann::ordered_json& messages);
 

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "io/printable.h"
 #include "text/encoder.h"
 #include "text/token_text.h"
 #include "text/utf8.h"
@@ -34,6 +35,10 @@ constexpr std::string_view kEndTexts[] = {"<|eot_id|>",
                                           "<\xef\xbd\x9c"
                                           "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
 
+bool has_several_characters(std::string_view piece) {
+  return !piece.empty() && utf8_step(piece, 0).n_bytes < piece.size();
+}
+
 void check(const TokenizerSpec& spec) {
   const size_t n = spec.pieces.size();
   const auto id_in_range = [&](const char* what, std::optional<int32_t> id) {
@@ -57,6 +62,12 @@ void check(const TokenizerSpec& spec) {
   if (spec.kind == TokenizerKind::kSentencePieceBpe && spec.scores.empty() && spec.merges.empty()) {
     fail(ErrorKind::kFormat, "tokenizer: a SentencePiece vocabulary with neither scores nor merges");
   }
+  if (spec.kind == TokenizerKind::kByteBpe && spec.merges.empty() && !spec.ignore_merges)
+    for (size_t i = 0; i < n; ++i)
+      if (spec.types[i] == TokenType::kNormal && has_several_characters(spec.pieces[i]))
+        fail(ErrorKind::kFormat,
+             "tokenizer: no merges make the pieces of the vocabulary, as '{}'; convert the model anew",
+             printable(spec.pieces[i]));
   id_in_range("BOS", spec.bos);
   id_in_range("EOS", spec.eos);
   id_in_range("unknown", spec.unk);

@@ -400,6 +400,10 @@ TEST(Tokenizer, RefusesASpecThatContradictsItself) {
   refused([](TokenizerSpec& s) { s = TokenizerSpec(); });
   refused([](TokenizerSpec& s) { s.merges = {"nospace"}; });
   refused([](TokenizerSpec& s) { s.charsmap = "abc"; });
+  refused([](TokenizerSpec& s) {
+    s = fixture_spec("bpe");
+    s.merges.clear();
+  });
 }
 
 TEST(Tokenizer, RefusesIdsOutsideTheVocabulary) {

@@ -83,10 +83,10 @@ def patch_tensor(source, target, name, dims, element_bytes):
         f.truncate(data + end + (n_bytes + 31) // 32 * 32)
 
 
-def data_offset(content):
-    """Where a GGUF file's data section begins: after the metadata and the table of tensors."""
+def read_table(content):
+    """[(key, bytes of its type and value)] of a GGUF file, where the table of its tensors begins, and where it ends."""
     sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-    at = 24
+    at, keys = 24, []
 
     def skip_text(at):
         return at + 8 + struct.unpack_from("<Q", content, at)[0]
@@ -106,12 +106,51 @@ def data_offset(content):
 
     n_tensors, n_keys = struct.unpack_from("<QQ", content, 8)
     for _ in range(n_keys):
-        at = skip_text(at)
-        at = skip_value(struct.unpack_from("<I", content, at)[0], at + 4)
+        name = skip_text(at)
+        end = skip_value(struct.unpack_from("<I", content, name)[0], name + 4)
+        keys.append((bytes(content[at + 8:name]).decode(), bytes(content[name:end])))
+        at = end
+    tensors = at
     for _ in range(n_tensors):
         at = skip_text(at)
         at += 4 + 8 * struct.unpack_from("<I", content, at)[0] + 12
-    return (at + 31) // 32 * 32
+    return keys, tensors, at
+
+
+def data_offset(content):
+    """Where a GGUF file's data section begins: after the metadata and the table of tensors."""
+    return (read_table(content)[2] + 31) // 32 * 32
+
+
+def write_metadata(source, target, changes):
+    """Copies a GGUF file with other metadata: {key: a bool, int (u32, i32), float (f32), text, list of one kind, the bytes of
+    a type and a value, or None, which takes the key out}."""
+    with open(source, "rb") as f:
+        content = f.read()
+    keys, begin, end = read_table(content)
+
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def typed(value):
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, list):
+            items = [typed(v) for v in value]
+            kind = items[0][:4] if items else struct.pack("<I", 4)
+            return struct.pack("<I", 9) + kind + struct.pack("<Q", len(items)) + b"".join(item[4:] for item in items)
+        if isinstance(value, bool):
+            return struct.pack("<IB", 7, value)
+        if isinstance(value, int):
+            return struct.pack("<II", 4, value) if value >= 0 else struct.pack("<Ii", 5, value)
+        return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<I", 8) + text(value)
+
+    table = {**dict(keys), **{key: None if value is None else typed(value) for key, value in changes.items()}}
+    table = {key: value for key, value in table.items() if value is not None}
+    head = content[:16] + struct.pack("<Q", len(table)) + b"".join(text(key) + value for key, value in table.items()) + content[begin:end]
+    with open(target, "wb") as f:
+        f.write(head + bytes(-len(head) % 32) + content[(end + 31) // 32 * 32:])
+    return target
 
 
 class Result:

@@ -37,7 +37,11 @@ FROM_LLAMA_CPP = [
     ("run", "--offline", "HF_HUB_OFFLINE=1"), ("run", "--pooling mean", "hunch embed"), ("run", "-cl", "hunch list"), ("run", "-sp", "--json"),
     ("run", "--reasoning-budget 0", "enable_thinking=false"), ("chat", "-p hello", "hunch run"), ("chat", "-j {}", "run has it"),
     ("serve", "--temp 0.7", "temperature"), ("serve", "--top-k 40", "each request says it"), ("serve", "-md a.gguf", "lossless"),
-    ("serve", "--chat-template-kwargs {}", "chat_template_kwargs"), ("serve", "--ssl-key-file a", "without TLS"), ("bench", "--output json", "--json"),
+    ("serve", "--chat-template-kwargs {}", "chat_template_kwargs"), ("serve", "--ssl-key-file a", "tls-cert"), ("run", "--ssl-cert-file a", "--tls-cert FILE"), ("bench", "--output json", "--json"),
+    ("run", "--file TEXT", "one prompt only"), ("run", "-lzm auto --log-jsonl -ncffn 2", None), ("run", "--spec-draft-type-k f16 --spec-draft-n-min 1", None),
+    ("eval", "--file TEXT -c 32", None), ("run", "-lcs a.bin", "--ngram"), ("serve", "-lcs a.bin", "lossless"), ("serve", "--models-preset a.ini", "--models-dir"),
+    ("serve", "--tools all", "hunch runs no tools"), ("serve", "--embd-normalize -1", "--no-normalise"), ("serve", "--reasoning-effort low", "chat_template_kwargs"),
+    ("serve", "--sleep-idle-seconds soon", "--idle-unload"), ("serve", "--cors-origins", "--cors"), ("serve", "--no-models-autoload", "autoload=false"),
     ("eval", "--chunks 4", "--max-tokens"), ("tokenize", "--ctx 64", "run,"), ("quantize", "out.gguf Q4_K_M", "-o FILE"),
 ]
 

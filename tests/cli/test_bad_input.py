@@ -83,6 +83,22 @@ class BadUsage(CliTest):
         self.refused(2, "run", self.opt, "-p", "the", "--draft", other, says=["draft model", "'a'", "'b'", "tokenizer"])
         self.refused(2, "eval", self.opt, "--text", self.write("t.txt", "the end"), "--ngram", says="--compare lossless")
 
+    def test_what_would_be_ignored_is_refused(self):
+        run = ("run", self.opt, "-p", "a", "-n", "2")
+        self.refused(2, *run, "--threads", "100000", says=["100000 threads (--threads)", "at most 1024"])
+        self.refused(2, *run, "--logit-bias", "99999=1", says=["(--logit-bias)", "99999", "expected 0 to "])
+        self.refused(2, *run, "--stop", "", says="--stop: expected a text")
+        self.refused(2, "chat", self.opt, "--stop", "", stdin=b"hello\n", says="--stop: expected a text")
+        self.assertEqual(self.hunch(*run, "--regex", "", "--json").json["text"], "")  # which nothing but the empty text matches
+        self.refused(2, self.opt, "-p", "a", says=["is no verb", "hunch run " + self.opt])
+        self.assertEqual(self.hunch("help", "help").text, self.hunch("help").text)
+
+    def test_texts_of_windows(self):
+        tokens = lambda content: self.hunch("tokenize", self.opt, "--file", self.write("text.txt", content), "--json").json["ids"]
+        self.assertEqual(tokens(b"\xef\xbb\xbfthe end"), tokens(b"the end"))
+        self.refused(1, "eval", self.opt, "--text", self.write("utf16.txt", "the end".encode("utf-16")), says=["utf16.txt", "UTF-16", "iconv"])
+        self.assertEqual(self.hunch("chat", self.opt, "-n", "1", "--json", stdin=b"hello\r\n").json["messages"][0]["content"], "hello")
+
     def test_environment_is_checked_like_a_flag(self):
         self.refused(2, "run", self.opt, "-p", "a", env={"HUNCH_CTX": "lots"}, says=["--ctx", "'lots'"])
 
@@ -196,6 +212,17 @@ class Output(CliTest):
             self.assertTrue(process.err.splitlines()[-1].startswith("hunch: "), process.err)
         self.refused(1, "logits", self.opt, "--ids", "1", "--out", os.path.join(self.dir, "no", "l.npy"), says="l.npy")
         self.refused(2, "convert", self.opt, says="-o")
+
+    def test_closed_streams(self):
+        """Their numbers are not given to files, into which notes would be written then."""
+        for fd in 0, 1, 2:
+            numbers = self.hunch("tokenize", self.opt, "the", preexec_fn=lambda: os.close(fd), code=1 if fd == 1 else 0)
+            if fd != 1:
+                self.assertEqual(numbers.text, self.hunch("tokenize", self.opt, "the").text)
+            out = self.path(f"closed-{fd}.npy")
+            self.hunch("logits", self.opt, "--ids", "3,4", "--out", out, preexec_fn=lambda: os.close(fd))
+            with open(out, "rb") as f:
+                self.assertEqual(len(f.read()), 128 + 2 * 320 * 4)
 
     def test_full_disk_behind_standard_output(self):
         if not os.path.exists("/dev/full"):

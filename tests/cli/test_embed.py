@@ -99,10 +99,16 @@ class EmbedTest(CliTest):
         answer = self.hunch("embed", self.bert, *texts, "--similarity", "--json").json
         for got, row in zip(answer["similarity"], want):
             self.assert_near(got, row, 1e-5)
-        shown = [[float(v) for v in line.split()] for line in self.hunch("embed", self.bert, *texts, "--similarity").text.splitlines()]
-        for got, row in zip(shown, want):
-            self.assert_near(got, row, 1e-4)
-        self.assertEqual(shown[0][1], 1)
+        heading, *lines = self.hunch("embed", self.bert, *texts, "--similarity").text.splitlines()
+        self.assertEqual(heading.split(), ["text", "0", "1", "2"])
+        self.assertEqual(len(lines), 3)
+        for i, (line, text, row) in enumerate(zip(lines, texts, want)):
+            self.assertTrue(line.startswith(f"{i}  {text} "), line)
+            self.assert_near([float(v) for v in line.split()[-3:]], row, 1e-4)
+        self.assertEqual(lines[0].split()[-2], "1.0000")
+        long = ["the mill " * 5 + "\n\u00fcber", "a donkey"]
+        rows = self.hunch("embed", self.bert, *long, "--similarity").text.splitlines()
+        self.assertRegex(rows[1], r"^0  the mill the mill the mill the mill \.\.\.  1\.0000  ")
 
     def test_a_causal_model_takes_the_last_token(self):
         answer = self.hunch("embed", self.opt, "the end", "--json").json

@@ -7,7 +7,7 @@ import shutil
 import struct
 import unittest
 
-from fixtures import GOLDEN, MERGES, CliTest, random_words, write_tokenizer
+from fixtures import GOLDEN, MERGES, CliTest, random_words, read_table, write_metadata, write_tokenizer
 from test_adapters import write_safetensors
 
 IDS = "3,9,27,17,5,8,40,2,11,30"
@@ -106,6 +106,63 @@ class Configs(Kinds):
             self.refused(1, "logits", self.model("tiny_qwen3", raw=raw), "--ids", IDS, says=says)
 
 
+class GgufMetadata(Kinds):
+    """Keys of a GGUF file in other types and spellings are the same model; those that nobody reads are named."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.file = os.path.join(cls.dir, "plain.gguf")
+        shutil.copytree(os.path.join(GOLDEN, "tiny_qwen3"), os.path.join(cls.dir, "qwen3"))
+
+    def setUp(self):
+        if not os.path.exists(self.file):
+            self.hunch("convert", self.path("qwen3"), "-o", self.file, "--type", "f32")
+
+    def changed(self, changes):
+        return write_metadata(self.file, self.path("changed.gguf"), changes)
+
+    def test_numbers_of_other_types(self):
+        plain, err = self.logits(self.file)
+        self.assertNotIn("does not read", err)
+        with open(self.file, "rb") as f:
+            keys = dict(read_table(f.read())[0])
+        n_layer = struct.unpack("<II", keys["qwen3.block_count"])[1]
+        for changes in ({"qwen3.block_count": struct.pack("<IQ", 10, n_layer)}, {"qwen3.block_count": struct.pack("<IB", 0, n_layer)},
+                        {"qwen3.block_count": struct.pack("<Ii", 5, n_layer)}, {"qwen3.rope.scaling.type": "none"},
+                        {"qwen3.rope.scaling.finetuned": False, "qwen3.vocab_size": 64, "general.file_type": 0, "general.quantization_version": 2},
+                        {"somebody.else": "anything", "general.tags": ["a", "b"]}):
+            got, err = self.logits(self.changed(changes))
+            self.assertEqual(got, plain, changes)
+            self.assertNotIn("does not read", err)
+
+    def test_names_are_shown_as_they_are_written(self):
+        first = lambda name: self.hunch("run", self.changed({"general.name": name}), "--ids", "3", "-n", "1").err.splitlines()[0]
+        self.assertTrue(first("Gr\u00f6\u00dfe \u6a21\u578b").startswith("Gr\u00f6\u00dfe \u6a21\u578b: qwen3, "))
+        self.assertTrue(first("a\x1b[2Jb\u202e").startswith("a\\x1b[2Jb\\xe2\\x80\\xae: qwen3, "))
+
+    def test_what_is_not_read_is_named(self):
+        plain, _ = self.logits(self.file)
+        keys = {"qwen3.attention.scale_by_layer": True, "qwen3.attention.key_shift": 0.5, "qwen3.rope.scaling.spiral": 2.0,
+                "tokenizer.ggml.lowercase_everything": True}
+        got, err = self.logits(self.changed({**keys, "qwen3.rope.scaling.type": "linear", "qwen3.rope.scaling.factor": 1.0}))
+        self.assertEqual(got, plain)
+        for key in keys:
+            self.assertIn(key, err)
+        self.assertIn("tokenizer.ggml.lowercase_everything", self.hunch("inspect", self.changed(keys)).text.replace("\n", ""))
+
+    def test_what_cannot_be_meant_is_refused_by_name(self):
+        for changes, says in [({"qwen3.block_count": "two"}, "qwen3.block_count"), ({"qwen3.block_count": -2}, "qwen3.block_count"),
+                              ({"qwen3.block_count": None}, "qwen3.block_count"), ({"qwen3.embedding_length": 0}, "n_embd is 0"),
+                              ({"qwen3.attention.head_count": 7}, "head"), ({"qwen3.attention.head_count_kv": 3}, "head"),
+                              ({"qwen3.rope.scaling.type": "spiral"}, "spiral"), ({"qwen3.rope.freq_base": float("nan")}, "rope base nan"),
+                              ({"qwen3.rope.freq_base": 0.0}, "rope base 0"), ({"qwen3.attention.layer_norm_rms_epsilon": -1.0}, "norm_eps -1"),
+                              ({"general.architecture": "qwen3next_x"}, "qwen3next_x"), ({"general.architecture": 3}, "general.architecture"),
+                              ({"qwen3.attention.head_count": [4, 4, 4, 4, 4, 4, 4]}, "head_count"), ({"qwen3.context_length": 0}, "n_ctx_train is 0"),
+                              ({"general.alignment": 24}, "general.alignment")]:
+            self.refused(1, "logits", self.changed(changes), "--ids", IDS, says=says)
+
+
 class Ends(Kinds):
     """Whoever names the token that ends a text is heard."""
 
@@ -148,6 +205,12 @@ class Tokenizers(Kinds):
                             ({"continuing_subword_prefix": "##"}, "##"), ({"model": {"type": "Klingon", "vocab": {}}}, "'Klingon'")]:
             self.refused(1, "tokenize", self.tokenizer(**parts), "the", says=says)
         self.assertIn("Klingon", self.hunch("tokenize", self.tokenizer(decoder={"type": "Klingon"}), "the").err)
+
+    def test_a_vocabulary_that_nothing_makes(self):
+        merges = self.tokenizer()
+        self.hunch("convert", merges, "-o", self.path("merges.gguf"))
+        without = write_metadata(self.path("merges.gguf"), self.path("without.gguf"), {"tokenizer.ggml.merges": struct.pack("<IIQ", 9, 8, 0)})
+        self.refused(1, "tokenize", without, "the", says="no merges make the pieces")
 
     def test_added_tokens_that_swallow_spaces_or_stand_alone(self):
         def ids(text, **flags):
@@ -204,6 +267,20 @@ class Messages(Kinds):
             self.assertEqual(self.render(items, [{"role": "user", "content": "Hi"}, call]), "<Hi><>" + shown)
         result = {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "12:00"}]}
         self.assertEqual(self.render("{{ messages[-1].content }}", [{"role": "user", "content": "Hi"}, CALL, result]), "12:00")
+
+    def test_parts_that_are_no_text(self):
+        plain = "{% for m in messages %}{{ m.content }}{% endfor %}"
+        said = [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}]
+        self.assertEqual(self.render(plain, said), "Hino")
+        image = [{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "u"}}]}]
+        self.refused(1, "template", "--template-file", self.write("t.jinja", plain), "--messages", self.write("m.json", json.dumps(image)), says=["messages[0].content[1]", "'image_url'"])
+        sees = "{% for m in messages %}{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% else %}<image>{% endif %}{% endfor %}{% endfor %}"
+        self.assertEqual(self.render(sees, image), "What?<image>")
+        for part, says in ({"type": "text", "text": None}, "found null"), ({"type": "text"}, "found none"), ({"type": "input_text", "text": 5}, "found number"):
+            self.refused(2, "template", "--template-file", self.write("t.jinja", plain), "--messages",
+                         self.write("m.json", json.dumps([{"role": "user", "content": [part]}])), says=["messages[0].content[0]", says])
+        self.refused(2, "template", "--template-file", self.write("t.jinja", plain), "--messages", self.write("m.json", json.dumps(said)),
+                     "--variables", "messages=[]", says="'messages'")
 
     def test_a_template_that_refuses_says_why(self):
         source = "{% if messages[0].role == messages[1].role %}{{ raise_exception('roles must alternate') }}{% endif %}"

@@ -1,5 +1,6 @@
 """Output never destroys input: what is there already is written over with --force only, and what is read never."""
 import os
+import stat
 import unittest
 
 from fixtures import CliTest
@@ -42,6 +43,20 @@ class Output(CliTest):
         os.symlink(single, link)
         self.kept_unless_forced(["quantize", single, "--type", "q8_0"], "-o", [single, link])
         self.kept_unless_forced(["compress", single, "--low-rank", "0.5", "--text", self.text], "-o", [single, self.text])
+
+    def test_what_is_no_file_stays_what_it_is(self):
+        pipe, link, target = self.path("pipe"), self.path("link-to-old"), self.write("old", "precious")
+        os.mkfifo(pipe)
+        os.symlink(target, link)
+        convert = ["convert", self.opt, "--type", "f16", "--quiet", "-o"]
+        for command in [*convert, pipe], [*convert, pipe, "--force"], ["logits", self.opt, "--ids", "5,9", "--force", "--out", pipe]:
+            self.refused(2, *command, says="is no regular file")
+            self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+        self.refused(2, *convert, "-", says="./- is a file called -")
+        self.refused(2, *convert, link, says="is there already")
+        self.hunch(*convert, link, "--force")  # what the link leads to is written, and the link stays
+        self.assertTrue(os.path.islink(link))
+        self.assertTrue(self.content(target).startswith(b"GGUF"))
 
     def test_sidecars(self):
         sparsify = ["sparsify", self.opt, "--text", self.text, "--predictor", "svd", "--rank", "16", "--density", "0.5", "--threads", "1"]

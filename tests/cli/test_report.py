@@ -120,6 +120,33 @@ class Report(CliTest):
         mean = sum(l["active"]["mean"] for l in trace["layers"]) / len(trace["layers"])
         self.assertTrue(f"A token uses {100 * mean:.0f} %" in text, page.headings)
 
+    def test_the_values_of_large_maps(self):
+        """In lists for who has no mouse: a list for each layer, a line for each head; of attention, one for each token."""
+        model, words, html = self.path("large.gguf"), self.path("large.txt"), self.path("large.html")
+        self.hunch("synth", "--shape", "llama-1.1b", "-o", model, "--n-layer", "7", "--n-embd", "128", "--n-ff", "64", "--n-head", "16", "--n-kv-head", "4",
+                   "--n-vocab", "512", "--n-ctx", "128", "--contexts", "4", "--density", "0.3", "--text", words, "--text-tokens", "200", "--quiet")
+        answer = self.hunch("inspect", model, "--text", words, "--html", html, "--oracle-tokens", "0", "--ctx", "64", "--json").json
+        _, text = self.check_page(html)
+        for figure, says in ("head_norms", r"mean norm"), ("head_kinds", r"[a-z -]+: evenness"):
+            lists = text.split(f'<figure id="{figure}">')[1].split("</figure>")[0].split("<details>")[2:]
+            self.assertEqual([part[:len("<summary>layer 6")] for part in lists], [f"<summary>layer {i}" for i in range(7)])
+            for layer, part in enumerate(lists):
+                lines = re.findall("<li>(.*?)</li>", part)
+                self.assertEqual(len(lines), 16)
+                for head, line in enumerate(lines):
+                    self.assertRegex(line, rf"^layer {layer}, head {head}: {says}")
+        maps = text.split('<figure id="attention">')[1].split("</figure>")[0].split("<details>")[2:]
+        self.assertEqual(len(maps), len(answer["trace"]["maps"]))
+        for part, trace in zip(maps, answer["trace"]["maps"]):
+            self.assertIn(f"<summary>layer {trace['layer']}, head {trace['head']}: ", part)
+            lines = re.findall("<li>(.*?)</li>", part, re.DOTALL)
+            self.assertEqual(len(lines), 64)
+            for i, (line, row) in enumerate(zip(lines, trace["weights"])):
+                shares = [float(s) for s in re.findall(r"([0-9.]+) %", line)]
+                self.assertEqual(sum(1 for w in row[:i + 1] if w >= 0.02) + ("others" in line), len(shares), line)
+                self.assertAlmostEqual(sum(shares), 100, delta=0.6 * len(shares), msg=line)
+                self.assertAlmostEqual(shares[0], 100 * max(row), delta=0.6)
+
     def test_other_kinds_of_models(self):
         for name, says in [("llama_mha", "of the neurons make 99 % of the MLP's output"), ("qwen2_moe", "experts"),
                            ("opt_350m_style", "A token uses"), ("bloom_h6", "99 %")]:

@@ -59,6 +59,25 @@ class Sparsify(CliTest):
         self.hunch("synth", "--shape", "opt-125m", "--n-layer", "2", "-o", other)
         self.refused(1, "run", other, "-p", "a", "--mode", "sparse", "--sidecar", sidecar, says="was made for")
 
+    def test_through_a_link(self):
+        """The sidecar lies beside the file or beside the link; the link's goes first, and sparsify writes where it was found."""
+        files, links = self.path("files"), self.path("links")
+        os.mkdir(files)
+        os.mkdir(links)
+        model, link = os.path.join(files, "m\u00f6del 1.gguf"), os.path.join(links, "link.gguf")
+        self.hunch("convert", self.opt, "-o", model)
+        os.symlink(model, link)
+        run = ("run", link, "-p", "the end", "-n", "3", "--mode", "sparse", "--json")
+        self.refused(1, *run[:-1], says=["no '" + link + ".hunch'", "hunch sparsify"])
+        self.hunch("sparsify", model, "--text", self.text, "--predictor", "hot", "--density", "0.5", "--threads", "1")
+        half = self.hunch(*run).json["density_mlp"]
+        self.assertEqual(half, self.hunch(run[0], model, *run[2:]).json["density_mlp"])
+        self.assertEqual(self.hunch("inspect", link, "--json").json["sidecar"]["path"], os.path.realpath(model) + ".hunch")
+        self.refused(2, "sparsify", link, "--text", self.text, "--predictor", "hot", "--density", "0.25", says="m\u00f6del 1.gguf.hunch' is there already")
+        self.hunch("sparsify", link, "--text", self.text, "--predictor", "hot", "--density", "0.25", "--threads", "1", "-o", link + ".hunch")
+        self.assertLess(self.hunch(*run).json["density_mlp"], half)
+        self.assertEqual(self.hunch("inspect", link, "--json").json["sidecar"]["path"], link + ".hunch")
+
     def test_inspect_tells_what_lies_beside_the_model(self):
         model = self.path("looked_at")
         shutil.copytree(os.path.join(GOLDEN, "opt_350m_style"), model)

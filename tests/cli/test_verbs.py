@@ -3,6 +3,7 @@ import json
 import os
 import re
 import struct
+import threading
 import unittest
 
 from fixtures import GOLDEN, CliTest, golden, shared
@@ -66,6 +67,21 @@ class Run(CliTest):
         reference = self.hunch("run", self.opt, "-p", "the end", "-n", "4", "--temperature", "0", "--json").json
         self.assertEqual(self.hunch("run", self.opt, "--prompt-file", path, "-n", "4", "--temperature", "0", "--json").json["prompt_ids"], reference["prompt_ids"])
         self.assertEqual(self.hunch("run", self.opt, "-n", "4", "--temperature", "0", "--json", stdin=b"the end").json["ids"], reference["ids"])
+
+    def test_a_text_from_another_command(self):
+        """As bash hands one over: --text <(zcat wiki.gz)."""
+        texts = {"prompt": ("run", self.opt, "-n", "3", "--temperature", "0", "--prompt-file"), "text": ("eval", self.opt, "--text"),
+                 "file": ("tokenize", self.opt, "--file"), "lines": ("embed", self.opt, "--file")}
+        for name, words in texts.items():
+            pipe = self.path(name + ".pipe")
+            os.mkfifo(pipe)
+            writer = threading.Thread(target=self.write, args=(pipe, "the end of the thing\n"))
+            writer.start()
+            got = self.hunch(*words, pipe, "--json").json
+            writer.join()
+            want = self.hunch(*words, self.write(name + ".txt", "the end of the thing\n"), "--json").json
+            for key in "ids", "nll", "embeddings":
+                self.assertEqual(got.get(key), want.get(key))
 
     def test_empty_prompt_begins_with_bos(self):
         self.assertEqual(self.hunch("run", self.opt, "-p", "", "-n", "1", "--json").json["prompt_ids"], [0])

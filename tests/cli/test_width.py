@@ -8,7 +8,8 @@ import unittest
 import unicodedata
 
 import test_install
-from fixtures import GOLDEN, SOURCE, CliTest, random_words, write_tokenizer
+from fixtures import BINARY, GOLDEN, SOURCE, CliTest, random_words, write_tokenizer
+from terminal import Terminal, rows_of
 
 LONG = "a-folder-as-a-cache-of-models-may-have-it/models--some-organisation--a-model-whose-name-is-as-long-as-they-are-v2.5"
 TASKS = os.path.join(SOURCE, "tests", "data", "tasks")
@@ -127,6 +128,42 @@ class Width(CliTest):
     def test_texts(self):
         self.fits("embed", self.long, "one text", "another text", "and a third", "--similarity")
         self.fits("tokenize", self.long, "the end of the thing", "--pieces")
+
+    def test_the_first_line_of_a_run(self):
+        lines = self.hunch("run", self.long, "-p", "the end", "-n", "2").err.splitlines()
+        said = " ".join(line.strip() for line in lines)
+        for part in "A model " + 5 * "with a long name ", " parameters; ", " thread", "tokens/s":
+            self.assertIn(part, said)
+        for line in lines:
+            self.assertLessEqual(columns(line), 80, line)
+
+    def test_what_is_said_on_a_terminal_goes_on_between_words(self):
+        """Every line of standard error, at 80 columns and at 40; a name that is longer than a line stays whole."""
+        out = os.path.join(os.path.dirname(self.long), "made again.gguf")
+        commands = [
+            ["run", self.long, "-p", "the end", "-n", "2"],
+            ["run", self.long, "-p", "the end", "-n", "2", "--mode", "sparse", "--verbose"],
+            ["run", self.long, "-p", "the end", "-n", "99", "--ctx", "8", "--ignore-end"],
+            ["eval", self.long, "--text", self.text, "--max-tokens", "40", "--compare", f"dense,oracle:0.5,{self.long}.hunch"],
+            ["inspect", self.long, "--text", self.text, "--tokens", "64", "--oracle-tokens", "0", "--html", out + ".html", "--force"],
+            ["quantize", self.opt, "-o", out, "--type", "q4_0", "--force"],
+            ["quantize", self.opt, "-o", self.long, "--type", "q4_0"],  # which is there already
+            ["imatrix", self.opt, self.text, "--ctx", "64", "-o", out, "--force"],
+            ["compress", self.opt, "--text", self.text, "--tokens", "256", "--low-rank", "0.5", "-o", out, "--force"],
+            ["logits", self.long, "--ids", "3,4", "--out", out + ".npy", "--force"],
+            ["embed", self.long, "one", "two", "--out", out + ".npy", "--force"],
+            ["list"], ["rm", self.long], ["pull", "a/b"],
+            ["run", self.long, "-p", "a", "--rope-freq-base", "10000"],
+        ]
+        for width in 80, 40:
+            for arguments in commands:
+                with Terminal([BINARY, *arguments], self.environment(), streams=("stdin", "stderr"), columns=width) as terminal:
+                    terminal.finish()
+                    rows = rows_of(terminal.seen)
+                self.assertTrue(any(rows), arguments)
+                for row in rows:
+                    if columns(row) > width:  # a path, alone in its row; a command between backticks
+                        self.assertTrue(" " not in row.strip() or re.fullmatch(r" *`[^`]*`\S*", row), f"hunch {arguments} at {width}: {row!r}")
 
     def test_lists(self):
         self.fits("list", "--known", holds=["HuggingFaceTB/SmolLM2-1.7B-Instruct-GGUF:Q4_K_M"])

@@ -1,4 +1,4 @@
-// The report of `hunch inspect --html` in Chromium: legible on a telephone, every value without a mouse, nothing cut.
+// The reports of `hunch inspect --html` in Chromium: legible on a telephone, every value without a mouse, nothing cut.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,6 +18,10 @@ before(async () => {
   for (const [key, model, words, ...more] of [["relu", demo, text], ["gated", name, planted, "--ctx", "128"]]) {
     reports[key] = join(folder, `${key}.html`);
     hunch("inspect", model, "--text", words, "--tokens", "384", "--oracle-tokens", "64", "--html", reports[key], "--quiet", ...more);
+  }
+  for (const [key, ...more] of [["weights", "--weights", "--text", text, "--tokens", "128"], ["workload", "--workload", "--bandwidth", "20", "--peak", "200"]]) {
+    reports[key] = join(folder, `${key}.html`);
+    hunch("inspect", demo, ...more, "--html", reports[key], "--quiet");
   }
 });
 after(async () => {
@@ -49,7 +53,7 @@ const measured = () => {
 };
 
 for (const [width, height] of [[390, 844], [320, 640], [1280, 800]])
-  for (const key of ["relu", "gated"])
+  for (const key of ["relu", "gated", "weights", "workload"])
     test(`${key}: everything can be read at ${width} pixels`, async () => {
       const page = await look(reports[key], { width, height });
       const found = await page.evaluate(measured);
@@ -66,12 +70,13 @@ test("values and wide figures are reached by the keyboard", async () => {
   const page = await look(reports.relu, { width: 390, height: 844 });
   const n = await page.locator("details").count();
   assert.ok(n > 6);
+  assert.ok(await page.locator("#attention details details").count() > 1, "a list for each map");
   const reached = new Set(), scrolled = new Set();
   for (let i = 0; i < 200; ++i) {
     await page.keyboard.press("Tab");
     const at = await page.evaluate(() => {
       const e = document.activeElement, figure = e?.closest("figure, section")?.id ?? "";
-      return { tag: e?.tagName, figure, scroller: e?.classList.contains("wide"), ring: e && getComputedStyle(e).outlineStyle !== "none" };
+      return { tag: e?.tagName, figure, list: [...document.querySelectorAll("summary")].indexOf(e), scroller: e?.classList.contains("wide"), ring: e && getComputedStyle(e).outlineStyle !== "none" };
     });
     if (at.tag === "BODY") break;
     assert.ok(at.ring, "what has the focus shows it");
@@ -84,13 +89,15 @@ test("values and wide figures are reached by the keyboard", async () => {
     if (at.tag === "SUMMARY") {
       await page.keyboard.press("Enter");
       assert.ok(await page.evaluate(() => document.activeElement.parentElement.open));
-      reached.add(at.figure);
+      reached.add(at.list);
     }
   }
   assert.equal(reached.size, n);
-  assert.ok(scrolled.size >= n, `scrolled: ${[...scrolled]}`);
+  assert.ok(scrolled.size >= await page.locator("figure svg").count(), `scrolled: ${[...scrolled]}`);
   const values = await page.locator("details li").first().innerText();
   assert.match(values, /\d/);
+  const look = await page.locator("#attention details details li").last().innerText();
+  assert.match(look, /^"[^]*" \(\d+\) looks at "[^]*" \(\d+\) [\d.]+ %/);
   const found = await page.evaluate(measured);
   assert.ok(found.wide <= 0 && found.beyond.length === 0, "opened values fit too");
   await page.check();
@@ -98,7 +105,7 @@ test("values and wide figures are reached by the keyboard", async () => {
 
 for (const colorScheme of ["light", "dark"])
   test(`no violation of accessibility, ${colorScheme}`, async () => {
-    for (const key of ["relu", "gated"]) {
+    for (const key of ["relu", "gated", "weights", "workload"]) {
       const page = await look(reports[key], { width: 390, height: 844, colorScheme });
       await accessible(page, `${key}, ${colorScheme}`);
       await page.check();

@@ -92,7 +92,7 @@ Figure oracle_figure(const Trace& trace) {
   // Beyond three times the dense perplexity the model is broken; how much does not matter.
   const double limit = std::min(highest, 3 * trace.dense_perplexity);
   if (limit < highest)
-    f.text += " What lies higher than the plot is drawn at its upper edge; point at it for the number.";
+    f.text += " What lies higher than the plot is drawn at its upper edge; its number is in the list beneath.";
   const double low = std::max(0.0, lowest - 0.1 * (limit - lowest));
   f.svg = line_chart(log_axis("kept by every token, % of each layer", 4.5, 110, {5, 10, 20, 30, 50, 100}),
                      linear_axis("perplexity", limit, low), series);

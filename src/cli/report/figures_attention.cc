@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "cli/report/figures.h"
 #include "cli/report/svg.h"
@@ -77,6 +78,7 @@ Figure norms_figure(const Trace& trace) {
   map.scale_low = "silent";
   map.scale_high = "loudest of its layer";
   f.svg = heat_map(map);
+  f.values = values_of(map);
   return f;
 }
 
@@ -102,7 +104,8 @@ Figure kinds_figure(const Trace& trace, const ReportInfo& info) {
       "log(tokens it sees). "
       "Framed are uniform (\"mixing\") heads, which average over everything; in Deja Vu's reading, the heads a token "
       "needs are "
-      "mostly the others, those that pick a few heavy hitters. Point at a cell for its habits.",
+      "mostly the others, those that pick a few heavy hitters. A cell's habits are shown where it is pointed at, and "
+      "in the list beneath.",
       trace.excerpt.size());
   HeatMap map;
   map.n_rows = trace.layers.size();
@@ -122,7 +125,32 @@ Figure kinds_figure(const Trace& trace, const ReportInfo& info) {
   map.scale_low = "one token";
   map.scale_high = "all tokens alike";
   f.svg = heat_map(map);
+  f.values = values_of(map);
   return f;
+}
+
+// One line for each token that looks: what it looks at, the strongest first.
+ValueSet looks_of(const SmallMap& map, const ReportInfo& info) {
+  const auto token = [&](size_t i) {
+    return fmt::format("\"{}\" ({})", i < info.excerpt.size() ? info.excerpt[i] : "", i);
+  };
+  ValueSet set{map.title, {}};
+  for (size_t r = 0; r < map.n; ++r) {
+    std::vector<size_t> seen(r + 1);
+    std::iota(seen.begin(), seen.end(), size_t{0});
+    std::ranges::stable_sort(seen, std::greater<>(), [&](size_t c) { return map.value(r, c); });
+    std::string line = token(r) + " looks at";
+    size_t n = 0;
+    double rest = 0;
+    for (const size_t c : seen)
+      if (const double v = map.value(r, c); v >= kFaintest)
+        line += fmt::format("{} {} {}", n++ ? "," : "", token(c), percent(v));
+      else
+        rest += v;
+    if (n <= r) line += fmt::format("{} {} others {}", n ? "," : "", r + 1 - n, percent(rest));
+    set.lines.push_back(std::move(line));
+  }
+  return set;
 }
 
 Figure maps_figure(const Trace& trace, const ReportInfo& info) {
@@ -160,6 +188,7 @@ Figure maps_figure(const Trace& trace, const ReportInfo& info) {
                          percent(double(m.weights[r * n + c])));
     };
     map.marks = m.heavy;
+    f.values.push_back(looks_of(map, info));
     maps.push_back(std::move(map));
   }
   f.svg = small_maps(maps);

@@ -18,28 +18,39 @@ figure{margin:2.6rem 0 0;break-inside:avoid}figcaption{margin-top:.5rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(126px,1fr));gap:12px;margin:1.4rem 0}
 .tile{background:var(--tile);border-radius:8px;padding:12px 14px}.tile b{display:block;font-size:1.5rem;line-height:1.3}.tile span{font-size:.85rem;color:var(--soft)}
 .wide{overflow-x:auto}@media screen and (max-width:640px){main{padding:20px 14px 48px}.wide .chart{max-width:none;width:640px}}
-details{margin-top:.5rem;font-size:.85rem}summary{color:var(--soft);cursor:pointer}details ul{margin:.4rem 0 0;padding-left:1.1rem;columns:2 15rem;overflow-wrap:anywhere}
+details{margin-top:.5rem;font-size:.85rem}summary{color:var(--soft);cursor:pointer}details ul{margin:.4rem 0 0;padding-left:1.1rem;columns:2 15rem;overflow-wrap:anywhere}details details{margin-left:.9rem}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums;margin-top:.6rem}
 th,td{padding:4px 6px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{font-weight:600;color:var(--soft);white-space:normal;vertical-align:bottom}
 code{font:.88em ui-monospace,"DejaVu Sans Mono",monospace;overflow-wrap:anywhere}section{margin-top:2.6rem}
 @media print{main{max-width:none;padding:0}figure{margin-top:1.4rem}}
 )";
 
-// What the points and cells of a chart say to a mouse, for those who have none. Thousands of cells are in the JSON
-// alone.
-std::string values_of(const std::string& svg) {
-  constexpr size_t kMost = 400;
-  constexpr std::string_view kOpen = "<title>", kClose = "</title>";
-  std::string items;
+std::string list_html(const std::string& summary, const std::string& content) {
+  return fmt::format("<details><summary>{}</summary>{}</details>\n", summary, content);
+}
+
+// What the points and cells of a chart say to a mouse, for those who have none: one list, or where the figure has sets
+// of them and they are many, one for each set.
+std::string values_html(const Figure& f) {
+  constexpr size_t kMost = 100;  // of one list
   size_t n = 0;
-  for (size_t at = svg.find(kOpen); at != svg.npos; at = svg.find(kOpen, at)) {
-    at += kOpen.size();
-    items += fmt::format("<li>{}</li>\n", svg.substr(at, svg.find(kClose, at) - at));
-    ++n;
+  std::string items, sets;
+  for (const ValueSet& set : f.values) {
+    std::string lines;
+    for (const std::string& line : set.lines) lines += fmt::format("<li>{}</li>\n", escape_xml(line));
+    n += set.lines.size();
+    items += lines;
+    sets += list_html(escape_xml(set.name), "<ul>\n" + lines + "</ul>");
   }
-  if (n == 0) return "";
-  if (n > kMost) return "<p class=\"soft\">The values of its cells are in the report of <code>--json</code>.</p>\n";
-  return fmt::format("<details><summary>The {} values of this figure</summary><ul>\n{}</ul></details>\n", n, items);
+  if (n > kMost) return list_html("The values of this figure, part by part", "\n" + sets);
+  if (f.values.empty()) {
+    constexpr std::string_view kOpen = "<title>", kClose = "</title>";
+    for (size_t at = f.svg.find(kOpen); at != f.svg.npos; at = f.svg.find(kOpen, at), ++n) {
+      at += kOpen.size();
+      items += fmt::format("<li>{}</li>\n", f.svg.substr(at, f.svg.find(kClose, at) - at));
+    }
+  }
+  return n ? list_html(fmt::format("The {} values of this figure", n), "<ul>\n" + items + "</ul>") : "";
 }
 
 // What may be wider than a small screen: it scrolls by itself, by the keyboard too. `name` is HTML.
@@ -76,7 +87,7 @@ std::string tiles_html(const std::vector<Tile>& tiles) {
 std::string figure_html(const Figure& f) {
   const std::string title = escape_xml(f.title), chart = f.svg.empty() ? "" : scroller(title, named(f.svg, title));
   return fmt::format("<figure id=\"{}\">\n<h2>{}</h2>\n{}<figcaption>{}</figcaption>\n{}</figure>\n", f.id, title,
-                     chart, escape_xml(f.text), values_of(f.svg));
+                     chart, escape_xml(f.text), values_html(f));
 }
 
 std::string table_html(const std::string& heading, const std::vector<std::vector<std::string>>& rows) {

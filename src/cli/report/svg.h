@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/report/figure.h"
+
 namespace hunch::cli {
 
 // Fit for SVG and HTML text and attributes: < > & " ' escaped, control characters and bytes that are not UTF-8 as
@@ -48,6 +50,8 @@ struct HeatMap {
 };
 // Rows from top to bottom, as large as fits into 720 x 420.
 std::string heat_map(const HeatMap& map);
+// What its cells say, a set for each row that has any.
+std::vector<ValueSet> values_of(const HeatMap& map);
 
 struct SmallMap {
   std::string title, note;  // above and below
@@ -56,7 +60,8 @@ struct SmallMap {
   std::function<std::string(size_t row, size_t col)> hover;
   std::vector<uint32_t> marks;  // columns with a mark beneath
 };
-// Side by side, three to a row.
+// Side by side, three to a row. Cells below kFaintest have no tooltip.
+constexpr double kFaintest = 0.02;
 std::string small_maps(const std::vector<SmallMap>& maps);
 
 // The colours and strokes that all charts use: rules for a <style> element.

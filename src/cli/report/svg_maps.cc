@@ -70,6 +70,17 @@ std::string heat_map(const HeatMap& map) {
   return out;
 }
 
+std::vector<ValueSet> values_of(const HeatMap& map) {
+  std::vector<ValueSet> sets;
+  for (size_t r = 0; r < map.n_rows; ++r) {
+    ValueSet set{fmt::format("{} {}", map.row_label, r), {}};
+    for (size_t c = 0; c < map.n_cols; ++c)
+      if (std::isfinite(map.value(r, c))) set.lines.push_back(map.hover(r, c));
+    if (!set.lines.empty()) sets.push_back(std::move(set));
+  }
+  return sets;
+}
+
 std::string small_maps(const std::vector<SmallMap>& maps) {
   constexpr double kSide = 208, kCellWidth = 240, kCellHeight = 272;
   constexpr size_t kShades = 12;
@@ -100,7 +111,7 @@ std::string small_maps(const std::vector<SmallMap>& maps) {
         "</g>\n" + fmt::format(R"#(<g class="hover" transform="translate({:.1f} {:.1f}) scale({:.4f})">)#", x, y, size);
     for (size_t r = 0; r < map.n; ++r)
       for (size_t c = 0; c <= r; ++c)
-        if (map.value(r, c) >= 0.02)
+        if (map.value(r, c) >= kFaintest)
           out += fmt::format(R"(<rect x="{}" y="{}"><title>{}</title></rect>)", c, r, escape_xml(map.hover(r, c)));
     out += "</g>\n";
     for (const uint32_t column : map.marks) {

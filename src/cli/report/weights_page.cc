@@ -53,6 +53,7 @@ Figure spread_figure(const WeightsInfo& info, const char* id, const std::string&
                               -int(Magnitudes::kLowest * Magnitudes::kPerOctave) / int(kPerColumn));
   map.scale_low = "one in ten million", map.scale_high = "all";
   f.svg = heat_map(map);
+  f.values = values_of(map);
   return f;
 }
 

@@ -10,8 +10,8 @@
 namespace hunch::cli {
 
 struct WorkloadInfo {
-  std::string model, command, machine, version;  // for people
-  std::string type;                              // that most of the weights have
+  std::string model, command, machine;  // for people
+  std::string type;                     // that most of the weights have
   Workload work;
   Roofline roof;
   std::string bandwidth_from, peak_from;                         // "measured: ...", "given"
