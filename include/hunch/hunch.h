@@ -70,7 +70,7 @@ typedef struct hunch_load_options {
   size_t size;
   size_t n_threads; /* 0: one per physical core */
   size_t n_ctx;     /* tokens; 0: the model's own, at most 4096 */
-  const char* kv;   /* type of cached keys and values: "f32" is exact; "f16", "q8_0", "q4_0" are smaller and rounded */
+  const char* kv;   /* type of cached keys and values: "f32" is exact; "f16", "q8_0", "q4_0-rot", "kivi-2", ... round */
   /* Of calls that say nothing else. */
   const char* plan; /* "exact" at first */
   double density;

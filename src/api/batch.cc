@@ -35,7 +35,7 @@ BatchOptions batch_options(const ModelImpl& model, const GenerationBatchOptions&
   if (options.n_sequences == 0) fail(ErrorKind::kUsage, "a batch of 0 sequences, expected at least 1");
   BatchOptions own;
   own.n_tokens = options.n_tokens ? options.n_tokens : options.n_sequences * n_ctx;
-  own.kv_dtype = cache_type(model.options.kv);
+  own.kv_type = cache_type(model.options.kv);
   own.n_sequences = options.n_sequences;
   return own;
 }

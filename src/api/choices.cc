@@ -25,12 +25,12 @@ bool computes_as(const ContextOptions& wanted, Context& context) {
   return wanted.plan.get() == &context.plan() && wanted.adapter == context.sequence().adapter();
 }
 
-DType cache_type(const std::string& name) {
-  const auto dtype = dtype_from_name(name);
-  if (!dtype || !info(*dtype).caches)
+KvType cache_type(const std::string& name) {
+  const auto type = kv_type_from_name(name);
+  if (!type)
     fail(ErrorKind::kUsage, "keys and values are to be kept as '{}', expected one of {}", name,
-         fmt::join(format_names(&Format::caches), ", "));
-  return *dtype;
+         fmt::join(kv_type_names(), ", "));
+  return *type;
 }
 
 std::shared_ptr<const Plan> Choices::make_plan(const PlanChoice& choice) {

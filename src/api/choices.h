@@ -37,7 +37,7 @@ struct PlanKey {
 bool computes_as(const ContextOptions& wanted, Context& context);
 
 // The type of the cache with this name. Throws Error{kUsage} naming those that there are.
-DType cache_type(const std::string& name);
+KvType cache_type(const std::string& name);
 
 // The plans, policies and adapters that a model was asked for, each made once: a text knows those that it was
 // computed with by their addresses.

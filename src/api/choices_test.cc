@@ -67,7 +67,7 @@ class ApiChoices : public testing::Test {
 TEST_F(ApiChoices, KeysAndValuesAreKeptAsTheNamedType) {
   const Ids ids = model.tokenize(kPrompt);
   const Logits exact = logits(model, ids);
-  for (const char* kv : {"f32", "f16", "q8_0", "q4_0"}) {
+  for (const char* kv : {"f32", "f16", "q8_0", "q4_0", "q4_0-rot", "kivi-2"}) {
     SCOPED_TRACE(kv);
     LanguageModel other(kDemo, {.n_threads = 1, .n_ctx = 96, .kv = kv});
     const Logits got = logits(other, ids);

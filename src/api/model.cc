@@ -7,6 +7,7 @@
 #include "api/stop_of.h"
 #include "base/error.h"
 #include "text/chat_text.h"
+#include "text/json_depth.h"
 
 namespace hunch {
 namespace {
@@ -62,7 +63,7 @@ PlanKey LanguageModel::Impl::plan_key(const ComputeChoice& choice) const {
 ContextOptions LanguageModel::Impl::context_options(const ComputeChoice& choice, size_t n_ctx) {
   ContextOptions own;
   own.n_ctx = resolve_context(engine.config(), n_ctx ? n_ctx : options.n_ctx);
-  own.kv_dtype = cache_type(options.kv);
+  own.kv_type = cache_type(options.kv);
   own.plan = choices.plan(plan_key(choice));
   own.adapter = choices.adapter(choice.adapters.value_or(options.adapters));
   return own;
@@ -124,6 +125,8 @@ std::string LanguageModel::detokenize(std::span<const int32_t> ids, bool skip_sp
 std::string LanguageModel::apply_chat_template(std::string_view messages_json, bool add_generation_prompt) const {
   if (!impl_->info.has_chat_template) fail(ErrorKind::kNotFound, "the model has no chat template");
   ChatText text = chat_text(&impl_->engine.need_tokenizer(), "");
+  if (json_depth(messages_json) > kMostJsonDepth)
+    fail(ErrorKind::kUsage, "the messages nest deeper than {} levels", kMostJsonDepth);
   const auto messages = nlohmann::ordered_json::parse(messages_json, nullptr, false);
   if (messages.is_discarded()) fail(ErrorKind::kUsage, "the messages are not JSON");
   text.options.add_generation_prompt = add_generation_prompt;

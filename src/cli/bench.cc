@@ -2,6 +2,7 @@
 #include "measure/bench.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
+#include "cli/page_text.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "cli/stage_table.h"
@@ -42,6 +44,7 @@ Json json_of(const BenchRow& row, const MachineSpeed& machine) {
                {"bytes_per_token", row.bytes_per_token},
                {"gb_per_s", row.gb_per_s},
                {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}};
+  if (row.pages.n_choices) json["pages"] = pages_json(row.pages);
   if (row.costs.n_passes()) json["stages"] = stages_json(row.costs);
   if (row.speed_up == 0) return json;
   json["speed_up"] = row.speed_up;
@@ -116,6 +119,18 @@ double most_read(const Engine& engine, std::span<const BenchRow> rows) {
   return most;
 }
 
+// Several policies of the cache are measured in turn, and no longer the context's own.
+std::vector<CompareMode> policy_modes(ContextFlags& context) {
+  std::vector<CompareMode> modes;
+  if (context.kv_policies.size() < 2) return modes;
+  ContextFlags one = context;
+  for (const std::string& policy : std::exchange(context.kv_policies, {})) {
+    one.kv_policies = {policy};
+    modes.push_back({policy == "none" ? "all keys" : policy, context_options(one)});
+  }
+  return modes;
+}
+
 }  // namespace
 
 int bench(const BenchFlags& flags) {
@@ -133,8 +148,10 @@ int bench(const BenchFlags& flags) {
   if (!flags.costs.empty() && flags.batch.empty())
     fail(ErrorKind::kUsage, "--costs: only sequences that decode together choose by them; add --batch");
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
-  std::vector<CompareMode> modes;
-  if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(flags.context));
+  ContextFlags context = flags.context;
+  std::vector<CompareMode> modes = policy_modes(context);
+  if (!flags.compare.empty() && !modes.empty()) fail(ErrorKind::kUsage, "give --compare, or --kv-policy several times");
+  if (!flags.compare.empty()) modes = parse_modes(flags.compare, context_options(context));
   for (const CompareMode& mode : modes)
     if (!mode.model.empty())
       fail(ErrorKind::kUsage, "--compare: '{}' is another model; `hunch eval --compare` puts models side by side",
@@ -148,13 +165,15 @@ int bench(const BenchFlags& flags) {
   print_first_line(engine, flags.model, flags.context, 0, 0);
   std::vector<int32_t> text_ids;
   if (!text.empty()) text_ids = encode_prompt(engine.need_tokenizer(), text, true, false);
-  const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine);
+  ContextOptions own = context_options(context);
+  const std::shared_ptr<const KeySelector> draft_keys = take_draft_keys(flags.drafting, own);
+  const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine, draft_keys);
   machine_speed(*engine.compute, flags.model.quiet);  // before, when it was never measured
   std::vector<BenchRow> rows;
   const auto generate = flags.batch.empty() ? flags.generate : std::vector<size_t>();
   if (!flags.prompt.empty() || !generate.empty()) {
     ProgressBar bar(!flags.model.quiet);
-    rows = bench(engine, context_options(flags.context),
+    rows = bench(engine, context_options(context),
                  {flags.prompt, generate, flags.n_repeats, flags.depth, modes,
                   flags.drafting.any() ? std::span<const int32_t>() : text_ids, flags.profile},
                  bar.progress());
@@ -165,7 +184,7 @@ int bench(const BenchFlags& flags) {
     if (!flags.costs.empty() && std::filesystem::exists(flags.costs)) pin_costs(costs, flags.costs);
     ProgressBar bar(!flags.model.quiet);
     batched =
-        bench_batch(engine, context_options(flags.context),
+        bench_batch(engine, context_options(context),
                     {{{}, flags.generate, flags.n_repeats, flags.depth, modes, text_ids, flags.profile}, flags.batch},
                     bar.progress());
     for (const BatchBenchRow& row : batched) rows.push_back(row.row);
@@ -174,8 +193,7 @@ int bench(const BenchFlags& flags) {
   std::vector<DraftBenchRow> drafted;
   if (drafting.any()) {
     ProgressBar bar(!flags.model.quiet);
-    drafted = bench_drafts(engine, context_options(flags.context),
-                           {flags.prompt, flags.generate, flags.n_repeats, flags.depth, {}, {}}, drafting,
+    drafted = bench_drafts(engine, own, {flags.prompt, flags.generate, flags.n_repeats, flags.depth, {}, {}}, drafting,
                            std::span(text_ids).first(std::min<size_t>(text_ids.size(), 64)), bar.progress());
     for (const DraftBenchRow& row : drafted) rows.push_back(row.row);
   }
@@ -226,6 +244,9 @@ int bench(const BenchFlags& flags) {
   print(table(cells, batched.empty() ? std::vector<size_t>() : std::vector<size_t>{cells[0].size() - 1}));
   for (const BenchRow& row : rows)
     if (row.costs.n_passes()) print("\n" + stage_table(row, machine.read_gb_per_s));
+  for (const BenchRow& row : rows)
+    if (const std::string read = describe_pages(row.pages); !flags.model.quiet && !read.empty())
+      note(fmt::format("{}: {}", row.name, read));
   if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->layouts().costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
     note(fmt::format(

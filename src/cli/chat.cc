@@ -229,10 +229,12 @@ int chat(const ChatFlags& flags) {
   const Engine engine = open_engine(flags.model);
   ChatText text = chat_text(&engine.need_tokenizer(), flags.template_file);
   use_variables(text, variables);
-  Context context(engine, context_options(flags.context));
+  ContextOptions own = context_options(flags.context);
+  const std::shared_ptr<const KeySelector> draft_keys = take_draft_keys(flags.drafting, own);
+  Context context(engine, own);
   print_first_line(engine, flags.model, flags.context, context.n_ctx(), context.kv_bytes());
   print_reblock_price(engine, flags.model, {});
-  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
+  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine, draft_keys);
   std::optional<Drafting> drafting;
   if (drafting_with.any()) drafting.emplace(engine, context.sequence(), drafting_with);
   if (drafting) options.speculation = &drafting->speculation();

@@ -1,6 +1,7 @@
 #include "cli/drafting_flags.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "cli/console.h"
@@ -9,8 +10,15 @@
 
 namespace hunch::cli {
 
-DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& model, const Engine& engine) {
+std::shared_ptr<const KeySelector> take_draft_keys(const DraftFlags& flags, ContextOptions& context) {
+  if (!flags.lossless || !context.keys || context.keys->drops()) return nullptr;
+  return std::exchange(context.keys, nullptr);
+}
+
+DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& model, const Engine& engine,
+                                 std::shared_ptr<const KeySelector> keys) {
   DraftingOptions options;
+  options.keys = std::move(keys);
   if (flags.draft_tokens != "auto") {
     options.n_tokens = parse_count(flags.draft_tokens, "--draft-tokens");
     if (options.n_tokens < 1 || options.n_tokens > kMaxDraftTokens)
@@ -23,12 +31,12 @@ DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& mode
     fail(ErrorKind::kUsage, "--no-ngram goes with --lossless, and not with --ngram");
   options.ngram = flags.ngram || (flags.lossless && !flags.no_ngram);
   options.sparse = flags.lossless && engine.sidecar;
-  if (flags.no_ngram && !options.sparse)
+  if (flags.no_ngram && !options.sparse && !options.keys)
     fail(ErrorKind::kUsage, "--no-ngram leaves nobody to draft: {}",
          engine.sidecar_problem.empty()
              ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it)", engine.sidecar_path.string())
              : engine.sidecar_problem);
-  if (flags.lossless && !options.sparse && flags.draft.empty() && !model.quiet)
+  if (flags.lossless && !options.sparse && !options.keys && flags.draft.empty() && !model.quiet)
     note(engine.sidecar_problem.empty() ? fmt::format("no sidecar '{}' (`hunch sparsify` makes it): only n-grams draft",
                                                       engine.sidecar_path.string())
                                         : fmt::format("only n-grams draft: {}", engine.sidecar_problem));

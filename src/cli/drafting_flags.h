@@ -8,8 +8,13 @@
 
 namespace hunch::cli {
 
-// Loads the draft model, if one is named. Says on stderr what drafts.
-DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& model, const Engine& engine);
+// With --lossless a policy that drops nothing drafts, and what it drafts is verified with all keys: takes it out of the
+// context's options. None: there is no such policy.
+std::shared_ptr<const KeySelector> take_draft_keys(const DraftFlags& flags, ContextOptions& context);
+
+// Loads the draft model, if one is named. Says on stderr what drafts. `keys`: take_draft_keys().
+DraftingOptions drafting_options(const DraftFlags& flags, const ModelFlags& model, const Engine& engine,
+                                 std::shared_ptr<const KeySelector> keys = nullptr);
 
 struct DraftTally {
   uint64_t n_passes = 0, n_decoded = 0, n_drafted = 0, n_accepted = 0, bytes = 0;

@@ -9,9 +9,12 @@
 #include "base/file.h"
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
+#include "cli/eval_by_position.h"
 #include "cli/eval_models.h"
+#include "cli/eval_recall.h"
 #include "cli/eval_task.h"
 #include "cli/eval_text.h"
+#include "cli/page_text.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -107,6 +110,8 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "
         "perfect predictor could save.");
   for (const CompareRow& row : rows)
+    if (const std::string read = describe_pages(row.pages); !read.empty()) note(fmt::format("{}: {}", row.name, read));
+  for (const CompareRow& row : rows)
     if (row.lossless)
       note(fmt::format(
           "{} continues the prompt in its own words: {:.2f} tokens per pass, {:.0f} % of the drafted tokens accepted",
@@ -150,13 +155,15 @@ std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
 int eval(const EvalFlags& flags) {
   if (flags.text.empty() == flags.task.empty())
     fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
+  if (flags.by_position) return eval_by_position(flags);
+  if (!flags.html.empty()) fail(ErrorKind::kUsage, "--html is the figure of --by-position");
   if (!flags.task.empty()) {
     if (!flags.against.empty()) fail(ErrorKind::kUsage, "--against goes with --text, not with --task");
     if (flags.drafting.any())
       fail(ErrorKind::kUsage, "drafts change speed, no answers: they go with --text, not with --task");
     if (flags.stride || flags.max_tokens || !flags.protocol.empty())
       fail(ErrorKind::kUsage, "--stride, --protocol and --max-tokens go with --text, not with --task");
-    return eval_task(flags);
+    return is_recall_task(flags.task) ? eval_recall(flags) : eval_task(flags);
   }
   if (!flags.task_file.empty() || flags.max_items || flags.n_few_shot || !flags.few_shot_file.empty())
     fail(ErrorKind::kUsage, "--file, --max-items, --few-shot and --few-shot-file go with --task, not with --text");

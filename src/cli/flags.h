@@ -17,6 +17,7 @@ struct ModelFlags {
   bool reblock_down = false;
   std::string quantised = "auto";  // auto | blocks | floats
   std::string sidecar;             // empty: MODEL.hunch beside it
+  std::string rope;                // "yarn:4"; empty: as the file says
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
   std::string costs;               // a file of row costs to pin; empty: they are measured
   std::string force_target;        // a Highway target name, for bug reports: "scalar", "avx2", ...
@@ -207,11 +208,23 @@ struct CompressFlags {
   bool no_bias = false;
 };
 
+// Tasks whose texts are made here.
+struct RecallFlags {
+  std::vector<size_t> lengths;  // empty: the context
+  std::string depths = "0,0.25,0.5,0.75,1", form = "auto", asked = "after";
+  size_t n_samples = 10, n_keys = 4, n_hops = 3;
+  uint64_t seed = 1;
+};
+
 struct EvalFlags {
   ModelFlags model;
   ContextFlags context;
+  RecallFlags recall;
   std::string text, task, task_file, few_shot_file, compare, against, protocol;
   size_t stride = 0, max_tokens = 0, max_items = 0, n_few_shot = 0;
+  bool by_position = false, force = false;
+  size_t n_buckets = 16;
+  std::string html;
   DraftFlags drafting;
 };
 
@@ -240,7 +253,7 @@ struct SynthFlags {
   size_t n_contexts = 64;
   double next_token_margin = 1.5;
   size_t n_outliers = 0;
-  bool sidecar = false, force = false;
+  bool sidecar = false, force = false, needle = false;
   std::string text;
   size_t n_text_tokens = 100000;
   uint64_t text_seed = 1;

@@ -89,12 +89,12 @@ WorkloadInfo info_of(const InspectFlags& flags, const Engine& engine) {
   info.longest = c.n_ctx_train;
   info.n_prompt = flags.workload.n_prompt;
   info.n_sequences = flags.workload.n_sequences;
-  info.kv = *dtype_from_name(flags.workload.kv);  // the grammar let only names pass
+  info.kv = *kv_type_from_name(flags.workload.kv);  // the grammar let only names pass
   if (info.n_prompt == 0 || info.n_sequences == 0)
     fail(ErrorKind::kUsage, "--prompt and --batch: expected 1 or more, found 0");
   if (!cache_fits(info.work, info.kv))
     fail(ErrorKind::kUsage, "--kv {}: the heads of this model are no whole blocks of {}", flags.workload.kv,
-         hunch::info(info.kv).block_elems);
+         kv_block(info.kv));
   info.devices = devices_of(flags.workload.devices);
   find_roofline(flags, engine, info);
   return info;

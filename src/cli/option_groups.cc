@@ -50,15 +50,21 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
     g.share("--oracle-heads", context->oracle_head_density, "D",
             "share of the heads, where it is another than that of the neurons; 0 = the same");
     static const std::string policies = fmt::format(
-        "cached tokens that stay per head: {}; eval takes several and prints what each costs", key_policy_help());
+        "cached tokens that stay per head, or that a query reads: {}; none: all. eval and bench take several and print "
+        "what each costs",
+        key_policy_help());
     g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET", policies.c_str());
     static const std::string routers = fmt::format(
         "which experts the tokens of a mixture go to, instead of its own choice: {}; eval takes several and prints "
         "what each costs",
         expert_policy_help());
     g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
-    g.choice("--kv", context->kv, format_names(&Format::caches),
-             "type of the KV cache; f32 is exact, the others are smaller and rounded");
+    g.text(
+        "--rope", model.rope, "KIND[:FACTOR]",
+        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, or none; instead of what the file "
+        "says (docs/context.md)");
+    g.choice("--kv", context->kv, kv_type_names(),
+             "type of the KV cache; f32 is exact, the others are smaller and rounded (docs/context.md)");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
@@ -82,10 +88,11 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
 void add_drafting(Grammar& g, DraftFlags& drafting) {
   g.section("Drafting (faster, the answer stays that of plain decoding)");
   g.flag("--lossless", drafting.lossless,
-         "draft several tokens, verify them in one pass: n-grams draft, and sparse mode where there is a sidecar");
+         "draft several tokens, verify them in one pass: n-grams draft, sparse mode where there is a sidecar, and what "
+         "--kv-policy quest:N reads of the cache");
   g.text("--draft", drafting.draft, "MODEL", "let this small model draft; it must share MODEL's tokenizer");
   g.flag("--ngram", drafting.ngram, "draft what followed the last time that the text ended like this");
-  g.flag("--no-ngram", drafting.no_ngram, "with --lossless: only sparse mode drafts");
+  g.flag("--no-ngram", drafting.no_ngram, "with --lossless: n-grams do not draft");
   g.text("--draft-tokens", drafting.draft_tokens, "N|auto",
          "tokens drafted at a time, at most 16; auto: as many as pays, or none");
 }

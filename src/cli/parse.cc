@@ -1,5 +1,7 @@
 #include "cli/parse.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -10,6 +12,7 @@
 #include "base/error.h"
 #include "compress/input_moments.h"
 #include "io/printable.h"
+#include "select/key_policies.h"
 
 namespace hunch::cli {
 namespace {
@@ -174,7 +177,49 @@ bool parse_model(std::string_view word, CompareMode& mode) {
   return true;
 }
 
+// "q4_0-rot", "h2o:64" or "h2o:64+q4_0": how keys and values are cached, computed as without a mode named; false: it is
+// none of these.
+bool parse_cache(std::string_view word, const ContextOptions& base, CompareMode& mode) {
+  const size_t plus = word.find('+');
+  const std::string_view policy = word.substr(0, plus);
+  if (const auto type = kv_type_from_name(policy); type && plus == word.npos) {
+    mode.context.kv_type = *type;
+    return true;
+  }
+  const size_t colon = policy.find(':');
+  if (colon == policy.npos || !is_key_policy(policy.substr(0, colon))) return false;
+  if (base.keys)
+    fail(ErrorKind::kUsage, "--compare names key policies itself, as in '{}'; leave out --kv-policy", printable(word));
+  mode.context.keys = key_policy_from(policy);
+  if (plus == word.npos) return true;
+  const auto type = kv_type_from_name(word.substr(plus + 1));
+  if (!type)
+    fail(ErrorKind::kUsage, "--compare: '{}' is no type of the KV cache; possible: {}",
+         printable(word.substr(plus + 1)), fmt::join(kv_type_names(), ", "));
+  mode.context.kv_type = *type;
+  return true;
+}
+
 }  // namespace
+
+std::vector<std::string> split_modes(std::string_view text) {
+  std::vector<std::string> words;
+  for (const std::string_view word : split(text)) {
+    if (!words.empty() && word.find('=') != word.npos && words.back().find(':') != words.back().npos) {
+      words.back() += fmt::format(",{}", word);
+    } else {
+      words.emplace_back(word);
+    }
+  }
+  return words;
+}
+
+std::vector<double> parse_shares(std::string_view text, std::string_view what) {
+  std::vector<double> shares;
+  for (const std::string_view word : split(text)) shares.push_back(parse_share(word, what));
+  if (shares.empty()) fail(ErrorKind::kUsage, "{}: expected shares like 0,0.5,1, found none", what);
+  return shares;
+}
 
 std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions& base) {
   // What the environment says is a default, which this overrides; what the command line says would be ignored.
@@ -184,7 +229,7 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
     fail(ErrorKind::kUsage, "--compare names its modes itself, as in dense,sparse,oracle:0.2; leave out {}",
          base.has_oracle() ? "--oracle-density and --oracle-heads" : "--mode " + base.mode);
   std::vector<CompareMode> modes;
-  for (std::string_view word : split(text)) {
+  for (const std::string_view word : split_modes(text)) {
     CompareMode mode{std::string(word), base};
     mode.context.oracle_density = mode.context.oracle_head_density = 1;
     mode.context.density = 0;
@@ -212,10 +257,12 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
       mode.context.oracle_density = neurons;
       mode.context.oracle_head_density = heads;
-    } else if (!parse_sidecar(word, mode) && !parse_model(word, mode)) {
+    } else if (!parse_sidecar(word, mode) && !parse_model(word, mode) && !parse_cache(word, base, mode)) {
       fail(ErrorKind::kUsage,
            "--compare: unknown mode '{}'; possible: dense, exact, lossless, sparse, sparse:DENSITY (e.g. sparse:0.2), "
-           "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY, MODEL.gguf, a model's FOLDER/",
+           "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY, MODEL.gguf, a model's FOLDER/, "
+           "a "
+           "type of the KV cache (q4_0-rot), a key policy (h2o:64), both (h2o:64+q4_0)",
            printable(word));
     }
     for (const CompareMode& other : modes)

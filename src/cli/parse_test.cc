@@ -60,14 +60,14 @@ TEST(Parse, LogitBiasNamesTokensAndForbidsWithMinusInfinity) {
 
 TEST(Parse, ModesCarryTheBaseContext) {
   ContextOptions base;
-  base.kv_dtype = DType::kF16;
+  base.kv_type = DType::kF16;
   const auto modes = parse_modes("dense,exact,oracle:0.2", base);
   ASSERT_EQ(modes.size(), 3u);
   EXPECT_EQ(modes[0].context.mode, "dense");
   EXPECT_EQ(modes[1].context.mode, "exact");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_density, 0.2);
   EXPECT_DOUBLE_EQ(modes[1].context.oracle_density, 1);
-  for (const auto& mode : modes) EXPECT_EQ(mode.context.kv_dtype, DType::kF16);
+  for (const auto& mode : modes) EXPECT_EQ(mode.context.kv_type, DType::kF16);
   EXPECT_EQ(modes[2].name, "oracle:0.2");
   EXPECT_DOUBLE_EQ(modes[2].context.oracle_head_density, 0.2);
   EXPECT_DOUBLE_EQ(parse_modes("oracle:0.2:1", base)[0].context.oracle_head_density, 1);

@@ -5,6 +5,7 @@
 #include "cli/console.h"
 #include "cli/drafting_flags.h"
 #include "cli/option_words.h"
+#include "cli/page_text.h"
 #include "cli/parse.h"
 #include "cli/reblock_price.h"
 #include "cli/session_io.h"
@@ -68,8 +69,10 @@ int run(const RunFlags& flags) {
   if (!flags.stop.empty()) engine.need_tokenizer();
   options.constraint = text_constraint(flags, engine);
   if (text) ids = encode_prompt(engine.need_tokenizer(), *text, !flags.no_bos, flags.special);
-  Context context(engine, context_options(flags.context));
-  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine);
+  ContextOptions own = context_options(flags.context);
+  const std::shared_ptr<const KeySelector> draft_keys = take_draft_keys(flags.drafting, own);
+  Context context(engine, own);
+  const DraftingOptions drafting_with = drafting_options(flags.drafting, flags.model, engine, draft_keys);
   std::optional<Drafting> drafting;
   if (drafting_with.any()) drafting.emplace(engine, context.sequence(), drafting_with);
   if (drafting) options.speculation = &drafting->speculation();
@@ -102,6 +105,8 @@ int run(const RunFlags& flags) {
   const bool drawn = !flags.sampler.seed && options.sampler.temperature > 0;
   print_last_line(engine, speed, flags.model, drawn ? std::optional(options.sampler.seed) : std::nullopt);
   if (drafting && flags.model.verbose) note(describe_drafts(drafting->speculation(), generated.n_decoded));
+  const PageReads& pages = generated.stats.pages;
+  if (const std::string read = describe_pages(pages); flags.model.verbose && !read.empty()) note(read);
   if (flags.model.json) {
     nlohmann::ordered_json json = {{"text", generated.text},
                                    {"ids", generated.ids},
@@ -120,6 +125,7 @@ int run(const RunFlags& flags) {
                                    {"model", model_json(engine, flags.model)}};
     if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
       json["bandwidth_share"] = speed.gb_per_s() / machine->read_gb_per_s;
+    if (pages.n_choices) json["pages"] = pages_json(pages);
     if (drafting) json["drafts"] = drafts_json(drafting->speculation(), generated.n_decoded);
     if (flags.top_log_probs) json["log_probs"] = log_probs_json(engine, tokens);
     print_json(json);

@@ -149,7 +149,8 @@ int serve(const ServeFlags& flags) {
   service.template_file = flags.template_file;
   service.plan.mode = flags.context.mode;
   service.plan.density = flags.context.density;
-  if (!flags.context.kv_policies.empty()) service.plan.kv_policy = flags.context.kv_policies[0];
+  if (!flags.context.kv_policies.empty() && flags.context.kv_policies[0] != "none")
+    service.plan.kv_policy = flags.context.kv_policies[0];
   for (const std::string& lora : flags.model.lora) service.adapters.push_back(parse_adapter(lora));
   service.shows_prompts = flags.slots_prompts;
   service.deterministic = flags.deterministic;
@@ -160,7 +161,7 @@ int serve(const ServeFlags& flags) {
   service.scheduler.warn = [](const std::string& what) { note("--cache-dir: " + what); };
   service.scheduler.n_queue = flags.n_queue;
   service.scheduler.n_ctx = flags.context.n_ctx;
-  service.scheduler.kv_dtype = *dtype_from_name(flags.context.kv);
+  service.scheduler.kv_type = *kv_type_from_name(flags.context.kv);
   service.scheduler.step_tokens = flags.step_tokens;
   if (!flags.model.force_target.empty()) force_simd_target(flags.model.force_target);
   std::optional<Engine> first = choose_models(flags, options.models);

@@ -56,6 +56,12 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   options.quantised = quantised_as(flags);
   options.sidecar = flags.sidecar;
   options.costs = flags.costs;
+  if (!flags.rope.empty()) {
+    options.rope = rope_choice_from(flags.rope);
+    if (!options.rope)
+      fail(ErrorKind::kUsage, "--rope: expected none, linear:4, ntk:4, dynamic, dynamic:2 or yarn:4, found '{}'",
+           printable(flags.rope));
+  }
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
@@ -65,13 +71,14 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
 ContextOptions context_options(const ContextFlags& flags) {
   ContextOptions options;
   options.n_ctx = flags.n_ctx;
-  options.kv_dtype = *dtype_from_name(flags.kv);
+  options.kv_type = *kv_type_from_name(flags.kv);
   options.mode = flags.mode;
   options.density = flags.density;
   if (flags.kv_policies.size() > 1)
-    fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval compares several)",
+    fail(ErrorKind::kUsage, "--kv-policy was given {} times, expected once (eval and bench compare several)",
          flags.kv_policies.size());
-  if (!flags.kv_policies.empty()) options.keys = key_policy_from(flags.kv_policies[0]);
+  if (!flags.kv_policies.empty() && flags.kv_policies[0] != "none")
+    options.keys = key_policy_from(flags.kv_policies[0]);
   if (flags.experts.size() > 1)
     fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
          flags.experts.size());

@@ -8,6 +8,7 @@
 #include "base/interrupt.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
+#include "cli/synth_needle.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
 #include "synth/profile.h"
@@ -103,10 +104,11 @@ void say(const SynthFlags& flags, const SynthReport& report, uint64_t file_bytes
 }  // namespace
 
 int synth(const SynthFlags& flags) {
+  if (flags.needle) return synth_needle(flags);
   if (flags.shape.empty()) {
     std::vector<std::string> names;
     for (const SynthShape& s : synth_shapes()) names.push_back(s.name);
-    fail(ErrorKind::kUsage, "which shape? give --shape {}", fmt::join(names, "|"));
+    fail(ErrorKind::kUsage, "which shape? give --shape {}, or --needle", fmt::join(names, "|"));
   }
   if (flags.out.empty() && flags.text.empty()) fail(ErrorKind::kUsage, "where to? give -o FILE.gguf");
   if (!flags.out.empty()) check_output(flags.out, {}, flags.force, "-o");

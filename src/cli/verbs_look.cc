@@ -2,6 +2,7 @@
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 #include "formats/format.h"
+#include "formats/kv_type.h"
 
 namespace hunch::cli {
 
@@ -94,7 +95,7 @@ std::vector<Verb> looking_verbs() {
              "precision; --html and --svg draw it, --ctx is the length of the text in the cache (docs/workload.md)");
          g.count("--prompt", f->workload.n_prompt, "N", "tokens of the prompt");
          g.count("--batch", f->workload.n_sequences, "N", "sequences that decode together");
-         g.choice("--kv", f->workload.kv, format_names(&Format::caches), "type of the KV cache");
+         g.choice("--kv", f->workload.kv, kv_type_names(), "type of the KV cache");
          g.text("--bandwidth", f->workload.bandwidth, "GB/S", "what memory gives, instead of measuring it");
          g.text("--peak", f->workload.peak, "GFLOP/S", "what products reach, instead of measuring it");
          g.text("--device-memory", f->workload.devices, "LIST",

@@ -40,6 +40,10 @@ void add_synth(Grammar& g, SynthFlags& f) {
       "channels of the inputs of every layer that are 20 to 100 times as large, as large models have a few; with or "
       "without a density");
   g.flag("--sidecar", f.sidecar, "also write FILE.hunch: predictors made from what was planted, for --mode sparse");
+  g.section("Instead of a shape");
+  g.flag("--needle", f.needle,
+         "a model of constructed weights that finds what followed the last token earlier in the text, at any distance: "
+         "for eval --task passkey, needle and multikey (docs/context.md)");
   g.section("Text of the planted language");
   g.text("--text", f.text, "FILE", "write a text in stretches of single contexts; without -o, only that");
   g.count("--text-tokens", f.n_text_tokens, "N", "its length, tokens");
@@ -57,6 +61,7 @@ std::vector<Verb> measuring_verbs() {
        "hunch eval model.gguf --text story.txt --against smaller.gguf\n"
        "hunch eval model.gguf --text story.txt --compare dense,q4.gguf,q3.gguf,model.hunch\n"
        "hunch eval model.gguf --task hellaswag --file hellaswag_val.jsonl --max-items 500\n"
+       "hunch eval model.gguf --task passkey --lengths 512,2048 --compare f32,q4_0-rot,kivi-2,streaming:64,h2o:64\n"
        "hunch eval model.gguf --task mmlu --file mmlu/data --few-shot 5 --compare dense,cats.hunch,teal.hunch@0.5\n",
        [](Grammar& g) {
          auto f = std::make_shared<EvalFlags>();
@@ -75,21 +80,43 @@ std::vector<Verb> measuring_verbs() {
          g.text("--compare", f->compare, "LIST",
                 "modes side by side, the first is the reference: dense,exact,lossless,sparse,sparse:0.1 (another "
                 "density), oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only), other.hunch (what another "
-                "sidecar says), other.hunch@0.1, other.gguf (another model with the same tokens); also on a task, but "
-                "for lossless");
+                "sidecar says), other.hunch@0.1, other.gguf (another model with the same tokens), q4_0-rot (a type of "
+                "the KV cache), "
+                "h2o:64 (a key policy), h2o:64+q4_0 (both); also on a task, but for lossless");
          g.text("--against", f->against, "FILE",
                 "another model with the same tokens, e.g. this one made smaller: both side by side, in each mode of "
                 "--compare");
+         g.flag(
+             "--by-position", f->by_position,
+             "perplexity by how many tokens stand before, up to --ctx (default: 8 times the trained length); --compare "
+             "then also has ways to stretch RoPE: trained,linear:4,ntk:4,dynamic,yarn:4,streaming:256");
+         g.count("--buckets", f->n_buckets, "N", "rows of --by-position");
+         g.text("--html", f->html, "FILE", "write the figure of --by-position as a page");
+         add_force(g, f->force);
          g.section("On a task");
          g.text("--task", f->task, "NAME",
                 "lambada, hellaswag, piqa, arc_easy, arc_challenge, winogrande, boolq, copa, openbookqa, rte, mmlu or "
-                "gsm8k");
+                "gsm8k; without a file: passkey, needle, multikey, variables or aggregation");
          g.text("--file", f->task_file, "FILE", "the task's questions; of mmlu also a folder, one file a subject");
          g.count("--max-items", f->max_items, "N", "only the first N questions (of mmlu, of each subject)", "all");
          g.count("--few-shot", f->n_few_shot, "N", "this many solved questions before each");
          g.text("--few-shot-file", f->few_shot_file, "FILE",
                 "whose first questions these are (default: the train or dev file beside --file; else the first of "
                 "--file, which are not scored)");
+         g.section("On a task without a file");
+         g.counts("--lengths", f->recall.lengths, "LIST",
+                  "tokens of text, question and answer together (default: the context)");
+         g.text("--depths", f->recall.depths, "LIST",
+                "where in the text the answer stands; 0: its beginning, 1: its end");
+         g.count("--samples", f->recall.n_samples, "N", "questions for each length and depth");
+         g.choice("--prompts", f->recall.form, {"auto", "words", "tokens"},
+                  "English, or tokens that mean nothing; auto: English where its words are at most two tokens each");
+         g.choice("--asked", f->recall.asked, {"after", "in-prompt"},
+                  "after: the text is read, what --kv-policy drops is dropped, then comes the question; in-prompt: the "
+                  "question is the prompt's end");
+         g.count("--keys", f->recall.n_keys, "N", "multikey: numbers in the text, of which one is asked for");
+         g.count("--hops", f->recall.n_hops, "N", "variables: so many get their value from another one");
+         g.count("--seed", f->recall.seed, "N", "another seed gives other texts");
          add_drafting(g, f->drafting);
          add_engine(g, f->model, &f->context);
          return bind(f, eval);
@@ -131,10 +158,12 @@ std::vector<Verb> measuring_verbs() {
            return f->machine && f->model.model.empty() ? bench(*f) : call();
          };
        }});
-  v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks", "--shape NAME -o FILE [options]",
+  v.push_back({"synth", "Measure", "a random model of a chosen shape, for benchmarks",
+               "(--shape NAME | --needle) -o FILE [options]",
                "hunch synth --shape opt-1.3b --type q4_0 -o opt.gguf\n"
                "hunch synth --shape opt-6.7b --density-profile opt --head-density 0.42 -o opt.gguf --text opt.txt\n"
-               "hunch synth --shape llama-3b --n-layer 4 --type q8_0 -o llama.gguf\n",
+               "hunch synth --shape llama-3b --n-layer 4 --type q8_0 -o llama.gguf\n"
+               "hunch synth --needle --n-ctx 8192 -o needle.gguf\n",
                [](Grammar& g) {
                  auto f = std::make_shared<SynthFlags>();
                  add_synth(g, *f);

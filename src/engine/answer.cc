@@ -30,7 +30,7 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
       n_at_start_(sequence.n_tokens()),
       n_history_(options_.n_history + prompt_.size()) {
   if (prompt_.empty()) hunch::fail(ErrorKind::kUsage, "nothing to compute: the prompt has no tokens");
-  if (options_.speculation && sequence.plan().keys)
+  if (options_.speculation && sequence.plan().drops_keys())
     hunch::fail(ErrorKind::kUnsupported,
                 "drafts cannot be verified while a key policy (kv_policy) drops tokens after every one: leave out one "
                 "of the two");
@@ -70,8 +70,8 @@ SequenceRun Answer::read(size_t n_prompt, size_t n_room) {
     run.n_text = sequence_.n_tokens() + n_asked;
   } else {
     const size_t n_alike = sequence_.n_until_renewal();
-    n = std::min(
-        {n_unread(), sequence_.plan().keys ? 1 : kMaxDraftTokens, n_prompt, n_room, n_alike == 0 ? SIZE_MAX : n_alike});
+    n = std::min({n_unread(), sequence_.plan().drops_keys() ? 1 : kMaxDraftTokens, n_prompt, n_room,
+                  n_alike == 0 ? SIZE_MAX : n_alike});
     run.as_alone = options_.as_alone || options_.speculation;
     run.phase = n > 1 ? Phase::kVerify : Phase::kDecode;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -15,7 +16,12 @@ namespace {
 constexpr size_t kLeastPromptTokens = 32;
 
 std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& options) {
-  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
+  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_type);
+  if (shape.type.grouped() && !engine.config().causal)
+    fail(ErrorKind::kUnsupported,
+         "the KV cache cannot be {}: every token of this model sees those after it, which are in no group yet; use f16 "
+         "or f32",
+         name_of(shape.type));
   const auto keys = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
   const auto states = checked_mul(KvCache::bytes_per_sequence(shape), options.n_sequences);
   const auto needed = keys && states ? checked_add(*keys, *states) : std::nullopt;
@@ -174,6 +180,29 @@ size_t Batch::n_decoding() const {
   return size_t(std::ranges::count_if(answers_, [](const auto& a) { return !a->is_done() && !a->is_reading(); }));
 }
 
+// Takes at most n tokens of prompts into the step, in the order in which these came; but those of which little is left
+// need not wait for a long one: they share up to half of the step. Returns how many.
+size_t Batch::collect_prompts(size_t n) {
+  constexpr size_t kTimesShorter = 4;
+  reading_.clear();
+  for (const auto& answer : answers_)
+    if (answer->is_reading()) reading_.push_back(answer.get());
+  if (reading_.empty()) return 0;
+  size_t n_taken = 0;
+  const auto take = [&](Answer* answer, size_t n_most) {
+    if (n_taken < n_most && collect(*answer, n_most - n_taken)) n_taken += wanted_.back().ids.size();
+  };
+  const Answer& first = *reading_[0];
+  const auto is_short = [&](const Answer* a) {
+    return kTimesShorter * a->n_unread() <= first.n_unread() && a->sequence().chunk_tokens() == 0;
+  };
+  for (auto it = reading_.begin() + 1; it != reading_.end() && n_taken < n / 2; ++it)
+    if (is_short(*it)) take(std::exchange(*it, nullptr), n / 2);
+  for (Answer* answer : reading_)
+    if (answer) take(answer, n);
+  return n_taken;
+}
+
 bool Batch::step(size_t most_prompt) {
   drop_done();  // also of a step that threw
   if (std::ranges::any_of(answers_, [](const auto& answer) { return answer->is_reading() && answer->has_begun(); }))
@@ -191,9 +220,7 @@ bool Batch::step(size_t most_prompt) {
   last_step_ = {n_tokens, 0};
   size_t n_end = std::max(options_.step_tokens, n_tokens + kLeastPromptTokens);
   if (n_tokens > 0 && most_prompt < n_end) n_end = std::min(n_end, n_tokens + most_prompt);
-  for (const auto& answer : answers_)
-    if (answer->is_reading() && n_tokens < n_end && collect(*answer, n_end - n_tokens))
-      n_tokens += wanted_.back().ids.size();
+  n_tokens += collect_prompts(n_end - std::min(n_end, n_tokens));
   last_step_.n_prompt = n_tokens - last_step_.n_decoding;
   if (!wanted_.empty()) {
     group_alike();

@@ -16,7 +16,7 @@ struct GeneratedToken;
 
 struct BatchOptions {
   size_t n_tokens = 0;           // that the cache holds, of all sequences together; 0: one context
-  DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
+  KvType kv_type = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   // Sequences that may decode at once: row costs are measured for so many, where a plan leaves rows out.
   size_t n_sequences = 1;
   // A step takes as much of the prompts as leaves it at so many tokens (but some of them always, and more where a
@@ -89,6 +89,7 @@ class Batch {
  private:
   size_t n_pages(const Sequence& sequence, size_t n_more) const;
   bool collect(Answer& answer, size_t n_prompt);
+  size_t collect_prompts(size_t n);
   void fail_waiting();
   void group_alike();
   void drop_done();
@@ -101,6 +102,7 @@ class Batch {
   // Of the present step.
   std::vector<SequenceRun> wanted_;
   std::vector<Answer*> wanting_;  // whose each of them is
+  std::vector<Answer*> reading_;
   StepTokens last_step_;
   size_t n_pages_left_ = 0;
   size_t n_pages_promised_ = 0;  // to prompts that were begun

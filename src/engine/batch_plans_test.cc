@@ -23,6 +23,7 @@ const Case kCases[] = {
     {"streaming_small", "tests/data/golden/tiny_bloom", "streaming:24", nullptr, 61, true},
     {"spatten", "tests/data/golden/tiny_llama", "spatten:32,heads=0.5"},
     {"tova", "tests/data/golden/tiny_llama", "tova:32", nullptr, 800, true},
+    {"quest", "tests/data/golden/tiny_llama", "quest:32,page=8,full=0", nullptr, 800, true},
     {"capacity", "tests/data/golden/tiny_mixtral", nullptr, "capacity:0.75"},
     {"choice", "tests/data/golden/qwen2_moe", "h2o:32", "choice:1"},
     {"rope_by_length", "golden/models/llama_rope_dynamic"},

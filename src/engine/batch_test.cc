@@ -218,6 +218,35 @@ TEST_F(BatchTest, DraftsLeaveTheOthersRoomForTheirNextToken) {
   EXPECT_EQ(second->n_tokens(), 33u);
 }
 
+// A long prompt goes on with at least half of each step; who comes after it with a prompt as long waits.
+TEST_F(BatchTest, AShortPromptDoesNotWaitForALongOne) {
+  Batch batch(engine_, {.n_tokens = 2048, .n_sequences = 4, .step_tokens = 16});
+  const auto plan = engine_.plan_named("exact");
+  GenerateOptions options;
+  options.n_tokens = 4;
+  options.ignore_end = true;
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  std::vector<std::shared_ptr<Answer>> answers;
+  const std::vector<size_t> lengths = {110, 100, 10, 10};
+  for (const size_t n : lengths) {
+    sequences.push_back(batch.new_sequence({plan}));
+    answers.push_back(batch.admit(*sequences.back(), prompt(n, n), options));
+  }
+  for (size_t step = 1; step <= 3; ++step) {
+    batch.step();
+    EXPECT_GE(sequences[0]->n_tokens(), 8 * step);
+    EXPECT_EQ(sequences[1]->n_tokens(), 0u);
+  }
+  EXPECT_FALSE(answers[2]->is_reading());
+  EXPECT_FALSE(answers[3]->is_reading());
+  while (batch.step()) {
+  }
+  for (size_t i = 0; i < answers.size(); ++i) {
+    Context alone(engine_, {.n_ctx = 128});
+    EXPECT_EQ(answers[i]->generated().ids, generate(alone, prompt(lengths[i], lengths[i]), options).ids) << i;
+  }
+}
+
 TEST_F(BatchTest, OneOfSixteenIsCancelled) {
   Batch batch(engine_, {.n_tokens = 2048, .n_sequences = 16});
   std::vector<std::unique_ptr<Sequence>> sequences;

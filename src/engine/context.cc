@@ -34,7 +34,7 @@ SequenceOptions options_beside(const Engine& engine, const ContextOptions& optio
 
 Context::Context(const Engine& engine, const ContextOptions& options)
     : engine_(engine),
-      batch_(engine, BatchOptions{resolve_context(engine.config(), options.n_ctx), options.kv_dtype}),
+      batch_(engine, BatchOptions{resolve_context(engine.config(), options.n_ctx), options.kv_type}),
       sequence_(batch_.new_sequence(sequence_options(engine, options))),
       decodes_all_(options.decodes_all),
       n_prompt_(n_ctx() / 2) {}
@@ -52,7 +52,7 @@ size_t Context::kv_bytes() const {
 }
 
 void Context::truncate(size_t n_tokens) {
-  if (plan().keys || !sequence_->cache().is_recurrent()) return sequence_->truncate(n_tokens);
+  if (plan().drops_keys()) return sequence_->truncate(n_tokens);
   const std::vector<int32_t> ids(sequence_->ids().begin(), sequence_->ids().begin() + ptrdiff_t(n_tokens));
   if (const size_t n = sequence_->go_back(n_tokens); n < n_tokens) append(std::span(ids).subspan(n));
 }
@@ -73,7 +73,7 @@ void Context::append_all(std::span<const int32_t> ids, const std::function<void(
     const bool in_prompt = learns && n_tokens() < n_prompt_, decodes = decodes_all_ && !in_prompt;
     size_t n = sequence_->n_together(ids.size() - begin, kBatchTokens);
     if (in_prompt) n = std::min(n, n_prompt_ - n_tokens());
-    if (decodes && plan().keys) n = 1;  // who chooses keys does so after every token
+    if (decodes && plan().drops_keys()) n = 1;  // who chooses keys does so after every token
     const size_t wanted = std::min(n, begin + n - std::min(begin + n, first_wanted));
     const MatView<const float> logits =
         run(ids.subspan(begin, n), decodes ? Phase::kDecode : Phase::kPrompt, wanted, false, n_text);

@@ -13,7 +13,7 @@ namespace hunch {
 
 struct ContextOptions {
   size_t n_ctx = 0;              // tokens; 0: the model's own, at most `kDefaultMaxContext`
-  DType kv_dtype = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
+  KvType kv_type = DType::kF32;  // kF32 is exact; kF16 halves the cache and rounds
   std::string mode = "exact";    // Engine::plan_named(mode, density)
   double density = 0;
   std::shared_ptr<const Plan> plan;               // instead of these two
@@ -25,7 +25,7 @@ struct ContextOptions {
   // SequenceOptions' oracle
   double oracle_density = 1.0, oracle_head_density = 1.0;
   // Every token is restricted as decoding would restrict it, however many are computed together: for measuring quality.
-  // Where a plan learns from prompts (GRIFFIN), the first half of a full context is the prompt (Context::set_prompt).
+  // Where a plan learns from prompts (GRIFFIN, SnapKV), the first half of a full context is the prompt (Context::set_prompt).
   bool decodes_all = false;
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
@@ -54,15 +54,18 @@ class Context {
   // As decode(), but returns the logits of each id, [n, n_vocab], valid until the next call. Every row has the
   // bits that decode() of one id after the other would give. Error{kLimit} as append().
   MatView<const float> verify(std::span<const int32_t> ids);
-  // Of a recurrent model tokens may have to be computed again for that. Throws as Sequence::truncate() where a key
-  // policy dropped some.
+  // Of a recurrent model, or in a cache in groups, tokens may have to be computed again for that. Throws as
+  // Sequence::truncate() where a key policy dropped some.
   void truncate(size_t n_tokens);
   size_t go_back(size_t n_tokens) { return sequence_->go_back(n_tokens); }
   // From now on only the largest logit of each position must be right (Run::only_best).
   void set_only_best(bool only_best) { only_best_ = only_best; }
   // With `decodes_all` and a plan that learns from prompts: the first n tokens of the sequence are its prompt.
   void set_prompt(size_t n_tokens) { n_prompt_ = n_tokens; }
-  bool learns_from_prompts() const { return sequence_->learns_from_prompts(); }
+  // Or has it choose, at its end, which of its keys stay.
+  bool learns_from_prompts() const {
+    return sequence_->learns_from_prompts() || (plan().drops_keys() && plan().keys->keeps_prompts());
+  }
   size_t n_tokens() const { return sequence_->n_tokens(); }
   std::span<const int32_t> ids() const { return sequence_->ids(); }  // what was appended
   size_t n_vocab() const { return engine_.config().n_vocab; }

@@ -21,14 +21,23 @@ Drafting::Drafting(const Engine& engine, const Sequence& sequence, const Draftin
     model_context_ = std::make_unique<Context>(*options.model, sized);
     speculation_.add(std::make_unique<ContextDrafter>("draft model", *model_context_, engine.config().n_vocab));
   }
-  if (options.sparse) {
-    if (sequence.plan().name == "sparse")
-      fail(ErrorKind::kUsage,
-           "a sparse draft is verified by the whole model, not in sparse mode: leave out one of the two");
-    ContextOptions sparse;
-    sparse.mode = "sparse";
-    sparse_context_ = std::make_unique<Context>(engine, sparse, sequence);
-    speculation_.add(std::make_unique<ContextDrafter>("sparse", *sparse_context_, engine.config().n_vocab));
+  if (options.keys && (options.keys->drops() || sequence.plan().keys))
+    fail(ErrorKind::kUsage, "drafts that read a part of the cache ({}) are verified with all of it, which {}",
+         options.keys->kind(), options.keys->drops() ? "they drop" : "the key policy (kv_policy) does not read");
+  if (options.sparse && sequence.plan().name == "sparse")
+    fail(ErrorKind::kUsage,
+         "a sparse draft is verified by the whole model, not in sparse mode: leave out one of the two");
+  if (options.sparse || options.keys) {
+    ContextOptions own;
+    if (options.sparse) {
+      own.mode = "sparse";
+    } else {
+      own.plan = std::make_shared<const Plan>(sequence.plan());
+    }
+    own.keys = options.keys;
+    own_context_ = std::make_unique<Context>(engine, own, sequence);
+    speculation_.add(std::make_unique<ContextDrafter>(
+        options.sparse ? options.keys ? "sparse, pages" : "sparse" : "pages", *own_context_, engine.config().n_vocab));
   }
 }
 

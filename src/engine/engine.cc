@@ -66,7 +66,10 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.unused = std::move(opened.unused);
   engine.unread = std::move(opened.unread);
   engine.quantised = std::move(opened.quantised);
+  if (options.rope) apply(*options.rope, opened.file);
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
+  if (options.rope && engine.config().position != PositionKind::kRope)
+    fail(ErrorKind::kUnsupported, "the model does not rotate its keys: there is no RoPE to stretch (rope)");
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
     if (!drop_added_tokens(spec, engine.config().n_vocab))

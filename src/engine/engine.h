@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/compute.h"
+#include "engine/rope_choice.h"
 #include "io/quantised_folder.h"
 #include "linear/adapter.h"
 #include "model/model.h"
@@ -32,6 +33,7 @@ struct EngineOptions {
   std::shared_ptr<Compute> compute;          // of another engine, with which this one takes turns; none: its own
   const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
   std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
+  std::optional<RopeChoice> rope = {};       // instead of what the file says
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.

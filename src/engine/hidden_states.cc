@@ -80,7 +80,7 @@ void TextReading::begin(size_t n_step) {
     n_room += (texts_[end].ids.size() + page - 1) / page * page;
     ++end;
   } while (end < texts_.size() && n_tokens + texts_[end].ids.size() <= n_step);
-  group_ = std::make_unique<Group>(engine_, BatchOptions{.n_tokens = n_room, .kv_dtype = options_.kv_dtype});
+  group_ = std::make_unique<Group>(engine_, BatchOptions{.n_tokens = n_room, .kv_type = options_.kv_type});
   const size_t n_ctx = resolve_context(engine_.config(), options_.n_ctx);
   for (const TextToRead& text : texts_.subspan(n_read_, end - n_read_)) {
     group_->sequences.push_back(

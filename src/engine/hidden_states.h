@@ -16,7 +16,7 @@ struct TextToRead {
 };
 
 struct ReadingOptions {
-  DType kv_dtype = DType::kF32;
+  KvType kv_type = DType::kF32;
   size_t n_ctx = 0;                             // most tokens of a text; 0: resolve_context()'s choice
   std::shared_ptr<const Adapter> adapter = {};  // none: the model as it is
   size_t step_tokens = 512;                     // texts share a step until it has so many

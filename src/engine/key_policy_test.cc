@@ -69,6 +69,45 @@ TEST(KeyPolicy, EveryTokenIsMeasuredAsDecodingWouldComputeIt) {
   }
 }
 
+// Where a prompt's end chooses, the first half of a full context is a prompt.
+TEST(KeyPolicy, WhatPromptsChooseIsMeasuredAfterTheirEnd) {
+  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const std::vector<int32_t> ids = some_ids(engine, 60);
+  ContextOptions options;
+  options.n_ctx = 64;
+  options.keys = key_policy_from("snapkv:12,window=4");
+  Context by_hand(engine, options);
+  options.decodes_all = true;
+  Context measured(engine, options);
+  by_hand.append(std::span(ids).first(32));
+  measured.append_all(ids, [&](size_t first, MatView<const float> logits) {
+    for (size_t i = 0; i < logits.rows; ++i) {
+      if (first + i < 32) continue;
+      const std::span<const float> want = by_hand.decode(std::span(ids).subspan(first + i, 1));
+      EXPECT_TRUE(std::ranges::equal(logits.row(i), want)) << first + i;
+    }
+  });
+  EXPECT_EQ(measured.sequence().n_cached(), 12u + 28) << "what is decoded stays";
+}
+
+// A prompt may be read in any parts: only its end chooses.
+TEST(KeyPolicy, PromptsChooseTheSameHoweverTheyAreCut) {
+  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const std::vector<int32_t> ids = some_ids(engine, 50);
+  ContextOptions options;
+  options.n_ctx = 64;
+  options.keys = key_policy_from("adakv:12,window=4");
+  Context once(engine, options), parts(engine, options);
+  once.append(std::span(ids).first(49));
+  for (const auto& [first, n] : {std::pair<size_t, size_t>{0, 20}, {20, 27}, {47, 1}, {48, 1}})
+    parts.append(std::span(ids).subspan(first, n));
+  EXPECT_EQ(parts.sequence().n_cached(), 49u) << "the prompt may go on";
+  const std::span<const float> want = once.decode(std::span(ids).last(1)), got = parts.decode(std::span(ids).last(1));
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4);
+  EXPECT_LT(once.sequence().n_cached(), 40u);
+  EXPECT_EQ(once.sequence().n_cached(), parts.sequence().n_cached());
+}
+
 TEST(KeyPolicy, WhatCannotBeIsSaid) {
   const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
   const std::vector<int32_t> ids = some_ids(engine, 30);

@@ -48,19 +48,21 @@ Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
 }
 
 std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
-  HUNCH_CHECK(n_tokens <= this->n_tokens() && !plan_->keys && !learns_from_prompts() && !oracle_,
+  HUNCH_CHECK(n_tokens <= this->n_tokens() && !plan_->drops_keys() && !learns_from_prompts() && !oracle_,
               "fork at {} of {} tokens", n_tokens, this->n_tokens());
   std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
                                                {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_}));
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;
+  if (plan_->keys) text_->states.copy_to(other->text_->states, *plan_->keys);
   other->truncate(n_tokens);
   return other;
 }
 
 void Sequence::restore(std::span<const int32_t> ids, std::span<const std::byte> keys) {
   text_->cache->load(id(), ids.size(), keys);
+  ids = ids.first(text_->cache->n_tokens(id()));
   text_->ids.assign(ids.begin(), ids.end());
   text_->prompt_begin = text_->keys_of = ids.size();
 }
@@ -81,9 +83,16 @@ void Sequence::begin(const SequenceOptions& options) {
   if (options.has_oracle() && plan_->name == "sparse")
     fail(ErrorKind::kUsage, "sparse mode predicts what the oracle knows: give one of them");
   HUNCH_CHECK(plan_->n_layer() <= engine_.config().n_layer, "a plan of {} layers", plan_->n_layer());
-  if (plan_->keys && plan_->keys->most_slots() >= n_ctx_)
+  if (const size_t most = plan_->drops_keys() ? plan_->keys->most_slots() : SIZE_MAX;
+      most >= n_ctx_ && most != SIZE_MAX)
     fail(ErrorKind::kUsage, "the key policy (kv_policy) keeps up to {} tokens, expected fewer than the context of {}",
          plan_->keys->most_slots(), n_ctx_);
+  if (const KvType& type = text_->cache->shape().type; plan_->keys && type.grouped())
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) chooses among single tokens, and the cache as {} holds them in groups of {}; use "
+         "one of "
+         "q8_0, q4_0 and q4_0-rot with it",
+         name_of(type), kKvGroup);
   prepare_layouts(engine_, *plan_);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
   if (options.has_oracle())
@@ -105,7 +114,7 @@ size_t Sequence::n_left() const {
 
 size_t Sequence::chunk_tokens() const {
   if (plan_->keys && plan_->keys->streams()) return std::min(kChunkTokens, n_ctx_ - plan_->keys->most_slots());
-  const bool depends = plan_->keys || plan_->uses(Point::kExperts) ||
+  const bool depends = (plan_->drops_keys() && !plan_->keys->keeps_prompts()) || plan_->uses(Point::kExperts) ||
                        (engine_.config().position == PositionKind::kRope &&
                         std::ranges::any_of(engine_.model->ropes(),
                                             [&](const RopeTable& rope) { return rope.depends_on_length(n_ctx_); }));
@@ -120,7 +129,9 @@ size_t Sequence::n_together(size_t n_unread, size_t most) const {
 
 size_t Sequence::most_cached(size_t n_more) const {
   const size_t n = n_cached();
-  return plan_->keys ? std::min(n + n_more, std::max(n, plan_->keys->most_slots() + chunk_tokens())) : n + n_more;
+  return plan_->drops_keys() && plan_->keys->most_slots() != SIZE_MAX
+             ? std::min(n + n_more, std::max(n, plan_->keys->most_slots() + chunk_tokens()))
+             : n + n_more;
 }
 
 void Sequence::require_room(size_t n) const {
@@ -135,8 +146,10 @@ void Sequence::truncate(size_t n_tokens) {
          "the text cannot go back to {} tokens: at {} the key policy (kv_policy) dropped some for good", n_tokens,
          n_fixed);
   if (const size_t n = text_->cache->back_to(id(), n_tokens); n != n_tokens)
-    fail(ErrorKind::kUnsupported,
-         "the text cannot go back to {} tokens: the model is recurrent, and its states were kept at {}", n_tokens, n);
+    fail(ErrorKind::kUnsupported, "the text cannot go back to {} tokens: {}", n_tokens,
+         text_->cache->is_recurrent() ? fmt::format("the model is recurrent, and its states were kept at {}", n)
+                                      : fmt::format("as {} its cache holds groups, of which one begins at {}",
+                                                    name_of(text_->cache->shape().type), n));
   text_->cache->truncate(id(), n_tokens);
   text_->ids.resize(n_tokens);
   text_->prompt_begin = std::min(text_->prompt_begin, n_tokens);
@@ -166,7 +179,7 @@ void Sequence::renew(Transformer& transformer, size_t n_text) {
   const bool is_other = std::ranges::any_of(engine_.model->ropes(), [&](const RopeTable& rope) {
     return (keys_of > rope.turns_anew_beyond()) != (n_text > rope.turns_anew_beyond());
   });
-  if (!is_other || n_tokens() == 0 || plan_->keys) return;  // what a policy dropped does not come back
+  if (!is_other || n_tokens() == 0 || plan_->drops_keys()) return;  // what a policy dropped does not come back
   const std::vector<int32_t> ids = std::move(text_->ids);
   truncate(0);
   for (size_t first = 0; first < ids.size(); first += kChunkTokens) {
@@ -183,7 +196,10 @@ void Sequence::renew(Transformer& transformer, size_t n_text) {
 void Sequence::extend(std::span<const int32_t> ids, Phase phase) {
   text_->ids.insert(text_->ids.end(), ids.begin(), ids.end());
   if (phase != Phase::kPrompt) text_->prompt_begin = n_tokens();
-  if (plan_->keys) text_->keys_wait = (n_tokens() - text_->prompt_begin) % chunk_tokens() != 0;
+  if (plan_->drops_keys()) {
+    const size_t n_read = n_tokens() - text_->prompt_begin;
+    text_->keys_wait = plan_->keys->keeps_prompts() ? n_read > 0 : n_read % chunk_tokens() != 0;
+  }
 }
 
 void Sequence::settle_keys(Transformer& transformer) {
@@ -195,13 +211,14 @@ void Sequence::settle_keys(Transformer& transformer) {
 }
 
 Run Sequence::prepare(Transformer& transformer, std::span<const int32_t> ids, Phase phase) {
-  HUNCH_CHECK(!plan_->keys || phase != Phase::kVerify, "drafts beside {}", plan_->keys->kind());
+  HUNCH_CHECK(!plan_->drops_keys() || phase != Phase::kVerify, "drafts beside {}", plan_->keys->kind());
   if (phase != Phase::kPrompt) {
     pack_settled();
     settle_keys(transformer);
   }
   Run run{id(), ids.size(), phase, plan_.get()};
-  run.goes_on = phase == Phase::kPrompt && plan_->keys && ids.size() < n_together(SIZE_MAX, SIZE_MAX);
+  run.goes_on = phase == Phase::kPrompt && plan_->drops_keys() &&
+                (plan_->keys->keeps_prompts() || ids.size() < n_together(SIZE_MAX, SIZE_MAX));
   run.adapter = adapter_.get();
   run.states = &text_->states;
   run.watching = text_->plans;

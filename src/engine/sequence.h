@@ -47,7 +47,8 @@ class Sequence {
   // hold them until one of them writes there. With a plan that remembers nothing of the text besides. Throws
   // Error{kLimit} where the cache has no room.
   std::unique_ptr<Sequence> fork(size_t n_tokens) const;
-  // The text `ids`, whose keys KvCache::save() gave, in place of none.
+  // The text `ids`, whose keys KvCache::save() gave, in place of none; of recurrent models as much of it as their last
+  // state knows.
   void restore(std::span<const int32_t> ids, std::span<const std::byte> keys);
   ~Sequence();
   Sequence(const Sequence&) = delete;

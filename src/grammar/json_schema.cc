@@ -22,6 +22,11 @@ using Json = SchemaJson;
 
 constexpr size_t kMostNesting = 100, kMostSchemas = 20'000;
 constexpr size_t kMostCounted = 10'000;  // of minLength, maxItems, ...
+// Bytes of schemas that are merged into others, each time that they are: references can double them at every level.
+constexpr size_t kMostMerged = 5'000'000;
+constexpr size_t kMostDisjoint = 1'000;  // alternatives of a oneOf, each compared with each
+// Schemas that constants are held to inside of others, and their states together.
+constexpr size_t kMostInside = 8, kMostInsideStates = 1'000'000;
 
 const std::vector<std::string> kTypes = {"object", "array", "string", "number", "integer", "boolean", "null"};
 
@@ -128,7 +133,7 @@ class SchemaCompiler {
     if (!schema["$ref"].is_string()) wrong(where, "its $ref is no text");
     const std::string ref = schema["$ref"];
     const Json rest = without(schema, "$ref");
-    if (!says_nothing(rest)) return value(merged_schemas(resolved(ref, where, 0), rest, where), where, depth + 1);
+    if (!says_nothing(rest)) return value(merged(resolved(ref, where, 0), rest, where), where, depth + 1);
     const Json& target = resolve(ref, where);
     const auto [at, is_new] = references_.try_emplace(ref, 0);
     if (is_new) {
@@ -138,12 +143,17 @@ class SchemaCompiler {
     }
     return rule_ref(references_[ref]);
   }
+  Json merged(const Json& a, const Json& b, const std::string& where) {
+    n_merged_ += 100 + a.dump().size() + b.dump().size();
+    if (n_merged_ > kMostMerged) wrong(where, "its schemas that must hold together are too large");
+    return merged_schemas(a, b, where);
+  }
   // The target with what it refers to itself put in its place.
-  Json resolved(const std::string& ref, const std::string& where, size_t n) const {
+  Json resolved(const std::string& ref, const std::string& where, size_t n) {
     if (n > 20) wrong(where, "its $ref leads back to itself");
     const Json& target = resolve(ref, where);
     if (!target.is_object() || !target.contains("$ref") || !target["$ref"].is_string()) return target;
-    return merged_schemas(resolved(target["$ref"], where, n + 1), without(target, "$ref"), where);
+    return merged(resolved(target["$ref"], where, n + 1), without(target, "$ref"), where);
   }
 
   Json all_of(const Json& schema, const std::string& where, size_t depth) {
@@ -154,10 +164,9 @@ class SchemaCompiler {
       Json one = part;
       if (one.is_object()) check_keywords(one, where);
       if (one.is_object() && one.contains("$ref") && one["$ref"].is_string())
-        one = merged_schemas(resolved(one["$ref"], where, 0), without(one, "$ref"), where);
+        one = merged(resolved(one["$ref"], where, 0), without(one, "$ref"), where);
       if (one.is_object() && one.contains("allOf")) one = all_of(one, where, depth + 1);
-      out = merged_schemas(out, one, where);
-      if (out.dump().size() > 1'000'000) wrong(where, "its allOf is too large");
+      out = merged(out, one, where);
     }
     return out;
   }
@@ -165,6 +174,8 @@ class SchemaCompiler {
   Expr any_of(const Json& schema, const char* key, const std::string& where, size_t depth) {
     if (!schema[key].is_array() || schema[key].empty())
       wrong(where, fmt::format("its {} is no list, or an empty one", key));
+    if (key == std::string("oneOf") && schema[key].size() > kMostDisjoint)
+      unsupported(where, fmt::format("a oneOf of more than {} alternatives", kMostDisjoint));
     const Json rest = without(schema, key);
     std::vector<Json> branches;
     for (const Json& part : schema[key]) {
@@ -173,9 +184,9 @@ class SchemaCompiler {
       // References stay what they are, so that they may be recursive, but where they are compared or merged.
       if (is_reference && (key == std::string("oneOf") || !says_nothing(rest))) {
         check_keywords(one, where);
-        one = merged_schemas(resolved(one["$ref"], where, 0), without(one, "$ref"), where);
+        one = merged(resolved(one["$ref"], where, 0), without(one, "$ref"), where);
       }
-      branches.push_back(says_nothing(rest) ? one : merged_schemas(rest, one, where));
+      branches.push_back(says_nothing(rest) ? one : merged(rest, one, where));
     }
     if (key == std::string("oneOf") && !are_disjoint(branches))
       unsupported(where, "a oneOf whose alternatives may hold together (anyOf says that they may)");
@@ -202,24 +213,41 @@ class SchemaCompiler {
       values = is_held ? Json::array({one}) : Json::array();
     }
     const Json rest = without(without(schema, "enum"), "const");
+    if (!says_nothing(rest)) values = allowed(rest, std::move(values), where);
     std::vector<Expr> out;
-    for (const Json& one : values)
-      if (says_nothing(rest) || allows(rest, one, where)) out.push_back(json_constant(one));
+    for (const Json& one : values) out.push_back(json_constant(one));
     return choice(std::move(out));
   }
-  bool allows(const Json& schema, const Json& what, const std::string& where) const {
-    Rules rules = SchemaCompiler(whole_, options_).rules_of(schema, where);
+  // Those that the schema allows, which is compiled by itself; what that takes counts as this one's.
+  Json allowed(const Json& schema, Json values, const std::string& where) {
+    if (n_inside_ == kMostInside) wrong(where, "it nests too deeply");
+    SchemaCompiler own(whole_, options_);
+    own.n_inside_ = n_inside_ + 1;
+    own.n_schemas_ = n_schemas_;
+    own.n_merged_ = n_merged_;
+    own.n_states_ = n_states_;
+    Rules rules = own.rules_of(schema, where);
+    n_schemas_ = own.n_schemas_;
+    n_merged_ = own.n_merged_;
+    n_states_ = own.n_states_;
+    std::optional<Automaton> automaton;
     try {
-      const Automaton automaton(rules);
-      States states(automaton);
-      States::Id at = states.start();
-      for (const char c : what.dump())
-        if (at = states.step(at, uint8_t(c)); at == States::kDead) return false;
-      return states.is_complete(at);
+      automaton.emplace(rules);
     } catch (const Error& e) {
-      if (e.kind() == ErrorKind::kUsage) return false;  // it matches nothing
+      if (e.kind() == ErrorKind::kUsage) return Json::array();  // it matches nothing
       throw;
     }
+    n_states_ += automaton->n_states();
+    if (n_states_ > kMostInsideStates) wrong(where, "what its constants are held to is too large");
+    std::erase_if(values.get_ref<Json::array_t&>(), [&](const Json& one) { return !matches(*automaton, one.dump()); });
+    return values;
+  }
+  static bool matches(const Automaton& automaton, const std::string& text) {
+    States states(automaton);
+    States::Id at = states.start();
+    for (const char c : text)
+      if (at = states.step(at, uint8_t(c)); at == States::kDead) return false;
+    return states.is_complete(at);
   }
 
   std::vector<std::string> types_of(const Json& schema, const std::string& where) const {
@@ -438,7 +466,7 @@ class SchemaCompiler {
   Rules rules_;
   JsonRules json_{rules_};
   std::map<std::string, uint32_t> references_, known_;
-  size_t n_schemas_ = 0;
+  size_t n_schemas_ = 0, n_merged_ = 0, n_states_ = 0, n_inside_ = 0;
 };
 
 }  // namespace

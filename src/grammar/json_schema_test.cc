@@ -171,6 +171,37 @@ TEST(JsonSchema, WhatItDoesNotHoldIsRefusedByName) {
     EXPECT_NE(refused(schema).find(what), std::string::npos) << schema << ": " << refused(schema);
 }
 
+// Small schemas that would take forever, or all memory, or all of the stack.
+TEST(JsonSchema, WhatGrowsBeyondMeasureIsRefused) {
+  Json doubles = {{"$ref", "#/$defs/0"}, {"$defs", {{"60", {{"type", "string"}}}}}};
+  for (size_t i = 0; i < 60; ++i) {
+    const Json next = {{"$ref", fmt::format("#/$defs/{}", i + 1)}};
+    doubles["$defs"][std::to_string(i)] = {{"allOf", Json::array({next, next})}};
+  }
+  Json many = Json::array(), empty = Json::array(), apart = Json::array(), nested = Json{{"enum", {1, 2}}};
+  for (size_t i = 0; i < 1500; ++i) {
+    many.push_back(std::to_string(i));
+    empty.push_back(Json::object());
+    apart.push_back({{"const", i}});
+  }
+  for (size_t i = 0; i < 20; ++i) nested = {{"enum", {1, 2, 3}}, {"properties", {{"a", nested}}}};
+  const std::pair<Json, const char*> cases[] = {
+      {doubles, "too large"},
+      {Json{{"enum", many}, {"anyOf", empty}}, "too large"},
+      {Json{{"oneOf", apart}}, "oneOf of more than"},
+      {nested, "nests too deeply"},
+      {Json::parse(R"({"enum": [{"x": 1}], "properties": {"x": {"$ref": "#"}}})"), "nests too deeply"},
+  };
+  for (const auto& [schema, what] : cases) {
+    const std::string text = schema.dump();
+    EXPECT_NE(refused(text.c_str()).find(what), std::string::npos)
+        << text.substr(0, 100) << ": " << refused(text.c_str());
+  }
+  // Each of many constants is held to a large pattern, which is compiled once.
+  const Json large = {{"enum", many}, {"type", "string"}, {"pattern", "^([0-9]{1,30}x?){1,50}$"}};
+  EXPECT_EQ(refused(large.dump().c_str()), "-");
+}
+
 TEST(JsonSchema, AsSpecifiedTypesAreFreeAndObjectsOpen) {
   const Json schema = Json::parse(R"({"properties": {"a": {"type": "integer"}}, "required": ["b"]})");
   const Rules rules = schema_rules(schema, {.as_specified = true});

@@ -7,6 +7,8 @@
 #include "base/checked_math.h"
 #include "base/error.h"
 #include "kernels/attention_block.h"
+#include "kernels/hadamard.h"
+#include "kernels/kv_groups.h"
 
 namespace hunch {
 namespace {
@@ -49,7 +51,7 @@ size_t n_listed(const AttentionSpan& span, size_t kv_head) {
 // Whether the head's keys are other than all those up to the query, or of a format that is not read where it lies.
 bool is_listed(const AttentionSpan& span, size_t kv_head) {
   return has_list(span, kv_head) || !span.kv.positions.empty() ||
-         !(span.kv.dtype == DType::kF32 || span.kv.dtype == DType::kF16);
+         !(span.kv.dtype == DType::kF32 || span.kv.dtype == DType::kF16) || span.kv.groups.bits;
 }
 
 // Whether all heads have the same slots, and may read the same.
@@ -85,6 +87,9 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
                 format.name);
     HUNCH_CHECK(span.first_token + span.n_tokens <= Q.rows && Q.rows <= out.rows, "span ends after the last query");
     HUNCH_CHECK(kv.page_tokens, "pages of nothing");
+    HUNCH_CHECK(!kv.groups.bits || (kv.page_tokens == kKvGroup && kv.positions.empty() && kv.d_head % kKvGroup == 0),
+                "groups on pages of {} tokens, or of moved ones", kv.page_tokens);
+    HUNCH_CHECK(kv.rotated == spans[0].kv.rotated, "spans of which some are rotated");
     HUNCH_CHECK(!kv.positions.empty() || span.first_pos + span.n_tokens <= kv.n_tokens, "queries end at {}, keys at {}",
                 span.first_pos + span.n_tokens, kv.n_tokens);
     HUNCH_CHECK(kv.positions.empty() || kv.positions.size() == kv.n_kv_head, "positions of {} heads",
@@ -92,6 +97,9 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(span.keys.empty() || span.keys.size() == kv.n_kv_head, "keys of {} heads", span.keys.size());
     HUNCH_CHECK(!span.key_weights.data || span.key_weights.rows == kv.n_kv_head, "key weights of {} heads",
                 span.key_weights.rows);
+    HUNCH_CHECK(!span.stats.data || (span.stats.rows == 2 &&
+                                     span.stats.cols == span.n_kv_heads() * span.n_tokens * (n_head / kv.n_kv_head)),
+                "stats [{}, {}] of {} queries", span.stats.rows, span.stats.cols, span.n_tokens);
     for (size_t head = 0; head < (is_uniform(span) ? 1 : kv.n_kv_head); ++head) {
       const size_t n_slots = kv.n_slots(head);
       HUNCH_CHECK(
@@ -123,7 +131,8 @@ size_t most_keys(const AttentionSpan& span) {
 // In tiles a block has more rows, which share what is made of their keys.
 size_t rows_of_blocks(const Plan& plan, size_t span, bool tiles) {
   const AttentionSpan& s = plan.spans[span];
-  const bool suits = tiles && plan.n_rows(span) >= kTileRowsFrom && !s.key_weights.data && s.n_values == 0;
+  const bool suits =
+      tiles && plan.n_rows(span) >= kTileRowsFrom && !s.key_weights.data && !s.stats.data && s.n_values == 0;
   return suits ? kAttentionTileRows : plan.block_rows;
 }
 
@@ -204,12 +213,14 @@ AttentionBlock block_of(const Plan& plan, size_t s, size_t b) {
   return block;
 }
 
-// Where the softmax's max and sum of the block's rows are kept, of a span that wants key weights.
+// Where the softmax's max and sum of the block's rows are kept, of a span that wants them, or key weights.
 PartialAttention stats_of(const Plan& plan, size_t s, size_t b, const AttentionBlock& block) {
-  if (!plan.spans[s].key_weights.data) return {};
   const Division& division = plan.divisions[s];
-  const size_t at = division.first_stat + b / division.n_blocks * plan.n_rows(s) + block.first_row;
-  return {nullptr, plan.max + at, plan.sum + at};
+  const size_t at = b / division.n_blocks * plan.n_rows(s) + block.first_row;
+  if (const MatView<float>& own = plan.spans[s].stats; own.data)
+    return {nullptr, own.row(0).data() + at, own.row(1).data() + at};
+  if (!plan.spans[s].key_weights.data) return {};
+  return {nullptr, plan.max + division.first_stat + at, plan.sum + division.first_stat + at};
 }
 
 // As block_of(), with keys that are taken one by one, whatever the cache.
@@ -274,6 +285,36 @@ void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, 
   });
 }
 
+// Bytes of the keys that the span sees, or of their values.
+size_t bytes_seen(const AttentionSpan& span, size_t window) {
+  const KvView& kv = span.kv;
+  const size_t n = n_keys_seen(span, window);
+  if (!kv.groups.bits) return n * row_bytes(kv.dtype, kv.d_head);
+  size_t n_tail = 0;  // in f16
+  for_each_head(span, [&](size_t head) {
+    const size_t end = span.first_pos + span.n_tokens;
+    n_tail += has_list(span, head)
+                  ? size_t(std::ranges::count_if(span.keys[head].ids(),
+                                                 [&](uint32_t j) { return j >= kv.groups.first_tail && j < end; }))
+                  : std::min(n_seen(span, head, window), end - kv.groups.first_tail);
+  });
+  return (n - n_tail) * kv_value_row_bytes(kv.groups.bits, kv.d_head) + n_tail * kv.d_head * sizeof(f16);
+}
+
+// with(token, its query heads' part of a row) of all that the spans compute.
+template <class With>
+void for_each_computed(Compute& compute, size_t n_head, std::span<const AttentionSpan> spans, const With& with) {
+  for (const AttentionSpan& span : spans) {
+    const size_t group = n_head / span.kv.n_kv_head;
+    compute.threads.parallel_for(span.n_tokens, 16, [&](size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t)
+        for_each_head(span, [&](size_t head) {
+          with(span.first_token + t, head * group * span.kv.d_head, group * span.kv.d_head);
+        });
+    });
+  }
+}
+
 }  // namespace
 
 size_t n_keys_seen(const AttentionSpan& span, size_t window) {
@@ -283,13 +324,13 @@ size_t n_keys_seen(const AttentionSpan& span, size_t window) {
   return n;
 }
 
-void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
-               const AttentionParams& params, MatView<float> out) {
-  check(Q, n_head, spans, params, out);
-  if (spans.empty()) return;
+namespace {
+
+void attend_spans(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
+                  const AttentionParams& params, MatView<float> out) {
   for (const AttentionSpan& span : spans) {
     const size_t n_times = 1 + !span.n_values + bool(span.key_weights.data);  // keys, values, keys again
-    compute.meter.read_kv(n_times * n_keys_seen(span, params.window) * row_bytes(span.kv.dtype, span.kv.d_head));
+    compute.meter.read_kv(n_times * bytes_seen(span, params.window));
   }
   const size_t d_head = spans[0].kv.d_head, n_threads = compute.threads.n_threads();
 
@@ -344,7 +385,9 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
                    work + thread * work_floats);
     }
   });
-  compute.meter.read_kv(n_values_read * row_bytes(spans[0].kv.dtype, d_head));
+  const KvView& first = spans[0].kv;
+  compute.meter.read_kv(n_values_read * (first.groups.bits ? kv_value_row_bytes(first.groups.bits, d_head)
+                                                           : row_bytes(first.dtype, d_head)));
   if (has_parts)
     compute.threads.parallel_for(plan.n_blocks, 1, [&](size_t begin, size_t end) {
       for (size_t b = begin; b < end; ++b) {
@@ -359,6 +402,26 @@ void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::spa
     });
   for (size_t s = 0; s < spans.size(); ++s)
     if (spans[s].key_weights.data) sum_key_weights(compute, plan, s, work, work_floats);
+}
+
+}  // namespace
+
+void attention(Compute& compute, MatView<const float> Q, size_t n_head, std::span<const AttentionSpan> spans,
+               const AttentionParams& params, MatView<float> out) {
+  check(Q, n_head, spans, params, out);
+  if (spans.empty()) return;
+  if (!spans[0].kv.rotated) return attend_spans(compute, Q, n_head, spans, params, out);
+  // Scores are those of rotated queries with rotated keys; what is summed is the result, rotated.
+  const Arena::Scope scope(compute.arena);
+  const size_t block = hadamard_block(spans[0].kv.d_head);
+  const MatView<float> turned(compute.arena.take<float>(Q.rows * Q.cols).data(), Q.rows, Q.cols);
+  for_each_computed(compute, n_head, spans, [&](size_t token, size_t first, size_t n) {
+    std::ranges::copy(Q.row(token).subspan(first, n), turned.row(token).data() + first);
+    hadamard(turned.row(token).subspan(first, n), block);
+  });
+  attend_spans(compute, turned, n_head, spans, params, out);
+  for_each_computed(compute, n_head, spans,
+                    [&](size_t token, size_t first, size_t n) { hadamard(out.row(token).subspan(first, n), block); });
 }
 
 }  // namespace hunch

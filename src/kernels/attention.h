@@ -9,9 +9,19 @@
 #include "base/aligned_buffer.h"
 #include "base/compute.h"
 #include "base/rows.h"
+#include "formats/kv_type.h"
 #include "formats/weight_view.h"
 
 namespace hunch {
+
+// Keys and values in groups of kKvGroup tokens (kernels/kv_groups.h), which is then what a page holds: in place of a
+// head's rows of K a group of keys, and rows of V as its values are. From slot `first_tail` on, the start of a group,
+// slots are in f16, [2][n_kv_head][kKvGroup][d_head] at `tail`: keys, then values.
+struct KvGroups {
+  uint8_t bits = 0;  // 2 or 4; 0: there are none
+  size_t first_tail = 0;
+  const std::byte* tail = nullptr;
+};
 
 // One layer of one sequence's cached keys and values, in numbered slots, on pages of `page_tokens` slots: slot j is row
 // j % page_tokens of page j / page_tokens. In a page, head-major: K as [n_kv_head][page_tokens][d_head], and V the
@@ -26,6 +36,9 @@ struct KvView {
   // The position of every slot of every KV head, in any order, each below 2^31; a head has as many slots as positions.
   // Empty: slot j of every head holds position j.
   std::span<const std::vector<uint32_t>> positions;
+  // Rows of K and V were multiplied by hadamard() before they were stored. Queries and results are not.
+  bool rotated = false;
+  KvGroups groups = {};
 
   size_t n_slots(size_t kv_head) const { return positions.empty() ? n_tokens : positions[kv_head].size(); }
   size_t position(size_t kv_head, size_t slot) const { return positions.empty() ? slot : positions[kv_head][slot]; }
@@ -76,6 +89,10 @@ struct AttentionSpan {
   // read and summed, weighed as among all (Wang et al. 2020, "SpAtten", section III.C). For a few queries: holds their
   // weights of all keys.
   size_t n_values = 0;
+  // If it has data, [2, n_kv_heads() * n_tokens * group], written, KV head-major, then by token: of the softmax of
+  // every query head the largest score, and the sum of e^(score - largest), sinks included. From two of them results
+  // for different keys are put together. Where no key was seen, -infinity and 0.
+  MatView<float> stats;
 
   size_t n_kv_heads() const { return all_heads ? kv.n_kv_head : kv_heads.size(); }
 };
@@ -85,6 +102,8 @@ struct AttentionSpan {
 //
 //   Q    [n_tokens, n_head * d_head]; head h reads KV head h / (n_head / n_kv_head)
 //   out  [n_tokens, n_head * d_head], written; may not overlap Q
+//
+// Of rotated or grouped caches all spans are, alike.
 //
 // f32 arithmetic, or in tiles. What no query of the span sees is not read. Work is shared out over (span, head, block
 // of queries), and over parts of the keys when there are fewer of those than threads (decode of one long sequence).

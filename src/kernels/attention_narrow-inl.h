@@ -12,6 +12,7 @@
 #endif
 // clang-format on
 #include "hwy/highway.h"
+#include "kernels/attention_groups-inl.h"
 #include "kernels/attention_tile-inl.h"
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
@@ -201,7 +202,13 @@ HWY_INLINE SeenListed seen_by(const AttentionBlock& block, size_t r, const int32
   return {positions, int32_t(block.first_key(r)), int32_t(block.last_key(r)), int32_t(block.pos(r))};
 }
 
-// T: float or f16, read where they lie, or void: keys are listed.
+// Keys in groups of codes.
+template <size_t kNumBits>
+struct InGroups {
+  static constexpr size_t kBits = kNumBits;
+};
+
+// T: float or f16, read where they lie, InGroups, or void: keys are listed.
 template <class T>
 HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial,
                               float* scratch) {
@@ -229,13 +236,13 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
   NextTile next;
   size_t k_ahead = 0, v_ahead = 0;
   // Rows r to r + R take keys and values.
-  const auto dot = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* k, size_t n_keys) HWY_ATTR {
+  const auto dot = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto& k, size_t n_keys) HWY_ATTR {
     const float* q[R];
     float* to[R];
     for (size_t i = 0; i < R; ++i) q[i] = queries + (r + i) * padded, to[i] = scores + (r + i) * room;
     dot_keys<R>(q, k, n_keys, d_head, to, next.k, k_ahead);
   };
-  const auto mix = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto* v, size_t n_keys) HWY_ATTR {
+  const auto mix = [&]<size_t R>(std::integral_constant<size_t, R>, size_t r, const auto& v, size_t n_keys) HWY_ATTR {
     const float* weights[R];
     float* to[R];
     for (size_t i = 0; i < R; ++i) weights[i] = scores + (r + i) * room, to[i] = mixes + (r + i) * padded;
@@ -263,21 +270,37 @@ HWY_INLINE void attend_narrow(const AttentionBlock& block, MatView<float> out, c
       for (size_t r = first; r < end; ++r) weigh(r, n_keys, SeenRun{float(key) - float(pos)});
       for_rows(first, end, [&](auto R, size_t r) HWY_ATTR { mix(R, r, tile.v + skip, n_keys); });
     };
-    for_each_tile<T>(
-        kv, block.kv_head, block.key_begin, block.key_end, [&](const Tile<T>& tile, const NextTile& after) HWY_ATTR {
-          next = after;
-          const size_t n_times = (n_rows + 1) / 2 * tile.n_keys;  // pairs of rows with keys
-          k_ahead = (4 * next.k.n + n_times - 1) / n_times;
-          v_ahead = (next.v.n + n_times - 1) / n_times;
-          if (n_rows == 1) return take_seen(0, 1, tile);
-          // Several rows: halves are converted once for all.
-          const size_t n = tile.n_keys * d_head;
-          const Tile<float> tile32{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys};
-          for (size_t first = 0, end = 0; first < n_rows; first = end) {
-            for (end = first + 1; end < n_rows && block.token(end) == block.token(first);) ++end;
-            take_seen(first, end, tile32);
-          }
-        });
+    const auto take_all = [&](const auto& tile) HWY_ATTR {
+      for (size_t first = 0, end = 0; first < n_rows; first = end) {
+        for (end = first + 1; end < n_rows && block.token(end) == block.token(first);) ++end;
+        take_seen(first, end, tile);
+      }
+    };
+    const auto look_ahead = [&](const NextTile& after, size_t n_keys) HWY_ATTR {
+      next = after;
+      const size_t n_times = (n_rows + 1) / 2 * n_keys;  // pairs of rows with keys
+      k_ahead = (4 * next.k.n + n_times - 1) / n_times;
+      v_ahead = (next.v.n + n_times - 1) / n_times;
+    };
+    const auto take_rows = [&](const auto& tile, const NextTile& after) HWY_ATTR {
+      look_ahead(after, tile.n_keys);
+      if (n_rows == 1) return take_seen(0, 1, tile);
+      // Several rows: halves are converted once for all.
+      const size_t n = tile.n_keys * d_head;
+      take_all(Tile<float>{as_f32(tile.k, n, k32), as_f32(tile.v, n, v32), tile.begin, tile.n_keys});
+    };
+    if constexpr (requires { T::kBits; }) {
+      for_each_group<T::kBits>(block, k32, [&](const auto& tile, const NextTile& after) HWY_ATTR {
+        if constexpr (requires { tile.k.group; }) {
+          look_ahead(after, tile.n_keys);
+          take_all(tile);
+        } else {
+          take_rows(tile, after);
+        }
+      });
+    } else {
+      for_each_tile<T>(kv, block.kv_head, block.key_begin, block.key_end, take_rows);
+    }
   }
   for (size_t r = 0; r < n_rows; ++r) {
     float* to = partial.rows ? partial.rows + r * d_head : out.row(block.row_in_q(r)).data() + block.head(r) * d_head;

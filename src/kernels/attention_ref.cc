@@ -7,16 +7,35 @@
 
 #include "formats/format.h"
 #include "kernels/attention.h"
+#include "kernels/hadamard.h"
+#include "kernels/kv_groups.h"
 
 namespace hunch::ref {
 namespace {
 
+std::vector<float> row_of_groups(const KvView& kv, bool is_value, size_t kv_head, size_t slot) {
+  std::vector<float> values(kv.d_head);
+  const size_t token = slot % kKvGroup, row_bytes = kv_value_row_bytes(kv.groups.bits, kv.d_head);
+  if (slot >= kv.groups.first_tail) {
+    const size_t row = ((is_value ? kv.n_kv_head : 0) + kv_head) * kKvGroup + slot - kv.groups.first_tail;
+    codec(DType::kF16).decode(kv.groups.tail + row * kv.d_head * sizeof(f16), values.data(), kv.d_head);
+  } else if (is_value) {
+    unpack_value(kv.groups.bits,
+                 kv.pages[slot / kKvGroup] + kv.v_offset_bytes + (kv_head * kKvGroup + token) * row_bytes, values);
+  } else {
+    unpack_key(kv.groups.bits, kv.pages[slot / kKvGroup] + kv_head * kKvGroup * row_bytes, token, values);
+  }
+  return values;
+}
+
 // The K (offset 0) or V row of a slot.
 std::vector<float> row(const KvView& kv, size_t offset_bytes, size_t kv_head, size_t slot) {
+  if (kv.groups.bits) return row_of_groups(kv, offset_bytes > 0, kv_head, slot);
   const size_t index = kv_head * kv.page_tokens + slot % kv.page_tokens;
   std::vector<float> values(kv.d_head);
   const std::byte* at = kv.pages[slot / kv.page_tokens] + offset_bytes + index * row_bytes(kv.dtype, kv.d_head);
   codec(kv.dtype).decode(at, values.data(), kv.d_head);
+  if (kv.rotated) ref::hadamard(values, hadamard_block(kv.d_head));
   return values;
 }
 
@@ -72,6 +91,13 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
         }
         for (double& weight : weights) sum += weight = std::exp(weight - max);
         if (!params.sinks.empty() && !slots.empty()) sum += std::exp(params.sinks[head] - max);
+        if (span.stats.data) {
+          const size_t place =
+              span.all_heads ? kv_head : size_t(std::ranges::find(span.kv_heads, kv_head) - span.kv_heads.begin());
+          const size_t group = n_head / kv.n_kv_head, row = (place * span.n_tokens + t) * group + head % group;
+          span.stats.row(0)[row] = float(max);
+          span.stats.row(1)[row] = float(sum);
+        }
         const std::vector<size_t> read = largest(weights, span.n_values ? span.n_values : slots.size());
         for (const size_t j : read) {
           const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);

@@ -100,6 +100,7 @@ struct Case {
   std::vector<AttentionSpan> spans;
   std::vector<float> q, slopes, sinks;
   std::vector<bool> wants_weights;  // by span, or empty
+  bool with_stats = false;
   size_t n_tokens = 1, stride;
 
   Case(const Shape& s, const std::vector<SpanSize>& sizes, bool alibi, std::mt19937& rng) : shape(s) {
@@ -132,7 +133,7 @@ struct Case {
   // Room for the key weights of all spans, and the spans that write there.
   static constexpr float kBefore = 0.5f;
   struct Weighed {
-    std::vector<std::vector<float>> weights;
+    std::vector<std::vector<float>> weights, stats;
     std::vector<AttentionSpan> spans;
 
     // What was added, per row of queries.
@@ -142,9 +143,23 @@ struct Case {
           result.push_back((weight - kBefore) /
                            float(std::max<size_t>(spans[s].n_tokens, 1) * shape.n_head / shape.n_kv_head));
     }
+    // The log of the softmax's sum, where stats were wanted.
+    void append_log_sums(std::vector<float>& result) const {
+      for (const std::vector<float>& of_span : stats)
+        for (size_t i = 0; i < of_span.size() / 2; ++i) {
+          const float sum = of_span[of_span.size() / 2 + i];
+          result.push_back(sum == 0 ? -7.0f : of_span[i] + std::log(sum));
+        }
+    }
   };
   Weighed weighed() const {
-    Weighed w{{}, spans};
+    Weighed w{{}, {}, spans};
+    w.stats.resize(spans.size());
+    for (size_t s = 0; with_stats && s < spans.size(); s += 2) {  // every other span wants them
+      const size_t n = spans[s].n_kv_heads() * spans[s].n_tokens * (shape.n_head / shape.n_kv_head);
+      w.stats[s].assign(2 * n, kBefore);
+      if (n > 0) w.spans[s].stats = {w.stats[s].data(), 2, n};
+    }
     for (size_t s = 0; s < wants_weights.size(); ++s) {
       size_t most = 3;
       for (size_t head = 0; head < shape.n_kv_head; ++head) most = std::max(most, spans[s].kv.n_slots(head) + 3);
@@ -163,6 +178,7 @@ struct Case {
     Weighed w = weighed();
     attention(compute, Q(), shape.n_head, w.spans, params, out);
     w.append_means(shape, result);
+    w.append_log_sums(result);
     return result;
   }
 
@@ -172,6 +188,7 @@ struct Case {
     Weighed w = weighed();
     ref::attention(Q(), shape.n_head, w.spans, params, out);
     w.append_means(shape, result);
+    w.append_log_sums(result);
     return result;
   }
 
@@ -222,6 +239,7 @@ TEST(Attention, MatchesReferenceOnEveryTarget) {
     for (size_t s = rng() % 3 + 1; s > 0; --s)
       sizes.push_back({pick({0, 0, 5, 31, 90}), pick({0, 1, 1, 2, 9, group > 2 ? 4u : 33u}), pick({0, 0, 4})});
     Case c(shape, sizes, rng() % 3 == 0, rng);
+    c.with_stats = i % 2;
     c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
     c.params.causal = c.params.window > 0 || !c.slopes.empty() || i % 3 > 0;
     c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
@@ -256,6 +274,7 @@ TEST(Attention, OfChosenSlotsMatchesReferenceOnEveryTarget) {
       sizes.push_back({pick({0, 5, 31, 150}), pick({0, 1, 1, 2, 9, group > 2 ? 4u : 33u}), pick({0, 0, 4})});
     Case c(shape, sizes, rng() % 3 == 0, rng);
     c.choose(rng, /*weights=*/true);
+    c.with_stats = i % 2;
     c.params.window = pick({0, 0, 0, 1, 5, 33, 1000});
     c.params.causal = c.params.window > 0 || !c.slopes.empty() || i % 3 > 0;
     c.params.soft_cap = rng() % 3 ? 0.0f : 1.5f;
@@ -324,6 +343,7 @@ TEST(Attention, DividesLongListsAmongThreads) {
       Case c({.n_head = 2 * group, .n_kv_head = 2, .d_head = 32, .dtype = seed % 2 ? DType::kF16 : DType::kQ8_0},
              {{1999, 1}, {700, 2}, {300, 20}}, false, rng);
       c.choose(rng, /*weights=*/true);
+      c.with_stats = true;
       c.params.window = seed == 3 ? 400 : 0;
       const std::vector<float> want = c.reference();
       for_each_target([&] {
@@ -399,6 +419,7 @@ TEST(Attention, DividesOneLongSequenceAmongThreads) {
     for (size_t group : {1, 6}) {
       Case c({.n_head = group, .n_kv_head = 1, .d_head = 32, .dtype = DType::kF16}, {{2999, 1}, {700, 2}, {0, 1}},
              false, rng);
+      c.with_stats = true;
       c.params.window = window;
       const std::vector<float> want = c.reference();
       for_each_target([&] {
@@ -484,6 +505,7 @@ TEST(Attention, OfSelectedHeadsLeavesTheOthersAlone) {
       for (const size_t n_threads : {1, 2, 3}) {
         std::mt19937 rng(6);
         Case c({.n_head = 4 * group, .n_kv_head = 4, .d_head = 24}, {{900, 1}, {5, 1}, {0, 3}, {30, 2}}, true, rng);
+        c.with_stats = true;
         for (size_t i = 0; i < 4; ++i) {
           c.spans[i].all_heads = false;
           c.spans[i].kv_heads = selected[i];

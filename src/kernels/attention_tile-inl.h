@@ -91,18 +91,12 @@ struct ListedTile {
   size_t n_keys;
 };
 
-// The slots of the next tile of a list, their rows of K, and where in the list the tile after it begins.
+// The slots of the next tile of a list, and where in the list the tile after it begins.
 struct SlotBatch {
-  const std::byte* rows[kTileKeys];
   uint32_t slots[kTileKeys];
   int32_t positions[kTileKeys] = {};
   size_t n = 0, next = 0;
 };
-
-HWY_INLINE const std::byte* key_row(const AttentionBlock& block, size_t slot, size_t bytes) {
-  const KvView& kv = block.span->kv;
-  return kv.pages[slot / kv.page_tokens] + (block.kv_head * kv.page_tokens + slot % kv.page_tokens) * bytes;
-}
 
 // The next keys from `begin` on that some row sees. The others are not read: they may not have been stored yet.
 HWY_INLINE void take_slots(const AttentionBlock& block, size_t begin, size_t bytes, bool with_values,
@@ -114,7 +108,6 @@ HWY_INLINE void take_slots(const AttentionBlock& block, size_t begin, size_t byt
     const size_t position = block.positions ? block.positions[slot] : slot;
     if (position < lowest || position > highest) continue;
     const std::byte* const row = key_row(block, slot, bytes);
-    batch.rows[batch.n] = row;
     batch.slots[batch.n] = uint32_t(slot);
     batch.positions[batch.n++] = int32_t(position);
     prefetch(row, bytes);
@@ -127,15 +120,15 @@ HWY_INLINE void take_slots(const AttentionBlock& block, size_t begin, size_t byt
 // v32; the next tile is on its way meanwhile.
 template <class Body>
 HWY_INLINE void for_each_listed_tile(const AttentionBlock& block, float* k32, float* v32, const Body& body) {
-  const size_t d_head = block.span->kv.d_head, bytes = row_bytes(block.span->kv.dtype, d_head);
+  const size_t d_head = block.span->kv.d_head, bytes = slot_bytes(block.span->kv);
   SlotBatch batches[2];
   take_slots(block, block.key_begin, bytes, v32, batches[0]);
   for (size_t b = 0; batches[b].n > 0; b = 1 - b) {
     const SlotBatch& batch = batches[b];
     take_slots(block, batch.next, bytes, v32, batches[1 - b]);
     for (size_t j = 0; j < batch.n; ++j) {
-      decode_row(block, batch.rows[j], k32 + j * d_head);
-      if (v32) decode_row(block, batch.rows[j] + block.span->kv.v_offset_bytes, v32 + j * d_head);
+      decode_key(block, batch.slots[j], k32 + j * d_head);
+      if (v32) decode_value(block, batch.slots[j], v32 + j * d_head);
     }
     body(ListedTile{k32, v32, batch.positions, batch.slots, batch.n});
   }

@@ -80,7 +80,7 @@ HWY_INLINE void weigh_row(const AttentionBlock& block, size_t r, float* scores, 
 
 HWY_INLINE size_t attend_few_values(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
                                     const ValueMemory& memory, float* scratch) {
-  const size_t d_head = block.span->kv.d_head, bytes = row_bytes(block.span->kv.dtype, d_head);
+  const size_t d_head = block.span->kv.d_head;
   const size_t n_keys = score_keys(block, memory, scratch);
   for (size_t r = 0; r < block.n_rows; ++r) {
     float max, sum;
@@ -95,7 +95,7 @@ HWY_INLINE size_t attend_few_values(const AttentionBlock& block, MatView<float> 
     for (size_t r = 0; r < block.n_rows; ++r) {
       const float weight = memory.weights[r * memory.stride + j];
       if (weight == 0) continue;
-      if (!is_read) decode_row(block, key_row(block, memory.slots[j], bytes) + block.span->kv.v_offset_bytes, scratch);
+      if (!is_read) decode_value(block, memory.slots[j], scratch);
       is_read = true;
       axpy_row(weight, scratch, d_head, out.row(block.row_in_q(r)).data() + block.head(r) * d_head);
     }

@@ -23,10 +23,12 @@ struct Tally {
   double bytes = 0, seconds = 0;
   uint64_t n_tokens = 0;
   StageCosts costs;
+  PageReads pages;
 
   BenchRow row(std::string name) const {
     BenchRow row = bench_row(std::move(name), rates, bytes, seconds, n_tokens);
     row.costs = costs;
+    row.pages = pages;
     return row;
   }
 };
@@ -35,8 +37,12 @@ struct Tally {
 void measure(Context& context, Compute& compute, const Job& job, std::span<const int32_t> before,
              std::span<const int32_t> measured, bool counts, bool profile, Tally& tally) {
   context.throw_if_stopped();
-  context.truncate(0);
-  if (!before.empty()) context.append(before);
+  // What came before is still there from the last time, unless something of it was dropped or learned.
+  if (context.learns_from_prompts() || context.n_tokens() < before.size() ||
+      context.go_back(before.size()) < before.size()) {
+    context.truncate(0);
+    if (!before.empty()) context.append(before);
+  }
   context.clear_stats();
   const ProfileScope profiled(compute, profile && counts, tally.costs);
   const Timer timer;
@@ -54,6 +60,7 @@ void measure(Context& context, Compute& compute, const Job& job, std::span<const
   tally.bytes += double(context.stats().weight_bytes + context.stats().kv_bytes);
   tally.seconds += seconds;
   tally.n_tokens += job.n;
+  tally.pages += context.stats().pages;
 }
 
 }  // namespace
@@ -122,7 +129,7 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
       sized.n_ctx = n_ids;
       contexts.push_back(std::make_unique<Context>(engine, sized));
       contexts.back()->set_only_best(true);  // as greedy decoding
-      if (!job.prompt && contexts.back()->learns_from_prompts() && options.depth < PromptSelector::kMinTokens)
+      if (!job.prompt && contexts.back()->sequence().learns_from_prompts() && options.depth < PromptSelector::kMinTokens)
         fail(ErrorKind::kUsage,
              "the sidecar lets the prompt choose the neurons (griffin): give generation one, --depth {} or more",
              PromptSelector::kMinTokens);

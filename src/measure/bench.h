@@ -39,6 +39,7 @@ struct BenchRow {
   // saved would give, speed-up / (its bytes / this row's bytes).
   double speed_up = 0, efficiency = 0;
   StageCosts costs;  // zeros unless asked for
+  PageReads pages;   // where pages of keys are chosen
 };
 
 // The row of a measurement: `rates` [at least 1] in tokens/s, one of each repeat; bytes, seconds and tokens of all

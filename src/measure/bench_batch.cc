@@ -53,7 +53,7 @@ class Together {
   static BatchOptions batch_options(const CompareMode& mode, size_t n_sequences, size_t n_each) {
     BatchOptions options;
     options.n_tokens = n_sequences * round_up(n_each, KvShape().page_tokens);
-    options.kv_dtype = mode.context.kv_dtype;
+    options.kv_type = mode.context.kv_type;
     options.n_sequences = n_sequences;
     return options;
   }

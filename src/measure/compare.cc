@@ -131,7 +131,9 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   const size_t n_room = std::min(resolve_context(engine.config(), 0), ids.size());
   const size_t n_decode = std::min(options.n_decode, n_room / 2);
   // What stays in the cache is seen at the end of the context.
-  const bool keys = std::ranges::any_of(modes, [](const CompareMode& mode) { return bool(mode.context.keys); });
+  const bool keys = std::ranges::any_of(modes, [&](const CompareMode& mode) {
+    return mode.context.keys || mode.context.kv_type != modes[0].context.kv_type;
+  });
   const size_t n_prompt = keys ? n_room - n_decode : std::min<size_t>(n_room - n_decode, 64);
   if (n_decode == 0 || n_prompt == 0) return rows;
   std::vector<std::vector<double>> speeds(modes.size());
@@ -166,6 +168,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
     rows[m].bytes_per_token =
         double(stats[m].weight_bytes + stats[m].kv_bytes + drafts[m].bytes) / double(options.n_repeats * n_decode);
+    rows[m].pages = stats[m].pages;
     rows[m].kv_bytes_per_token = double(stats[m].kv_bytes) / double(options.n_repeats * n_decode);
     if (modes[m].lossless) {
       rows[m].tokens_per_pass = double(options.n_repeats * n_decode) / double(drafts[m].n_passes);

@@ -40,6 +40,7 @@ struct CompareRow {
   double density_mlp = 1, density_heads = 1;  // computed share of neurons and heads, mean over layers
   std::vector<double> density_per_layer;      // neurons
   double kv_bytes_per_token = 0;              // the cache's part of the next
+  PageReads pages;                            // of the decoded tokens, where pages of keys are chosen
   double bytes_per_token = 0;  // weight and KV bytes that decoding one token touched (counted, not estimated)
   double tokens_per_s = 0;     // decoding, one token at a time
   double tokens_per_pass = 1, acceptance = 0;  // of drafts; lossless only

@@ -171,7 +171,7 @@ Work work_of(const LayerWork& layer, Part part, const Pass& pass) {
       const KeysSeen seen = keys_seen(keys, pass);
       const double sequences = double(pass.n_sequences);
       return {2 * double(keys.n_head) * double(keys.width_dot + keys.width_sum) * seen.by_all * sequences,
-              double(keys.n_rows * row_bytes(pass.kv, keys.width)) * seen.at_least_once * sequences};
+              double(keys.n_rows * kv_value_bytes(pass.kv, keys.width)) * seen.at_least_once * sequences};
     }
     case Part::kState: {
       const double moved = 2 * sizeof(float) * double(layer.state.values);  // read and written
@@ -226,7 +226,7 @@ std::optional<size_t> turning_batch(const Workload& model, Pass pass, const Roof
   });
 }
 
-std::optional<size_t> keys_outweigh_weights(const Workload& model, DType kv) {
+std::optional<size_t> keys_outweigh_weights(const Workload& model, KvType kv) {
   return least([&](size_t n) {
     const Pass pass{.n_before = n - 1, .kv = kv};
     double keys = 0;

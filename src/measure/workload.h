@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/dtype.h"
+#include "formats/kv_type.h"
 #include "model/model.h"
 
 namespace hunch {
@@ -81,7 +81,7 @@ struct Pass {
   size_t n_sequences = 1, n_tokens = 1;  // new tokens of each
   size_t n_before = 0;                   // tokens of each that are in the cache
   size_t n_logits = 1;                   // tokens of each whose logits are wanted
-  DType kv = DType::kF32;
+  KvType kv;
 
   size_t tokens() const { return n_sequences * n_tokens; }
 };
@@ -116,7 +116,7 @@ std::optional<size_t> turning_batch(const Workload& model, Pass pass, const Roof
 // The fewest tokens in the cache at which a decoding step reads more of the cache than of the weights, and those of a
 // prompt at which attention has more operations than the matrices of the layers. None up to 2^30: windows, or no
 // attention.
-std::optional<size_t> keys_outweigh_weights(const Workload& model, DType kv);
+std::optional<size_t> keys_outweigh_weights(const Workload& model, KvType kv);
 std::optional<size_t> attention_outweighs_matrices(const Workload& model);
 
 }  // namespace hunch

@@ -21,8 +21,8 @@ constexpr Precision kCachePrecisions[] = {{"32 bits", DType::kF32},
                                           {"4 bits", DType::kQ4_0}};
 
 // The cache of one layer: bytes of a token, and of a sequence.
-double token_bytes(const LayerWork& layer, DType kv) {
-  return layer.keys.stores ? double(layer.keys.n_rows * row_bytes(kv, layer.keys.width)) : 0;
+double token_bytes(const LayerWork& layer, KvType kv) {
+  return layer.keys.stores ? double(layer.keys.n_rows * kv_value_bytes(kv, layer.keys.width)) : 0;
 }
 double sequence_bytes(const LayerWork& layer) {
   if (layer.state.values == 0) return 0;
@@ -37,9 +37,8 @@ double Precision::bits() const { return 8.0 * info(dtype).block_bytes / info(dty
 std::span<const Precision> precisions() { return kPrecisions; }
 std::span<const Precision> cache_precisions() { return kCachePrecisions; }
 
-bool cache_fits(const Workload& model, DType kv) {
-  return std::ranges::all_of(model.layers,
-                             [&](const LayerWork& l) { return l.keys.width % info(kv).block_elems == 0; });
+bool cache_fits(const Workload& model, KvType kv) {
+  return std::ranges::all_of(model.layers, [&](const LayerWork& l) { return l.keys.width % kv_block(kv) == 0; });
 }
 
 double MemoryNeed::all() const { return std::accumulate(layers.begin(), layers.end(), first + last); }
@@ -64,14 +63,14 @@ MemoryNeed weights_need(const Workload& model) {
   return need;
 }
 
-std::vector<double> cache_need(const Workload& model, DType kv, size_t n_tokens, size_t n_sequences) {
+std::vector<double> cache_need(const Workload& model, KvType kv, size_t n_tokens, size_t n_sequences) {
   std::vector<double> need;
   for (const LayerWork& layer : model.layers)
     need.push_back((token_bytes(layer, kv) * double(n_tokens) + sequence_bytes(layer)) * double(n_sequences));
   return need;
 }
 
-double cache_bytes_per_token(const Workload& model, DType kv) {
+double cache_bytes_per_token(const Workload& model, KvType kv) {
   double bytes = 0;
   for (const LayerWork& layer : model.layers) bytes += token_bytes(layer, kv);
   return bytes;

@@ -17,7 +17,7 @@ struct Precision {
 std::span<const Precision> precisions();        // from f32 down to 2 bits
 std::span<const Precision> cache_precisions();  // of keys and values: from f32 down to 4 bits
 // Whether the heads' keys and values are whole blocks of a type.
-bool cache_fits(const Workload& model, DType kv);
+bool cache_fits(const Workload& model, KvType kv);
 
 // The same model with all matrices and tables of that precision; norms and the like are f32.
 Workload in_precision(const Workload& model, const Precision& precision);
@@ -33,9 +33,9 @@ MemoryNeed weights_need(const Workload& model);
 
 // What the caches of n_sequences of n_tokens each take: keys and values in `kv`, states in f32. A window limits what is
 // read of the cache, not what it holds. [n_layer]
-std::vector<double> cache_need(const Workload& model, DType kv, size_t n_tokens, size_t n_sequences);
+std::vector<double> cache_need(const Workload& model, KvType kv, size_t n_tokens, size_t n_sequences);
 // Bytes of one token in all layers, and of a sequence whatever its length.
-double cache_bytes_per_token(const Workload& model, DType kv);
+double cache_bytes_per_token(const Workload& model, KvType kv);
 double state_bytes(const Workload& model);
 
 // Devices of `bytes` each that hold the layers one after the other, each with its part of the cache, none divided, as

@@ -26,7 +26,7 @@ StepStats metered_step(const Engine& engine, size_t n_before, DType kv) {
   ContextOptions options;
   options.n_ctx = n_before + 1;
   options.mode = "dense";
-  options.kv_dtype = kv;
+  options.kv_type = kv;
   Context context(engine, options);
   if (n_before) context.append(some_ids(n_before));
   context.clear_stats();

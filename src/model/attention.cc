@@ -12,12 +12,19 @@ bool each_alone(const Step& s) {
   return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
 }
 
+// Of n tokens from `position` on, those that make a span.
+size_t n_together(const Step& s, const Run& run, size_t position, size_t n) {
+  return run.as_alone ? 1 : s.cache.n_alike(position, n);
+}
+
 // with(run, its spans).
 template <class With>
 void for_each_run(const Step& s, const With& with) {
   size_t first = 0;
   for (size_t r = 0; r < s.runs().size(); ++r) {
-    const size_t n = s.runs()[r].as_alone ? s.runs()[r].n_tokens : 1;
+    const Run& run = s.runs()[r];
+    size_t n = 0;
+    for (size_t t = 0; t < run.n_tokens; ++n) t += n_together(s, run, s.first_position(r) + t, run.n_tokens - t);
     with(r, std::span(s.memory.spans).subspan(first, n));
     first += n;
   }
@@ -89,19 +96,28 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   spans.clear();
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const Run& run = s.runs()[r];
-    const size_t n_together = run.as_alone ? 1 : run.n_tokens;
-    for (size_t t = 0; t < run.n_tokens; t += n_together)
-      spans.push_back(
-          {s.cache.view(run.sequence, c.keys_from), s.first_token(r) + t, n_together, s.first_position(r) + t});
+    for (size_t t = 0, n = 0; t < run.n_tokens; t += n) {
+      const size_t position = s.first_position(r) + t;
+      n = n_together(s, run, position, run.n_tokens - t);
+      spans.push_back({s.cache.view(run.sequence, c.keys_from, position), s.first_token(r) + t, n, position});
+    }
   }
+  const AttentionParams all = params(c, std::ranges::any_of(s.runs(), &Run::as_alone));
+  s.show_queries(c.index, queries, c.n_head, all);
+  std::vector<AttentionSpan>& together = s.memory.spans_together;
+  together.clear();
   for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) {
+    if (s.attend(r, c.index, s.first_token(r), own, queries, c.n_head, all, heads)) return;
     s.limit_keys(r, c.index, own);
     s.trace_keys(s.first_token(r), c.index, own, c.window);
+    together.insert(together.end(), own.begin(), own.end());
   });
-  attention(s.compute, queries, c.n_head, spans, params(c, std::ranges::any_of(s.runs(), &Run::as_alone)), heads);
+  attention(s.compute, queries, c.n_head, together, all, heads);
   for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
+  if (!c.lends_keys && !c.borrows_keys())
+    for (const Run& run : s.runs()) s.cache.settle(run.sequence, c.index);
   if (c.latent.rank > 0) heads = values_of_latents(s, c, heads);
   if (c.output_gate) multiply_by_sigmoid(s.compute, gates, heads);
   if (!sub_norm.empty()) norm_rows(s.compute, c, heads, sub_norm, heads);

@@ -76,12 +76,14 @@ void Attention::attend_chosen(Step& s, const LayerConfig& c, size_t run, size_t 
                  rotation);
   });
   s.temper(c, token, queries);
-  AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index), 0, 1, s.position(token)};
+  AttentionSpan span{s.cache.view(s.runs()[run].sequence, c.index, s.position(token)), 0, 1, s.position(token)};
   span.all_heads = groups.is_all();
   span.kv_heads = groups.ids();
+  const AttentionParams own = params(c, false);
+  if (s.attend(run, c.index, token, {&span, 1}, queries, c.n_head, own, heads.row_range(token, 1))) return;
   s.limit_keys(run, c.index, {&span, 1});
   s.trace_keys(token, c.index, {&span, 1}, c.window);
-  attention(s.compute, queries, c.n_head, {&span, 1}, params(c, false), heads.row_range(token, 1));
+  attention(s.compute, queries, c.n_head, {&span, 1}, own, heads.row_range(token, 1));
   s.watch_keys(run, c.index, {&span, 1}, heads.row_range(token, 1));
 }
 

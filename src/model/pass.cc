@@ -7,8 +7,8 @@
 
 namespace hunch {
 
-KvShape Transformer::kv_shape(const ModelConfig& config, DType dtype, size_t page_tokens) {
-  KvShape shape{{}, dtype, page_tokens};
+KvShape Transformer::kv_shape(const ModelConfig& config, KvType type, size_t page_tokens) {
+  KvShape shape{{}, type, page_tokens};
   for (const LayerConfig& l : config.layers) {
     shape.layers.push_back(l.has_attention() && !l.borrows_keys() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
     if (l.is_recurrent()) shape.recurrent.resize(config.n_layer);

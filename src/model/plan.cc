@@ -18,9 +18,12 @@ Plan Plan::exact(const ModelConfig& config) {
 }
 
 void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys) {
+  if (std::ranges::none_of(config.layers, &LayerConfig::has_attention))
+    fail(ErrorKind::kUsage,
+         "no layer of this model has keys: the key policy (kv_policy) '{}' has nothing to choose from", keys->kind());
   for (size_t l = 0; l < config.n_layer; ++l) {
-    // Borrowed ones are chosen where they lie.
-    if (!config.layers[l].has_attention() || config.layers[l].borrows_keys()) continue;
+    // Borrowed ones are dropped where they lie.
+    if (!config.layers[l].has_attention() || (config.layers[l].borrows_keys() && keys->drops())) continue;
     set(l, Point::kKeys, {keys});
     if (!keys->chooses_heads() || !can_choose_heads(config.layers[l])) continue;
     const PlanEntry others = at(l, Point::kHeads);

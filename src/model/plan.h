@@ -34,8 +34,9 @@ class Plan {
   // For kInputs `part` says of which projections; else it does not matter.
   void set(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
   const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
-  // Every layer's cache keeps what `keys` says. Where it chooses heads, those stay that the plan's own selector keeps
-  // too, when that looks ahead: of what `keys` keep in the layer before.
+  // The cache of every layer that has one keeps what `keys` says; throws Error{kUsage} where none has. Where it chooses
+  // heads, those stay that the plan's own selector keeps too, when that looks ahead: of what `keys` keep in the layer
+  // before.
   void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
   // Every mixture's tokens go where `experts` says. Throws Error{kUsage} where the model has none.
   void set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts);
@@ -55,6 +56,8 @@ class Plan {
   bool lazy_keys = false;
   // Who chooses cached tokens, in every layer; none: all stay.
   std::shared_ptr<const KeySelector> keys;
+  // Whether cached tokens go, for good.
+  bool drops_keys() const { return keys && keys->drops(); }
   // Of what selectors point into.
   std::vector<std::shared_ptr<const void>> owners;
 

@@ -9,7 +9,7 @@ namespace hunch {
 
 void Transformer::settle_keys(std::span<const Run> runs) {
   for (const Run& run : runs) {
-    if (!run.plan || !run.plan->keys || run.goes_on) continue;
+    if (!run.plan || !run.plan->drops_keys() || run.goes_on) continue;
     HUNCH_CHECK(run.phase != Phase::kVerify, "some of these tokens may yet be taken back");
     for (size_t layer = 0; layer < model_.config().n_layer; ++layer)
       if (KeyState* state = key_state(run, layer)) settle_keys(run.sequence, layer, *state);
@@ -20,6 +20,7 @@ void Transformer::settle_keys(KvCache::SequenceId sequence, size_t layer, KeySta
   const KvView view = cache_.view(sequence, layer);
   std::vector<Rows>& kept = memory_.kept_keys;
   kept.resize(view.n_kv_head);
+  state.decide(compute_, {layer, model_.config().n_layer, view});
   state.keep({layer, model_.config().n_layer, view}, kept);
   if (std::ranges::all_of(kept, &Rows::is_all)) return;
   cache_.keep(sequence, layer, kept);

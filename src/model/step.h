@@ -42,7 +42,7 @@ struct StepMemory {
   std::vector<TokenTraits> traits;                  // [n_tokens]
   std::array<Answer, 2 * Plan::kSlots> answers;     // of this layer and the next
   std::vector<double> rope_frequencies;
-  std::vector<AttentionSpan> spans;
+  std::vector<AttentionSpan> spans, spans_together;
   std::vector<Rows> kept_keys;  // [n_kv_head] slots
   std::vector<PartialProduct> parts;
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
@@ -103,6 +103,12 @@ class Step {
   std::span<const Route> route(size_t layer, const ExpertGateConfig& gate, MatView<float> logits);
   // The neurons of each row that are not zero. Valid until the next such question.
   RowSet nonzero(MatView<const float> act);
+  // Attention of a run whose selector of keys attends itself, as attention() has it: `token` is the first of its spans.
+  // false: nobody does, or not to a prompt (model/step_keys.cc).
+  bool attend(size_t run, size_t layer, size_t token, std::span<const AttentionSpan> spans, MatView<const float> Q,
+              size_t n_head, const AttentionParams& params, MatView<float> out) const;
+  // Shows the runs' last queries, [n_tokens, n_head * d_head], to selectors of keys that want them.
+  void show_queries(size_t layer, MatView<const float> Q, size_t n_head, const AttentionParams& params) const;
   // What a layer's attention of a run may read of the past, and whether it is to say what it thought of it: `spans` are
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;

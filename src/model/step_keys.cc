@@ -1,4 +1,6 @@
 // Between attention and whoever chooses the cached tokens.
+#include <algorithm>
+
 #include "model/model.h"
 #include "model/step.h"
 
@@ -12,6 +14,41 @@ KeyState* key_state(const Run& run, size_t layer) {
 
 KeyPlace Step::key_place(const Run& run, size_t layer) const {
   return {layer, model.config().n_layer, cache.view(run.sequence, layer)};
+}
+
+bool Step::attend(size_t r, size_t layer, size_t token, std::span<const AttentionSpan> spans, MatView<const float> Q,
+                  size_t n_head, const AttentionParams& params, MatView<float> out) const {
+  const Run& run = runs()[r];
+  if (!restricts(run) || !run.plan->keys || !run.plan->keys->attends()) return false;
+  KeyState* const state = key_state(run, layer);
+  if (!state) return false;
+  for (const AttentionSpan& span : spans)
+    for (size_t i = 0; i < span.n_tokens; ++i, ++token) {
+      AttentionSpan query = span;
+      query.first_token += i;
+      query.first_pos += i;
+      query.n_tokens = 1;
+      const PageReads reads =
+          state->attend(compute, {layer, model.config().n_layer, span.kv}, query, Q, n_head, params, out);
+      stats.pages += reads;
+      if (reads.n_choices == 0) {
+        trace_keys(token, layer, {&query, 1}, params.window);
+      } else if (LayerUse* use = traced(token, layer)) {
+        use->keys.used += reads.n_keys;
+        use->keys.of += reads.n_choices * (query.first_pos + 1);
+      }
+    }
+  return true;
+}
+
+void Step::show_queries(size_t layer, MatView<const float> Q, size_t n_head, const AttentionParams& params) const {
+  for (size_t r = 0; r < runs().size(); ++r) {
+    KeyState* const state = key_state(runs()[r], layer);
+    if (!state || state->n_queries() == 0) continue;
+    const size_t n = std::min(state->n_queries(), runs()[r].n_tokens), n_before = runs()[r].n_tokens - n;
+    state->see(key_place(runs()[r], layer), {Q.row_range(first_token(r) + n_before, n), n_head,
+                                             first_position(r) + n_before, params, runs()[r].phase == Phase::kPrompt});
+  }
 }
 
 void Step::limit_keys(size_t r, size_t layer, std::span<AttentionSpan> spans) const {

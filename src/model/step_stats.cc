@@ -14,6 +14,7 @@ void combine(StepStats& a, const StepStats& b, int sign) {
   a.kv_bytes += uint64_t(sign) * b.kv_bytes;
   a.predictor_bytes += uint64_t(sign) * b.predictor_bytes;
   a.rows.combine(b.rows, sign);
+  a.pages.combine(b.pages, sign);
   sum(a.active_neurons, b.active_neurons, sign);
   sum(a.all_neurons, b.all_neurons, sign);
   sum(a.active_heads, b.active_heads, sign);

@@ -32,7 +32,7 @@ class Transformer {
   StepStats stats;  // accumulates until the caller clears it
 
   // A cache shape that fits the model.
-  static KvShape kv_shape(const ModelConfig& config, DType dtype = DType::kF32, size_t page_tokens = 32);
+  static KvShape kv_shape(const ModelConfig& config, KvType type = {}, size_t page_tokens = 32);
 
  private:
   // Runs work(step); when it throws (a stop, an observer that fails), the tokens are not in the cache.

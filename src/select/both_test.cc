@@ -30,7 +30,8 @@ class BothTest : public ::testing::Test {
   std::vector<Rows> chosen(const Selector& selector, size_t n_tokens) {
     std::vector<float> x(n_tokens * 4);
     std::vector<Rows> out(n_tokens);
-    selector.choose(compute_, {{x.data(), n_tokens, 4}, 4, 0, 0, 0, false, states_.of(selector), &states_}, out);
+    selector.choose(
+        compute_, {.x = {x.data(), n_tokens, 4}, .n_rows = 4, .state = states_.of(selector), .states = &states_}, out);
     return out;
   }
   static Ids ids(const Rows& rows) { return {rows.ids().begin(), rows.ids().end()}; }

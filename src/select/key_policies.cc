@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 #include <vector>
@@ -11,6 +13,8 @@
 #include "base/read_number.h"
 #include "select/heavy_hitters.h"
 #include "select/per_head_keys.h"
+#include "select/prompt_keys.h"
+#include "select/quest.h"
 #include "select/spatten_keys.h"
 #include "select/streaming_llm.h"
 #include "select/tova.h"
@@ -55,14 +59,84 @@ std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options
       SpattenOptions{budget, options.at("recent"), options.at("heads"), options.at("values")});
 }
 
+void expect_count(const Options& options, std::string_view name, double least, double most) {
+  if (const double value = options.at(name); !(value >= least && value <= most && value == std::floor(value)))
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} {}, expected a whole number from {} to {}", name, value,
+         least, most);
+}
+
+std::shared_ptr<const KeySelector> quest(size_t budget, const Options& options) {
+  expect_count(options, "page", 1, 1024);
+  expect_count(options, "newest", 1, double(1 << 20));
+  expect_count(options, "full", 0, double(1 << 20));
+  expect_count(options, "own", 0, 1);
+  if (const double tolerance = options.at("certified"); !(tolerance >= 0 && tolerance < 1))
+    fail(ErrorKind::kUsage,
+         "the key policy (kv_policy) has certified {}, expected the share of the weight that may stay unread, below 1",
+         tolerance);
+  const size_t page = size_t(options.at("page")), newest = size_t(options.at("newest"));
+  if (!std::has_single_bit(page))
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) has pages of {} tokens, expected a power of two", page);
+  if (budget / page <= newest)
+    fail(ErrorKind::kUsage,
+         "the key policy (kv_policy) has a budget of {} tokens, expected at least {}: {} pages of {} that are always "
+         "read, and one to choose",
+         budget, (newest + 1) * page, newest, page);
+  return std::make_shared<Quest>(
+      PageBudget{page, budget / page, newest, options.at("own") == 1, options.at("certified")},
+      size_t(options.at("full")));
+}
+
 std::shared_ptr<const KeySelector> tova(size_t budget, const Options&) { return std::make_shared<Tova>(budget); }
+
+// Those options that the policy has.
+std::shared_ptr<const KeySelector> prompt_keys(std::string_view kind, size_t budget, const Options& options) {
+  PromptKeysOptions own;
+  own.budget = budget;
+  expect_count(options, "window", 1, double(1 << 20));
+  expect_count(options, "kernel", 1, 1023);
+  expect_count(options, "max", 0, 1);
+  own.window = size_t(options.at("window")), own.kernel = size_t(options.at("kernel"));
+  own.pools_max = options.at("max") == 1;
+  if (own.kernel % 2 == 0)
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) has kernel {}, expected an odd number of tokens", own.kernel);
+  if (own.window >= budget)
+    fail(
+        ErrorKind::kUsage,
+        "the key policy (kv_policy) has a budget of {} tokens, expected more than the window of {}, which always stays",
+        budget, own.window);
+  if (options.contains("beta")) {
+    own.beta = options.at("beta");
+    if (!(own.beta >= 1 && own.beta <= 1e6))
+      fail(ErrorKind::kUsage, "the key policy (kv_policy) has beta {}, expected 1 or more", own.beta);
+  }
+  if (options.contains("floor")) {
+    expect_share(options, "floor", 0);
+    own.floor = options.at("floor");
+  }
+  return std::make_shared<PromptKeys>(kind, own);
+}
+
+std::shared_ptr<const KeySelector> snapkv(size_t budget, const Options& options) {
+  return prompt_keys("snapkv", budget, options);
+}
+std::shared_ptr<const KeySelector> pyramidkv(size_t budget, const Options& options) {
+  return prompt_keys("pyramidkv", budget, options);
+}
+std::shared_ptr<const KeySelector> adakv(size_t budget, const Options& options) {
+  return prompt_keys("adakv", budget, options);
+}
 
 const std::vector<Policy>& policies() {
   static const std::vector<Policy> all = {
       {"streaming", "streaming:256", {{"sinks", 4}}, streaming},
       {"h2o", "h2o:128", {{"recent", 0.5}}, h2o},
       {"spatten", "spatten:128", {{"heads", 1}, {"recent", 0.5}, {"values", 1}}, spatten},
-      {"tova", "tova:128", {}, tova}};
+      {"tova", "tova:128", {}, tova},
+      {"snapkv", "snapkv:1024", {{"kernel", 5}, {"max", 0}, {"window", 32}}, snapkv},
+      {"pyramidkv", "pyramidkv:1024", {{"beta", 20}, {"kernel", 5}, {"max", 0}, {"window", 32}}, pyramidkv},
+      {"adakv", "adakv:1024", {{"floor", 0.2}, {"kernel", 5}, {"max", 0}, {"window", 32}}, adakv},
+      {"quest", "quest:1024", {{"certified", 0}, {"full", 2}, {"newest", 1}, {"own", 0}, {"page", 16}}, quest}};
   return all;
 }
 
@@ -98,6 +172,10 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
     return policy.make(budget, options);
   }
   fail(ErrorKind::kUsage, "unknown key policy (kv_policy) '{}', expected {}", text, key_policy_help());
+}
+
+bool is_key_policy(std::string_view name) {
+  return std::ranges::find(policies(), name, &Policy::name) != policies().end();
 }
 
 std::string key_policy_help() {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "io/test_errors.h"
+#include "select/prompt_keys.h"
+#include "select/quest.h"
 
 namespace hunch {
 namespace {
@@ -14,6 +16,20 @@ TEST(KeyPolicies, AreReadWithTheirOptions) {
   EXPECT_FALSE(key_policy_from("spatten:16")->chooses_heads());
   EXPECT_TRUE(key_policy_from("spatten:16,recent=0,heads=0.5")->chooses_heads());
   EXPECT_EQ(key_policy_from("tova:16")->kind(), "tova");
+  EXPECT_TRUE(key_policy_from("tova:16")->drops());
+  EXPECT_FALSE(key_policy_from("quest:32")->drops());
+  EXPECT_TRUE(key_policy_from("snapkv:64")->keeps_prompts());
+  EXPECT_EQ(key_policy_from("pyramidkv:64,window=8")->kind(), "pyramidkv");
+  const auto ada = key_policy_from("adakv:64,floor=0.5,max=1,kernel=7");
+  EXPECT_EQ(static_cast<const PromptKeys&>(*ada).options().floor, 0.5);
+  EXPECT_TRUE(static_cast<const PromptKeys&>(*ada).options().pools_max);
+  const auto quest = key_policy_from("quest:100,page=8,newest=2,own=1,certified=0.01");
+  const PageBudget& budget = static_cast<const Quest&>(*quest).budget();
+  EXPECT_EQ(budget.page_tokens, 8u);
+  EXPECT_EQ(budget.n_pages, 12u);
+  EXPECT_EQ(budget.n_newest, 2u);
+  EXPECT_TRUE(budget.per_head);
+  EXPECT_EQ(budget.tolerance, 0.01);
 }
 
 TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
@@ -28,6 +44,19 @@ TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
   EXPECT_NE(refusal("streaming:4").find("sinks 4"), std::string::npos);
   EXPECT_NE(refusal("spatten:4,heads=0").find("heads 0"), std::string::npos);
   EXPECT_NE(refusal("spatten:4,values=2").find("values 2"), std::string::npos);
+  EXPECT_NE(refusal("snapkv:32").find("a budget of 32 tokens, expected more than the window of 32"), std::string::npos);
+  EXPECT_NE(refusal("snapkv:64,kernel=4").find("kernel 4, expected an odd number"), std::string::npos);
+  EXPECT_NE(refusal("snapkv:64,beta=2").find("is no option of snapkv"), std::string::npos);
+  EXPECT_NE(refusal("pyramidkv:64,beta=0.5").find("beta 0.5"), std::string::npos);
+  EXPECT_NE(refusal("adakv:64,floor=2").find("floor 2"), std::string::npos);
+  EXPECT_NE(refusal("quest:31").find("a budget of 31 tokens, expected at least 32"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,newest=4").find("expected at least 80"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,page=24").find("pages of 24 tokens, expected a power of two"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,page=0").find("page 0"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,own=2").find("own 2"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,full=1.5").find("full 1.5"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,certified=1").find("certified 1"), std::string::npos);
+  EXPECT_NE(refusal("quest:64,certified=nan").find("certified nan"), std::string::npos);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "select/page_reads.h"
 #include "select/selector.h"
 
 namespace hunch {
@@ -13,6 +14,14 @@ namespace hunch {
 struct KeyPlace {
   size_t layer = 0, n_layer = 0;
   KvView view;  // its slots, those of the pass's tokens included
+};
+
+// Queries of a pass, as attention has them.
+struct QueriesSeen {
+  MatView<const float> Q;  // [n, n_head * d_head], consecutive tokens
+  size_t n_head = 0, first_position = 0;
+  const AttentionParams& params;  // what it refers to outlives the model's passes
+  bool is_prompt = false;
 };
 
 // What a selector of keys remembers of a sequence. In every pass, for each layer in turn: readable(), observe(); and
@@ -37,9 +46,23 @@ class KeyState : public SelectorState {
   //   heads [n_tokens, n_head * d_head]  what the heads gave
   virtual void observe(const KeyPlace&, MatView<const float> /*weights*/, MatView<const float> /*heads*/) {}
 
+  // How many of a text's last queries it wants to see: of every pass its last ones, at most so many.
+  virtual size_t n_queries() const { return 0; }
+  virtual void see(const KeyPlace&, const QueriesSeen&) {}
+
+  // Before keep(), for who computes something for that.
+  virtual void decide(Compute&, const KeyPlace&) {}
   // The slots that stay, one list for each KV head: out[head] is refilled. Heads that a later layer may read must not
-  // be empty.
+  // be empty. Not asked of a selector that drops nothing.
   virtual void keep(const KeyPlace& place, std::span<Rows> out) = 0;
+
+  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified, row
+  // query.first_token of Q, to what it finds worth reading; `out` as attention() has it. The answer does not depend on
+  // what else the pass computes.
+  virtual PageReads attend(Compute&, const KeyPlace&, const AttentionSpan& /*query*/, MatView<const float> /*Q*/,
+                           size_t /*n_head*/, const AttentionParams&, MatView<float> /*out*/) {
+    return {};
+  }
 
   // So many leading slots move along: their positions are always those just before the next slot's, and their keys are
   // rotated accordingly, from what they first were.
@@ -59,7 +82,14 @@ class KeySelector : public Selector {
   // A KeyState.
   std::unique_ptr<SelectorState> new_state() const override = 0;
 
-  // The most slots of a head that are left after a pass.
+  // Whether what it reads depends on the query: KeyState::attend() takes the place of attention. Such a selector drops
+  // nothing, says nothing of prompts, and can be taken back by as many tokens as one likes.
+  virtual bool attends() const { return false; }
+  bool drops() const { return !attends(); }
+
+  // Whether all keys of a prompt stay until it ends, so that it does not matter where it is cut.
+  virtual bool keeps_prompts() const { return false; }
+  // The most slots of a head that are left after a pass, of one that drops some; SIZE_MAX: there is no such number.
   virtual size_t most_slots() const = 0;
   // Whether positions begin anew as slots are dropped, so that a text may be longer than any context.
   virtual bool streams() const { return false; }

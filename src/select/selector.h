@@ -36,6 +36,8 @@ class SelectorState {
   virtual ~SelectorState() = default;
   // The sequence now ends at n_tokens: what came from later ones is forgotten.
   virtual void truncate(size_t n_tokens) = 0;
+  // For a sequence that branches off; nullptr: the branch begins to remember anew, if it may branch at all.
+  virtual std::unique_ptr<SelectorState> clone() const { return nullptr; }
 };
 
 struct Evidence {

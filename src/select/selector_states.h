@@ -16,6 +16,12 @@ class SelectorStates {
     if (is_new) found->second = selector.new_state();
     return found->second.get();
   }
+  // The selector's state, where there is one that can be copied, for a sequence that branches off.
+  void copy_to(SelectorStates& branch, const Selector& selector) const {
+    const auto found = states_.find(&selector);
+    if (found == states_.end() || !found->second) return;
+    if (std::unique_ptr<SelectorState> copy = found->second->clone()) branch.states_[&selector] = std::move(copy);
+  }
   void truncate(size_t n_tokens) {
     for (auto& [selector, state] : states_)
       if (state) state->truncate(n_tokens);

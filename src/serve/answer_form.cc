@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "serve/request_error.h"
+#include "text/json_depth.h"
 
 namespace hunch::serve {
 namespace {
@@ -16,6 +17,7 @@ Json schema_of(const Json& value, const std::string& param) {
   Json schema = value;
   if (schema.is_string()) {
     const std::string& text = value.get_ref<const std::string&>();
+    if (json_depth(text) > kMaxJsonDepth) refuse(param, "'{}' nests deeper than {} levels", param, kMaxJsonDepth);
     schema = Json::parse(text.begin(), text.end(), nullptr, false);
   }
   if (!schema.is_object()) refuse(param, "'{}' is no JSON schema, expected an object", param);

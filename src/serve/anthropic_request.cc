@@ -75,6 +75,7 @@ Json anthropic_messages(const Fields& f) {
   if (const Json* system = f.find("system"))
     messages.push_back({{"role", "system"}, {"content", text_of_content(*system, {"text"}, "system", "system", "\n")}});
   for (size_t i = 0; i < list->size(); ++i) add_message(messages, (*list)[i], i);
+  if (messages.empty()) refuse("messages", "'messages' say nothing, expected a text of the user's");
   if (messages.back()["role"] == "assistant")
     refuse("messages", "the last message is the assistant's: this server does not continue it, expected the user's");
   return messages;

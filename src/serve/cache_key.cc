@@ -9,9 +9,9 @@
 namespace hunch::serve {
 
 std::string cache_key(const ModelFile& model, const KvShape& shape) {
-  std::string key =
-      fmt::format("{} {} {}", tensor_fingerprint(model), vector_fingerprint(model), info(shape.dtype).name);
+  std::string key = fmt::format("{} {} {}", tensor_fingerprint(model), vector_fingerprint(model), name_of(shape.type));
   for (const KvHeads& heads : shape.layers) key += fmt::format(" {}x{}", heads.n_kv_head, heads.d_head);
+  for (const RecurrentSize& size : shape.recurrent) key += fmt::format(" {}", size.n_state);
   const std::string own = model.meta.get_string("general.architecture", "") + ".";
   for (const std::string& name : model.meta.keys()) {
     if (!name.starts_with(own)) continue;

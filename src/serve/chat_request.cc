@@ -73,7 +73,7 @@ ChatRequest chat_request(std::string_view body) {
   ChatRequest out;
   fields.text("model");
   out.settings = settings_of(fields);
-  if (out.settings.n_candidates > out.settings.n_choices)
+  if (out.settings.n_candidates > out.settings.n_choices && !fields.flag("use_beam_search", false))
     refuse("best_of", "'best_of' is of /v1/completions: a chat has 'n' answers");
   read_conversation(fields.find("messages"), fields, out);
   out.variables = fields.object("chat_template_kwargs");
@@ -81,6 +81,9 @@ ChatRequest chat_request(std::string_view body) {
   out.settings.n_top_log_probs = size_t(fields.integer("top_logprobs", 0, 0, kMostTopLogProbs));
   if (out.settings.n_top_log_probs && !out.settings.log_probs)
     refuse("top_logprobs", "'top_logprobs' is meant for 'logprobs': true");
+  read_beams(fields, out.settings);
+  if (out.settings.beam_width && out.tools.is_forced())
+    refuse("tool_choice", "a forced 'tool_choice' does not go with 'use_beam_search'");
   return out;
 }
 

@@ -47,6 +47,9 @@ CompletionRequest completion_request(std::string_view body) {
     out.settings.log_probs = true;
     out.settings.n_top_log_probs = size_t(fields.integer("logprobs", 0, 0, kMostTopLogProbs));
   }
+  read_beams(fields, out.settings);
+  if (out.settings.beam_width && out.echo && out.settings.log_probs)
+    refuse("echo", "'echo' with 'logprobs' does not go with 'use_beam_search'");
   return out;
 }
 

@@ -17,6 +17,9 @@ namespace http = boost::beast::http;
 
 namespace {
 
+// Of a request, what is read before it is looked at; a line between the chunks of a body ends within it.
+constexpr size_t kMostAhead = 64 << 10;
+
 std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(int64_t(seconds * 1000)); }
 
 // A client of TLS says that it goes by a record, which is encrypted: an alert of two bytes, its type in TLS 1.3 and a
@@ -70,7 +73,7 @@ class ConnectionReply : public Reply {
 };
 
 Connection::Connection(asio::ip::tcp::socket socket, Connections& all)
-    : all_(all), wire_(std::move(socket), all.tls.get()) {
+    : all_(all), wire_(std::move(socket), all.tls.get()), buffer_(all.limits.header_bytes + kMostAhead) {
   Error ignored;
   wire_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
   client_ = wire_.socket().remote_endpoint(ignored).address().to_string();
@@ -138,6 +141,12 @@ void Connection::on_header(const Error& error) {
   if (error == http::error::header_limit) return refuse(431, "the request's header is too long");
   if (error == http::error::body_limit) return refuse(413, "the request's body is too long");
   if (error) return refuse(400, "this is no HTTP request");
+  if (request.count(http::field::host) > 1) return refuse(400, "the request has more than one header Host");
+  // Where a body ends that is coded otherwise, nobody knows: its bytes would be read as the next request (RFC 9112,
+  // section 6.3).
+  if (request.count(http::field::transfer_encoding) > 0 &&
+      (request.version() < 11 || !beast::iequals(request[http::field::transfer_encoding], "chunked")))
+    return refuse(400, "the request's Transfer-Encoding is another than that of HTTP/1.1, expected chunked");
   HttpRequest head;
   head.method = method_;
   head.path = path_;
@@ -154,8 +163,7 @@ void Connection::on_header(const Error& error) {
   }
   if (parser_->content_length().value_or(0) > all_.limits.body_bytes)
     return refuse(413, "the request's body is too long");
-  const auto expect = request[http::field::expect];
-  if (!expect.empty() && beast::iequals(expect, "100-continue")) {
+  if (request.version() >= 11 && beast::iequals(request[http::field::expect], "100-continue")) {
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     wire_.tcp().expires_after(milliseconds(all_.limits.write_seconds));
     asio::async_write(wire_, asio::buffer(kContinue), [self = shared_from_this()](const Error& failed, size_t) {

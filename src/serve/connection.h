@@ -18,14 +18,15 @@ namespace hunch::serve {
 
 class Connection;
 
-// What all connections share; of the connections' thread, but for `workers`.
+// What all connections share; of the connections' thread, but for `workers`. It outlives `io`, which outlives
+// `workers`: what these did not begin holds connections.
 struct Connections {
   HttpLimits limits;
   HttpHandler handler;
   std::atomic<size_t>& n_open;
   boost::asio::io_context& io;
+  boost::asio::thread_pool& workers;
   std::shared_ptr<boost::asio::ssl::context> tls = {};  // none: plain HTTP
-  boost::asio::thread_pool workers{4};                  // grammars may keep some of them for a while
   std::set<Connection*> open = {};
   size_t body_bytes = 0;  // that requests in reading hold, or say that they will
   bool closing = false;

@@ -73,7 +73,10 @@ std::optional<DiskMemory::Entry> DiskMemory::read_head(const std::filesystem::pa
   if (n_tokens == 0 || n_tokens > rest.size()) return std::nullopt;  // before it is multiplied
   entry.ids.resize(n_tokens);
   std::memcpy(entry.ids.data(), take(n_tokens * sizeof(int32_t)).data(), n_tokens * sizeof(int32_t));
-  if (rest.size() != KvCache::saved_bytes(shape_, n_tokens) + kDigest) return std::nullopt;
+  if (rest.size() < kDigest) return std::nullopt;
+  const auto points = KvCache::saved_points(shape_, n_tokens, rest.first(rest.size() - kDigest));
+  if (!points) return std::nullopt;
+  entry.points = *points;
   entry.bytes = file.bytes().size();
   return entry;
 } catch (const std::exception&) {  // gone meanwhile, or not JSON
@@ -107,6 +110,7 @@ bool DiskMemory::save(const KvCache& cache, KvCache::SequenceId sequence, std::s
   name.update(bytes_of(ids));
   Pending pending{{name.finish_hex().substr(0, 32) + kSuffix, plan, {ids.begin(), ids.end()}},
                   cache.save(sequence, ids.size())};
+  pending.entry.points = *KvCache::saved_points(shape_, ids.size(), pending.keys);
   lock.lock();
   pending_.push_back(std::move(pending));
   lock.unlock();
@@ -114,12 +118,20 @@ bool DiskMemory::save(const KvCache& cache, KvCache::SequenceId sequence, std::s
   return true;
 }
 
+size_t DiskMemory::Entry::n_usable(size_t n_alike) const {
+  if (points.empty()) return n_alike;
+  size_t n = 0;
+  for (const size_t point : points)
+    if (point <= n_alike) n = point;
+  return n;
+}
+
 DiskMemory::Found DiskMemory::find(std::span<const int32_t> ids, const std::string& plan) const {
   const std::lock_guard lock(mutex_);
   Found best;
   for (const Entry& entry : entries_) {
     if (entry.plan != plan) continue;
-    if (const size_t n = common_prefix(entry.ids, ids); n > best.n_alike) best = {entry.name, n};
+    if (const size_t n = entry.n_usable(common_prefix(entry.ids, ids)); n > best.n_alike) best = {entry.name, n};
   }
   return best;
 }
@@ -139,7 +151,7 @@ std::optional<DiskMemory::Text> DiskMemory::load(const std::string& name) {
       Sha256 sha;
       sha.update(bytes.first(bytes.size() - kDigest));
       if (const Sha256Digest own = sha.finish(); std::ranges::equal(own, digest)) {
-        const auto keys = bytes.last(kDigest + KvCache::saved_bytes(shape_, entry->ids.size()));
+        const auto keys = bytes.last(kDigest + KvCache::saved_bytes(shape_, entry->ids.size(), entry->points.size()));
         text.emplace(Text{entry->ids, {keys.begin(), keys.end() - kDigest}});
       }
     } catch (const Error&) {
@@ -175,8 +187,11 @@ void DiskMemory::write(const Pending& pending) {
     for (const Entry& e : entries_) {
       if (e.plan != entry.plan) continue;
       const size_t n = common_prefix(e.ids, entry.ids);
-      if (n == entry.ids.size()) return;
-      if (n == e.ids.size()) gone.push_back(e.name);
+      const auto has_all = [](const Entry& one, const Entry& other) {
+        return std::ranges::includes(one.points, other.points);
+      };
+      if (n == entry.ids.size() && has_all(e, entry)) return;
+      if (n == e.ids.size() && has_all(entry, e)) gone.push_back(e.name);
     }
     for (const std::string& name : gone) forget(name);
     uint64_t total = n_bytes;

@@ -44,7 +44,7 @@ class DiskMemory {
 
   struct Found {
     std::string name;    // of the file
-    size_t n_alike = 0;  // tokens
+    size_t n_alike = 0;  // tokens, that it can go on from
   };
   // The text that begins like this for longest.
   Found find(std::span<const int32_t> ids, const std::string& plan) const;
@@ -69,7 +69,10 @@ class DiskMemory {
   struct Entry {
     std::string name, plan;
     std::vector<int32_t> ids;
+    std::vector<size_t> points = {};  // KvCache::saved_points()
     uint64_t bytes = 0;
+    // Of a beginning of so many tokens, as many as it can go on from.
+    size_t n_usable(size_t n_alike) const;
   };
   struct Pending {
     Entry entry;

@@ -15,10 +15,11 @@ using Code = boost::system::error_code;
 
 struct HttpServer::Impl {
   Impl(const HttpLimits& limits, HttpHandler handler, std::atomic<size_t>& n_open, const TlsFiles& tls)
-      : all{limits, std::move(handler), n_open, io, tls.any() ? tls_context(tls) : nullptr} {}
+      : all{limits, std::move(handler), n_open, io, workers, tls.any() ? tls_context(tls) : nullptr} {}
 
   Connections all;  // outlives the connections, which handlers in `io` hold
   asio::io_context io{1};
+  asio::thread_pool workers{4};  // grammars may keep some of them for a while
   tcp::acceptor acceptor{io};
   asio::steady_timer retry{io};
   std::optional<asio::signal_set> signals;
@@ -77,7 +78,7 @@ HttpServer::~HttpServer() {
     const std::set<Connection*> open = impl->all.open;
     for (Connection* connection : open) connection->close();
   });
-  impl_->all.workers.join();
+  impl_->workers.join();
   impl_->io.stop();
   impl_->thread.join();
 }
@@ -103,8 +104,8 @@ void HttpServer::close_idle() {
 }
 
 void HttpServer::stop_handlers() {
-  impl_->all.workers.stop();
-  impl_->all.workers.join();
+  impl_->workers.stop();
+  impl_->workers.join();
 }
 
 bool HttpServer::wait_until_closed(double seconds) {

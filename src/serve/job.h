@@ -3,6 +3,7 @@
 #include <chrono>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,15 @@ struct Job {
   bool drafts = false;                          // n-grams, and the sparse plan's where there is one; verified
   bool reuses_prompt = true;                    // may begin with what an earlier job left
   bool scores_prompt = false;                   // JobListener::on_prompt
+  // The most probable answers instead of a drawn one (engine/beam_search.h): the best is this job's, the next ones its
+  // siblings', which are told as if they had run, and are not submitted. Of `options` only the limits count.
+  struct Beams {
+    size_t width = 1;
+    float length_penalty = 1;
+    std::vector<std::shared_ptr<Job>> siblings = {};
+  };
+  std::optional<Beams> beams = {};
+  bool is_sibling = false;
   // Of two that wait, the one of lower priority begins; of equal ones, that of the client with fewer in the making.
   int priority = 0;
   std::string client = {};

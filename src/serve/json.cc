@@ -1,36 +1,12 @@
 #include "serve/json.h"
 
 #include "serve/request_error.h"
+#include "text/json_depth.h"
 
 namespace hunch::serve {
-namespace {
-
-size_t depth_of(std::string_view body) {
-  size_t depth = 0, deepest = 0;
-  bool in_text = false;
-  for (size_t i = 0; i < body.size(); ++i) {
-    const char c = body[i];
-    if (in_text) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_text = false;
-      }
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == ']' || c == '}') && depth) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
-}  // namespace
 
 Json parse_value(std::string_view body) {
-  if (depth_of(body) > kMaxJsonDepth)
+  if (json_depth(body) > kMaxJsonDepth)
     throw RequestError(400, fmt::format("the body nests deeper than {} levels", kMaxJsonDepth));
   Json json;
   try {

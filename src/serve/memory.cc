@@ -20,7 +20,7 @@ bool is_lasting(const Plan* plan, bool as_alone, const Adapter* adapter) {
 }  // namespace
 
 bool Memory::may_go_on(const Sequence& sequence) {
-  return sequence.chunk_tokens() == 0 && !sequence.plan().keys && !sequence.learns_from_prompts();
+  return sequence.chunk_tokens() == 0 && !sequence.plan().drops_keys() && !sequence.learns_from_prompts();
 }
 
 Memory::Text Memory::text_of(const Sequence& sequence, const Plan* plan, bool as_alone, size_t n_prompt) {
@@ -159,7 +159,7 @@ std::unique_ptr<Sequence> Memory::from_disk(std::span<const int32_t> reusable, c
     if (e.kind() != ErrorKind::kLimit) throw;
     return nullptr;
   }
-  sequence->go_back(std::min(common_prefix(reusable, text->ids), text->ids.size()));
+  sequence->go_back(std::min(common_prefix(reusable, text->ids), sequence->n_tokens()));
   return sequence;
 }
 

@@ -6,6 +6,12 @@
 #include "serve/models_entry.h"
 
 namespace hunch::serve {
+namespace {
+
+// Who says more, says for good: a clock ends after 292 years.
+constexpr double kMostSeconds = 1e9;
+
+}  // namespace
 
 Models::Models(ModelsOptions options, StoredResponses& responses)
     : options_(std::move(options)), responses_(responses) {
@@ -106,10 +112,16 @@ Models::First Models::begin_with(Engine engine) {
   auto loaded = std::make_shared<Loaded>(std::move(engine), first.source.name, *this, *first.metrics);
   const Guard guard(mutex_);
   first.words = loaded->service.words();
-  first.keep_seconds = options_.idle_seconds > 0 ? options_.idle_seconds : -1;
+  first.keep_seconds = keep_seconds({});
   first.last_used = Clock::now();
   first.loaded = std::move(loaded);
   return {first.loaded->service, lease(first)};
+}
+
+// As Use::keep_seconds, where that is not said too.
+double Models::keep_seconds(std::optional<double> asked) const {
+  const double seconds = asked.value_or(options_.idle_seconds > 0 ? options_.idle_seconds : -1);
+  return seconds > kMostSeconds ? -1 : seconds;
 }
 
 // Under the lock; ends without it.
@@ -128,7 +140,7 @@ Lease Models::lease(Entry& e) {
 // Where it is loaded: calls, without the lock.
 bool Models::use_now(const Use& use, Guard& guard, Entry& e, const std::shared_ptr<Reply>& reply, const Call& call) {
   if (ends_) throw shutting_down();
-  e.keep_seconds = use.keep_seconds.value_or(options_.idle_seconds > 0 ? options_.idle_seconds : -1);
+  e.keep_seconds = keep_seconds(use.keep_seconds);
   e.last_used = e.last_asked = Clock::now();
   if (!e.loaded || e.is_closing) return false;
   Service& service = e.loaded->service;

@@ -113,6 +113,7 @@ class Models {
   Lease lease(Entry& entry);
   bool use_now(const Use& use, Guard& guard, Entry& entry, const std::shared_ptr<Reply>& reply, const Call& call);
   void forget(const std::shared_ptr<std::atomic<bool>>& gone);
+  double keep_seconds(std::optional<double> asked) const;
   std::optional<Clock::time_point> expires(const Entry& entry) const;
   // Of the thread.
   void run();

@@ -190,6 +190,17 @@ TEST_F(ModelsTest, IdleOnesGo) {
   wait_for("");
 }
 
+TEST_F(ModelsTest, SecondsThatNoClockCountsAreForGood) {
+  begin({.n_most = 3});
+  for (const double seconds : {3.6e10, 1e300}) {
+    answered("a", seconds);
+    let_go();
+    EXPECT_EQ(models_->state("a").idle_seconds, -1) << seconds;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(loaded(), "a") << seconds;
+  }
+}
+
 TEST_F(ModelsTest, WhatCannotBeLoadedIsItsRequestsError) {
   begin({.n_most = 1});
   answered("a");

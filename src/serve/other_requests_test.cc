@@ -61,6 +61,16 @@ TEST(AnthropicRequest, BlocksBecomeMessages) {
   EXPECT_EQ(r.tools.list[0]["function"]["name"], "f");
 }
 
+// Blocks that say nothing make no message, and a conversation of none has no end to look at.
+TEST(AnthropicRequest, NothingIsSaid) {
+  for (const char* message : {R"({"role": "assistant", "content": []})", R"({"role": "system", "content": []})",
+                              R"({"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}]})"})
+    EXPECT_EQ(refused_field([](std::string_view b) { anthropic_request(b, true); },
+                            fmt::format(R"({{"messages": [{0}, {0}]}})", message)),
+              "messages")
+        << message;
+}
+
 TEST(AnthropicRequest, WhatIsWrongIsNamed) {
   EXPECT_EQ(refused_field([](std::string_view b) { anthropic_request(b, false); },
                           R"({"messages": [{"role": "user", "content": "a"}]})"),

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "text/json_depth.h"
+
 namespace hunch::serve {
 
 void PartsAnswer::add(const std::vector<ChatPart>& parts) {
@@ -49,6 +51,7 @@ std::string PartsAnswer::text_of(ChatPart::Kind kind) const {
 }
 
 Json arguments_json(const std::string& text) {
+  if (json_depth(text) > kMaxJsonDepth) return {{"", text}};
   Json json = Json::parse(text.empty() ? "{}" : text, nullptr, false);
   return json.is_object() ? json : Json{{"", text}};
 }

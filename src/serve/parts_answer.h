@@ -52,7 +52,7 @@ class PartsAnswer : public AnswerWriter {
   JobResult result_{.generated = {.stop_reason = StopReason::kEndOfText}};
 };
 
-// The arguments of a call as JSON; what a model wrote that is no object becomes {"": TEXT}.
+// The arguments of a call as JSON; what a model wrote that is no object, or a very deep one, becomes {"": TEXT}.
 Json arguments_json(const std::string& text);
 
 }  // namespace hunch::serve

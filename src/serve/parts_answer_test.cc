@@ -231,6 +231,8 @@ TEST(PartsAnswer, ArgumentsThatAreNoObjectStayText) {
   EXPECT_EQ(arguments_json(""), Json::object());
   EXPECT_EQ(arguments_json("{\"a\": 1}"), (Json{{"a", 1}}));
   EXPECT_EQ(arguments_json("[1"), (Json{{"", "[1"}}));
+  const std::string deep = R"({"a":)" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}";
+  EXPECT_EQ(arguments_json(deep), (Json{{"", deep}}));
 }
 
 }  // namespace

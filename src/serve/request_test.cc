@@ -172,6 +172,9 @@ TEST(Request, TheFormOfAnAnswer) {
       {R"("grammar": "root ::= x", "regex": "a")", "regex"},
   };
   for (const auto& [fields, field] : wrong) EXPECT_EQ(refused_in_completion(fields), field) << fields;
+  // The text of a schema is nested as little as the body around it.
+  const std::string deep = R"({\"a\":)" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}";
+  EXPECT_EQ(refused_in_completion(fmt::format(R"("json_schema": "{}")", deep)), "json_schema");
 }
 
 TEST(Request, PromptsAreTextsOrIds) {

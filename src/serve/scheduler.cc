@@ -10,7 +10,7 @@ namespace hunch::serve {
 namespace {
 
 BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options, size_t n_ctx) {
-  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_dtype);
+  const KvShape shape = Transformer::kv_shape(engine.config(), options.kv_type);
   const size_t page = shape.page_tokens, n_whole = (n_ctx + page - 1) / page * page;
   BatchOptions own;
   own.n_tokens = options.n_parallel * n_whole;
@@ -22,7 +22,7 @@ BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options
            "bytes",
            options.kv_bytes, own.n_tokens, n_ctx, n_whole * of_token);
   }
-  own.kv_dtype = options.kv_dtype;
+  own.kv_type = options.kv_type;
   own.n_sequences = options.n_parallel;
   own.step_tokens = options.step_tokens;
   return own;
@@ -30,8 +30,9 @@ BatchOptions batch_options(const Engine& engine, const SchedulerOptions& options
 
 std::unique_ptr<DiskMemory> disk_memory(const Engine& engine, const SchedulerOptions& options, const KvCache& cache) {
   if (options.disk_folder.empty()) return nullptr;
-  if (cache.is_recurrent())
-    fail(ErrorKind::kUnsupported, "a folder for texts (cache-dir) is not there for models with recurrent layers yet");
+  if (const KvType& type = cache.shape().type; type.grouped())
+    fail(ErrorKind::kUnsupported,
+         "a folder for texts (cache-dir) is not there for a cache (kv) of {}; use q4_0-rot or f16", name_of(type));
   return std::make_unique<DiskMemory>(
       DiskMemory::Options{options.disk_folder, options.disk_bytes, cache_key(engine.model->file(), cache.shape()),
                           options.warn, options.before_reading},

@@ -22,7 +22,7 @@ namespace hunch::serve {
 struct SchedulerOptions {
   size_t n_parallel = 4;         // answers in the making at once
   size_t n_ctx = 0;              // most tokens of one; 0: resolve_context()'s choice
-  DType kv_dtype = DType::kF32;  // of the cache
+  KvType kv_type = DType::kF32;  // of the cache
   // Bytes of the cache; 0: as many as n_parallel whole contexts take. Where answers outgrow it, the one that came last
   // lets go of what it has, waits, and computes that again.
   uint64_t kv_bytes = 0;
@@ -109,6 +109,9 @@ class Scheduler {
   void end_overdue();
   void answer(Running& running);
   void score(Running& running);
+  void search(Running& running);  // serve/scheduler_beams.cc, as the next two
+  void step_beams(Running& running);
+  void tell_beams(Running& running);
   void on_token(Running& running, const GeneratedToken& token);
   void run_task();
   void step();

@@ -18,7 +18,9 @@ constexpr size_t kLeastAnswer = 64;
 size_t Scheduler::n_pages_due() const {
   size_t n = batch_.n_pages_due();
   for (const auto& running : running_)
-    if (!running->answer)
+    if (running->beams)
+      n += running->beams->n_pages_due();
+    else if (!running->answer)
       n += batch_.cache()->n_new_pages(running->sequence->id(),
                                        running->job->prompt.size() - running->sequence->n_tokens());
   return n;
@@ -158,7 +160,10 @@ bool Scheduler::admit(Waiting& waiting) {
     metrics_.n_cached_tokens += n_there;
     job->listener->on_begun(n_there);
     metrics_.queue_seconds.add(seconds_between(submitted, running->begun));
-    if (!job->scores_prompt) answer(*running);
+    if (job->beams)
+      search(*running);
+    else if (!job->scores_prompt)
+      answer(*running);
     running->slot = free_slot();
     running_.push_back(std::move(running));
   } catch (...) {
@@ -173,6 +178,7 @@ bool Scheduler::resume(Running& paused) {
   const size_t n_wanted = std::min(n_text + kLeastAnswer, n_ctx_);
   if (!make_room(batch_.cache()->n_new_pages(paused.sequence->id(), n_wanted)) && !running_.empty()) return false;
   if (paused.answer) batch_.resume(paused.answer);
+  if (paused.job->beams) search(paused);
   return true;
 }
 
@@ -185,6 +191,7 @@ void Scheduler::pause_for_room() {
       batch_.remove(*running.answer);
       running.answer->begin_anew();
     } else {
+      running.beams.reset();  // begins anew
       running.sequence->truncate(0);
       running.scored.clear();
     }

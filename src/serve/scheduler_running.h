@@ -3,6 +3,7 @@
 #include <optional>
 #include <tuple>
 
+#include "engine/beam_search.h"
 #include "serve/request_error.h"
 #include "serve/scheduler.h"
 
@@ -13,7 +14,9 @@ struct Scheduler::Running {
   Clock::time_point submitted, begun, last_token = {};
   std::unique_ptr<Sequence> sequence;
   std::optional<Drafting> drafting = {};
-  std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored
+  std::shared_ptr<Answer> answer = {};  // none: its prompt is being scored, or it has
+  std::unique_ptr<BeamSearch> beams = {};
+  size_t n_remembered = 0;  // of its prompt, when the beams began
   std::vector<ScoredToken> scored = {};
   size_t n_calls = 0;
   size_t slot = 0;  // its number among those that run

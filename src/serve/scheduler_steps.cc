@@ -117,7 +117,7 @@ void Scheduler::step() {
   for (auto& running : running_) {
     if (running->answer || running->job->cancel.requested()) continue;
     try {
-      score(*running);
+      running->beams ? step_beams(*running) : score(*running);
     } catch (...) {
       finish(*running, std::current_exception());
       running.reset();
@@ -144,6 +144,12 @@ void Scheduler::step() {
 
 void Scheduler::settle() {
   for (auto& running : running_) {
+    if (running->beams && running->job->cancel.requested()) running->beams->end(StopReason::kInterrupted);
+    if (running->beams && running->beams->is_done()) {
+      tell_beams(*running);
+      running.reset();
+      continue;
+    }
     const bool is_over = running->answer ? running->answer->is_done() : running->job->cancel.requested();
     if (!is_over) continue;
     finish(*running, running->answer ? running->answer->error() : ended_early(*running->job));

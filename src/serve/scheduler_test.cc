@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "engine/beam_search.h"
 #include "serve/request_error.h"
 
 namespace hunch::serve {
@@ -166,6 +167,48 @@ TEST_F(SchedulerTest, AnswersThatOutgrowTheCacheMakeRoomForEachOther) {
   }
   EXPECT_GT(metrics_.n_preempted, 2u);
   EXPECT_THROW(Scheduler(engine_, {.n_ctx = 128, .kv_bytes = 100 * bytes_per_token()}, metrics_), Error);
+}
+
+TEST_F(SchedulerTest, BeamsMakeRoomAndAreTheSameBesideOthers) {
+  Scheduler scheduler(engine_, {.n_parallel = 4, .n_ctx = 128, .kv_bytes = 352 * bytes_per_token()}, metrics_);
+  std::vector<Asked> others;
+  std::vector<Asked> beams;
+  const auto submit_other = [&](size_t i) {
+    others.push_back(ask(prompt(i + 1, 20), 100));
+    scheduler.submit({others.back().job});
+  };
+  submit_other(0);
+  for (size_t i = 0; i < 3; ++i) {
+    beams.push_back(ask(prompt(40, 30), 50));
+    beams.back().job->is_sibling = i > 0;
+  }
+  beams[0].job->beams = Job::Beams{3, 1, {beams[1].job, beams[2].job}};
+  scheduler.submit({beams[0].job});
+  for (size_t i = 1; i < 4; ++i) submit_other(i);
+  for (Asked& a : others) {
+    a.recorder->wait();
+    EXPECT_EQ(a.recorder->ids, alone(*a.job).ids);
+  }
+  Batch batch(engine_alone_, {.n_tokens = 512});
+  const auto sequence = batch.new_sequence({.plan = engine_alone_.plan_named("exact"), .n_ctx = 128});
+  BeamSearch search(engine_alone_, batch, *sequence, beams[0].job->prompt,
+                    {.width = 3, .n_tokens = 50, .ignore_end = true, .as_alone = true});
+  while (search.step(100)) {
+  }
+  const std::vector<Beam> want = search.best(3);
+  for (size_t i = 0; i < 3; ++i) {
+    beams[i].recorder->wait();
+    EXPECT_EQ(beams[i].recorder->ids, want[i].ids) << i;
+    EXPECT_EQ(beams[i].recorder->result.generated.ids, want[i].ids);
+  }
+  EXPECT_GT(metrics_.n_preempted, 0u);
+  // One that is cancelled is told of what it has, or that it has nothing.
+  Asked gone = ask(prompt(41, 60), 60);
+  gone.job->beams = Job::Beams{4, 1, {}};
+  gone.job->cancel.request();
+  scheduler.submit({gone.job});
+  EXPECT_THROW(gone.recorder->wait(), RequestError);
+  EXPECT_TRUE(scheduler.wait_until_idle(10));
 }
 
 TEST_F(SchedulerTest, TextsOutliveTheServer) {

@@ -86,6 +86,7 @@ class Service {
     std::vector<int32_t> ids;
   };
   Conversation conversation_of(const ChatRequest& request) const;
+  static void join_beams(std::span<const std::shared_ptr<Job>> jobs, const Settings& settings);
   std::vector<std::shared_ptr<Job>> chat_jobs(const ChatRequest& request, const Conversation& conversation);
   void start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer, const Settings& settings,
              const char* param = "messages");

@@ -82,6 +82,13 @@ std::shared_ptr<Job> Service::job_of(std::vector<int32_t> prompt, const Settings
   return job;
 }
 
+// Of one prompt: the first finds the answers of all.
+void Service::join_beams(std::span<const std::shared_ptr<Job>> jobs, const Settings& s) {
+  if (s.beam_width == 0) return;
+  jobs[0]->beams = Job::Beams{s.beam_width, s.length_penalty, {jobs.begin() + 1, jobs.end()}};
+  for (const auto& sibling : jobs.subspan(1)) sibling->is_sibling = true;
+}
+
 void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const CompletionRequest r = completion_request(request.body);
   const Settings& s = r.settings;
@@ -101,6 +108,7 @@ void Service::complete(const HttpRequest& request, const std::shared_ptr<Reply>&
       jobs.back()->scores_prompt = r.echo && s.log_probs;
       echoes.push_back(echo);
     }
+    join_beams(std::span(jobs).last(s.n_candidates), s);
   }
   const auto writer = std::make_shared<CompletionAnswer>(about("cmpl-", s, r.prompts.size()), tokenizer, reply, echoes);
   start(std::move(jobs), *writer, s, "prompt");
@@ -161,6 +169,7 @@ std::vector<std::shared_ptr<Job>> Service::chat_jobs(const ChatRequest& r, const
     jobs.back()->options.constraint = must_be;
     jobs.back()->options.shown = shown(r.tools);
   }
+  join_beams(jobs, s);
   return jobs;
 }
 
@@ -168,7 +177,8 @@ void Service::start(std::vector<std::shared_ptr<Job>> jobs, AnswerWriter& writer
                     const char* param) {
   const Scales scales = s.lora.is_null() ? adapters_.by_default() : adapters_.read(s.lora, "lora");
   writer.listen_to(jobs);
-  Scheduler* const scheduler = scheduler_.get();  // which waits for its tasks when it ends
+  std::erase_if(jobs, [](const auto& job) { return job->is_sibling; });  // their first one is told for them
+  Scheduler* const scheduler = scheduler_.get();                         // which waits for its tasks when it ends
   const auto submit = [scheduler, jobs, param](const std::shared_ptr<const Adapter>& adapter) {
     for (const auto& job : jobs) job->adapter = adapter;
     scheduler->submit(jobs, param);

@@ -68,7 +68,7 @@ void read_own_fields(const Fields& f, Settings& s) {
   s.reuse_prompt = f.flag("cache_prompt", true);
   if (f.has("kv_policy")) s.kv_policy = f.text("kv_policy");
   if (s.lossless && s.kv_policy.value_or("none") != "none")
-    refuse(f.name("kv_policy"), "'kv_policy' drops tokens after every one, which drafts ('lossless') cannot do");
+    refuse(f.name("kv_policy"), "'lossless' is the answer of the whole cache, which 'kv_policy' does not read");
   if (const Json* lora = f.find("lora")) {
     if (!lora->is_string() && !lora->is_array())
       refuse(f.name("lora"), "'lora' is of type {}, expected a list of {{\"id\", \"scale\"}} or a name",
@@ -91,7 +91,7 @@ Settings settings_of(const Fields& f) {
   s.n_choices = size_t(f.integer("n", 1, 1, kMostChoices));
   s.n_candidates = size_t(f.integer("best_of", int64_t(s.n_choices), int64_t(s.n_choices), kMostCandidates));
   s.stream = f.flag("stream", false);
-  if (s.stream && s.n_candidates > s.n_choices)
+  if (s.stream && s.n_candidates > s.n_choices && !f.flag("use_beam_search", false))
     refuse(f.name("best_of"), "'best_of' beyond 'n' chooses when all are made: it has no stream");
   const Fields stream_options(f.object("stream_options"), "stream_options.");
   s.include_usage = stream_options.flag("include_usage", false);
@@ -102,6 +102,35 @@ Settings settings_of(const Fields& f) {
   s.trace = f.flag("trace", false);
   if (s.trace && !s.stream) refuse(f.name("trace"), "'trace' is meant for 'stream': true");
   return s;
+}
+
+void read_beams(const Fields& f, Settings& s) {
+  constexpr size_t kUsual = 4;
+  if (!f.flag("use_beam_search", false)) {
+    if (f.has("length_penalty"))
+      refuse(f.name("length_penalty"), "'length_penalty' is meant for 'use_beam_search': true");
+    return;
+  }
+  s.beam_width = f.has("best_of") ? s.n_candidates : std::max(s.n_choices, kUsual);
+  s.n_candidates = s.n_choices;
+  s.length_penalty = float(f.number("length_penalty", 1, -10, 10));
+  const SamplerOptions& o = s.sampler;
+  const bool is_plain = o.top_p == 1 && o.min_p == 0 && o.typical_p == 1 && o.top_k == 0 && o.frequency_penalty == 0 &&
+                        o.presence_penalty == 0 && o.repeat_penalty == 1 && o.logit_bias.empty();
+  if (!is_plain || (o.temperature != 0 && o.temperature != 1))
+    refuse(
+        f.name("use_beam_search"),
+        "'use_beam_search' finds the most probable answers and draws none: 'temperature', 'top_p', 'top_k', 'min_p', "
+        "'typical_p', penalties and 'logit_bias' do not go with it");
+  const auto refuse_beside = [&](const char* name, bool is_asked) {
+    if (is_asked) refuse(f.name(name), "'{}' does not go with 'use_beam_search'", name);
+  };
+  refuse_beside("lossless", s.lossless);
+  refuse_beside("trace", s.trace);
+  refuse_beside(f.has("top_logprobs") ? "top_logprobs" : "logprobs", s.n_top_log_probs > 0);
+  refuse_beside(s.form.param.empty() ? "response_format" : s.form.param.c_str(), s.form.kind != AnswerForm::Kind::kAny);
+  refuse_beside("max_tokens", s.n_tokens == size_t{0});
+  refuse_beside("kv_policy", s.kv_policy.value_or("none") != "none");
 }
 
 }  // namespace hunch::serve

@@ -18,7 +18,9 @@ struct Settings {
   bool ignore_end = false;
   size_t n_choices = 1;
   size_t n_candidates = 1;  // of which the n_choices most probable ones are the answer
-  AnswerForm form;          // what the answer must be
+  size_t beam_width = 0;    // the answers are the most probable ones that so many beams find; 0: they are drawn
+  float length_penalty = 1;
+  AnswerForm form;  // what the answer must be
   bool log_probs = false;
   size_t n_top_log_probs = 0;
   bool stream = false, include_usage = false;
@@ -40,6 +42,10 @@ constexpr size_t kMostChoices = 16, kMostCandidates = 20, kMostStops = 16, kMost
 // All but the form and the log-probabilities, which the two APIs name differently. Throws RequestError{400} naming the
 // field that is wrong.
 Settings settings_of(const Fields& fields);
+
+// "use_beam_search", of completions and chats: `n` answers of "best_of" beams. Last, when all else was read. Throws
+// RequestError{400} where something is asked for that drawing is about, or that beams do not have.
+void read_beams(const Fields& fields, Settings& settings);
 
 // Throws RequestError{400} for fields that would make another answer and are not there yet (audio, suffix, ...), unless
 // they say nothing ("none", "text", an empty list).

@@ -9,7 +9,10 @@
 #include "base/error.h"
 #include "base/memory_info.h"
 #include "formats/format.h"
+#include "kernels/hadamard.h"
+#include "kernels/kv_groups.h"
 #include "kernels/ops.h"
+#include "state/kv_tails.h"
 #include "state/page_pool.h"
 #include "state/slot_map.h"
 
@@ -26,9 +29,8 @@ struct LayerPage {
 
 std::vector<LayerPage> layers_of(const KvShape& shape) {
   HUNCH_CHECK(shape.n_layer() && shape.page_tokens, "empty KV shape");
-  const Format& type = info(shape.dtype);
-  if (!type.computes() || !type.writes())
-    fail(ErrorKind::kUnsupported, "the KV cache cannot be {}, which is not written here; use f16 or f32", type.name);
+  HUNCH_CHECK(!shape.type.grouped() || shape.page_tokens == kKvGroup, "groups on pages of {} tokens",
+              shape.page_tokens);
   std::vector<LayerPage> layers;
   for (const KvHeads& heads : shape.layers) {
     if (heads.n_kv_head == 0) {
@@ -36,11 +38,8 @@ std::vector<LayerPage> layers_of(const KvShape& shape) {
       continue;
     }
     HUNCH_CHECK(heads.d_head, "heads of nothing");
-    if (heads.d_head % type.block_elems != 0)
-      fail(ErrorKind::kUnsupported,
-           "the KV cache cannot be {}: heads of {} values are not whole blocks of {}; use f16 or f32", type.name,
-           heads.d_head, type.block_elems);
-    const size_t row = row_bytes(shape.dtype, heads.d_head);
+    check_kv_type(shape.type, heads.d_head);
+    const size_t row = kv_value_bytes(shape.type, heads.d_head);
     layers.push_back({heads.n_kv_head, heads.d_head, row,
                       round_up(heads.n_kv_head * shape.page_tokens * row, AlignedBuffer::kAlignBytes)});
   }
@@ -69,6 +68,7 @@ struct KvCache::Impl {
     std::vector<PageId> pages;                          // as many as the most slots of a head need
     std::vector<std::vector<const std::byte*>> tables;  // [n_layer][page], what attention reads
     std::optional<DeferredInputs> deferred;
+    std::optional<KvTails> tails;  // where the cache holds groups
   };
 
   Impl(const KvShape& s, size_t max_tokens)
@@ -156,18 +156,49 @@ struct KvCache::Impl {
   }
 
   void encode(std::span<const float> values, std::byte* to) const {
-    if (shape.dtype == DType::kF16) {
-      to_f16(values, {reinterpret_cast<f16*>(to), values.size()});
-    } else {
-      codec(shape.dtype).encode(values.data(), to, values.size());
-    }
+    if (shape.type.dtype == DType::kF16) return to_f16(values, {reinterpret_cast<f16*>(to), values.size()});
+    if (!shape.type.rotated) return codec(shape.type.dtype).encode(values.data(), to, values.size());
+    thread_local std::vector<float> turned;  // of as many values as the widest head
+    turned.assign(values.begin(), values.end());
+    hadamard(turned, hadamard_block(turned.size()));
+    codec(shape.type.dtype).encode(turned.data(), to, turned.size());
   }
 
-  void store(const Sequence& sequence, size_t layer, size_t head, size_t token, std::span<const float> K,
+  void decode(const std::byte* from, std::span<float> values) const {
+    codec(shape.type.dtype).decode(from, values.data(), values.size());
+    if (shape.type.rotated) hadamard(values, hadamard_block(values.size()));
+  }
+
+  // Into the tail; and a group that is full, into its page.
+  void store_in_group(Sequence& sequence, size_t layer, size_t head, size_t slot, std::span<const float> K,
+                      std::span<const float> V) {
+    const size_t d = layers[layer].d_head, token = slot % kKvGroup, bits = shape.type.bits;
+    f16* const keys = sequence.tails->need(layer, slot / kKvGroup) + head * kKvGroup * d;
+    f16* const values = keys + layers[layer].n_head * kKvGroup * d;
+    to_f16(K, {keys + token * d, d});
+    to_f16(V, {values + token * d, d});
+    if (token + 1 < kKvGroup) return;
+    std::byte* const to = row(sequence, layer, head, slot - token);
+    pack_key_group(bits, {keys, kKvGroup, d}, to);
+    for (size_t t = 0; t < kKvGroup; ++t)
+      pack_value_row(bits, {values + t * d, d}, to + layers[layer].half_bytes + t * layers[layer].row_bytes);
+  }
+
+  // A slot's key of a sequence in groups.
+  void load_from_group(const Sequence& sequence, size_t layer, size_t head, size_t slot, std::span<float> to) const {
+    const size_t group = slot / kKvGroup, token = slot % kKvGroup;
+    if ((group + 1) * kKvGroup <= sequence.slots.n_tokens())
+      return ref::unpack_key(shape.type.bits, row(sequence, layer, head, slot - token), token, to);
+    const f16* const tail = sequence.tails->find(layer, group) + (head * kKvGroup + token) * to.size();
+    std::transform(tail, tail + to.size(), to.begin(), [](f16 h) { return to_f32(h); });
+  }
+
+  void store(Sequence& sequence, size_t layer, size_t head, size_t token, std::span<const float> K,
              std::span<const float> V) {
     const size_t slot = sequence.slots.slot_of(layer, head, token);
     HUNCH_CHECK(!pool.is_shared(sequence.pages[slot / shape.page_tokens]),
                 "token {} lies in a page that another sequence reads", token);
+    if (shape.type.grouped()) return store_in_group(sequence, layer, head, slot, K, V);
     std::byte* const k = row(sequence, layer, head, slot);
     encode(K, k);
     encode(V, k + layers[layer].half_bytes);
@@ -232,7 +263,10 @@ size_t KvCache::bytes_per_token(const KvShape& shape) {
   return bytes;
 }
 size_t KvCache::bytes_per_sequence(const KvShape& shape) {
-  return RecurrentStates::bytes_per_sequence(shape.recurrent);
+  size_t bytes = RecurrentStates::bytes_per_sequence(shape.recurrent);
+  if (shape.type.grouped())
+    for (const KvHeads& heads : shape.layers) bytes += KvTails::bytes(heads.n_kv_head * heads.d_head);
+  return bytes;
 }
 RecurrentStates& KvCache::states() { return impl_->states; }
 const RecurrentStates& KvCache::states() const { return impl_->states; }
@@ -246,6 +280,8 @@ size_t KvCache::n_slots(SequenceId sequence, size_t layer, size_t head) const {
 size_t KvCache::most_slots(SequenceId sequence) const { return impl_->at(sequence).slots.most_slots(); }
 size_t KvCache::back_to(SequenceId sequence, size_t n_tokens) const {
   if (n_tokens < n_fixed(sequence)) return 0;
+  const std::optional<KvTails>& tails = impl_->at(sequence).tails;
+  if (tails && n_tokens % kKvGroup != 0 && !tails->has(n_tokens)) n_tokens -= n_tokens % kKvGroup;
   if (!is_recurrent()) return n_tokens;
   const size_t n = impl_->states.back_to(sequence, n_tokens);
   return n < n_fixed(sequence) ? 0 : n;
@@ -259,6 +295,12 @@ KvCache::SequenceId KvCache::create() {
   sequence.alive = true;
   sequence.slots = SlotMap(impl_->n_heads());
   sequence.tables.resize(impl_->layers.size());
+  sequence.tails.reset();
+  if (impl_->shape.type.grouped()) {
+    std::vector<size_t> n_values;
+    for (const LayerPage& l : impl_->layers) n_values.push_back(l.n_head * l.d_head);
+    sequence.tails.emplace(std::move(n_values));
+  }
   HUNCH_CHECK(!is_recurrent() || impl_->states.create() == id, "states of other sequences");
   return id;
 }
@@ -278,6 +320,7 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
   to.pages = from.pages;
   to.tables = from.tables;
   to.deferred = from.deferred;
+  to.tails = from.tails;
   if (is_recurrent()) impl_->states.assign(id, parent);
   for (size_t i = 0; i < to.pages.size(); ++i) {
     if (i < n_shared) {
@@ -294,6 +337,7 @@ void KvCache::release(SequenceId id) {
   impl_->keep_pages(sequence, 0);
   sequence.alive = false;
   sequence.deferred.reset();
+  sequence.tails.reset();
   impl_->free_ids.push_back(id);
   if (is_recurrent()) impl_->states.release(id);
 }
@@ -325,6 +369,7 @@ void KvCache::append(SequenceId id, size_t n) {
          n, n_new + shared.size(), page_tokens, pool.n_free(), pool.n_pages());
   impl_->own(sequence, shared);
   for (size_t i = 0; i < n_new; ++i) impl_->set_page(sequence, n_old + i, pool.take());
+  if (sequence.tails) sequence.tails->begin(sequence.slots.n_tokens());
   sequence.slots.append(n);
   if (is_recurrent()) impl_->states.append(id, n);
 }
@@ -333,7 +378,10 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
   Impl::Sequence& sequence = impl_->at(id);
   HUNCH_CHECK(n_tokens <= sequence.slots.n_tokens(), "truncate to {} of {} tokens", n_tokens,
               sequence.slots.n_tokens());
+  HUNCH_CHECK(!sequence.tails || n_tokens % kKvGroup == 0 || sequence.tails->has(n_tokens),
+              "truncate to {} tokens, within a group", n_tokens);
   sequence.slots.truncate(n_tokens);
+  if (sequence.tails) sequence.tails->truncate(n_tokens);
   impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), impl_->shape.page_tokens));
   if (sequence.deferred) sequence.deferred->truncate(n_tokens);
   if (is_recurrent()) impl_->states.truncate(id, n_tokens);
@@ -349,6 +397,7 @@ void KvCache::keep(SequenceId id, size_t layer, std::span<const Rows> slots) {
     const std::span<const uint32_t> ids = slots[head].ids();
     const size_t n_slots = sequence.slots.n_slots(layer, head);
     if (slots[head].is_all() || ids.size() == n_slots) continue;
+    HUNCH_CHECK(!sequence.tails, "slots dropped out of groups");
     HUNCH_CHECK(ids.empty() || ids.back() < n_slots, "slot {} of {}", ids.back(), n_slots);
     HUNCH_CHECK(n_complete(id, layer, head) == sequence.slots.n_tokens(), "keys of tokens from {} are missing",
                 n_complete(id, layer, head));
@@ -371,14 +420,20 @@ void KvCache::load_keys(SequenceId id, size_t layer, size_t head, size_t first, 
   const Impl::Sequence& sequence = impl_->at(id);
   HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head,
               "load [{}, +{}) of {} slots", first, K.rows, n_slots(id, layer, head));
-  for (size_t i = 0; i < K.rows; ++i)
-    codec(impl_->shape.dtype).decode(impl_->row(sequence, layer, head, first + i), K.row(i).data(), K.cols);
+  for (size_t i = 0; i < K.rows; ++i) {
+    if (sequence.tails) {
+      impl_->load_from_group(sequence, layer, head, first + i, K.row(i));
+    } else {
+      impl_->decode(impl_->row(sequence, layer, head, first + i), K.row(i));
+    }
+  }
 }
 
 void KvCache::replace_keys(SequenceId id, size_t layer, size_t head, size_t first, MatView<const float> K) {
   Impl::Sequence& sequence = impl_->at(id);
   HUNCH_CHECK(first + K.rows <= n_slots(id, layer, head) && K.cols == impl_->layers[layer].d_head,
               "replace [{}, +{}) of {} slots", first, K.rows, n_slots(id, layer, head));
+  HUNCH_CHECK(!sequence.tails, "keys replaced in groups");
   std::vector<size_t> shared;
   impl_->add_shared(sequence, first, K.rows, shared);
   impl_->own(sequence, shared);
@@ -432,46 +487,114 @@ size_t KvCache::n_complete(SequenceId id, size_t layer, size_t head) const {
 }
 
 bool KvCache::can_save(SequenceId id) const {
-  if (is_recurrent() || n_fixed(id) > 0) return false;
+  if (impl_->shape.type.grouped() || n_fixed(id) > 0 || (is_recurrent() && impl_->states.points(id).empty()))
+    return false;
   for (size_t layer = 0; layer < impl_->layers.size(); ++layer)
     for (size_t head = 0; head < impl_->layers[layer].n_head; ++head)
       if (n_complete(id, layer, head) < n_tokens(id)) return false;
   return true;
 }
 
+size_t KvCache::saved_bytes(const KvShape& shape, size_t n_tokens, size_t n_points) {
+  const size_t keys = n_tokens * bytes_per_token(shape);
+  if (shape.recurrent.empty()) return keys;
+  return keys + sizeof(uint64_t) * (1 + n_points) +
+         sizeof(float) * n_points * RecurrentStates::floats_per_point(shape.recurrent);
+}
+
 std::vector<std::byte> KvCache::save(SequenceId id, size_t n_tokens) const {
-  HUNCH_CHECK(can_save(id) && n_tokens <= this->n_tokens(id), "save {} of {} tokens", n_tokens, this->n_tokens(id));
-  std::vector<std::byte> bytes(saved_bytes(shape(), n_tokens));
+  HUNCH_CHECK(can_save(id) && n_tokens <= this->n_tokens(id) && (!is_recurrent() || n_tokens == this->n_tokens(id)),
+              "save {} of {} tokens", n_tokens, this->n_tokens(id));
+  std::vector<uint64_t> points = {0};
+  if (is_recurrent())
+    for (const size_t point : impl_->states.points(id)) points.push_back(point), ++points[0];
+  std::vector<std::byte> bytes(saved_bytes(shape(), n_tokens, points[0]));
   std::byte* to = bytes.data();
-  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
-    std::memcpy(to, stored, n);
+  const auto add = [&](const void* from, size_t n) {
+    std::memcpy(to, from, n);
     to += n;
-  });
+  };
+  impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) { add(stored, n); });
+  if (!is_recurrent()) return bytes;
+  add(points.data(), points.size() * sizeof(uint64_t));
+  const std::vector<float> states = impl_->states.save(id);
+  add(states.data(), states.size() * sizeof(float));
   return bytes;
 }
 
+std::optional<std::vector<size_t>> KvCache::saved_points(const KvShape& shape, size_t n_tokens,
+                                                         std::span<const std::byte> bytes) {
+  const size_t n_keys = n_tokens * bytes_per_token(shape);
+  if (shape.recurrent.empty()) return bytes.size() == n_keys ? std::optional(std::vector<size_t>()) : std::nullopt;
+  if (bytes.size() < n_keys + sizeof(uint64_t)) return std::nullopt;
+  std::span<const std::byte> rest = bytes.subspan(n_keys);
+  const auto next = [&] {
+    uint64_t value = 0;
+    std::memcpy(&value, rest.data(), sizeof value);
+    rest = rest.subspan(sizeof value);
+    return value;
+  };
+  const uint64_t n = next();
+  if (n == 0 || n > RecurrentStates::kMostCheckpoints + 1 || bytes.size() != saved_bytes(shape, n_tokens, n))
+    return std::nullopt;
+  std::vector<size_t> points;
+  for (uint64_t i = 0; i < n; ++i) {
+    points.push_back(next());
+    if (points.back() > n_tokens || points.back() == 0 || (i > 0 && points[i - 1] >= points[i])) return std::nullopt;
+  }
+  return points;
+}
+
 void KvCache::load(SequenceId id, size_t n_tokens, std::span<const std::byte> bytes) {
-  HUNCH_CHECK(this->n_tokens(id) == 0 && !is_recurrent() && bytes.size() == saved_bytes(shape(), n_tokens),
-              "{} bytes of {} tokens", bytes.size(), n_tokens);
+  const auto points = saved_points(shape(), n_tokens, bytes);
+  HUNCH_CHECK(this->n_tokens(id) == 0 && points, "{} bytes of {} tokens", bytes.size(), n_tokens);
   append(id, n_tokens);
   const std::byte* from = bytes.data();
   impl_->for_each_stretch(impl_->at(id), n_tokens, [&](std::byte* stored, size_t n) {
     std::memcpy(stored, from, n);
     from += n;
   });
+  if (!is_recurrent()) return;
+  from += sizeof(uint64_t) * (1 + points->size());
+  std::vector<float> states(points->size() * RecurrentStates::floats_per_point(shape().recurrent));
+  std::memcpy(states.data(), from, states.size() * sizeof(float));
+  impl_->states.truncate(id, 0);
+  impl_->states.load(id, *points, states);
+  truncate(id, points->back());
+}
+
+size_t KvCache::n_alike(size_t position, size_t n) const {
+  return impl_->shape.type.grouped() ? std::min(n, kKvGroup - position % kKvGroup) : n;
+}
+
+void KvCache::settle(SequenceId id, size_t layer) {
+  Impl::Sequence& sequence = impl_->at(id);
+  if (sequence.tails) sequence.tails->settle(layer, sequence.slots.n_tokens());
 }
 
 KvView KvCache::view(SequenceId id, size_t layer) const {
+  const size_t n_tokens = this->n_tokens(id);
+  return view(id, layer, n_tokens - std::min<size_t>(n_tokens, 1));
+}
+
+KvView KvCache::view(SequenceId id, size_t layer, size_t position) const {
   const Impl::Sequence& sequence = impl_->at(id);
   const KvShape& shape = impl_->shape;
+  KvGroups groups;
+  if (sequence.tails) {
+    const f16* const tail = sequence.tails->find(layer, position / kKvGroup);
+    groups = {shape.type.bits, position / kKvGroup * kKvGroup, reinterpret_cast<const std::byte*>(tail)};
+  }
   return {sequence.tables[layer],
           shape.page_tokens,
           impl_->layers[layer].n_head,
           impl_->layers[layer].d_head,
-          shape.dtype,
+          shape.type.dtype,
           impl_->layers[layer].half_bytes,
           sequence.slots.n_tokens(),
-          sequence.slots.positions(layer)};
+          sequence.slots.positions(layer),
+          shape.type.rotated,
+          groups};
 }
 
 }  // namespace hunch

@@ -4,11 +4,13 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/rows.h"
+#include "formats/kv_type.h"
 #include "kernels/attention.h"
 #include "state/deferred_inputs.h"
 #include "state/recurrent_states.h"
@@ -23,7 +25,7 @@ struct KvHeads {
 
 struct KvShape {
   std::vector<KvHeads> layers;
-  DType dtype = DType::kF32;  // any that can be written, if every d_head is a multiple of its blocks
+  KvType type;  // any that can be written, if every d_head is a multiple of its blocks
   size_t page_tokens = 32;
   std::vector<RecurrentSize> recurrent = {};  // [n_layer], or empty: no layer is recurrent
 
@@ -71,7 +73,8 @@ class KvCache final : public StateStore {
   void commit(SequenceId) override {}
   void truncate(SequenceId sequence, size_t n_tokens) override;
   // What keep() dropped does not come back: not to fewer tokens than n_fixed(), but for none; nor to those that
-  // recurrent layers have no state of.
+  // recurrent layers have no state of; nor, in a cache in groups, into a group of more than KvTails::kKept tokens ago,
+  // whose tokens are known in codes only.
   size_t back_to(SequenceId sequence, size_t n_tokens) const override;
   size_t n_fixed(SequenceId sequence) const;  // tokens when keep() last dropped one, 0 if it never did
   bool is_recurrent() const { return !shape().recurrent.empty(); }
@@ -80,8 +83,9 @@ class KvCache final : public StateStore {
 
   // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
   // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:
-  // call it between passes, since a pass that fails cannot be rolled back across it. Pages that other sequences read
-  // are copied first; throws Error{kLimit} when there is no room for that, and nothing has changed then.
+  // call it between passes, since a pass that fails cannot be rolled back across it. Not of a cache in groups. Pages
+  // that other sequences read are copied first; throws Error{kLimit} when there is no room for that, and nothing has
+  // changed then.
   void keep(SequenceId sequence, size_t layer, std::span<const Rows> slots) override;
 
   // Stores K and V of tokens [first, first + n) of one layer, converting to the cache's dtype.
@@ -116,16 +120,28 @@ class KvCache final : public StateStore {
   size_t n_complete(SequenceId sequence, size_t layer, size_t head) const;
 
   // Keys and values of a sequence's first n tokens as bytes, layer by layer, as the cache holds them: of sequences from
-  // which nothing was dropped, in models without recurrent layers, when all keys are there.
+  // which nothing was dropped, when all keys are there; not of caches in groups. Of recurrent layers the states follow
+  // that the sequence can go back to: their number, the lengths (u64 each) and the states.
   bool can_save(SequenceId sequence) const;
-  static size_t saved_bytes(const KvShape& shape, size_t n_tokens) { return n_tokens * bytes_per_token(shape); }
+  static size_t saved_bytes(const KvShape& shape, size_t n_tokens, size_t n_points = 0);
   std::vector<std::byte> save(SequenceId sequence, size_t n_tokens) const;
-  // Appends n tokens to an empty sequence, with what save() gave of as many in a cache of the same shape. Throws as
-  // append().
+  // The lengths that the saved text can go back to, ascending; without recurrent layers none are named: any. nullopt
+  // where these are not the bytes of so many tokens.
+  static std::optional<std::vector<size_t>> saved_points(const KvShape& shape, size_t n_tokens,
+                                                         std::span<const std::byte> bytes);
+  // Appends to an empty sequence what save() gave of n tokens in a cache of the same shape; of recurrent layers as many
+  // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;
+  // As the query of that position reads it, one of the newest pass. A cache in groups (KvType::grouped()) has it read
+  // the group that it lies in as its tokens were stored, in f16, and the groups before as codes; so that it does not
+  // matter what else is computed with it. Of n tokens from `position` on, the first n_alike() read the same view.
+  KvView view(SequenceId sequence, size_t layer, size_t position) const;
+  size_t n_alike(size_t position, size_t n) const;
+  // Nobody will read this layer again in the newest pass: frees what only its tokens read.
+  void settle(SequenceId sequence, size_t layer);
 
  private:
   struct Impl;

@@ -76,7 +76,7 @@ TEST(KvCache, HoldsWhatWasStoredAcrossPages) {
 
 TEST(KvCache, StoresHalvesRoundedToNearest) {
   KvShape shape = kSmall;
-  shape.dtype = DType::kF16;
+  shape.type = DType::kF16;
   KvCache cache(shape, 8);
   const auto id = cache.create();
   std::vector<float> k(15), v(15);

@@ -103,15 +103,15 @@ class World {
           for (size_t slot = 0; slot < want.size(); ++slot) {
             ASSERT_EQ(view.position(head, slot), want[slot].position);
             if (want[slot].position >= sequence.n_complete[layer][head]) break;
-            const size_t bytes = row_bytes(shape_.dtype, view.d_head);
+            const size_t bytes = row_bytes(shape_.type.dtype, view.d_head);
             const std::byte* at =
                 view.pages[slot / view.page_tokens] + (head * view.page_tokens + slot % view.page_tokens) * bytes;
             std::vector<float> k(view.d_head), v(view.d_head);
-            codec(shape_.dtype).decode(at, k.data(), k.size());
-            codec(shape_.dtype).decode(at + view.v_offset_bytes, v.data(), v.size());
-            ASSERT_EQ(k, rounded(want[slot].k, shape_.dtype, view.d_head))
+            codec(shape_.type.dtype).decode(at, k.data(), k.size());
+            codec(shape_.type.dtype).decode(at + view.v_offset_bytes, v.data(), v.size());
+            ASSERT_EQ(k, rounded(want[slot].k, shape_.type.dtype, view.d_head))
                 << "layer " << layer << " head " << head << " slot " << slot;
-            ASSERT_EQ(v, rounded(want[slot].v, shape_.dtype, view.d_head))
+            ASSERT_EQ(v, rounded(want[slot].v, shape_.type.dtype, view.d_head))
                 << "layer " << layer << " head " << head << " slot " << slot;
           }
         }
@@ -229,7 +229,7 @@ class World {
     EXPECT_EQ(K.back(), -1.0f);
     for (size_t i = 0; i < n; ++i) {
       ASSERT_EQ(std::vector<float>(&K[i * d_head], &K[(i + 1) * d_head]),
-                rounded(slots[first + i].k, shape_.dtype, d_head));
+                rounded(slots[first + i].k, shape_.type.dtype, d_head));
       std::ranges::copy(row_of(slots[first + i].k + 1, d_head), &K[i * d_head]);
     }
     cache_.replace_keys(id, layer, head, first, {K.data(), n, d_head});

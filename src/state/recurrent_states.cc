@@ -143,6 +143,57 @@ void RecurrentStates::checkpoint(SequenceId id) {
   s.checkpoints.push_back(std::move(c));
 }
 
+std::vector<size_t> RecurrentStates::points(SequenceId id) const {
+  const Sequence& s = at(id);
+  std::vector<size_t> out;
+  for (const Checkpoint& c : s.checkpoints) out.push_back(c.n_tokens);
+  std::ranges::sort(out);
+  bool is_known = true;
+  for (size_t i = 0; i < layers_.size(); ++i)
+    is_known = is_known && (layers_[i].n_state == 0 || (s.layers[i].valid && s.layers[i].seen == s.n_tokens));
+  if (is_known && s.n_tokens > 0 && (out.empty() || out.back() != s.n_tokens)) out.push_back(s.n_tokens);
+  return out;
+}
+
+size_t RecurrentStates::floats_per_point(std::span<const RecurrentSize> layers) {
+  size_t n = 0;
+  for (const RecurrentSize& size : layers) n += size.n_state;
+  return n;
+}
+
+std::vector<float> RecurrentStates::save(SequenceId id) const {
+  const Sequence& s = at(id);
+  std::vector<float> out;
+  for (const size_t point : points(id)) {
+    const auto saved = std::ranges::find(s.checkpoints, point, &Checkpoint::n_tokens);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (layers_[i].n_state == 0) continue;
+      const std::span<const float> there =
+          saved != s.checkpoints.end() ? std::span<const float>(saved->states[i]) : state(s.layers[i], i);
+      out.insert(out.end(), there.begin(), there.end());
+    }
+  }
+  return out;
+}
+
+void RecurrentStates::load(SequenceId id, std::span<const size_t> points, std::span<const float> states) {
+  Sequence& s = at(id);
+  HUNCH_CHECK(s.n_tokens == 0 && s.checkpoints.empty() && !points.empty() &&
+                  states.size() == points.size() * floats_per_point(layers_),
+              "{} states of {} floats", points.size(), states.size());
+  for (const size_t point : points) {
+    Checkpoint c{point, {}};
+    for (const RecurrentSize& size : layers_) {
+      c.states.emplace_back(states.begin(), states.begin() + ptrdiff_t(size.n_state));
+      states = states.subspan(size.n_state);
+    }
+    s.checkpoints.push_back(std::move(c));
+  }
+  if (s.checkpoints.size() > kMostCheckpoints) s.checkpoints.erase(s.checkpoints.begin());
+  s.n_tokens = points.back();
+  truncate(id, points.back());
+}
+
 // Moves the base on so that the inputs of n more tokens fit beside those that are kept.
 void RecurrentStates::make_room(Layer& l, size_t layer, size_t n_before, size_t n, const Advance& advance) {
   const bool has_gap = l.n_inputs != n_before - l.base;  // a long step's inputs were not kept

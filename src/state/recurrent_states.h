@@ -47,6 +47,15 @@ class RecurrentStates final : public StateStore {
   void checkpoint(SequenceId sequence);
   static constexpr size_t kMostCheckpoints = 4;
 
+  // Where a copy of the sequence can go on from: its checkpoints, and the present where its states are known.
+  // Ascending.
+  std::vector<size_t> points(SequenceId sequence) const;
+  // The states there, [points(), floats_per_point()].
+  static size_t floats_per_point(std::span<const RecurrentSize> layers);
+  std::vector<float> save(SequenceId sequence) const;
+  // Gives an empty sequence these states as its checkpoints; it is at the last of them.
+  void load(SequenceId sequence, std::span<const size_t> points, std::span<const float> states);
+
   // Advances a state by tokens' inputs [n, n_input], whose outputs nobody wants.
   using Advance = std::function<void(MatView<const float> inputs, std::span<float> state)>;
   struct Turn {

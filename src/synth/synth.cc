@@ -1,12 +1,11 @@
 #include "synth/synth.h"
 
-#include "base/aligned_buffer.h"
-#include "base/error.h"
-#include "io/file_types.h"
-#include "io/gguf.h"
+#include <fmt/format.h>
+
 #include "synth/outliers.h"
 #include "synth/vocab.h"
 #include "synth/weights.h"
+#include "synth/write_tensors.h"
 
 namespace hunch {
 namespace fs = std::filesystem;
@@ -97,73 +96,14 @@ Metadata metadata(const SynthOptions& options) {
   return meta;
 }
 
-// Makes and encodes a tensor's rows in parallel. The result lives until the next call.
-class RowEncoder {
- public:
-  explicit RowEncoder(Compute& compute) : compute_(compute), row_(compute.threads.n_threads()) {}
-
-  std::span<const std::byte> encode(const SynthTensor& t, DType dtype) {
-    constexpr size_t kChunkRows = 32;
-    const size_t cols = t.shape.back(), rows = t.n_rows(), stride = row_bytes(dtype, cols);
-    const std::span<std::byte> out = buffer_.get<std::byte>(rows * stride);
-    compute_.threads.parallel_for_dynamic(rows, kChunkRows, [&](size_t begin, size_t end, size_t thread) {
-      row_[thread].resize(cols);
-      for (size_t r = begin; r < end; ++r) {
-        t.fill(r, row_[thread]);
-        encode_row(dtype, row_[thread], out.data() + r * stride);
-      }
-    });
-    return out;
-  }
-
- private:
-  static void encode_row(DType dtype, std::span<const float> values, std::byte* out) {
-    if (dtype == DType::kF16) return to_f16(values, {reinterpret_cast<f16*>(out), values.size()});  // SIMD
-    codec(dtype).encode(values.data(), out, values.size());
-  }
-
-  Compute& compute_;
-  std::vector<std::vector<float>> row_;
-  Scratch buffer_;
-};
-
-void check_room(const fs::path& output, uint64_t bytes) {
-  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  std::error_code ec;
-  const fs::space_info space = fs::space(folder, ec);
-  if (ec) fail(ErrorKind::kIo, "cannot write to '{}': {}", folder.string(), ec.message());
-  if (space.available < bytes)
-    fail(ErrorKind::kIo, "'{}' needs {:.1f} GB, but its disk has {:.1f} GB left; choose a smaller --shape or --type",
-         output.string(), double(bytes) * 1e-9, double(space.available) * 1e-9);
-}
-
 }  // namespace
 
 SynthReport write_synth(const fs::path& output, const SynthOptions& options, Compute& compute,
                         const Progress& progress) {
   validate(options.shape);
-  if (!info(options.dtype).writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(options.dtype));
   std::vector<SynthTensor> tensors = synth_tensors(options);
   plant_outliers(options, tensors);
-  SynthReport report{.n_tensors = tensors.size()};
-  RowEncoder encoder(compute);
-  std::vector<TensorToWrite> plan;
-  for (const SynthTensor& t : tensors) {
-    const size_t cols = t.shape.back(), rows = t.n_rows();
-    const bool kept = stays_f32(t.name, t.shape);
-    const DType dtype = kept ? DType::kF32 : fitting_dtype(options.dtype, cols);
-    if (!kept && dtype != options.dtype)
-      report.notes.push_back(fmt::format("{}: rows of {} are no whole {} blocks of {}, written as {}", t.name, cols,
-                                         name_of(options.dtype), info(options.dtype).block_elems, name_of(dtype)));
-    report.n_params += rows * cols;
-    report.bytes += rows * row_bytes(dtype, cols);
-    plan.push_back({t.name, dtype, t.shape, [&encoder, &t, dtype] { return encoder.encode(t, dtype); }});
-  }
-  const Metadata meta = metadata(options);
-  constexpr uint64_t kHeaderBytesPerToken = 64;  // an upper estimate: piece, score and type
-  check_room(output, report.bytes + options.shape.n_vocab * kHeaderBytesPerToken);
-  write_gguf(output, meta, plan, progress, compute.stop);
-  return report;
+  return write_tensors(output, metadata(options), tensors, options.dtype, compute, progress);
 }
 
 }  // namespace hunch

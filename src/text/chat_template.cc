@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "jinja/render.h"
 #include "text/content_forms.h"
+#include "text/json_depth.h"
 
 namespace hunch {
 namespace {
@@ -107,7 +108,9 @@ Json with_arguments(Json messages, bool as_text) {
       if (!as_text && (arguments.is_null() || arguments == "")) arguments = Json::object();
       if (as_text && arguments.is_object()) arguments = arguments.dump(-1, ' ', false, Json::error_handler_t::replace);
       if (as_text || !arguments.is_string()) continue;
-      Json parsed = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
+      const std::string& text = arguments.get_ref<const std::string&>();
+      if (json_depth(text) > kMostJsonDepth) continue;  // it stays text
+      Json parsed = Json::parse(text, nullptr, false);
       if (parsed.is_object()) arguments = std::move(parsed);
     }
   }

@@ -95,6 +95,9 @@ TEST(ChatTemplate, ArgumentsOfCallsAreObjects) {
   EXPECT_EQ(apply_chat_template(source, call("not JSON")), R"("not JSON")");
   EXPECT_EQ(apply_chat_template(source, call("")), "{}");
   EXPECT_EQ(apply_chat_template(source, call(nullptr)), "{}");
+  // Parsed, these would be copied by recursion, and end the stack.
+  const std::string deep = R"({"a":)" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}";
+  EXPECT_EQ(apply_chat_template(source, call(deep)).substr(0, 8), R"("{\"a\":)");
 }
 
 TEST(ChatTemplate, ContentComesInTheFormThatTheTemplateTakes) {

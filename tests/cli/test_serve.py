@@ -20,6 +20,7 @@ class Serve(ServeTest):
             self.assertEqual(server.json("/props")["total_slots"], 4)
             self.check_completions(server)
             self.check_best_of(server)
+            self.check_beams(server)
             self.check_chat(server)
             self.check_texts(server)
             self.check_errors(server)
@@ -32,6 +33,34 @@ class Serve(ServeTest):
             self.assertGreater(line["prompt_tokens"], 0)
             self.assertNotIn("AddressSanitizer", "".join(server.lines))
             self.assertNotIn("runtime error", "".join(server.lines))
+
+    def check_beams(self, server):
+        body = {"prompt": "the end of", "max_tokens": 8, "temperature": 0, "logprobs": 0, "ignore_eos": True}
+        drawn = server.json("/v1/completions", body)
+        greedy = drawn["choices"][0]
+
+        def log_prob(choice):
+            return sum(choice["logprobs"]["token_logprobs"])
+
+        alone = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 1})["choices"][0]
+        self.assertEqual(alone["text"], greedy["text"])
+        best = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 6, "n": 3})
+        log_probs = [log_prob(c) for c in best["choices"]]
+        self.assertEqual(log_probs, sorted(log_probs, reverse=True))
+        self.assertGreaterEqual(log_probs[0], log_prob(greedy) - 1e-4)
+        self.assertEqual(len({c["text"] for c in best["choices"]}), 3)
+        self.assertEqual(best["usage"]["completion_tokens"], 24)
+        self.assertEqual(best["usage"]["prompt_tokens"], drawn["usage"]["prompt_tokens"])
+        stop = best["choices"][0]["text"][4:6]
+        stopped = server.json("/v1/completions", {**body, "use_beam_search": True, "best_of": 6, "n": 6, "stop": [stop]})
+        self.assertTrue(all(stop not in c["text"] for c in stopped["choices"]))
+        self.assertIn("stop", [c["finish_reason"] for c in stopped["choices"]])
+        events = server.stream("/v1/completions", {**body, "use_beam_search": True, "best_of": 6})
+        self.assertEqual("".join(c["text"] for e in events for c in e["choices"]), best["choices"][0]["text"])
+        for more, param in (({"temperature": 0.7}, "use_beam_search"), ({"top_k": 5}, "use_beam_search"), ({"lossless": True}, "lossless"),
+                            ({"logprobs": 2}, "logprobs"), ({"regex": "a+"}, "regex"), ({"max_tokens": 0}, "max_tokens"), ({"echo": True}, "echo")):
+            server.refused("/v1/completions", {**body, "use_beam_search": True, **more}, param)
+        server.refused("/v1/completions", {**body, "length_penalty": 2}, "length_penalty")
 
     def check_metrics(self, server):
         steps = server.metric("hunch:step_answers_count")

@@ -16,7 +16,7 @@ struct WorkloadInfo {
   Roofline roof;
   std::string bandwidth_from, peak_from;                         // "measured: ...", "given"
   size_t n_ctx = 0, n_prompt = 0, n_sequences = 1, longest = 0;  // longest: a context that lengths go up to
-  DType kv = DType::kF32;
+  KvType kv;
   struct Device {
     std::string name;  // "24G"
     double bytes;
