@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_flags.h"
 #include "cli/compress_rotate.h"
 #include "cli/console.h"
 #include "cli/made_by.h"
@@ -24,12 +25,6 @@ std::optional<SvdOf> svd_of(const CompressFlags& flags) {
   return std::nullopt;
 }
 
-void check_no_int8(const CompressFlags& flags) {
-  if (flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" || flags.alpha || flags.threshold)
-    fail(ErrorKind::kUsage,
-         "--scales, --activations, --range, --alpha and --threshold go with methods that round activations");
-}
-
 LowRankOptions options_of(const CompressFlags& flags) {
   LowRankOptions options;
   const std::optional<SvdOf> named = svd_of(flags);
@@ -40,13 +35,13 @@ LowRankOptions options_of(const CompressFlags& flags) {
     fail(ErrorKind::kUsage,
          "how? give --method LIST, e.g. gptq, or --low-rank RATIO, the share of the parameters that stay");
   check_no_int8(flags);
-  if (flags.layout != "auto" || flags.out.ends_with('/'))
-    fail(ErrorKind::kUsage, "a folder (--export) has numbers of --method rtn, gptq, awq, w8a8 or smoothquant");
+  check_no_folder(flags);
   if (flags.bits || flags.max_ppl_increase || flags.group || flags.sparsity || flags.pattern || flags.symmetric ||
-      flags.act_order || flags.scope != "auto" || !flags.eval.empty() || flags.inputs != "auto")
+      flags.act_order || flags.dense_blocks || flags.damping != CompressFlags().damping || flags.scope != "auto" ||
+      !flags.eval.empty() || flags.inputs != "auto")
     fail(ErrorKind::kUsage,
-         "--bits, --max-ppl-increase, --group, --symmetric, --sparsity, --nm, --act-order, --inputs and --eval go with "
-         "--method");
+         "--bits, --max-ppl-increase, --group, --symmetric, --sparsity, --scope, --nm, --dense-blocks, --act-order, "
+         "--damping, --inputs and --eval go with other methods than low rank: --method gptq, for one");
   const char* const option = named ? "--rank" : "--low-rank";
   const std::string ratio = named ? flags.rank.value_or("0.5") : *flags.low_rank;
   options.ratio = parse_share(ratio, option);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_flags.h"
 #include "cli/compress_price.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
@@ -25,11 +26,9 @@ void check_flags(const CompressFlags& flags) {
       flags.low_rank || flags.plain || flags.inputs != "auto" || flags.damping != CompressFlags().damping)
     fail(ErrorKind::kUsage,
          "--sparsity, --nm, --scope, --dense-blocks, --act-order, --damping, --low-rank, --plain and --inputs are of "
-         "other "
-         "methods than loftq");
-  if (flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" || flags.alpha || flags.threshold)
-    fail(ErrorKind::kUsage,
-         "--scales, --activations, --range, --alpha and --threshold go with methods that round activations");
+         "other methods than loftq");
+  check_no_int8(flags);
+  check_no_folder(flags);
 }
 
 LoftqOptions options_of(const CompressFlags& flags) {
@@ -43,8 +42,8 @@ LoftqOptions options_of(const CompressFlags& flags) {
   return options;
 }
 
-Json report_json(const LoftqReport& report, const CompressFlags& flags, const LoftqOptions& options, double before,
-                 double after) {
+Json report_json(const LoftqReport& report, const CompressFlags& flags, const LoftqOptions& options,
+                 const CompressPrice& price) {
   Json roles = Json::object();
   for (const auto& [role, r] : report.roles)
     roles[name_of(role)] = {{"n_matrices", r.n_matrices},     {"error", r.error},
@@ -60,7 +59,7 @@ Json report_json(const LoftqReport& report, const CompressFlags& flags, const Lo
                {"bytes_before", report.bytes_before},
                {"bytes", report.bytes},
                {"notes", report.notes}};
-  if (after > 0) json["perplexity_before"] = before, json["perplexity"] = after;
+  put_price(price, json);
   return json;
 }
 
@@ -86,7 +85,7 @@ int compress_loftq(const CompressFlags& flags) {
   const std::string text = flags.text.empty() ? "" : read_text(flags.text);
   const std::string held_out = flags.eval.empty() ? "" : read_text(flags.eval);
   LoftqReport report;
-  double before = 0, after = 0;
+  CompressPrice price;
   {
     const Engine engine = open_engine(flags.model);
     const std::vector<int32_t> ids = text.empty() ? std::vector<int32_t>() : engine.encode(text);
@@ -95,19 +94,14 @@ int compress_loftq(const CompressFlags& flags) {
       ProgressBar bar(!flags.model.quiet);
       report = hunch::compress_loftq(engine, ids, options, flags.out, bar.progress());
     }
-    if (!flags.eval.empty()) before = perplexity_of(engine, held_out, flags.model);
+    price.before = price_before(engine, flags, held_out);
   }
-  if (!flags.eval.empty()) {
-    ModelFlags small = flags.model;
-    small.model = flags.out;
-    after = perplexity_of(open_engine(small), held_out, small);
-  }
+  price.after = price_after(flags, held_out);
   if (flags.model.json) {
-    print_json(report_json(report, flags, options, before, after));
+    print_json(report_json(report, flags, options, price));
   } else {
     print_report(report);
-    if (after > 0)
-      print(fmt::format("perplexity {:.4f}, {:.4f} before ({:+.2f} %)\n", after, before, 100 * (after / before - 1)));
+    print_price(price);
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);

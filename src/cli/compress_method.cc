@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_flags.h"
 #include "cli/compress_price.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
@@ -154,41 +155,8 @@ CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   return options;
 }
 
-// What can be told before a large model is read.
-void check_flags(const CompressFlags& flags) {
-  CompressOptions options;
-  options.methods = parse_methods(*flags.method);
-  sparsity_of(flags, options.methods);
-  read_int8(flags, options);
-  if (mixed_budget(flags) && options.methods.rounder != Rounder::kNearest && options.methods.rounder != Rounder::kGptq)
-    fail(ErrorKind::kUsage, "a mean of bits goes with rtn and gptq, alone or after a pruner: the method is {}",
-         name_of(options.methods));
-  if (flags.scope != "auto" && (options.methods.pruner != Pruner::kMagnitude || flags.pattern))
-    fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
-  if (flags.scope == "layer")
-    fail(ErrorKind::kUsage, "--scope layer goes with structured; magnitude has global, matrix and row");
-  if (layout_of(flags, options.methods)) {
-    if (flags.type != "auto" || flags.dense_blocks)
-      fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
-    if (mixed_budget(flags) || flags.scope != "auto")
-      fail(ErrorKind::kUsage, "a mean of bits, --max-ppl-increase and --scope are of GGUF files, not of folders");
-    if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))
-      fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group or --symmetric",
-           name_of(options.methods));
-  }
-  if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
-  if (flags.low_rank || flags.plain)
-    fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
-  if (flags.text.empty())
-    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
-}
-
-struct Price {
-  double before = 0, after = 0;  // perplexity; 0: not asked for
-};
-
 Json report_json(const CompressReport& report, const CompressFlags& flags, const CompressOptions& options,
-                 const MixedTypes& mixed, Price price, double seconds) {
+                 const MixedTypes& mixed, const CompressPrice& price, double seconds) {
   Json roles = Json::object();
   for (const auto& [role, r] : report.roles)
     roles[name_of(role)] = {{"n_matrices", r.n_matrices},
@@ -225,7 +193,7 @@ Json report_json(const CompressReport& report, const CompressFlags& flags, const
   }
   if (const auto layout = layout_of(flags, options.methods)) json["layout"] = name_of(*layout);
   if (options.target.grid) json["bits"] = options.target.grid->bits, json["group"] = options.target.grid->group;
-  if (price.after > 0) json["perplexity_before"] = price.before, json["perplexity"] = price.after;
+  put_price(price, json);
   return json;
 }
 
@@ -263,8 +231,41 @@ void print_types(const MixedTypes& mixed) {
 
 }  // namespace
 
+void check_method_flags(const CompressFlags& flags) {
+  CompressOptions options;
+  options.methods = parse_methods(*flags.method);
+  sparsity_of(flags, options.methods);
+  read_int8(flags, options);
+  if (mixed_budget(flags) && options.methods.rounder != Rounder::kNearest && options.methods.rounder != Rounder::kGptq)
+    fail(ErrorKind::kUsage, "a mean of bits goes with rtn and gptq, alone or after a pruner: the method is {}",
+         name_of(options.methods));
+  if (flags.scope != "auto" && (options.methods.pruner != Pruner::kMagnitude || flags.pattern))
+    fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
+  if (flags.scope == "layer")
+    fail(ErrorKind::kUsage, "--scope layer goes with structured; magnitude has global, matrix and row");
+  if (layout_of(flags, options.methods)) {
+    if (flags.type != "auto" || flags.dense_blocks)
+      fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
+    if (mixed_budget(flags) || flags.scope != "auto")
+      fail(ErrorKind::kUsage, "a mean of bits, --max-ppl-increase and --scope are of GGUF files, not of folders");
+    if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))
+      fail(ErrorKind::kUsage, "{} writes int8 with scales of its own: no --bits, --group or --symmetric",
+           name_of(options.methods));
+  }
+  if (flags.damping != CompressFlags().damping && options.methods.rounder != Rounder::kGptq &&
+      options.methods.pruner != Pruner::kSparseGpt)
+    fail(ErrorKind::kUsage, "--damping goes with gptq and sparsegpt");
+  if (flags.dense_blocks && options.methods.pruner == Pruner::kNone)
+    fail(ErrorKind::kUsage, "--dense-blocks goes with a method that prunes: magnitude, wanda, sparsegpt");
+  if (flags.rank) fail(ErrorKind::kUsage, "--rank goes with --method svd, asvd or svd-llm");
+  if (flags.low_rank || flags.plain)
+    fail(ErrorKind::kUsage, "give one only: --method or --low-rank (with --plain); one after the other is two runs");
+  if (flags.text.empty())
+    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB like what the model will read");
+}
+
 int compress_by_method(const CompressFlags& flags) {
-  check_flags(flags);
+  check_method_flags(flags);
   std::vector<std::string> inputs = {flags.text};
   if (!flags.eval.empty()) inputs.push_back(flags.eval);
   const std::optional<ExportLayout> layout = layout_of(flags, parse_methods(*flags.method));
@@ -274,7 +275,7 @@ int compress_by_method(const CompressFlags& flags) {
   CompressOptions options;
   CompressReport report;
   MixedTypes mixed;
-  Price price;
+  CompressPrice price;
   double seconds = 0;
   {
     const Engine engine = open_engine(flags.model);
@@ -305,21 +306,15 @@ int compress_by_method(const CompressFlags& flags) {
       throw;
     }
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    if (!flags.eval.empty()) price.before = perplexity_of(engine, held_out, flags.model);
+    price.before = price_before(engine, flags, held_out);
   }
-  if (!flags.eval.empty()) {
-    ModelFlags small = flags.model;
-    small.model = flags.out;
-    price.after = perplexity_of(open_engine(small), held_out, small);
-  }
+  price.after = price_after(flags, held_out);
   if (flags.model.json) {
     print_json(report_json(report, flags, options, mixed, price, seconds));
   } else {
     if (!mixed.tensors.empty()) print_types(mixed);
     print_report(report);
-    if (price.after > 0)
-      print(fmt::format("perplexity {:.4f}, {:.4f} before ({:+.2f} %)\n", price.after, price.before,
-                        100 * (price.after / price.before - 1)));
+    print_price(price);
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "cli/compress_flags.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/session_io.h"
@@ -49,9 +50,10 @@ void tell(const RotateReport& report, const CompressFlags& flags) {
 
 void check_alone(const CompressFlags& flags) {
   if (!flags.text.empty() || !flags.eval.empty() || flags.bits || flags.group || flags.sparsity || flags.pattern ||
-      flags.symmetric || flags.act_order || flags.dense_blocks || !flags.only.empty() || flags.inputs != "auto" ||
-      flags.low_rank || flags.rank || flags.plain || flags.alpha || flags.threshold || flags.scales != "auto" ||
-      flags.activations != "auto" || flags.range != "auto" || flags.max_ppl_increase || flags.scope != "auto")
+      flags.symmetric || flags.act_order || flags.damping != CompressFlags().damping || flags.dense_blocks ||
+      !flags.only.empty() || flags.inputs != "auto" || flags.low_rank || flags.rank || flags.plain || flags.alpha ||
+      flags.threshold || flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" ||
+      flags.max_ppl_increase || flags.scope != "auto")
     fail(ErrorKind::kUsage,
          "rotate alone changes no value of the model and looks at no text: only --type goes with it; `rotate,rtn` "
          "rounds "
@@ -70,10 +72,11 @@ int compress_rotated(const CompressFlags& flags) {
         ErrorKind::kUsage,
         "a rotated model is written as a GGUF file: no layout of quantised folders says that an embedding is no longer "
         "tied, or that norms are ones");
-  const std::string behind = methods_behind(flags);
-  if (!behind.empty()) parse_methods(behind);
+  CompressFlags rest = flags;
+  rest.method = methods_behind(flags);
+  if (!rest.method->empty()) check_method_flags(rest);
   check_output(flags.out, inputs_of(flags.model, {flags.text, flags.eval}), flags.force, "-o");
-  if (behind.empty()) {
+  if (rest.method->empty()) {
     check_alone(flags);
     std::optional<DType> dtype;
     if (flags.type != "auto") dtype = *dtype_from_name(flags.type);  // the grammar let only names pass
@@ -98,8 +101,6 @@ int compress_rotated(const CompressFlags& flags) {
          between.path.string());
   std::optional<DType> dtype = DType::kF32;
   tell(rotate(flags, between.path, dtype), flags);
-  CompressFlags rest = flags;
-  rest.method = behind;
   rest.model.model = between.path.string();
   return compress_by_method(rest);
 }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/compress_flags.h"
 #include "cli/compress_price.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
@@ -31,9 +32,8 @@ void check_flags(const CompressFlags& flags) {
         ErrorKind::kUsage,
         "--nm, --dense-blocks, --act-order, --damping, --rank, --rounds, --low-rank, --plain and --inputs are of other "
         "methods than structured");
-  if (flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" || flags.alpha || flags.threshold)
-    fail(ErrorKind::kUsage,
-         "--scales, --activations, --range, --alpha and --threshold go with methods that round activations");
+  check_no_int8(flags);
+  check_no_folder(flags);
   if (flags.scope == "matrix" || flags.scope == "row")
     fail(ErrorKind::kUsage, "--scope {} goes with magnitude; structured has global and layer", flags.scope);
   if (flags.sparsity || flags.n_dropped) return;
@@ -77,7 +77,7 @@ double share_gone(const StructuredReport& r) {
   return 1 - double(r.n_weights) / double(std::max<uint64_t>(1, r.n_weights_before));
 }
 
-Json report_json(const StructuredReport& report, const CompressFlags& flags, double before, double after,
+Json report_json(const StructuredReport& report, const CompressFlags& flags, const CompressPrice& price,
                  double seconds) {
   Json layers = Json::array();
   for (size_t l = 0; l < report.layers.size(); ++l) {
@@ -101,7 +101,7 @@ Json report_json(const StructuredReport& report, const CompressFlags& flags, dou
                {"bytes_before", report.bytes_before},
                {"bytes", report.bytes},
                {"notes", report.notes}};
-  if (after > 0) json["perplexity_before"] = before, json["perplexity"] = after;
+  put_price(price, json);
   return json;
 }
 
@@ -129,7 +129,8 @@ int compress_structured(const CompressFlags& flags) {
   const std::string text = read_text(flags.text), held_out = flags.eval.empty() ? "" : read_text(flags.eval);
   const auto started = std::chrono::steady_clock::now();
   StructuredReport report;
-  double before = 0, after = 0, seconds = 0;
+  CompressPrice price;
+  double seconds = 0;
   {
     const Engine engine = open_engine(flags.model);
     const std::vector<int32_t> ids = engine.encode(text);
@@ -139,19 +140,14 @@ int compress_structured(const CompressFlags& flags) {
       report = prune_structured(engine, ids, options, flags.out, bar.progress());
     }
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    if (!flags.eval.empty()) before = perplexity_of(engine, held_out, flags.model);
+    price.before = price_before(engine, flags, held_out);
   }
-  if (!flags.eval.empty()) {
-    ModelFlags small = flags.model;
-    small.model = flags.out;
-    after = perplexity_of(open_engine(small), held_out, small);
-  }
+  price.after = price_after(flags, held_out);
   if (flags.model.json) {
-    print_json(report_json(report, flags, before, after, seconds));
+    print_json(report_json(report, flags, price, seconds));
   } else {
     print_report(report);
-    if (after > 0)
-      print(fmt::format("perplexity {:.4f}, {:.4f} before ({:+.2f} %)\n", after, before, 100 * (after / before - 1)));
+    print_price(price);
   }
   if (flags.model.quiet) return 0;
   for (const std::string& line : report.notes) note("note: " + line);

@@ -69,6 +69,8 @@ class CompressMethods(CliTest):
         self.assertFalse(os.path.exists(rounded + ".rotated"))
         self.refused(2, "compress", self.opt, "--method", "rotate", "--text", self.text, "-o", self.path("x.gguf"), says="--type")
         self.refused(2, "compress", self.opt, "--method", "rotate,rtn", "--text", self.text, "-o", self.path("x/"), says="GGUF")
+        early = self.refused(2, "compress", self.opt, "--method", "rotate,rtn", "-o", self.path("x.gguf"), says="on which text")
+        self.assertNotIn("rotated", early.err)  # before the work begins
 
     def test_pruned_and_rounded(self):
         for chain in "wanda,gptq", "sparsegpt,gptq", "magnitude,rtn":
@@ -158,6 +160,12 @@ class CompressMethods(CliTest):
             (("--method", "wanda", "--sparsity", "0.5", "--nm", "2:4"), "one only"),
             (("--method", "wanda", "--nm", "4:2"), "--nm"),
             (("--method", "wanda", "--nm", "2-4"), "--nm"),
+            (("--method", "rtn", "--damping", "0.1"), "sparsegpt"),
+            (("--method", "rtn", "--dense-blocks"), "prunes"),
+            (("--low-rank", "0.5", "--dense-blocks"), "--dense-blocks"),
+            (("--method", "svd", "--damping", "0.1"), "--damping"),
+            (("--method", "structured", "--sparsity", "20%", "--export", "awq"), "--export"),
+            (("--method", "loftq", "--export", "gptq"), "--export"),
             (("--method", "gptq", "--damping", "0"), "damping"),
             (("--method", "awq", "--only", "up"), "all of them"),
             (("--low-rank", "0.5", "--bits", "4"), "--method"),
