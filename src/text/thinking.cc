@@ -6,7 +6,7 @@
 namespace hunch {
 namespace {
 
-constexpr std::string_view kBlank = " \t\r\n";
+constexpr std::string_view kAroundMarks = " \t\r\n";
 
 // As published templates have them; the last row is also what is looked for where a template says nothing.
 const std::array<ThinkingTags, 11>& all_tags() {
@@ -37,7 +37,7 @@ size_t begun_mark(std::string_view text, std::string_view mark) {
 }
 
 size_t end_without_space(std::string_view text) {
-  const size_t last = text.find_last_not_of(kBlank);
+  const size_t last = text.find_last_not_of(kAroundMarks);
   return last == text.npos ? 0 : last + 1;
 }
 
@@ -85,7 +85,7 @@ bool ThinkingSplitter::step(SplitText& out) {
   if (state_ == State::kBetween) return between();
   const bool thinking = state_ == State::kThinking;
   const std::string_view mark = thinking ? tags_.close : tags_.end;
-  if (thinking && !begun_) kept_.erase(0, std::min(kept_.find_first_not_of(kBlank), kept_.size()));
+  if (thinking && !begun_) kept_.erase(0, std::min(kept_.find_first_not_of(kAroundMarks), kept_.size()));
   const size_t at = mark.empty() ? kept_.npos : kept_.find(mark);
   size_t n = at != kept_.npos ? at : kept_.size() - begun_mark(kept_, mark);
   if (thinking) n = end_without_space(std::string_view(kept_).substr(0, n));
@@ -104,7 +104,7 @@ bool ThinkingSplitter::step(SplitText& out) {
 
 // Before the answer: skips white space and marks. False where more text has to decide.
 bool ThinkingSplitter::between() {
-  kept_.erase(0, std::min(kept_.find_first_not_of(kBlank), kept_.size()));
+  kept_.erase(0, std::min(kept_.find_first_not_of(kAroundMarks), kept_.size()));
   if (kept_.empty()) return false;
   if (kept_.starts_with(tags_.open)) {
     kept_.erase(0, tags_.open.size());
