@@ -96,8 +96,8 @@ test("values and wide figures are reached by the keyboard", async () => {
   assert.ok(scrolled.size >= await page.locator("figure svg").count(), `scrolled: ${[...scrolled]}`);
   const values = await page.locator("details li").first().innerText();
   assert.match(values, /\d/);
-  const look = await page.locator("#attention details details li").last().innerText();
-  assert.match(look, /^"[^]*" \(\d+\) looks at "[^]*" \(\d+\) [\d.]+ %/);
+  const said = await page.locator("#attention details details li").last().innerText();
+  assert.match(said, /^"[^]*" \(\d+\) looks at "[^]*" \(\d+\) [\d.]+ %/);
   const found = await page.evaluate(measured);
   assert.ok(found.wide <= 0 && found.beyond.length === 0, "opened values fit too");
   await page.check();
