@@ -41,7 +41,7 @@ CompareMode mode(const char* name, const char* policy, KvType type = {}) {
 }
 
 bool contains(const std::vector<int32_t>& text, const std::vector<int32_t>& part) {
-  return std::ranges::search(text, part).begin() != text.end();
+  return std::search(text.begin(), text.end(), part.begin(), part.end()) != text.end();
 }
 
 TEST(RecallTasks, TextsHaveTheirLengthAndTheAnswerAtItsDepth) {
