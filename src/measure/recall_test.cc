@@ -57,7 +57,7 @@ TEST(RecallTasks, TextsHaveTheirLengthAndTheAnswerAtItsDepth) {
       std::vector<int32_t> said = {q.question.back()};  // as it was asked for
       said.insert(said.end(), q.answer.begin(), q.answer.end());
       EXPECT_TRUE(contains(q.text, said));
-      const auto found = std::ranges::search(q.text, said).begin() - q.text.begin();
+      const auto found = std::search(q.text.begin(), q.text.end(), said.begin(), said.end()) - q.text.begin();
       const double depth = double(found) / double(q.text.size());
       EXPECT_NEAR(depth, 0.5 * double(q.depth), task == RecallTask::kPasskey ? 0.17 : 0.26) << n;
       for (const int32_t id : q.answer)  // nowhere else
