@@ -71,7 +71,8 @@ class Inputs : public Observer {
 
 size_t bin_of(double in_rms) {
   const double at = (std::log2(in_rms) - Magnitudes::kLowest) * Magnitudes::kPerOctave;
-  return size_t(std::clamp(std::floor(at), 0.0, double(Magnitudes::kBins - 1)));
+  if (!(at >= 0)) return 0;  // and what is no number, which is named elsewhere
+  return at >= double(Magnitudes::kBins) ? Magnitudes::kBins - 1 : size_t(at);
 }
 
 void Inputs::count(const Seen& seen, Magnitudes& out, MatView<const float> x) {

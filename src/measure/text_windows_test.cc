@@ -19,6 +19,7 @@ class TextWindowsTest : public ::testing::Test {
     TokenizerSpec spec;
     for (size_t i = 0; i < engine_.config().n_vocab; ++i) spec.pieces.push_back("t" + std::to_string(i));
     spec.types.assign(spec.pieces.size(), TokenType::kNormal);
+    spec.ignore_merges = true;
     spec.bos = 2;
     spec.add_bos = true;
     engine_.tokenizer.emplace(std::move(spec));

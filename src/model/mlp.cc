@@ -56,25 +56,30 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
            s.asks(c.index, Point::kInputs, of, InputPart::kNeurons);
   };
   const bool by_inputs = asks_inputs(g);
+  const auto own = [&](const RowSet& rows, size_t i, size_t n_rows) {
+    return (rows.own.empty() ? rows : rows.subset(i, 1)).count(1, n_rows);
+  };
+  // Of each token by itself, so that who shares its step changes nothing.
+  const auto read_of = [&](size_t i) {
+    return (own(chosen.inputs, i, c.n_embd) * n_first + own(chosen.read, i, n_ff) * c.n_embd) / unit;
+  };
   s.for_each_traced(g, c.index, [&](size_t i, LayerUse& use) {
-    const auto own = [&](const RowSet& rows, size_t n_rows) {
-      return (rows.own.empty() ? rows : rows.subset(i, 1)).count(1, n_rows);
-    };
     const uint32_t place = g.tokens.empty() ? uint32_t(i) : g.tokens[i];
     const TokenGroup alone{g.traits.subspan(i, 1), {&place, 1}, g.expert};  // what others ask for is not its own
     if (by_inputs && asks_inputs(alone)) {
-      use.neurons.used += (own(chosen.inputs, c.n_embd) * n_first + own(chosen.read, n_ff) * c.n_embd) / unit;
+      use.neurons.used += read_of(i);
       use.neurons.of += is_dense ? n_weights : 0;
       return;
     }
-    const uint64_t n_chosen = own(chosen.neurons, n_ff);
+    const uint64_t n_chosen = own(chosen.neurons, i, n_ff);
     const bool asks = s.asks(c.index, Point::kLive, alone) || s.asks(c.index, Point::kNeurons, alone);
-    use.neurons.used += !asks || n_chosen < n_ff ? n_chosen : own(chosen.live, n_ff);
+    use.neurons.used += !asks || n_chosen < n_ff ? n_chosen : own(chosen.live, i, n_ff);
     use.neurons.of += is_dense ? n_ff : 0;
   });
   if (by_inputs) {
-    const uint64_t n_read = chosen.inputs.count(n, c.n_embd) * n_first + chosen.read.count(n, n_ff) * c.n_embd;
-    return s.count_neurons(c.index, n_read / unit, is_dense ? n * n_weights : 0);
+    uint64_t n_read = 0;
+    for (size_t i = 0; i < n; ++i) n_read += read_of(i);
+    return s.count_neurons(c.index, n_read, is_dense ? n * n_weights : 0);
   }
   const bool known = !chosen.neurons.is_all() || !chosen.live.is_all() || !c.makes_zeros();
   const RowSet& counted = chosen.neurons.is_all() ? chosen.live : chosen.neurons;

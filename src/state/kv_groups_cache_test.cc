@@ -185,15 +185,15 @@ TEST(KvGroupsCache, HoldsTheTokensThatThereAre) {
     SCOPED_TRACE(seed);
     const KvShape shape{{{2, 32}, {0, 0}, {1, 64}}, KvType::kivi(seed % 2 ? 2 : 4)};
     Cache cache(shape, 500, seed);
-    for (size_t i = 0; i < 200 && !testing::Test::HasFatalFailure(); ++i) {
+    for (size_t i = 0; i < 100 && !testing::Test::HasFatalFailure(); ++i) {
       cache.step();
       cache.check();
     }
     n_refused += cache.n_refused, n_within += cache.n_within, n_moved += cache.n_moved;
   }
   EXPECT_GT(n_refused, 0u);
-  EXPECT_GT(n_within, 20u);
-  EXPECT_GT(n_moved, 10u);
+  EXPECT_GT(n_within, 8u);
+  EXPECT_GT(n_moved, 2u);
 }
 
 // What a pass takes is given back as soon as nobody reads it: a long one does not keep all of its tokens twice.
