@@ -152,7 +152,9 @@ std::vector<CompareMode> policy_modes(const EvalFlags& flags) {
 
 }  // namespace
 
-int eval(const EvalFlags& flags) {
+int eval(const EvalFlags& given) {
+  EvalFlags flags = given;
+  if (flags.text.empty() && flags.task.empty()) flags.text = std::exchange(flags.task_file, {});  // as llama.cpp's -f
   if (flags.text.empty() == flags.task.empty())
     fail(ErrorKind::kUsage, "give either --text FILE or --task NAME --file FILE");
   if (flags.by_position) return eval_by_position(flags);

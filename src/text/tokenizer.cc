@@ -63,14 +63,13 @@ void check(const TokenizerSpec& spec) {
     fail(ErrorKind::kFormat, "tokenizer: a SentencePiece vocabulary with neither scores nor merges");
   }
   if (spec.kind == TokenizerKind::kByteBpe && spec.merges.empty() && !spec.ignore_merges) {
-    // A vocabulary of bytes has none, and a few pieces more whose type is not said.
-    size_t n_normal = 0, n_made = 0, example = 0;
+    // A vocabulary of bytes has none, and perhaps a few pieces more whose type is not said.
+    constexpr size_t kFew = 4;
+    size_t n_made = 0, example = 0;
     for (size_t i = 0; i < n; ++i) {
-      if (spec.types[i] != TokenType::kNormal) continue;
-      ++n_normal;
-      if (has_several_characters(spec.pieces[i])) ++n_made, example = i;
+      if (spec.types[i] == TokenType::kNormal && has_several_characters(spec.pieces[i])) ++n_made, example = i;
     }
-    if (8 * n_made > n_normal)
+    if (n_made > kFew)
       fail(ErrorKind::kFormat,
            "tokenizer: no merges make the pieces of the vocabulary, as '{}'; convert the model anew",
            printable(spec.pieces[example]));

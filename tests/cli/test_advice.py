@@ -41,7 +41,7 @@ FROM_LLAMA_CPP = [
     ("run", "--file TEXT", "one prompt only"), ("run", "-lzm auto --log-jsonl -ncffn 2", None), ("run", "--spec-draft-type-k f16 --spec-draft-n-min 1", None),
     ("eval", "--file TEXT -c 32", None), ("run", "-lcs a.bin", "--ngram"), ("serve", "-lcs a.bin", "lossless"), ("serve", "--models-preset a.ini", "--models-dir"),
     ("serve", "--tools all", "hunch runs no tools"), ("serve", "--embd-normalize -1", "--no-normalise"), ("serve", "--reasoning-effort low", "chat_template_kwargs"),
-    ("serve", "--sleep-idle-seconds soon", "--idle-unload"), ("serve", "--cors-origins", "--cors"), ("serve", "--no-models-autoload", "autoload=false"),
+    ("serve", "--sleep-idle-seconds soon", "--idle-unload"), ("serve", "--no-models-autoload", "autoload=false"),
     ("eval", "--chunks 4", "--max-tokens"), ("tokenize", "--ctx 64", "run,"), ("quantize", "out.gguf Q4_K_M", "-o FILE"),
 ]
 

@@ -47,7 +47,12 @@ class Experts(CliTest):
 
     def test_cats_inside_experts(self):
         sidecar = self.path("moe.hunch")
-        self.refused(1, "sparsify", self.moe, "--text", self.text, "--method", "teal", "-o", sidecar, says="(--method) cats")
+        for method in ("teal", "griffin"):
+            self.hunch("sparsify", self.moe, "--text", self.text, "--method", method, "--density", "0.7", "-o", sidecar, "--force")
+            modes = self.hunch("eval", self.moe, "--text", self.text, "--ctx", "64", "--max-tokens", "128", "--sidecar", sidecar, "--compare", "dense,sparse",
+                               "--json").json["modes"]
+            self.assertLess(modes["sparse"]["bytes_per_token"], modes["dense"]["bytes_per_token"], method)
+            os.remove(sidecar)
         self.hunch("sparsify", self.moe, "--text", self.text, "--method", "cats", "--density", "0.5", "-o", sidecar)
         command = ["eval", self.moe, "--text", self.text, "--ctx", "64", "--max-tokens", "256", "--sidecar", sidecar]
         modes = self.hunch(*command, "--compare", "dense,exact,sparse", "--json").json["modes"]
