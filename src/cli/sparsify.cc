@@ -193,7 +193,7 @@ int sparsify(const SparsifyFlags& flags) {
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
   SparsifyOptions options = options_of(flags);
-  const std::string out = flags.out.empty() ? find_sidecar(resolve_model(flags.model)).string() : flags.out;
+  const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");
   const std::string text = read_text(flags.text);
   const Engine engine = open_engine(flags.model);

@@ -162,6 +162,7 @@ void Models::use(const Use& use, Dialect dialect, const std::shared_ptr<Reply>& 
   const auto gone = std::make_shared<std::atomic<bool>>(false);
   reply->when_gone([this, gone] { forget(gone); });
   Guard guard(mutex_);
+  if (*gone) return;  // meanwhile; nobody would take it out of the queue
   Entry& e = entry(use.name);
   if (use_now(use, guard, e, reply, call)) return;
   if (n_waiting_ >= options_.n_queue)
