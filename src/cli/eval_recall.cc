@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/eval_models.h"
+#include "cli/eval_task.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "cli/table.h"
@@ -141,11 +142,7 @@ void print_modes(const RecallResult& result) {
 }
 
 std::vector<CompareMode> recall_modes(const EvalFlags& flags) {
-  const ContextOptions context = context_options(flags.context);
-  if (flags.compare.empty()) return {{flags.context.mode, context}};
-  std::vector<CompareMode> modes = parse_modes(flags.compare, context);
-  if (std::ranges::any_of(modes, &CompareMode::lossless))
-    fail(ErrorKind::kUsage, "--compare: lossless changes speed and no answers; it goes with --text, not with --task");
+  std::vector<CompareMode> modes = task_modes(flags);
   if (names_models(modes))
     fail(ErrorKind::kUsage,
          "--compare: '{}' is another model, whose vocabulary would make other texts; ask each model by itself",

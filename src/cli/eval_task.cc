@@ -195,15 +195,6 @@ void print_subjects(const TaskResult& result) {
   print(table(cells));
 }
 
-std::vector<CompareMode> task_modes(const EvalFlags& flags) {
-  const ContextOptions context = context_options(flags.context);
-  if (flags.compare.empty()) return {{flags.context.mode, context}};
-  std::vector<CompareMode> modes = parse_modes(flags.compare, context);
-  if (std::ranges::any_of(modes, &CompareMode::lossless))
-    fail(ErrorKind::kUsage, "--compare: lossless changes speed and no answers; it goes with --text, not with --task");
-  return modes;
-}
-
 // MODEL's own modes together, then one model after the other.
 void run_all(const Engine& engine, const EvalFlags& flags, std::span<const CompareMode> modes, TaskResult& result) {
   const auto run_some = [&](std::span<const CompareMode> some) {
@@ -236,6 +227,15 @@ void run_all(const Engine& engine, const EvalFlags& flags, std::span<const Compa
 }
 
 }  // namespace
+
+std::vector<CompareMode> task_modes(const EvalFlags& flags) {
+  const ContextOptions context = context_options(flags.context);
+  if (flags.compare.empty()) return {{flags.context.mode, context}};
+  std::vector<CompareMode> modes = parse_modes(flags.compare, context);
+  if (std::ranges::any_of(modes, &CompareMode::lossless))
+    fail(ErrorKind::kUsage, "--compare: lossless changes speed and no answers; it goes with --text, not with --task");
+  return modes;
+}
 
 int eval_task(const EvalFlags& flags) {
   if (flags.task_file.empty()) fail(ErrorKind::kUsage, "--task {} needs its questions: --file FILE", flags.task);

@@ -117,7 +117,11 @@ class Scheduler {
   void step();
   void settle();
   void finish(Running& running, std::exception_ptr error);
-  void note_densities(const StepStats& step);
+  struct Computed {  // of all steps so far, of all layers
+    uint64_t neurons, all_neurons, heads, all_heads;
+  };
+  Computed computed() const;
+  void note_densities(const Computed& before);
   void note_drafts(Running& running);
   void require_open() const;
   void publish();

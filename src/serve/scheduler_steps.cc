@@ -93,13 +93,19 @@ void Scheduler::run_task() {
   tasks_.push_back(std::move(task));
 }
 
-void Scheduler::note_densities(const StepStats& step) {
-  const auto note = [](Histogram& histogram, const std::vector<uint64_t>& active, const std::vector<uint64_t>& all) {
-    const double n = std::accumulate(all.begin(), all.end(), 0.0);
-    if (n > 0) histogram.add(std::accumulate(active.begin(), active.end(), 0.0) / n);
+Scheduler::Computed Scheduler::computed() const {
+  const StepStats& s = batch_.transformer().stats;
+  const auto sum = [](const std::vector<uint64_t>& of) { return std::accumulate(of.begin(), of.end(), uint64_t{0}); };
+  return {sum(s.active_neurons), sum(s.all_neurons), sum(s.active_heads), sum(s.all_heads)};
+}
+
+void Scheduler::note_densities(const Computed& before) {
+  const Computed now = computed();
+  const auto note = [](Histogram& histogram, uint64_t n, uint64_t of) {
+    if (of > 0) histogram.add(double(n) / double(of));
   };
-  note(metrics_.mlp_density, step.active_neurons, step.all_neurons);
-  note(metrics_.head_density, step.active_heads, step.all_heads);
+  note(metrics_.mlp_density, now.neurons - before.neurons, now.all_neurons - before.all_neurons);
+  note(metrics_.head_density, now.heads - before.heads, now.all_heads - before.all_heads);
 }
 
 void Scheduler::note_drafts(Running& running) {
@@ -130,12 +136,12 @@ void Scheduler::step() {
   metrics_.step_answers.add(double(batch_.n_answers()));
   try {
     const auto begun = Clock::now();
-    const StepStats before = batch_.transformer().stats;
+    const Computed before = computed();
     batch_.step(budget_.prompt_tokens(batch_.n_decoding()));
     const Batch::StepTokens& tokens = batch_.last_step();
     budget_.note(tokens.n_decoding, tokens.n_prompt,
                  options_.step_seconds ? options_.step_seconds(tokens) : seconds_between(begun, Clock::now()));
-    if (tokens.n_prompt == 0) note_densities(batch_.transformer().stats - before);
+    if (tokens.n_prompt == 0) note_densities(before);
   } catch (...) {  // of the whole step: whose fault it was is not known
     for (auto& running : running_) finish(*running, std::current_exception());
     running_.clear();
