@@ -52,8 +52,7 @@ struct Layers {
     std::vector<float> values(64 * s.d_head);
     for (float& v : values) v = normal(rng);
     AlignedBuffer rows(64 * row);
-    for (size_t i = 0; i < 64; ++i)
-      info(dtype).encode(values.data() + i * s.d_head, rows.data() + i * row, s.d_head);
+    for (size_t i = 0; i < 64; ++i) info(dtype).encode(values.data() + i * s.d_head, rows.data() + i * row, s.d_head);
     for (size_t at = 0; at < memory.size(); at += row)
       std::memcpy(memory.data() + at, rows.data() + rng() % 64 * row, std::min(row, memory.size() - at));
     for (size_t l = 0; l < n_layers; ++l) {
