@@ -28,7 +28,7 @@ struct ModelFlags {
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f16";  // of verbs that measure: f32
+  std::string kv = "f16";                // of verbs that measure: f32
   std::string mode = "exact";            // dense | exact | sparse
   std::vector<std::string> kv_policies;  // "h2o:128"; eval compares several
   std::vector<std::string> experts;      // "capacity:1.25"; eval compares several
