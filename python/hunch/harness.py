@@ -28,7 +28,7 @@ MOST_NEW_TOKENS = 256  # the harness's default
 @register_model("hunch")
 class HarnessModel(LM):
     """A model by its path (`pretrained`), or one that is open (`model`). Other keywords are hunch.Model's; plan="sparse" and the
-    like are so measured. `batch_size` answers are generated in shared passes."""
+    like are so measured. Keys and values are exact (kv="f32") unless it is said otherwise. `batch_size` answers are generated in shared passes."""
 
     def __init__(self, pretrained: Optional[str] = None, model: Optional[hunch.Model] = None, max_length: int = 0, batch_size: Any = 1,
                  max_batch_size: Optional[int] = None, device: Optional[str] = None, **options: Any) -> None:
@@ -39,7 +39,7 @@ class HarnessModel(LM):
             raise ValueError(f"the model is open already: {', '.join(options)} belong to hunch.Model(...)")
         if device not in (None, "cpu"):
             raise ValueError(f"device: expected cpu, found {device!r}")
-        self.model = model if model is not None else hunch.Model(pretrained, **options)
+        self.model = model if model is not None else hunch.Model(pretrained, **{"kv": "f32", **options})  # as hunch eval
         self.batch_size = max_batch_size or 8 if batch_size == "auto" else int(batch_size)
         self.scorer = hunch.Scorer(self.model, n_ctx=max_length)
 

@@ -17,7 +17,7 @@ OptionTable<Loading> load_options() {
       option<L, &L::n_threads>("n_threads", "0: one per physical core that the process may use"),
       option<L, &L::n_ctx>("n_ctx", "tokens of context; 0: the model's own, at most 4096"),
       option<L, &L::kv>("kv",
-                        "type of cached keys and values: \"f32\" is exact; \"f16\", \"q8_0\" and others are smaller"),
+                        "type of cached keys and values: \"f32\" is exact, \"q8_0\" and others are smaller (\"f16\")"),
       option<L, &L::plan>("plan", "\"dense\", \"exact\", \"sparse\" or a Plan, of calls that say none (\"exact\")"),
       option<L, &L::kv_policy>("kv_policy", "which cached tokens stay: \"streaming:256\", \"h2o:128\"; \"\": all"),
       option<L, &L::experts>("experts",

@@ -17,11 +17,14 @@ def demo_text(name="eval.txt", n=1500):
 
 
 class ModelTest(unittest.TestCase):
-    """With the demo model, loaded once for a class, and a temporary folder."""
+    """With the demo model, loaded once for a class, and a temporary folder. Keys and values are exact, unless a class says
+    otherwise."""
+
+    kv = "f32"
 
     @classmethod
     def setUpClass(cls):
-        cls.model = hunch.Model(DEMO, n_threads=1, n_ctx=256)
+        cls.model = hunch.Model(DEMO, n_threads=1, n_ctx=256, kv=cls.kv)
         cls.folder = tempfile.TemporaryDirectory(prefix="hunch-python-")
         cls.addClassCleanup(cls.folder.cleanup)
 

@@ -54,7 +54,7 @@ class Answers(ModelTest):
         self.assertGreater(lossless.n_accepted, 0)
         sparse = self.model.generate(PROMPT, n_tokens=20, plan=hunch.Plan("sparse", density=0.4), **GREEDY)
         self.assertAlmostEqual(sparse.density, 0.4, delta=0.1)
-        with hunch.Model(DEMO, n_threads=1, plan="sparse", n_ctx=128) as model:
+        with hunch.Model(DEMO, n_threads=1, plan="sparse", n_ctx=128, kv=self.kv) as model:
             self.assertEqual(model.generate(PROMPT, n_tokens=6, **GREEDY).ids, self.model.generate(PROMPT, n_tokens=6, plan="sparse", **GREEDY).ids)
 
     def test_callbacks_see_the_text_and_may_stop_it(self):
@@ -170,7 +170,7 @@ class Figures(ModelTest):
         copy = self.path("copy.gguf")
         os.symlink(DEMO, copy)
         told = []
-        with hunch.Model(copy, n_threads=1, n_ctx=256) as model:
+        with hunch.Model(copy, n_threads=1, n_ctx=256, kv=self.kv) as model:
             made = model.calibrate(demo_text("book.txt", 12000), lambda what, done, total: told.append(what), method="cats", density=0.5,
                                    max_tokens=2000, heads=False, screen=False, sidecar=self.path("made.hunch"))
             self.assertEqual(os.fspath(made.sidecar), self.path("made.hunch"))

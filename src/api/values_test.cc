@@ -22,7 +22,7 @@ const char* const kDemo = HUNCH_SOURCE_DIR "/models/demo/hunch-demo.gguf";
 
 class Values : public testing::Test {
  protected:
-  LanguageModel model{kDemo, {.n_threads = 1, .n_ctx = 256}};
+  LanguageModel model{kDemo, {.n_threads = 1, .n_ctx = 256, .kv = "f32"}};
   const std::vector<int32_t> ids = model.tokenize("Once upon a time there was a rabbit.");
 
   static std::string text() {
