@@ -50,8 +50,8 @@ TEST_P(FormTexts, RememberNothingThatIsNoLongerSo) {
   const Kind& kind = GetParam();
   const Engine engine = engine_of(kind.model);
   const auto keys = key_policy_from(kind.policy);
-  World got(engine, 170, keys, kind.type), want(engine, 170, std::make_shared<Forgetful>(keys), kind.type);
-  compare_texts(engine, got, want, 170, 1e-6f);
+  World got(engine, 300, keys, kind.type), want(engine, 300, std::make_shared<Forgetful>(keys), kind.type);
+  compare_texts(engine, got, want, 300, 1e-6f);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, FormTexts,

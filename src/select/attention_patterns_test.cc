@@ -70,9 +70,9 @@ TEST(AttentionPatterns, BigBirdReadsTheFirstBlocksTheLastAndSomeBetween) {
 
 TEST(AttentionPatterns, EveryBlockBetweenIsDrawnAsOften) {
   std::vector<size_t> times(60);
-  for (size_t layer = 0; layer < 2000; ++layer)
+  for (size_t layer = 0; layer < 20000; ++layer)
     for (const uint32_t j : slots_of(BigBirdPattern{1, 1, 1, 3, 1}, 59, {layer, 0})) ++times[j];
-  for (size_t j = 1; j < 59; ++j) EXPECT_NEAR(double(times[j]), 2000 * 3 / 58.0, 50) << j;  // five deviations
+  for (size_t j = 1; j < 59; ++j) EXPECT_NEAR(double(times[j]), 20000 * 3 / 58.0, 160) << j;  // five deviations
 }
 
 }  // namespace

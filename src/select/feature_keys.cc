@@ -102,7 +102,6 @@ class FeatureKeys::State final : public KeyState {
       for (Head& head : layer) {
         if (head.now.n_tokens <= n_tokens) continue;
         head.now = head.before.n_tokens <= n_tokens ? head.before : Sums();
-        if (head.before.n_tokens > n_tokens) head.before = {};
       }
   }
 
