@@ -111,6 +111,7 @@ void note_options(py::module_& m, const char* call, py::list names);
 void bind_errors(py::module_& m);
 void bind_model(py::module_& m);
 void bind_answers(py::module_& m);
+void bind_steps(py::module_& m);
 void bind_sessions(py::module_& m);
 void bind_values(py::module_& m);
 void bind_tools(py::module_& m);

@@ -21,6 +21,7 @@ PYBIND11_MODULE(_native, m) {
   hunch::python::bind_errors(m);
   hunch::python::bind_model(m);
   hunch::python::bind_answers(m);
+  hunch::python::bind_steps(m);
   hunch::python::bind_sessions(m);
   hunch::python::bind_values(m);
   hunch::python::bind_tools(m);

@@ -47,6 +47,22 @@ class Threads(ModelTest):
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             self.assertTrue(all(pool.map(work, range(48))))
 
+    def test_a_stream_is_asked_by_one_thread_at_a_time(self):
+        stream = self.model.stream(PROMPT, n_tokens=100, ignore_end=True, temperature=0)
+
+        def take(_):
+            pieces = []
+            while True:
+                try:
+                    pieces.append(next(stream))
+                except ValueError:  # as of generators
+                    pieces.append("")
+                except StopIteration:
+                    return len("".join(pieces))
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            n_letters = sum(pool.map(take, range(4)))
+        self.assertEqual(n_letters, len(stream.result.text))
+
     def test_callbacks_run_in_the_thread_that_called(self):
         here, seen = threading.get_ident(), []
         self.model.generate(PROMPT, lambda piece: seen.append(threading.get_ident()), n_tokens=3)
