@@ -50,8 +50,12 @@ TEST_P(FormTexts, RememberNothingThatIsNoLongerSo) {
   const Kind& kind = GetParam();
   const Engine engine = engine_of(kind.model);
   const auto keys = key_policy_from(kind.policy);
-  World got(engine, 300, keys, kind.type), want(engine, 300, std::make_shared<Forgetful>(keys), kind.type);
-  compare_texts(engine, got, want, 300, 1e-6f);
+  // Some remember blocks of 64 tokens: their texts are longer, and go back beyond one.
+  const std::string_view name = kind.policy;
+  const bool in_blocks = name.starts_with("clusters") || name.starts_with("linear") || name.starts_with("performer");
+  const size_t n_ctx = in_blocks ? 270 : 170;
+  World got(engine, n_ctx, keys, kind.type), want(engine, n_ctx, std::make_shared<Forgetful>(keys), kind.type);
+  compare_texts(engine, got, want, n_ctx, 1e-6f, in_blocks ? 90 : 40);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, FormTexts,

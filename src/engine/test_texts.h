@@ -38,10 +38,11 @@ struct World {
 
 // Prompts, tokens one by one and several that are verified, some of which are taken back; texts that go back, that
 // branch, that are saved and restored, or read anew (a pause), all of them at random: logits of `got` are those of
-// `want`.
-inline void compare_texts(const Engine& engine, World& got, World& want, size_t n_ctx, float tolerance) {
+// `want`. Prompts have up to `longest` tokens.
+inline void compare_texts(const Engine& engine, World& got, World& want, size_t n_ctx, float tolerance,
+                          size_t longest = 40) {
   std::mt19937 rng(9);
-  const size_t longest = std::min<size_t>(40, n_ctx / 3);
+  longest = std::min(longest, n_ctx / 3);
   const bool recurrent = got.batch.cache()->is_recurrent();
   for (size_t step = 0; step < 100; ++step) {
     const size_t text = rng() % got.texts.size(), n = got.texts[text]->n_tokens(), kind = rng() % 8;
@@ -51,7 +52,7 @@ inline void compare_texts(const Engine& engine, World& got, World& want, size_t 
       const size_t n_shared = recurrent ? n : n - rng() % std::min<size_t>(n, 10);
       both([&](World& w) { w.texts.push_back(w.texts[text]->fork(n_shared)); });
     } else if (kind == 1 && n > 0) {
-      const size_t back = rng() % std::min<size_t>(n, 30);
+      const size_t back = rng() % std::min<size_t>(n, std::max<size_t>(30, longest));
       size_t left[2];
       left[0] = got.texts[text]->go_back(n - back), left[1] = want.texts[text]->go_back(n - back);
       ASSERT_EQ(left[0], left[1]);
