@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/memory_info.h"
-#include "compress/norm_names.h"
+#include "model/norm_names.h"
 #include "linear/stored.h"
 #include "linear/values.h"
 

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "compress/linear_algebra.h"
 #include "compress/matrix/hadamard.h"
-#include "compress/norm_names.h"
+#include "model/norm_names.h"
 #include "io/gguf.h"
 #include "linear/values.h"
 
