@@ -28,7 +28,7 @@ struct ModelFlags {
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f32";
+  std::string kv = "f16";                // of verbs that measure: f32
   std::string mode = "exact";            // dense | exact | sparse
   std::vector<std::string> kv_policies;  // "h2o:128"; eval compares several
   std::vector<std::string> experts;      // "capacity:1.25"; eval compares several
@@ -94,7 +94,7 @@ struct TemplateFlags {
 
 struct LogitsFlags {
   ModelFlags model;
-  ContextFlags context;
+  ContextFlags context{.kv = "f32"};
   std::optional<std::string> ids, prompt;
   std::string out, trace_out;
   bool force = false;  // write over a file that is there already, here and in the other verbs
@@ -138,7 +138,7 @@ struct RerankFlags {
 // What `inspect --workload` counts, and against what.
 struct WorkloadFlags {
   size_t n_prompt = 512, n_sequences = 1;
-  std::string kv = "f32", devices = "8G,16G,24G,80G";
+  std::string kv = "f16", devices = "8G,16G,24G,80G";
   std::optional<std::string> bandwidth, peak;  // GB/s, GFLOP/s; none: measured
 };
 
@@ -218,7 +218,7 @@ struct RecallFlags {
 
 struct EvalFlags {
   ModelFlags model;
-  ContextFlags context;
+  ContextFlags context{.kv = "f32"};
   RecallFlags recall;
   std::string text, task, task_file, few_shot_file, compare, against, protocol;
   size_t stride = 0, max_tokens = 0, max_items = 0, n_few_shot = 0;

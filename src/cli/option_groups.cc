@@ -64,7 +64,8 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
         "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, or none; instead of what the file "
         "says (docs/context.md)");
     g.choice("--kv", context->kv, kv_type_names(),
-             "type of the KV cache; f32 is exact, the others are smaller and rounded (docs/context.md)");
+             "type of the KV cache; f32 is exact, the others are smaller and rounded, f16 by next to nothing "
+             "(docs/context.md)");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
