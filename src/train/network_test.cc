@@ -111,6 +111,9 @@ TEST(Network, GradientsOfAPassDoNotDependOnThreads) {
     Network network(m.model, m.compute);
     network.train_all();
     network.add_low_rank({LowRankKind::kDora, 4, 8}, kAllRoles, 1);
+    RandomValues random(5);  // B is zero at first, and so is A's gradient
+    for (const auto& p : network.parameters.all)
+      for (float& v : p->values()) v += 0.05f * random.normal();
     network.parameters.allocate_gradients(GradientMemory::kAll);
     const TokenBatch batch = random_batch(m.model, {3, 40});
     std::vector<float> all = {float(network.backward(batch, cross_entropy(m.compute, batch, 1)))};
