@@ -56,7 +56,7 @@ class KeyState : public SelectorState {
   // be empty. Not asked of a selector that drops nothing.
   virtual void keep(const KeyPlace& place, std::span<Rows> out) = 0;
 
-  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified, row
+  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified (or read), row
   // query.first_token of Q, to what it finds worth reading; `out` as attention() has it. The answer does not depend on
   // what else the pass computes.
   virtual PageReads attend(Compute&, const KeyPlace&, const AttentionSpan& /*query*/, MatView<const float> /*Q*/,
@@ -83,9 +83,12 @@ class KeySelector : public Selector {
   std::unique_ptr<SelectorState> new_state() const override = 0;
 
   // Whether what it reads depends on the query: KeyState::attend() takes the place of attention. Such a selector drops
-  // nothing, says nothing of prompts, and can be taken back by as many tokens as one likes.
+  // nothing, says nothing of prompts (unless it attends to these as well), and can be taken back by as many tokens as
+  // one likes.
   virtual bool attends() const { return false; }
   bool drops() const { return !attends(); }
+  // Whether a prompt's tokens are attended to so, too: of a form of attention that takes the place of the model's own.
+  virtual bool attends_prompts() const { return false; }
 
   // Whether all keys of a prompt stay until it ends, so that it does not matter where it is cut.
   virtual bool keeps_prompts() const { return false; }
