@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -20,7 +20,12 @@ std::string with_flags(std::string message) {
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},
        {"(template_file)", "(--template-file)"},
-       {"(type)", "(--type)"}}};
+       {"(type)", "(--type)"},
+       {"(l1)", "(--l1)"},
+       {"(rank)", "(--rank)"},
+       {"(n_steps)", "(--steps)"},
+       {"(n_batch)", "(--batch)"},
+       {"(learning_rate)", "(--learning-rate)"}}};
   for (const auto& [option, flag] : kWords)
     for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
       message.replace(at, option.size(), flag);
