@@ -44,9 +44,9 @@ struct LoraAdapter {
 struct LoadOptions {
   std::size_t n_threads = 0;  // 0: one per physical core that the process may use
   std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
-  // Type of cached keys and values: "f32" is exact; "f16", "q8_0", "q4_0-rot", "kivi-2" and others are smaller, and
-  // rounded (docs/context.md).
-  std::string kv = "f32";
+  // Type of cached keys and values: "f32" is exact; "f16", whose price is below what eval can show, "q8_0", "q4_0-rot",
+  // "kivi-2" and others are smaller, and rounded (docs/context.md). Vectors and hidden states are made in "f32".
+  std::string kv = "f16";
   PlanChoice plan = {};
   // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation
   // (docs/key-policies.md). Empty: all stay.

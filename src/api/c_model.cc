@@ -10,7 +10,7 @@ hunch_load_options load_defaults() {
   hunch_load_options o{};
   o.n_threads = d.n_threads;
   o.n_ctx = d.n_ctx;
-  o.kv = "f32";
+  o.kv = "f16";
   o.plan = "exact";
   o.density = d.plan.density;
   return o;

@@ -113,7 +113,7 @@ TEST_F(CApi, KeyPoliciesCacheTypesAndAdaptersGetThrough) {
 
   hunch_load_options load;
   hunch_load_options_init(&load);
-  EXPECT_STREQ(load.kv, "f32");
+  EXPECT_STREQ(load.kv, "f16");
   load.n_threads = 1;
   load.kv = "nonsense";
   EXPECT_FALSE(hunch_load(kDemo, &load));
