@@ -78,6 +78,9 @@ struct ModelInfo {
   std::size_t n_ff = 0;            // neurons of each MLP that is no expert
   std::size_t n_vocab = 0;         // tokens that it can predict
   std::size_t n_ctx_train = 0;     // tokens of context that it was trained with
+  std::size_t n_ctx = 0;           // that a call has room for: LoadOptions::n_ctx, or what that stands for
+  std::int32_t bos = -1;           // token that begins a text; -1: it has none
+  std::int32_t eos = -1;           // token that ends a text; -1: it has none
   bool has_tokenizer = false;      // without one, ids only
   bool has_chat_template = false;  // LanguageModel::apply_chat_template(), ChatSession
 };

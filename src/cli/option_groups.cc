@@ -72,8 +72,8 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
            "what memories count in attention's result (default: one softmax over keys and memories)");
     g.text(
         "--rope", model.rope, "KIND[:FACTOR]",
-        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, or none; instead of what the file "
-        "says (docs/context.md)");
+        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, self-extend:8,window=512, or none; "
+        "instead of what the file says (docs/context.md)");
     g.choice("--kv", context->kv, kv_type_names(),
              "type of the KV cache; f32 is exact, the others are smaller and rounded, f16 by next to nothing "
              "(docs/context.md)");

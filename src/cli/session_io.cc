@@ -61,8 +61,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   if (!flags.rope.empty()) {
     options.rope = rope_choice_from(flags.rope);
     if (!options.rope)
-      fail(ErrorKind::kUsage, "--rope: expected none, linear:4, ntk:4, dynamic, dynamic:2 or yarn:4, found '{}'",
-           printable(flags.rope));
+      fail(ErrorKind::kUsage, "--rope: expected {}, found '{}'", rope_choice_help(), printable(flags.rope));
   }
   options.memory.path = flags.memory;
   options.memory.top = flags.memory_top;
@@ -165,7 +164,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
-      c.rope.freq_factors.empty())
+      c.rope.freq_factors.empty() && !c.rope.extend.on())
     note(
         fmt::format("warning: the context of {} is longer than the {} tokens that the model was trained with, and it "
                     "has no RoPE scaling: "

@@ -83,6 +83,10 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (options.rope && engine.config().position != PositionKind::kRope)
     fail(ErrorKind::kUnsupported, "the model does not rotate its keys: there is no RoPE to stretch (rope)");
+  if (options.rope && engine.config().rope.extend.on() &&
+      std::ranges::none_of(engine.config().layers, [](const LayerConfig& l) { return l.extend.on(); }))
+    fail(ErrorKind::kUnsupported,
+         "every layer of the model that rotates has a window: there are no far keys for Self-Extend (rope)");
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
     if (!drop_added_tokens(spec, engine.config().n_vocab))

@@ -99,6 +99,15 @@ void Sequence::begin(const SequenceOptions& options) {
          "patterns of prompts (prefill) that look at keys do not read a cache as {}, which holds them in groups; use "
          "a-shape with it, or one of q8_0, q4_0 and q4_0-rot",
          name_of(type));
+  if (plan_->prompts && plan_->keys && plan_->keys->attends_prompts())
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) '{}' says itself what prompts read: it goes with no pattern of them (prefill)",
+         plan_->keys->kind());
+  for (const LayerConfig& l : engine_.config().layers)
+    if (plan_->memory && !plan_->memory->at(l.index).empty() && (l.extend.on() || l.relative.on))
+      fail(ErrorKind::kUnsupported,
+           "layer {} attends by Self-Extend or relative positions, where no memory (memory) can be looked into",
+           l.index);
   if (plan_->memory && plan_->keys && plan_->keys->attends())
     fail(ErrorKind::kUnsupported, "the key policy (kv_policy) '{}' attends by itself and looks into no memory (memory)",
          plan_->keys->kind());
@@ -214,7 +223,7 @@ void Sequence::extend(std::span<const int32_t> ids, Phase phase) {
 
 // What is computed behind the text is forgotten again, also when a stop ends it.
 void Sequence::reread(Transformer& transformer) {
-  const size_t n = n_tokens(), most_chunk = plan_->keys->rereads();
+  const size_t n = n_tokens(), most_chunk = plan_->keys->rereads(n_cached());
   KvCache& cache = *text_->cache;
   constexpr size_t kLeadIn = RereadKeys::kLeadIn;
   const size_t n_room = std::min(n_left(), cache.n_room(id(), cache.n_free_tokens() / cache.shape().page_tokens));
@@ -265,7 +274,7 @@ void Sequence::reread(Transformer& transformer) {
 
 void Sequence::settle_keys(Transformer& transformer) {
   if (!text_->keys_wait) return;
-  if (plan_->keys->rereads()) reread(transformer);
+  if (plan_->keys->rereads(n_cached())) reread(transformer);
   Run run{id(), 0, Phase::kPrompt, plan_.get()};
   run.states = &text_->states;
   transformer.settle_keys({&run, 1});

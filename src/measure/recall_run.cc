@@ -56,7 +56,7 @@ std::vector<RecallRun> run_recall(const Engine& engine, std::span<const CompareM
   for (const CompareMode& mode : modes) {
     HUNCH_CHECK(!mode.lossless, "tasks have no lossless mode");
     ContextOptions sized = mode.context;
-    sized.n_ctx = longest + (sized.keys ? sized.keys->rereads() : 0);
+    sized.n_ctx = longest + (sized.keys ? sized.keys->rereads(SIZE_MAX) : 0);
     contexts.push_back(std::make_unique<Context>(mode.engine ? *mode.engine : engine, sized));
     runs.push_back({mode.name});
   }

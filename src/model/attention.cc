@@ -4,6 +4,7 @@
 #include "linear/project.h"
 #include "model/layer.h"
 #include "model/model.h"
+#include "model/self_extend.h"
 
 namespace hunch {
 namespace {
@@ -67,7 +68,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
     use.heads = {(groups.own.empty() ? groups : groups.subset(t, 1)).count(1, n_q) / c.d_head, c.n_head};
   });
   // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
-  if (groups.unit == c.group_width() && !needs_whole(s, c) &&
+  if (groups.unit == c.group_width() && !c.extend.on() && !needs_whole(s, c) &&
       (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
     return chosen(s, c, x, groups, y);
   whole(s, c, x, groups, y);
@@ -98,8 +99,15 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       split_heads(both, c.d_head, queries, gates);
     }
   }
+  MatView<float> far;  // the same queries, as those look that see beyond SelfExtend's window
   {
     const StageScope positions(s.compute, Stage::kKeys);
+    if (c.extend.on()) {
+      far = s.take(queries.rows, queries.cols);
+      copy_rows(queries, far);
+      finish_heads(s.compute, c, far, q_norm, 0, s.far_rotation(c));
+      s.temper(c, 0, far);
+    }
     finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
     s.temper(c, 0, queries);
   }
@@ -119,6 +127,19 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   std::vector<AttentionSpan>& together = s.memory.spans_together;
   together.clear();
   for_each_run(s, c, [&](size_t r, std::span<AttentionSpan> own) {
+    if (far.data) {
+      for (const AttentionSpan& span : own) {
+        const size_t first = c.extend.first_near(span.first_pos);
+        attend_self_extended(s.compute, c.extend, span, queries, far, c.n_head,
+                             s.near_turns(c, first, span.first_pos + span.n_tokens - first), c.rope_interleaved, all,
+                             heads);
+      }
+      return s.trace_keys(s.first_token(r), c.index, own, 0);
+    }
+    if (c.relative.on) {
+      attend_relative(s, c, queries, own, heads);
+      return s.trace_keys(s.first_token(r), c.index, own, c.relative.memory + c.relative.segment);
+    }
     if (s.attend(r, c.index, s.first_token(r), own, queries, c.n_head, all, heads)) return;
     s.limit_keys(r, c.index, own);
     if (s.limits_prompt(r, c)) s.limit_prompt(r, c, own, queries, all);
@@ -159,7 +180,7 @@ MatView<const float> Attention::borrowed_keys(Step& s, const LayerConfig& c) con
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
 void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
   const StageScope stage(s.compute, Stage::kKeys);
-  finish_heads(s.compute, c, keys, k_norm, 0, s.rotation(c));
+  finish_heads(s.compute, c, keys, k_norm, 0, s.key_rotation(c));
   finish_values(s.compute, c, values);
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const Run& run = s.runs()[r];

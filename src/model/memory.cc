@@ -90,7 +90,9 @@ Memory open_memory(const std::filesystem::path& path) {
   }
 }
 
-bool can_remember(const LayerConfig& c) { return c.has_attention() && !c.borrows_keys() && c.latent.rank == 0; }
+bool can_remember(const LayerConfig& c) {
+  return c.has_attention() && !c.borrows_keys() && c.latent.rank == 0 && !c.relative.on;
+}
 
 void check_memory(const Memory& m, const ModelFile& model, const ModelConfig& c) {
   const bool same_shape = m.n_layer == c.n_layer && m.n_embd == c.n_embd;

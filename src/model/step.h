@@ -52,6 +52,12 @@ struct StepMemory {
   RoutingMemory routers;
   std::vector<Rows> shortlists;     // of the vocabulary
   std::vector<Rotation> rotations;  // of the tokens, by the model's ropes
+  struct Extended {
+    Rotation keys, far_queries;
+  };
+  std::vector<Extended> extended;  // the same of ropes with SelfExtend; else nothing
+  // By how much more keys within a window are turned than in the cache: [positions so far, 2 * n_pairs], by rope.
+  std::vector<std::vector<float>> near_turns;
   // Rotations of recent positions, by rope and position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope;
   std::vector<size_t> late_rope_position;
@@ -148,6 +154,14 @@ class Step {
   void trace_keys(size_t token, size_t layer, std::span<const AttentionSpan> spans, size_t window) const;
   // Of the step's tokens; and of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
   Rotation rotation(const LayerConfig& c) const { return c.rotates ? memory.rotations[c.rope] : Rotation(); }
+  // What the cache's keys are turned by, which is the same but in a layer with SelfExtend; by what the queries of such
+  // a layer are that look beyond its window, and by what its keys at positions first, ..., first + n - 1 are turned on
+  // within it.
+  Rotation key_rotation(const LayerConfig& c) const {
+    return c.extend.on() ? memory.extended[c.rope].keys : rotation(c);
+  }
+  Rotation far_rotation(const LayerConfig& c) const { return memory.extended[c.rope].far_queries; }
+  Rotation near_turns(const LayerConfig& c, size_t first, size_t n);
   Rotation rotation_of(const LayerConfig& c, size_t position);
   // Multiplies the queries of token `first` and those after it by their temperatures, where the layer has any.
   void temper(const LayerConfig& c, size_t first, MatView<float> queries) const;
@@ -169,6 +183,8 @@ class Step {
     return memory.answers[(layer % 2) * Plan::kSlots + Plan::slot(point, part)];
   }
   Rotation rotate(const RopeTable& rope);
+  template <class PositionOf>
+  Rotation rotate_to(const RopeTable& rope, const PositionOf& position_of);
   size_t place(const TokenGroup& g, size_t i) const { return g.tokens.empty() ? i : g.tokens[i]; }
 
   bool is_traced_ = false;  // some run is

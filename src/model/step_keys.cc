@@ -43,7 +43,8 @@ KeyPlace Step::key_place(const Run& run, size_t layer) const {
 bool Step::attend(size_t r, size_t layer, size_t token, std::span<const AttentionSpan> spans, MatView<const float> Q,
                   size_t n_head, const AttentionParams& params, MatView<float> out) const {
   const Run& run = runs()[r];
-  if (!restricts(run) || !run.plan->keys || !run.plan->keys->attends()) return false;
+  if (!run.plan || !run.plan->keys || !run.plan->keys->attends()) return false;
+  if (!restricts(run) && !run.plan->keys->attends_prompts()) return false;
   KeyState* const state = key_state(run, layer);
   if (!state) return false;
   for (const AttentionSpan& span : spans)
@@ -55,11 +56,11 @@ bool Step::attend(size_t r, size_t layer, size_t token, std::span<const Attentio
       const PageReads reads =
           state->attend(compute, {layer, model.config().n_layer, span.kv}, query, Q, n_head, params, out);
       stats.pages += reads;
-      if (reads.n_choices == 0) {
+      if (reads.n_keys == 0) {
         trace_keys(token, layer, {&query, 1}, params.window);
       } else if (LayerUse* use = traced(token, layer)) {
         use->keys.used += reads.n_keys;
-        use->keys.of += reads.n_choices * (query.first_pos + 1);
+        use->keys.of += (reads.n_choices ? reads.n_choices : query.n_kv_heads()) * (query.first_pos + 1);
       }
     }
   return true;
@@ -105,8 +106,8 @@ void Step::limit_keys(size_t r, size_t layer, std::span<AttentionSpan> spans) co
 
 bool Step::limits_prompt(size_t r, const LayerConfig& c) const {
   const Run& run = runs()[r];
-  return run.phase == Phase::kPrompt && run.plan && run.plan->prompts && c.causal && c.window == 0 &&
-         run.plan->prompts->restricts(c.index, c.n_kv_head, first_position(r) + run.n_tokens) &&
+  return run.phase == Phase::kPrompt && run.plan && run.plan->prompts && c.causal && c.window == 0 && !c.extend.on() &&
+         !c.relative.on && run.plan->prompts->restricts(c.index, c.n_kv_head, first_position(r) + run.n_tokens) &&
          cache.view(run.sequence, c.keys_from).positions.empty();
 }
 

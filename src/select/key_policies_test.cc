@@ -31,8 +31,9 @@ TEST(KeyPolicies, AreReadWithTheirOptions) {
   EXPECT_TRUE(of_expected.values);
   EXPECT_EQ(of_expected.floor, 0.5);
   EXPECT_TRUE(expected->keeps_prompts());
-  EXPECT_EQ(key_policy_from("kvzip:64,chunk=32")->rereads(), 32u);
-  EXPECT_EQ(expected->rereads(), 0u);
+  EXPECT_EQ(key_policy_from("kvzip:64,chunk=32")->rereads(65), 32u);
+  EXPECT_EQ(key_policy_from("kvzip:64,chunk=32")->rereads(64), 0u) << "nothing will go";
+  EXPECT_EQ(expected->rereads(65), 0u);
   const auto quest = key_policy_from("quest:100,page=8,newest=2,own=1,certified=0.01");
   const PageBudget& budget = static_cast<const Quest&>(*quest).budget();
   EXPECT_EQ(budget.page_tokens, 8u);

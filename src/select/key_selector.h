@@ -74,7 +74,7 @@ class KeyState : public SelectorState {
   // be empty. Not asked of a selector that drops nothing.
   virtual void keep(const KeyPlace& place, std::span<Rows> out) = 0;
 
-  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified, row
+  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified (or read), row
   // query.first_token of Q, to what it finds worth reading; `out` as attention() has it. The answer does not depend on
   // what else the pass computes.
   virtual PageReads attend(Compute&, const KeyPlace&, const AttentionSpan& /*query*/, MatView<const float> /*Q*/,
@@ -101,15 +101,18 @@ class KeySelector : public Selector {
   std::unique_ptr<SelectorState> new_state() const override = 0;
 
   // Whether what it reads depends on the query: KeyState::attend() takes the place of attention. Such a selector drops
-  // nothing, says nothing of prompts, and can be taken back by as many tokens as one likes.
+  // nothing, says nothing of prompts (unless it attends to these as well), and can be taken back by as many tokens as
+  // one likes.
   virtual bool attends() const { return false; }
   bool drops() const { return !attends(); }
+  // Whether a prompt's tokens are attended to so, too: of a form of attention that takes the place of the model's own.
+  virtual bool attends_prompts() const { return false; }
 
   // Whether all keys of a prompt stay until it ends, so that it does not matter where it is cut.
   virtual bool keeps_prompts() const { return false; }
-  // Tokens of a text that it wants computed once more, at a time, when a prompt has ended and before it chooses; 0:
-  // none.
-  virtual size_t rereads() const { return 0; }
+  // Tokens of a text of so many slots that it wants computed once more, at a time, when a prompt has ended and before
+  // it chooses; 0: none.
+  virtual size_t rereads(size_t /*n_slots*/) const { return 0; }
   // The most slots of a head that are left after a pass, of one that drops some; SIZE_MAX: there is no such number.
   virtual size_t most_slots() const = 0;
   // Whether positions begin anew as slots are dropped, so that a text may be longer than any context.

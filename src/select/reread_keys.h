@@ -25,7 +25,7 @@ class RereadKeys final : public KeySelector {
   std::unique_ptr<SelectorState> new_state() const override;
   bool keeps_prompts() const override { return true; }
   size_t most_slots() const override { return SIZE_MAX; }
-  size_t rereads() const override { return options_.chunk; }
+  size_t rereads(size_t n_slots) const override { return n_slots > options_.budget ? options_.chunk : 0; }
   static constexpr size_t kLeadIn = 8;  // tokens before a chunk
 
  private:
