@@ -112,11 +112,10 @@ std::vector<Verb> measuring_verbs() {
          g.count("--samples", f->recall.n_samples, "N", "questions for each length and depth");
          g.choice("--prompts", f->recall.form, {"auto", "words", "tokens"},
                   "English, or tokens that mean nothing; auto: English where its words are at most two tokens each");
-         g.choice("--asked", f->recall.asked, {"after", "in-prompt", "from-memory"},
-                  "after: the text is read, what --kv-policy drops is dropped, then comes the question; in-prompt: the "
-                  "question is the prompt's end; from-memory: the text is a memory of all layers (docs/memory.md) and "
-                  "not in "
-                  "the cache");
+         g.choice(
+             "--asked", f->recall.asked, {"after", "in-prompt", "from-memory"},
+             "after: the text is read, what --kv-policy drops is dropped, then comes the question; in-prompt: the "
+             "question is the prompt's end; from-memory: the text is a memory (docs/memory.md) and not in the cache");
          g.count("--keys", f->recall.n_keys, "N", "multikey: numbers in the text, of which one is asked for");
          g.count("--hops", f->recall.n_hops, "N", "variables: so many get their value from another one");
          g.count("--seed", f->recall.seed, "N", "another seed gives other texts");

@@ -14,8 +14,7 @@ namespace {
 // In a context of its own, whose plan looks into a memory of the text.
 std::unique_ptr<Context> remembering(const Engine& engine, ContextOptions options, const RecallQuestion& q) {
   auto plan = std::make_shared<Plan>(*sequence_options(engine, options).plan);
-  auto memory = std::make_shared<const Memory>(
-      build_memory(engine, q.text, {.layers = remembering_layers(engine.config()), .n_ctx = q.text.size()}));
+  auto memory = std::make_shared<const Memory>(build_memory(engine, q.text, {.n_ctx = q.text.size()}));
   plan->memory = std::make_shared<const MemoryReader>(MemoryReader{std::move(memory)});
   options.plan = std::move(plan);
   options.keys = nullptr, options.experts = nullptr, options.prefill.clear();  // the plan has them
