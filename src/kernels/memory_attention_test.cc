@@ -53,8 +53,9 @@ struct Case {
 
 TEST(MemoryAttention, MatchesReferenceOnEveryTarget) {
   std::mt19937 rng(1);
+  constexpr size_t kSizes[] = {1, 8, 17, 40, 64};
   for (size_t i = 0; i < 60; ++i) {
-    const size_t n = i % 6 == 0 ? rng() % 3 : 1 + rng() % 300, d = (size_t[]){1, 8, 17, 40, 64}[rng() % 5];
+    const size_t n = i % 6 == 0 ? rng() % 3 : 1 + rng() % 300, d = kSizes[rng() % std::size(kSizes)];
     const Case c(n, d, 1 + rng() % 20, i % 2, i % 3 ? DType::kF16 : DType::kF32, rng);
     SCOPED_TRACE(fmt::format("case {}: {} memories of {}, top {}", i, n, d, c.mix.top));
     const std::vector<float> want = c.run(ref::attend_memory);

@@ -15,9 +15,9 @@ struct Memory {
   // The model that it belongs to: tensor_fingerprint(), vector_fingerprint(), and what people call it.
   std::string fingerprint, vectors, arch, name;
   size_t n_layer = 0, n_embd = 0;
-  size_t n_tokens = 0;                          // that it remembers, in every head
-  std::vector<std::vector<MemoryHead>> layers;  // [n_layer][n_kv_head]; a layer without heads remembers nothing
-  std::vector<std::shared_ptr<const void>> owners;
+  size_t n_tokens = 0;                               // that it remembers, in every head
+  std::vector<std::vector<MemoryHead>> layers = {};  // [n_layer][n_kv_head]; a layer without heads remembers nothing
+  std::vector<std::shared_ptr<const void>> owners = {};
 
   size_t bytes() const;
 };
