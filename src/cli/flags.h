@@ -19,8 +19,11 @@ struct ModelFlags {
   std::string sidecar;             // empty: MODEL.hunch beside it
   std::string rope;                // "yarn:4"; empty: as the file says
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
-  std::string costs;               // a file of row costs to pin; empty: they are measured
-  std::string force_target;        // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string memory;              // a file of `hunch memory`; empty: none
+  size_t memory_top = 32;
+  std::string memory_gate;   // a share; empty: one softmax
+  std::string costs;         // a file of row costs to pin; empty: they are measured
+  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;    // no first and last line, no progress, no notes
   bool verbose = false;  // also what was read, by layer, and how fast
@@ -31,6 +34,7 @@ struct ContextFlags {
   std::string kv = "f16";                // of verbs that measure: f32
   std::string mode = "exact";            // dense | exact | sparse
   std::vector<std::string> kv_policies;  // "h2o:128"; eval compares several
+  std::string prefill;                   // "a-shape:1024": what queries of prompts read; empty: everything
   std::vector<std::string> experts;      // "capacity:1.25"; eval compares several
   double density = 0;                    // of sparse mode; 0: as calibrated
   double oracle_density = 1.0;
@@ -173,12 +177,20 @@ struct MergeFlags {
   bool force = false;
 };
 
+struct MemoryFlags {
+  ModelFlags model;
+  std::string text, out, layers;
+  size_t n_ctx = 0, max_tokens = 0;
+  bool force = false;
+};
+
 struct SparsifyFlags {
   ModelFlags model;
   std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
                          head_look_ahead = "none", screen = "auto";
-  std::optional<std::string> max_ppl_increase, density;
+  std::optional<std::string> max_ppl_increase, density, prefill_recall;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
+  size_t prefill = 0;  // keys of a prompt's query: patterns are fitted, and nothing else
   bool force = false;
 };
 
@@ -299,6 +311,7 @@ int quantize(const ConvertFlags& flags);
 int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
 int imatrix(const ImatrixFlags& flags);
+int memory(const MemoryFlags& flags);
 int compress(const CompressFlags& flags);
 int compress_by_method(const CompressFlags& flags);  // where one is named
 int compress_structured(const CompressFlags& flags);

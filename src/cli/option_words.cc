@@ -7,13 +7,14 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 19> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
        {"(kv_policy)", "(--kv-policy)"},
+       {"(prefill)", "(--prefill)"},
        {"(experts)", "(--experts)"},
        {"(density)", "(--density)"},
        {"(n_few_shot)", "(--few-shot)"},

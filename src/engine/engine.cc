@@ -51,6 +51,19 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
   }
 }
 
+std::shared_ptr<const MemoryReader> load_memory(const Model& model, const MemoryChoice& choice) {
+  if (choice.top == 0 || choice.gate > 1 || (choice.gate < 0 && choice.gate != -1))
+    fail(ErrorKind::kUsage, "a memory of which {} keys are read, with a gate of {}: expected at least 1, and a share",
+         choice.top, choice.gate);
+  auto memory = std::make_shared<Memory>(open_memory(choice.path));
+  try {
+    check_memory(*memory, model.file(), model.config());
+  } catch (const Error& e) {
+    fail(e.kind(), "'{}': {}", choice.path.string(), e.what());
+  }
+  return std::make_shared<const MemoryReader>(MemoryReader{std::move(memory), choice.top, choice.gate});
+}
+
 }  // namespace
 
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
@@ -85,6 +98,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
   use_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
+  if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
   engine.load_ms = timer.ms();
   return engine;
 }
@@ -102,9 +116,13 @@ std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSourc
 std::shared_ptr<const Plan> Engine::plan_named(std::string_view name, double density) const {
   if (density != 0 && name != "sparse")
     fail(ErrorKind::kUsage, "a density of {} (density) goes with sparse mode only", density);
-  if (name == "dense") return std::make_shared<const Plan>();
-  if (name == "exact") return std::make_shared<const Plan>(Plan::exact(config()));
-  if (name == "sparse") return std::make_shared<const Plan>(need_sidecar().plan(config(), density));
+  const auto with_memory = [&](Plan plan) {
+    plan.memory = memory;
+    return std::make_shared<const Plan>(std::move(plan));
+  };
+  if (name == "dense") return with_memory({});
+  if (name == "exact") return with_memory(Plan::exact(config()));
+  if (name == "sparse") return with_memory(need_sidecar().plan(config(), density));
   fail(ErrorKind::kUsage, "unknown mode '{}', expected dense, exact or sparse", name);
 }
 

@@ -13,19 +13,34 @@ bool each_alone(const Step& s) {
   return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
 }
 
-// Of n tokens from `position` on, those that make a span.
-size_t n_together(const Step& s, const Run& run, size_t position, size_t n) {
-  return run.as_alone ? 1 : s.cache.n_alike(position, n);
+// Whether some run's attention is more than each token's own heads over its own keys.
+bool needs_whole(const Step& s, const LayerConfig& c) {
+  for (size_t r = 0; r < s.runs().size(); ++r)
+    if (s.limits_prompt(r, c) || s.memory_of(r, c.index)) return true;
+  return false;
+}
+
+// with(position, n) of all spans of a run: tokens that read alike.
+template <class With>
+void for_each_span(const Step& s, const LayerConfig& c, size_t r, const With& with) {
+  constexpr size_t kBlock = PromptPattern::kQueryBlock;
+  const Run& run = s.runs()[r];
+  const bool in_blocks = s.limits_prompt(r, c);
+  for (size_t t = 0, n = 0; t < run.n_tokens; t += n) {
+    const size_t position = s.first_position(r) + t;
+    n = run.as_alone ? 1 : s.cache.n_alike(position, run.n_tokens - t);
+    if (in_blocks) n = std::min(n, kBlock - position % kBlock);
+    with(position, n);
+  }
 }
 
 // with(run, its spans).
 template <class With>
-void for_each_run(const Step& s, const With& with) {
+void for_each_run(const Step& s, const LayerConfig& c, const With& with) {
   size_t first = 0;
   for (size_t r = 0; r < s.runs().size(); ++r) {
-    const Run& run = s.runs()[r];
     size_t n = 0;
-    for (size_t t = 0; t < run.n_tokens; ++n) t += n_together(s, run, s.first_position(r) + t, run.n_tokens - t);
+    for_each_span(s, c, r, [&](size_t, size_t) { ++n; });
     with(r, std::span(s.memory.spans).subspan(first, n));
     first += n;
   }
@@ -53,7 +68,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
     use.heads = {(groups.own.empty() ? groups : groups.subset(t, 1)).count(1, n_q) / c.d_head, c.n_head};
   });
   // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
-  if (groups.unit == c.group_width() && !c.extend.on() &&
+  if (groups.unit == c.group_width() && !c.extend.on() && !needs_whole(s, c) &&
       (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
     return chosen(s, c, x, groups, y);
   whole(s, c, x, groups, y);
@@ -102,19 +117,16 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   const StageScope attention_stage(s.compute, Stage::kAttention);
   std::vector<AttentionSpan>& spans = s.memory.spans;
   spans.clear();
-  for (size_t r = 0; r < s.runs().size(); ++r) {
-    const Run& run = s.runs()[r];
-    for (size_t t = 0, n = 0; t < run.n_tokens; t += n) {
-      const size_t position = s.first_position(r) + t;
-      n = n_together(s, run, position, run.n_tokens - t);
-      spans.push_back({s.cache.view(run.sequence, c.keys_from, position), s.first_token(r) + t, n, position});
-    }
-  }
+  for (size_t r = 0; r < s.runs().size(); ++r)
+    for_each_span(s, c, r, [&](size_t position, size_t n) {
+      spans.push_back({s.cache.view(s.runs()[r].sequence, c.keys_from, position),
+                       s.first_token(r) + position - s.first_position(r), n, position});
+    });
   const AttentionParams all = params(c, std::ranges::any_of(s.runs(), &Run::as_alone));
   s.show_queries(c.index, queries, c.n_head, all);
   std::vector<AttentionSpan>& together = s.memory.spans_together;
   together.clear();
-  for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) {
+  for_each_run(s, c, [&](size_t r, std::span<AttentionSpan> own) {
     if (far.data) {
       for (const AttentionSpan& span : own) {
         const size_t first = c.extend.first_near(span.first_pos);
@@ -130,11 +142,14 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
     }
     if (s.attend(r, c.index, s.first_token(r), own, queries, c.n_head, all, heads)) return;
     s.limit_keys(r, c.index, own);
+    if (s.limits_prompt(r, c)) s.limit_prompt(r, c, own, queries, all);
+    if (s.memory_of(r, c.index)) s.give_stats(c, own);
     s.trace_keys(s.first_token(r), c.index, own, c.window);
     together.insert(together.end(), own.begin(), own.end());
   });
   attention(s.compute, queries, c.n_head, together, all, heads);
-  for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
+  for_each_run(s, c, [&](size_t r, std::span<const AttentionSpan> own) {
+    if (s.memory_of(r, c.index)) s.recall(r, c, own, queries, heads);
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
   if (!c.lends_keys && !c.borrows_keys())

@@ -44,6 +44,23 @@ void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector
   this->keys = std::move(keys);
 }
 
+void Plan::set_prompts(const ModelConfig& config, std::shared_ptr<const PromptPatterns> prompts) {
+  if (!config.causal || std::ranges::none_of(config.layers, &LayerConfig::has_attention))
+    fail(ErrorKind::kUsage,
+         "no layer of this model attends to what stands before only: patterns of prompts (prefill) "
+         "have nothing to leave out");
+  if (const auto& heads = prompts->heads(); !heads.empty()) {
+    if (heads.size() != config.n_layer)
+      fail(ErrorKind::kUsage, "the patterns of prompts (prefill) are of {} layers, the model has {}", heads.size(),
+           config.n_layer);
+    for (size_t l = 0; l < config.n_layer; ++l)
+      if (const size_t n = config.layers[l].n_kv_head; !heads[l].empty() && heads[l].size() != n)
+        fail(ErrorKind::kUsage, "layer {}: patterns of prompts (prefill) of {} heads, the model has {}", l,
+             heads[l].size(), n);
+  }
+  this->prompts = std::move(prompts);
+}
+
 void Plan::set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts) {
   if (config.moe.n_expert == 0)
     fail(ErrorKind::kUsage, "the model is no mixture of experts: there is nothing for '{}' to route", experts->kind());

@@ -11,6 +11,7 @@
 #include "model/step_stats.h"
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
+#include "select/prompt_key_lists.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
 
@@ -43,7 +44,8 @@ struct StepMemory {
   std::array<Answer, 2 * Plan::kSlots> answers;     // of this layer and the next
   std::vector<double> rope_frequencies;
   std::vector<AttentionSpan> spans, spans_together;
-  std::vector<Rows> kept_keys;  // [n_kv_head] slots
+  std::vector<Rows> kept_keys;                 // [n_kv_head] slots
+  std::vector<std::vector<Rows>> prompt_keys;  // by run: limit_prompt()'s lists
   std::vector<PartialProduct> parts;
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
@@ -119,6 +121,18 @@ class Step {
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;
   void watch_keys(size_t run, size_t layer, std::span<const AttentionSpan> spans, MatView<const float> heads) const;
+  // Whether queries of this run, a prompt, read a part of the layer's keys only; and what they do read: `spans` are the
+  // run's, a block of queries each, Q all queries of the step (model/step_keys.cc).
+  bool limits_prompt(size_t run, const LayerConfig& c) const;
+  void limit_prompt(size_t run, const LayerConfig& c, std::span<AttentionSpan> spans, MatView<const float> Q,
+                    const AttentionParams& params) const;
+  // The memory that this run's attention of the layer looks into, or nullptr; room for AttentionSpan::stats of spans
+  // that do; and then what it finds there, mixed into what attention gave: Q and out of all queries of the step
+  // (model/step_memory.cc).
+  const MemoryReader* memory_of(size_t run, size_t layer) const;
+  void give_stats(const LayerConfig& c, std::span<AttentionSpan> spans);
+  void recall(size_t run, const LayerConfig& c, std::span<const AttentionSpan> spans, MatView<const float> Q,
+              MatView<float> out);
   // Shows an MLP's activations to selectors that learn from prompts.
   void watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act);
 

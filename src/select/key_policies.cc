@@ -11,11 +11,13 @@
 #include "base/error.h"
 #include "base/read_number.h"
 #include "select/attention_forms.h"
+#include "select/expected_keys.h"
 #include "select/heavy_hitters.h"
 #include "select/per_head_keys.h"
 #include "select/policy_options.h"
 #include "select/prompt_keys.h"
 #include "select/quest.h"
+#include "select/reread_keys.h"
 #include "select/spatten_keys.h"
 #include "select/streaming_llm.h"
 #include "select/tova.h"
@@ -117,6 +119,28 @@ std::shared_ptr<const KeySelector> adakv(size_t budget, const Options& options) 
   return prompt_keys("adakv", budget, options);
 }
 
+void expect_sinks(size_t budget, const Options& options) { expect_count(options, "sinks", 0, double(budget) - 1); }
+
+std::shared_ptr<const KeySelector> expected(size_t budget, const Options& options) {
+  expect_sinks(budget, options);
+  expect_count(options, "queries", 1, double(1 << 20));
+  expect_count(options, "future", 1, double(1 << 20));
+  expect_count(options, "cov", 0, 1);
+  expect_count(options, "values", 0, 1);
+  expect_share(options, "floor", 0);
+  return std::make_shared<ExpectedKeys>(ExpectedKeysOptions{
+      budget, size_t(options.at("sinks")), size_t(options.at("queries")), size_t(options.at("future")),
+      options.at("cov") == 1, options.at("values") == 1, options.at("floor")});
+}
+
+std::shared_ptr<const KeySelector> kvzip(size_t budget, const Options& options) {
+  expect_sinks(budget, options);
+  expect_count(options, "chunk", 2 * RereadKeys::kLeadIn, double(1 << 20));
+  expect_share(options, "floor", 0);
+  return std::make_shared<RereadKeys>(
+      RereadKeysOptions{budget, size_t(options.at("sinks")), size_t(options.at("chunk")), options.at("floor")});
+}
+
 const std::vector<Policy>& policies() {
   static const std::vector<Policy> all = {
       {"streaming", "streaming:256", {{"sinks", 4}}, streaming},
@@ -126,6 +150,11 @@ const std::vector<Policy>& policies() {
       {"snapkv", "snapkv:1024", {{"kernel", 5}, {"max", 0}, {"window", 32}}, snapkv},
       {"pyramidkv", "pyramidkv:1024", {{"beta", 20}, {"kernel", 5}, {"max", 0}, {"window", 32}}, pyramidkv},
       {"adakv", "adakv:1024", {{"floor", 0.2}, {"kernel", 5}, {"max", 0}, {"window", 32}}, adakv},
+      {"expected",
+       "expected:1024",
+       {{"cov", 1}, {"floor", 1}, {"future", 512}, {"queries", 256}, {"sinks", 4}, {"values", 1}},
+       expected},
+      {"kvzip", "kvzip:1024", {{"chunk", 512}, {"floor", 0.2}, {"sinks", 4}}, kvzip},
       {"quest", "quest:1024", {{"certified", 0}, {"full", 2}, {"newest", 1}, {"own", 0}, {"page", 16}}, quest},
       {"longformer", "longformer:256", {{"full", 0}, {"global", 4}, {"prompts", 1}}, longformer},
       {"bigbird",
