@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -20,6 +20,8 @@ std::string with_flags(std::string message) {
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},
        {"(template_file)", "(--template-file)"},
+       {"(yes_no)", "(--yes-no)"},
+       {"(yes_no, instruct)", "(--yes-no, --instruct)"},
        {"(type)", "(--type)"}}};
   for (const auto& [option, flag] : kWords)
     for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
