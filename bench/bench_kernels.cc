@@ -256,7 +256,7 @@ void register_all() {
       for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512}) {
         const std::string tokens = shape + "/tokens:" + std::to_string(n);
         add("matmul" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kRows);
-        if (multiplies_strips() && !is_plain(dtype))
+        if (multiplies_strips() && !multiplies_floats(dtype))
           add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips);
       }
       for (const size_t n : {1, 4, 128, 512})

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 
-FORMATS = "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 iq4_nl mxfp4 q2_k q3_k q4_k q5_k q6_k iq4_xs i8_16".split()
+FORMATS = "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 iq4_nl mxfp4 q2_k q3_k q4_k q5_k q6_k iq4_xs nf4 fp4 fp8 i8_64 i8_16".split()
 
 
 def measure(bench, name, shape, threads, seconds):

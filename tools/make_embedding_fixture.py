@@ -41,6 +41,20 @@ FIXTURES = {
                          "mlp_fc1_bias": False, "mlp_fc2_bias": False, "use_rms_norm": False, "fused_bias_fc": True},
                         [{"causal": True}, {"activation_function": "geglu"}, {"layer_norm_epsilon": 1e-5}, {"rotary_emb_base": 10000},
                          {"rotary_emb_interleaved": True}], "", "mean", False),
+    "tiny_modernbert": ({"architectures": ["ModernBertModel"], "model_type": "modernbert", "hidden_size": 24, "intermediate_size": 36,
+                         "num_attention_heads": 3, "num_hidden_layers": 5, "hidden_activation": "gelu", "norm_eps": 0.02,
+                         "norm_bias": False, "attention_bias": False, "mlp_bias": False, "max_position_embeddings": 64, "vocab_size": 61,
+                         "global_attn_every_n_layers": 3, "local_attention": 8, "global_rope_theta": 900.0, "local_rope_theta": 50.0},
+                        [{"causal": True}, {"hidden_activation": "gelu_new"}, {"norm_eps": 1e-5}, {"global_attn_every_n_layers": 2},
+                         {"local_attention": 6}, {"local_attention": 10}, {"global_rope_theta": 10000.0}, {"local_rope_theta": 900.0}],
+                        "", "mean", False),
+    "tiny_modernbert_rank": ({"architectures": ["ModernBertForSequenceClassification"], "model_type": "modernbert", "hidden_size": 24,
+                              "intermediate_size": 36, "num_attention_heads": 3, "num_hidden_layers": 2, "hidden_activation": "gelu",
+                              "norm_eps": 0.02, "max_position_embeddings": 64, "vocab_size": 61, "global_attn_every_n_layers": 2,
+                              "local_attention": 6, "global_rope_theta": 900.0, "local_rope_theta": 50.0, "classifier_pooling": "mean",
+                              "classifier_activation": "gelu", "classifier_bias": False},
+                             [{"causal": True}, {"norm_eps": 1e-5}, {"local_attention": 8}, {"classifier_pooling": "cls"}],
+                             "model.", "rank", False),
     "tiny_bert_rank": ({"architectures": ["BertForSequenceClassification"], **BERT, "hidden_act": "relu"}, WRONG[:1], "bert.",
                        "rank", True),
     "tiny_xlmr_rank": ({"architectures": ["XLMRobertaForSequenceClassification"], **XLMR}, WRONG + [{"pad_token_id": 2}],
@@ -48,7 +62,39 @@ FIXTURES = {
 }
 
 
+def modern_weights(config, prefix, pooling, rng):
+    n, ff, tensors = config["hidden_size"], config["intermediate_size"], {}
+
+    def linear(name, n_out, n_in):
+        tensors[prefix + name + ".weight"] = (1.4 / np.sqrt(n_in) * rng.standard_normal((n_out, n_in))).astype(np.float32)
+
+    def norm(name):
+        tensors[prefix + name + ".weight"] = (1 + 0.3 * rng.standard_normal(n)).astype(np.float32)
+
+    linear("embeddings.tok_embeddings", config["vocab_size"], n)
+    norm("embeddings.norm")
+    for i in range(config["num_hidden_layers"]):
+        at = f"layers.{i}."
+        if i > 0:
+            norm(at + "attn_norm")
+        linear(at + "attn.Wqkv", 3 * n, n)
+        linear(at + "attn.Wo", n, n)
+        norm(at + "mlp_norm")
+        linear(at + "mlp.Wi", 2 * ff, n)
+        linear(at + "mlp.Wo", n, ff)
+    norm("final_norm")
+    if pooling == "rank":
+        prefix = ""
+        linear("head.dense", n, n)
+        norm("head.norm")
+        linear("classifier", 1, n)
+        tensors["classifier.bias"] = np.array([0.4], np.float32)
+    return tensors
+
+
 def random_weights(config, prefix, pooling, rng):
+    if config["model_type"] == "modernbert":
+        return modern_weights(config, prefix, pooling, rng)
     is_nomic, tensors = config["model_type"] == "nomic_bert", {}
     n, ff = (config["n_embd"], config["n_inner"]) if is_nomic else (config["hidden_size"], config["intermediate_size"])
 
@@ -100,9 +146,11 @@ def outputs(config, tensors, prefix, pooling, text):
     """What the fixture's arrays of one text are made of."""
     w = Weights(tensors)
     hidden = encoders.forward(config, w.sub(prefix), text["ids"], text.get("second_begins"))
-    out = {"hidden": hidden, "token_embeddings": hidden[-1]}
+    out = {"token_embeddings": hidden[-1]}
+    if config["model_type"] != "modernbert":  # whose last layer's stream is not what comes out
+        out["hidden"] = hidden
     if pooling == "rank":
-        out["score"] = np.array([encoders.score(w, hidden[-1][0])])
+        out["score"] = np.array([encoders.score(w, hidden[-1], config)])
     return out
 
 
@@ -111,7 +159,7 @@ def texts_of(config, pooling, rng):
     for n in (1, 11, 37):
         ids = rng.integers(6, n_vocab, n).tolist()
         text = {"ids": ids}
-        if pooling == "rank" and config["type_vocab_size"] > 1 and n > 1:
+        if pooling == "rank" and config.get("type_vocab_size", 1) > 1 and n > 1:
             text["second_begins"] = n // 3
         texts.append(text)
     return texts

@@ -6,6 +6,7 @@ Needs nothing but Python's standard library; the output is the same on every run
 model.safetensors and expected.json: of every quantised matrix the SHA-256 of its weights as f32, [out, in], computed
 here, in doubles rounded to f32 where the tool's own arithmetic rounds.
 """
+import functools
 import hashlib
 import json
 import pathlib
@@ -147,9 +148,15 @@ def ct_int8(base, n_out, n_in, src):
             }, by_group(q, [[0]] * n_out, s, [0] * n_in)
 
 
-def bnb_four(base, n_out, n_in, src):
+NF4 = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+       -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+       0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0]
+FP4 = [f32(v) for v in (0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4)]
+
+
+def bnb_four(base, n_out, n_in, src, table=None):
     n = n_out * n_in
-    table = sorted(f32(src.rng.uniform(-1, 1)) for _ in range(16))
+    table = table or sorted(f32(src.rng.uniform(-1, 1)) for _ in range(16))
     codes = [src.rng.randrange(16) for _ in range(n)]
     absmax = [src.rng.randrange(256) for _ in range(-(-n // 64))]
     nested = [f32((i - 127) / 128) for i in range(256)]
@@ -197,6 +204,10 @@ MODELS = {
     "ct_int8": (ct_int8, ct_config("int-quantized", 8, None)),
     "bnb_nf4": (bnb_four, {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}),
     "bnb_int8": (bnb_eight, {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+    "bnb_nf4_table": (functools.partial(bnb_four, table=NF4),
+                      {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}),
+    "bnb_fp4_table": (functools.partial(bnb_four, table=FP4 + [0.0] + [-v for v in FP4[1:]]),
+                      {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}),
 }
 BESIDE = {"gptq_b2"}  # whose settings lie in quantize_config.json, as AutoGPTQ once wrote them
 

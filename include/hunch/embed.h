@@ -62,8 +62,9 @@ std::vector<std::vector<float>> embed_all(LanguageModel& model, std::span<const 
                                           const EmbeddingOptions& options = {});
 
 // How well each document answers the query, in the documents' order: the output of the head of a cross-encoder
-// (BertForSequenceClassification and the like with one label) as it is, larger is better. Throws as hidden_states(),
-// and Error{kUnsupported} for a model without such a head.
+// (BertForSequenceClassification and the like with one label) as it is, or of a decoder that is called a reranker
+// (Qwen3-Reranker) its logit of yes less that of no; larger is better. Throws as hidden_states(), and
+// Error{kUnsupported} for a model that is neither.
 std::vector<float> rerank(LanguageModel& model, std::string_view query, std::span<const std::string> documents,
                           const HiddenStateOptions& options = {});
 

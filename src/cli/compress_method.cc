@@ -98,7 +98,8 @@ BlockTarget target_of_flags(const CompressFlags& flags, const Methods& methods, 
     return target_of({whole_bits(flags), flags.symmetric || prunes, size_t(flags.group.value_or(kGroup)), false});
   }
   if (flags.type != "auto") return {*dtype_from_name(flags.type), {}};  // the grammar let only names pass
-  if (rounds && methods.rounder != Rounder::kNf4) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
+  if (methods.rounder == Rounder::kNf4) return {DType::kNF4, {}};
+  if (rounds) return {prunes ? DType::kQ4_0 : DType::kQ4_K, {}};
   const DType own = engine.model->main_dtype();
   return {info(own).is_float() && info(own).writes() ? own : DType::kF16, {}};
 }

@@ -104,6 +104,7 @@ int convert(const ConvertFlags& flags) {
     note(fmt::format("note: tensor '{}' is not used by this architecture and was left out", opened.unused[i]));
   if (opened.unused.size() > kShown)
     note(fmt::format("note: and {} more unused tensors (all of them with --json)", opened.unused.size() - kShown));
+  if (const std::string text = describe_left_out(opened.left_out); !text.empty()) note("note: " + text);
   if (!opened.unread.empty()) note(describe_unread(opened.unread));
   if (const std::string text = opened.quantised.text(); !text.empty()) note("note: " + text);
   if (report.n_unweighted)

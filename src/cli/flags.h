@@ -135,7 +135,8 @@ struct EmbedFlags {
 struct RerankFlags {
   ModelFlags model;
   TextsFlags documents;
-  std::optional<std::string> query;
+  std::optional<std::string> query, instruction;
+  bool yes_no = false;
   size_t n_shown = 0, n_ctx = 0;  // n_shown 0: all
 };
 

@@ -258,6 +258,7 @@ int inspect(const InspectFlags& flags) {
           {{"name", t.name}, {"dtype", hunch::name_of(t.dtype)}, {"shape", t.shape}, {"bytes", t.data.size()}});
     json["unused_tensors"] = opened.unused;
     json["unread_config"] = opened.unread;
+    json["left_out_tensors"] = opened.left_out;
     json["quantised"] = opened.quantised.method.empty() ? Json() : Json(opened.quantised.text());
     json["sidecar"] = sidecar;
     if (!trace.is_null()) json["trace"] = std::move(trace);
@@ -307,6 +308,7 @@ int inspect(const InspectFlags& flags) {
     out += fmt::format("\n{} tensors of the folder are not used:\n", opened.unused.size());
     for (const std::string& name : opened.unused) out += paragraph("  " + printable(name), 4) + "\n";
   }
+  if (const std::string text = describe_left_out(opened.left_out); !text.empty()) out += "\n" + paragraph(text) + "\n";
   if (!opened.unread.empty()) out += "\n" + paragraph(describe_unread(opened.unread)) + "\n";
   if (!flags.metadata && !flags.tensors && !flags.model.quiet) note("(--metadata and --tensors list them)");
   print(out);

@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 19> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -26,7 +26,9 @@ std::string with_flags(std::string message) {
        {"(rank)", "(--rank)"},
        {"(n_steps)", "(--steps)"},
        {"(n_batch)", "(--batch)"},
-       {"(learning_rate)", "(--learning-rate)"}}};
+       {"(learning_rate)", "(--learning-rate)"},
+       {"(yes_no)", "(--yes-no)"},
+       {"(yes_no, instruct)", "(--yes-no, --instruct)"}}};
   for (const auto& [option, flag] : kWords)
     for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
       message.replace(at, option.size(), flag);

@@ -20,7 +20,8 @@ int rerank(const RerankFlags& flags) {
   options.n_ctx = flags.n_ctx;
   options.adapter = engine.adapter;
   options.progress = bar.progress();
-  const std::vector<float> scores = rank(engine, *flags.query, documents, options);
+  const std::vector<float> scores =
+      rank(engine, *flags.query, documents, options, {.yes_no = flags.yes_no, .instruction = flags.instruction});
   bar.clear();
   std::vector<size_t> order(documents.size());
   std::iota(order.begin(), order.end(), size_t{0});

@@ -146,6 +146,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     note(fmt::format("note: {} tensor{} of the folder are not used: {}{}", engine.unused.size(),
                      engine.unused.size() == 1 ? "" : "s", printable(engine.unused[0]),
                      engine.unused.size() > 1 ? ", ..." : ""));
+  if (const std::string text = describe_left_out(engine.left_out); !text.empty()) note("note: " + text);
   if (!engine.unread.empty()) note(describe_unread(engine.unread));
   if (const std::string held = describe(engine.model->weights().held); !held.empty()) note("note: " + held);
   if (engine.adapter)

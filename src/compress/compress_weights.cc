@@ -15,8 +15,8 @@ void check_target(const Methods& methods, const BlockTarget& target) {
               format.name);
   if (target.dtype == DType::kI8) return;
   if (!format.writes()) fail(ErrorKind::kUsage, "cannot write {}", name_of(target.dtype));
-  if (methods.rounder == Rounder::kNf4 && !format.is_float())
-    fail(ErrorKind::kUnsupported, "nf4's numbers are written as floats; {} would round them again",
+  if (methods.rounder == Rounder::kNf4 && !format.is_float() && target.dtype != DType::kNF4)
+    fail(ErrorKind::kUnsupported, "nf4's numbers are written as nf4 or as floats; {} would round them again",
          name_of(target.dtype));
   const bool on_grid = target.grid && target.dtype == DType::kF32;
   if (methods.rounder == Rounder::kGptq && !on_grid && !find_code_layout(target.dtype))

@@ -209,6 +209,19 @@ TEST(Compress, Nf4HasItsNumbers) {
     W.values = floats_of(*engine.compute, *want[i]);
     EXPECT_EQ(floats_of(*small.compute, *got[i]), decode(nf4(W, true)).values) << name_of(want[i]->id.role);
   }
+  // In NF4's blocks too, whatever their scales were rounded to.
+  options.target = {DType::kNF4, {}};
+  const TempFile blocks;
+  compress_weights(engine, random_ids(engine, 300), options, blocks.path);
+  const Engine in_blocks = engine_of(blocks.path);
+  const std::vector<const Linear*> same = matrices(in_blocks);
+  size_t n_blocks = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (same[i]->rows().dtype != DType::kNF4) continue;
+    ++n_blocks;
+    EXPECT_EQ(floats_of(*in_blocks.compute, *same[i]), floats_of(*small.compute, *got[i]));
+  }
+  EXPECT_GT(n_blocks, 0u);
   options.target = {DType::kQ8_0, {}};
   const TempFile again;
   EXPECT_THROW(compress_weights(engine, random_ids(engine, 300), options, again.path), Error);

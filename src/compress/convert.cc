@@ -12,6 +12,7 @@
 #include "io/file_types.h"
 #include "io/gguf.h"
 #include "io/int8_tensor.h"
+#include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 #include "model/architecture.h"
 
@@ -46,7 +47,9 @@ class Converter {
     std::vector<TensorToWrite> out;
     for (const Tensor& t : model_.tensors) {
       if (is_beside_int8(model_, t)) continue;
-      if (!is_sparse_part(t.name)) {
+      if (const std::string name(ordered_name(t.name)); !name.empty() || is_input_order(t.name)) {
+        plan_ordered(t, name, out);
+      } else if (!is_sparse_part(t.name)) {
         out.push_back(plan(t));
       } else if (options_.keep_blocks) {
         out.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
@@ -64,6 +67,17 @@ class Converter {
   ConvertReport report;
 
  private:
+  // Blocks with their inputs in another order, and that order: as they are, or the matrix as floats.
+  void plan_ordered(const Tensor& t, const std::string& name, std::vector<TensorToWrite>& out) {
+    if (options_.keep_blocks) {
+      out.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
+      return count(t.dtype, n_weights(t), t.data.size());
+    }
+    if (name.empty()) return;
+    orders_[name + ".weight"] = read_input_order(model_, t);
+    out.push_back(plan(dense_.emplace_back(Tensor{name + ".weight", t.dtype, t.shape, t.data})));
+  }
+
   TensorToWrite plan(const Tensor& t) {
     const bool int8 = is_int8(model_, t);
     if (!info(t.dtype).reads() && !int8)
@@ -80,7 +94,7 @@ class Converter {
     const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
     w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t, w.shape.back());
     const std::optional<Weighing> weighing = weighing_of(t, w.dtype, transpose);
-    if (w.dtype == t.dtype && !transpose) {
+    if (w.dtype == t.dtype && !transpose && !orders_.contains(t.name)) {
       w.produce = [this, &t] { return blocks_of(t); };
     } else {
       const bool once = is_plain(t.dtype) && (!int8 || w.dtype == DType::kQ8_0);
@@ -194,8 +208,9 @@ class Converter {
     const size_t rows_each = weighing ? rows / weighing->n_matrices : 0;  // of one matrix
     const std::optional<Int8Tensor> int8 =
         is_int8(model_, t) ? std::optional<Int8Tensor>(std::in_place, model_, t) : std::nullopt;
+    const auto order = orders_.find(t.name);
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
-      std::vector<float> values(cols);
+      std::vector<float> values(cols), scratch;
       compute_.throw_if_stopped();
       for (size_t r = begin; r < end; ++r) {
         if (transpose) {
@@ -206,6 +221,7 @@ class Converter {
           int8->decode(r, values);
         } else {
           codec(t.dtype).decode(data + r * stored, values.data(), cols);
+          if (order != orders_.end()) put_in_place(order->second, values, scratch);
         }
         for (float v : values) {
           if (!(std::abs(v) < INFINITY))
@@ -229,7 +245,8 @@ class Converter {
   std::optional<MixModel> mix_model_;
   bool neuron_major_ = false;
   std::deque<SparseTensor> sparse_;  // of the model, without their zeros
-  std::deque<Tensor> dense_;         // what they stand for
+  InputOrders orders_;               // of matrices of the model whose inputs stand in another one
+  std::deque<Tensor> dense_;         // what these two stand for
   Scratch buffer_, with_zeros_;
 };
 

@@ -54,6 +54,7 @@ void check(const Engine& engine) {
       refuse("this model has norms behind its branches");
     if (layer.config.sub_norms || layer.config.round_inputs) refuse("this model is ternary");
     if (layer.config.moe.beside_mlp) refuse("this model has experts beside an MLP");
+    if (layer.config.moe.n_latent > 0) refuse("this model's experts read values of their own");
   }
 }
 

@@ -79,6 +79,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.unused = std::move(opened.unused);
   engine.unread = std::move(opened.unread);
   engine.quantised = std::move(opened.quantised);
+  engine.left_out = std::move(opened.left_out);
   if (options.rope) apply(*options.rope, opened.file);
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (options.rope && engine.config().position != PositionKind::kRope)

@@ -47,10 +47,11 @@ struct EngineOptions {
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
 struct Engine {
   std::shared_ptr<Compute> compute;
-  std::string source;               // "GGUF", "HF folder", "llama2.c"
-  std::vector<std::string> unused;  // tensors of an HF folder that no mapping asked for
-  std::vector<std::string> unread;  // OpenedModel::unread
-  QuantisedReport quantised;        // OpenedModel::quantised
+  std::string source;                 // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;    // tensors of an HF folder that no mapping asked for
+  std::vector<std::string> unread;    // OpenedModel::unread
+  QuantisedReport quantised;          // OpenedModel::quantised
+  std::vector<std::string> left_out;  // OpenedModel::left_out
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;

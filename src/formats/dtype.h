@@ -43,6 +43,15 @@ enum class DType : uint32_t {
   kQ1_0 = 41,
   kQ2_0 = 42,
   kI8_16 = 63,  // hunch's own, never in a file (formats/i8_16.h)
+  // hunch's own in files, what checkpoints of other tools hold: no other program opens these.
+  kNF4 = 0x4800,
+  kFP4 = 0x4801,
+  kFP8 = 0x4802,
+  kI8_64 = 0x4803,
 };
+
+constexpr uint32_t kFirstOwnDType = 0x4800, kNumOwnDTypes = 4;
+// Whether no other program knows the type.
+constexpr bool is_own(DType dtype) { return dtype == DType::kI8_16 || uint32_t(dtype) >= kFirstOwnDType; }
 
 }  // namespace hunch

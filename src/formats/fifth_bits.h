@@ -1,6 +1,7 @@
 // How Q5_0 and Q5_1 hold 32 codes of five bits.
 #pragma once
 #include <cstdint>
+#include <cstring>
 
 namespace hunch {
 
@@ -14,9 +15,13 @@ inline void unpack_fifth(const uint8_t high[4], const uint8_t q[16], uint8_t cod
 }
 
 inline void pack_fifth(const uint8_t code[32], uint8_t high[4], uint8_t q[16]) {
-  for (int i = 0; i < 4; ++i) high[i] = 0;
   for (int i = 0; i < 16; ++i) q[i] = uint8_t((code[i] & 15) | (code[16 + i] & 15) << 4);
-  for (int i = 0; i < 32; ++i) high[i / 8] |= uint8_t(code[i] >> 4 << i % 8);
+  for (int i = 0; i < 4; ++i) {
+    // Bit 4 of eight codes: the product brings that of code k to bit 56 + k.
+    uint64_t eight;
+    std::memcpy(&eight, code + 8 * i, sizeof eight);
+    high[i] = uint8_t(((eight >> 4 & 0x0101010101010101u) * 0x0102040810204080u) >> 56);
+  }
 }
 
 }  // namespace hunch

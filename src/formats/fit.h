@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/half.h"
+#include "base/round_small.h"
 
 namespace hunch::fit {
 
@@ -43,6 +44,18 @@ inline Range range_of(const float* x) {
     range.high = range.high < high[l] ? high[l] : range.high;
   }
   return range;
+}
+
+// code[i] = the whole number nearest (x[i] - min) * inverse in 0 .. kMax, ties to even, of 32 numbers. In loops that
+// compilers vectorise, which they do not where std::clamp hands out references.
+template <int kMax>
+inline void range_codes(const float* x, float min, float inverse, uint8_t code[32]) {
+  int32_t whole[32];
+  for (int i = 0; i < 32; ++i) {
+    const float v = (x[i] - min) * inverse, from_zero = 0 < v ? v : 0;
+    whole[i] = round_small(from_zero < float(kMax) ? from_zero : float(kMax));
+  }
+  for (int i = 0; i < 32; ++i) code[i] = uint8_t(whole[i]);
 }
 
 // Four scales at once, of the n <= 4 blocks of 32 at x: x ~ scale * q, q a whole number in [kLow, kHigh]; of either

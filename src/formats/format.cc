@@ -24,10 +24,19 @@ constexpr auto kTable = []<class... F>(FormatList<F...>) {
   return table;
 }(Computing());
 
+// A type's number among ggml's and hunch's own, which begin far behind; past the last of them: no type.
+constexpr uint32_t kNumGgmlTypes = 64;
+constexpr uint32_t number_of(DType dtype) {
+  const auto id = uint32_t(dtype);
+  return id < kNumGgmlTypes     ? id
+         : id >= kFirstOwnDType ? std::min(id - kFirstOwnDType, kNumOwnDTypes) + kNumGgmlTypes
+                                : kNumGgmlTypes + kNumOwnDTypes;
+}
+
 // Where the type with this number stands in the table, plus one; 0: nowhere.
 constexpr auto kPlaces = [] {
-  std::array<uint8_t, 64> places{};
-  for (size_t i = 0; i < kTable.size(); ++i) places[size_t(kTable[i].dtype)] = uint8_t(i + 1);
+  std::array<uint8_t, kNumGgmlTypes + kNumOwnDTypes + 1> places{};
+  for (size_t i = 0; i < kTable.size(); ++i) places[number_of(kTable[i].dtype)] = uint8_t(i + 1);
   return places;
 }();
 
@@ -36,7 +45,7 @@ constexpr auto kPlaces = [] {
 std::span<const Format> formats() { return kTable; }
 
 const Format* find_format(DType dtype) {
-  const size_t place = size_t(dtype) < kPlaces.size() ? kPlaces[size_t(dtype)] : 0;
+  const size_t place = kPlaces[number_of(dtype)];
   return place ? &kTable[place - 1] : nullptr;
 }
 

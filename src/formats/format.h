@@ -37,6 +37,8 @@ struct Format {
   void (*load)(const std::byte* blocks, std::byte* to, size_t n) = nullptr;
   DType loads_as = DType::kF32;
   bool in_memory_only = false;  // no file has it
+  bool float_products =
+      false;  // of blocks whose numbers are no small integers: multiplied as floats, as plain types are
 
   bool reads() const { return decode != nullptr; }                       // its values are known
   bool computes() const { return decode != nullptr && !load; }           // kernels exist
@@ -71,6 +73,8 @@ std::vector<std::string> format_names(const std::function<bool(const Format&)>& 
 
 // Whether a row is n_elems numbers side by side: f32, f16, bf16 and the integers.
 inline bool is_plain(DType dtype) { return info(dtype).block_elems == 1; }
+// Whether products with its weights take their inputs as floats; otherwise as int8.
+inline bool multiplies_floats(DType dtype) { return is_plain(dtype) || info(dtype).float_products; }
 // Bytes of one row of `n_elems` elements. n_elems must be a multiple of block_elems.
 size_t row_bytes(DType dtype, size_t n_elems);
 

@@ -143,7 +143,7 @@ TEST_P(FormatGolden, ImportanceLowersTheWeightedError) {
 std::vector<std::string> quantised() {
   std::vector<std::string> names;
   for (const Format& format : formats())
-    if (format.reads() && !format.in_memory_only && !is_plain(format.dtype)) names.push_back(format.name);
+    if (format.reads() && !is_own(format.dtype) && !is_plain(format.dtype)) names.push_back(format.name);
   return names;
 }
 

@@ -1,10 +1,8 @@
 // Q4_1: blocks of 32 nibbles with a scale and a minimum.
 #pragma once
-#include <algorithm>
 #include <cstring>
 
 #include "base/half.h"
-#include "base/round_small.h"
 #include "formats/fit.h"
 #include "formats/format.h"
 #include "formats/scale.h"
@@ -46,7 +44,7 @@ struct Q4_1 {
       // Rounding against the numbers that will be read back, not against those before their rounding.
       const float inverse = inverse_or_zero(to_f32(b.d)), min = to_f32(b.min);
       uint8_t code[32];
-      for (int j = 0; j < 32; ++j) code[j] = uint8_t(round_small(std::clamp((x[j] - min) * inverse, 0.0f, 15.0f)));
+      fit::range_codes<15>(x, min, inverse, code);
       for (int j = 0; j < 16; ++j) b.q[j] = uint8_t(code[j] | code[j + 16] << 4);
       std::memcpy(blocks, &b, sizeof b);
     }

@@ -1,10 +1,8 @@
 // Q5_1: blocks of 32 codes of 5 bits with a scale and a minimum.
 #pragma once
-#include <algorithm>
 #include <cstring>
 
 #include "base/half.h"
-#include "base/round_small.h"
 #include "formats/fifth_bits.h"
 #include "formats/fit.h"
 #include "formats/format.h"
@@ -46,7 +44,7 @@ struct Q5_1 {
       // Rounding against the numbers that will be read back, not against those before their rounding.
       const float inverse = inverse_or_zero(to_f32(b.d)), min = to_f32(b.min);
       uint8_t code[32];
-      for (int j = 0; j < 32; ++j) code[j] = uint8_t(round_small(std::clamp((x[j] - min) * inverse, 0.0f, 31.0f)));
+      fit::range_codes<31>(x, min, inverse, code);
       pack_fifth(code, b.high, b.q);
       std::memcpy(blocks, &b, sizeof b);
     }

@@ -9,10 +9,14 @@
 #include "formats/bf16.h"
 #include "formats/f16.h"
 #include "formats/f32.h"
+#include "formats/fp4.h"
+#include "formats/fp8.h"
 #include "formats/i8_16.h"
+#include "formats/i8_64.h"
 #include "formats/iq4_nl.h"
 #include "formats/iq4_xs.h"
 #include "formats/mxfp4.h"
+#include "formats/nf4.h"
 #include "formats/q2_k.h"
 #include "formats/q3_k.h"
 #include "formats/q4_0.h"
@@ -32,14 +36,20 @@ struct FormatList {
 };
 
 // The formats that hunch computes with, in the order in which people see them.
-using Computing = FormatList<format::F32, format::F16, format::BF16, format::Q8_0, format::Q4_0, format::Q4_1,
-                             format::Q5_0, format::Q5_1, format::IQ4_NL, format::MXFP4, format::Q2_K, format::Q3_K,
-                             format::Q4_K, format::Q5_K, format::Q6_K, format::IQ4_XS, format::I8_16>;
+using Computing =
+    FormatList<format::F32, format::F16, format::BF16, format::Q8_0, format::Q4_0, format::Q4_1, format::Q5_0,
+               format::Q5_1, format::IQ4_NL, format::MXFP4, format::Q2_K, format::Q3_K, format::Q4_K, format::Q5_K,
+               format::Q6_K, format::IQ4_XS, format::NF4, format::FP4, format::FP8, format::I8_64, format::I8_16>;
 
 template <class F>
 concept PlainFormat = F::kFormat.block_elems == 1;
 template <class F>
-concept QuantisedFormat = F::kFormat.block_elems > 1;
+concept BlockFormat = F::kFormat.block_elems > 1;
+// Products with its weights take their inputs as floats, or as int8.
+template <class F>
+concept FloatFormat = PlainFormat<F> || F::kFormat.float_products;
+template <class F>
+concept QuantisedFormat = !FloatFormat<F>;
 
 // From a dtype to code that is compiled for its format: calls visit(format::Q4_0()), say, and returns what it returns.
 // A visitor may take some formats only, `[&](QuantisedFormat auto f) {...}`; HUNCH_CHECK that dtype is one of them.

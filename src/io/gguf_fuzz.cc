@@ -1,6 +1,7 @@
 #include "io/fuzz_touch.h"
 #include "io/gguf.h"
 #include "io/int8_tensor.h"
+#include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,6 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           std::vector<float> row(t.cols());
           codes.decode(t.rows() - 1, row);
         });
+      if (!ordered_name(t.name).empty()) expect_value_or_error([&] { read_input_order(model, t); });
       if (const auto name = masked_name(t.name))
         expect_value_or_error([&] {
           const SparseTensor sparse = read_sparse(model, *name);

@@ -2,6 +2,7 @@
 // The architecture files in model/ turn it into a ModelFile.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 
@@ -17,6 +18,8 @@ struct HfFolder {
   std::vector<Tensor> tensors;   // of model.safetensors (single or sharded by its index) or pytorch_model*.bin
   std::set<std::string> float8;  // names of tensors of F8_E4M3, which are i8 here
   std::vector<std::shared_ptr<const void>> owners;
+  // Of matrices that were decoded to blocks whose columns stand in another order (io/quantised_folder.h): by name.
+  std::map<std::string, std::vector<uint32_t>, std::less<>> orders = {};
 };
 
 // True when the folder holds a config.json.

@@ -1,8 +1,13 @@
 // bitsandbytes: codes of 4 bits into a table of floats with a scale for each block, and bytes with a scale for each
 // row.
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "formats/fp4.h"
+#include "formats/i8_64.h"
+#include "formats/nf4.h"
 #include "io/printable.h"
 #include "io/quantised_matrix.h"
 
@@ -84,7 +89,30 @@ class FourBit : public QuantisedMatrix {
     }
   }
 
+  // Of the tables that formats have, where blocks of 64 have one scale.
+  std::optional<DType> blocks() const override {
+    if (block_ % kBlock != 0 || cols % kBlock != 0) return std::nullopt;
+    if (std::ranges::equal(map_, format::NF4::kValues)) return DType::kNF4;
+    if (std::ranges::equal(map_, format::FP4::kValues)) return DType::kFP4;
+    return std::nullopt;
+  }
+
+  void write_blocks(size_t row, std::byte* out) const override {
+    for (size_t i = 0; i < cols; i += kBlock, out += sizeof(Block)) {
+      const size_t at = row * cols + i;
+      const auto* pairs = reinterpret_cast<const uint8_t*>(bytes_.data.data()) + at / 2;
+      const auto code = [&](size_t k) { return k % 2 ? pairs[k / 2] & 15 : pairs[k / 2] >> 4; };
+      Block block;
+      block.scale[0] = scales_[at / block_];
+      for (size_t k = 0; k < kBlock / 2; ++k) block.q[k] = uint8_t(code(k) | code(k + kBlock / 2) << 4);
+      std::memcpy(out, &block, sizeof block);
+    }
+  }
+
  private:
+  using Block = format::NF4::Block;  // and FP4's
+  static constexpr size_t kBlock = format::NF4::kFormat.block_elems;
+
   // Scales that are codes into a table themselves, with scales of their own, around a mean.
   std::vector<float> nested(TensorSet& tensors, const Tensor& absmax, const QuantState& state) {
     const Tensor& map = tensors.take(name + ".nested_quant_map", name);
@@ -128,10 +156,20 @@ class EightBit : public QuantisedMatrix {
   }
 
   void values(size_t row, float* out) const override {
-    constexpr float kBy127 = 0.007874015718698502f;
     for (size_t i = 0; i < cols; ++i) {
       const float product = float(int8_t(bytes_.data[row * cols + i])) * scales_[row];
-      out[i] = product * kBy127;
+      out[i] = product * format::I8_64::kBy127;
+    }
+  }
+
+  std::optional<DType> blocks() const override { return DType::kI8_64; }
+  void write_blocks(size_t row, std::byte* out) const override {
+    using Block = format::I8_64::Block;
+    for (size_t i = 0; i < cols; i += sizeof(Block::q), out += sizeof(Block)) {
+      Block block;
+      block.scale[0] = scales_[row];
+      std::memcpy(block.q, bytes_.data.data() + row * cols + i, sizeof block.q);
+      std::memcpy(out, &block, sizeof block);
     }
   }
 

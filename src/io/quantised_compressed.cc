@@ -48,6 +48,7 @@ class Integers : public IntegerMatrix {
     const Tensor* g_idx = tensors.take_if_present(base + ".weight_g_idx");
     group_ = g_idx ? listed_groups(*g_idx, cols, n_groups_) : even_groups(cols, n_groups_, config, name);
     if (g_idx) stored_bytes += g_idx->data.size();
+    order = order_by_group(group_);
     for (const char* of_inputs : {".input_scale", ".input_zero_point"}) tensors.take_if_present(base + of_inputs);
   }
 

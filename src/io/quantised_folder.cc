@@ -47,6 +47,18 @@ std::vector<DType> candidates(const QuantisedMatrix& m, bool blocks) {
   return types;
 }
 
+// Row r of a matrix of integers, in the order in which its blocks have it.
+bool integers_in_order(const QuantisedMatrix& m, size_t r, std::vector<int16_t>& q, std::vector<float>& scale) {
+  if (!m.integers(r, q.data(), scale.data())) return false;
+  if (m.order.empty()) return true;
+  thread_local std::vector<int16_t> plain_q;
+  thread_local std::vector<float> plain_scale;
+  plain_q = q;
+  plain_scale = scale;
+  for (size_t j = 0; j < m.cols; ++j) q[j] = plain_q[m.order[j]], scale[j] = plain_scale[m.order[j]];
+  return true;
+}
+
 bool same(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }
 
 // Which of `types` hold row `r`, as bits over them.
@@ -66,7 +78,7 @@ uint32_t types_for(const QuantisedMatrix& m, std::span<const DType> types, uint3
       holds = types[i] == DType::kF16 ? std::ranges::all_of(x, [](float v) { return same(to_f32(to_f16(v)), v); })
                                       : std::ranges::all_of(x, [](float v) { return same(to_f32(to_bf16(v)), v); });
     } else if (types[i] != DType::kF32 && types[i] != m.blocks()) {
-      if (!row) row = m.integers(r, q.data(), scale.data()) ? integer_row(q, scale) : IntegerRow{};
+      if (!row) row = integers_in_order(m, r, q, scale) ? integer_row(q, scale) : IntegerRow{};
       holds = row->fits(types[i]);
     }
     held |= uint32_t(holds) << i;
@@ -81,6 +93,7 @@ class Decoder {
 
   // Which of its candidates hold the whole matrix.
   uint32_t types_for_all(const QuantisedMatrix& m, std::span<const DType> types) {
+    if (types[0] == m.blocks()) return 1u | 1u << (types.size() - 1);  // and f32
     std::atomic<uint32_t> held = (1u << types.size()) - 1;
     threads_.parallel_for(m.rows, kRowsAtOnce, [&](size_t begin, size_t end) {
       throw_if_stopped(stop_);
@@ -108,11 +121,12 @@ class Decoder {
         } else if (m.blocks() == dtype) {
           m.write_blocks(r, out);
         } else {
-          m.integers(r, q.data(), x.data());
+          integers_in_order(m, r, q, x);
           write_integer_blocks(dtype, q, x, out);
         }
       }
     });
+    if (!is_plain(dtype) && !m.order.empty()) folder_.orders[m.name] = m.order;
     Tensor t{m.name, dtype, m.shape, buffer->bytes()};
     folder_.owners.push_back(std::move(buffer));
     return t;
@@ -141,7 +155,8 @@ std::string QuantisedReport::text() const {
   std::string line = fmt::format("weights quantised by {}:", method);
   uint64_t bytes = 0;
   for (const Became& b : became) {
-    line += fmt::format(" {} matri{} as {},", b.n_matrices, b.n_matrices == 1 ? "x" : "ces", name_of(b.dtype));
+    line += fmt::format(" {} matri{} as {}{},", b.n_matrices, b.n_matrices == 1 ? "x" : "ces", name_of(b.dtype),
+                        b.n_ordered ? fmt::format(" ({} with inputs in another order)", b.n_ordered) : "");
     bytes += b.bytes;
   }
   return line + fmt::format(" exactly; {:.1f} MB in memory, {:.1f} MB in the checkpoint", double(bytes) / 1e6,
@@ -192,8 +207,9 @@ QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* s
     out.push_back(decoder.store(*m, dtype));
     const auto same_type = [&](const QuantisedReport::Became& b) { return b.dtype == dtype; };
     auto became = std::ranges::find_if(report.became, same_type);
-    if (became == report.became.end()) became = report.became.insert(became, {dtype, 0, 0});
+    if (became == report.became.end()) became = report.became.insert(became, {dtype, 0, 0, 0});
     ++became->n_matrices;
+    became->n_ordered += folder.orders.contains(m->name);
     became->bytes += out.back().data.size();
   }
   folder.tensors = std::move(out);

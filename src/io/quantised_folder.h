@@ -21,6 +21,7 @@ struct QuantisedReport {
     DType dtype;
     size_t n_matrices;
     uint64_t bytes;
+    size_t n_ordered = 0;  // of them, with the inputs in another order
   };
   std::string method;  // QuantisedConfig::text; empty: the folder was not quantised
   std::vector<Became> became;
@@ -29,10 +30,11 @@ struct QuantisedReport {
   std::string text() const;  // one line for people; empty where `method` is
 };
 
-// Replaces the tensors that make up quantised matrices by the matrices, decoded exactly; other tensors stay. Matrices
-// of the experts of one layer get one type. n_threads: 0 is default_n_threads(). Nothing is done where the folder has
-// no quantisation. Throws Error{kUnsupported | kFormat} naming the method or the tensor, Error{kMemory} before anything
-// is taken, Error{kInterrupted} when `stop` asks for it.
+// Replaces the tensors that make up quantised matrices by the matrices, decoded exactly; other tensors stay. Where
+// neighbouring inputs do not share their scales, blocks have their columns in another order, which `folder.orders`
+// says. Matrices of the experts of one layer get one type. n_threads: 0 is default_n_threads(). Nothing is done where
+// the folder has no quantisation. Throws Error{kUnsupported | kFormat} naming the method or the tensor, Error{kMemory}
+// before anything is taken, Error{kInterrupted} when `stop` asks for it.
 QuantisedReport decode_quantised(HfFolder& folder, QuantisedAs as, const Stop* stop = nullptr, size_t n_threads = 0);
 
 }  // namespace hunch

@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "io/ordered_tensors.h"
+#include "io/test_errors.h"
 #include "io/test_quantised_folders.h"
 
 namespace hunch {
@@ -47,7 +49,10 @@ TEST_P(Quantised, EveryMatrixIsDecodedExactly) {
       if (as == QuantisedAs::kFloats) {
         EXPECT_TRUE(info(t.dtype).is_float()) << t.name;
       }
-      const std::vector<float> values = floats(t);
+      std::vector<float> values = floats(t), scratch;
+      if (const auto order = folder.orders.find(t.name); order != folder.orders.end())
+        for (size_t r = 0; r < t.rows(); ++r)
+          put_in_place(order->second, std::span(values).subspan(r * t.cols(), t.cols()), scratch);
       if (t.dtype == DType::kMXFP4) {  // has no sign of zeros
         EXPECT_TRUE(std::ranges::equal(values, decoded.at(t.name))) << t.name;
         ++n_seen;
@@ -71,8 +76,10 @@ INSTANTIATE_TEST_SUITE_P(, Quantised, ::testing::ValuesIn(quantised_folders()), 
 // What a checkpoint becomes in blocks.
 TEST(QuantisedForms, IntegersWithF16ScalesBecomeBlocks) {
   const std::map<std::string, DType> expected = {
-      {"gptq_sym", DType::kQ4_0}, {"gptq_b2", DType::kQ4_0}, {"ct_int8", DType::kQ8_0}, {"fp8_static", DType::kF32},
-      {"bnb_nf4", DType::kF32},   {"bnb_int8", DType::kF32}, {"awq", DType::kQ5_0}};
+      {"gptq_sym", DType::kQ4_0}, {"gptq_b2", DType::kQ4_0},
+      {"ct_int8", DType::kQ8_0},  {"fp8_block", DType::kF32},  // blocks of 48
+      {"bnb_nf4", DType::kF32},                                // a table of its own
+      {"awq", DType::kQ5_0}};
   for (const auto& [name, dtype] : expected) {
     HfFolder folder = open_hf_folder(kQuantisedFixtures / name);
     const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
@@ -80,13 +87,41 @@ TEST(QuantisedForms, IntegersWithF16ScalesBecomeBlocks) {
     EXPECT_EQ(report.became[0].dtype, dtype) << report.text();
     EXPECT_EQ(report.became[0].n_matrices, 7u);
   }
-  // Inputs in the order of their activation: of 64 inputs two groups are mixed, of 32 there is one.
+}
+
+// Blocks of 64 that hold their bytes, where rows are whole ones: of these models the down projections'.
+TEST(QuantisedForms, FloatsOfOtherToolsKeepTheirBytes) {
+  const std::map<std::string, DType> expected = {{"fp8_static", DType::kFP8},
+                                                 {"bnb_nf4_table", DType::kNF4},
+                                                 {"bnb_fp4_table", DType::kFP4},
+                                                 {"bnb_int8", DType::kI8_64}};
+  for (const auto& [name, dtype] : expected) {
+    HfFolder folder = open_hf_folder(kQuantisedFixtures / name);
+    const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
+    ASSERT_EQ(report.became.size(), 2u) << report.text();
+    for (const auto& became : report.became) EXPECT_EQ(became.dtype, became.n_matrices == 1 ? dtype : DType::kF32);
+  }
+  HfFolder folder = open_hf_folder(kQuantisedFixtures / "fp8_static");
+  for (Tensor& t : folder.tensors)
+    if (t.name.ends_with("down_proj.weight")) {
+      auto bytes = std::make_shared<std::vector<std::byte>>(t.data.begin(), t.data.end());
+      (*bytes)[70] = std::byte{0x7f};
+      t.data = *bytes;
+      folder.owners.push_back(bytes);
+    }
+  const std::string text = message_of(ErrorKind::kFormat, [&] { decode_quantised(folder, QuantisedAs::kBlocks); });
+  EXPECT_NE(text.find("row 1 that is no number"), std::string::npos) << text;
+}
+
+// Inputs in the order of their activation: of 64 inputs two groups are mixed, of 32 there is one.
+TEST(QuantisedForms, GroupsInActivationOrderBecomeBlocksWithAnOrder) {
   HfFolder folder = open_hf_folder(kQuantisedFixtures / "gptq_b3_act");
   const QuantisedReport report = decode_quantised(folder, QuantisedAs::kBlocks);
-  ASSERT_EQ(report.became.size(), 2u) << report.text();
-  for (const auto& became : report.became) {
-    EXPECT_EQ(became.dtype, became.n_matrices == 6 ? DType::kQ4_0 : DType::kF32);
-  }
+  ASSERT_EQ(report.became.size(), 1u) << report.text();
+  EXPECT_EQ(report.became[0].dtype, DType::kQ4_0);
+  EXPECT_EQ(report.became[0].n_ordered, 1u);
+  EXPECT_EQ(folder.orders.size(), 1u);
+  EXPECT_NE(report.text().find("q4_0 (1 with inputs in another order)"), std::string::npos) << report.text();
 }
 
 // A folder of a fixture's files with another config.

@@ -1,7 +1,9 @@
 #include "io/quantised_fp8.h"
 
+#include <cstring>
+
 #include "base/error.h"
-#include "io/float8.h"
+#include "formats/fp8.h"
 #include "io/printable.h"
 
 namespace hunch {
@@ -36,6 +38,27 @@ Float8Matrix::Float8Matrix(const Tensor& weight, const Tensor& scales, const Qua
 void Float8Matrix::values(size_t row, float* out) const {
   const float* scale = scales_.data() + row / block_rows_ * scale_cols_;
   for (size_t i = 0; i < cols; ++i) out[i] = numbers_[uint8_t(bytes_[row * cols + i])] * scale[i / block_cols_];
+}
+
+// A block's scale must be one number.
+std::optional<DType> Float8Matrix::blocks() const {
+  if (block_cols_ < cols && block_cols_ % info(DType::kFP8).block_elems != 0) return std::nullopt;
+  return DType::kFP8;
+}
+
+void Float8Matrix::write_blocks(size_t row, std::byte* out) const {
+  using Block = format::FP8::Block;
+  constexpr size_t kElems = format::FP8::kFormat.block_elems;
+  const float* scale = scales_.data() + row / block_rows_ * scale_cols_;
+  for (size_t i = 0; i < cols; i += kElems, out += sizeof(Block)) {
+    Block block;
+    block.scale[0] = scale[i / block_cols_];
+    std::memcpy(block.q, bytes_ + row * cols + i, sizeof block.q);
+    for (const uint8_t q : block.q)
+      if ((q & 0x7f) == 0x7f)
+        fail(ErrorKind::kFormat, "tensor '{}' has a weight in row {} that is no number (NaN)", printable(name), row);
+    std::memcpy(out, &block, sizeof block);
+  }
 }
 
 MatrixList fp8_matrices(TensorSet& tensors, const QuantisedConfig& config, const std::set<std::string>& float8) {

@@ -12,6 +12,8 @@ class Float8Matrix : public QuantisedMatrix {
   // ceil(in / block_cols)] of the config's blocks, whose last may be smaller. Throws Error{kFormat} naming the tensor.
   Float8Matrix(const Tensor& weight, const Tensor& scales, const QuantisedConfig& config);
   void values(size_t row, float* out) const override;
+  std::optional<DType> blocks() const override;
+  void write_blocks(size_t row, std::byte* out) const override;
 
  private:
   const std::byte* bytes_;

@@ -111,6 +111,7 @@ class Gptq : public Zeroed {
     stored_bytes = words_.data.size() + scales.data.size() + zeros.data.size();
     if (const Tensor* g_idx = tensors.take_if_present(base + ".g_idx")) {
       group_ = listed_groups(*g_idx, cols, n_groups());
+      order = order_by_group(group_);
       stored_bytes += g_idx->data.size();
     } else {
       group_ = even_groups(cols, n_groups(), config, name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/error.h"
 #include "io/printable.h"
@@ -123,6 +124,14 @@ std::vector<uint32_t> listed_groups(const Tensor& g_idx, size_t cols, size_t gro
            printable(g_idx.name), i, int32_t(group[i]), groups);
   }
   return group;
+}
+
+std::vector<uint32_t> order_by_group(std::span<const uint32_t> group) {
+  if (std::ranges::is_sorted(group)) return {};
+  std::vector<uint32_t> order(group.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::stable_sort(order, {}, [&](uint32_t i) { return group[i]; });
+  return order;
 }
 
 }  // namespace hunch

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,16 @@ class QuantisedMatrix {
   std::vector<uint64_t> shape;  // [out, in], of experts [expert, out, in]
   uint64_t stored_bytes = 0;    // of all tensors that make it up
   size_t rows = 0, cols = 0;    // of `shape`, its outer dimensions multiplied
+  // The inputs by their group of equal scales, where neighbours are of several groups; none: as they stand. Of an
+  // IntegerMatrix, whose blocks are written in this order.
+  std::vector<uint32_t> order;
 
   // The row's weights as the format's reference decodes them in f32, to the bit. For several threads.
   virtual void values(size_t row, float* out) const = 0;
   // The row as q[i] * scale[i], integers of at most 9 bits with their sign; false where it is no such product.
   virtual bool integers(size_t /*row*/, int16_t* /*q*/, float* /*scale*/) const { return false; }
-  // The block format that its bytes are in, in another order; write_blocks() writes a row in it.
+  // The block format that its bytes are in, in another order, where rows are whole blocks; write_blocks() writes a row
+  // in it. Throws Error{kFormat} for a weight that is no number.
   virtual std::optional<DType> blocks() const { return std::nullopt; }
   virtual void write_blocks(size_t /*row*/, std::byte* /*out*/) const {}
 };
@@ -71,6 +76,9 @@ void expect_groups(size_t cols, size_t groups, const QuantisedConfig& config, co
 std::vector<uint32_t> even_groups(size_t cols, size_t groups, const QuantisedConfig& config, const std::string& name);
 // The group of each input as a tensor lists it; Error{kFormat} where a number is out of range.
 std::vector<uint32_t> listed_groups(const Tensor& g_idx, size_t cols, size_t groups);
+
+// The inputs sorted by group, those of one group as they stood; none where they stand so already.
+std::vector<uint32_t> order_by_group(std::span<const uint32_t> group);
 
 // One for each way of storing: the matrices of `config.method` among `tensors`. `float8`: names of tensors whose bytes
 // are E4M3 floats. They view the tensors' data and keep nothing alive. Throw Error{kFormat | kUnsupported} naming the

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "io/ordered_tensors.h"
 #include "io/printable.h"
 
 namespace hunch {
@@ -98,7 +99,7 @@ bool is_sparse_part(std::string_view tensor) {
 }
 
 uint64_t n_weights(const Tensor& t) {
-  return t.name.ends_with(kMask) ? 8 * t.n_elems() : is_sparse_part(t.name) ? 0 : t.n_elems();
+  return t.name.ends_with(kMask) ? 8 * t.n_elems() : is_sparse_part(t.name) || is_input_order(t.name) ? 0 : t.n_elems();
 }
 
 DType dtype_of_weights(const ModelFile& file, const Tensor& t) {

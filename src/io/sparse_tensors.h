@@ -42,7 +42,7 @@ std::optional<std::string> masked_name(std::string_view tensor);
 bool is_sparse_part(std::string_view tensor);
 
 // What a tensor of a file stands for, for whoever counts weights and types: the mask for all weights of its matrix, the
-// other two for none; all three for the type of the values.
+// other two for none, an order of inputs for none; all three for the type of the values.
 uint64_t n_weights(const Tensor& tensor);
 DType dtype_of_weights(const ModelFile& file, const Tensor& tensor);
 

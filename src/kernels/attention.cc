@@ -117,8 +117,7 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(kv.d_head == spans[0].kv.d_head && kv.n_kv_head == spans[0].kv.n_kv_head, "spans differ in heads");
   }
   HUNCH_CHECK(params.alibi_slopes.empty() || params.alibi_slopes.size() == n_head, "ALiBi slopes");
-  HUNCH_CHECK(params.causal || (params.window == 0 && params.alibi_slopes.empty()),
-              "a window or slopes of attention that is not causal");
+  HUNCH_CHECK(params.causal || params.alibi_slopes.empty(), "slopes of attention that is not causal");
   HUNCH_CHECK(params.sinks.empty() || params.sinks.size() == n_head, "{} sinks", params.sinks.size());
 }
 

@@ -62,8 +62,8 @@ struct AttentionParams {
   // than 1 (gpt-oss; Xiao et al. 2023, "StreamingLLM", section 3.2). Where a query sees no key it changes nothing.
   std::span<const float> sinks;
   bool spans_as_alone = false;  // every span gets the bits of a call with this span alone
-  // false: every query sees what its span's last query sees, the tokens after itself included (BERT). Without window
-  // and slopes, which count from a query backwards.
+  // false: every query sees what its span's last query sees, the tokens after itself included (BERT); with a window
+  // as many to either side. Without slopes, which count from a query backwards.
   bool causal = true;
   AttentionTiles tiles = AttentionTiles::kBothParts;
 };

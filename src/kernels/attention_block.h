@@ -1,12 +1,20 @@
 // One work item of attention: a few query rows against a range of the keys of one KV head.
 // Internal to kernels/; attention.h is the interface.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
 #include "kernels/attention.h"
 
 namespace hunch {
+
+// The last position that the query at `pos` sees.
+inline size_t last_key_seen(const AttentionParams& params, const AttentionSpan& span, size_t pos) {
+  if (params.causal) return pos;
+  const size_t last = span.first_pos + span.n_tokens - 1;
+  return params.window ? std::min(last, pos + params.window - 1) : last;
+}
 
 // The query heads that share a KV head, of all tokens of a span, are numbered as rows:
 // row = token * group + head - kv_head * group.
@@ -29,7 +37,7 @@ struct AttentionBlock {
   size_t pos(size_t r) const { return span->first_pos + token(r); }
   size_t row_in_q(size_t r) const { return span->first_token + token(r); }
   // The last position that row r sees, and the first.
-  size_t last_key(size_t r) const { return params->causal ? pos(r) : span->first_pos + span->n_tokens - 1; }
+  size_t last_key(size_t r) const { return last_key_seen(*params, *span, pos(r)); }
   size_t first_key(size_t r) const {
     const size_t window = params->window, end = pos(r) + 1;
     return window && end > window ? end - window : 0;

@@ -39,12 +39,14 @@ std::vector<float> row(const KvView& kv, size_t offset_bytes, size_t kv_head, si
   return values;
 }
 
-// The slots that a query sees of which the last may be at `last`.
-std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t last, size_t window) {
+// The slots that the query at `pos` sees.
+std::vector<size_t> seen_slots(const AttentionSpan& span, size_t kv_head, size_t pos, const AttentionParams& params) {
+  const size_t window = params.window, end = span.first_pos + span.n_tokens;
   std::vector<size_t> seen;
   for (size_t slot = 0; slot < span.kv.n_slots(kv_head); ++slot) {
     const size_t position = span.kv.position(kv_head, slot);
-    if (position > last || (window && position + window <= last)) continue;
+    if (params.causal ? position > pos : position >= end) continue;
+    if (window && (position + window <= pos || position >= pos + window)) continue;
     if (!span.keys.empty() && !span.keys[kv_head].is_all() &&
         !std::ranges::binary_search(span.keys[kv_head].ids(), uint32_t(slot)))
       continue;
@@ -73,8 +75,7 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
       for (size_t head = 0; head < n_head; ++head) {
         const size_t kv_head = head / (n_head / kv.n_kv_head);
         if (!span.all_heads && std::ranges::find(span.kv_heads, kv_head) == span.kv_heads.end()) continue;
-        const size_t last = params.causal ? pos : span.first_pos + span.n_tokens - 1;
-        const std::vector<size_t> slots = seen_slots(span, kv_head, last, params.window);
+        const std::vector<size_t> slots = seen_slots(span, kv_head, pos, params);
         const float* q = Q.row(span.first_token + t).data() + head * kv.d_head;
         std::vector<double> weights, mix(kv.d_head);
         double max = -std::numeric_limits<double>::infinity(), sum = 0;

@@ -95,19 +95,19 @@ struct Together {
 
 Together together(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   size_t repeats, size_t rest_bytes) {
-  const bool plain = is_plain(W.dtype);
+  const bool floats = multiplies_floats(W.dtype);
   const size_t n = blocks.size() * repeats * W.width;
   QuantizedX shape;
   shape.n_tokens = 1;
   shape.n_padded = round_up(n, QuantizedX::kPad);
-  const size_t x_bytes = round_up(n * sizeof(float), 64), quantised = plain ? 0 : round_up(quantized_bytes(1, n), 64);
-  const size_t packed_bytes = plain ? 0 : round_up(gemv_int8_packed_bytes(W.dtype, shape), 64);
+  const size_t x_bytes = round_up(n * sizeof(float), 64), quantised = floats ? 0 : round_up(quantized_bytes(1, n), 64);
+  const size_t packed_bytes = floats ? 0 : round_up(gemv_int8_packed_bytes(W.dtype, shape), 64);
   std::byte* memory = compute.arena.take<std::byte>(x_bytes + quantised + packed_bytes + rest_bytes).data();
   float* to = reinterpret_cast<float*>(memory);
   Together t{{to, 1, n}, {}, nullptr, memory + x_bytes + quantised + packed_bytes};
   for (const uint32_t b : blocks)
     for (size_t i = 0; i < repeats; ++i, to += W.width) std::memcpy(to, &x[b * W.width], W.width * sizeof(float));
-  if (plain) return t;
+  if (floats) return t;
   t.quantised = quantize(compute, t.x, memory + x_bytes);
   if (packed_bytes) gemv_int8_pack(W.dtype, t.quantised, t.packed = memory + x_bytes + quantised);
   return t;
@@ -139,7 +139,7 @@ void dot_copied(Compute& compute, const ColumnBlocks& W, std::span<const uint32_
 void dot_in_place(Compute& compute, const ColumnBlocks& W, std::span<const uint32_t> blocks, std::span<const float> x,
                   std::span<const float> bias, std::span<float> y) {
   ColumnDotArgs args{W, blocks, x.data(), nullptr, bias.empty() ? nullptr : bias.data(), y.data()};
-  if (!is_plain(W.dtype)) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
+  if (!multiplies_floats(W.dtype)) args.packed = together(compute, W, blocks, x, column_dot_repeats(W), 0).packed;
   compute.threads.parallel_for((W.rows + kColumnDotRows - 1) / kColumnDotRows, 1, [&](size_t begin, size_t end) {
     column_dot(args, begin * kColumnDotRows, std::min(end * kColumnDotRows, W.rows));
   });

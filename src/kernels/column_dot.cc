@@ -21,7 +21,7 @@ constexpr size_t kRowsAhead = 8;
 
 // R rows from `row` on. The blocks are as many streams through memory.
 template <class Weight, int R>
-HWY_NOINLINE void PlainTile(const ColumnDotArgs& a, size_t row) {
+HWY_NOINLINE void FloatTile(const ColumnDotArgs& a, size_t row) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   const size_t N = hn::Lanes(d), width = a.W.width, whole = width / N * N;
@@ -32,7 +32,7 @@ HWY_NOINLINE void PlainTile(const ColumnDotArgs& a, size_t row) {
     const std::byte* w = a.W.at(row, b);
     const float* x = a.x + b * width;
     for (int r = 0; r < R; ++r)
-      for (size_t line = 0; line < width * Weight::kBytes; line += 64)
+      for (size_t line = 0; line < Weight::Bytes(width); line += 64)
         hwy::Prefetch(w + (size_t(r) + kRowsAhead) * a.W.row_stride_bytes + line);
     for (size_t i = 0; i < whole; i += N) {
       const V xv = hn::LoadU(d, x + i);
@@ -49,10 +49,10 @@ HWY_NOINLINE void PlainTile(const ColumnDotArgs& a, size_t row) {
 }
 
 template <class Weight>
-void PlainRange(const ColumnDotArgs& a, size_t begin, size_t end) {
+void FloatRange(const ColumnDotArgs& a, size_t begin, size_t end) {
   size_t i = begin;
-  for (; i + 4 <= end; i += 4) PlainTile<Weight, 4>(a, i);
-  for (; i < end; ++i) PlainTile<Weight, 1>(a, i);
+  for (; i + 4 <= end; i += 4) FloatTile<Weight, 4>(a, i);
+  for (; i < end; ++i) FloatTile<Weight, 1>(a, i);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -156,7 +156,7 @@ namespace HWY_NAMESPACE {
 bool ColumnDotApplies(const ColumnBlocks& W) {
   return with_format<bool>(W.dtype, [&](auto f) {
     using F = decltype(f);
-    if constexpr (PlainFormat<F>) return true;
+    if constexpr (FloatFormat<F>) return true;
 #if HUNCH_AVX512
     if constexpr (vnni::InGroups<F>) return has_avx512_vnni() && vnni::Columns<vnni::Row<F>>::Applies(W);
 #endif
@@ -177,11 +177,11 @@ size_t ColumnDotRepeats(const ColumnBlocks& W) {
 void ColumnDot(const ColumnDotArgs& a, size_t begin, size_t end) {
   with_format(a.W.dtype, [&](auto f) {
     using F = decltype(f);
-    if constexpr (PlainFormat<F>) return PlainRange<Simd<F>>(a, begin, end);
+    if constexpr (FloatFormat<F>) return FloatRange<Simd<F>>(a, begin, end);
 #if HUNCH_AVX512
     if constexpr (vnni::InGroups<F>) return vnni::Columns<vnni::Row<F>>::Range(a, begin, end);
 #endif
-    HUNCH_CHECK(PlainFormat<F>, "column_dot on {}", name_of(a.W.dtype));
+    HUNCH_CHECK(FloatFormat<F>, "column_dot on {}", name_of(a.W.dtype));
   });
 }
 

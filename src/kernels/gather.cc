@@ -16,7 +16,7 @@ void gather_dot(Compute& compute, const WeightView& W, std::span<const uint32_t>
   if (rows.empty() || X.rows == 0) return;
   compute.meter.read_weights(rows.size() * row_bytes(W.dtype, W.cols));
   const GemvArgs args{W, rows.data(), nullptr, Y.data, Y.row_stride};
-  if (is_plain(W.dtype)) {
+  if (multiplies_floats(W.dtype)) {
     compute.threads.parallel_for(rows.size(), 4, [&](size_t begin, size_t end) { gemv_float(args, X, begin, end); });
     return;
   }

@@ -32,7 +32,7 @@ void gemm_pack(MatView<const float> X, size_t begin, size_t end, float* packed);
 size_t gemm_float_width();
 size_t gemm_float_panel_bytes();
 
-// Rows [begin, end) of F32, F16 or BF16 weights for all tokens; products and sums in f32.
+// Rows [begin, end) for all tokens, of weights whose products are of floats; products and sums in f32.
 void gemm_float(const GemmArgs& args, const float* packed, size_t begin, size_t end, std::byte* panel);
 
 // Y[t, c] = sum_k A[t, k] * W[k, c] + bias[c] for columns [begin, end), which hold whole blocks of W;

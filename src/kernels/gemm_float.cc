@@ -165,12 +165,12 @@ void GemmRange(const GemmArgs& a, const float* packed, size_t begin, size_t end,
 
 void GemmFloat(const GemmArgs& a, const float* packed, size_t begin, size_t end, std::byte* panel) {
   float* p = reinterpret_cast<float*>(panel);
-  with_format(a.W.dtype, [&](PlainFormat auto f) { GemmRange<Simd<decltype(f)>>(a, packed, begin, end, p); });
+  with_format(a.W.dtype, [&](FloatFormat auto f) { GemmRange<Simd<decltype(f)>>(a, packed, begin, end, p); });
 }
 
 // Row segments of W decoded to f32: columns [column, column + n) of one row to out[0 .. n).
 template <class Weight>
-struct PlainSegment {
+struct FloatSegment {
   static void Decode(const std::byte* row, size_t column, size_t n, float* out) {
     const DF d;
     const size_t N = hn::Lanes(d);
@@ -218,7 +218,7 @@ void GemmTransposed(const GemmArgs& a, const float* packed, size_t begin, size_t
   float* p = reinterpret_cast<float*>(panel);
   with_format(a.W.dtype, [&](auto f) {
     using F = decltype(f);
-    using Segment = std::conditional_t<PlainFormat<F>, PlainSegment<Simd<F>>, QuantisedSegment<Simd<F>>>;
+    using Segment = std::conditional_t<FloatFormat<F>, FloatSegment<Simd<F>>, QuantisedSegment<Simd<F>>>;
     TransposedRange<Segment>(a, packed, begin, end, p);
   });
 }

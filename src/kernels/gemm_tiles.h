@@ -17,7 +17,7 @@ bool suits_tiles(DType dtype);
 // How many parts of X a product with weights of this type wants. BF16 weights are what they are, F16 ones are taken in
 // two parts too, and the product of the lower parts is left out: the error is below 2^-16 of sum |w x|, and typically
 // 5e-6 of the result; where all lower parts of some weights are zeros, as they are of models trained in bf16, their
-// products are left out too. Infinity may come out as NaN. Quantised weights are decoded and rounded to bf16 as X is,
+// products are left out too. Infinity may come out as NaN. Weights in blocks are decoded and rounded to bf16 as X is,
 // upper parts only: less than half of the error of X in int8.
 Bf16Parts tile_parts(DType dtype);
 

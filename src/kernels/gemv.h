@@ -17,7 +17,8 @@ struct GemvArgs {
   size_t y_stride = 0;
 };
 
-// F32, F16 and BF16 weights. Any number of tokens; each four of them read the rows from cache again.
+// Weights whose products are of floats (multiplies_floats()). Any number of tokens; each four of them read the rows
+// from cache again.
 void gemv_float(const GemvArgs& args, MatView<const float> X, size_t begin, size_t end);
 
 // Quantised weights. `packed` is what gemv_int8_pack made of `x` for this dtype (null where

@@ -32,13 +32,13 @@ HWY_INLINE void PrefetchRows(const std::byte* const* w, const std::byte* const* 
 // y[t][:] += sum over R rows of a[r * T + t] * w[r][:]. The accumulators are read and written once
 // for R rows, not for each.
 template <class Weight>
-struct PlainRows {
+struct FloatRows {
   template <int R, int T>
   static HWY_NOINLINE void Add(const std::byte* const* w, const std::byte* const* ahead, const float* a, size_t n,
                                float* const* y) {
     const hn::ScalableTag<float> d;
     const size_t N = hn::Lanes(d);
-    constexpr size_t kStep = 64 / Weight::kBytes;
+    constexpr size_t kStep = Weight::kStep;
     size_t i = 0;
     const auto step = [&](size_t at) HWY_ATTR {
       hn::Vec<decltype(d)> wv[R];
@@ -50,7 +50,7 @@ struct PlainRows {
       }
     };
     for (; i + kStep <= n; i += kStep) {
-      PrefetchRows<R>(w, ahead, i * Weight::kBytes, 1, n * Weight::kBytes);
+      PrefetchRows<R>(w, ahead, Weight::Bytes(i), 1, Weight::Bytes(n));
       for (size_t j = 0; j < kStep; j += N) step(i + j);
     }
     for (; i + N <= n; i += N) step(i);
@@ -169,8 +169,8 @@ void GemvAxpy(const AxpyArgs& args, size_t begin, size_t end) {
   if (begin >= end) return;
   with_format(args.W.dtype, [&](auto f) {
     using F = decltype(f);
-    if constexpr (PlainFormat<F>) {
-      return AxpyRange<PlainRows<Simd<F>>>(args, begin, end);
+    if constexpr (FloatFormat<F>) {
+      return AxpyRange<FloatRows<Simd<F>>>(args, begin, end);
     } else {
 #if HUNCH_AVX512
       if constexpr (wide::HasRowSum<F>) return wide::AxpyRange<F>(args, begin, end);

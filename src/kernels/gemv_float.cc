@@ -33,8 +33,8 @@ HWY_NOINLINE void DotTile(const std::byte* const* w, const std::byte* const* ahe
   V acc[R][T];
   for (int r = 0; r < R; ++r)
     for (int t = 0; t < T; ++t) acc[r][t] = hn::Zero(d);
-  constexpr size_t kStep = 64 / Weight::kBytes;  // one line of each row
-  const size_t row_bytes = n * Weight::kBytes;
+  constexpr size_t kStep = Weight::kStep;  // one line of each row
+  const size_t row_bytes = Weight::Bytes(n);
   size_t i = 0;
   const auto step = [&](size_t at) HWY_ATTR {
     V wv[R];
@@ -45,7 +45,7 @@ HWY_NOINLINE void DotTile(const std::byte* const* w, const std::byte* const* ahe
     }
   };
   for (; i + kStep <= n; i += kStep) {
-    const size_t offset = i * Weight::kBytes + kAheadBytes;
+    const size_t offset = Weight::Bytes(i) + kAheadBytes;
     if (offset < row_bytes) {
       for (int r = 0; r < R; ++r) hwy::Prefetch(w[r] + offset);
     } else {
@@ -120,7 +120,7 @@ void GemvRange(const GemvArgs& a, MatView<const float> X, size_t begin, size_t e
 
 void GemvFloat(const GemvArgs& a, MatView<const float> X, size_t begin, size_t end) {
   if (begin >= end) return;
-  with_format(a.W.dtype, [&](PlainFormat auto f) { GemvRange<Simd<decltype(f)>>(a, X, begin, end); });
+  with_format(a.W.dtype, [&](FloatFormat auto f) { GemvRange<Simd<decltype(f)>>(a, X, begin, end); });
 }
 
 }  // namespace HWY_NAMESPACE

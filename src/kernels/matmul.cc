@@ -47,7 +47,7 @@ void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range
 // Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8().
 void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed, size_t begin,
               size_t end) {
-  if (is_plain(args.W.dtype)) {
+  if (multiplies_floats(args.W.dtype)) {
     gemv_float(args, X, begin, end);
   } else if (args.W.strips) {
     dot_strips(args, x, begin, end);
@@ -61,14 +61,15 @@ class SharedInput {
  public:
   template <class Task>
   SharedInput(Compute& compute, MatView<const float> X, std::span<const Task> tasks) {
-    const bool quantised = std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return !is_plain(t.W.dtype); });
+    const bool quantised =
+        std::any_of(tasks.begin(), tasks.end(), [](auto& t) { return !multiplies_floats(t.W.dtype); });
     if (!quantised) return;
     QuantizedX shape;
     shape.n_tokens = X.rows;
     shape.n_padded = round_up(X.cols, QuantizedX::kPad);
     size_t n_bytes = round_up(quantized_bytes(X.rows, X.cols), 64);
     for (const Task& task : tasks) {
-      if (is_plain(task.W.dtype) || task.W.strips) continue;
+      if (multiplies_floats(task.W.dtype) || task.W.strips) continue;
       const DType packing = gemv_int8_packing(task.W.dtype);
       Form* form = find_or_free(packing);
       if (form->seen) continue;
@@ -84,7 +85,7 @@ class SharedInput {
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
   const std::byte* packed(DType dtype) const {
-    if (is_plain(dtype)) return nullptr;
+    if (multiplies_floats(dtype)) return nullptr;
     const DType packing = gemv_int8_packing(dtype);
     for (const Form& form : forms_)
       if (form.seen && form.packing == packing) return form.end > form.begin ? memory_ + form.begin : nullptr;
@@ -162,24 +163,24 @@ void for_pieces(Compute& compute, std::span<const MatmulTask> tasks, const Piece
 // Many tokens: pieces of W's rows are handed out as threads become free, each unpacked and multiplied
 // with all tokens.
 void matmul_many(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
-  const auto plain = [](const MatmulTask& t) { return is_plain(t.W.dtype); };
-  const bool any_plain = std::any_of(tasks.begin(), tasks.end(), plain);
-  const bool any_quantised = !std::all_of(tasks.begin(), tasks.end(), plain);
-  const size_t packed_bytes = any_plain ? round_up(gemm_packed_floats(X.rows, X.cols) * sizeof(float), 64) : 0;
+  const auto floats = [](const MatmulTask& t) { return multiplies_floats(t.W.dtype); };
+  const bool any_floats = std::any_of(tasks.begin(), tasks.end(), floats);
+  const bool any_quantised = !std::all_of(tasks.begin(), tasks.end(), floats);
+  const size_t packed_bytes = any_floats ? round_up(gemm_packed_floats(X.rows, X.cols) * sizeof(float), 64) : 0;
   std::byte* memory =
       compute.arena.take<std::byte>(packed_bytes + (any_quantised ? quantized_bytes(X.rows, X.cols) : 0)).data();
   auto* packed = reinterpret_cast<float*>(memory);
-  if (any_plain)
+  if (any_floats)
     compute.threads.parallel_for(gemm_n_tiles(X.rows), 1,
                                  [&](size_t begin, size_t end) { gemm_pack(X, begin, end, packed); });
   QuantizedX x;
   if (any_quantised) x = quantize(compute, X, memory + packed_bytes);
 
   const size_t panel_bytes =
-      round_up(std::max(any_plain ? gemm_float_panel_bytes() : 0, any_quantised ? gemm_int8_panel_bytes() : 0), 64);
+      round_up(std::max(any_floats ? gemm_float_panel_bytes() : 0, any_quantised ? gemm_int8_panel_bytes() : 0), 64);
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
   const auto piece = [&](const MatmulTask& task) {
-    return plain(task)
+    return floats(task)
                ? piece_rows(task.W.rows, compute.threads.n_threads(), gemm_float_width(), 8 * gemm_float_width())
                : piece_rows(task.W.rows, compute.threads.n_threads(), gemm_int8_panel_rows(),
                             8 * gemm_int8_panel_rows());
@@ -187,7 +188,7 @@ void matmul_many(Compute& compute, MatView<const float> X, std::span<const Matmu
   for_pieces(compute, tasks, piece, [&](const MatmulTask& task, size_t begin, size_t end, size_t thread) {
     const GemmArgs args = gemm_args(task);
     std::byte* panel = panels + thread * panel_bytes;
-    if (plain(task)) {
+    if (floats(task)) {
       gemm_float(args, packed, begin, end, panel);
     } else {
       gemm_int8(args, x, begin, end, panel);
@@ -233,16 +234,16 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   // From here on unpacking panels costs less than running through every row once per four or eight tokens
   // (measured on Sapphire Rapids; transposing f32 costs more than unpacking int8).
   const auto any = [&](auto&& is) { return std::any_of(tasks.begin(), tasks.end(), is); };
-  const bool any_plain = any([](auto& t) { return is_plain(t.W.dtype); });
+  const bool any_floats = any([](auto& t) { return multiplies_floats(t.W.dtype); });
   const bool any_rows = any([](auto& t) { return !t.W.strips; });
   if (X.rows >= kTokensOfTiles && bits != TokenBits::kAsAlone && multiplies_tiles() &&
       std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
     return matmul_tiles(compute, X, tasks);
   }
-  const size_t many_tokens = any_plain ? 32 : any_rows ? 12 : kManyTokensOfStrips;
+  const size_t many_tokens = any_floats ? 32 : any_rows ? 12 : kManyTokensOfStrips;
   // The few-token kernels sum each token's products in an order of their own, whatever stands beside it; those of
   // quantised strips in the order of the panels.
-  if (X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_plain || any_rows))) {
+  if (X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_floats || any_rows))) {
     matmul_few(compute, X, tasks);
   } else {
     matmul_many(compute, X, tasks);

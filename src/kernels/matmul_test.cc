@@ -45,6 +45,7 @@ TEST(Matmul, MatchesReferenceOnEveryTarget) {
       const bool plain = is_plain(dtype);
       const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 7, 40, 67, 300}
                                           : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 96, 352}
+                                          : info(dtype).block_elems == 64 ? std::vector<size_t>{64, 192, 704}
                                                                           : std::vector<size_t>{256, 512};
       for (const size_t n_in : columns) {
         const TestMatrix W = random_matrix(dtype, 37, n_in, /*padding_bytes=*/6, uint32_t(n_in));
@@ -59,7 +60,8 @@ TEST(Matmul, MatchesReferenceForEveryNumberOfThreadsAndTokens) {
   for (const size_t n_threads : {1, 2, 3}) {
     Compute compute(n_threads);
     for (const DType dtype : computing_types()) {
-      const size_t n_in = is_plain(dtype) ? 261 : 768;  // beyond one panel's depth
+      // Beyond one panel's depth.
+      const size_t n_in = is_plain(dtype) ? 261 : multiplies_floats(dtype) ? 320 : 768;
       const TestMatrix W = random_matrix(dtype, 70, n_in, 0, 3), narrow = random_matrix(dtype, 3, n_in, 2, 4);
       for (const size_t n_tokens : {1, 4, 16, 33, 70}) expect_matmul(compute, W, n_tokens, true, 11);
       expect_matmul(compute, narrow, 33, false, 12);
@@ -103,7 +105,7 @@ TEST(Matmul, ExtremeCodesDoNotSaturate) {
   Compute compute(1);
   for_each_target([&] {
     for (const DType dtype : computing_types()) {
-      if (is_plain(dtype)) continue;
+      if (multiplies_floats(dtype)) continue;
       TestMatrix W = random_matrix(dtype, 33, 256, 0, 3);
       for (const int code : {0x80, 0xff, 0x00, 0x7f}) {  // 0x80: -128 in Q8_0
         W.fill_codes(std::byte(code));
@@ -140,6 +142,7 @@ TEST(MatmulTransposed, MatchesReferenceOnEveryTarget) {
       const bool plain = is_plain(dtype);
       const std::vector<size_t> columns = plain                           ? std::vector<size_t>{1, 40, 67}
                                           : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
+                                          : info(dtype).block_elems == 64 ? std::vector<size_t>{64, 192}
                                                                           : std::vector<size_t>{256, 512};
       for (const size_t n_out : columns)
         for (const size_t n_tokens : {1, 2, 3, 5, 29}) expect_transposed(compute, dtype, 45, n_out, n_tokens);
@@ -163,7 +166,7 @@ TEST(MatmulAsAlone, EveryTokenHasTheBitsOfACallWithItAlone) {
     for (const size_t n_threads : {1, 3}) {
       Compute compute(n_threads);
       for (const DType dtype : computing_types()) {
-        const size_t n_in = is_plain(dtype) ? 131 : info(dtype).block_elems == 32 ? 352 : 512, n_out = 39;
+        const size_t n_in = is_plain(dtype) ? 131 : info(dtype).block_elems < 256 ? 704 : 512, n_out = 39;
         const TestMatrix W = random_matrix(dtype, n_out, n_in, 0, 3);
         const std::vector<float> bias = normal_values(n_out, 4);
         for (const size_t n_tokens : {2, 5, 8, 35}) {

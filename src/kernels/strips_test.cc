@@ -16,7 +16,7 @@ namespace {
 std::vector<DType> quantised_types() {
   std::vector<DType> types;
   for (const DType dtype : computing_types())
-    if (!is_plain(dtype)) types.push_back(dtype);
+    if (!multiplies_floats(dtype)) types.push_back(dtype);
   return types;
 }
 

@@ -35,7 +35,9 @@ const char* name_of(Role role) {
                                                     "stream_in",
                                                     "stream_out",
                                                     "laurel_left",
-                                                    "laurel_right"};
+                                                    "laurel_right",
+                                                    "experts_in",
+                                                    "experts_out"};
   return kNames[size_t(role)];
 }
 

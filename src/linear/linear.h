@@ -46,9 +46,11 @@ enum class Role : uint8_t {
   kStreamIn,   // `expert` is the stream (model/alt_up.h)
   kStreamOut,  // `expert` is the stream
   kLaurelLeft,
-  kLaurelRight
+  kLaurelRight,
+  kExpertsIn,  // from the stream to what a mixture's experts read, where that is less, and back
+  kExpertsOut
 };
-constexpr size_t kNumRoles = 30;
+constexpr size_t kNumRoles = 32;
 const char* name_of(Role role);  // "q", "k", "v", "o", "gate", "up", "down", "router", ...
 
 // Which matrix of a model: the same in files, messages, hooks and adapters.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 
 namespace hunch {
@@ -20,7 +21,7 @@ const Architecture* const kAll[] = {
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
     &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n,      &kArchNomicBert,
-    &kArchTransfoXl};
+    &kArchTransfoXl, &kArchModernBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -119,6 +120,7 @@ MoeConfig moe_config(const ModelFile& file, const std::string& arch) {
   moe.n_ff = file.meta.get_uint(file.meta.has(n_ff) ? n_ff : arch + ".feed_forward_length", 0);
   moe.n_ff_shared = file.meta.get_uint(arch + ".expert_shared_feed_forward_length",
                                        moe.n_ff * file.meta.get_uint(arch + ".expert_shared_count", 0));
+  moe.n_latent = file.meta.get_uint(arch + ".moe_latent_size", 0);
   moe.renormalise = file.meta.get_bool(arch + ".expert_weights_norm", true);
   moe.scale = float(file.meta.get_float(arch + ".expert_weights_scale", 1.0));
   moe.n_group = file.meta.get_uint(arch + ".expert_group_count", 1);
@@ -179,7 +181,8 @@ void mixers_by_tensors(const ModelFile& file, ModelConfig& c, std::initializer_l
   for (size_t layer = 0; layer < std::min<size_t>(c.n_layer, 10000); ++layer) {
     const auto found = std::ranges::find_if(marks, [&](const MixerMark& mark) {
       const std::string name = fmt::format("blk.{}.{}", layer, mark.tensor);
-      return file.find(name) || has_sparse(file, name.substr(0, name.rfind(".weight")));
+      const std::string matrix = name.substr(0, name.rfind(".weight"));
+      return file.find(name) || has_sparse(file, matrix) || has_ordered(file, matrix);
     });
     c.mixers.push_back(found == marks.end() ? Mixer::kNone : found->mixer);
   }

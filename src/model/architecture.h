@@ -76,7 +76,7 @@ extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGl
     kArchDeepSeek2;
 extern const Architecture kArchLfm2, kArchLfm2Moe, kArchNemotronH, kArchNemotronHMoe, kArchQwen3Next, kArchQwen35,
     kArchQwen35Moe;
-extern const Architecture kArchBert, kArchNomicBert;
+extern const Architecture kArchBert, kArchNomicBert, kArchModernBert;
 extern const Architecture kArchBitNet, kArchGemma3n, kArchGemma4, kArchTransfoXl;
 
 }  // namespace hunch

@@ -26,8 +26,8 @@ struct Sum {
 WeightView weights_of(const Model& model, const TensorRows& where) {
   if (where.stored.empty())
     fail(ErrorKind::kUnsupported,
-         "'{}' is a product of two matrices in this file, or stands there without its zeros: only plain LoRA can be "
-         "added to it (not DoRA, nor what is saved whole)",
+         "'{}' is a product of two matrices in this file, or stands there without its zeros or with its inputs in "
+         "another order: only plain LoRA can be added to it (not DoRA, nor what is saved whole)",
          where.name);
   const Tensor& t = model.file().get(where.stored);
   if (ternary_scale(model.file(), t))
@@ -97,7 +97,7 @@ class Binder {
       if (origins.size() != n_rows[where.name]) wrong_shape(origins, where, n_rows[where.name]);
       const std::span<const RowOrigin> own = std::span(origins).subspan(where.first, where.n_out);
       for (const RowOrigin& origin : own) n_bound[origin.matrix] += origin.factor != 0;
-      bind(id, where, own);
+      bind(id, where, own, trace);
     }
     for (size_t m = 0; m < named.size(); ++m)
       if (n_bound[m] != named[m].n_rows)
@@ -133,7 +133,18 @@ class Binder {
   }
   const ReplacedTensor& saved_at(size_t m) const { return *saved_[m - file_.matrices.size()]; }
 
-  void bind(LinearId id, const TensorRows& where, std::span<const RowOrigin> own) {
+  // A [rank, n_in], its columns where the model has these inputs.
+  static void append_A(const AdapterMatrix& matrix, const RowTrace& trace, uint32_t m, Floats& A) {
+    const auto found = trace.input_orders.find(m);
+    if (found == trace.input_orders.end()) {
+      A.insert(A.end(), matrix.A.begin(), matrix.A.end());
+      return;
+    }
+    for (size_t k = 0; k < matrix.rank; ++k)
+      for (const uint32_t i : found->second) A.push_back(matrix.A[k * matrix.n_in + i]);
+  }
+
+  void bind(LinearId id, const TensorRows& where, std::span<const RowOrigin> own, const RowTrace& trace) {
     std::vector<uint32_t> matrices;  // in the order of the rows
     for (const RowOrigin& origin : own)
       if (origin.factor != 0 && std::ranges::count(matrices, origin.matrix) == 0) matrices.push_back(origin.matrix);
@@ -143,7 +154,7 @@ class Binder {
     for (const uint32_t m : matrices) {
       const AdapterMatrix& matrix = file_.matrices[m];
       if (matrix.n_in != where.n_in) wrong_shape(own, where, where.n_out);
-      A.insert(A.end(), matrix.A.begin(), matrix.A.end());
+      append_A(matrix, trace, m, A);
       for (size_t k = 0; k < matrix.rank; ++k)
         for (const RowOrigin& from : own)
           B.push_back(from.matrix == m ? from.factor * matrix.scale * matrix.view_B().row(from.row)[k] : 0.0f);

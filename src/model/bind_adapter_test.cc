@@ -53,8 +53,7 @@ class Tuned {
     for (Tensor& t : folder_.tensors) {
       const bool other = t.name.find("positions") != t.name.npos || t.name.find("wpe") != t.name.npos ||
                          t.name.find("norm") != t.name.npos ||  // Cohere has norms of every head
-                         t.name.find("kv_b_proj") != t.name.npos || t.name.ends_with("_bias") ||
-                         t.name.find("linear_attn.out_proj") != t.name.npos;  // refused, by experts
+                         t.name.find("kv_b_proj") != t.name.npos || t.name.ends_with("_bias");  // refused, by experts
       const bool embedding = t.name.ends_with("embed_tokens.weight") || t.name.ends_with("wte.weight") ||
                              t.name.find("word_embeddings.weight") != t.name.npos ||
                              t.name.ends_with("embed_in.weight") || t.name.ends_with("embed_tokens_per_layer.weight") ||

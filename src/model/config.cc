@@ -100,6 +100,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   for (size_t i = 0; i < c.n_layer; ++i) {
     LayerConfig& l = c.layers[i];
     l.index = l.keys_from = i;
+    l.first_norm = i > 0 || c.first_norm;
     if (i < c.keys_as_values.size()) l.keys_as_values = c.keys_as_values[i];
     if (i < c.gate_cutoffs.size()) l.gate_cutoff = c.gate_cutoffs[i];
     if (i < c.windows.size()) l.window = c.windows[i];
@@ -149,9 +150,9 @@ void validate(const LayerConfig& l) {
     in_range("values of a query that are not rotated", l.latent.d_plain, 1, 65536);
     in_range("values of a head", l.latent.d_value, 1, 65536);
   }
-  if (!l.causal && (l.window > 0 || !l.alibi_slopes.empty()))
-    fail(ErrorKind::kUnsupported, "layer {} is not causal and has {}, which hunch computes of causal layers only",
-         l.index, l.window > 0 ? "a window" : "ALiBi");
+  if (!l.causal && !l.alibi_slopes.empty())
+    fail(ErrorKind::kUnsupported, "layer {} is not causal and has ALiBi, which hunch computes of causal layers only",
+         l.index);
   if (l.relative.on) {
     in_range("tokens of memory", l.relative.memory, l.relative.segment ? 0 : 1, kLarge);
     in_range("tokens of a segment", l.relative.segment, 0, kLarge);
@@ -167,6 +168,7 @@ void validate(const LayerConfig& l) {
     in_range("n_expert", l.moe.n_expert, 1, 65536);
     in_range("n_expert_used", l.moe.n_expert_used, 1, l.moe.n_expert);
     in_range("expert n_ff", l.moe.n_ff, 1, kLarge);
+    in_range("values that experts share", l.moe.n_latent, 0, kLarge);
     in_range("expert groups", l.moe.n_group, 1, l.moe.n_expert);
     in_range("expert groups used", l.moe.n_group_used, 1, l.moe.n_group);
     if (l.moe.n_expert % l.moe.n_group || l.moe.n_expert_used > l.moe.n_expert / l.moe.n_group * l.moe.n_group_used)

@@ -60,7 +60,11 @@ struct MoeConfig {
   size_t n_expert = 0, n_expert_used = 0;  // n_expert == 0: a dense MLP
   size_t n_ff = 0;                         // of one expert
   size_t n_ff_shared = 0;                  // of the shared expert; 0 = none
-  bool renormalise = true;                 // the used experts' probabilities are made to sum to 1
+  // Values that experts read and write, of which matrices of the layer make the stream's (Nemotron 3 Super); 0: the
+  // stream's own.
+  size_t n_latent = 0;
+  size_t width(size_t n_embd) const { return n_latent > 0 ? n_latent : n_embd; }
+  bool renormalise = true;  // the used experts' probabilities are made to sum to 1
   // See ExpertGateConfig.
   RouterScore score = RouterScore::kSoftmax;
   size_t n_group = 1, n_group_used = 1, group_best = 1;
@@ -149,12 +153,13 @@ struct LayerConfig {
   NormPlace norm_place = NormPlace::kPre;
   float norm_eps = 1e-5f;
   bool parallel_residual = false;
+  bool first_norm = true;  // false: what stands before the first block reads the stream as it is (ModernBERT)
   float residual_scale = 1.0f;
   bool sub_norms = false;     // what o and down read is normalised first (BitNet)
   bool round_inputs = false;  // what ternary matrices read is rounded to int8, one scale a token (BitNet)
   // Attention.
   size_t n_head = 0, n_kv_head = 0, d_head = 0;
-  size_t window = 0;   // tokens; 0: all
+  size_t window = 0;   // tokens, its own and those before it; where not causal as many to either side; 0: all
   bool causal = true;  // false: a token sees those after it, too, and the text is read as a whole
   float attn_scale = 0.0f, attn_soft_cap = 0.0f, clip_qkv = 0.0f;
   QkNorm qk_norm = QkNorm::kNone;
@@ -212,6 +217,7 @@ struct ModelConfig {
   ActivationDetails activation_details;
   bool gated = false;                            // act(gate) * up instead of act(up)
   bool parallel_residual = false;                // attention and MLP read the same stream and are added together
+  bool first_norm = true;                        // of the first layer: see LayerConfig
   bool sub_norms = false, round_inputs = false;  // see LayerConfig
 
   std::vector<float> gate_cutoffs;  // [n_layer] see LayerConfig; empty = none
@@ -243,6 +249,7 @@ struct ModelConfig {
   bool causal = true;                  // LayerConfig::causal, of all layers
   bool has_output = true;              // false: there are no logits; hidden states are all that it makes
   std::optional<PoolingKind> pooling;  // how it was trained to be pooled; none: not said
+  bool rank_of_mean = false;           // RankHead::of_mean
 
   float embedding_scale = 1.0f;
   float residual_scale = 1.0f;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/throw_if_stopped.h"
 #include "formats/format.h"
+#include "io/ordered_tensors.h"
 #include "io/printable.h"
 
 namespace hunch {
@@ -191,13 +192,33 @@ void HfImport::ignore(std::string_view name) {
 
 void HfImport::ignore_all(std::string_view beginning) {
   for (const auto& [name, tensor] : by_name_)
-    if (name.starts_with(beginning) ||
-        (name.starts_with(prefix_) && std::string_view(name).substr(prefix_.size()).starts_with(beginning)))
-      used_.insert(name);
+    if (begins(name, beginning)) used_.insert(name);
+}
+
+void HfImport::leave_out(std::string_view beginning) {
+  ignore_all(beginning);
+  for (const auto& [name, tensor] : by_name_)
+    if (begins(name, beginning)) left_out_.insert(name);
+}
+
+bool HfImport::begins(std::string_view name, std::string_view beginning) const {
+  return name.starts_with(beginning) ||
+         (name.starts_with(prefix_) && name.substr(prefix_.size()).starts_with(beginning));
 }
 
 void HfImport::put(std::string_view gguf_name, Tensor tensor) {
+  const std::span<const uint32_t> order = order_of(tensor);
   tensor.name = gguf_name;
+  if (!order.empty()) {
+    constexpr std::string_view kWeight = ".weight";
+    HUNCH_CHECK(gguf_name.ends_with(kWeight), "blocks as '{}'", gguf_name);
+    const std::string name(gguf_name.substr(0, gguf_name.size() - kWeight.size()));
+    tensor.name = ordered_blocks(name);
+    std::byte* data;
+    Tensor list = allocate(Tensor{input_order(name), DType::kI32, {}, {}}, {1, order.size()}, &data);
+    std::memcpy(data, order.data(), order.size_bytes());
+    out_.tensors.push_back(std::move(list));
+  }
   out_.tensors.push_back(std::move(tensor));
 }
 
@@ -230,11 +251,24 @@ Tensor HfImport::allocate(const Tensor& like, std::vector<uint64_t> shape, std::
   return t;
 }
 
+std::span<const uint32_t> HfImport::order_of(const Tensor& t) const {
+  if (is_plain(t.dtype)) return {};
+  const auto found = folder_->orders.find(t.name);
+  return found == folder_->orders.end() ? std::span<const uint32_t>() : found->second;
+}
+
+std::vector<float> HfImport::decoded(const Tensor& t) const {
+  std::vector<float> values(t.n_elems()), scratch;
+  codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
+  if (const std::span<const uint32_t> order = order_of(t); !order.empty())
+    for (size_t r = 0; r < t.rows(); ++r)
+      put_in_place(order, std::span(values).subspan(r * t.cols(), t.cols()), scratch);
+  return values;
+}
+
 Tensor HfImport::plain(const Tensor& t) {
   if (is_plain(must_compute(t).dtype)) return t;
-  std::vector<float> values(t.n_elems());
-  codec(t.dtype).decode(t.data.data(), values.data(), values.size());
-  Tensor out = from_floats(values, t.shape);
+  Tensor out = from_floats(decoded(t), t.shape);
   out.name = t.name;
   return out;
 }
@@ -280,6 +314,12 @@ Tensor HfImport::with_rows_in_order(const Tensor& t, std::span<const uint32_t> o
 
 Tensor HfImport::concatenated(std::span<const Tensor> parts) {
   HUNCH_CHECK(!parts.empty());
+  const auto is_ordered_alike = [&](const Tensor& t) { return std::ranges::equal(order_of(t), order_of(parts[0])); };
+  if (!std::ranges::all_of(parts, is_ordered_alike)) {
+    std::vector<Tensor> floats;
+    for (const Tensor& p : parts) floats.push_back(plain(p));
+    return concatenated(floats);
+  }
   std::vector<uint64_t> shape = parts[0].shape;
   shape[0] = 0;
   for (const Tensor& p : parts) {
@@ -311,23 +351,20 @@ Tensor HfImport::stacked(std::span<const Tensor> parts) {
 Tensor HfImport::scaled_rows(const Tensor& t, size_t count, float factor) {
   const size_t n = first_dim(must_compute(t));
   if (count > n) fail(ErrorKind::kFormat, "tensor '{}' has {} rows, expected at least {}", t.name, n, count);
-  std::vector<float> values(t.n_elems());
-  codec(t.dtype).decode(t.data.data(), values.data(), values.size());
+  std::vector<float> values = decoded(t);
   const size_t n_scaled = n ? values.size() / n * count : 0;
   for (size_t i = 0; i < n_scaled; ++i) values[i] *= factor;
   return from_floats(values, t.shape);
 }
 
 Tensor HfImport::plus_one(const Tensor& t) {
-  std::vector<float> values(t.n_elems());
-  codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
+  std::vector<float> values = decoded(t);
   for (float& v : values) v += 1.0f;
   return from_floats(values, t.shape);
 }
 
 Tensor HfImport::minus_exp(const Tensor& t) {
-  std::vector<float> values(t.n_elems());
-  codec(must_compute(t).dtype).decode(t.data.data(), values.data(), values.size());
+  std::vector<float> values = decoded(t);
   for (float& v : values) v = -std::exp(v);
   return from_floats(values, t.shape);
 }

@@ -53,6 +53,8 @@ class HfImport {
   virtual Tensor take(std::string_view name);
   void ignore(std::string_view name);           // marks as used, if present
   void ignore_all(std::string_view beginning);  // the same of all names (with the prefix or without it) that begin so
+  // As ignore_all(), of a part of the model that hunch does not compute, which left_out() then names.
+  void leave_out(std::string_view beginning);
 
   // Adds a tensor to the result under its GGUF name.
   void put(std::string_view gguf_name, Tensor tensor);
@@ -92,6 +94,8 @@ class HfImport {
   std::vector<std::string> unread() const;
   // HF tensors that no one took, without the usual buffers (rotary_emb.inv_freq, attn.bias, ...).
   std::vector<std::string> unused() const;
+  // What leave_out() met, sorted.
+  std::vector<std::string> left_out() const { return {left_out_.begin(), left_out_.end()}; }
   ModelFile finish();
 
  protected:
@@ -101,7 +105,11 @@ class HfImport {
  private:
   const nlohmann::ordered_json* find_config(std::string_view name) const;
   const Tensor* find(std::string_view name) const;
-  Tensor plain(const Tensor& t);  // blocks as f32
+  bool begins(std::string_view name, std::string_view beginning) const;  // with the prefix or without it
+  Tensor plain(const Tensor& t);                                         // blocks as f32
+  std::vector<float> decoded(const Tensor& t) const;
+  // That of its columns (HfFolder::orders), or none; kept by its name through all that leaves the columns alone.
+  std::span<const uint32_t> order_of(const Tensor& t) const;
   Tensor allocate(const Tensor& like, std::vector<uint64_t> shape, std::byte** data);
 
   std::string arch_, prefix_;
@@ -109,7 +117,7 @@ class HfImport {
   const HfFolder* folder_;
   const Stop* stop_;
   std::map<std::string, const Tensor*, std::less<>> by_name_;
-  std::set<std::string, std::less<>> used_;
+  std::set<std::string, std::less<>> used_, left_out_;
   mutable std::set<std::string, std::less<>> read_;  // names that were asked for, present or not
   ModelFile out_;
 };

@@ -37,6 +37,7 @@ void say_states(const ModelConfig& c, Json& json) {
   json["n_groups"] = json["linear_num_key_heads"] = std::max<size_t>(1, r.n_group);
   json["ssm_state_size"] = json["linear_key_head_dim"] = r.d_state;
   json["moe_shared_expert_intermediate_size"] = c.moe.n_ff_shared;
+  json["moe_latent_size"] = c.moe.n_latent;
 }
 
 // A config.json of the model's sizes in the words of all architectures, as far as they decide about rows.
@@ -118,7 +119,14 @@ class Trace final : public HfImport {
            printable(t.name));
     return t;
   }
-  Tensor with_cols_in_order(const Tensor& t, std::span<const uint32_t>) override { return turned_part(t); }
+  Tensor with_cols_in_order(const Tensor& t, std::span<const uint32_t> order) override {
+    for (uint32_t m = 0; m < matrices_.size(); ++m) {
+      if (matrices_[m].name != t.name) continue;
+      if (matrices_[m].as_stored) return turned_part(t);
+      input_orders[m] = {order.begin(), order.end()};
+    }
+    return t;
+  }
   Tensor minus_exp(const Tensor& t) override { return t; }
   Tensor reshaped(Tensor t, std::vector<uint64_t>) override { return t; }
   Tensor plus_one(const Tensor& t) override { return t; }
@@ -150,6 +158,8 @@ class Trace final : public HfImport {
       if (absent(part)) part = from_floats(nothing, present->shape);
     return HfImport::stacked(all);
   }
+
+  std::map<uint32_t, std::vector<uint32_t>> input_orders;  // RowTrace's
 
  private:
   static bool absent(const Tensor& t) { return t.data.empty(); }
@@ -185,7 +195,7 @@ RowTrace trace_hf_rows(const Metadata& meta, const ModelConfig& config, std::spa
   const Architecture& arch = architecture_by_gguf_name(config.arch);
   Trace import(folder, arch.gguf_name, matrices);
   arch.import_hf(import);
-  RowTrace trace{{}, import.unused()};
+  RowTrace trace{{}, import.unused(), std::move(import.input_orders)};
   for (const Tensor& t : import.finish().tensors)
     if (!t.data.empty() && t.cols() == kMarks) trace.tensors[t.name] = origins_of(t);
   return trace;

@@ -27,6 +27,8 @@ struct RowOrigin {
 struct RowTrace {
   std::map<std::string, std::vector<RowOrigin>> tensors;  // by GGUF's names; of those that have a row of the matrices
   std::vector<std::string> unknown;                       // names of matrices that the architecture does not have
+  // By matrix, of those whose inputs the model has in another order: its input i is number order[i] of the matrix.
+  std::map<uint32_t, std::vector<uint32_t>> input_orders = {};
 };
 
 // `meta` and `config` are the model's; its checkpoint is not needed. At most 2^22 rows a matrix. Throws

@@ -29,10 +29,8 @@ struct Matrix {
 };
 
 // Matrices that the import takes apart and turns.
-bool is_taken_apart(const ModelConfig& config, const std::string& name) {
-  const auto has = [&](const char* part) { return name.find(part) != name.npos; };
-  return has("kv_b_proj") || name.ends_with("gate_up_proj_bias") ||
-         (config.recurrent.in_turn && has("linear_attn.out_proj"));  // columns in another order
+bool is_taken_apart(const std::string& name) {
+  return name.find("kv_b_proj") != name.npos || name.ends_with("gate_up_proj_bias");
 }
 
 // Vectors of experts, small matrices of AltUp, keys and values of layers that read those of others.
@@ -61,7 +59,7 @@ TEST_P(HfTraces, NameTheRowsThatTheImportTakes) {
     if (t.shape.size() != 2 || t.name.find("embed_positions") != t.name.npos || t.name.find("wpe") != t.name.npos)
       continue;
     if (!info(t.dtype).reads()) continue;  // packed
-    if (is_taken_apart(config, t.name) || is_no_adapters(config, t.name)) continue;
+    if (is_taken_apart(t.name) || is_no_adapters(config, t.name)) continue;
     Matrix m{t.cols(), decoded(t)};
     if (is_turned(config, t.name)) {
       m.n_in = t.rows();
@@ -91,8 +89,11 @@ TEST_P(HfTraces, NameTheRowsThatTheImportTakes) {
       ASSERT_NE(from.factor, 0);
       const Matrix& m = matrices[from.matrix];
       ASSERT_EQ(m.n_in, n_in);
-      for (size_t i = 0; i < n_in; ++i)
-        ASSERT_NEAR(values[r * n_in + i], from.factor * m.values[from.row * n_in + i], 1e-6) << "row " << r;
+      const auto order = trace.input_orders.find(from.matrix);
+      for (size_t i = 0; i < n_in; ++i) {
+        const size_t input = order == trace.input_orders.end() ? i : order->second[i];
+        ASSERT_NEAR(values[r * n_in + i], from.factor * m.values[from.row * n_in + input], 1e-6) << "row " << r;
+      }
     }
   }
   EXPECT_EQ(n_rows, n_expected);
@@ -106,8 +107,8 @@ TEST_P(HfTraces, NeedNoOtherMatrix) {
   for (const Tensor& t : folder.tensors) {
     if (t.shape.size() != 2) continue;
     const NamedRows one{t.name, is_turned(config, t.name) ? t.cols() : t.rows(), false};
-    if (!info(t.dtype).reads() || (is_no_adapters(config, t.name) && !is_taken_apart(config, t.name))) continue;
-    if (is_taken_apart(config, t.name)) {
+    if (!info(t.dtype).reads() || (is_no_adapters(config, t.name) && !is_taken_apart(t.name))) continue;
+    if (is_taken_apart(t.name)) {
       const std::string message = message_of(ErrorKind::kUnsupported, [&] {
         trace_hf_rows(model.meta, config, {&one, 1});
       });

@@ -42,6 +42,8 @@ struct Experts {
   Vector choice_bias;              // [n_expert] or empty: added to the scores to choose by
   std::vector<Mlp> experts;
   Vector factors;  // [n_expert] or empty: of the experts' weights, after the router's choice
+  // Where experts read and write few values: [n_latent, n_embd] of what they read, [n_embd, n_latent] of their sum.
+  std::unique_ptr<Linear> latent_in, latent_out;
   Mlp shared;
   std::unique_ptr<Linear> shared_gate;  // [1, n_embd]: its sigmoid scales the shared expert; none: 1
 
@@ -53,6 +55,8 @@ struct Experts {
   void for_each_linear(const Each& each) {
     if (router) each(router);
     for (Mlp& expert : experts) expert.for_each_linear(each);
+    for (auto* latent : {&latent_in, &latent_out})
+      if (*latent) each(*latent);
     shared.for_each_linear(each);
     if (shared_gate) each(shared_gate);
   }

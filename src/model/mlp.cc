@@ -49,7 +49,7 @@ void Mlp::count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choice
                 MatView<const float> act) const {
   if (g.expert == LinearId::kShared) return;  // what all tokens share is no choice
   const bool is_dense = g.expert == LinearId::kNone;
-  const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1), n_weights = c.n_embd * (n_first + n_ff);
+  const uint64_t n = g.size(), n_first = n_ff * (gate ? 2 : 1), n_weights = up->n_in * n_first + down->n_out * n_ff;
   const uint64_t unit = is_dense ? 1 : n_weights / n_ff;
   const auto asks_inputs = [&](const TokenGroup& of) {
     return s.asks(c.index, Point::kInputs, of, InputPart::kMlp) ||

@@ -50,6 +50,7 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size
   hf.ignore_config("compression_config");
   arch.import_hf(hf);
   OpenedModel opened{{}, "HF folder", hf.unused(), hf.unread(), std::move(quantised)};
+  opened.left_out = hf.left_out();
   opened.file = hf.finish();
   HfPooling pooling = naming(path, [&] { return read_hf_pooling(path); });
   const std::string key = std::string(arch.gguf_name) + ".pooling_type";
@@ -58,6 +59,23 @@ OpenedModel open_hf(const fs::path& path, const Stop* stop, QuantisedAs as, size
   const Tensor* embedding = opened.file.find("token_embd.weight");
   put_vocabulary(path, model_type, folder, embedding ? embedding->rows() : 0, opened.file.meta);
   return opened;
+}
+
+// Those of the blocks behind the last one that is computed (base_config_from_gguf()).
+std::vector<std::string> tensors_beyond(const ModelFile& file) {
+  constexpr uint64_t kMost = 64;  // blocks
+  std::vector<std::string> names;
+  try {
+    const std::string arch = file.meta.get_string("general.architecture", "");
+    const auto count = [&](const char* key) { return file.meta.get_uint(arch + key, 0); };
+    const uint64_t n_all = count(".block_count"), n_beyond = std::min({n_all, count(".nextn_predict_layers"), kMost});
+    for (uint64_t i = n_all - n_beyond; i < n_all; ++i)
+      for (const Tensor& t : file.tensors)
+        if (t.name.starts_with(fmt::format("blk.{}.", i))) names.push_back(t.name);
+  } catch (const Error&) {
+    return {};  // who means to run it will hear why
+  }
+  return names;
 }
 
 // llama2.c keeps its tokenizer in a file of its own: tokenizer.bin, or tok512.bin and the like.
@@ -82,6 +100,13 @@ OpenedModel open_llama2c(const fs::path& path) {
 }
 
 }  // namespace
+
+std::string describe_left_out(const std::vector<std::string>& tensors) {
+  if (tensors.empty()) return "";
+  return fmt::format("{} tensor{} that guess{} tokens beyond the next one {} left out: {}{}", tensors.size(),
+                     tensors.size() == 1 ? "" : "s", tensors.size() == 1 ? "es" : "",
+                     tensors.size() == 1 ? "is" : "are", printable(tensors[0]), tensors.size() > 1 ? ", ..." : "");
+}
 
 Metadata open_vocabulary(const fs::path& path, const Stop* stop) {
   if (!is_hf_folder(path)) return std::move(open_model(path, stop).file.meta);
@@ -108,6 +133,7 @@ OpenedModel open_model(const fs::path& path, const Stop* stop, QuantisedAs as, s
   if (head == "GGUF") {
     OpenedModel opened{open_gguf(path), "GGUF", {}};
     opened.unread = unread_metadata(opened.file);
+    opened.left_out = tensors_beyond(opened.file);
     return opened;
   }
   if (path.extension() == ".bin") {

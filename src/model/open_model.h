@@ -12,11 +12,15 @@ namespace hunch {
 
 struct OpenedModel {
   ModelFile file;
-  std::string source;                    // "GGUF", "HF folder", "llama2.c"
-  std::vector<std::string> unused;       // HF tensors that no mapping asked for
-  std::vector<std::string> unread = {};  // keys of config.json or GGUF that no one read and that may matter
-  QuantisedReport quantised = {};        // what became of a quantised checkpoint's weights
+  std::string source;                      // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;         // HF tensors that no mapping asked for
+  std::vector<std::string> unread = {};    // keys of config.json or GGUF that no one read and that may matter
+  QuantisedReport quantised = {};          // what became of a quantised checkpoint's weights
+  std::vector<std::string> left_out = {};  // tensors that guess tokens beyond the next one, which nothing computes
 };
+
+// "12 tensors that guess tokens beyond the next one are left out: mtp.fc.weight, ..."; "" for none.
+std::string describe_left_out(const std::vector<std::string>& tensors);
 
 // Opens a GGUF file, a Hugging Face folder (converted in memory, as `hunch convert` would write it:
 // weights stay views into the mapped files wherever their layout is kept), or a llama2.c .bin with

@@ -96,7 +96,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   if (c.mixer == Mixer::kNone) {
     s.look(c.index, resid);
   } else {
-    l.mix(s, input(l.attn_norm), branch);
+    l.mix(s, c.first_norm ? input(l.attn_norm) : resid, branch);
   }
   if (c.parallel_residual) {  // both branches read the same stream
     if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "io/low_rank_names.h"
+#include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 #include "model/weights.h"
 
@@ -13,8 +14,10 @@ namespace hunch {
 // Finds every tensor by its GGUF name and checks its shape. Used once. Throws as load_weights().
 class WeightLoader {
  public:
-  WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute)
-      : file_(file), c_(config), options_(options), compute_(compute) {}
+  // `orders`: of matrices of the file whose inputs stand in another order (take_input_orders()).
+  WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute,
+               const InputOrders& orders = {})
+      : file_(file), c_(config), options_(options), compute_(compute), orders_(orders) {}
   ModelWeights load();  // once
 
  private:
@@ -94,6 +97,7 @@ class WeightLoader {
   const ModelConfig& c_;
   const WeightOptions& options_;
   Compute& compute_;
+  const InputOrders orders_;
   ModelWeights w_;
   std::vector<Layouts::TurnRequest> turns_;  // once all are loaded
 };

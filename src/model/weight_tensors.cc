@@ -9,6 +9,7 @@
 #include "linear/corrected.h"
 #include "linear/int8.h"
 #include "linear/low_rank.h"
+#include "linear/ordered.h"
 #include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
@@ -69,8 +70,12 @@ std::unique_ptr<Linear> WeightLoader::stored(LinearId id, TensorRows where, Weig
     w_.tensors[id] = where;
     return int8(id, where, W, std::move(bias));
   }
+  const auto order = orders_.find(where.stored);
+  if (order != orders_.end()) where.stored.clear();
   w_.tensors[id] = std::move(where);
-  return std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
+  auto matrix = std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
+  if (order == orders_.end()) return matrix;
+  return std::make_unique<Ordered>(std::move(matrix), order->second);
 }
 
 std::unique_ptr<Linear> WeightLoader::int8(LinearId id, const TensorRows& where, WeightView W, Vector bias) {

@@ -79,6 +79,11 @@ void WeightLoader::rank_head() {
   head.out_bias = optional_vector("cls.output.bias", head.n_labels);
   head.dense = optional_vector("cls.weight", c_.n_embd * c_.n_embd);
   head.dense_bias = optional_vector("cls.bias", c_.n_embd);
+  head.norm = optional_vector("cls.norm.weight", c_.n_embd);
+  head.norm_bias = optional_vector("cls.norm.bias", c_.n_embd);
+  head.norm_eps = c_.norm_eps;
+  head.of_mean = c_.rank_of_mean;
+  if (!head.norm.empty() && head.dense.empty()) file_.get("cls.weight");  // throws, naming it
 }
 
 void WeightLoader::per_layer_embedding() {
@@ -164,9 +169,12 @@ const Mlp& ModelWeights::any_mlp() const {
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {
   const HeldOtherwise held = held_otherwise(file);
-  if (held.n_tensors == 0) return WeightLoader(file, config, options, compute).load();
-  const ModelFile computing = hold_exactly(file, compute);
-  ModelWeights weights = WeightLoader(computing, config, options, compute).load();
+  const auto is_ordered = [](const Tensor& t) { return !ordered_name(t.name).empty(); };
+  if (held.n_tensors == 0 && std::ranges::none_of(file.tensors, is_ordered))
+    return WeightLoader(file, config, options, compute).load();
+  ModelFile computing = hold_exactly(file, compute);
+  const InputOrders orders = take_input_orders(computing);
+  ModelWeights weights = WeightLoader(computing, config, options, compute, orders).load();
   weights.held = held;
   weights.owners = computing.owners;
   return weights;

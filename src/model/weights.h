@@ -26,7 +26,7 @@ enum class DownLayout : uint8_t {
 struct TensorRows {
   std::string name;    // as converters call the tensor, also where the file has it by neuron or does without
   std::string stored;  // the file's tensor: "..._t.weight" by neuron, the embedding where the output is tied to it,
-                       // none where the matrix is a product of two
+                       // none where the matrix is a product of two, or stands there in another form
   size_t first = 0;    // row of the tensor that `name` is, also where the file has it by neuron
   size_t n_out = 0, n_in = 0;
   bool by_input = false;  // the file's tensor is [n_in, n_out], of experts one after the other

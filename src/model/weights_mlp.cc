@@ -89,10 +89,11 @@ void WeightLoader::turned_downs(const LayerConfig& c, const std::string& name, c
                                 std::vector<Mlp>& experts) {
   const size_t n_ff = c.moe.n_ff;
   const Tensor& t = file_.get(name);
-  check_shape(t, {experts.size(), n_ff, c.n_embd});
+  const size_t width = c.moe.width(c.n_embd);
+  check_shape(t, {experts.size(), n_ff, width});
   LinearId id{uint32_t(c.index), Role::kDown};
   for (id.expert = 0; id.expert < experts.size(); ++id.expert) {
-    w_.tensors[id] = {as_rows, name, id.expert * c.n_embd, c.n_embd, n_ff, true};
+    w_.tensors[id] = {as_rows, name, id.expert * width, width, n_ff, true};
     experts[id.expert].down =
         std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
   }
@@ -103,7 +104,7 @@ void WeightLoader::stack_of_both(uint32_t layer, const std::string& name, const 
                                  std::vector<Mlp>& experts) {
   const size_t n_ff = c.moe.n_ff;
   const Tensor& t = file_.get(name);
-  check_weights(t, {experts.size(), 2 * n_ff, c.n_embd});
+  check_weights(t, {experts.size(), 2 * n_ff, c.moe.width(c.n_embd)});
   for (uint32_t e = 0; e < experts.size(); ++e) {
     const auto part = [&](Role role, size_t first) {
       return stored({layer, role, e}, tensor(name, first), t.view().row_range(first, n_ff));
@@ -114,22 +115,26 @@ void WeightLoader::stack_of_both(uint32_t layer, const std::string& name, const 
 }
 
 void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts& e) {
-  const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff;
+  const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff, width = c.moe.width(c.n_embd);
   const auto layer = uint32_t(c.index);
   e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
   e.choice_bias = optional_vector(blk + "exp_probs_b.bias", n);
+  if (c.moe.n_latent > 0) {
+    e.latent_in = linear({layer, Role::kExpertsIn}, blk + "ffn_latent_down", width, c.n_embd, true);
+    e.latent_out = linear({layer, Role::kExpertsOut}, blk + "ffn_latent_up", c.n_embd, width, true);
+  }
   for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
   if (file_.find(blk + "ffn_gate_up_exps.weight")) {
     stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, e.experts);
   } else {
-    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, c.n_embd, e.experts, &Mlp::gate);
-    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, c.n_embd, e.experts, &Mlp::up);
+    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, width, e.experts, &Mlp::gate);
+    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, width, e.experts, &Mlp::up);
   }
   e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
   if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
     turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
   } else {
-    stack({layer, Role::kDown}, blk + "ffn_down_exps", c.n_embd, n_ff, e.experts, &Mlp::down);
+    stack({layer, Role::kDown}, blk + "ffn_down_exps", width, n_ff, e.experts, &Mlp::down);
     for (Mlp& m : e.experts) arrange_down(c, *m.down);
   }
   if (c.moe.n_ff_shared == 0) return;

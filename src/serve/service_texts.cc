@@ -104,17 +104,19 @@ void Service::read(const std::shared_ptr<Reply>& reply, Dialect dialect, std::ve
 
 void Service::rerank(const HttpRequest& request, const std::shared_ptr<Reply>& reply) {
   const RerankRequest r = rerank_request(request.body);
-  const RankHead& head = engine_.model->weights().rank_head;
-  if (head.n_labels != 1)
-    throw RequestError(400, "this model has no head that scores pairs of texts: /v1/embeddings compares vectors");
+  const auto ranker = [&] {
+    try {
+      return std::make_shared<const Ranker>(engine_);
+    } catch (const Error& e) {
+      throw RequestError(400, e.what());
+    }
+  }();
   std::vector<TextToRead> texts;
-  for (const std::string& document : r.documents) texts.push_back(pair_of(engine_, r.query, document));
+  for (const std::string& document : r.documents) texts.push_back(ranker->pair(r.query, document));
   const size_t n_tokens = check_and_count(texts, scheduler_->n_ctx(), "documents");
   reply->note("prompt_tokens", n_tokens);
   const auto scores = std::make_shared<std::vector<float>>(texts.size());
-  const auto each = [scores, &head](size_t i, MatView<const float> states) {
-    (*scores)[i] = head.score(states.row(0));
-  };
+  const auto each = [scores, ranker](size_t i, MatView<const float> states) { (*scores)[i] = ranker->score(states); };
   const auto done = [scores, r, n_tokens, model = options_.model_name]() -> Json {
     std::vector<size_t> order(scores->size());
     std::iota(order.begin(), order.end(), 0);

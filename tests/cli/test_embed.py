@@ -187,6 +187,20 @@ class RerankTest(CliTest):
         best = sorted(range(len(words["scores"])), key=lambda i: -words["scores"][i])[:2]
         self.assertEqual([int(line.split("\t")[1]) for line in lines], best)
 
+    def test_a_decoder_is_scored_by_yes_and_no(self):
+        folder = os.path.join(EMBEDDING, "..", "rerank", "tiny_qwen3_reranker")
+        with open(os.path.join(folder, "golden.json"), encoding="utf-8") as f:
+            golden = json.load(f)
+        for more, want in ((), golden["scores"]), (("--instruct", golden["instruction"]), golden["scores_by_instruction"]):
+            answer = self.hunch("rerank", folder, "--query", golden["query"], *golden["documents"], "--json", *more).json
+            for result in answer["results"]:
+                self.assertLessEqual(abs(result["score"] - want[result["index"]]), TOLERANCE)
+        other = self.path("tiny.gguf")
+        self.hunch("convert", folder, "-o", other, "--type", "f32", "--name", "tiny", "--quiet")
+        self.refused(1, "rerank", other, "a", "--query", "q", says="--yes-no")
+        self.hunch("rerank", other, "a", "--query", "q", "--yes-no")
+        self.refused(2, "rerank", self.ranker, "a", "--query", "q", "--yes-no", says="--instruct")
+
     def test_what_cannot_be_is_said(self):
         self.refused(2, "rerank", self.ranker, "a document", says="--query")
         self.refused(1, "rerank", EmbedTest.bert, "a document", "--query", "q", says="cls.output.weight")

@@ -30,6 +30,29 @@ class Checkpoints(CliTest):
             rounded = self.logits(self.path("kept.gguf"))
             self.assertLess(max(abs(a - b) for a, b in zip(exact, rounded)), 0.05 * max(map(abs, exact)), name)
 
+    def test_inputs_in_another_order(self):
+        """GPTQ in activation order stays blocks, in files too, and becomes floats again in the model's order."""
+        folder, kept, floats = os.path.join(QUANTISED, "gptq_b3_act"), self.path("kept.gguf"), self.path("floats.gguf")
+        exact = self.logits(folder)
+        self.assertIn("7 matrices as q4_0 (1 with inputs in another order)", self.hunch("inspect", folder, "--quantised", "blocks").text)
+        self.hunch("convert", folder, "-o", kept, "--quantised", "blocks")
+        tensors = {t["name"]: t for t in self.hunch("inspect", kept, "--json").json["tensors"]}
+        self.assertEqual(tensors["blk.0.ffn_down.ordered"]["dtype"], "q4_0")
+        self.assertEqual(tensors["blk.0.ffn_down.input_order"]["shape"], [1, 64])
+        rounded = self.logits(kept)
+        self.assertLess(max(abs(a - b) for a, b in zip(exact, rounded)), 0.05 * max(map(abs, exact)))
+        self.hunch("convert", kept, "-o", floats, "--type", "f32")
+        self.assertLess(max(abs(a - b) for a, b in zip(exact, self.logits(floats))), 1e-4)
+        self.refused(1, "convert", kept, "-o", self.path("no.gguf"), "--type", "q8_0", says="already q4_0")
+
+    def test_floats_of_other_tools_keep_their_bytes(self):
+        for name, blocks in {"bnb_nf4_table": "nf4", "bnb_fp4_table": "fp4", "fp8_static": "fp8", "bnb_int8": "i8_64"}.items():
+            folder, kept = os.path.join(QUANTISED, name), self.path("kept.gguf")
+            self.hunch("convert", folder, "-o", kept, "--quantised", "blocks", "--force")
+            tensors = {t["name"]: t for t in self.hunch("inspect", kept, "--json").json["tensors"]}
+            self.assertEqual(tensors["blk.0.ffn_down.weight"]["dtype"], blocks)
+            self.assertLess(max(abs(a - b) for a, b in zip(self.logits(folder), self.logits(kept))), 1e-4)
+
     def test_inspect_says_what_became_what(self):
         folder = os.path.join(QUANTISED, "gptq_sym")
         self.assertIn("GPTQ, 4 bit, groups of 32", self.hunch("inspect", folder).text)

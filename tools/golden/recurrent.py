@@ -93,7 +93,9 @@ def nemotron_h(c, w, ids):
             x = x + mlp(v, h)
         else:
             choices = deepseek_choices(c, v.linear("gate", h), v["gate.e_score_correction_bias"])
-            x = x + _mix(h, choices, lambda e, row: mlp(v.sub(f"experts.{e}."), row)) + mlp(v.sub("shared_experts."), h)
+            narrow = v.linear("fc1_latent_proj", h) if c.get("moe_latent_size") else h
+            routed = _mix(narrow, choices, lambda e, row: mlp(v.sub(f"experts.{e}."), row))
+            x = x + (v.linear("fc2_latent_proj", routed) if c.get("moe_latent_size") else routed) + mlp(v.sub("shared_experts."), h)
     return w.linear("lm_head", m.rms_norm("norm_f", x, eps))
 
 

@@ -31,6 +31,12 @@ FIXTURES = {
                            "routed_scaling_factor": 1.5},
                           [{"layer_norm_epsilon": 1e-5}, {"mlp_hidden_act": "relu"}, {"routed_scaling_factor": 1.0},
                            {"num_experts_per_tok": 1}, {"norm_topk_prob": False}]),
+    "tiny_nemotronhlatent": ({**MAMBA, "num_hidden_layers": 3, "hybrid_override_pattern": "EM*", "n_routed_experts": 4,
+                              "n_shared_experts": 1, "num_experts_per_tok": 2, "moe_intermediate_size": 10, "moe_latent_size": 12,
+                              "moe_shared_expert_intermediate_size": 14, "n_group": 1, "topk_group": 1, "norm_topk_prob": True,
+                              "routed_scaling_factor": 1.5},
+                             [{"layer_norm_epsilon": 1e-5}, {"mlp_hidden_act": "relu"}, {"routed_scaling_factor": 1.0},
+                              {"num_experts_per_tok": 1}]),
     "tiny_qwen3next": ({"model_type": "qwen3_next", **NET, **MOE, "rope_theta": 700.0, "partial_rotary_factor": 0.5,
                         "shared_expert_intermediate_size": 14, "decoder_sparse_step": 1, "mlp_only_layers": []},
                        [EPS, {"rope_theta": 10000.0}, {"partial_rotary_factor": 1.0}, {"norm_topk_prob": False},
@@ -86,7 +92,7 @@ def nemotron_h(c):
     heads = c["mamba_num_heads"]
     width, conv = heads * c["mamba_head_dim"], heads * c["mamba_head_dim"] + 2 * c["n_groups"] * c["ssm_state_size"]
 
-    def mlp(p, ff):
+    def mlp(p, ff, n=n):
         return {**_linear(p + "up_proj", ff, n, False), **_linear(p + "down_proj", n, ff, False)}
 
     for i, kind in enumerate(c["hybrid_override_pattern"]):
@@ -104,8 +110,11 @@ def nemotron_h(c):
             out.update({p + "gate.weight": (c["n_routed_experts"], n),
                         p + "gate.e_score_correction_bias": (c["n_routed_experts"],),
                         **mlp(p + "shared_experts.", c["moe_shared_expert_intermediate_size"])})
+            latent = c.get("moe_latent_size")
+            if latent:
+                out.update({**_linear(p + "fc1_latent_proj", latent, n, False), **_linear(p + "fc2_latent_proj", n, latent, False)})
             for e in range(c["n_routed_experts"]):
-                out.update(mlp(f"{p}experts.{e}.", c["moe_intermediate_size"]))
+                out.update(mlp(f"{p}experts.{e}.", c["moe_intermediate_size"], latent or n))
     return out
 
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "formats/nf4.h"
 
 namespace hunch {
 namespace {
@@ -39,23 +40,6 @@ Blocks encode(std::span<const float> x, size_t block, std::span<const float> val
 
 }  // namespace
 
-const std::array<float, 16> kNf4Values = {-1.0f,
-                                          -0.6961928009986877f,
-                                          -0.5250730514526367f,
-                                          -0.39491748809814453f,
-                                          -0.28444138169288635f,
-                                          -0.18477343022823334f,
-                                          -0.09105003625154495f,
-                                          0.0f,
-                                          0.07958029955625534f,
-                                          0.16093020141124725f,
-                                          0.24611230194568634f,
-                                          0.33791524171829224f,
-                                          0.44070982933044434f,
-                                          0.5626170039176941f,
-                                          0.7229568362236023f,
-                                          1.0f};
-
 std::array<float, 256> dynamic_map() {
   std::array<float, 256> map{};
   size_t n = 0;
@@ -75,7 +59,7 @@ std::array<float, 256> dynamic_map() {
 }
 
 Nf4Matrix nf4(const Matrix& W, bool double_quantisation) {
-  Blocks blocks = encode(W.values, kNf4Block, kNf4Values);
+  Blocks blocks = encode(W.values, kNf4Block, format::NF4::kValues);
   Nf4Matrix out{W.rows, W.cols, std::move(blocks.codes), std::move(blocks.absmax), {}, {}, 0};
   if (!double_quantisation || out.absmax.empty()) return out;
   double sum = 0;
@@ -93,7 +77,8 @@ Nf4Matrix nf4(const Matrix& W, bool double_quantisation) {
 
 Matrix decode(const Nf4Matrix& W) {
   Matrix out(W.rows, W.cols);
-  for (size_t i = 0; i < out.values.size(); ++i) out.values[i] = kNf4Values[W.codes[i]] * W.absmax[i / kNf4Block];
+  for (size_t i = 0; i < out.values.size(); ++i)
+    out.values[i] = format::NF4::kValues[W.codes[i]] * W.absmax[i / kNf4Block];
   return out;
 }
 

@@ -9,8 +9,6 @@
 
 namespace hunch {
 
-// Rising; 0 is among them, and -1 and 1.
-extern const std::array<float, 16> kNf4Values;
 // What scales are rounded to: 256 numbers of [-1, 1], rising, an exponent of powers of ten with a linear fraction.
 std::array<float, 256> dynamic_map();
 

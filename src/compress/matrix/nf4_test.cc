@@ -74,7 +74,7 @@ TEST(Nf4, EveryValueIsTheNearestAndBlocksHaveTheirOwnScale) {
     for (float v : W.row(r)) absmax = std::max(absmax, std::abs(v));
     for (size_t c = 0; c < 64; ++c) {
       float least = INFINITY;
-      for (float v : kNf4Values) least = std::min(least, std::abs(v * absmax - W.row(r)[c]));
+      for (float v : format::NF4::kValues) least = std::min(least, std::abs(v * absmax - W.row(r)[c]));
       EXPECT_NEAR(std::abs(Q.row(r)[c] - W.row(r)[c]), least, 1e-5f * absmax);
     }
   }

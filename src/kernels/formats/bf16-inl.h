@@ -18,8 +18,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <>
-struct Simd<format::BF16> {
-  static constexpr size_t kBytes = 2;
+struct Simd<format::BF16> : Elements<2> {
   template <class D>
   static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
     const hn::Rebind<hwy::bfloat16_t, D> d16;

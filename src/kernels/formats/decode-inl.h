@@ -19,7 +19,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // a rounding more or less where blocks have minima.
 template <class F>
 HWY_NOINLINE void DecodeRow(const std::byte* row, size_t n, float* to) {
-  if constexpr (PlainFormat<F>) {
+  if constexpr (FloatFormat<F>) {
     const hn::ScalableTag<float> d;
     size_t i = 0;
     for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) hn::StoreU(Simd<F>::Load(d, row, i), d, to + i);

@@ -17,8 +17,7 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <>
-struct Simd<format::F32> {
-  static constexpr size_t kBytes = 4;
+struct Simd<format::F32> : Elements<4> {
   template <class D>
   static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
     return hn::LoadU(d, reinterpret_cast<const float*>(row) + i);

@@ -27,9 +27,8 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Of a plain format:
-//   kBytes           of an element
-//   Load(d, row, i)  Lanes(d) elements of a row as f32, beginning with element i
+// Of a format whose products are of floats, over what Elements or FloatBlocks gives:
+//   Load(d, row, i)  Lanes(d) elements of a row as f32, beginning with element i, a multiple of them
 //   One(row, i)      one of them
 // Of a quantised format, over what Blocks gives:
 //   Unpack(blocks, n, out)   n elements (a multiple of 32, at most 256); scales past them may change
@@ -37,6 +36,28 @@ namespace hn = hwy::HWY_NAMESPACE;
 //   kAddTokens (may be left out)  see gemv_axpy_most_tokens()
 template <class Format>
 struct Simd;
+
+// Of a plain format: how many elements fill a line of 64 bytes, and the bytes of n of them.
+template <size_t BYTES>
+struct Elements {
+  static constexpr size_t kStep = 64 / BYTES;
+  static constexpr size_t Bytes(size_t n) { return n * BYTES; }
+};
+// The same of blocks of about a line; n are whole blocks.
+template <class Format>
+struct FloatBlocks {
+  static constexpr size_t kStep = Format::kFormat.block_elems;
+  static constexpr size_t Bytes(size_t n) { return n / kStep * Format::kFormat.block_bytes; }
+  // The block of element i.
+  static HWY_INLINE const std::byte* BlockOf(const std::byte* row, size_t i) {
+    return row + i / kStep * Format::kFormat.block_bytes;
+  }
+  static HWY_INLINE float ScaleOf(const std::byte* block) {
+    float scale;
+    std::memcpy(&scale, block, sizeof scale);
+    return scale;
+  }
+};
 
 // SUB: the elements that share a scale (and a minimum), 16 or 32.
 template <class Format, size_t SUB>

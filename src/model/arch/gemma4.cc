@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "io/low_rank_names.h"
+#include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 #include "model/arch/gemma_parts.h"
 
@@ -20,7 +21,8 @@ ModelConfig gemma4_config(const ModelFile& file) {
   for (size_t layer = 0; layer < c.n_layer; ++layer) {
     const auto has = [&](const char* matrix) {
       const std::string name = fmt::format("blk.{}.{}", layer, matrix);
-      return file.find(name + ".weight") || file.find(low_rank_u(name)) || has_sparse(file, name);
+      return file.find(name + ".weight") || file.find(low_rank_u(name)) || has_sparse(file, name) ||
+             has_ordered(file, name);
     };
     c.keys_as_values.push_back(has("attn_k") && !has("attn_v"));
   }

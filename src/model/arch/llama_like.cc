@@ -132,7 +132,7 @@ size_t import_sigmoid_router_config(HfImport& hf) {
   hf.set_uint("expert_shared_count", hf.config_uint({"n_shared_experts"}, 0));
   const size_t n_layer = hf.config_uint({"num_hidden_layers"});
   for (size_t i = 0; i < hf.config_uint({"num_nextn_predict_layers"}, 0); ++i)
-    for (const char* prefix : {"", "model."}) hf.ignore_all(fmt::format("{}layers.{}.", prefix, n_layer + i));
+    for (const char* prefix : {"", "model."}) hf.leave_out(fmt::format("{}layers.{}.", prefix, n_layer + i));
   return n_expert;
 }
 

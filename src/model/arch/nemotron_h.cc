@@ -1,8 +1,10 @@
 // Nemotron-H: layers of one block each, Mamba-2, attention without positions, or an MLP of squared ReLUs (exact zeros);
-// Nemotron 3: mixtures of such MLPs with a shared one, chosen by sigmoid scores and a bias.
+// Nemotron 3: mixtures of such MLPs with a shared one, chosen by sigmoid scores and a bias; of Super and Ultra the
+// experts read and write a narrower stream.
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/printable.h"
 #include "model/arch/llama_like.h"
 
 namespace hunch {
@@ -55,15 +57,28 @@ void import_states(HfImport& hf, size_t n_group) {
     hf.ignore_config(key);
 }
 
+// A letter for each layer, of either way to say it.
+std::string layer_kinds(const HfImport& hf) {
+  hf.ignore_config("layers_block_type");
+  if (hf.has_config("hybrid_override_pattern")) return hf.config_string({"hybrid_override_pattern"}, "");
+  std::string pattern;
+  if (!hf.has_config("layers_block_type") || !hf.config()["layers_block_type"].is_array()) return pattern;
+  for (const auto& kind : hf.config()["layers_block_type"])
+    pattern += kind == "mamba" ? 'M' : kind == "attention" ? '*' : kind == "mlp" ? '-' : kind == "moe" ? 'E' : '?';
+  return pattern;
+}
+
 void import_nemotron_h(HfImport& hf, bool has_experts) {
   const size_t n_embd = hf.config_uint({"hidden_size"}), n_ff = hf.config_uint({"intermediate_size"});
-  const std::string pattern = hf.config_string({"hybrid_override_pattern"}, "");
-  const size_t n_layer = hf.config_uint({"num_hidden_layers"}), n_head = hf.config_uint({"num_attention_heads"});
+  const std::string pattern = layer_kinds(hf);
+  const size_t n_layer = hf.config_uint({"num_hidden_layers"}, pattern.size()),
+               n_head = hf.config_uint({"num_attention_heads"});
   const size_t n_kv_head = hf.config_uint({"num_key_value_heads"}, n_head);
   const size_t n_group = std::max<size_t>(1, hf.config_uint({"n_groups"}, 1));
   if (pattern.size() != n_layer || pattern.find_first_not_of("M*-E") != pattern.npos)
-    fail(ErrorKind::kFormat, "config.json: hybrid_override_pattern is '{}', expected {} of M, *, - and E", pattern,
-         n_layer);
+    fail(ErrorKind::kFormat,
+         "config.json: hybrid_override_pattern (or layers_block_type) is '{}', expected {} of M, *, - and E",
+         printable(pattern), n_layer);
   if (n_head == 0) fail(ErrorKind::kFormat, "config.json: num_attention_heads is 0");
   const size_t d_head = hf.config_uint({"head_dim", "attention_head_dim"}, n_embd / n_head);
   hf.set_uint("block_count", n_layer);
@@ -77,14 +92,14 @@ void import_nemotron_h(HfImport& hf, bool has_experts) {
   hf.set_float("attention.layer_norm_epsilon", epsilon);  // llama.cpp wants to read both
   import_activation(hf, hf.config_string({"mlp_hidden_act"}, "relu2"), "relu2");
   import_states(hf, n_group);
-  size_t n_expert = 0, width = n_ff;
+  size_t n_expert = 0, width = n_ff, n_latent = 0;
   if (has_experts) {
     n_expert = import_sigmoid_router_config(hf);
     width = hf.config_uint({"moe_intermediate_size"});
     hf.set_uint("expert_gating_func", 2);
     hf.set_uint("expert_shared_feed_forward_length", hf.config_uint({"moe_shared_expert_intermediate_size"}, width));
-    if (hf.config_uint({"moe_latent_size"}, 0) > 0)
-      fail(ErrorKind::kUnsupported, "config.json: moe_latent_size: experts that share a latent space do not run yet");
+    n_latent = hf.config_uint({"moe_latent_size"}, 0);
+    if (n_latent > 0) hf.set_uint("moe_latent_size", n_latent);
   }
 
   hf.choose_prefix({"backbone.", "model.", ""}, "embeddings.weight");
@@ -113,6 +128,10 @@ void import_nemotron_h(HfImport& hf, bool has_experts) {
         widths[layer] = uint32_t(width);
         hf.move(from + "gate", to + "ffn_gate_inp");
         hf.put(to + "exp_probs_b.bias", hf.take(from + "gate.e_score_correction_bias"));
+        if (n_latent > 0) {
+          hf.move(from + "fc1_latent_proj", to + "ffn_latent_down");
+          hf.move(from + "fc2_latent_proj", to + "ffn_latent_up");
+        }
         for (const char* part : {"up", "down"}) {
           import_experts(hf, from + "experts", fmt::format("{}_proj", part), n_expert,
                          fmt::format("{}ffn_{}_exps", to, part));

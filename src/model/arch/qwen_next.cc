@@ -139,7 +139,7 @@ void import_qwen_next(HfImport& hf, bool is_35) {
   }
   const std::vector<std::string> kinds = import_layer_kinds(hf, sizes.n_layer, "linear_attention");
   import_llama_like_ends(hf, kTensors);
-  hf.ignore_all("mtp.");
+  hf.leave_out("mtp.");
   for (size_t layer = 0; layer < sizes.n_layer; ++layer) {
     const std::string from = fmt::format("layers.{}.", layer), to = fmt::format("blk.{}.", layer);
     if (const std::string net = from + "linear_attn."; kinds[layer] == "linear_attention") {

@@ -1,0 +1,43 @@
+// FP8 in the kernels.
+#if defined(HUNCH_KERNELS_FORMATS_FP8_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HUNCH_KERNELS_FORMATS_FP8_INL_H_
+#undef HUNCH_KERNELS_FORMATS_FP8_INL_H_
+#else
+#define HUNCH_KERNELS_FORMATS_FP8_INL_H_
+#endif
+#include <cstddef>
+
+#include "formats/fp8.h"
+#include "hwy/highway.h"
+#include "kernels/formats/simd-inl.h"
+#include "kernels/promote_f16-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hunch {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <>
+struct Simd<format::FP8> : FloatBlocks<format::FP8> {
+  // E4M3's exponent and mantissa, moved to the places of f16's, are the number by 2^-8: subnormal ones too.
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
+    const hn::Rebind<int8_t, D> d8;
+    const hn::Rebind<int16_t, D> d16;
+    const hn::Rebind<hwy::float16_t, D> half;
+    const std::byte* block = BlockOf(row, i);
+    const auto* q = reinterpret_cast<const int8_t*>(block + offsetof(format::FP8::Block, q));
+    const auto signs_above = hn::ShiftLeft<7>(hn::PromoteTo(d16, hn::LoadU(d8, q + i % 64)));
+    const auto bits = hn::And(signs_above, hn::Set(d16, int16_t(-0x4080)));  // all but bit 14 and the lowest seven
+    return hn::Mul(PromoteF16(d, hn::BitCast(half, bits)), hn::Set(d, ScaleOf(block) * 256));
+  }
+  static float One(const std::byte* row, size_t i) {
+    const std::byte* block = BlockOf(row, i);
+    return e4m3_to_f32(uint8_t(block[offsetof(format::FP8::Block, q) + i % 64])) * ScaleOf(block);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hunch
+HWY_AFTER_NAMESPACE();
+#endif
