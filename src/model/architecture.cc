@@ -21,7 +21,7 @@ const Architecture* const kAll[] = {
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
     &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n,      &kArchNomicBert,
-    &kArchTransfoXl, &kArchModernBert};
+    &kArchTransfoXl,  &kArchModernBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
