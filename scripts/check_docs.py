@@ -10,8 +10,11 @@ after the line
 is left out, and that is counted. Of a block ```console, which is what a terminal shows, each line that begins with "$ " is
 run, and what it prints there must be the lines after it: "\u2026" in a line stands for anything (a speed), a line "..." for
 any number of lines. A block of commands that is marked as neither is an error, as is a relative link that leads nowhere,
-and a page of docs/ that docs/README.md does not name. Without PAGE: all of them.
+and a page of docs/ that docs/README.md does not name. The blocks ```python of a page are one program, run after its commands, with
+the module that lies beside HUNCH (python/hunch); a page that has some is left out where there is no module. Without PAGE: all
+of them.
 """
+import glob
 import os
 import re
 import shutil
@@ -129,12 +132,32 @@ def run_session(page, line, text, copy, environment):
     return problems
 
 
+def run_python(page, parts, copy, environment):
+    """The blocks as one program, whose lines have the page's numbers."""
+    lines = []
+    for line, text in parts:
+        lines += [""] * (line - len(lines)) + text.split("\n")
+    try:
+        process = subprocess.run(["python3", "-"], cwd=copy, env=environment, input="\n".join(lines) + "\n", capture_output=True, text=True,
+                                 errors="replace", timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return [f"{page}: its blocks of Python are still running after {TIMEOUT_S} s"]
+    return [f"{page}: exit code {process.returncode} of its blocks of Python\n{process.stderr[-2000:]}"] if process.returncode else []
+
+
 def run_page(page, copy, environment):
     """(problems, blocks run, blocks left out) of the page's commands."""
-    problems, n_run, left_out = [], 0, 0
+    problems, n_run, left_out, program = [], 0, 0, []
     if page.startswith("docs/") and page not in FIRST:
         problems += run_block("docs/README.md", *blocks("docs/README.md")[0][::2], copy, environment)
     for line, language, text, why in blocks(page):
+        if language == "python":
+            if why:
+                left_out += 1
+            else:
+                program.append((line, text))
+                n_run += 1
+            continue
         if language not in ("sh", "console"):
             if language == "" and why is None and any(COMMAND.match(command) for command in text.split("\n")):
                 problems.append(f"{page}:{line}: a block of commands that is not marked as ```sh")
@@ -144,7 +167,24 @@ def run_page(page, copy, environment):
             continue
         problems += (run_block if language == "sh" else run_session)(page, line, text, copy, environment)
         n_run += 1
+    if program:
+        problems += run_python(page, program, copy, environment)
     return problems, n_run, left_out
+
+
+def use_module(program, bin_folder, environment):
+    """Lets `python3` be the interpreter that the module beside the program was built for. False: there is none."""
+    folder = os.path.join(os.path.dirname(program), "python")
+    if not glob.glob(os.path.join(folder, "hunch", "_native*")):
+        return False
+    with open(os.path.join(folder, "interpreter"), encoding="utf-8") as f:
+        interpreter = f.read().strip()
+    wrapper = os.path.join(bin_folder, "python3")
+    with open(wrapper, "w", encoding="utf-8") as f:
+        f.write(f'#!/bin/sh\nexec "{interpreter}" -B "$@"\n')
+    os.chmod(wrapper, 0o755)
+    environment["PYTHONPATH"] = folder
+    return True
 
 
 def main():
@@ -160,8 +200,13 @@ def main():
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HUNCH_", "HF_"))}
         environment.update(PATH=os.path.join(work, "bin") + ":" + os.environ["PATH"], HUNCH_HOME=os.path.join(work, "home"),
                            HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+        has_module = use_module(program, os.path.join(work, "bin"), environment)
         for number, page in enumerate(pages):
-            if not any(language in ("sh", "console", "") for _, language, text, _ in blocks(page)):
+            languages = {language for _, language, _, _ in blocks(page)}
+            if "python" in languages and not has_module:
+                print(f"  {page}: not run, there is no module for Python beside {program}")
+                continue
+            if not languages & {"sh", "console", "", "python"}:
                 continue
             start = time.monotonic()
             copy = os.path.join(work, str(number), "hunch")

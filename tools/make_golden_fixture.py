@@ -14,13 +14,13 @@ import sys
 
 import numpy as np
 
-from golden import bitnet, gpt_family, late_gemma, llama_family, mixtures, recurrent, safetensors
+from golden import bitnet, gpt_family, late_gemma, llama_family, mixtures, recurrent, safetensors, transfo_xl
 from golden.ops import Weights
 
 TOLERANCE = 1e-4
 # Of models whose goldens' README says another; BitNet's rounding is a step, beside which a value may go either way.
 TOLERANCES = {"bitnet": 5e-2, "gemma3n_text": 2e-4, "gemma4": 2e-4}
-FORWARD = {**recurrent.FORWARD, **late_gemma.FORWARD, **bitnet.FORWARD}
+FORWARD = {**recurrent.FORWARD, **late_gemma.FORWARD, **bitnet.FORWARD, **transfo_xl.FORWARD}
 llama_family.BLOCKS.update(mixtures.BLOCKS)
 # Buffers and copies that some checkpoints hold beside their weights.
 HARMLESS = ("lm_head.weight", "masked_bias", "attn.bias", "attention.bias", "inv_freq", "wpe.weight")

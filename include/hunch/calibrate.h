@@ -15,18 +15,15 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "hunch/cancel.h"
 #include "hunch/model.h"
+#include "hunch/progress.h"
 
 namespace hunch {
-
-// Called now and then, from one thread at a time; total 0: unknown.
-using OnProgress = std::function<void(std::string_view what, std::uint64_t done, std::uint64_t total)>;
 
 struct CalibrationOptions {
   // "predict": fitted predictors of exact zeros; "cats", "griffin", "teal": thresholds for smooth activations; "auto":

@@ -1,4 +1,4 @@
-// Logits and perplexity.
+// Logits, perplexity, and how likely one text is after another.
 //
 // Example:
 //   hunch::LanguageModel model("model.gguf");
@@ -6,9 +6,12 @@
 //   std::cout << "logit of token 42 after the last word: " << logits.row(logits.n_tokens - 1)[42] << '\n';
 //   hunch::TextPerplexity p = hunch::perplexity(model, "A long text. ...");
 //   std::cout << "perplexity " << p.perplexity << " over " << p.n_tokens << " tokens\n";
+//   hunch::LikelihoodScorer scorer(model);
+//   std::cout << scorer.score("The cat sat on the", " mat").log_likelihood << " nats\n";
 //
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,7 +42,7 @@ struct Logits {
 };
 
 // Logits of every position, each computed as decoding would. Throws Error{kLimit} when the ids do not fit into the
-// context.
+// context, Error{kUsage} for none.
 Logits logits(LanguageModel& model, std::span<const std::int32_t> ids, const LogitsOptions& options = {});
 
 struct TextPerplexityOptions {
@@ -62,5 +65,44 @@ struct TextPerplexity {
 // Sliding windows of `n_ctx` tokens that start every `stride` tokens; every token is scored once, with the longest
 // context that its window gives.
 TextPerplexity perplexity(LanguageModel& model, std::string_view text, const TextPerplexityOptions& options = {});
+
+struct LikelihoodOptions {
+  std::size_t n_ctx = 0;  // tokens; 0: LoadOptions::n_ctx, or the trained context, at most 2048
+  // The others as LogitsOptions.
+  std::optional<PlanChoice> plan = {};
+  std::optional<std::string> kv_policy = {};
+  std::optional<std::string> experts = {};
+  std::optional<std::vector<LoraAdapter>> adapters = {};
+  const Cancel* cancel = nullptr;
+};
+
+struct Likelihood {
+  double log_likelihood = 0;  // of the continuation's tokens after what stands before them, nats, summed
+  bool greedy = true;         // each of them was the most probable
+};
+
+// How likely texts are after others, by the rules of `hunch eval --task` and of lm-evaluation-harness. What a text has
+// in common with the one before it is computed once: the choices of one question, the solved questions before all. One
+// call at a time for all that belongs to a model. Keeps its model loaded.
+class LikelihoodScorer {
+ public:
+  // Throws Error{kMemory} where the cache does not fit, Error{kLimit} for more tokens than the model has positions.
+  explicit LikelihoodScorer(LanguageModel& model, const LikelihoodOptions& options = {});
+  ~LikelihoodScorer();
+  LikelihoodScorer(LikelihoodScorer&&) noexcept;
+  LikelihoodScorer& operator=(LikelihoodScorer&&) noexcept;
+
+  // Both are tokenised together, without BOS; spaces at the end of `before` belong to the continuation. Where nothing
+  // is before it BOS is, or the end of text of models without one. What is too long loses its beginning. Throws
+  // Error{kUsage} for a continuation without tokens, Error{kLimit} for one that does not fit into the context.
+  Likelihood score(std::string_view before, std::string_view continuation);
+  // The same of ids, at least one of each. Throws Error{kUsage} for ids outside the vocabulary too.
+  Likelihood score(std::span<const std::int32_t> before, std::span<const std::int32_t> continuation);
+  std::size_t n_ctx() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace hunch

@@ -107,6 +107,8 @@ typedef struct hunch_model_info {
   uint64_t n_params, weight_bytes;         /* numbers in all tensors; what these take in the file */
   size_t n_layer, n_embd, n_head, n_kv_head, n_ff, n_vocab, n_ctx_train;
   int has_tokenizer, has_chat_template;
+  size_t n_ctx;     /* tokens that a call has room for */
+  int32_t bos, eos; /* tokens that begin and end a text; -1: it has none */
 } hunch_model_info;
 
 void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info, size_t size);
@@ -361,6 +363,72 @@ int hunch_hidden_states(hunch_model* model, const int32_t* ids, size_t n_ids, co
  * a head. */
 int hunch_rerank(hunch_model* model, const char* query, const char* const* documents, size_t n,
                  const hunch_embedding_options* options, float* scores);
+
+/* ---- How likely one text is after another ---- */
+
+/* What a text has in common with the one before it is computed once. */
+typedef struct hunch_scorer hunch_scorer;
+
+/* Of the options, stride and max_tokens are not read; n_ctx 0: the model's own, or the trained context, at most 2048.
+ */
+hunch_scorer* hunch_scorer_new(hunch_model* model, const hunch_evaluation_options* options);
+void hunch_scorer_free(hunch_scorer* scorer);
+/* The log-likelihood of the continuation, nats, and whether each of its tokens was the most probable one; `greedy` may
+ * be NULL. 0 on success, -1 on failure. */
+int hunch_score(hunch_scorer* scorer, const char* before, const char* continuation, double* log_likelihood,
+                int* greedy);
+int hunch_score_ids(hunch_scorer* scorer, const int32_t* before, size_t n_before, const int32_t* continuation,
+                    size_t n_continuation, double* log_likelihood, int* greedy);
+
+/* ---- Activations: what each token activates, and what a plan chose for it ---- */
+
+typedef struct hunch_activations hunch_activations;
+
+/* Row-major, a row for each token; NULL where the layer has no such thing. These belong to the hunch_activations. */
+typedef struct hunch_layer_activations {
+  size_t size;
+  size_t n_ff, n_kv_head, n_head, n_expert;
+  const uint16_t* activations; /* [n_tokens, n_ff] what the down projection reads, IEEE half precision */
+  const uint8_t* neurons;      /* [n_tokens, n_ff] 1: was read, 0: was left out */
+  const uint8_t* head_groups;  /* [n_tokens, n_kv_head] likewise */
+  const float* head_norms;     /* [n_tokens, n_head] before W_o */
+  const float* router;         /* [n_tokens, n_expert] logits of a mixture's gate */
+} hunch_layer_activations;
+
+/* NULL on failure. Of the options, n_ctx, stride and max_tokens are not read. */
+hunch_activations* hunch_activations_new(hunch_model* model, const int32_t* ids, size_t n_ids,
+                                         const hunch_evaluation_options* options);
+void hunch_activations_free(hunch_activations* activations);
+/* 0 on success, -1 for a layer that is not there. */
+int hunch_activations_layer_sized(const hunch_activations* activations, size_t layer, hunch_layer_activations* out,
+                                  size_t size);
+static inline int hunch_activations_layer(const hunch_activations* activations, size_t layer,
+                                          hunch_layer_activations* out) {
+  return hunch_activations_layer_sized(activations, layer, out, sizeof *out);
+}
+
+/* ---- Quantising: `hunch quantize` ---- */
+
+typedef struct hunch_quantize_options {
+  size_t size;
+  const char* type;       /* "q8_0", "q4_k_m", "f16", ..., "auto" */
+  const char* layout;     /* of down projections: "auto", "rows", "neuron" */
+  const char* importance; /* an importance matrix; NULL: all errors weigh the same */
+  int replace;            /* 1: a file that is there already */
+  size_t n_threads;       /* 0: one per physical core that the process may use */
+  hunch_on_progress on_progress;
+  void* user; /* of on_progress */
+  const hunch_cancel* cancel;
+} hunch_quantize_options;
+
+void hunch_quantize_options_init_sized(hunch_quantize_options* options, size_t size);
+static inline void hunch_quantize_options_init(hunch_quantize_options* options) {
+  hunch_quantize_options_init_sized(options, sizeof *options);
+}
+
+/* Writes the model in `source` as a GGUF file. 0 on success, -1 on failure; `bits_per_weight` may be NULL. */
+int hunch_quantize(const char* source, const char* output, const hunch_quantize_options* options,
+                   double* bits_per_weight);
 
 /* ---- Calibration: `hunch sparsify` ---- */
 

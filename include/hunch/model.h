@@ -44,9 +44,9 @@ struct LoraAdapter {
 struct LoadOptions {
   std::size_t n_threads = 0;  // 0: one per physical core that the process may use
   std::size_t n_ctx = 0;      // tokens of context; 0: the model's own, at most 4096
-  // Type of cached keys and values: "f32" is exact; "f16", "q8_0", "q4_0-rot", "kivi-2" and others are smaller, and
-  // rounded (docs/context.md).
-  std::string kv = "f32";
+  // Type of cached keys and values: "f32" is exact; "f16", whose price is below what eval can show, "q8_0", "q4_0-rot",
+  // "kivi-2" and others are smaller, and rounded (docs/context.md). Vectors and hidden states are made in "f32".
+  std::string kv = "f16";
   PlanChoice plan = {};
   // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation
   // (docs/key-policies.md). Empty: all stay.
@@ -78,6 +78,9 @@ struct ModelInfo {
   std::size_t n_ff = 0;            // neurons of each MLP that is no expert
   std::size_t n_vocab = 0;         // tokens that it can predict
   std::size_t n_ctx_train = 0;     // tokens of context that it was trained with
+  std::size_t n_ctx = 0;           // that a call has room for: LoadOptions::n_ctx, or what that stands for
+  std::int32_t bos = -1;           // token that begins a text; -1: it has none
+  std::int32_t eos = -1;           // token that ends a text; -1: it has none
   bool has_tokenizer = false;      // without one, ids only
   bool has_chat_template = false;  // LanguageModel::apply_chat_template(), ChatSession
 };

@@ -84,6 +84,14 @@ void take_choices(const From& from, To& to) {
   to.experts = policy_choice(from.experts);
   to.adapters = adapters_choice(from.adapters, from.adapter_scales, from.n_adapters);
 }
+// What all options of values say.
+template <class Options>
+Options value_options(const hunch_evaluation_options& c) {
+  Options o;
+  take_choices(c, o);
+  o.cancel = c.cancel ? &c.cancel->cancel : nullptr;
+  return o;
+}
 inline std::span<const int32_t> ids_of(const int32_t* ids, size_t n_ids) {
   require(ids || n_ids == 0, "ids is NULL");
   return {ids, n_ids};

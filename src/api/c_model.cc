@@ -10,7 +10,7 @@ hunch_load_options load_defaults() {
   hunch_load_options o{};
   o.n_threads = d.n_threads;
   o.n_ctx = d.n_ctx;
-  o.kv = "f32";
+  o.kv = "f16";
   o.plan = "exact";
   o.density = d.plan.density;
   return o;
@@ -74,6 +74,9 @@ void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info
     out.n_ctx_train = m.n_ctx_train;
     out.has_tokenizer = m.has_tokenizer;
     out.has_chat_template = m.has_chat_template;
+    out.n_ctx = m.n_ctx;
+    out.bos = m.bos;
+    out.eos = m.eos;
   }
   give_sized(out, info, size);
 }

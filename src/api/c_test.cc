@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "hunch/activations.h"
 #include "hunch/embed.h"
 #include "hunch/evaluate.h"
 #include "hunch/generate.h"
 #include "hunch/hunch.h"
+#include "io/test_bytes.h"
 
 namespace {
 
@@ -113,7 +115,7 @@ TEST_F(CApi, KeyPoliciesCacheTypesAndAdaptersGetThrough) {
 
   hunch_load_options load;
   hunch_load_options_init(&load);
-  EXPECT_STREQ(load.kv, "f32");
+  EXPECT_STREQ(load.kv, "f16");
   load.n_threads = 1;
   load.kv = "nonsense";
   EXPECT_FALSE(hunch_load(kDemo, &load));
@@ -233,6 +235,50 @@ TEST_F(CApi, FailuresSayWhy) {
   hunch_calibration made;
   EXPECT_EQ(hunch_calibrate(model, "Too short.", nullptr, &made), -1);
   EXPECT_NE(std::strlen(hunch_last_error()), 0u);
+}
+
+TEST_F(CApi, LikelihoodsAndActivationsAreThoseOfCxx) {
+  hunch_scorer* scorer = hunch_scorer_new(model, nullptr);
+  ASSERT_TRUE(scorer) << hunch_last_error();
+  hunch::LanguageModel other(kDemo, {.n_threads = 1, .n_ctx = 256});
+  const hunch::Likelihood expected = hunch::LikelihoodScorer(other).score("Once upon a", " time");
+  double found = 0;
+  int greedy = -1;
+  EXPECT_EQ(hunch_score(scorer, "Once upon a", " time", &found, &greedy), 0);
+  EXPECT_NEAR(found, expected.log_likelihood, 1e-4);
+  EXPECT_EQ(greedy, int(expected.greedy));
+  const std::vector<int32_t> ids = other.tokenize("Once upon a time", false);
+  EXPECT_EQ(hunch_score_ids(scorer, ids.data(), 3, ids.data() + 3, 1, &found, nullptr), 0);
+  EXPECT_NEAR(found, expected.log_likelihood, 1e-4);
+  EXPECT_EQ(hunch_score(scorer, "Once", "", &found, nullptr), -1);
+  EXPECT_EQ(hunch_score(scorer, nullptr, "a", &found, nullptr), -1);
+  hunch_scorer_free(scorer);
+
+  hunch_activations* seen = hunch_activations_new(model, ids.data(), ids.size(), nullptr);
+  ASSERT_TRUE(seen) << hunch_last_error();
+  const hunch::Activations all = hunch::activations(other, ids);
+  hunch_layer_activations layer;
+  EXPECT_EQ(hunch_activations_layer(seen, 1, &layer), 0);
+  ASSERT_EQ(layer.n_ff, all.layers[1].n_ff);
+  EXPECT_TRUE(std::equal(all.layers[1].activations.begin(), all.layers[1].activations.end(), layer.activations));
+  EXPECT_EQ(layer.router, nullptr);
+  EXPECT_EQ(hunch_activations_layer(seen, 1000, &layer), -1);
+  EXPECT_EQ(hunch_activations_new(model, nullptr, 0, nullptr), nullptr);
+  hunch_activations_free(seen);
+}
+
+TEST_F(CApi, Quantises) {
+  const hunch::TempDir dir("c_quantize");
+  hunch_quantize_options wanted;
+  hunch_quantize_options_init(&wanted);
+  wanted.type = "q4_0";
+  wanted.n_threads = 1;
+  const std::string out = (dir.path / "q4.gguf").string();
+  double bits = 0;
+  EXPECT_EQ(hunch_quantize(kDemo, out.c_str(), &wanted, &bits), 0) << hunch_last_error();
+  EXPECT_NEAR(bits, 4.9, 0.3);
+  EXPECT_EQ(hunch_quantize(kDemo, out.c_str(), &wanted, nullptr), -1);
+  EXPECT_NE(std::string(hunch_last_error()).find("there already"), std::string::npos);
 }
 
 }  // namespace

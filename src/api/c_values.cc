@@ -32,15 +32,6 @@ hunch::HiddenStateOptions state_options(const hunch_embedding_options& c) {
   return o;
 }
 
-// The same fields of the options of logits and of a perplexity.
-template <class Options>
-Options value_options(const hunch_evaluation_options& c) {
-  Options o;
-  take_choices(c, o);
-  o.cancel = cancel_of(c.cancel);
-  return o;
-}
-
 }  // namespace
 
 extern "C" {

@@ -18,7 +18,6 @@ using Adapters = std::optional<std::vector<LoraAdapter>>;
 // A prompt is read by the whole model whatever the plan and the policies.
 ReadingOptions reading_options(ModelImpl& impl, const Adapters& adapters) {
   ReadingOptions own;
-  own.kv_type = cache_type(impl.options.kv);
   own.n_ctx = impl.options.n_ctx;
   own.adapter = impl.choices.adapter(adapters.value_or(impl.options.adapters));
   return own;

@@ -3,12 +3,14 @@
 
 #include "api/impl.h"
 #include "api/stop_of.h"
+#include "base/error.h"
 #include "measure/perplexity.h"
 
 namespace hunch {
 
 Logits logits(LanguageModel& model, std::span<const int32_t> ids, const LogitsOptions& options) {
   ModelImpl& impl = *impl_of(model);
+  if (ids.empty()) fail(ErrorKind::kUsage, "a text without tokens, expected at least one");
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
   Logits out{ids.size(), impl.engine.config().n_vocab, {}};
   out.values.resize(out.n_tokens * out.n_vocab);

@@ -40,6 +40,10 @@ ModelInfo info_of(const Engine& engine) {
   info.n_vocab = c.n_vocab;
   info.n_ctx_train = c.n_ctx_train;
   info.has_tokenizer = engine.tokenizer.has_value();
+  if (engine.tokenizer) {
+    info.bos = engine.tokenizer->spec().bos.value_or(-1);
+    info.eos = engine.tokenizer->spec().eos.value_or(-1);
+  }
   info.has_chat_template = engine.tokenizer && !engine.tokenizer->spec().chat_template.empty();
   return info;
 }
@@ -52,7 +56,7 @@ LanguageModel::Impl::Impl(Engine opened, const LoadOptions& load_options)
   options.cancel = nullptr;
   // What is wrong with these is wrong now.
   cache_type(options.kv);
-  context_options({});
+  info.n_ctx = context_options({}).n_ctx;
 }
 
 PlanKey LanguageModel::Impl::plan_key(const ComputeChoice& choice) const {

@@ -33,6 +33,8 @@ double density_of(const StepStats& stats) {
 }  // namespace
 
 GenerateOptions generate_options(const GenerationOptions& o) {
+  for (const std::string& text : o.stop)
+    if (text.empty()) fail(ErrorKind::kUsage, "an empty text to stop before, expected one with characters (stop)");
   GenerateOptions g;
   g.n_tokens = o.n_tokens;
   g.sampler = sampler_options(o);

@@ -7,7 +7,7 @@
 
 namespace hunch {
 
-// All but who drafts.
+// All but who drafts. Throws Error{kUsage} for an empty text in `stop`.
 GenerateOptions generate_options(const GenerationOptions& options);
 
 // The draft model shares its engine with the result. Throws Error{kUsage} for n_tokens

@@ -21,7 +21,7 @@ namespace hunch::cli {
 std::vector<Verb> all_verbs() {
   std::vector<Verb> all;
   for (auto group : {generating_verbs, serving_verbs, comparing_verbs, looking_verbs, measuring_verbs, changing_verbs,
-                     cache_verbs, shell_verbs})
+                     training_verbs, cache_verbs, shell_verbs})
     for (Verb& verb : group()) all.push_back(std::move(verb));
   return all;
 }

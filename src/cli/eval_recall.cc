@@ -19,6 +19,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Cells = std::vector<std::vector<std::string>>;
 
+RecallAsked asked_from(const std::string& word) {
+  return word == "after"         ? RecallAsked::kAfter
+         : word == "from-memory" ? RecallAsked::kFromMemory
+                                 : RecallAsked::kInPrompt;
+}
+
 RecallOptions recall_options(const EvalFlags& flags, const Engine& engine) {
   const RecallFlags& r = flags.recall;
   RecallOptions options;
@@ -169,9 +175,7 @@ int eval_recall(const EvalFlags& flags) {
   print_first_line(engine, flags.model, flags.context, resolve_context(engine.config(), longest), 0);
   {
     ProgressBar bar(!flags.model.quiet);
-    result.runs =
-        run_recall(engine, modes, result.set,
-                   flags.recall.asked == "after" ? RecallAsked::kAfter : RecallAsked::kInPrompt, bar.progress());
+    result.runs = run_recall(engine, modes, result.set, asked_from(flags.recall.asked), bar.progress());
   }
   if (flags.model.json) {
     print_result_json(flags, result, engine);
@@ -192,7 +196,9 @@ int eval_recall(const EvalFlags& flags) {
       "decoding; +- is one standard error, of differences by question where they are to the first mode's; right "
       "tokens: % of the answers', each after the right ones; KV: read by a token of questions and answers.",
       result.set.questions.size(), result.options.n_samples, form_name(result.set.form),
-      flags.recall.asked == "after" ? "after the text was read" : "in the prompt"));
+      flags.recall.asked == "after"         ? "after the text was read"
+      : flags.recall.asked == "from-memory" ? "of a memory of the text"
+                                            : "in the prompt"));
   return 0;
 }
 

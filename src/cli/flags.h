@@ -19,8 +19,11 @@ struct ModelFlags {
   std::string sidecar;             // empty: MODEL.hunch beside it
   std::string rope;                // "yarn:4"; empty: as the file says
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
-  std::string costs;               // a file of row costs to pin; empty: they are measured
-  std::string force_target;        // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string memory;              // a file of `hunch memory`; empty: none
+  size_t memory_top = 32;
+  std::string memory_gate;   // a share; empty: one softmax
+  std::string costs;         // a file of row costs to pin; empty: they are measured
+  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;    // no first and last line, no progress, no notes
   bool verbose = false;  // also what was read, by layer, and how fast
@@ -28,9 +31,10 @@ struct ModelFlags {
 
 struct ContextFlags {
   size_t n_ctx = 0;
-  std::string kv = "f32";
+  std::string kv = "f16";                // of verbs that measure: f32
   std::string mode = "exact";            // dense | exact | sparse
   std::vector<std::string> kv_policies;  // "h2o:128"; eval compares several
+  std::string prefill;                   // "a-shape:1024": what queries of prompts read; empty: everything
   std::vector<std::string> experts;      // "capacity:1.25"; eval compares several
   double density = 0;                    // of sparse mode; 0: as calibrated
   double oracle_density = 1.0;
@@ -94,7 +98,7 @@ struct TemplateFlags {
 
 struct LogitsFlags {
   ModelFlags model;
-  ContextFlags context;
+  ContextFlags context{.kv = "f32"};
   std::optional<std::string> ids, prompt;
   std::string out, trace_out;
   bool force = false;  // write over a file that is there already, here and in the other verbs
@@ -139,7 +143,7 @@ struct RerankFlags {
 // What `inspect --workload` counts, and against what.
 struct WorkloadFlags {
   size_t n_prompt = 512, n_sequences = 1;
-  std::string kv = "f32", devices = "8G,16G,24G,80G";
+  std::string kv = "f16", devices = "8G,16G,24G,80G";
   std::optional<std::string> bandwidth, peak;  // GB/s, GFLOP/s; none: measured
 };
 
@@ -174,12 +178,20 @@ struct MergeFlags {
   bool force = false;
 };
 
+struct MemoryFlags {
+  ModelFlags model;
+  std::string text, out, layers;
+  size_t n_ctx = 0, max_tokens = 0;
+  bool force = false;
+};
+
 struct SparsifyFlags {
   ModelFlags model;
   std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
                          head_look_ahead = "none", screen = "auto";
-  std::optional<std::string> max_ppl_increase, density;
+  std::optional<std::string> max_ppl_increase, density, prefill_recall;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
+  size_t prefill = 0;  // keys of a prompt's query: patterns are fitted, and nothing else
   bool force = false;
 };
 
@@ -219,7 +231,7 @@ struct RecallFlags {
 
 struct EvalFlags {
   ModelFlags model;
-  ContextFlags context;
+  ContextFlags context{.kv = "f32"};
   RecallFlags recall;
   std::string text, task, task_file, few_shot_file, compare, against, protocol;
   size_t stride = 0, max_tokens = 0, max_items = 0, n_few_shot = 0;
@@ -300,6 +312,7 @@ int quantize(const ConvertFlags& flags);
 int merge(const MergeFlags& flags);
 int sparsify(const SparsifyFlags& flags);
 int imatrix(const ImatrixFlags& flags);
+int memory(const MemoryFlags& flags);
 int compress(const CompressFlags& flags);
 int compress_by_method(const CompressFlags& flags);  // where one is named
 int compress_structured(const CompressFlags& flags);

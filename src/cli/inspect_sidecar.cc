@@ -45,6 +45,26 @@ Json layer_json(const SidecarLayer& l) {
   return json;
 }
 
+// "8 of 12 heads read a part of a prompt's keys".
+std::string patterns_text(const Sidecar& s) {
+  if (!s.prompts) return "read whole";
+  size_t n = 0, n_sparse = 0;
+  for (const auto& layer : s.prompts->heads())
+    for (const PromptPattern& p : layer) ++n, n_sparse += p.kind != PatternKind::kDense;
+  return fmt::format("{} of {} heads have patterns (--prefill sidecar)", n_sparse, n);
+}
+
+Json patterns_json(const Sidecar& s) {
+  if (!s.prompts) return {};
+  Json layers = Json::array();
+  for (const auto& layer : s.prompts->heads()) {
+    Json heads = Json::array();
+    for (const PromptPattern& p : layer) heads.push_back(name_of(p));
+    layers.push_back(std::move(heads));
+  }
+  return layers;
+}
+
 Json sidecar_json(const Sidecar& s) {
   const SidecarBase& b = s.base;
   const SidecarQuality& q = s.quality;
@@ -65,6 +85,7 @@ Json sidecar_json(const Sidecar& s) {
                {"n_tokens", q.n_tokens},
                {"screen_rank", s.screen ? Json(s.screen->rank()) : Json()},
                {"lazy_keys", s.lazy_keys},
+               {"prompts", patterns_json(s)},
                {"layers", Json::array()}};
   for (const SidecarLayer& l : s.layers) json["layers"].push_back(layer_json(l));
   return json;
@@ -127,6 +148,7 @@ void inspect_sidecar(const InspectFlags& flags, ModelFile file) {
        {"perplexity", found},
        {"agreement", fmt::format("{} of the tokens, KL {:.4f} nats", share_text(q.top1), q.kl)},
        {"vocabulary", s.screen ? fmt::format("screened by rank {}", s.screen->rank()) : "computed whole"},
+       {"prompts", patterns_text(s)},
        {"keys", s.lazy_keys ? "of heads that were left out: when next needed" : "always computed"},
        {"size", human_bytes(double(bytes))}},
       {1}));

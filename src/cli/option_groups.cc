@@ -6,6 +6,7 @@
 
 #include "select/expert_policies.h"
 #include "select/key_policies.h"
+#include "select/prompt_pattern.h"
 
 namespace hunch::cli {
 
@@ -54,17 +55,28 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
         "what each costs",
         key_policy_help());
     g.texts("--kv-policy", context->kv_policies, "NAME:BUDGET", policies.c_str());
+    static const std::string patterns = fmt::format(
+        "what a prompt's queries read of what stands before: {}, or sidecar: what `hunch sparsify --prefill` found for "
+        "each head; dense: everything (docs/context.md)",
+        prompt_pattern_help());
+    g.text("--prefill", context->prefill, "NAME:BUDGET", patterns.c_str());
     static const std::string routers = fmt::format(
         "which experts the tokens of a mixture go to, instead of its own choice: {}; eval takes several and prints "
         "what each costs",
         expert_policy_help());
     g.texts("--experts", context->experts, "NAME[:NUMBER]", routers.c_str());
+    g.text("--memory", model.memory, "FILE",
+           "look into what `hunch memory` made of another text, beside the cache (docs/memory.md)");
+    g.count("--memory-top", model.memory_top, "N", "memories that a query of each head reads");
+    g.text("--memory-gate", model.memory_gate, "SHARE",
+           "what memories count in attention's result (default: one softmax over keys and memories)");
     g.text(
         "--rope", model.rope, "KIND[:FACTOR]",
-        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, or none; instead of what the file "
-        "says (docs/context.md)");
+        "stretch RoPE beyond the trained length: linear:4, ntk:4, dynamic, yarn:4, self-extend:8,window=512, or none; "
+        "instead of what the file says (docs/context.md)");
     g.choice("--kv", context->kv, kv_type_names(),
-             "type of the KV cache; f32 is exact, the others are smaller and rounded (docs/context.md)");
+             "type of the KV cache; f32 is exact, the others are smaller and rounded, f16 by next to nothing "
+             "(docs/context.md)");
   }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");

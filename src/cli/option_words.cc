@@ -7,22 +7,28 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 21> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
        {"(kv_policy)", "(--kv-policy)"},
+       {"(prefill)", "(--prefill)"},
        {"(experts)", "(--experts)"},
        {"(density)", "(--density)"},
        {"(n_few_shot)", "(--few-shot)"},
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},
        {"(template_file)", "(--template-file)"},
+       {"(type)", "(--type)"},
+       {"(l1)", "(--l1)"},
+       {"(rank)", "(--rank)"},
+       {"(n_steps)", "(--steps)"},
+       {"(n_batch)", "(--batch)"},
+       {"(learning_rate)", "(--learning-rate)"},
        {"(yes_no)", "(--yes-no)"},
-       {"(yes_no, instruct)", "(--yes-no, --instruct)"},
-       {"(type)", "(--type)"}}};
+       {"(yes_no, instruct)", "(--yes-no, --instruct)"}}};
   for (const auto& [option, flag] : kWords)
     for (size_t at = 0; (at = message.find(option, at)) != message.npos; at += flag.size())
       message.replace(at, option.size(), flag);

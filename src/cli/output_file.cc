@@ -62,8 +62,10 @@ void check_output_folder(const std::string& path, const std::vector<fs::path>& i
     fail(ErrorKind::kUsage, "{}: '{}' is a file, expected the folder to write", option, printable(path, 300));
   if (!force)
     fail(ErrorKind::kUsage, "{}: '{}' is there already; --force writes over it", option, printable(path, 300));
-  if (!fs::is_empty(path, ec) && !fs::exists(fs::path(path) / "config.json", ec))
-    fail(ErrorKind::kUsage, "{}: '{}' is no model's folder; it is not written over", option, printable(path, 300));
+  const auto holds = [&](const char* name) { return fs::exists(fs::path(path) / name, ec); };
+  if (!fs::is_empty(path, ec) && !holds("config.json") && !holds("adapter_config.json"))
+    fail(ErrorKind::kUsage, "{}: '{}' is no folder of a model or an adapter; it is not written over", option,
+         printable(path, 300));
 }
 
 }  // namespace hunch::cli

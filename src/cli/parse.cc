@@ -13,6 +13,7 @@
 #include "compress/input_moments.h"
 #include "io/printable.h"
 #include "select/key_policies.h"
+#include "select/prompt_pattern.h"
 
 namespace hunch::cli {
 namespace {
@@ -200,6 +201,18 @@ bool parse_cache(std::string_view word, const ContextOptions& base, CompareMode&
   return true;
 }
 
+// "vertical-slash:1024" or "prefill", those of the sidecar; false: it is neither.
+bool parse_prefill(std::string_view word, const ContextOptions& base, CompareMode& mode) {
+  const bool of_sidecar = word == "prefill", named = is_prompt_pattern(word.substr(0, word.find(':')));
+  if (!of_sidecar && !named) return false;
+  if (!base.prefill.empty())
+    fail(ErrorKind::kUsage, "--compare names patterns of prompts itself, as in '{}'; leave out --prefill",
+         printable(word));
+  mode.context.prefill = of_sidecar ? "sidecar" : std::string(word);
+  if (named) prompt_pattern_from(word);  // may throw
+  return true;
+}
+
 }  // namespace
 
 std::vector<std::string> split_modes(std::string_view text) {
@@ -257,12 +270,14 @@ std::vector<CompareMode> parse_modes(std::string_view text, const ContextOptions
           fail(ErrorKind::kUsage, "--compare: the densities of '{}' must be more than 0 and at most 1", word);
       mode.context.oracle_density = neurons;
       mode.context.oracle_head_density = heads;
-    } else if (!parse_sidecar(word, mode) && !parse_model(word, mode) && !parse_cache(word, base, mode)) {
+    } else if (!parse_sidecar(word, mode) && !parse_model(word, mode) && !parse_cache(word, base, mode) &&
+               !parse_prefill(word, base, mode)) {
       fail(ErrorKind::kUsage,
            "--compare: unknown mode '{}'; possible: dense, exact, lossless, sparse, sparse:DENSITY (e.g. sparse:0.2), "
            "oracle:DENSITY, oracle:NEURONS:HEADS, SIDECAR.hunch, SIDECAR.hunch@DENSITY, MODEL.gguf, a model's FOLDER/, "
            "a "
-           "type of the KV cache (q4_0-rot), a key policy (h2o:64), both (h2o:64+q4_0)",
+           "type of the KV cache (q4_0-rot), a key policy (h2o:64), both (h2o:64+q4_0), a pattern of prompts "
+           "(vertical-slash:1024; prefill: the sidecar's)",
            printable(word));
     }
     for (const CompareMode& other : modes)

@@ -9,6 +9,7 @@
 #include "cli/serve_flags.h"
 #include "cli/session_io.h"
 #include "kernels/simd_target.h"
+#include "select/prompt_pattern.h"
 
 #ifdef HUNCH_HAVE_SERVE
 #include "serve/model_choice.h"
@@ -151,6 +152,8 @@ int serve(const ServeFlags& flags) {
   service.plan.density = flags.context.density;
   if (!flags.context.kv_policies.empty() && flags.context.kv_policies[0] != "none")
     service.plan.kv_policy = flags.context.kv_policies[0];
+  service.plan.prefill = flags.context.prefill;
+  if (!flags.context.prefill.empty() && flags.context.prefill != "sidecar") prompt_pattern_from(flags.context.prefill);
   for (const std::string& lora : flags.model.lora) service.adapters.push_back(parse_adapter(lora));
   service.shows_prompts = flags.slots_prompts;
   service.deterministic = flags.deterministic;

@@ -17,6 +17,7 @@
 #include "measure/sidecar_price.h"
 #include "select/expert_policies.h"
 #include "select/key_policies.h"
+#include "select/prompt_pattern.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
@@ -60,9 +61,13 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   if (!flags.rope.empty()) {
     options.rope = rope_choice_from(flags.rope);
     if (!options.rope)
-      fail(ErrorKind::kUsage, "--rope: expected none, linear:4, ntk:4, dynamic, dynamic:2 or yarn:4, found '{}'",
-           printable(flags.rope));
+      fail(ErrorKind::kUsage, "--rope: expected {}, found '{}'", rope_choice_help(), printable(flags.rope));
   }
+  options.memory.path = flags.memory;
+  options.memory.top = flags.memory_top;
+  if (!flags.memory_gate.empty()) options.memory.gate = parse_share(flags.memory_gate, "--memory-gate", true);
+  if (flags.memory.empty() && (flags.memory_top != 32 || !flags.memory_gate.empty()))
+    fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
@@ -80,6 +85,8 @@ ContextOptions context_options(const ContextFlags& flags) {
          flags.kv_policies.size());
   if (!flags.kv_policies.empty() && flags.kv_policies[0] != "none")
     options.keys = key_policy_from(flags.kv_policies[0]);
+  options.prefill = flags.prefill;
+  if (!flags.prefill.empty() && flags.prefill != "sidecar") prompt_pattern_from(flags.prefill);  // may throw
   if (flags.experts.size() > 1)
     fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
          flags.experts.size());
@@ -158,7 +165,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));
   if (n_ctx > c.n_ctx_train && c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kNone &&
-      c.rope.freq_factors.empty())
+      c.rope.freq_factors.empty() && !c.rope.extend.on())
     note(
         fmt::format("warning: the context of {} is longer than the {} tokens that the model was trained with, and it "
                     "has no RoPE scaling: "

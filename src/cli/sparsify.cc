@@ -9,6 +9,7 @@
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
+#include "cli/sparsify_prompts.h"
 #include "cli/table.h"
 #include "compress/fit_store.h"
 #include "compress/sparsify_names.h"
@@ -192,6 +193,8 @@ Json report_json(const SparsifyReport& report, const std::string& out) {
 int sparsify(const SparsifyFlags& flags) {
   if (flags.text.empty())
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
+  if (flags.prefill) return sparsify_prompts(flags);
+  if (flags.prefill_recall) fail(ErrorKind::kUsage, "--prefill-recall goes with --prefill");
   SparsifyOptions options = options_of(flags);
   const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");

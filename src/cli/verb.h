@@ -37,6 +37,7 @@ std::vector<Verb> comparing_verbs();
 std::vector<Verb> looking_verbs();
 std::vector<Verb> measuring_verbs();
 std::vector<Verb> changing_verbs();
+std::vector<Verb> training_verbs();
 std::vector<Verb> cache_verbs();  // and fetching
 std::vector<Verb> shell_verbs();
 

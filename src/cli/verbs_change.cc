@@ -173,10 +173,33 @@ std::vector<Verb> changing_verbs() {
          return bind(f, compress);
        }});
   v.push_back(
+      {"memory", "Change", "a text's keys and values in a file, for --memory", "MODEL --text FILE -o FILE [options]",
+       "hunch memory model.gguf --text notes.txt -o notes.hmem\n"
+       "hunch memory model.gguf --text notes.txt --layers all -o notes.hmem\n",
+       [](Grammar& g) {
+         auto f = std::make_shared<MemoryFlags>();
+         add_model(g, f->model);
+         g.section("Text");
+         g.text("--text", f->text, "FILE", "what is to be remembered");
+         g.count("--tokens", f->max_tokens, "N", "use the text's first N tokens", "all");
+         g.section("Memory");
+         g.text("--layers", f->layers, "LIST",
+                "layers that remember: 5,11, or all (default: the one at three quarters of the depth)");
+         g.count("--window", f->n_ctx, "N",
+                 "tokens that are read together, of which the second half is remembered (of the first window, all)",
+                 "the model's context, at most 2048");
+         g.section("Output file");
+         g.text("-o,--out", f->out, "FILE", "the memory to write");
+         add_force(g, f->force);
+         add_engine(g, f->model, nullptr);
+         return bind(f, memory);
+       }});
+  v.push_back(
       {"sparsify", "Change", "learn which neurons matter, for --mode sparse", "MODEL --text FILE [options]",
        "hunch sparsify model.gguf --text book.txt --max-ppl-increase 1%\n"
        "hunch sparsify model.gguf --text book.txt --density 0.1 --predictor svd -o sparse.hunch\n"
-       "hunch sparsify llama.gguf --text book.txt --method teal --density 0.6\n",
+       "hunch sparsify llama.gguf --text book.txt --method teal --density 0.6\n"
+       "hunch sparsify llama.gguf --text book.txt --prefill 1024\n",
        [](Grammar& g) {
          auto f = std::make_shared<SparsifyFlags>();
          add_model(g, f->model);
@@ -215,6 +238,12 @@ std::vector<Verb> changing_verbs() {
                   "decoding greedily, guess the logits by a low rank and compute those that may be the largest, where "
                   "that pays, or compute all");
          g.count("--epochs", f->n_epochs, "N", "train for at most N passes over the text");
+         g.section("Patterns of prompts, instead of neurons");
+         g.count("--prefill", f->prefill, "N",
+                 "find for each head which N keys a prompt's queries read: a-shape, vertical-slash, blocks; added to "
+                 "the sidecar that is there (with --force), for --prefill sidecar (docs/context.md)");
+         g.text("--prefill-recall", f->prefill_recall, "SHARE",
+                "heads of which no pattern keeps this share of attention's weight stay dense (default: 90%)");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
          add_force(g, f->force);

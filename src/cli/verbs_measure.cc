@@ -82,7 +82,8 @@ std::vector<Verb> measuring_verbs() {
                 "density), oracle:0.2 (neurons and heads), oracle:0.2:1 (neurons only), other.hunch (what another "
                 "sidecar says), other.hunch@0.1, other.gguf (another model with the same tokens), q4_0-rot (a type of "
                 "the KV cache), "
-                "h2o:64 (a key policy), h2o:64+q4_0 (both); also on a task, but for lossless");
+                "h2o:64 (a key policy), h2o:64+q4_0 (both), vertical-slash:1024 (a pattern of prompts; prefill: the "
+                "sidecar's); also on a task, but for lossless");
          g.text("--against", f->against, "FILE",
                 "another model with the same tokens, e.g. this one made smaller: both side by side, in each mode of "
                 "--compare");
@@ -111,9 +112,10 @@ std::vector<Verb> measuring_verbs() {
          g.count("--samples", f->recall.n_samples, "N", "questions for each length and depth");
          g.choice("--prompts", f->recall.form, {"auto", "words", "tokens"},
                   "English, or tokens that mean nothing; auto: English where its words are at most two tokens each");
-         g.choice("--asked", f->recall.asked, {"after", "in-prompt"},
-                  "after: the text is read, what --kv-policy drops is dropped, then comes the question; in-prompt: the "
-                  "question is the prompt's end");
+         g.choice(
+             "--asked", f->recall.asked, {"after", "in-prompt", "from-memory"},
+             "after: the text is read, what --kv-policy drops is dropped, then comes the question; in-prompt: the "
+             "question is the prompt's end; from-memory: the text is a memory (docs/memory.md) and not in the cache");
          g.count("--keys", f->recall.n_keys, "N", "multikey: numbers in the text, of which one is asked for");
          g.count("--hops", f->recall.n_hops, "N", "variables: so many get their value from another one");
          g.count("--seed", f->recall.seed, "N", "another seed gives other texts");

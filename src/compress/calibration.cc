@@ -56,19 +56,23 @@ void check_density(const SparsifyOptions& options, SparsifyReport& report, doubl
 // A second or two in a small model, and 2 kB of the file.
 constexpr size_t kPriceTokens = 512;
 
-void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOptions& options, SparsifyReport& report,
-                   const Progress& progress) {
+SidecarBase sidecar_base(const Engine& engine, const Progress& progress) {
   const ModelConfig& c = engine.config();
   const ModelFile& file = engine.model->file();
+  return {.sha256 = tensor_sha256(file, progress, engine.compute->stop),
+          .fingerprint = tensor_fingerprint(file),
+          .arch = c.arch,
+          .name = c.name,
+          .n_layer = c.n_layer,
+          .n_embd = c.n_embd,
+          .n_ff = c.n_ff,
+          .vectors = vector_fingerprint(file)};
+}
+
+void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOptions& options, SparsifyReport& report,
+                   const Progress& progress) {
   Sidecar& s = report.sidecar;
-  s.base = {.sha256 = tensor_sha256(file, progress, engine.compute->stop),
-            .fingerprint = tensor_fingerprint(file),
-            .arch = c.arch,
-            .name = c.name,
-            .n_layer = c.n_layer,
-            .n_embd = c.n_embd,
-            .n_ff = c.n_ff,
-            .vectors = vector_fingerprint(file)};
+  s.base = sidecar_base(engine, progress);
   const CompareRow &dense = report.rows.front(), &sparse = report.rows.back();
   s.quality = {options.density > 0 ? 0.0 : options.max_ppl_increase,
                dense.perplexity,
@@ -78,7 +82,7 @@ void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOp
                text.check.size(),
                {text.check.begin(), text.check.begin() + ptrdiff_t(std::min(text.check.size(), kPriceTokens))}};
   s.screen = report.screen.screen;
-  s.layers.resize(c.n_layer);
+  s.layers.resize(engine.config().n_layer);
 }
 
 }  // namespace hunch

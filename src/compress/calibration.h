@@ -51,6 +51,9 @@ class BudgetTest {
 // Where a density is asked for that is clearly below what was found: the budget is not met, and a note says so.
 void check_density(const SparsifyOptions& options, SparsifyReport& report, double found, std::string_view who);
 
+// Of the engine's model. Throws Error{kInterrupted} when the engine's call is to stop.
+SidecarBase sidecar_base(const Engine& engine, const Progress& progress);
+
 // Fills in of report.sidecar which model it is of, the quality in report.rows, the first dense and the last sparse, the
 // screen, and layers that say nothing yet. Throws Error{kInterrupted} when the engine's call is to stop.
 void begin_sidecar(const Engine& engine, const TextParts& text, const SparsifyOptions& options, SparsifyReport& report,

@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 #include "base/memory_info.h"
-#include "compress/norm_names.h"
 #include "linear/stored.h"
 #include "linear/values.h"
+#include "model/norm_names.h"
 
 namespace hunch {
 namespace {

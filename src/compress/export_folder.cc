@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "compress/compress_file.h"
 #include "compress/hf_rows.h"
-#include "compress/output_folder.h"
+#include "io/output_folder.h"
 #include "io/printable.h"
 #include "io/safetensors_write.h"
 

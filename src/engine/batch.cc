@@ -22,6 +22,16 @@ std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& op
          "the KV cache cannot be {}: every token of this model sees those after it, which are in no group yet; use f16 "
          "or f32",
          name_of(shape.type));
+  if (shape.type.grouped() && engine.config().rope.extend.on())
+    fail(ErrorKind::kUnsupported,
+         "the KV cache cannot be {}: Self-Extend (rope) turns near keys on, which this type has in codes by channel; "
+         "use f32, f16 or a type of blocks",
+         name_of(shape.type));
+  if (shape.type.grouped() && engine.config().relative.on)
+    fail(ErrorKind::kUnsupported,
+         "the KV cache cannot be {}: this model's scores depend on how far a key is behind, which is not computed of "
+         "codes by channel; use f32, f16 or a type of blocks",
+         name_of(shape.type));
   const auto keys = checked_mul(KvCache::bytes_per_token(shape), options.n_tokens);
   const auto states = checked_mul(KvCache::bytes_per_sequence(shape), options.n_sequences);
   const auto needed = keys && states ? checked_add(*keys, *states) : std::nullopt;

@@ -6,11 +6,22 @@
 
 namespace hunch {
 
+std::shared_ptr<const PromptPatterns> prompt_patterns(const Engine& engine, std::string_view text) {
+  if (text != "sidecar") return std::make_shared<const PromptPatterns>(prompt_pattern_from(text));
+  const Sidecar& sidecar = engine.need_sidecar();
+  if (!sidecar.prompts)
+    fail(ErrorKind::kNotFound,
+         "the sidecar has no patterns of prompts (prefill): `hunch sparsify --prefill 1024` finds them");
+  return sidecar.prompts;
+}
+
 SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options) {
   SequenceOptions own;
   own.plan = options.plan ? options.plan : engine.plan_named(options.mode, options.density);
-  if (options.keys || options.experts) {
+  const bool limits_prompts = !options.prefill.empty() && options.prefill != "dense";
+  if (options.keys || options.experts || limits_prompts) {
     auto plan = std::make_shared<Plan>(*own.plan);
+    if (limits_prompts) plan->set_prompts(engine.config(), prompt_patterns(engine, options.prefill));
     if (options.keys) plan->set_keys(engine.config(), options.keys);
     if (options.experts) plan->set_experts(engine.config(), options.experts);
     own.plan = std::move(plan);

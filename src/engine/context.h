@@ -18,6 +18,7 @@ struct ContextOptions {
   double density = 0;
   std::shared_ptr<const Plan> plan;               // instead of these two
   std::shared_ptr<const KeySelector> keys;        // who chooses cached tokens, whatever the plan; none: all stay
+  std::string prefill;                            // what queries of prompts read (prompt_patterns()); empty: everything
   std::shared_ptr<const ExpertSelector> experts;  // who routes the tokens of a mixture; none: its own gate
   // Of the engine's model (Engine::load_adapter); nullptr: the model as it is. Not said: Engine::adapter, or that of
   // the context whose sequence is shared.
@@ -30,6 +31,10 @@ struct ContextOptions {
   bool decodes_all = false;
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
+
+// The patterns that a text names: a pattern for all heads (prompt_pattern_from()), or "sidecar": those that `hunch
+// sparsify --prefill` found for each. Throws Error{kUsage}, Error{kNotFound} for a sidecar that has none.
+std::shared_ptr<const PromptPatterns> prompt_patterns(const Engine& engine, std::string_view text);
 
 // What of these a sequence needs: the plan that they name or hold, and the rest. Throws as Engine::plan_named().
 SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options);
@@ -63,9 +68,9 @@ class Context {
   void set_only_best(bool only_best) { only_best_ = only_best; }
   // With `decodes_all` and a plan that learns from prompts: the first n tokens of the sequence are its prompt.
   void set_prompt(size_t n_tokens) { n_prompt_ = n_tokens; }
-  // Or has it choose, at its end, which of its keys stay.
+  // Or has it choose, at its end, which of its keys stay, or reads it in another way than what is decoded.
   bool learns_from_prompts() const {
-    return sequence_->learns_from_prompts() || (plan().drops_keys() && plan().keys->keeps_prompts());
+    return sequence_->learns_from_prompts() || (plan().drops_keys() && plan().keys->keeps_prompts()) || plan().prompts;
   }
   size_t n_tokens() const { return sequence_->n_tokens(); }
   std::span<const int32_t> ids() const { return sequence_->ids(); }  // what was appended

@@ -51,6 +51,19 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
   }
 }
 
+std::shared_ptr<const MemoryReader> load_memory(const Model& model, const MemoryChoice& choice) {
+  if (choice.top == 0 || choice.gate > 1 || (choice.gate < 0 && choice.gate != -1))
+    fail(ErrorKind::kUsage, "a memory of which {} keys are read, with a gate of {}: expected at least 1, and a share",
+         choice.top, choice.gate);
+  auto memory = std::make_shared<Memory>(open_memory(choice.path));
+  try {
+    check_memory(*memory, model.file(), model.config());
+  } catch (const Error& e) {
+    fail(e.kind(), "'{}': {}", choice.path.string(), e.what());
+  }
+  return std::make_shared<const MemoryReader>(MemoryReader{std::move(memory), choice.top, choice.gate});
+}
+
 }  // namespace
 
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
@@ -71,6 +84,10 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down}, *engine.compute);
   if (options.rope && engine.config().position != PositionKind::kRope)
     fail(ErrorKind::kUnsupported, "the model does not rotate its keys: there is no RoPE to stretch (rope)");
+  if (options.rope && engine.config().rope.extend.on() &&
+      std::ranges::none_of(engine.config().layers, [](const LayerConfig& l) { return l.extend.on(); }))
+    fail(ErrorKind::kUnsupported,
+         "every layer of the model that rotates has a window: there are no far keys for Self-Extend (rope)");
   if (const Metadata& meta = engine.model->file().meta; meta.has("tokenizer.ggml.model")) {
     TokenizerSpec spec = tokenizer_spec_from_gguf(meta);
     if (!drop_added_tokens(spec, engine.config().n_vocab))
@@ -82,6 +99,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
   use_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
+  if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
   engine.load_ms = timer.ms();
   return engine;
 }
@@ -99,9 +117,13 @@ std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSourc
 std::shared_ptr<const Plan> Engine::plan_named(std::string_view name, double density) const {
   if (density != 0 && name != "sparse")
     fail(ErrorKind::kUsage, "a density of {} (density) goes with sparse mode only", density);
-  if (name == "dense") return std::make_shared<const Plan>();
-  if (name == "exact") return std::make_shared<const Plan>(Plan::exact(config()));
-  if (name == "sparse") return std::make_shared<const Plan>(need_sidecar().plan(config(), density));
+  const auto with_memory = [&](Plan plan) {
+    plan.memory = memory;
+    return std::make_shared<const Plan>(std::move(plan));
+  };
+  if (name == "dense") return with_memory({});
+  if (name == "exact") return with_memory(Plan::exact(config()));
+  if (name == "sparse") return with_memory(need_sidecar().plan(config(), density));
   fail(ErrorKind::kUsage, "unknown mode '{}', expected dense, exact or sparse", name);
 }
 

@@ -23,6 +23,13 @@ struct AdapterSource {
   float scale = 1;  // AdapterChoice::scale
 };
 
+// A memory (docs/memory.md) that every plan of the engine looks into; no path: none.
+struct MemoryChoice {
+  std::filesystem::path path = {};
+  size_t top = 32;  // MemoryReader
+  double gate = -1;
+};
+
 struct EngineOptions {
   size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
@@ -34,6 +41,7 @@ struct EngineOptions {
   const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
   std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
   std::optional<RopeChoice> rope = {};       // instead of what the file says
+  MemoryChoice memory = {};
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
@@ -54,6 +62,8 @@ struct Engine {
   std::string sidecar_problem;
   bool sidecar_is_of_other_type = false;   // made for the same weights in another type: see check_sidecar
   std::shared_ptr<const Adapter> adapter;  // of contexts that choose none themselves; none: the model as it is
+
+  std::shared_ptr<const MemoryReader> memory;  // of plans that plan_named() makes; none: they have none
 
   const ModelConfig& config() const { return model->config(); }
   // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.

@@ -157,7 +157,10 @@ INSTANTIATE_TEST_SUITE_P(Policies, MaskedKeys,
                                            Kind{"snapkv:16,window=4"}, Kind{"snapkv:16,window=4,max=1", "tiny_bloom"},
                                            Kind{"pyramidkv:16,window=4,beta=4", "gemma2"}, Kind{"adakv:16,window=4"},
                                            Kind{"adakv:20,window=5,floor=0", "tiny_gptoss"},
-                                           Kind{"h2o:12", "tiny_gptoss"}, Kind{"snapkv:16,window=6", "tiny_qwen3next"}),
+                                           Kind{"h2o:12", "tiny_gptoss"}, Kind{"snapkv:16,window=6", "tiny_qwen3next"},
+                                           Kind{"expected:16,queries=20,future=9"},
+                                           Kind{"expected:16,floor=0.3", "tiny_bloom"},
+                                           Kind{"expected:16,sinks=2", "tiny_qwen3next"}),
                          [](const auto& info) {
                            std::string name = fmt::format("{}_{}", info.param.policy, info.param.model);
                            std::ranges::replace_if(

@@ -6,6 +6,7 @@
 #include "base/test_paths.h"
 #include "engine/answer.h"
 #include "engine/drafting.h"
+#include "engine/test_texts.h"
 #include "select/key_policies.h"
 #include "select/test_pages.h"
 
@@ -43,13 +44,6 @@ class FromScratch final : public KeySelector {
   const size_t n_full_;
 };
 
-std::vector<int32_t> some_ids(const Engine& engine, size_t n, uint32_t seed) {
-  std::mt19937 rng(seed);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  return ids;
-}
-
 GenerateOptions greedy(size_t n_tokens) {
   GenerateOptions options;
   options.n_tokens = n_tokens;
@@ -57,25 +51,6 @@ GenerateOptions greedy(size_t n_tokens) {
   options.sampler.temperature = 0;
   return options;
 }
-
-// A batch of texts that all have the same plan.
-struct World {
-  World(const Engine& engine, size_t n_ctx, std::shared_ptr<const KeySelector> keys, KvType type)
-      : batch(engine, {2000, type, 4}) {
-    ContextOptions options;
-    options.n_ctx = n_ctx;
-    options.keys = std::move(keys);
-    own = sequence_options(engine, options);
-    texts.push_back(batch.new_sequence(own));
-  }
-  MatView<const float> compute(size_t text, std::span<const int32_t> ids, Phase phase) {
-    const SequenceRun run{texts[text].get(), ids, phase, ids.size(), phase != Phase::kPrompt};
-    return batch.compute({&run, 1});
-  }
-  SequenceOptions own;
-  Batch batch;
-  std::vector<std::unique_ptr<Sequence>> texts;
-};
 
 struct Kind {
   const char *name, *model;
@@ -86,53 +61,13 @@ struct Kind {
 
 class QuestTexts : public ::testing::TestWithParam<Kind> {};
 
-// Prompts, tokens one by one and several that are verified, some of which are taken back; texts that go back, that
-// branch, that are saved and restored, or read anew (a pause), all of them at random.
 TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
   const Engine engine = load_engine(fixture(GetParam().model), {.n_threads = 2});
   const Kind& c = GetParam();
   const PageBudget budget{.page_tokens = 4, .n_pages = 4, .per_head = c.per_head};
   World got(engine, c.n_ctx, key_policy_from(fmt::format("quest:16,page=4,full=1,own={}", int(c.per_head))), c.type);
   World want(engine, c.n_ctx, std::make_shared<FromScratch>(budget, 1), c.type);
-  std::mt19937 rng(9);
-  const size_t longest = std::min<size_t>(40, c.n_ctx / 3);
-  const bool recurrent = got.batch.cache()->is_recurrent();
-  for (size_t step = 0; step < 100; ++step) {
-    const size_t text = rng() % got.texts.size(), n = got.texts[text]->n_tokens(), kind = rng() % 8;
-    SCOPED_TRACE(fmt::format("step {}, kind {}, text {} of {} tokens", step, kind, text, n));
-    const auto both = [&](const auto& with) { with(got), with(want); };
-    if (kind == 0 && n > 0 && got.texts.size() < 4) {
-      const size_t n_shared = recurrent ? n : n - rng() % std::min<size_t>(n, 10);
-      both([&](World& w) { w.texts.push_back(w.texts[text]->fork(n_shared)); });
-    } else if (kind == 1 && n > 0) {
-      const size_t back = rng() % std::min<size_t>(n, 30);
-      size_t left[2];
-      left[0] = got.texts[text]->go_back(n - back), left[1] = want.texts[text]->go_back(n - back);
-      ASSERT_EQ(left[0], left[1]);
-    } else if (kind == 2 && n > 0) {
-      both([&](World& w) {
-        const std::vector<int32_t> ids(w.texts[text]->ids().begin(), w.texts[text]->ids().end());
-        const bool is_saved = !recurrent && step % 2;  // else it is read anew, as after a pause
-        const std::vector<std::byte> keys =
-            is_saved ? w.texts[text]->cache().save(w.texts[text]->id(), n) : std::vector<std::byte>();
-        w.texts[text]->truncate(0);
-        is_saved ? w.texts[text]->restore(ids, keys) : void(w.compute(text, ids, Phase::kPrompt));
-      });
-    } else if (n + longest > c.n_ctx) {
-      both([&](World& w) { w.texts[text]->truncate(0); });
-    } else {
-      const Phase phase = n == 0 || kind == 3 ? Phase::kPrompt : kind < 6 ? Phase::kDecode : Phase::kVerify;
-      const size_t most = phase == Phase::kPrompt ? longest : phase == Phase::kDecode ? 3 : recurrent ? 4 : 9;
-      const std::vector<int32_t> ids = some_ids(engine, 1 + rng() % most, uint32_t(step));
-      const MatView<const float> logits = got.compute(text, ids, phase), right = want.compute(text, ids, phase);
-      for (size_t r = 0; r < logits.rows; ++r)
-        for (size_t i = 0; i < logits.cols; ++i) ASSERT_NEAR(logits.row(r)[i], right.row(r)[i], 3e-3) << r;
-      if (phase == Phase::kVerify) {
-        const size_t n_kept = n + 1 + rng() % ids.size();
-        both([&](World& w) { w.texts[text]->truncate(n_kept); });
-      }
-    }
-  }
+  compare_texts(engine, got, want, c.n_ctx, 3e-3f);
   EXPECT_GT(got.batch.transformer().stats.pages.n_choices, 100u);
   EXPECT_EQ(want.batch.transformer().stats.pages.n_choices, 0u);
 }

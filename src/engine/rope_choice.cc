@@ -17,27 +17,44 @@ struct NamedRope {
   std::string_view name;
   bool needs_factor;
 };
-constexpr std::array<NamedRope, 5> kRopes = {{{Kind::kNone, "none", false},
+constexpr std::array<NamedRope, 6> kRopes = {{{Kind::kNone, "none", false},
                                               {Kind::kLinear, "linear", true},
                                               {Kind::kNtk, "ntk", true},
                                               {Kind::kDynamic, "dynamic", false},
-                                              {Kind::kYarn, "yarn", true}}};
+                                              {Kind::kYarn, "yarn", true},
+                                              {Kind::kSelfExtend, "self-extend", true}}};
+
+// Takes ",window=512" off the end. Whether what is there is a window.
+bool take_window(std::string_view& text, RopeChoice& choice) {
+  constexpr std::string_view kOption = ",window=";
+  const size_t at = text.find(',');
+  if (at == std::string_view::npos) return true;
+  const std::string_view option = text.substr(at);
+  text = text.substr(0, at);
+  return choice.kind == Kind::kSelfExtend && option.starts_with(kOption) &&
+         read_number(option.substr(kOption.size()), choice.window) && choice.window > 0 && choice.window <= 1u << 30;
+}
 
 }  // namespace
 
+std::string_view rope_choice_help() {
+  return "none, linear:4, ntk:4, dynamic, dynamic:2, yarn:4, self-extend:8 or self-extend:8,window=512";
+}
+
 std::optional<RopeChoice> rope_choice_from(std::string_view text) {
+  const std::string_view whole = text;
   const size_t colon = text.find(':');
   for (const NamedRope& rope : kRopes) {
     if (rope.name != text.substr(0, colon)) continue;
     RopeChoice choice{rope.kind, 1};
     const bool has_factor = colon != std::string_view::npos;
-    if ((rope.needs_factor && !has_factor) || (has_factor && rope.kind == Kind::kNone) ||
+    if (!take_window(text, choice) || (rope.needs_factor && !has_factor) || (has_factor && rope.kind == Kind::kNone) ||
         (has_factor &&
-         (!read_number(text.substr(colon + 1), choice.factor) || !(choice.factor >= 1) || !(choice.factor <= 1e6))))
+         (!read_number(text.substr(colon + 1), choice.factor) || !(choice.factor >= 1) || !(choice.factor <= 1e6))) ||
+        (rope.kind == Kind::kSelfExtend && choice.factor != std::floor(choice.factor)))
       fail(ErrorKind::kUsage,
-           "'{}' is no way to stretch RoPE, expected none, linear:4, ntk:4, dynamic, dynamic:2 or "
-           "yarn:4, a factor from 1 on",
-           printable(text));
+           "'{}' is no way to stretch RoPE, expected {}, a factor from 1 on (of self-extend a whole number)",
+           printable(whole), rope_choice_help());
     return choice;
   }
   return {};
@@ -77,6 +94,13 @@ void apply(const RopeChoice& choice, ModelFile& file) {
       set("scaling.type", std::string("yarn"));
       set("scaling.factor", float(choice.factor));
       break;
+    case Kind::kSelfExtend: {
+      const size_t half = std::max<size_t>(1, file.meta.get_uint(arch + ".context_length") / 2);
+      set("scaling.type", std::string("self-extend"));
+      set("scaling.group_size", uint32_t(choice.factor));
+      set("scaling.window_size", uint32_t(choice.window ? choice.window : half));
+      break;
+    }
   }
 }
 

@@ -32,10 +32,13 @@ TEST(RopeChoice, WordsAreReadAndOthersAreNot) {
   EXPECT_EQ(rope_choice_from("ntk:2.5")->factor, 2.5);
   EXPECT_EQ(rope_choice_from("dynamic")->factor, 1);
   EXPECT_EQ(rope_choice_from("yarn:4")->kind, RopeChoice::Kind::kYarn);
+  EXPECT_EQ(rope_choice_from("self-extend:8,window=64")->window, 64u);
+  EXPECT_EQ(rope_choice_from("self-extend:8")->factor, 8);
   EXPECT_FALSE(rope_choice_from("h2o:64"));
   EXPECT_FALSE(rope_choice_from(""));
-  for (const char* wrong :
-       {"linear", "linear:", "linear:0.5", "yarn:x", "ntk:nan", "none:2", "dynamic:-1", "linear:1e9"})
+  for (const char* wrong : {"linear", "linear:", "linear:0.5", "yarn:x", "ntk:nan", "none:2", "dynamic:-1",
+                            "linear:1e9", "self-extend:", "self-extend:1.5", "self-extend:4,window=0",
+                            "self-extend:4,window", "self-extend:4,sinks=4", "yarn:4,window=8"})
     EXPECT_NE(message_of(ErrorKind::kUsage, [&] { rope_choice_from(wrong); }).find(wrong), std::string::npos);
 }
 

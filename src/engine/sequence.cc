@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "engine/oracle.h"
+#include "select/reread_keys.h"
 
 namespace hunch {
 
@@ -93,6 +94,23 @@ void Sequence::begin(const SequenceOptions& options) {
          "one of "
          "q8_0, q4_0 and q4_0-rot with it",
          name_of(type), kKvGroup);
+  if (const KvType& type = text_->cache->shape().type; plan_->prompts && plan_->prompts->chooses() && type.grouped())
+    fail(ErrorKind::kUnsupported,
+         "patterns of prompts (prefill) that look at keys do not read a cache as {}, which holds them in groups; use "
+         "a-shape with it, or one of q8_0, q4_0 and q4_0-rot",
+         name_of(type));
+  if (plan_->prompts && plan_->keys && plan_->keys->attends_prompts())
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) '{}' says itself what prompts read: it goes with no pattern of them (prefill)",
+         plan_->keys->kind());
+  for (const LayerConfig& l : engine_.config().layers)
+    if (plan_->memory && !plan_->memory->at(l.index).empty() && (l.extend.on() || l.relative.on))
+      fail(ErrorKind::kUnsupported,
+           "layer {} attends by Self-Extend or relative positions, where no memory (memory) can be looked into",
+           l.index);
+  if (plan_->memory && plan_->keys && plan_->keys->attends())
+    fail(ErrorKind::kUnsupported, "the key policy (kv_policy) '{}' attends by itself and looks into no memory (memory)",
+         plan_->keys->kind());
   prepare_layouts(engine_, *plan_);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
   if (options.has_oracle())
@@ -114,7 +132,8 @@ size_t Sequence::n_left() const {
 
 size_t Sequence::chunk_tokens() const {
   if (plan_->keys && plan_->keys->streams()) return std::min(kChunkTokens, n_ctx_ - plan_->keys->most_slots());
-  const bool depends = (plan_->drops_keys() && !plan_->keys->keeps_prompts()) || plan_->uses(Point::kExperts) ||
+  const bool depends = (plan_->prompts && plan_->prompts->chooses()) ||
+                       (plan_->drops_keys() && !plan_->keys->keeps_prompts()) || plan_->uses(Point::kExperts) ||
                        (engine_.config().position == PositionKind::kRope &&
                         std::ranges::any_of(engine_.model->ropes(),
                                             [&](const RopeTable& rope) { return rope.depends_on_length(n_ctx_); }));
@@ -202,8 +221,60 @@ void Sequence::extend(std::span<const int32_t> ids, Phase phase) {
   }
 }
 
+// What is computed behind the text is forgotten again, also when a stop ends it.
+void Sequence::reread(Transformer& transformer) {
+  const size_t n = n_tokens(), most_chunk = plan_->keys->rereads(n_cached());
+  KvCache& cache = *text_->cache;
+  constexpr size_t kLeadIn = RereadKeys::kLeadIn;
+  const size_t n_room = std::min(n_left(), cache.n_room(id(), cache.n_free_tokens() / cache.shape().page_tokens));
+  if (n_room < 2 * kLeadIn)
+    fail(ErrorKind::kLimit,
+         "the key policy (kv_policy) '{}' computes the text once more behind itself, at least {} tokens at a time: {} "
+         "fit "
+         "beside its {}; a larger context (n_ctx) has room",
+         plan_->keys->kind(), 2 * kLeadIn, n_room, n);
+  if (cache.is_recurrent())
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) '{}' computes the text once more behind itself, from where a recurrent model does "
+         "not "
+         "come back",
+         plan_->keys->kind());
+  struct Restore {
+    Sequence& sequence;
+    Transformer& transformer;
+    KeyState& state;
+    const size_t n;
+    Observer* const observer = transformer.observer;
+    const StepStats stats = transformer.stats;
+    ~Restore() {
+      state.end_rereading();
+      transformer.observer = observer;
+      transformer.stats = stats;
+      sequence.text_->cache->truncate(sequence.id(), n);
+    }
+  } const restore{*this, transformer, static_cast<KeyState&>(*text_->states.of(*plan_->keys)), n};
+  restore.state.begin_rereading();
+  transformer.observer = nullptr;
+  Plan whole = *plan_;
+  whole.prompts = nullptr;
+  const size_t n_chunk = std::min(n_room, most_chunk) - kLeadIn;
+  for (size_t first = 0; first < n; first += n_chunk) {
+    engine_.compute->throw_if_stopped();
+    const size_t begin = first - std::min(first, kLeadIn);
+    const std::span<const int32_t> ids =
+        std::span<const int32_t>(text_->ids).subspan(begin, std::min(first + n_chunk, n) - begin);
+    Run run{id(), ids.size(), Phase::kPrompt, &whole};
+    run.goes_on = true;
+    run.adapter = adapter_.get();
+    run.states = &text_->states;
+    transformer.run({ids, {&run, 1}, {}});
+    cache.truncate(id(), n);
+  }
+}
+
 void Sequence::settle_keys(Transformer& transformer) {
   if (!text_->keys_wait) return;
+  if (plan_->keys->rereads(n_cached())) reread(transformer);
   Run run{id(), 0, Phase::kPrompt, plan_.get()};
   run.states = &text_->states;
   transformer.settle_keys({&run, 1});

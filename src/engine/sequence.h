@@ -124,6 +124,7 @@ class Sequence {
     SelectorStates states = {};                           // of the selectors of these
   };
   void begin(const SequenceOptions& options);
+  void reread(Transformer& transformer);
   void take_oracle_pass(Transformer& transformer, std::span<const int32_t> ids, Run& run);
 
   const Engine& engine_;

@@ -97,6 +97,10 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
     HUNCH_CHECK(span.keys.empty() || span.keys.size() == kv.n_kv_head, "keys of {} heads", span.keys.size());
     HUNCH_CHECK(!span.key_weights.data || span.key_weights.rows == kv.n_kv_head, "key weights of {} heads",
                 span.key_weights.rows);
+    HUNCH_CHECK(!span.distance_weights.data ||
+                    (span.key_weights.data && params.causal && span.distance_weights.rows == kv.n_kv_head &&
+                     span.distance_weights.cols >= span.first_pos + span.n_tokens),
+                "weights by distance [{}, {}]", span.distance_weights.rows, span.distance_weights.cols);
     HUNCH_CHECK(!span.stats.data || (span.stats.rows == 2 &&
                                      span.stats.cols == span.n_kv_heads() * span.n_tokens * (n_head / kv.n_kv_head)),
                 "stats [{}, {}] of {} queries", span.stats.rows, span.stats.cols, span.n_tokens);
@@ -263,7 +267,9 @@ void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, 
   const size_t n_threads = compute.threads.n_threads(), n_blocks = plan.divisions[s].n_blocks;
   const size_t wanted = n_threads == 1 ? 1 : n_threads * kItemsPerThread;
   const size_t first_weighing = (span.n_tokens - std::min(span.n_tokens, span.n_weighing)) * plan.group;
-  const size_t n_parts = std::clamp<size_t>(plan.divisions[s].most_keys / kMinKeysPerPart, 1, wanted);
+  // Parts of the keys have their own slots to add to, but not their own distances.
+  const size_t n_parts =
+      span.distance_weights.data ? 1 : std::clamp<size_t>(plan.divisions[s].most_keys / kMinKeysPerPart, 1, wanted);
   compute.threads.parallel_for_dynamic(span.n_kv_heads() * n_parts, 1, [&](size_t begin, size_t end, size_t thread) {
     for (size_t item = begin; item < end; ++item) {
       const size_t head = item / n_parts, part = item % n_parts;
@@ -278,6 +284,7 @@ void sum_key_weights(Compute& compute, const Plan& plan, size_t s, float* work, 
         block.key_begin = std::max(block.key_begin, n_keys * part / n_parts);
         block.key_end = std::min(block.key_end, n_keys * (part + 1) / n_parts);
         add_key_weights(block, stats.max, stats.sum, span.key_weights.row(block.kv_head).data(),
+                        span.distance_weights.data ? span.distance_weights.row(block.kv_head).data() : nullptr,
                         work + thread * work_floats);
       }
     }

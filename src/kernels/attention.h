@@ -85,6 +85,11 @@ struct AttentionSpan {
   // which a cache learns what to drop). Rows of heads that are not computed are left alone. Reads the keys twice.
   MatView<float> key_weights;
   size_t n_weighing = SIZE_MAX;  // of the span's queries, its last ones: those whose weights are summed
+  // With key_weights, of causal attention: the same weights by how many positions a key stands before its query, added
+  // to as well; [n_kv_head, more than the span's last position].
+  MatView<float> distance_weights;
+  // key_weights are the largest weight that a query of a head of the group gave, instead of the sum.
+  bool weights_are_largest = false;
   // Not 0: of so many keys only, those with a query head's largest weights (among equals the first), the values are
   // read and summed, weighed as among all (Wang et al. 2020, "SpAtten", section III.C). For a few queries: holds their
   // weights of all keys.

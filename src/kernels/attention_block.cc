@@ -45,10 +45,11 @@ void AttendBlock(const AttentionBlock& block, MatView<float> out, const PartialA
   attend<float>(block, out, partial, scratch);
 }
 
-void AddKeyWeights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch) {
-  if (is_narrow(block)) return key_weights_narrow(block, max, sum, weights, scratch);
-  is_shaped(*block.params) ? key_weights_wide<true>(block, max, sum, weights, scratch)
-                           : key_weights_wide<false>(block, max, sum, weights, scratch);
+void AddKeyWeights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* distances,
+                   float* scratch) {
+  if (is_narrow(block)) return key_weights_narrow(block, max, sum, weights, distances, scratch);
+  is_shaped(*block.params) ? key_weights_wide<true>(block, max, sum, weights, distances, scratch)
+                           : key_weights_wide<false>(block, max, sum, weights, distances, scratch);
 }
 
 size_t AttendValues(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
@@ -93,8 +94,9 @@ size_t attention_tile_scratch(size_t d_head) {
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch) {
   HWY_DYNAMIC_DISPATCH(AttendBlock)(block, out, partial, scratch);
 }
-void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(AddKeyWeights)(block, max, sum, weights, scratch);
+void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* distances,
+                     float* scratch) {
+  HWY_DYNAMIC_DISPATCH(AddKeyWeights)(block, max, sum, weights, distances, scratch);
 }
 size_t attend_values(const AttentionBlock& block, MatView<float> out, const PartialAttention& stats,
                      const ValueMemory& memory, float* scratch) {

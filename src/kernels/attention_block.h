@@ -76,9 +76,11 @@ size_t attention_tile_scratch(size_t d_head);
 // goes there, otherwise, normalised, to `out`.
 void attend_block(const AttentionBlock& block, MatView<float> out, const PartialAttention& partial, float* scratch);
 
-// weights[slot] += sum over the block's rows r of e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a listed
-// block, where max and sum are those that attending to all keys gave.
-void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* scratch);
+// weights[slot] += sum over the block's rows r of w = e^(s - max[r]) / sum[r], for keys [key_begin, key_end) of a
+// listed block, where max and sum are those that attending to all keys gave (span.weights_are_largest: the largest of
+// them and of what is there). Unless it is null, distances[pos(r) - position of the key] += w.
+void add_key_weights(const AttentionBlock& block, const float* max, const float* sum, float* weights, float* distances,
+                     float* scratch);
 
 // Attends with the block's rows, of span.n_values of the keys [key_begin, key_end) of a listed block each. Fills
 // `stats` where they are wanted; returns how many values were read.

@@ -104,8 +104,13 @@ void attention(MatView<const float> Q, size_t n_head, std::span<const AttentionS
           const std::vector<float> v = row(kv, kv.v_offset_bytes, kv_head, slots[j]);
           for (size_t i = 0; i < kv.d_head; ++i) mix[i] += weights[j] / sum * v[i];
         }
-        if (span.key_weights.data && span.n_tokens - t <= span.n_weighing)
-          for (size_t j = 0; j < slots.size(); ++j) span.key_weights.row(kv_head)[slots[j]] += float(weights[j] / sum);
+        for (size_t j = 0; span.key_weights.data && span.n_tokens - t <= span.n_weighing && j < slots.size(); ++j) {
+          float& to = span.key_weights.row(kv_head)[slots[j]];
+          const float weight = float(weights[j] / sum);
+          to = span.weights_are_largest ? std::max(to, weight) : to + weight;
+          if (span.distance_weights.data)
+            span.distance_weights.row(kv_head)[pos - kv.position(kv_head, slots[j])] += weight;
+        }
         std::ranges::copy(mix, out.row(span.first_token + t).data() + head * kv.d_head);
       }
     }

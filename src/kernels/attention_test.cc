@@ -100,6 +100,7 @@ struct Case {
   std::vector<AttentionSpan> spans;
   std::vector<float> q, slopes, sinks;
   std::vector<bool> wants_weights;  // by span, or empty
+  std::vector<size_t> weight_kind;  // by span: 1: by distance too, 2: the largest
   bool with_stats = false;
   size_t n_tokens = 1, stride;
 
@@ -126,6 +127,7 @@ struct Case {
       spans[s].kv = sequences[s].view;
       if (rng() % 2) spans[s].keys = sequences[s].choose_keys(rng);
       wants_weights.push_back(weights && rng() % 2);
+      weight_kind.push_back(rng() % 3);
       if (rng() % 2) spans[s].n_weighing = rng() % 4;
     }
   }
@@ -133,15 +135,16 @@ struct Case {
   // Room for the key weights of all spans, and the spans that write there.
   static constexpr float kBefore = 0.5f;
   struct Weighed {
-    std::vector<std::vector<float>> weights, stats;
+    std::vector<std::vector<float>> weights, stats, distances;
     std::vector<AttentionSpan> spans;
 
     // What was added, per row of queries.
     void append_means(const Shape& shape, std::vector<float>& result) const {
-      for (size_t s = 0; s < weights.size(); ++s)
-        for (const float weight : weights[s])
-          result.push_back((weight - kBefore) /
-                           float(std::max<size_t>(spans[s].n_tokens, 1) * shape.n_head / shape.n_kv_head));
+      for (const auto* added : {&weights, &distances})
+        for (size_t s = 0; s < added->size(); ++s)
+          for (const float weight : (*added)[s])
+            result.push_back((weight - kBefore) /
+                             float(std::max<size_t>(spans[s].n_tokens, 1) * shape.n_head / shape.n_kv_head));
     }
     // The log of the softmax's sum, where stats were wanted.
     void append_log_sums(std::vector<float>& result) const {
@@ -153,7 +156,7 @@ struct Case {
     }
   };
   Weighed weighed() const {
-    Weighed w{{}, {}, spans};
+    Weighed w{{}, {}, {}, spans};
     w.stats.resize(spans.size());
     for (size_t s = 0; with_stats && s < spans.size(); s += 2) {  // every other span wants them
       const size_t n = spans[s].n_kv_heads() * spans[s].n_tokens * (shape.n_head / shape.n_kv_head);
@@ -164,7 +167,13 @@ struct Case {
       size_t most = 3;
       for (size_t head = 0; head < shape.n_kv_head; ++head) most = std::max(most, spans[s].kv.n_slots(head) + 3);
       w.weights.emplace_back(most * shape.n_kv_head, kBefore);
-      if (wants_weights[s]) w.spans[s].key_weights = {w.weights[s].data(), shape.n_kv_head, most - 2, most};
+      w.distances.emplace_back(shape.n_kv_head * (spans[s].first_pos + spans[s].n_tokens + 2), kBefore);
+      if (!wants_weights[s]) continue;
+      w.spans[s].key_weights = {w.weights[s].data(), shape.n_kv_head, most - 2, most};
+      const size_t kind = s < weight_kind.size() ? weight_kind[s] : 0;
+      w.spans[s].weights_are_largest = kind == 2;
+      if (kind == 1 && params.causal)
+        w.spans[s].distance_weights = {w.distances[s].data(), shape.n_kv_head, w.distances[s].size() / shape.n_kv_head};
     }
     return w;
   }

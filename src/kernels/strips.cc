@@ -21,6 +21,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
+constexpr size_t kFewestTokensOfTiles = 10;  // as measured on a Xeon (docs/performance.md)
 // Tokens whose sums stay in registers.
 #if HWY_TARGET <= HWY_AVX3
 constexpr size_t kMostStripTokens = 8;
@@ -34,6 +35,8 @@ constexpr size_t kMostStripTokens = 2;
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
 
+#undef HUNCH_STRIP_TILES
+#define HUNCH_STRIP_TILES 0
 #undef HUNCH_HAS_VNNI
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 #undef HUNCH_VNNI
@@ -51,6 +54,7 @@ namespace HWY_NAMESPACE {
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_POP_ATTRIBUTES
+#include "kernels/strips/tiles_dot-inl.h"
 #endif
 #endif  // HUNCH_INT8_SIMD
 
@@ -69,6 +73,9 @@ void PackStrips(const WeightView& W, size_t begin, size_t end, std::byte* out) {
 }
 
 void DotStrips(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
+#if HUNCH_STRIP_TILES
+  if (x.n_tokens >= kFewestTokensOfTiles && has_amx_int8()) return tile_strips::Dot(a, x, begin, end);
+#endif
 #ifdef HUNCH_HAS_VNNI
   if (HUNCH_HAS_VNNI) return vnni_strips::Dot(a, x, begin, end);
 #endif

@@ -40,6 +40,13 @@ std::vector<size_t> column_counts(DType dtype) {
   return info(dtype).block_elems == 32 ? std::vector<size_t>{32, 96, 352, 768} : std::vector<size_t>{256, 512, 768};
 }
 
+std::vector<float> product(Compute& compute, const WeightView& W, MatView<const float> X, TokenBits bits) {
+  std::vector<float> y(X.rows * W.rows);
+  const MatmulTask task{W, {}, MatView<float>(y.data(), X.rows, W.rows)};
+  matmul(compute, X, {&task, 1}, bits);
+  return y;
+}
+
 TEST(Strips, MultiplyAsTheRowsDoOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
@@ -52,6 +59,24 @@ TEST(Strips, MultiplyAsTheRowsDoOnEveryTarget) {
             expect_matmul(compute, m.W, n_tokens, n_tokens % 2 == 0, 7);
         }
   });
+}
+
+// In AMX tiles too, whose integer sums are the same.
+TEST(Strips, InTilesHaveTheBitsOfTheOthers) {
+  if (!has_amx_int8()) GTEST_SKIP() << "a processor without AMX, or tiles are hidden";
+  Compute compute(2);
+  for (const DType dtype : quantised_types())
+    for (const size_t n_in : column_counts(dtype))
+      for (const size_t rows : {1, 37}) {
+        const Interleaved m(random_matrix(dtype, rows, n_in, 0, uint32_t(n_in + rows)));
+        for (const size_t n_tokens : {10, 12, 16, 19, 23}) {
+          SCOPED_TRACE(fmt::format("{} {}x{}, {} tokens", name_of(dtype), rows, n_in, n_tokens));
+          Batch X(n_tokens, n_in, 0, uint32_t(n_tokens));
+          const std::vector<float> got = product(compute, m.W.view, X.view, TokenBits::kAsAlone);
+          const WithoutTiles without;
+          ASSERT_EQ(got, product(compute, m.W.view, X.view, TokenBits::kAsAlone));
+        }
+      }
 }
 
 // All codes at either end: no partial sum of any target may saturate.
@@ -70,13 +95,6 @@ TEST(Strips, ExtremeCodesDoNotOverflow) {
         expect_matmul(compute, m.W, X, false);
       }
   });
-}
-
-std::vector<float> product(Compute& compute, const WeightView& W, MatView<const float> X, TokenBits bits) {
-  std::vector<float> y(X.rows * W.rows);
-  const MatmulTask task{W, {}, MatView<float>(y.data(), X.rows, W.rows)};
-  matmul(compute, X, {&task, 1}, bits);
-  return y;
 }
 
 TEST(Strips, BitsOfATokenAreTheSameInEveryCompany) {

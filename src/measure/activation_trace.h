@@ -1,6 +1,7 @@
 // What each token activates and what a plan chose for it, kept for export: the raw data behind contextual sparsity.
 #pragma once
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/half.h"
@@ -32,6 +33,7 @@ class ActivationTrace : public Observer {
   void on_router(size_t layer, MatView<const float> logits) override;
 
   const std::vector<Layer>& layers() const { return layers_; }
+  std::vector<Layer> take_layers() { return std::move(layers_); }  // when all is seen
 
  private:
   const ModelConfig& c_;

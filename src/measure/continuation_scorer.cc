@@ -42,26 +42,32 @@ size_t n_common(std::span<const int32_t> a, std::span<const int32_t> b, size_t m
 }
 
 ContinuationScorer::ContinuationScorer(const Engine& engine, const ContextOptions& options)
-    : config_(engine.config()), tokenizer_(engine.need_tokenizer()), context_(engine, task_context(engine, options)) {}
+    : engine_(engine), context_(engine, task_context(engine, options)) {}
 
 ContinuationScore ContinuationScorer::score(const std::string& before, const std::string& continuation) {
-  Encoded text = encode_pair(tokenizer_, before, continuation);
+  Encoded text = encode_pair(engine_.need_tokenizer(), before, continuation);
+  return score(std::move(text.ids), text.n_before);
+}
+
+ContinuationScore ContinuationScorer::score(std::vector<int32_t> ids, size_t n_before) {
+  HUNCH_CHECK(n_before > 0);
+  if (n_before >= ids.size()) fail(ErrorKind::kUsage, "a continuation without tokens, expected at least one");
   const size_t room = context_.n_ctx() + 1;  // the last token is predicted, not read
-  if (text.ids.size() > room) {
-    const size_t drop = text.ids.size() - room;
-    if (drop >= text.n_before)
+  if (ids.size() > room) {
+    const size_t drop = ids.size() - room;
+    if (drop >= n_before)
       fail(ErrorKind::kLimit,
            "a continuation of {} tokens and what stands before it do not fit into a context of {}; {}",
-           text.ids.size() - text.n_before, context_.n_ctx(), room_for(config_, text.ids.size()));
-    text.ids.erase(text.ids.begin(), text.ids.begin() + long(drop));
-    text.n_before -= drop;
+           ids.size() - n_before, context_.n_ctx(), room_for(engine_.config(), ids.size()));
+    ids.erase(ids.begin(), ids.begin() + long(drop));
+    n_before -= drop;
   }
-  const std::span<const int32_t> ids = text.ids, read = ids.first(ids.size() - 1);
+  const std::span<const int32_t> read = std::span<const int32_t>(ids).first(ids.size() - 1);
   // The last token of the context is computed again, because its logits are needed. A prompt that chooses neurons must
   // be seen whole.
-  const size_t common = context_.learns_from_prompts() ? 0 : n_common(context_.ids(), read, text.n_before - 1);
+  const size_t common = context_.learns_from_prompts() ? 0 : n_common(context_.ids(), read, n_before - 1);
   const size_t held = context_.go_back(common);
-  context_.set_prompt(text.n_before);
+  context_.set_prompt(n_before);
   ContinuationScore s;
   context_.append_all(
       read.subspan(held),
@@ -72,7 +78,7 @@ ContinuationScore ContinuationScorer::score(const std::string& before, const std
           s.greedy = s.greedy && int32_t(argmax(logits.row(i))) == next;
         }
       },
-      text.n_before - 1 - held);
+      n_before - 1 - held);
   return s;
 }
 

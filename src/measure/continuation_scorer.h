@@ -19,19 +19,21 @@ ContextOptions task_context(const Engine& engine, ContextOptions options);
 // are computed once.
 class ContinuationScorer {
  public:
-  // The engine outlives it. Throws as Context, Error{kNotFound} for a model without a tokenizer.
+  // The engine outlives it. Throws as Context.
   ContinuationScorer(const Engine& engine, const ContextOptions& options);
 
   // Both are tokenised together, without BOS, so that no token straddles the border differently than in running text;
   // spaces at the context's end belong to the continuation. What is too long loses its beginning. Throws Error{kLimit}
-  // for a continuation longer than the context.
+  // for a continuation longer than the context, Error{kNotFound} for a model without a tokenizer.
   ContinuationScore score(const std::string& before, const std::string& continuation);
+  // Of ids of the vocabulary, of which the first n_before, at least one, are given. Throws the same, Error{kUsage}
+  // where none follows them.
+  ContinuationScore score(std::vector<int32_t> ids, size_t n_before);
 
   Context& context() { return context_; }
 
  private:
-  const ModelConfig& config_;
-  const Tokenizer& tokenizer_;
+  const Engine& engine_;
   Context context_;
 };
 

@@ -4,15 +4,27 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/memory_build.h"
 #include "engine/sampler.h"
 #include "kernels/ops.h"
 
 namespace hunch {
 namespace {
 
+// In a context of its own, whose plan looks into a memory of the text.
+std::unique_ptr<Context> remembering(const Engine& engine, ContextOptions options, const RecallQuestion& q) {
+  auto plan = std::make_shared<Plan>(*sequence_options(engine, options).plan);
+  auto memory = std::make_shared<const Memory>(build_memory(engine, q.text, {.n_ctx = q.text.size()}));
+  plan->memory = std::make_shared<const MemoryReader>(MemoryReader{std::move(memory)});
+  options.plan = std::move(plan);
+  options.keys = nullptr, options.experts = nullptr, options.prefill.clear();  // the plan has them
+  options.n_ctx = q.question.size() + q.answer.size();
+  return std::make_unique<Context>(engine, options);
+}
+
 RecallOutcome outcome_of(Context& context, const RecallQuestion& q, RecallAsked asked, StepStats& answering) {
   context.truncate(0);
-  std::vector<int32_t> prompt = q.text;
+  std::vector<int32_t> prompt = asked == RecallAsked::kFromMemory ? q.question : q.text;
   if (asked == RecallAsked::kInPrompt) prompt.insert(prompt.end(), q.question.begin(), q.question.end());
   std::span<const float> logits = context.append(prompt);
   context.clear_stats();
@@ -43,7 +55,7 @@ std::vector<RecallRun> run_recall(const Engine& engine, std::span<const CompareM
   for (const CompareMode& mode : modes) {
     HUNCH_CHECK(!mode.lossless, "tasks have no lossless mode");
     ContextOptions sized = mode.context;
-    sized.n_ctx = longest;
+    sized.n_ctx = longest + (sized.keys ? sized.keys->rereads(SIZE_MAX) : 0);
     contexts.push_back(std::make_unique<Context>(mode.engine ? *mode.engine : engine, sized));
     runs.push_back({mode.name});
   }
@@ -51,6 +63,8 @@ std::vector<RecallRun> run_recall(const Engine& engine, std::span<const CompareM
     for (size_t m = 0; m < modes.size(); ++m) {
       engine.compute->throw_if_stopped();
       const Timer timer;
+      if (asked == RecallAsked::kFromMemory)
+        contexts[m] = remembering(modes[m].engine ? *modes[m].engine : engine, modes[m].context, set.questions[i]);
       runs[m].outcomes.push_back(outcome_of(*contexts[m], set.questions[i], asked, answering[m]));
       runs[m].seconds += timer.seconds();
     }

@@ -29,6 +29,9 @@ struct RecallRun {
 enum class RecallAsked : uint8_t {
   kAfter,     // of a text that was read: what a policy drops is dropped, and the question is decoded token by token
   kInPrompt,  // with it: the question is the prompt's end, and a policy that looks there sees it
+  // Without it: the text is a memory of the layer at three quarters of the depth (engine/memory_build.h), made anew for
+  // each question, and nothing but question and answer is in the cache.
+  kFromMemory,
 };
 
 // Every mode answers each question before the next one comes. Throws as Context.

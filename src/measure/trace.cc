@@ -62,6 +62,10 @@ Trace trace_text(const Engine& engine, std::span<const int32_t> ids, const Trace
                  const Progress& progress) {
   const ModelConfig& c = engine.config();
   require_blocks(c, /*attention=*/true, "a trace");
+  if (std::ranges::any_of(c.layers, [](const LayerConfig& l) { return l.relative.on || l.extend.on(); }))
+    fail(ErrorKind::kUnsupported,
+         "what a head looks at depends in this model on how far keys are behind (Transformer-XL, or Self-Extend by "
+         "rope): a trace, which draws it from queries and keys alone, is not made of it");
   for (const HeadId& id : options.heads)
     if (id.layer >= c.n_layer || id.head >= c.layers[id.layer].n_head)
       fail(ErrorKind::kUsage, "there is no head {}:{}; the model has {} layers of {} heads, counted from 0", id.layer,

@@ -21,7 +21,7 @@ const Architecture* const kAll[] = {
     &kArchDeepSeek2,  &kArchSeedOss,    &kArchExaone4,   &kArchArcee,        &kArchMistral3,     &kArchErnie45,
     &kArchLfm2,       &kArchLfm2Moe,    &kArchNemotronH, &kArchNemotronHMoe, &kArchQwen3Next,    &kArchQwen35,
     &kArchQwen35Moe,  &kArchBert,       &kArchBitNet,    &kArchGemma4,       &kArchGemma3n,      &kArchNomicBert,
-    &kArchModernBert};
+    &kArchTransfoXl,  &kArchModernBert};
 
 bool in_list(std::string_view list, std::string_view word) {
   while (!list.empty()) {
@@ -94,9 +94,12 @@ RopeConfig rope_config(const ModelFile& file, const std::string& arch, size_t d_
     rope.beta_fast = meta.get_float(arch + ".rope.scaling.yarn_beta_fast", 32.0);
     rope.beta_slow = meta.get_float(arch + ".rope.scaling.yarn_beta_slow", 1.0);
     if (rope.n_ctx_original == 0) rope.n_ctx_original = meta.get_uint(arch + ".context_length");
+  } else if (kind == "self-extend") {
+    rope.extend.group = meta.get_uint(arch + ".rope.scaling.group_size");
+    rope.extend.window = meta.get_uint(arch + ".rope.scaling.window_size");
   } else if (kind != "none" && kind != "longrope") {
-    fail(ErrorKind::kUnsupported, "'{}.rope.scaling.type' is '{}'; known: none, linear, dynamic, yarn, longrope", arch,
-         kind);
+    fail(ErrorKind::kUnsupported,
+         "'{}.rope.scaling.type' is '{}'; known: none, linear, dynamic, yarn, longrope, self-extend", arch, kind);
   }
   if (const Tensor* t = file.find("rope_freqs.weight")) rope.freq_factors = floats_of(*t);
   if (const Tensor* t = file.find("rope_factors_long.weight")) {

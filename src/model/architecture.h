@@ -77,6 +77,6 @@ extern const Architecture kArchGraniteMoe, kArchErnie45Moe, kArchPhiMoe, kArchGl
 extern const Architecture kArchLfm2, kArchLfm2Moe, kArchNemotronH, kArchNemotronHMoe, kArchQwen3Next, kArchQwen35,
     kArchQwen35Moe;
 extern const Architecture kArchBert, kArchNomicBert, kArchModernBert;
-extern const Architecture kArchBitNet, kArchGemma3n, kArchGemma4;
+extern const Architecture kArchBitNet, kArchGemma3n, kArchGemma4, kArchTransfoXl;
 
 }  // namespace hunch

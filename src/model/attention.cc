@@ -4,6 +4,7 @@
 #include "linear/project.h"
 #include "model/layer.h"
 #include "model/model.h"
+#include "model/self_extend.h"
 
 namespace hunch {
 namespace {
@@ -12,19 +13,34 @@ bool each_alone(const Step& s) {
   return std::ranges::all_of(s.runs(), [](const Run& run) { return run.as_alone; });
 }
 
-// Of n tokens from `position` on, those that make a span.
-size_t n_together(const Step& s, const Run& run, size_t position, size_t n) {
-  return run.as_alone ? 1 : s.cache.n_alike(position, n);
+// Whether some run's attention is more than each token's own heads over its own keys.
+bool needs_whole(const Step& s, const LayerConfig& c) {
+  for (size_t r = 0; r < s.runs().size(); ++r)
+    if (s.limits_prompt(r, c) || s.memory_of(r, c.index)) return true;
+  return false;
+}
+
+// with(position, n) of all spans of a run: tokens that read alike.
+template <class With>
+void for_each_span(const Step& s, const LayerConfig& c, size_t r, const With& with) {
+  constexpr size_t kBlock = PromptPattern::kQueryBlock;
+  const Run& run = s.runs()[r];
+  const bool in_blocks = s.limits_prompt(r, c);
+  for (size_t t = 0, n = 0; t < run.n_tokens; t += n) {
+    const size_t position = s.first_position(r) + t;
+    n = run.as_alone ? 1 : s.cache.n_alike(position, run.n_tokens - t);
+    if (in_blocks) n = std::min(n, kBlock - position % kBlock);
+    with(position, n);
+  }
 }
 
 // with(run, its spans).
 template <class With>
-void for_each_run(const Step& s, const With& with) {
+void for_each_run(const Step& s, const LayerConfig& c, const With& with) {
   size_t first = 0;
   for (size_t r = 0; r < s.runs().size(); ++r) {
-    const Run& run = s.runs()[r];
     size_t n = 0;
-    for (size_t t = 0; t < run.n_tokens; ++n) t += n_together(s, run, s.first_position(r) + t, run.n_tokens - t);
+    for_each_span(s, c, r, [&](size_t, size_t) { ++n; });
     with(r, std::span(s.memory.spans).subspan(first, n));
     first += n;
   }
@@ -52,7 +68,7 @@ void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x
     use.heads = {(groups.own.empty() ? groups : groups.subset(t, 1)).count(1, n_q) / c.d_head, c.n_head};
   });
   // Each token's own heads, or the dense products for all, and the outputs of heads that a token leaves out are zeros.
-  if (groups.unit == c.group_width() &&
+  if (groups.unit == c.group_width() && !c.extend.on() && !needs_whole(s, c) &&
       (each_alone(s) || s.model.layouts().own_is_faster(s.compute, q->factor(Axis::kOut), groups)))
     return chosen(s, c, x, groups, y);
   whole(s, c, x, groups, y);
@@ -83,8 +99,15 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
       split_heads(both, c.d_head, queries, gates);
     }
   }
+  MatView<float> far;  // the same queries, as those look that see beyond SelfExtend's window
   {
     const StageScope positions(s.compute, Stage::kKeys);
+    if (c.extend.on()) {
+      far = s.take(queries.rows, queries.cols);
+      copy_rows(queries, far);
+      finish_heads(s.compute, c, far, q_norm, 0, s.far_rotation(c));
+      s.temper(c, 0, far);
+    }
     finish_heads(s.compute, c, queries, q_norm, 0, s.rotation(c));
     s.temper(c, 0, queries);
   }
@@ -94,26 +117,39 @@ void Attention::whole(Step& s, const LayerConfig& c, MatView<const float> x, Row
   const StageScope attention_stage(s.compute, Stage::kAttention);
   std::vector<AttentionSpan>& spans = s.memory.spans;
   spans.clear();
-  for (size_t r = 0; r < s.runs().size(); ++r) {
-    const Run& run = s.runs()[r];
-    for (size_t t = 0, n = 0; t < run.n_tokens; t += n) {
-      const size_t position = s.first_position(r) + t;
-      n = n_together(s, run, position, run.n_tokens - t);
-      spans.push_back({s.cache.view(run.sequence, c.keys_from, position), s.first_token(r) + t, n, position});
-    }
-  }
+  for (size_t r = 0; r < s.runs().size(); ++r)
+    for_each_span(s, c, r, [&](size_t position, size_t n) {
+      spans.push_back({s.cache.view(s.runs()[r].sequence, c.keys_from, position),
+                       s.first_token(r) + position - s.first_position(r), n, position});
+    });
   const AttentionParams all = params(c, std::ranges::any_of(s.runs(), &Run::as_alone));
   s.show_queries(c.index, queries, c.n_head, all);
   std::vector<AttentionSpan>& together = s.memory.spans_together;
   together.clear();
-  for_each_run(s, [&](size_t r, std::span<AttentionSpan> own) {
+  for_each_run(s, c, [&](size_t r, std::span<AttentionSpan> own) {
+    if (far.data) {
+      for (const AttentionSpan& span : own) {
+        const size_t first = c.extend.first_near(span.first_pos);
+        attend_self_extended(s.compute, c.extend, span, queries, far, c.n_head,
+                             s.near_turns(c, first, span.first_pos + span.n_tokens - first), c.rope_interleaved, all,
+                             heads);
+      }
+      return s.trace_keys(s.first_token(r), c.index, own, 0);
+    }
+    if (c.relative.on) {
+      attend_relative(s, c, queries, own, heads);
+      return s.trace_keys(s.first_token(r), c.index, own, c.relative.memory + c.relative.segment);
+    }
     if (s.attend(r, c.index, s.first_token(r), own, queries, c.n_head, all, heads)) return;
     s.limit_keys(r, c.index, own);
+    if (s.limits_prompt(r, c)) s.limit_prompt(r, c, own, queries, all);
+    if (s.memory_of(r, c.index)) s.give_stats(c, own);
     s.trace_keys(s.first_token(r), c.index, own, c.window);
     together.insert(together.end(), own.begin(), own.end());
   });
   attention(s.compute, queries, c.n_head, together, all, heads);
-  for_each_run(s, [&](size_t r, std::span<const AttentionSpan> own) {
+  for_each_run(s, c, [&](size_t r, std::span<const AttentionSpan> own) {
+    if (s.memory_of(r, c.index)) s.recall(r, c, own, queries, heads);
     s.watch_keys(r, c.index, own, heads.row_range(s.first_token(r), s.runs()[r].n_tokens));
   });
   if (!c.lends_keys && !c.borrows_keys())
@@ -144,7 +180,7 @@ MatView<const float> Attention::borrowed_keys(Step& s, const LayerConfig& c) con
 // Makes the new tokens' products of W_k and W_v what attention reads, and caches them.
 void Attention::store_keys(Step& s, const LayerConfig& c, MatView<float> keys, MatView<float> values) const {
   const StageScope stage(s.compute, Stage::kKeys);
-  finish_heads(s.compute, c, keys, k_norm, 0, s.rotation(c));
+  finish_heads(s.compute, c, keys, k_norm, 0, s.key_rotation(c));
   finish_values(s.compute, c, values);
   for (size_t r = 0; r < s.runs().size(); ++r) {
     const Run& run = s.runs()[r];

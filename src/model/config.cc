@@ -92,6 +92,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
   all.value_norm = c.value_norm;
   all.temperature = c.temperature;
   all.latent = c.latent;
+  all.relative = c.relative;
   all.output_gate = c.output_gate;
   all.causal = c.causal;
   all.gated = c.gated;
@@ -108,6 +109,7 @@ void lay_out(ModelConfig& c, const std::function<void(LayerConfig&)>& change) {
     if (i < c.mixers.size()) l.mixer = c.mixers[i];
     if (l.is_recurrent()) l.recurrent = c.recurrent;
     if (change) change(l);
+    if (l.rotates && l.window == 0) l.extend = c.rope_number(l.rope).extend;
     if (!l.has_attention()) l.n_head = c.n_head, l.n_kv_head = c.n_kv_head;  // nobody's
     if (i + c.n_borrowing >= c.n_layer) borrow_keys(c, l);
     if (c.position != PositionKind::kAlibi) continue;
@@ -151,6 +153,15 @@ void validate(const LayerConfig& l) {
   if (!l.causal && !l.alibi_slopes.empty())
     fail(ErrorKind::kUnsupported, "layer {} is not causal and has ALiBi, which hunch computes of causal layers only",
          l.index);
+  if (l.relative.on) {
+    in_range("tokens of memory", l.relative.memory, l.relative.segment ? 0 : 1, kLarge);
+    in_range("tokens of a segment", l.relative.segment, 0, kLarge);
+    in_range("distances that differ", l.relative.clamp, 0, kLarge);
+  }
+  if (l.extend.on() && (!l.causal || l.latent.rank > 0))
+    fail(ErrorKind::kUnsupported,
+         "layer {} {}: Self-Extend, which turns near and far keys otherwise, is not computed of such layers", l.index,
+         l.causal ? "has latent keys" : "is not causal");
   if (!l.has_experts() || l.moe.beside_mlp)
     in_range("n_ff", l.n_ff, l.is_recurrent() || l.has_attention() ? 0 : 1, kLarge);
   if (l.has_experts()) {
@@ -172,6 +183,9 @@ void validate(const RopeConfig& rope, size_t d_head) {
   in_range("rope dimensions", rope.n_rot, 2, d_head);
   if (rope.n_rot % 2) fail(ErrorKind::kFormat, "model config: rope dimensions {} is odd", rope.n_rot);
   if (!(rope.base > 0)) fail(ErrorKind::kFormat, "model config: rope base {} is not positive", rope.base);
+  if (rope.extend.group == 0 || (rope.extend.on() && rope.extend.window == 0))
+    fail(ErrorKind::kFormat, "model config: Self-Extend divides positions by {} from {} tokens on, expected 1 or more",
+         rope.extend.group, rope.extend.window);
   if (!(rope.factor > 0)) fail(ErrorKind::kFormat, "model config: rope factor {} is not positive", rope.factor);
   for (const auto* factors : {&rope.freq_factors, &rope.long_factors, &rope.short_factors})
     if (!factors->empty() && factors->size() != rope.n_rot / 2)

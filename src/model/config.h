@@ -1,6 +1,7 @@
 // A model as a set of capabilities. The forward pass asks for these and never for an architecture's
 // name; the files in model/arch/ map each architecture's own words to them.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -27,6 +28,18 @@ enum class QkNorm : uint8_t { kNone, kShared, kPerHead, kAllHeads };
 // vector: a head scores a pair of texts by its first token.
 enum class PoolingKind : uint8_t { kNone, kMean, kCls, kLast, kRank };
 
+// Self-Extend (Jin et al. 2024, arXiv:2401.01325): keys of `window` tokens and more ago are seen at positions divided
+// by `group`, nearer ones where they are.
+struct SelfExtend {
+  size_t group = 1, window = 0;
+  bool on() const { return group > 1; }
+  // By what a key is turned in the cache, a query that looks beyond the window, and the first key that a query at `m`
+  // sees within it.
+  size_t key_position(size_t n) const { return n / group; }
+  size_t far_position(size_t m) const { return m / group + window - window / group; }
+  size_t first_near(size_t m) const { return m + 1 - std::min(m + 1, window); }
+};
+
 struct RopeConfig {
   size_t n_rot = 0;          // values of each head that are rotated; the rest passes through
   double base = 10000.0;     // theta
@@ -40,6 +53,7 @@ struct RopeConfig {
   bool truncate = true;                      // YaRN: the ramp begins and ends at whole dimensions
   std::vector<float> freq_factors;           // [n_rot / 2] divide the frequencies (Llama-3.1); empty = 1
   std::vector<float> long_factors, short_factors;  // LongRope, [n_rot / 2]
+  SelfExtend extend;                               // of layers that see all of the past
 };
 
 struct MoeConfig {
@@ -97,6 +111,16 @@ struct LatentConfig {
   float norm_eps = 1e-6f;  // of the norms of latents
 };
 
+// Attention that sees how far a key is behind, and a part of the past (Transformer-XL: Dai et al. 2019,
+// arXiv:1901.02860). What its memory is made of, the hidden states of earlier tokens, does not change once it is there:
+// their keys and values are what is kept.
+struct RelativePositions {
+  bool on = false;
+  size_t memory = 0, segment = 0;  // tokens: see RelativeAttention
+  bool same_length = false;        // every query sees `memory` tokens, itself included
+  size_t clamp = 0;                // distances beyond are as this one; 0: none are
+};
+
 // What a layer takes from other tokens, and how.
 enum class Mixer : uint8_t {
   kAttention,
@@ -142,8 +166,10 @@ struct LayerConfig {
   NormKind qk_norm_kind = NormKind::kRms;
   bool rotates = false, rope_interleaved = false;
   size_t rope = 0;                  // where it rotates: by which of ModelConfig's ropes
+  SelfExtend extend;                // of that rope, where the layer has no window
   std::vector<float> alibi_slopes;  // [n_head], times the scale of the scores; empty: none
   QueryTemperature temperature;
+  RelativePositions relative;
   LatentConfig latent;
   bool value_norm = false;      // of each head, without weights
   bool keys_as_values = false;  // the product with W_k, before its norm, is the values' too
@@ -201,6 +227,7 @@ struct ModelConfig {
   RopeConfig rope;
   std::vector<bool> rope_layers;  // [n_layer] which layers rotate; empty = all, with PositionKind::kRope
   QueryTemperature temperature;
+  RelativePositions relative;
   LatentConfig latent;
   bool output_gate = false;
   std::vector<Mixer> mixers;  // [n_layer]; empty: attention in all
@@ -229,6 +256,10 @@ struct ModelConfig {
   float logit_scale = 1.0f;
   float logit_soft_cap = 0.0f;
 
+  // Where the first words of the vocabulary end that are told apart, and each cluster of others after them
+  // (AdaptiveSoftmax); empty: there are none.
+  std::vector<size_t> vocabulary_ends;
+
   MoeConfig moe;
   std::vector<bool> moe_layers;  // [n_layer] which layers have experts; empty = all, when n_expert > 0
 
@@ -249,10 +280,10 @@ void lay_out(ModelConfig& config, const std::function<void(LayerConfig&)>& chang
 void validate(const ModelConfig& config);
 
 // Whether heads can be left out: not where one norm spans all heads of a query or key or of what they give, all are
-// made of one latent, keys are another layer's or also values, or queries come with gates.
+// made of one latent, keys are another layer's or also values, queries come with gates, or see how far keys are behind.
 inline bool can_choose_heads(const LayerConfig& layer) {
   return layer.has_attention() && layer.qk_norm != QkNorm::kAllHeads && layer.latent.rank == 0 && !layer.output_gate &&
-         !layer.sub_norms && !layer.borrows_keys() && !layer.lends_keys && !layer.keys_as_values;
+         !layer.sub_norms && !layer.borrows_keys() && !layer.lends_keys && !layer.keys_as_values && !layer.relative.on;
 }
 bool can_choose_heads(const ModelConfig& config);  // in all layers that have any
 

@@ -84,6 +84,8 @@ struct Attention {
   NormWeights q_norm, k_norm;  // [d_head], or [n_head * d_head] per head or over all heads
   NormWeights sub_norm;        // [n_head * d_head] or empty: of what o reads
   Vector sinks;                // [n_head] or empty: see AttentionParams
+  // Of relative positions: [n_head * d_head] each, and a row for every distance (model/relative_positions.h).
+  Vector content_bias, position_bias, distances;
 
   // x, y [n_tokens of the step, n_embd]; y is written. The new tokens' keys and values go into the cache.
   void operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const;
@@ -104,6 +106,9 @@ struct Attention {
   // model/attention.cc
   AttentionParams params(const LayerConfig& c, bool spans_as_alone) const;
   void whole(Step& s, const LayerConfig& c, MatView<const float> x, RowSet groups, MatView<float> y) const;
+  // model/relative_positions.cc
+  void attend_relative(Step& s, const LayerConfig& c, MatView<const float> queries,
+                       std::span<const AttentionSpan> spans, MatView<float> heads) const;
   // model/latent_attention.cc
   void project_latent(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> queries,
                       MatView<float> keys) const;

@@ -33,7 +33,7 @@ void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out
   constexpr size_t kMostScreened = 2;
   const auto screen_of = [&](size_t i) -> const VocabScreen* {
     const Run& run = s.run(rows[i]);
-    if (run.adapter && run.adapter->find(w.output->id)) return nullptr;
+    if ((run.adapter && run.adapter->find(w.output->id)) || !w.adaptive.empty()) return nullptr;
     const bool few = rows.size() <= kMostScreened || run.as_alone;
     return s.restricts(run) && run.only_best && few ? run.plan->screen() : nullptr;
   };
@@ -48,6 +48,7 @@ void Transformer::logits(Step& s, MatView<const float> resid, MatView<float> out
       w.output->dot(s.compute, own, x, {}, out.row_range(i, end - i));
     }
   }
+  if (!w.adaptive.empty()) w.adaptive(s.compute, final, out);
   if (c.logit_scale == 1.0f && c.logit_soft_cap <= 0) return;
   s.compute.threads.parallel_for(rows.size(), 1, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {

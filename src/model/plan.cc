@@ -21,6 +21,16 @@ void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector
   if (std::ranges::none_of(config.layers, &LayerConfig::has_attention))
     fail(ErrorKind::kUsage,
          "no layer of this model has keys: the key policy (kv_policy) '{}' has nothing to choose from", keys->kind());
+  if (std::ranges::any_of(config.layers, [](const LayerConfig& l) { return l.extend.on(); }))
+    fail(ErrorKind::kUnsupported,
+         "the key policy (kv_policy) '{}' and Self-Extend (rope) do not go together: it would judge far keys by where "
+         "near ones stand",
+         keys->kind());
+  if (std::ranges::any_of(config.layers, [](const LayerConfig& l) { return l.relative.on; }))
+    fail(ErrorKind::kUnsupported,
+         "this model's scores depend on how far a key is behind, and it sees so much of the past as it was made for: "
+         "the key policy (kv_policy) '{}' does not apply",
+         keys->kind());
   for (size_t l = 0; l < config.n_layer; ++l) {
     // Borrowed ones are dropped where they lie.
     if (!config.layers[l].has_attention() || (config.layers[l].borrows_keys() && keys->drops())) continue;
@@ -32,6 +42,23 @@ void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector
                         : PlanEntry{keys});
   }
   this->keys = std::move(keys);
+}
+
+void Plan::set_prompts(const ModelConfig& config, std::shared_ptr<const PromptPatterns> prompts) {
+  if (!config.causal || std::ranges::none_of(config.layers, &LayerConfig::has_attention))
+    fail(ErrorKind::kUsage,
+         "no layer of this model attends to what stands before only: patterns of prompts (prefill) "
+         "have nothing to leave out");
+  if (const auto& heads = prompts->heads(); !heads.empty()) {
+    if (heads.size() != config.n_layer)
+      fail(ErrorKind::kUsage, "the patterns of prompts (prefill) are of {} layers, the model has {}", heads.size(),
+           config.n_layer);
+    for (size_t l = 0; l < config.n_layer; ++l)
+      if (const size_t n = config.layers[l].n_kv_head; !heads[l].empty() && heads[l].size() != n)
+        fail(ErrorKind::kUsage, "layer {}: patterns of prompts (prefill) of {} heads, the model has {}", l,
+             heads[l].size(), n);
+  }
+  this->prompts = std::move(prompts);
 }
 
 void Plan::set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts) {

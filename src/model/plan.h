@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/memory.h"
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
+#include "select/prompt_pattern.h"
 #include "select/vocab_screen.h"
 
 namespace hunch {
@@ -38,6 +40,9 @@ class Plan {
   // heads, those stay that the plan's own selector keeps too, when that looks ahead: of what `keys` keep in the layer
   // before.
   void set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector> keys);
+  // Prompts read what the patterns say. Throws Error{kUsage} where no layer attends causally, or the patterns are of
+  // another number of layers or heads.
+  void set_prompts(const ModelConfig& config, std::shared_ptr<const PromptPatterns> prompts);
   // Every mixture's tokens go where `experts` says. Throws Error{kUsage} where the model has none.
   void set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSelector> experts);
   // The vocabulary is the whole model's: the screen stands in the first layer's row.
@@ -58,6 +63,10 @@ class Plan {
   std::shared_ptr<const KeySelector> keys;
   // Whether cached tokens go, for good.
   bool drops_keys() const { return keys && keys->drops(); }
+  // What queries of prompts read of the past; none: everything.
+  std::shared_ptr<const PromptPatterns> prompts;
+  // What attention looks into beside the cache; none: nothing.
+  std::shared_ptr<const MemoryReader> memory;
   // Of what selectors point into.
   std::vector<std::shared_ptr<const void>> owners;
 

@@ -52,9 +52,10 @@ struct SidecarQuality {
 
 struct Sidecar {
   SidecarBase base;
-  std::vector<SidecarLayer> layers;           // [n_layer]
-  bool lazy_keys = false;                     // Plan::lazy_keys
-  std::shared_ptr<const VocabScreen> screen;  // none: every logit is computed
+  std::vector<SidecarLayer> layers;               // [n_layer]
+  bool lazy_keys = false;                         // Plan::lazy_keys
+  std::shared_ptr<const VocabScreen> screen;      // none: every logit is computed
+  std::shared_ptr<const PromptPatterns> prompts;  // of `hunch sparsify --prefill`; none: it was not asked
   SidecarQuality quality;
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 

@@ -92,6 +92,7 @@ class Parser {
     const std::vector<size_t> widths = by_layer("hunch.mlp.n_ff", base.n_ff);
     for (size_t i = 0; i < base.n_layer; ++i) layer(i, kinds[i], inputs[i], points[i], widths[i]);
     heads();
+    prompts();
     if (file_.find("screen_in.weight")) sidecar_.screen = VocabScreen::load(Tensors(file_, "screen"));
     return std::move(sidecar_);
   }
@@ -168,6 +169,26 @@ class Parser {
     if (point < 0 || uint64_t(point) >= n_points)
       fail(ErrorKind::kFormat, "layer {}: point {} of a curve of {} points", layer, point, n_points);
     return curve;
+  }
+
+  // For each layer the patterns of its heads; without the key nobody asked for any.
+  void prompts() {
+    if (!file_.meta.has("hunch.prefill.patterns")) return;
+    std::vector<std::vector<PromptPattern>> heads;
+    for (const std::string& all : strings("hunch.prefill.patterns")) {
+      std::vector<PromptPattern>& layer = heads.emplace_back();
+      for (size_t begin = 0; !all.empty() && begin <= all.size();) {
+        const size_t end = std::min(all.find(';', begin), all.size());
+        try {
+          layer.push_back(prompt_pattern_from(std::string_view(all).substr(begin, end - begin)));
+        } catch (const Error& e) {
+          fail(ErrorKind::kFormat, "'hunch.prefill.patterns', layer {}: {}", heads.size() - 1,
+               printable(e.what(), 300));
+        }
+        begin = end + 1;
+      }
+    }
+    sidecar_.prompts = std::make_shared<const PromptPatterns>(std::move(heads));
   }
 
   // Sidecars without these keys compute every head.

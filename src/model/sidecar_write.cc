@@ -142,6 +142,15 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
   meta.set("hunch.mlp.input", MetaArray(inputs));
   meta.set("hunch.mlp.point", MetaArray(points));
   add_heads(sidecar, meta, tensors);
+  if (sidecar.prompts) {
+    std::vector<std::string> names;  // of a layer's heads, one after the other
+    for (const std::vector<PromptPattern>& heads : sidecar.prompts->heads()) {
+      std::string& all = names.emplace_back();
+      for (const PromptPattern& p : heads) all += (all.empty() ? "" : ";") + name_of(p);
+    }
+    HUNCH_CHECK(names.size() == b.n_layer, "patterns of {} layers", names.size());
+    meta.set("hunch.prefill.patterns", MetaArray(names));
+  }
   if (sidecar.screen) sidecar.screen->save(tensors.at("screen"));
   for (const std::string& key : more.keys()) meta.set(key, *more.find(key));
   write_gguf(path, meta, tensors.list());

@@ -33,6 +33,11 @@ Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput
   memory.rotations.clear();
   if (model.config().position == PositionKind::kRope)
     for (const RopeTable& rope : model.ropes()) memory.rotations.push_back(rotate(rope));
+  memory.extended.assign(memory.rotations.size(), {});
+  for (size_t i = 0; i < memory.rotations.size(); ++i)
+    if (const SelfExtend& extend = model.config().rope_number(i).extend; extend.on())
+      memory.extended[i] = {rotate_to(model.ropes()[i], [&](size_t n) { return extend.key_position(n); }),
+                            rotate_to(model.ropes()[i], [&](size_t m) { return extend.far_position(m); })};
   stats.n_tokens += n_tokens();
   for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
     counts->resize(model.config().n_layer);
@@ -54,6 +59,31 @@ Rotation Step::rotate(const RopeTable& rope) {
     }
   }
   return {cos, sin};
+}
+
+// By other positions than those of the tokens; of a rope that does not follow the length of the text.
+template <class PositionOf>
+Rotation Step::rotate_to(const RopeTable& rope, const PositionOf& position_of) {
+  const MatView<float> both = take(n_tokens(), 2 * rope.n_pairs());
+  const MatView<float> cos = both.col_range(0, rope.n_pairs()), sin = both.col_range(rope.n_pairs(), rope.n_pairs());
+  const RopeTable::Frequencies frequencies = rope.frequencies(0, memory.rope_frequencies);
+  for (size_t t = 0; t < n_tokens(); ++t) rope.at(position_of(position(t)), frequencies, cos.row(t), sin.row(t));
+  return {cos, sin};
+}
+
+Rotation Step::near_turns(const LayerConfig& c, size_t first, size_t n) {
+  const RopeTable& rope = model.rope(c);
+  const size_t n_pairs = rope.n_pairs();
+  memory.near_turns.resize(model.ropes().size());
+  std::vector<float>& table = memory.near_turns[c.rope];
+  const std::span<const double> frequencies = rope.frequencies(0, memory.rope_frequencies).of;
+  for (size_t position = table.size() / (2 * n_pairs); position < first + n; ++position) {
+    table.resize(table.size() + 2 * n_pairs);
+    const std::span<float> turn = std::span(table).last(2 * n_pairs);
+    rope.turn(position - c.extend.key_position(position), frequencies, turn.first(n_pairs), turn.last(n_pairs));
+  }
+  const MatView<const float> both(table.data() + first * 2 * n_pairs, n, 2 * n_pairs);
+  return {both.col_range(0, n_pairs), both.col_range(n_pairs, n_pairs)};
 }
 
 Rotation Step::rotation_of(const LayerConfig& c, size_t position) {

@@ -11,6 +11,7 @@
 #include "model/step_stats.h"
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
+#include "select/prompt_key_lists.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
 
@@ -43,13 +44,20 @@ struct StepMemory {
   std::array<Answer, 2 * Plan::kSlots> answers;     // of this layer and the next
   std::vector<double> rope_frequencies;
   std::vector<AttentionSpan> spans, spans_together;
-  std::vector<Rows> kept_keys;  // [n_kv_head] slots
+  std::vector<Rows> kept_keys;                 // [n_kv_head] slots
+  std::vector<std::vector<Rows>> prompt_keys;  // by run: limit_prompt()'s lists
   std::vector<PartialProduct> parts;
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
   RoutingMemory routers;
   std::vector<Rows> shortlists;     // of the vocabulary
   std::vector<Rotation> rotations;  // of the tokens, by the model's ropes
+  struct Extended {
+    Rotation keys, far_queries;
+  };
+  std::vector<Extended> extended;  // the same of ropes with SelfExtend; else nothing
+  // By how much more keys within a window are turned than in the cache: [positions so far, 2 * n_pairs], by rope.
+  std::vector<std::vector<float>> near_turns;
   // Rotations of recent positions, by rope and position % KvCache::kMaxDeferred: those whose keys may still be missing.
   std::vector<float> late_rope;
   std::vector<size_t> late_rope_position;
@@ -113,6 +121,18 @@ class Step {
   // those of the run. Then what it gave, [the run's n_tokens, n_head * d_head] (model/step_keys.cc).
   void limit_keys(size_t run, size_t layer, std::span<AttentionSpan> spans) const;
   void watch_keys(size_t run, size_t layer, std::span<const AttentionSpan> spans, MatView<const float> heads) const;
+  // Whether queries of this run, a prompt, read a part of the layer's keys only; and what they do read: `spans` are the
+  // run's, a block of queries each, Q all queries of the step (model/step_keys.cc).
+  bool limits_prompt(size_t run, const LayerConfig& c) const;
+  void limit_prompt(size_t run, const LayerConfig& c, std::span<AttentionSpan> spans, MatView<const float> Q,
+                    const AttentionParams& params) const;
+  // The memory that this run's attention of the layer looks into, or nullptr; room for AttentionSpan::stats of spans
+  // that do; and then what it finds there, mixed into what attention gave: Q and out of all queries of the step
+  // (model/step_memory.cc).
+  const MemoryReader* memory_of(size_t run, size_t layer) const;
+  void give_stats(const LayerConfig& c, std::span<AttentionSpan> spans);
+  void recall(size_t run, const LayerConfig& c, std::span<const AttentionSpan> spans, MatView<const float> Q,
+              MatView<float> out);
   // Shows an MLP's activations to selectors that learn from prompts.
   void watch(size_t layer, const TokenGroup& g, MatView<const float> ff_act);
 
@@ -134,6 +154,14 @@ class Step {
   void trace_keys(size_t token, size_t layer, std::span<const AttentionSpan> spans, size_t window) const;
   // Of the step's tokens; and of one of the last KvCache::kMaxDeferred positions, as in the step of that token alone.
   Rotation rotation(const LayerConfig& c) const { return c.rotates ? memory.rotations[c.rope] : Rotation(); }
+  // What the cache's keys are turned by, which is the same but in a layer with SelfExtend; by what the queries of such
+  // a layer are that look beyond its window, and by what its keys at positions first, ..., first + n - 1 are turned on
+  // within it.
+  Rotation key_rotation(const LayerConfig& c) const {
+    return c.extend.on() ? memory.extended[c.rope].keys : rotation(c);
+  }
+  Rotation far_rotation(const LayerConfig& c) const { return memory.extended[c.rope].far_queries; }
+  Rotation near_turns(const LayerConfig& c, size_t first, size_t n);
   Rotation rotation_of(const LayerConfig& c, size_t position);
   // Multiplies the queries of token `first` and those after it by their temperatures, where the layer has any.
   void temper(const LayerConfig& c, size_t first, MatView<float> queries) const;
@@ -155,6 +183,8 @@ class Step {
     return memory.answers[(layer % 2) * Plan::kSlots + Plan::slot(point, part)];
   }
   Rotation rotate(const RopeTable& rope);
+  template <class PositionOf>
+  Rotation rotate_to(const RopeTable& rope, const PositionOf& position_of);
   size_t place(const TokenGroup& g, size_t i) const { return g.tokens.empty() ? i : g.tokens[i]; }
 
   bool is_traced_ = false;  // some run is

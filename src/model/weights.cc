@@ -34,6 +34,14 @@ ModelWeights WeightLoader::load() {
   if (!w_.output && c_.has_output)
     w_.output = stored({.role = Role::kLogits}, {"output.weight", kEmbedding}, w_.token_embd,
                        optional_vector("output.bias", c_.n_vocab));
+  if (!c_.vocabulary_ends.empty()) {
+    const size_t n_clusters = c_.vocabulary_ends.size() - 1;
+    w_.adaptive.ends = c_.vocabulary_ends;
+    if (n_clusters > 0) {
+      w_.adaptive.weight = vector("output_clusters.weight", n_clusters * c_.n_embd);
+      w_.adaptive.bias = vector("output_clusters.bias", n_clusters);
+    }
+  }
   if (c_.n_per_layer > 0) per_layer_embedding();
   if (c_.n_streams > 1) {
     w_.streams.spread = by_stream(Role::kStreamIn, "altup_proj.weight");

@@ -7,6 +7,7 @@
 
 #include "io/model_file.h"
 #include "linear/layouts.h"
+#include "model/adaptive_softmax.h"
 #include "model/hold_exactly.h"
 #include "model/layer.h"
 #include "model/rank_head.h"
@@ -42,6 +43,7 @@ struct ModelWeights {
   AltUpEnds streams;
   std::unique_ptr<Linear> words_in, words_out;  // OPT-350m: n_embd_word to n_embd and back
   std::unique_ptr<Linear> output;               // [n_vocab, n_embd_word]; the token embedding where tied; or none
+  AdaptiveSoftmax adaptive;                     // of a vocabulary in clusters
   RankHead rank_head;                           // of a model that scores pairs of texts
   std::vector<Layer> layers;
   std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding

@@ -1,6 +1,7 @@
 // Attention, latent attention and what keeps a state, from a file's tensors.
 #include "base/error.h"
 #include "linear/stored.h"
+#include "model/relative_positions.h"
 #include "model/weight_loader.h"
 
 namespace hunch {
@@ -104,6 +105,11 @@ void WeightLoader::attention(const std::string& blk, const LayerConfig& c, Atten
   a.o = linear(id(Role::kHeads), blk + "attn_output", c.n_embd, n_q, true);
   if (c.sub_norms) a.sub_norm = norm(blk + "attn_sub_norm", n_q, true);
   a.sinks = optional_vector(blk + "attn_sinks.weight", c.n_head);
+  if (c.relative.on) {
+    a.content_bias = vector(blk + "attn_content_bias", n_q);
+    a.position_bias = vector(blk + "attn_position_bias", n_q);
+    a.distances = distance_rows(compute_, c, vector(blk + "attn_rel.weight", n_q * c.n_embd));
+  }
   if (c.qk_norm != QkNorm::kNone) {
     const bool shared = c.qk_norm == QkNorm::kShared;
     a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);

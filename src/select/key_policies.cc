@@ -6,15 +6,18 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <map>
 #include <vector>
 
 #include "base/error.h"
 #include "base/read_number.h"
+#include "select/attention_forms.h"
+#include "select/expected_keys.h"
 #include "select/heavy_hitters.h"
 #include "select/per_head_keys.h"
+#include "select/policy_options.h"
 #include "select/prompt_keys.h"
 #include "select/quest.h"
+#include "select/reread_keys.h"
 #include "select/spatten_keys.h"
 #include "select/streaming_llm.h"
 #include "select/tova.h"
@@ -22,18 +25,13 @@
 namespace hunch {
 namespace {
 
-using Options = std::map<std::string_view, double>;  // those of the policy, all of them
+using Options = PolicyOptions;
 
 struct Policy {
   std::string_view name, example;
   Options defaults;
   std::shared_ptr<const KeySelector> (*make)(size_t budget, const Options& options);
 };
-
-void expect_share(const Options& options, std::string_view name, double least) {
-  if (const double value = options.at(name); !(value >= least && value <= 1))
-    fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} {}, expected a share from {} to 1", name, value, least);
-}
 
 std::shared_ptr<const KeySelector> streaming(size_t budget, const Options& options) {
   const double sinks = options.at("sinks");
@@ -57,12 +55,6 @@ std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options
   expect_share(options, "values", 0.01);
   return std::make_shared<SpattenKeys>(
       SpattenOptions{budget, options.at("recent"), options.at("heads"), options.at("values")});
-}
-
-void expect_count(const Options& options, std::string_view name, double least, double most) {
-  if (const double value = options.at(name); !(value >= least && value <= most && value == std::floor(value)))
-    fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} {}, expected a whole number from {} to {}", name, value,
-         least, most);
 }
 
 std::shared_ptr<const KeySelector> quest(size_t budget, const Options& options) {
@@ -127,6 +119,28 @@ std::shared_ptr<const KeySelector> adakv(size_t budget, const Options& options) 
   return prompt_keys("adakv", budget, options);
 }
 
+void expect_sinks(size_t budget, const Options& options) { expect_count(options, "sinks", 0, double(budget) - 1); }
+
+std::shared_ptr<const KeySelector> expected(size_t budget, const Options& options) {
+  expect_sinks(budget, options);
+  expect_count(options, "queries", 1, double(1 << 20));
+  expect_count(options, "future", 1, double(1 << 20));
+  expect_count(options, "cov", 0, 1);
+  expect_count(options, "values", 0, 1);
+  expect_share(options, "floor", 0);
+  return std::make_shared<ExpectedKeys>(ExpectedKeysOptions{
+      budget, size_t(options.at("sinks")), size_t(options.at("queries")), size_t(options.at("future")),
+      options.at("cov") == 1, options.at("values") == 1, options.at("floor")});
+}
+
+std::shared_ptr<const KeySelector> kvzip(size_t budget, const Options& options) {
+  expect_sinks(budget, options);
+  expect_count(options, "chunk", 2 * RereadKeys::kLeadIn, double(1 << 20));
+  expect_share(options, "floor", 0);
+  return std::make_shared<RereadKeys>(
+      RereadKeysOptions{budget, size_t(options.at("sinks")), size_t(options.at("chunk")), options.at("floor")});
+}
+
 const std::vector<Policy>& policies() {
   static const std::vector<Policy> all = {
       {"streaming", "streaming:256", {{"sinks", 4}}, streaming},
@@ -136,7 +150,25 @@ const std::vector<Policy>& policies() {
       {"snapkv", "snapkv:1024", {{"kernel", 5}, {"max", 0}, {"window", 32}}, snapkv},
       {"pyramidkv", "pyramidkv:1024", {{"beta", 20}, {"kernel", 5}, {"max", 0}, {"window", 32}}, pyramidkv},
       {"adakv", "adakv:1024", {{"floor", 0.2}, {"kernel", 5}, {"max", 0}, {"window", 32}}, adakv},
-      {"quest", "quest:1024", {{"certified", 0}, {"full", 2}, {"newest", 1}, {"own", 0}, {"page", 16}}, quest}};
+      {"expected",
+       "expected:1024",
+       {{"cov", 1}, {"floor", 1}, {"future", 512}, {"queries", 256}, {"sinks", 4}, {"values", 1}},
+       expected},
+      {"kvzip", "kvzip:1024", {{"chunk", 512}, {"floor", 0.2}, {"sinks", 4}}, kvzip},
+      {"quest", "quest:1024", {{"certified", 0}, {"full", 2}, {"newest", 1}, {"own", 0}, {"page", 16}}, quest},
+      {"longformer", "longformer:256", {{"full", 0}, {"global", 4}, {"prompts", 1}}, longformer},
+      {"bigbird",
+       "bigbird:256",
+       {{"block", 16}, {"full", 0}, {"global", 1}, {"prompts", 1}, {"random", 3}, {"seed", 1}},
+       bigbird},
+      {"strided", "strided:64", {{"full", 0}, {"prompts", 1}}, strided},
+      {"lsh",
+       "lsh:256",
+       {{"buckets", 16}, {"full", 0}, {"prompts", 1}, {"recent", 64}, {"rounds", 8}, {"seed", 1}},
+       lsh},
+      {"clusters", "clusters:256", {{"full", 0}, {"k", 32}, {"prompts", 1}, {"recent", 64}}, clusters},
+      {"linear", "linear:64", {{"full", 0}, {"prompts", 1}}, linear_attention},
+      {"performer", "performer:256", {{"full", 0}, {"prompts", 1}, {"recent", 64}, {"seed", 1}}, performer}};
   return all;
 }
 

@@ -17,6 +17,14 @@ namespace hunch {
 //   pyramidkv:1024[,beta=20]...           the same, first layers more than last ones
 //   adakv:1024[,floor=0.2]...             the same, heads by what they look at
 //   quest:1024[,page=16][,full=2][,newest=1][,own=0][,certified=0]  drops nothing: the pages that a query needs most
+// and forms of attention that take the place of the model's own, in prompts too unless prompts=0 is said:
+//   longformer:256[,global=4]             a window and the first tokens; BUDGET is both
+//   bigbird:256[,block=16][,global=1][,random=3][,seed=1]  blocks: the first, some at random, the last ones
+//   strided:64                            the last 64, and every 64th before
+//   lsh:256[,buckets=16][,rounds=8][,recent=64][,seed=1]   keys in the query's hash buckets
+//   clusters:256[,k=32][,recent=64]       keys in the clusters that the query points to
+//   linear:64                             feature map elu + 1; BUDGET tokens are not in the sums yet
+//   performer:256[,recent=64][,seed=1]    BUDGET positive random features, and the recent keys exactly
 // Throws Error{kUsage} naming what was expected and what was found.
 std::shared_ptr<const KeySelector> key_policy_from(std::string_view text);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "io/test_errors.h"
+#include "select/expected_keys.h"
 #include "select/prompt_keys.h"
 #include "select/quest.h"
 
@@ -23,6 +24,16 @@ TEST(KeyPolicies, AreReadWithTheirOptions) {
   const auto ada = key_policy_from("adakv:64,floor=0.5,max=1,kernel=7");
   EXPECT_EQ(static_cast<const PromptKeys&>(*ada).options().floor, 0.5);
   EXPECT_TRUE(static_cast<const PromptKeys&>(*ada).options().pools_max);
+  const auto expected = key_policy_from("expected:64,queries=16,cov=0,floor=0.5");
+  const ExpectedKeysOptions& of_expected = static_cast<const ExpectedKeys&>(*expected).options();
+  EXPECT_EQ(of_expected.queries, 16u);
+  EXPECT_FALSE(of_expected.covariance);
+  EXPECT_TRUE(of_expected.values);
+  EXPECT_EQ(of_expected.floor, 0.5);
+  EXPECT_TRUE(expected->keeps_prompts());
+  EXPECT_EQ(key_policy_from("kvzip:64,chunk=32")->rereads(65), 32u);
+  EXPECT_EQ(key_policy_from("kvzip:64,chunk=32")->rereads(64), 0u) << "nothing will go";
+  EXPECT_EQ(expected->rereads(65), 0u);
   const auto quest = key_policy_from("quest:100,page=8,newest=2,own=1,certified=0.01");
   const PageBudget& budget = static_cast<const Quest&>(*quest).budget();
   EXPECT_EQ(budget.page_tokens, 8u);
@@ -49,6 +60,10 @@ TEST(KeyPolicies, AnErrorNamesWhatWasExpectedAndFound) {
   EXPECT_NE(refusal("snapkv:64,beta=2").find("is no option of snapkv"), std::string::npos);
   EXPECT_NE(refusal("pyramidkv:64,beta=0.5").find("beta 0.5"), std::string::npos);
   EXPECT_NE(refusal("adakv:64,floor=2").find("floor 2"), std::string::npos);
+  EXPECT_NE(refusal("expected:4").find("sinks 4, expected a whole number from 0 to 3"), std::string::npos);
+  EXPECT_NE(refusal("expected:8,cov=2").find("cov 2"), std::string::npos);
+  EXPECT_NE(refusal("expected:8,window=2").find("is no option of expected"), std::string::npos);
+  EXPECT_NE(refusal("kvzip:8,chunk=8").find("chunk 8, expected a whole number from 16"), std::string::npos);
   EXPECT_NE(refusal("quest:31").find("a budget of 31 tokens, expected at least 32"), std::string::npos);
   EXPECT_NE(refusal("quest:64,newest=4").find("expected at least 80"), std::string::npos);
   EXPECT_NE(refusal("quest:64,page=24").find("pages of 24 tokens, expected a power of two"), std::string::npos);

@@ -16,12 +16,23 @@ struct KeyPlace {
   KvView view;  // its slots, those of the pass's tokens included
 };
 
+// How a layer's RoPE turns queries and keys.
+class KeyTurns {
+ public:
+  virtual ~KeyTurns() = default;
+  virtual size_t n_pairs() const = 0;  // 0: it turns nothing
+  virtual bool interleaved() const = 0;
+  // cos and sin [n_pairs] of a position of the text as it is now long.
+  virtual void at(size_t position, std::span<float> cos, std::span<float> sin) const = 0;
+};
+
 // Queries of a pass, as attention has them.
 struct QueriesSeen {
   MatView<const float> Q;  // [n, n_head * d_head], consecutive tokens
   size_t n_head = 0, first_position = 0;
   const AttentionParams& params;  // what it refers to outlives the model's passes
   bool is_prompt = false;
+  const KeyTurns* turns = nullptr;  // valid during the call; none: no RoPE
 };
 
 // What a selector of keys remembers of a sequence. In every pass, for each layer in turn: readable(), observe(); and
@@ -41,6 +52,8 @@ class KeyState : public SelectorState {
   virtual bool learns() const { return false; }
   // Of how many of a pass's queries it wants to see the weights: the last ones.
   virtual size_t n_watched() const { return SIZE_MAX; }
+  // Whether it wants the largest weight that any of them gave instead of their sum.
+  virtual bool wants_largest() const { return false; }
   //   weights [n_kv_head, n_slots]     attention weights that each slot got, summed over these queries and over the
   //                                    query heads that share a KV head; zeros for heads that were not computed
   //   heads [n_tokens, n_head * d_head]  what the heads gave
@@ -50,13 +63,18 @@ class KeyState : public SelectorState {
   virtual size_t n_queries() const { return 0; }
   virtual void see(const KeyPlace&, const QueriesSeen&) {}
 
+  // Of a selector that rereads(): the text is about to be computed once more behind itself, a part at a time, to see
+  // what of it that takes, which observe() shows; and that is over.
+  virtual void begin_rereading() {}
+  virtual void end_rereading() {}
+
   // Before keep(), for who computes something for that.
   virtual void decide(Compute&, const KeyPlace&) {}
   // The slots that stay, one list for each KV head: out[head] is refilled. Heads that a later layer may read must not
   // be empty. Not asked of a selector that drops nothing.
   virtual void keep(const KeyPlace& place, std::span<Rows> out) = 0;
 
-  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified, row
+  // Where KeySelector::attends(): attention of one query of a token that is decoded or verified (or read), row
   // query.first_token of Q, to what it finds worth reading; `out` as attention() has it. The answer does not depend on
   // what else the pass computes.
   virtual PageReads attend(Compute&, const KeyPlace&, const AttentionSpan& /*query*/, MatView<const float> /*Q*/,
@@ -83,12 +101,18 @@ class KeySelector : public Selector {
   std::unique_ptr<SelectorState> new_state() const override = 0;
 
   // Whether what it reads depends on the query: KeyState::attend() takes the place of attention. Such a selector drops
-  // nothing, says nothing of prompts, and can be taken back by as many tokens as one likes.
+  // nothing, says nothing of prompts (unless it attends to these as well), and can be taken back by as many tokens as
+  // one likes.
   virtual bool attends() const { return false; }
   bool drops() const { return !attends(); }
+  // Whether a prompt's tokens are attended to so, too: of a form of attention that takes the place of the model's own.
+  virtual bool attends_prompts() const { return false; }
 
   // Whether all keys of a prompt stay until it ends, so that it does not matter where it is cut.
   virtual bool keeps_prompts() const { return false; }
+  // Tokens of a text of so many slots that it wants computed once more, at a time, when a prompt has ended and before
+  // it chooses; 0: none.
+  virtual size_t rereads(size_t /*n_slots*/) const { return 0; }
   // The most slots of a head that are left after a pass, of one that drops some; SIZE_MAX: there is no such number.
   virtual size_t most_slots() const = 0;
   // Whether positions begin anew as slots are dropped, so that a text may be longer than any context.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "kernels/attention_merge.h"
 #include "kernels/ops.h"
 #include "kernels/page_bounds.h"
 #include "select/chosen_pages.h"
@@ -213,14 +214,9 @@ class PageAttention {
 
   // What was read and the next part, each weighed by its sum.
   void merge(Reader& reader, size_t i, MatView<const float> more) const {
-    float &max = reader.stats.row(0)[i], &sum = reader.stats.row(1)[i];
-    const float more_max = reader.more_stats.row(0)[i], highest = std::max(max, more_max);
-    const float a = sum * std::exp(max - highest), b = reader.more_stats.row(1)[i] * std::exp(more_max - highest);
-    const std::span<const float> from = more.row(0).subspan((reader.first_head + i) * d_head(), d_head());
-    const std::span<float> to = out_.row(0).subspan((reader.first_head + i) * d_head(), d_head());
-    for (size_t j = 0; j < to.size(); ++j) to[j] = (a * to[j] + b * from[j]) / (a + b);
-    max = highest;
-    sum = a + b;
+    const size_t first = (reader.first_head + i) * d_head();
+    merge_attention(more.row(0).subspan(first, d_head()), reader.more_stats.row(0)[i], reader.more_stats.row(1)[i],
+                    out_.row(0).subspan(first, d_head()), reader.stats.row(0)[i], reader.stats.row(1)[i]);
   }
 
   // Sinks were left out, so that they count once.

@@ -9,7 +9,7 @@ struct PageReads {
   uint64_t n_choices = 0;         // such heads
   uint64_t n_read = 0, n_of = 0;  // pages that they read, of how many
   uint64_t n_whole = 0;           // of the heads: those that read all in the end
-  uint64_t n_keys = 0;            // on the pages that were read
+  uint64_t n_keys = 0;            // on the pages that were read; without choices: of a query that reads single keys
 
   PageReads& combine(const PageReads& other, int sign) {
     n_choices += uint64_t(sign) * other.n_choices;

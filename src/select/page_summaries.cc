@@ -1,8 +1,7 @@
 #include "select/page_summaries.h"
 
 #include "base/error.h"
-#include "formats/format.h"
-#include "kernels/hadamard.h"
+#include "kernels/kv_rows.h"
 #include "kernels/page_bounds.h"
 
 namespace hunch {
@@ -16,20 +15,13 @@ void PageSummaries::update(Compute& compute, const KvView& view, size_t page_tok
   heads_.resize(view.n_kv_head);
   for (Head& head : heads_)
     is_f32_ ? head.floats.resize(n_pages * 2 * d_head_) : head.halves.resize(n_pages * 2 * d_head_);
-  const size_t n_new = n_pages - n_pages_, row = row_bytes(view.dtype, d_head_), n_values = page_tokens * d_head_;
-  const Format& format = codec(view.dtype);
+  const size_t n_new = n_pages - n_pages_, n_values = page_tokens * d_head_;
   const Arena::Scope scope(compute.arena);
   float* const decoded = compute.arena.take<float>(compute.threads.n_threads() * n_values).data();
   const auto summarise = [&](size_t i, float* keys) {
     const size_t head = i / n_new, page = n_pages_ + i % n_new;
-    for (size_t j = 0; j < page_tokens; ++j) {
-      const size_t slot = page * page_tokens + j;
-      const std::byte* const at =
-          view.pages[slot / view.page_tokens] + (head * view.page_tokens + slot % view.page_tokens) * row;
-      format.decode(at, keys + j * d_head_, d_head_);
-      if (view.rotated) hadamard({keys + j * d_head_, d_head_}, hadamard_block(d_head_));  // queries are not
-    }
-    const MatView<const float> K(keys, page_tokens, d_head_);
+    const MatView<float> K(keys, page_tokens, d_head_);
+    read_kv_rows(view, KvPart::kKeys, head, page * page_tokens, K);
     is_f32_ ? summarise_keys(K, heads_[head].floats.data() + page * 2 * d_head_)
             : summarise_keys(K, heads_[head].halves.data() + page * 2 * d_head_);
   };
@@ -41,7 +33,7 @@ void PageSummaries::update(Compute& compute, const KvView& view, size_t page_tok
       for (size_t i = begin; i < end; ++i) summarise(i, decoded + thread * n_values);
     });
   }
-  compute.meter.read_kv(n * page_tokens * row);
+  compute.meter.read_kv(n * page_tokens * kv_row_bytes(view));
   n_pages_ = n_pages;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "select/key_policy.h"
+#include "select/last_queries.h"
 
 namespace hunch {
 
@@ -33,38 +34,23 @@ void share_out(MatView<const float> votes, size_t n_kept, double floor, std::spa
 
 class PromptKeys::State final : public KeyState {
  public:
-  explicit State(const PromptKeys& all) : all_(all) {}
+  explicit State(const PromptKeys& all) : all_(all), queries_(all.options_.window) {}
 
-  size_t n_queries() const override { return all_.options_.window; }
+  size_t n_queries() const override { return queries_.most(); }
 
-  void see(const KeyPlace& place, const QueriesSeen& seen) override {
-    layers_.resize(place.n_layer);
-    Layer& layer = layers_[place.layer];
-    if (layer.end() != seen.first_position) layer.queries.clear();  // others came between
-    layer.first_position = seen.first_position + seen.Q.rows;
-    layer.width = seen.Q.cols;
-    for (size_t t = 0; t < seen.Q.rows; ++t)
-      layer.queries.insert(layer.queries.end(), seen.Q.row(t).begin(), seen.Q.row(t).end());
-    const size_t n = std::min(layer.queries.size() / layer.width, n_queries());
-    layer.queries.erase(layer.queries.begin(), layer.queries.end() - ptrdiff_t(n * layer.width));
-    layer.first_position -= n;
-    layer.n_head = seen.n_head;
-    layer.params = seen.params;
-    layer.waits = layer.waits || seen.is_prompt;
-  }
+  void see(const KeyPlace& place, const QueriesSeen& seen) override { queries_.see(place, seen); }
 
   void decide(Compute& compute, const KeyPlace& place) override {
     kept_.clear();
-    if (place.layer >= layers_.size() || !layers_[place.layer].waits) return;
-    Layer& layer = layers_[place.layer];
-    layer.waits = false;
-    const size_t n_heads = place.view.n_kv_head, n_window = layer.n_queries();
+    const LayerQueries* const layer = queries_.take(place.layer);
+    if (!layer) return;
+    const size_t n_heads = place.view.n_kv_head, n_window = layer->n();
     size_t most = 0;
     for (size_t head = 0; head < n_heads; ++head) most = std::max(most, place.view.n_slots(head));
     const size_t n = all_.n_kept(place.layer, place.n_layer, most);
     if (n_window == 0 || most <= n + n_window) return;
     const Arena::Scope scope(compute.arena);
-    const MatView<float> votes = vote(compute, place.view, layer, most);
+    const MatView<float> votes = vote(compute, place.view, *layer, most);
     std::vector<size_t> n_of_head(n_heads, n);
     if (all_.options_.floor < 1) share_out(votes.col_range(0, most - n_window), n, all_.options_.floor, n_of_head);
     kept_.resize(n_heads);
@@ -90,35 +76,18 @@ class PromptKeys::State final : public KeyState {
     kept_.clear();
   }
 
-  void truncate(size_t n_tokens) override {
-    for (Layer& layer : layers_) {
-      if (layer.end() <= n_tokens) continue;
-      const size_t n = n_tokens - std::min(n_tokens, layer.first_position);
-      layer.queries.resize(n * layer.width);
-      if (n == 0) layer.first_position = n_tokens;
-      layer.waits = layer.waits && n_tokens > 0;
-    }
-  }
+  void truncate(size_t n_tokens) override { queries_.truncate(n_tokens); }
 
  private:
-  struct Layer {
-    std::vector<float> queries;  // [n_queries, width] the text's last ones
-    size_t width = 0, first_position = 0, n_head = 0;
-    AttentionParams params;
-    bool waits = false;  // a prompt was read, and nobody chose since
-    size_t n_queries() const { return width ? queries.size() / width : 0; }
-    size_t end() const { return first_position + n_queries(); }
-  };
-
   // [n_kv_head, most slots] each head's pooled votes for the slots before the window, which are its last ones; then 0.
-  MatView<float> vote(Compute& compute, const KvView& view, const Layer& layer, size_t most) const {
-    const size_t n = layer.n_queries();
+  MatView<float> vote(Compute& compute, const KvView& view, const LayerQueries& layer, size_t most) const {
+    const size_t n = layer.n();
     const MatView<float> votes(compute.arena.take<float>(view.n_kv_head * most).data(), view.n_kv_head, most);
     std::fill_n(votes.data, view.n_kv_head * most, 0.0f);
     const MatView<float> nobody_asked(compute.arena.take<float>(n * layer.width).data(), n, layer.width);
     AttentionSpan span{view, 0, n, layer.first_position};
     span.key_weights = votes;
-    attention(compute, {layer.queries.data(), n, layer.width}, layer.n_head, {&span, 1}, layer.params, nobody_asked);
+    attention(compute, layer.view(), layer.n_head, {&span, 1}, layer.params, nobody_asked);
     for (size_t head = 0; head < view.n_kv_head; ++head) {
       const std::span<float> before = votes.row(head).first(view.n_slots(head) - n);
       pool_votes(before, all_.options_.kernel, all_.options_.pools_max);
@@ -128,8 +97,8 @@ class PromptKeys::State final : public KeyState {
   }
 
   const PromptKeys& all_;
-  std::vector<Layer> layers_;  // [n_layer]
-  std::vector<Rows> kept_;     // [n_kv_head] of the layer that was decided last; none: all
+  LastQueries queries_;
+  std::vector<Rows> kept_;  // [n_kv_head] of the layer that was decided last; none: all
 };
 
 PromptKeys::PromptKeys(std::string_view kind, const PromptKeysOptions& options) : kind_(kind), options_(options) {

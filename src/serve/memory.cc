@@ -12,9 +12,10 @@ constexpr size_t kMostKept = 256;
 constexpr size_t kMostRecurrent = 8;  // of models whose states take the same room however short the text is
 constexpr size_t kLeastForked = 64;   // tokens that are worth a copy of such states
 
-// What depends on a sidecar or an adapter, or has the bits of this machine, is not for another day.
+// What depends on a sidecar or an adapter, or has the bits of this machine, is not for another day; nor are keys that
+// were made of a part of the past, which nobody could tell from the model's own.
 bool is_lasting(const Plan* plan, bool as_alone, const Adapter* adapter) {
-  return plan && (plan->name == "dense" || plan->name == "exact") && !as_alone && !adapter;
+  return plan && (plan->name == "dense" || plan->name == "exact") && !plan->keys && !as_alone && !adapter;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/context.h"
 #include "select/key_policies.h"
 #include "serve/request_error.h"
 
@@ -19,9 +20,11 @@ Plans::Plans(const Engine& engine, Choice usual) : engine_(engine), usual_(std::
 
 std::shared_ptr<const Plan> Plans::make(const Choice& choice) const {
   std::shared_ptr<const Plan> plan = engine_.plan_named(choice.mode, choice.density);
-  if (choice.kv_policy.empty()) return plan;
+  const bool limits_prompts = !choice.prefill.empty() && choice.prefill != "dense";
+  if (choice.kv_policy.empty() && !limits_prompts) return plan;
   auto own = std::make_shared<Plan>(*plan);
-  own->set_keys(engine_.config(), key_policy_from(choice.kv_policy));
+  if (!choice.kv_policy.empty()) own->set_keys(engine_.config(), key_policy_from(choice.kv_policy));
+  if (limits_prompts) own->set_prompts(engine_.config(), prompt_patterns(engine_, choice.prefill));
   return own;
 }
 

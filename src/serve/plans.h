@@ -17,6 +17,7 @@ class Plans {
     std::string mode = "exact";
     double density = 0;
     std::string kv_policy = {};  // as key_policy_from() reads it; "": all
+    std::string prefill = {};    // what queries of prompts read, as prompt_patterns() reads it; "": everything
     bool operator==(const Choice&) const = default;
   };
   // `usual` is that of requests that say nothing. The engine outlives it. Throws as Engine::plan_named() and

@@ -16,10 +16,11 @@ class KvTails {
   // Tokens that can be taken back one by one at least; also how far keys of a head may be behind.
   static constexpr size_t kKept = 64;
 
-  // n_rows [n_layer]: the values of one token's keys in all heads; 0: none.
-  explicit KvTails(std::vector<size_t> n_values) : layers_(n_values.size()), n_values_(std::move(n_values)) {}
+  // n_values [n_layer]: the values of one token's keys in all heads; 0: none. Makes the memory that decoding needs: a
+  // pass makes more only where it has more tokens than those before.
+  explicit KvTails(std::vector<size_t> n_values);
 
-  static size_t bytes(size_t n_values) { return (kKept / kKvGroup + 2) * 2 * kKvGroup * n_values * sizeof(f16); }
+  static size_t bytes(size_t n_values) { return kGroups * 2 * kKvGroup * n_values * sizeof(f16); }
 
   // A group's keys, then values, each [n_head][kKvGroup][d_head]; nullptr where they are not held.
   const f16* find(size_t layer, size_t group) const;
@@ -36,15 +37,17 @@ class KvTails {
   bool has(size_t n_tokens) const;
 
  private:
+  static constexpr size_t kGroups = kKept / kKvGroup + 2;  // of a layer, while tokens are decoded
   struct Group {
     size_t index = 0;
     std::vector<f16> values;
   };
-  // Frees the groups of a layer that `stays` says no to.
+  // Puts aside the groups of a layer that `stays` says no to.
   template <class Stays>
   void keep(size_t layer, const Stays& stays);
 
   std::vector<std::vector<Group>> layers_;  // few, in no order
+  std::vector<std::vector<f16>> spare_;     // of groups, as large as the widest layer's
   std::vector<size_t> n_values_;
   size_t n_begun_ = 0;  // tokens before the newest pass
 };

@@ -29,7 +29,7 @@ FROM_LLAMA_CPP = [
     ("eval", "-f TEXT -c 32", None), ("eval", "-f TEXT -c 32 -b 512", None),
     ("run", "-cnv", "hunch chat"), ("run", "-i", "hunch chat"), ("run", "-e", "$'a\\nb'"), ("run", "--mirostat 2", "--top-p"),
     ("run", "--dry-multiplier 0.8", "--min-p"), ("run", "--xtc-probability 0.1", "--top-p"), ("run", "--samplers top_k", "docs/sampling.md"),
-    ("run", "--adaptive-target 0.5", "--top-p"), ("run", "--rope-scaling yarn", "--ctx"), ("run", "--rope-freq-base 10000", "--ctx"),
+    ("run", "--adaptive-target 0.5", "--top-p"), ("run", "--rope-scaling yarn", "--ctx"), ("run", "--rope-freq-base 10000", "--ctx"), ("run", "--grp-attn-n 4", "self-extend"),
     ("run", "--lora-scaled a.gguf:0.5", "--lora PATH:SCALE"), ("run", "--control-vector a.gguf", "--lora"), ("run", "--mmproj a.gguf", "images"),
     ("run", "--grammar root", "--grammar-file"), ("run", "--prompt-cache a.bin", "--cache-dir"), ("run", "--host 0.0.0.0", "hunch serve"),
     ("run", "--port 8080", "hunch serve"), ("run", "--perplexity", "hunch eval"), ("run", "--override-kv a=b", "hunch convert"),

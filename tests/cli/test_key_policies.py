@@ -43,6 +43,20 @@ class KeyPolicies(CliTest):
         self.assertEqual(self.hunch(*run, "--json", "--ngram", "--kv-policy", policy).json["ids"], few["ids"])
         self.assertEqual(self.hunch(*run, "--json", "--kv-policy", "none").json["ids"], whole["ids"])
 
+    def test_forms_of_attention_read_less_and_hold_in_prompts(self):
+        text = self.write("some.txt", "the hen on the heath and the other hen in there, then another one. " * 8)
+        policies = ["longformer:12", "bigbird:12,block=2,random=2", "strided:6", "lsh:12,recent=4,full=0", "linear:4"]
+        options = [word for policy in policies for word in ("--kv-policy", policy)]
+        modes = self.hunch("eval", self.opt, "--text", text, "--ctx", "48", "--max-tokens", "96", *options, "--json").json["modes"]
+        for policy in policies[:4]:
+            self.assertGreater(modes[policy]["kl"], 0)
+            self.assertLess(modes[policy]["kv_bytes_per_token"], modes["all keys"]["kv_bytes_per_token"] * 0.75, policy)
+        ids = ",".join(str((i * 37) % 90 + 5) for i in range(40))
+        run = ["run", self.opt, "--ids", ids, "-n", "12", "--temperature", "0", "--ignore-end", "--json"]
+        whole = self.hunch(*run).json["ids"]
+        self.assertNotEqual(self.hunch(*run, "--kv-policy", "longformer:5").json["ids"], whole)
+        self.assertEqual(self.hunch(*run, "--lossless", "--no-ngram", "--kv-policy", "longformer:12").json["ids"], whole)
+
     def test_bench_measures_policies_in_turn(self):
         rows = self.hunch("bench", self.opt, "-p", "0", "-n", "4", "--depth", "40", "-r", "1", "--json", "--kv-policy", "none",
                           "--kv-policy", "quest:16,page=4,full=0", "--kv-policy", "h2o:16").json["rows"]

@@ -114,8 +114,8 @@ class Memory(CliTest):
         model = os.path.join(os.environ["HUNCH_SOURCE_DIR"], "tests", "data", "golden", "llama_mha")
         apply = lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         self.hunch("run", model, "--ids", "5", "-n", "2", preexec_fn=apply)
-        # 512 bytes per token and layer: 2 GB do not fit into what is left of 2 GB, and a machine has more.
-        self.refused(1, "run", model, "--ids", "5", "--ctx", "4000000", says=["not enough memory", "--ctx"], preexec_fn=apply)
+        # 256 bytes per token and layer: 2 GB do not fit into what is left of 2 GB, and a machine has more.
+        self.refused(1, "run", model, "--ids", "5", "--ctx", "8000000", says=["not enough memory", "--ctx"], preexec_fn=apply)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 // Calls what every header declares: the library exports it, and what it throws is caught here.
+#include <hunch/activations.h>
 #include <hunch/batch.h>
 #include <hunch/calibrate.h>
 #include <hunch/chat.h>
+#include <hunch/compare.h>
 #include <hunch/embed.h>
 #include <hunch/evaluate.h>
+#include <hunch/quantize.h>
 #include <hunch/session.h>
 
 #include <iostream>
@@ -34,7 +37,26 @@ int main(int argc, char** argv) try {
   const auto ids = model.tokenize("The cat sat");
   n += hunch::logits(model, ids).n_tokens + hunch::hidden_states(model, ids).n_tokens;
   n += hunch::embed(model, "The cat", {.pooling = hunch::Pooling::kLast}).size() == model.info().n_embd;
+  const std::string texts[] = {"The cat", "A dog"};
+  n += hunch::embed_all(model, texts).size();
+  try {
+    hunch::rerank(model, "Who sleeps?", texts);
+    return 1;
+  } catch (const hunch::Error& e) {
+    if (e.kind() != hunch::ErrorKind::kUnsupported) throw;
+  }
   n += hunch::perplexity(model, model.detokenize(ids), {.kv_policy = ""}).n_tokens;
+  n += hunch::activations(model, ids).n_tokens;
+  hunch::LikelihoodScorer scorer(model, {.n_ctx = 64});
+  n += scorer.score("The cat", " sat").log_likelihood < 0;
+  const hunch::Mode dense{.plan = {.name = "dense"}};
+  n += hunch::compare(model, "The cat sat on the mat.", {&dense, 1}, {.n_decode = 2, .n_repeats = 1}).size();
+  try {
+    hunch::quantize(argv[1], argv[1]);
+    return 1;
+  } catch (const hunch::Error& e) {
+    if (e.kind() != hunch::ErrorKind::kUsage) throw;
+  }
   cancel.request();
   if (hunch::generate(model, "Once", options).stop_reason != "interrupted") return 1;
   try {

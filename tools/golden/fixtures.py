@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from . import bitnet, late_gemma, late_gemma_fixtures, recurrent_fixtures, safetensors, shapes
+from . import bitnet, late_gemma, late_gemma_fixtures, recurrent_fixtures, safetensors, shapes, transfo_xl_fixtures
 
 PROMPTS, N_VOCAB, N_CTX, N_GREEDY = (1, 11, 37), 61, 56, 16
 MIN_MARGIN = 2e-3  # of a greedy token over the second: far beyond float32's error
@@ -176,8 +176,9 @@ FIXTURES = {
                   [{"scale_embedding": False}, TANH]),
     **recurrent_fixtures.FIXTURES,
     **late_gemma_fixtures.FIXTURES,
+    **transfo_xl_fixtures.FIXTURES,
 }
-OTHERS = (recurrent_fixtures, late_gemma_fixtures)
+OTHERS = (recurrent_fixtures, late_gemma_fixtures, transfo_xl_fixtures)
 SHAPES = {kind: of for module in OTHERS for kind, of in module.SHAPES.items()}
 
 

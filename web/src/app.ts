@@ -55,6 +55,7 @@ export class App {
   async start(): Promise<void> {
     this.conversations = await store.loadAll().catch(() => []);
     const last = localStorage.getItem("hunch.open");
+    if (this.open.turns.length > 0) return this.showList(); // somebody was faster
     this.show(this.conversations.find((c) => c.id === last) ?? this.open);
   }
 
@@ -87,6 +88,9 @@ export class App {
     };
     document.addEventListener("keydown", onkey, { signal: this.closed.signal });
     this.log.addEventListener("scroll", hidePopover, { passive: true });
+    // Before the kept conversations are read: what is typed meanwhile is written, not lost.
+    this.composer.setKind(this.open.kind);
+    this.composer.focus();
   }
 
   private leave(model: string): void {

@@ -1,4 +1,4 @@
-#include "compress/output_folder.h"
+#include "io/output_folder.h"
 
 #include <unistd.h>
 

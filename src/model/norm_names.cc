@@ -1,4 +1,4 @@
-#include "compress/norm_names.h"
+#include "model/norm_names.h"
 
 #include <fmt/format.h>
 

@@ -1,0 +1,12 @@
+# Writes OUTPUT, the first block of code in the page PAGE that is marked as LANGUAGE.
+file(READ ${PAGE} page)
+string(FIND "${page}" "\n```${LANGUAGE}\n" begin)
+if(begin EQUAL -1)
+  message(FATAL_ERROR "${PAGE} has no block of ${LANGUAGE}")
+endif()
+string(LENGTH "\n```${LANGUAGE}\n" n_mark)
+math(EXPR begin "${begin} + ${n_mark}")
+string(SUBSTRING "${page}" ${begin} -1 rest)
+string(FIND "${rest}" "\n```\n" end)
+string(SUBSTRING "${rest}" 0 ${end} code)
+file(WRITE ${OUTPUT} "${code}\n")

@@ -1,0 +1,84 @@
+// The grammar of train.
+#include "cli/option_groups.h"
+#include "cli/train_flags.h"
+#include "cli/verb.h"
+#include "formats/format.h"
+#include "train/optimizer.h"
+
+namespace hunch::cli {
+namespace {
+
+void add_train(Grammar& g, TrainFlags& f) {
+  add_model(g, f.model);
+  g.section("Text");
+  g.text("--text", f.text, "FILE", "text like what the model is to write");
+  g.text("--eval", f.eval, "FILE", "text to measure the loss on (default: the last 5 % of --text, held out)");
+  g.count("--ctx", f.n_ctx, "N", "tokens of a window, which see each other", "256, or the model's context");
+  g.section("What is trained (docs/adaptation.md)");
+  g.choice("--method", f.method, {"lora", "rslora", "dora", "full"},
+           "an adapter of low rank beside the weights, which may be quantised; or full: all weights, of a model in "
+           "f32, f16 or bf16");
+  g.count("--rank", f.rank, "N", "of the adapter (default: 8)");
+  g.text("--alpha", f.alpha, "X", "the adapter counts alpha / rank, of rslora alpha / sqrt(rank) (default: 2 * rank)");
+  g.text("--only", f.only, "LIST", "adapters of these matrices: q,k,v,o,gate,up,down (default: all)");
+  g.section("Towards smaller and sparser models, with --method full");
+  std::vector<std::string> types = format_names(&Format::writes);
+  types.insert(types.begin(), "auto");
+  g.choice("--type", f.type, std::move(types),
+           "quantisation-aware: the blocks' matrices are rounded to this type in every step, and written so");
+  g.choice("--activation", f.activation, {"auto", "relu"},
+           "the MLPs get used to a ReLU, whose zeros hunch skips; auto: to the function that they have");
+  g.real("--activation-threshold", f.activation_threshold, "X", "of --activation relu: only what is above counts");
+  g.real("--l1", f.l1, "X", "this times the mean absolute activation of every layer is added to the loss");
+  g.section("Steps");
+  std::vector<std::string> optimizers = optimizer_names();
+  optimizers.insert(optimizers.end(), {"lomo", "mezo"});
+  g.choice("--optimizer", f.optimizer, std::move(optimizers),
+           "lomo: sgd that applies gradients block by block, in the memory of one; mezo: along random directions, with "
+           "forward passes alone");
+  g.real("--learning-rate", f.learning_rate, "X", "the peak", "by method and optimiser");
+  g.share("--last-rate", f.last_rate, "SHARE", "of the peak, at the last step, down half a cosine");
+  g.count("--warmup", f.n_warmup, "N", "steps on which the rate rises (default: a twentieth of all, at most 100)");
+  g.count("--batch", f.n_batch, "N", "windows of a step");
+  g.real("--epochs", f.n_epochs, "X", "passes over the text");
+  g.count("--steps", f.n_steps, "N", "so many steps instead", "as many as the passes take");
+  g.real("--weight-decay", f.weight_decay, "X", "of matrices, not of norms and biases");
+  g.real("--clip", f.clip, "X", "largest norm of the gradients; 0: any");
+  g.count("--seed", f.seed, "N", "of what is random: the same seed gives the same bits, by any number of threads");
+  g.section("Distillation");
+  g.text("--teacher", f.teacher, "MODEL", "a model of the same vocabulary, whose probabilities are learned");
+  g.choice("--divergence", f.divergence, {"forward", "reverse"},
+           "KL(teacher || model), or KL(model || teacher), which keeps to what the teacher finds likely");
+  g.real("--distill-temperature", f.distill_temperature, "X", "both distributions are flattened by it");
+  g.share("--distill-share", f.distill_share, "SHARE", "of the divergence in the loss; the rest is the text's");
+  g.section("Progress");
+  g.count("--eval-every", f.eval_every, "N", "steps between losses on the held-out text; 0: only at the end");
+  g.count("--checkpoint-every", f.checkpoint_every, "N",
+          "steps between checkpoints, OUT.checkpoint, from which the same command goes on; 0: only when interrupted");
+  g.flag("--restart", f.restart, "begin anew where there is a checkpoint");
+  g.section("Output file");
+  g.text("-o,--out", f.out, "FILE|FOLDER",
+         "NAME.gguf: a GGUF adapter, or the model of --method full; else a PEFT folder");
+  add_force(g, f.force);
+  add_engine(g, f.model, nullptr);
+}
+
+}  // namespace
+
+std::vector<Verb> training_verbs() {
+  std::vector<Verb> v;
+  v.push_back({"train", "Change", "fit an adapter, or all weights, to a text",
+               "MODEL --text FILE -o FILE|FOLDER [options]",
+               "hunch train model.gguf --text letters.txt -o tone.gguf\n"
+               "hunch run model.gguf --lora tone.gguf -p \"Dear customer,\"\n"
+               "hunch train model-q4_0.gguf --text letters.txt --method dora --rank 16 --epochs 3 -o tone/\n"
+               "hunch train small-f16.gguf --text letters.txt --method full -o tuned.gguf\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<TrainFlags>();
+                 add_train(g, *f);
+                 return bind(f, train);
+               }});
+  return v;
+}
+
+}  // namespace hunch::cli

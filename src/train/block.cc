@@ -1,0 +1,167 @@
+#include "train/block.h"
+
+#include <algorithm>
+
+#include "kernels/ops.h"
+#include "train/gradients.h"
+
+namespace hunch {
+
+void TrainedNorm::train(Parameters& parameters, size_t layer, const std::string& name) {
+  const auto copy = [&](const Vector& from, const char* what) -> Parameter* {
+    if (from.empty()) return nullptr;
+    Parameter& p = parameters.add(name + what, layer, 1, from.size(), false);
+    std::ranges::copy(from, p.values().begin());
+    return &p;
+  };
+  weight = copy(model->weight, ".weight");
+  bias = copy(model->bias, ".bias");
+}
+
+void TrainedNorm::forward(Compute& compute, NormKind kind, float eps, MatView<const float> x, MatView<float> y) const {
+  const std::span<const float> w = weights(), b = biases();
+  compute.threads.parallel_for(x.rows, 4, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t)
+      kind == NormKind::kRms ? rms_norm(x.row(t), w, eps, y.row(t)) : layer_norm(x.row(t), w, b, eps, y.row(t));
+  });
+}
+
+void TrainedNorm::backward(Compute& compute, NormKind kind, float eps, MatView<const float> x, MatView<const float> dy,
+                           MatView<float> dx) const {
+  const auto gradient = [](Parameter* p) { return p ? p->grads() : std::span<float>(); };
+  norm_gradient(compute, kind, eps, x, weights(), dy, dx, gradient(weight), gradient(bias));
+}
+
+TrainedBlock::TrainedBlock(const Layer& layer)
+    : config(layer.config),
+      attn_norm{.model = &layer.attn_norm},
+      ffn_norm{.model = &layer.ffn_norm},
+      q(*layer.attention.q),
+      k(*layer.attention.k),
+      v(*layer.attention.v),
+      o(*layer.attention.o),
+      up(*layer.mlp.up),
+      down(*layer.mlp.down),
+      gate(layer.mlp.gate ? std::make_unique<Projection>(*layer.mlp.gate) : nullptr),
+      activation(config.activation),
+      threshold(config.details.threshold) {}
+
+// All [n_rows, ...]. `first` is what the activation reads: the gate where there is one, else up; `act` what down reads.
+struct TrainedBlock::Values {
+  MatView<float> normed, queries, keys, values, heads;  // of attention
+  MatView<float> first, ups, act;                       // of the MLP
+};
+
+TrainedBlock::Values TrainedBlock::attend(const Pass& pass, MatView<const float> stream) const {
+  Compute& compute = pass.compute;
+  const size_t n = stream.rows, n_q = config.n_head * config.d_head, n_kv = config.n_kv_head * config.d_head;
+  Values s;
+  s.normed = take_matrix(compute, n, stream.cols);
+  s.queries = take_matrix(compute, n, n_q);
+  s.keys = take_matrix(compute, n, n_kv);
+  s.values = take_matrix(compute, n, n_kv);
+  s.heads = take_matrix(compute, n, n_q);
+  attn_norm.forward(compute, config.norm, config.norm_eps, stream, s.normed);
+  q.forward(compute, s.normed, s.queries);
+  k.forward(compute, s.normed, s.keys);
+  v.forward(compute, s.normed, s.values);
+  finish_heads(compute, config, s.queries, {}, 0, pass.rotation);
+  finish_heads(compute, config, s.keys, {}, 0, pass.rotation);
+  causal_attention(compute, config, pass.shape, s.queries, s.keys, s.values, s.heads);
+  return s;
+}
+
+void TrainedBlock::compute_mlp(const Pass& pass, MatView<const float> normed, Values& s) const {
+  Compute& compute = pass.compute;
+  s.first = take_matrix(compute, normed.rows, up.base().n_out);
+  s.act = take_matrix(compute, normed.rows, up.base().n_out);
+  (gate ? *gate : up).forward(compute, normed, s.first);
+  if (gate) {
+    s.ups = take_matrix(compute, normed.rows, up.base().n_out);
+    up.forward(compute, normed, s.ups);
+  }
+  compute.threads.parallel_for(normed.rows, 4, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      std::ranges::copy(s.first.row(t), s.act.row(t).begin());
+      activate(activation, s.act.row(t), threshold);
+      if (gate) multiply(s.ups.row(t), s.act.row(t));
+    }
+  });
+}
+
+void TrainedBlock::forward(const Pass& pass, MatView<float> stream) const {
+  const Arena::Scope scope(pass.compute.arena);
+  Values s = attend(pass, stream);
+  o.forward(pass.compute, s.heads, s.normed);
+  add_scaled(pass.compute, config.residual_scale, s.normed, stream);
+  ffn_norm.forward(pass.compute, config.norm, config.norm_eps, stream, s.normed);
+  compute_mlp(pass, s.normed, s);
+  down.forward(pass.compute, s.act, s.normed);
+  add_scaled(pass.compute, config.residual_scale, s.normed, stream);
+}
+
+void TrainedBlock::backward(const Pass& pass, MatView<const float> entering, MatView<float> d_stream) const {
+  const Arena::Scope scope(pass.compute.arena);
+  const Values s = attend(pass, entering);
+  const MatView<float> middle = take_matrix(pass.compute, entering.rows, entering.cols);
+  o.forward(pass.compute, s.heads, middle);
+  for (size_t t = 0; t < middle.rows; ++t) {
+    scale(config.residual_scale, middle.row(t));
+    add(entering.row(t), middle.row(t));
+  }
+  mlp_backward(pass, s, middle, d_stream);
+  attention_backward(pass, s, entering, d_stream);
+}
+
+void TrainedBlock::mlp_backward(const Pass& pass, const Values& attention, MatView<const float> middle,
+                                MatView<float> d_stream) const {
+  Compute& compute = pass.compute;
+  const Arena::Scope scope(compute.arena);
+  Values s = attention;
+  const MatView<float> normed = take_matrix(compute, middle.rows, middle.cols);
+  ffn_norm.forward(compute, config.norm, config.norm_eps, middle, normed);
+  compute_mlp(pass, normed, s);
+  const MatView<float> d_branch = take_matrix(compute, middle.rows, middle.cols);
+  const MatView<float> d_act = take_matrix(compute, s.act.rows, s.act.cols);
+  std::ranges::fill(std::span(d_branch.data, d_branch.rows * d_branch.cols), 0.0f);
+  add_scaled(compute, config.residual_scale, d_stream, d_branch);
+  down.backward(compute, s.act, d_branch, Into::kReplaces, d_act);
+  // act = f(first) * ups: d_first = d_act * ups * f'(first), d_ups = d_act * f(first), which takes act's place.
+  compute.threads.parallel_for(middle.rows, 4, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      const std::span<float> d = d_act.row(t), act = s.act.row(t);
+      for (size_t i = 0; l1 > 0 && i < d.size(); ++i) d[i] += l1 * float((act[i] > 0) - (act[i] < 0));
+      if (gate) {
+        std::ranges::copy(s.first.row(t), act.begin());
+        activate(activation, act, threshold);
+        multiply(d, act);
+        multiply(s.ups.row(t), d);
+      }
+      activate_gradient(activation, threshold, s.first.row(t), d, d);
+    }
+  });
+  (gate ? *gate : up).backward(compute, normed, d_act, Into::kReplaces, d_branch);
+  if (gate) up.backward(compute, normed, s.act, Into::kAdds, d_branch);
+  ffn_norm.backward(compute, config.norm, config.norm_eps, middle, d_branch, d_stream);
+}
+
+void TrainedBlock::attention_backward(const Pass& pass, const Values& s, MatView<const float> entering,
+                                      MatView<float> d_stream) const {
+  Compute& compute = pass.compute;
+  const auto like = [&](MatView<const float> m) { return take_matrix(compute, m.rows, m.cols); };
+  const MatView<float> d_branch = like(entering), d_heads = like(s.heads), d_q = like(s.queries), d_k = like(s.keys),
+                       d_v = like(s.values);
+  std::ranges::fill(std::span(d_branch.data, d_branch.rows * d_branch.cols), 0.0f);
+  add_scaled(compute, config.residual_scale, d_stream, d_branch);
+  o.backward(compute, s.heads, d_branch, Into::kReplaces, d_heads);
+  causal_attention_gradient(compute, config, pass.shape, s.queries, s.keys, s.values, d_heads, d_q, d_k, d_v);
+  rope_gradient(compute, config, pass.rotation, d_q);
+  rope_gradient(compute, config, pass.rotation, d_k);
+  q.backward(compute, s.normed, d_q, Into::kReplaces, d_branch);
+  // A bias of keys that are not turned adds the same to all scores of a query: the softmax does not see it.
+  k.backward(compute, s.normed, d_k, Into::kAdds, d_branch, config.rotates);
+  v.backward(compute, s.normed, d_v, Into::kAdds, d_branch);
+  attn_norm.backward(compute, config.norm, config.norm_eps, entering, d_branch, d_stream);
+}
+
+}  // namespace hunch

@@ -1,0 +1,73 @@
+// A block of the model, forward and backward. Nothing is kept of the forward pass: on the way back it is computed again
+// from what entered the block (Chen et al. 2016, arXiv:1604.06174), so that memory holds one block's values at a time.
+#pragma once
+#include <memory>
+
+#include "model/layer.h"
+#include "model/rope_table.h"
+#include "train/causal_attention.h"
+#include "train/projection.h"
+
+namespace hunch {
+
+// A norm of the model, with weights of its own where they are trained.
+struct TrainedNorm {
+  const NormWeights* model = nullptr;
+  Parameter *weight = nullptr, *bias = nullptr;
+
+  // Trains copies of what the model has. `name` is the tensor's without ".weight".
+  void train(Parameters& parameters, size_t layer, const std::string& name);
+  // y = norm(x), written.
+  void forward(Compute& compute, NormKind kind, float eps, MatView<const float> x, MatView<float> y) const;
+  // dx += what of dy reaches x.
+  void backward(Compute& compute, NormKind kind, float eps, MatView<const float> x, MatView<const float> dy,
+                MatView<float> dx) const;
+
+ private:
+  std::span<const float> weights() const { return weight ? weight->values() : std::span<const float>(model->weight); }
+  std::span<const float> biases() const { return bias ? bias->values() : std::span<const float>(model->bias); }
+};
+
+struct TrainedBlock {
+  // `layer` outlives this and is one that training covers (train/coverage.h).
+  explicit TrainedBlock(const Layer& layer);
+
+  const LayerConfig& config;
+  TrainedNorm attn_norm, ffn_norm;
+  Projection q, k, v, o, up, down;
+  std::unique_ptr<Projection> gate;  // of an MLP that has one
+
+  // The function of the MLP: the model's, or one that it is to get used to.
+  Activation activation;
+  float threshold;  // of a ReLU (FATReLU)
+  float l1 =
+      0;  // weight of the sum of absolute activations in the loss (ProSparse: Song et al. 2024, arXiv:2402.13516)
+
+  template <class Each>
+  void for_each_projection(const Each& each) {
+    for (Projection* p : {&q, &k, &v, &o, gate.get(), &up, &down})
+      if (p) each(*p);
+  }
+
+  // What the tokens' positions turn queries and keys by: cos and sin [shape.n_rows(), n_pairs], or none.
+  struct Pass {
+    Compute& compute;
+    const SequenceShape& shape;
+    Rotation rotation;
+  };
+  // `stream` [n_rows, n_embd] goes through the block, in place.
+  void forward(const Pass& pass, MatView<float> stream) const;
+  // `entering` is what stream was before forward(); `d_stream` is the loss's gradient of what left the block, and
+  // becomes that of what entered it. Gradients of parameters are added to.
+  void backward(const Pass& pass, MatView<const float> entering, MatView<float> d_stream) const;
+
+ private:
+  struct Values;  // of a forward pass, in the arena
+  Values attend(const Pass& pass, MatView<const float> stream) const;
+  void compute_mlp(const Pass& pass, MatView<const float> normed, Values& values) const;
+  void mlp_backward(const Pass& pass, const Values& values, MatView<const float> middle, MatView<float> d_stream) const;
+  void attention_backward(const Pass& pass, const Values& values, MatView<const float> entering,
+                          MatView<float> d_stream) const;
+};
+
+}  // namespace hunch

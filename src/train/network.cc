@@ -1,0 +1,237 @@
+#include "train/network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "formats/format.h"
+#include "kernels/look_up.h"
+#include "kernels/ops.h"
+#include "linear/values.h"
+#include "model/norm_names.h"
+#include "train/coverage.h"
+#include "train/gradients.h"
+
+namespace hunch {
+namespace {
+
+void copy_all(MatView<const float> from, MatView<float> to) {
+  for (size_t t = 0; t < to.rows; ++t) std::ranges::copy(from.row(t), to.row(t).begin());
+}
+
+}  // namespace
+
+size_t TokenBatch::n_counted() const { return targets.size() - size_t(std::ranges::count(targets, kNoTarget)); }
+
+Network::Network(const Model& model, Compute& compute) : model_(model), compute_(compute) {
+  require_trainable(model);
+  const ModelWeights& w = model.weights();
+  for (const Layer& layer : w.layers) blocks_.push_back(std::make_unique<TrainedBlock>(layer));
+  output_norm_.model = &w.output_norm;
+  output_ = std::make_unique<Projection>(*w.output);
+}
+
+std::string Network::module_name(const Linear& linear) const {
+  const TensorRows& where = model_.weights().tensors.at(linear.id);
+  for (const auto& [id, other] : model_.weights().tensors)
+    if (id != linear.id && other.name == where.name)
+      fail(ErrorKind::kUnsupported, "'{}' holds several matrices, which hunch train does not take apart", where.name);
+  return where.name.substr(0, where.name.size() - std::string_view(".weight").size());
+}
+
+// What is trained is written in the types that it was read from.
+void Network::require_plain_weights() const {
+  for (const auto& [id, where] : model_.weights().tensors) {
+    const Tensor* t = where.stored.empty() ? nullptr : model_.file().find(where.stored);
+    if (t && is_plain(t->dtype)) continue;
+    fail(ErrorKind::kUnsupported,
+         "'{}' is {}, and all weights are trained only of models in f32, f16 or bf16: train an adapter, or convert the "
+         "model first",
+         where.name, t ? name_of(t->dtype) : "a product of two matrices, or thinned out");
+  }
+}
+
+void Network::train_all() {
+  require_plain_weights();
+  for (size_t l = 0; l < blocks_.size(); ++l) {
+    TrainedBlock& block = *blocks_[l];
+    block.attn_norm.train(parameters, l, norm_name(model_.file(), l, true));
+    block.ffn_norm.train(parameters, l, norm_name(model_.file(), l, false));
+    block.for_each_projection([&](Projection& p) { p.train_weights(compute_, parameters, l, module_name(p.base())); });
+  }
+  const ModelConfig& c = model_.config();
+  const ModelWeights& w = model_.weights();
+  output_norm_.train(parameters, Parameter::kNoLayer, "output_norm");
+  embedding_ = &parameters.add("token_embd.weight", Parameter::kNoLayer, c.n_vocab, c.n_embd, true);
+  decode_rows(compute_, w.token_embd, embedding_->value);
+  if (c.position == PositionKind::kLearned) {
+    positions_ = &parameters.add("position_embd.weight", Parameter::kNoLayer, c.n_ctx_train, c.n_embd, true);
+    std::ranges::copy(w.position_embd, positions_->values().begin());
+  }
+  const TensorRows& output = w.tensors.at(w.output->id);
+  if (output.name == output.stored) {
+    output_->train_weights(compute_, parameters, Parameter::kNoLayer, "output");
+  } else {
+    output_->share_weights(*embedding_);
+  }
+}
+
+void Network::add_low_rank(const LowRankOptions& options, std::span<const Role> roles, uint64_t seed) {
+  if (options.rank == 0) fail(ErrorKind::kUsage, "a rank of 0 (rank): expected 1 or more");
+  for (size_t l = 0; l < blocks_.size(); ++l)
+    blocks_[l]->for_each_projection([&](Projection& p) {
+      if (std::ranges::find(roles, p.base().id.role) == roles.end()) return;
+      p.add_low_rank(compute_, parameters, l, module_name(p.base()), options, seed);
+    });
+}
+
+void Network::round_weights(DType dtype) {
+  for (const auto& block : blocks_)
+    block->for_each_projection([&](Projection& p) { p.round_weights(compute_, dtype); });
+}
+
+void Network::become_relu(float threshold) {
+  became_relu_ = true;
+  for (const auto& block : blocks_) {
+    block->activation = Activation::kRelu;
+    block->threshold = threshold;
+  }
+}
+
+void Network::set_l1(double lambda, size_t n_rows) {
+  for (const auto& block : blocks_) block->l1 = float(lambda / double(n_rows * block->up.base().n_out));
+}
+
+void Network::refresh() {
+  for (const auto& block : blocks_) block->for_each_projection([&](Projection& p) { p.refresh(compute_); });
+}
+
+void Network::prepare(const TokenBatch& batch, size_t n_streams) {
+  const ModelConfig& c = model_.config();
+  const SequenceShape& shape = batch.shape;
+  HUNCH_CHECK(batch.ids.size() == shape.n_rows() && batch.targets.size() == shape.n_rows(), "{} ids for {} rows",
+              batch.ids.size(), shape.n_rows());
+  const size_t n = n_streams * shape.n_rows() * c.n_embd;
+  streams_ = {streams_memory_.get<float>(n).data(), n_streams * shape.n_rows(), c.n_embd};
+  if (rotation_shape_.n_tokens == shape.n_tokens && rotation_shape_.n_sequences == shape.n_sequences) return;
+  rotation_shape_ = shape;
+  rotations_.clear();
+  if (c.position != PositionKind::kRope) return;
+  size_t n_floats = 0;
+  for (const RopeTable& rope : model_.ropes()) n_floats += 2 * rope.n_pairs() * shape.n_rows();
+  float* at = rotation_memory_.get<float>(n_floats).data();
+  for (const RopeTable& rope : model_.ropes()) {
+    const MatView<float> cos(at, shape.n_rows(), rope.n_pairs()),
+        sin(at + shape.n_rows() * rope.n_pairs(), shape.n_rows(), rope.n_pairs());
+    at += 2 * shape.n_rows() * rope.n_pairs();
+    std::vector<double> own;
+    const RopeTable::Frequencies frequencies = rope.frequencies(shape.n_tokens, own);
+    for (size_t r = 0; r < shape.n_rows(); ++r) rope.at(r % shape.n_tokens, frequencies, cos.row(r), sin.row(r));
+    rotations_.push_back({cos, sin});
+  }
+}
+
+TrainedBlock::Pass Network::pass_of(const SequenceShape& shape, const LayerConfig& c) const {
+  return {compute_, shape, c.rotates ? rotations_[c.rope] : Rotation()};
+}
+
+void Network::embed(const TokenBatch& batch, MatView<float> stream) const {
+  const ModelConfig& c = model_.config();
+  const ModelWeights& w = model_.weights();
+  if (embedding_) {
+    for (size_t t = 0; t < stream.rows; ++t)
+      std::ranges::copy(embedding_->value.row(size_t(batch.ids[t])), stream.row(t).begin());
+  } else {
+    look_up_rows(compute_, w.token_embd, batch.ids, stream);
+  }
+  const std::span<const float> table = positions_ ? positions_->values() : std::span<const float>(w.position_embd);
+  for (size_t t = 0; t < stream.rows; ++t) {
+    if (c.embedding_scale != 1.0f) scale(c.embedding_scale, stream.row(t));
+    if (!table.empty()) add(table.subspan(t % batch.shape.n_tokens * c.n_embd, c.n_embd), stream.row(t));
+  }
+}
+
+// In the order of the tokens: several of them are the same.
+void Network::embed_backward(const TokenBatch& batch, MatView<const float> d_stream) const {
+  for (size_t t = 0; t < d_stream.rows; ++t) {
+    if (positions_) add(d_stream.row(t), positions_->grad.row(t % batch.shape.n_tokens));
+    if (embedding_) axpy(model_.config().embedding_scale, d_stream.row(t), embedding_->grad.row(size_t(batch.ids[t])));
+  }
+}
+
+void Network::scaled_logits(MatView<const float> final, MatView<float> out) const {
+  output_->forward(compute_, final, out);
+  const float factor = model_.config().logit_scale;
+  for (size_t t = 0; factor != 1.0f && t < out.rows; ++t) scale(factor, out.row(t));
+}
+
+// From the stream that leaves the last block to the loss, and to its gradient, which takes the stream's place where it
+// is wanted.
+double Network::head(const LossOfRows& loss_of, MatView<float> stream, bool wants_gradient) {
+  const ModelConfig& c = model_.config();
+  double loss = 0;
+  for (size_t first = 0; first < stream.rows; first += kLogitRows) {
+    const Arena::Scope scope(compute_.arena);
+    const size_t n = std::min(kLogitRows, stream.rows - first);
+    const MatView<float> x = stream.row_range(first, n), final = take_matrix(compute_, n, c.n_embd),
+                         out = take_matrix(compute_, n, c.n_vocab);
+    output_norm_.forward(compute_, c.norm, c.norm_eps, x, final);
+    scaled_logits(final, out);
+    loss += loss_of(first, out, wants_gradient);
+    if (!wants_gradient) continue;
+    for (size_t t = 0; c.logit_scale != 1.0f && t < n; ++t) scale(c.logit_scale, out.row(t));
+    const MatView<float> d_final = take_matrix(compute_, n, c.n_embd), d_x = take_matrix(compute_, n, c.n_embd);
+    output_->backward(compute_, final, out, Into::kReplaces, d_final);
+    std::ranges::fill(std::span(d_x.data, n * c.n_embd), 0.0f);
+    output_norm_.backward(compute_, c.norm, c.norm_eps, x, d_final, d_x);
+    copy_all(d_x, x);
+  }
+  return loss;
+}
+
+void Network::forward(const TokenBatch& batch) {
+  prepare(batch, 1);
+  embed(batch, streams_);
+  for (const auto& block : blocks_) {
+    compute_.throw_if_stopped();
+    block->forward(pass_of(batch.shape, block->config), streams_);
+  }
+}
+
+double Network::loss(const TokenBatch& batch, const LossOfRows& loss_of) {
+  forward(batch);
+  return head(loss_of, streams_, false);
+}
+
+void Network::logits(size_t first, MatView<float> out) {
+  const Arena::Scope scope(compute_.arena);
+  const ModelConfig& c = model_.config();
+  const MatView<float> final = take_matrix(compute_, out.rows, c.n_embd);
+  output_norm_.forward(compute_, c.norm, c.norm_eps, streams_.row_range(first, out.rows), final);
+  scaled_logits(final, out);
+}
+
+double Network::backward(const TokenBatch& batch, const LossOfRows& loss_of,
+                         const std::function<void(size_t)>& is_done) {
+  const size_t n = batch.shape.n_rows(), n_blocks = blocks_.size();
+  prepare(batch, n_blocks + 1);
+  const auto entering = [&](size_t l) { return streams_.row_range(l * n, n); };
+  embed(batch, entering(0));
+  for (size_t l = 0; l < n_blocks; ++l) {
+    compute_.throw_if_stopped();
+    copy_all(entering(l), entering(l + 1));
+    blocks_[l]->forward(pass_of(batch.shape, blocks_[l]->config), entering(l + 1));
+  }
+  const MatView<float> d_stream = entering(n_blocks);
+  const double loss = head(loss_of, d_stream, true);
+  for (size_t l = n_blocks; l-- > 0;) {
+    compute_.throw_if_stopped();
+    blocks_[l]->backward(pass_of(batch.shape, blocks_[l]->config), entering(l), d_stream);
+    if (is_done) is_done(l);
+  }
+  embed_backward(batch, d_stream);
+  if (is_done) is_done(Parameter::kNoLayer);
+  return loss;
+}
+
+}  // namespace hunch

@@ -1,0 +1,92 @@
+// A whole model as training sees it: from ids to a loss, and back to the gradients of its parameters.
+#pragma once
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/model.h"
+#include "train/block.h"
+
+namespace hunch {
+
+// Sequences of equal length and what each token should be followed by.
+struct TokenBatch {
+  static constexpr int32_t kNoTarget = -1;  // of a token whose prediction does not count
+  SequenceShape shape;
+  std::vector<int32_t> ids, targets;  // [shape.n_rows()], sequence after sequence
+
+  size_t n_counted() const;
+};
+
+// What a loss thinks of the logits [n, n_vocab] of the batch's rows [first, first + n): the sum over them. With
+// `wants_gradient`, the logits become the gradient of that sum. It is asked for one stretch of rows after the other.
+using LossOfRows = std::function<double(size_t first, MatView<float> logits, bool wants_gradient)>;
+
+class Network {
+ public:
+  // `model` outlives this and is not changed. Throws as require_trainable().
+  Network(const Model& model, Compute& compute);
+
+  Parameters parameters;
+
+  // Makes all weights of the model parameters; the embedding and an output that is tied to it are one. Throws
+  // Error{kUnsupported} naming a matrix that is quantised or shares its tensor with others.
+  void train_all();
+  // Adds a low-rank adapter to the matrices of these roles in all blocks. Throws Error{kUsage} for a rank of 0, and
+  // Error{kUnsupported} as train_all().
+  void add_low_rank(const LowRankOptions& options, std::span<const Role> roles, uint64_t seed);
+  // Rounds the matrices of the blocks as they will be written, after train_all(): Projection::round_weights().
+  void round_weights(DType dtype);
+  // Gives the MLPs another function, after train_all(): a ReLU that lets through what is above `threshold`
+  // (ReLUfication: Mirzadeh et al. 2023, arXiv:2310.04564).
+  void become_relu(float threshold);
+  // The loss gets `lambda` times the sum over layers of the mean absolute activation of a pass of n_rows tokens. Only
+  // gradients know of it.
+  void set_l1(double lambda, size_t n_rows);
+  bool became_relu() const { return became_relu_; }
+  // To be called when parameters have changed.
+  void refresh();
+
+  // The loss of a batch, forward only.
+  double loss(const TokenBatch& batch, const LossOfRows& loss_of);
+  // The loss, and its gradients added to those of the parameters. `is_done(layer)` is told which block's gradients are
+  // complete, from the last to the first, then Parameter::kNoLayer.
+  double backward(const TokenBatch& batch, const LossOfRows& loss_of,
+                  const std::function<void(size_t layer)>& is_done = {});
+  // The pass alone; then logits of rows [first, first + out.rows) of its batch, out [n, n_vocab].
+  void forward(const TokenBatch& batch);
+  void logits(size_t first, MatView<float> out);
+
+  const Model& model() const { return model_; }
+  Compute& compute() { return compute_; }
+  std::vector<std::unique_ptr<TrainedBlock>>& blocks() { return blocks_; }
+  Projection& output() { return *output_; }
+
+ private:
+  static constexpr size_t kLogitRows = 256;  // that are in memory at a time
+
+  std::string module_name(const Linear& linear) const;
+  void require_plain_weights() const;
+  void prepare(const TokenBatch& batch, size_t n_streams);
+  TrainedBlock::Pass pass_of(const SequenceShape& shape, const LayerConfig& c) const;
+  void embed(const TokenBatch& batch, MatView<float> stream) const;
+  void embed_backward(const TokenBatch& batch, MatView<const float> d_stream) const;
+  double head(const LossOfRows& loss_of, MatView<float> stream, bool wants_gradient);
+  void scaled_logits(MatView<const float> final, MatView<float> out) const;
+
+  const Model& model_;
+  Compute& compute_;
+  std::vector<std::unique_ptr<TrainedBlock>> blocks_;
+  TrainedNorm output_norm_;
+  std::unique_ptr<Projection> output_;
+  Parameter *embedding_ = nullptr, *positions_ = nullptr;
+  bool became_relu_ = false;
+  Scratch streams_memory_, rotation_memory_;
+  MatView<float> streams_;           // [n_streams * n_rows, n_embd]: what entered each block, one after the other
+  std::vector<Rotation> rotations_;  // by rope, of rows of this shape
+  SequenceShape rotation_shape_;
+};
+
+}  // namespace hunch

@@ -1,0 +1,190 @@
+#include "train/projection.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/memory_info.h"
+#include "formats/format.h"
+#include "kernels/matmul.h"
+#include "kernels/ops.h"
+#include "linear/values.h"
+#include "train/gradients.h"
+#include "train/random_values.h"
+
+namespace hunch {
+
+float LowRankOptions::scale() const {
+  return kind == LowRankKind::kRsLora ? alpha / std::sqrt(float(rank)) : alpha / float(rank);
+}
+
+void Projection::train_weights(Compute& compute, Parameters& parameters, size_t layer, const std::string& name) {
+  weights_ = &parameters.add(name + ".weight", layer, base_->n_out, base_->n_in, true);
+  base_->decode(compute, weights_->value);
+  if (base_->bias().empty()) return;
+  bias_ = &parameters.add(name + ".bias", layer, 1, base_->n_out, false);
+  std::ranges::copy(base_->bias(), bias_->values().begin());
+}
+
+void Projection::add_low_rank(Compute& compute, Parameters& parameters, size_t layer, const std::string& name,
+                              const LowRankOptions& options, uint64_t seed) {
+  const size_t rank = options.rank;
+  LowRank& own = low_rank_.emplace(LowRank{options, nullptr, nullptr, nullptr, {}});
+  own.A = &parameters.add(name + ".weight.lora_a", layer, rank, base_->n_in, true);
+  own.B = &parameters.add(name + ".weight.lora_b", layer, base_->n_out, rank, true);
+  RandomValues random(seed, own.A->name);
+  const double bound = 1 / std::sqrt(double(base_->n_in));
+  for (float& a : own.A->values()) a = float(bound * (2 * random.uniform() - 1));
+  std::ranges::fill(own.B->values(), 0.0f);
+  if (options.kind != LowRankKind::kDora) return;
+  own.magnitude = &parameters.add(name + ".weight.lora_magnitude", layer, 1, base_->n_out, false);
+  own.norms.resize(base_->n_out);
+  refresh(compute);
+  std::ranges::copy(own.norms, own.magnitude->values().begin());
+}
+
+void Projection::round_weights(Compute& compute, DType dtype) {
+  HUNCH_CHECK(weights_, "weights are not trained");
+  const Format& format = info(dtype);
+  if (!format.writes() || base_->n_in % format.block_elems != 0)
+    fail(ErrorKind::kUsage, "rows of {} weights do not fit blocks of {} (type): {} each", base_->n_in, name_of(dtype),
+         format.block_elems);
+  rounds_to_ = dtype;
+  require_memory(weights_->size() * sizeof(float), "rounded weights");
+  rounded_memory_ = AlignedBuffer(weights_->size() * sizeof(float));
+  rounded_ = {rounded_memory_.as<float>().data(), base_->n_out, base_->n_in};
+  refresh(compute);
+}
+
+// Rows that are written in this type and read again.
+void Projection::round(Compute& compute) {
+  const Format& format = codec(*rounds_to_);
+  compute.threads.parallel_for(rounded_.rows, 8, [&](size_t begin, size_t end) {
+    std::vector<std::byte> blocks(row_bytes(*rounds_to_, rounded_.cols));
+    for (size_t r = begin; r < end; ++r) {
+      format.encode(weights_->value.row(r).data(), blocks.data(), rounded_.cols);
+      format.decode(blocks.data(), rounded_.row(r).data(), rounded_.cols);
+    }
+  });
+}
+
+void Projection::refresh(Compute& compute) {
+  if (rounds_to_) round(compute);
+  if (!low_rank_ || !low_rank_->magnitude) return;
+  LowRank& own = *low_rank_;
+  const Values values(compute, *base_);
+  const WeightView& W = values.rows();
+  const float s = own.options.scale();
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
+    std::vector<float> row(W.cols);
+    for (size_t r = begin; r < end; ++r) {
+      codec(W.dtype).decode(W.row(r), row.data(), row.size());
+      for (size_t k = 0; k < own.A->value.rows; ++k) axpy(s * own.B->value.row(r)[k], own.A->value.row(k), row);
+      own.norms[r] = std::sqrt(dot(row, row));
+    }
+  });
+}
+
+void Projection::plain_forward(Compute& compute, MatView<const float> X, MatView<float> Y) const {
+  if (!weights_) {
+    const Arena::Scope scope(compute.arena);
+    const std::span<TokenTraits> tokens = compute.arena.take<TokenTraits>(X.rows);
+    std::ranges::fill(tokens, TokenTraits());
+    return base_->dot(compute, tokens, X, {}, Y);
+  }
+  const MatmulTask task{weight_view(present_weights()), bias_values(), Y};
+  matmul(compute, X, {&task, 1});
+}
+
+void Projection::add_low_rank_product(Compute& compute, MatView<const float> X, MatView<float> Y) const {
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> H = take_matrix(compute, X.rows, low_rank_->options.rank);
+  const MatView<float> more = take_matrix(compute, Y.rows, Y.cols);
+  multiply_nt(compute, X, low_rank_->A->value, H);
+  multiply_nt(compute, H, low_rank_->B->value, more);
+  add_scaled(compute, low_rank_->options.scale(), more, Y);
+}
+
+void Projection::forward(Compute& compute, MatView<const float> X, MatView<float> Y) const {
+  plain_forward(compute, X, Y);
+  if (!low_rank_) return;
+  add_low_rank_product(compute, X, Y);
+  if (!low_rank_->magnitude) return;
+  const std::span<const float> bias = bias_values(), magnitude = low_rank_->magnitude->values();
+  compute.threads.parallel_for(Y.rows, 8, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      const std::span<float> y = Y.row(t);
+      for (size_t r = 0; r < y.size(); ++r) {
+        const float b = bias.empty() ? 0.0f : bias[r];
+        y[r] = magnitude[r] / low_rank_->norms[r] * (y[r] - b) + b;
+      }
+    }
+  });
+}
+
+// dX (+)= dY W.
+void Projection::plain_backward(Compute& compute, MatView<const float> dY, Into into, MatView<float> dX) const {
+  if (weights_) return multiply_nn(compute, dY, present_weights(), into, dX);
+  const Arena::Scope scope(compute.arena);
+  const MatView<float> product = into == Into::kAdds ? take_matrix(compute, dX.rows, dX.cols) : dX;
+  if (const WeightView W = base_->rows()) {
+    matmul_transposed(compute, dY, W, {}, product);
+  } else if (const WeightView turned = base_->by_input(); turned && is_plain(turned.dtype)) {
+    const MatmulTask task{turned, {}, product};
+    matmul(compute, dY, {&task, 1});
+  } else {
+    const MatView<float> decoded = take_matrix(compute, base_->n_out, base_->n_in);
+    base_->decode(compute, decoded);
+    multiply_nn(compute, dY, decoded, Into::kReplaces, product);
+  }
+  if (into == Into::kAdds) add_scaled(compute, 1.0f, product, dX);
+}
+
+// DoRA's dY by rows of W: times magnitude / norm, where the norm is taken as a constant (Liu et al. 2024, section 4.3);
+// and the gradient of the magnitudes.
+MatView<const float> Projection::stretched(Compute& compute, MatView<const float> X, MatView<const float> dY) const {
+  const LowRank& own = *low_rank_;
+  const MatView<float> before = take_matrix(compute, dY.rows, dY.cols);  // W x + s B A x
+  plain_forward(compute, X, before);
+  add_low_rank_product(compute, X, before);
+  const std::span<const float> bias = bias_values(), magnitude = own.magnitude->values();
+  const std::span<float> d_magnitude = own.magnitude->grads();
+  compute.threads.parallel_for(dY.cols, 64, [&](size_t begin, size_t end) {
+    for (size_t t = 0; t < dY.rows; ++t)
+      for (size_t r = begin; r < end; ++r) {
+        float& u = before.row(t)[r];
+        d_magnitude[r] += dY.row(t)[r] * (u - (bias.empty() ? 0.0f : bias[r])) / own.norms[r];
+        u = magnitude[r] / own.norms[r] * dY.row(t)[r];
+      }
+  });
+  return before;
+}
+
+void Projection::low_rank_backward(Compute& compute, MatView<const float> X, MatView<const float> dY,
+                                   MatView<float> dX) const {
+  const Arena::Scope scope(compute.arena);
+  const LowRank& own = *low_rank_;
+  const MatView<float> H = take_matrix(compute, X.rows, own.options.rank), dH = take_matrix(compute, H.rows, H.cols);
+  const auto scale_all = [&](MatView<float> m) {
+    for (size_t t = 0; t < m.rows; ++t) scale(own.options.scale(), m.row(t));
+  };
+  multiply_nt(compute, X, own.A->value, H);
+  scale_all(H);
+  multiply_tn(compute, dY, H, Into::kAdds, own.B->grad);
+  multiply_nn(compute, dY, own.B->value, Into::kReplaces, dH);
+  scale_all(dH);
+  multiply_tn(compute, dH, X, Into::kAdds, own.A->grad);
+  if (dX.data) multiply_nn(compute, dH, own.A->value, Into::kAdds, dX);
+}
+
+void Projection::backward(Compute& compute, MatView<const float> X, MatView<const float> dY, Into into,
+                          MatView<float> dX, bool counts_bias) const {
+  const Arena::Scope scope(compute.arena);
+  if (bias_ && counts_bias) add_column_sums(compute, dY, bias_->grads());
+  if (weights_ && weights_->grad.data) multiply_tn(compute, dY, X, Into::kAdds, weights_->grad);
+  if (low_rank_ && low_rank_->magnitude) dY = stretched(compute, X, dY);
+  if (dX.data) plain_backward(compute, dY, into, dX);
+  if (low_rank_) low_rank_backward(compute, X, dY, dX);
+}
+
+}  // namespace hunch
