@@ -41,25 +41,26 @@ std::vector<Verb> comparing_verbs() {
          add_engine(g, f->model, nullptr);
          return bind(f, embed);
        }});
-  v.push_back(
-      {"rerank", "Compare texts", "documents by how well they answer", "MODEL --query TEXT [DOCUMENT...] [options]",
-       "hunch rerank model.gguf --query \"Who sang?\" \"The miller sang.\" \"It rained.\"\n"
-       "hunch rerank model.gguf --query \"Who sang?\" --file lines.txt --top 5 --json\n",
-       [](Grammar& g) {
-         auto f = std::make_shared<RerankFlags>();
-         add_model(g, f->model);
-         g.positionals("DOCUMENT...", f->documents.texts);
-         g.section("Input and output");
-         g.text("--query", f->query, "TEXT", "what the documents are to answer");
-         g.text("--file", f->documents.file, "FILE", kNeedsTexts);
-         g.flag("--yes-no", f->yes_no, "score a decoder by its logits of yes and no, as Qwen3-Reranker's are");
-         g.text("--instruct", f->instruction, "TEXT", "what such a model is to find", "answers of a web search");
-         g.count("--top", f->n_shown, "N", "print the best N only; 0 = all");
-         g.count("--ctx", f->n_ctx, "N", "longest query with document, tokens", "the model's, at most 4096");
-         add_adapters(g, f->model);
-         add_engine(g, f->model, nullptr);
-         return bind(f, rerank);
-       }});
+  v.push_back({"rerank", "Compare texts", "documents by how well they answer",
+               "MODEL --query TEXT [DOCUMENT...] [options]",
+               "hunch rerank model.gguf --query \"Who sang?\" \"The miller sang.\" \"It rained.\"\n"
+               "hunch rerank model.gguf --query \"Who sang?\" --file lines.txt --top 5 --json\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<RerankFlags>();
+                 add_model(g, f->model);
+                 g.positionals("DOCUMENT...", f->documents.texts);
+                 g.section("Input and output");
+                 g.text("--query", f->query, "TEXT", "what the documents are to answer");
+                 g.text("--file", f->documents.file, "FILE", kNeedsTexts);
+                 g.flag("--yes-no", f->yes_no, "score a decoder by its logits of yes and no, as Qwen3-Reranker's are");
+                 g.text("--instruct", f->instruction, "TEXT",
+                        "what such a model is to find, instead of a web search's answers");
+                 g.count("--top", f->n_shown, "N", "print the best N only; 0 = all");
+                 g.count("--ctx", f->n_ctx, "N", "longest query with document, tokens", "the model's, at most 4096");
+                 add_adapters(g, f->model);
+                 add_engine(g, f->model, nullptr);
+                 return bind(f, rerank);
+               }});
   return v;
 }
 

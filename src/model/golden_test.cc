@@ -182,9 +182,10 @@ TEST_P(GoldenTargets, FixturesAgreeOnEach) {
 // tools/make_golden_fixture.py makes what is missing here.
 TEST(GoldenFixtures, ThereIsOneOfEveryArchitecture) {
   std::set<std::string> fixtures, known;
-  // The last two have their own, tests/data/embedding. olmo2 and smollm3; command-r; nemotron; qwen2moe and qwen3;
+  // The last three have their own, tests/data/embedding. olmo2 and smollm3; command-r; nemotron; qwen2moe and qwen3;
   // qwen2; deepseek2 (twice).
-  fixtures = {"exaone4", "ernie4_5", "arcee", "qwen3moe", "seed_oss", "ernie4_5-moe", "glm4moe", "bert", "nomic-bert"};
+  fixtures = {"exaone4",      "ernie4_5", "arcee", "qwen3moe",   "seed_oss",
+              "ernie4_5-moe", "glm4moe",  "bert",  "nomic-bert", "modern-bert"};
   for (const fs::path& folder : models_in(kFixtures))
     fixtures.insert(open_model(folder).file.meta.get_string("general.architecture"));
   for (const Architecture* a : architectures()) known.insert(a->gguf_name);
