@@ -20,6 +20,7 @@ const char* beyond(const ModelConfig& c, const ModelWeights& w) {
   if (c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kLongRope) return "LongRope";
   if (!c.final_norm) return "no norm before the output";
   if (c.logit_soft_cap > 0) return "soft-capped logits";
+  if (!c.vocabulary_ends.empty()) return "an adaptive softmax";
   return nullptr;
 }
 
@@ -41,6 +42,8 @@ const char* beyond(const Layer& l) {
   if (c.keys_as_values || c.borrows_keys() || c.lends_keys) return "keys that are shared";
   if (c.output_gate) return "a gate on what attention gives";
   if (!c.alibi_slopes.empty()) return "ALiBi";
+  if (c.relative.on) return "relative positions";
+  if (c.extend.on()) return "Self-Extend";
   if (!l.attention.sinks.empty()) return "attention sinks";
   if (c.details.relu_up || c.details.limit > 0 || c.details.up_offset != 0) return "an MLP whose up is changed";
   if (c.gate_cutoff > -INFINITY) return "a cut-off gate";

@@ -213,6 +213,18 @@ TEST_P(TrainGolden, AStepOfMezo) {
     expect_values(parameter(name).values(), name, "mezo.updated." + name, 2e-6f);
 }
 
+// Texts that are longer than the window.
+TEST(TrainWindows, LogitsAreThoseOfInference) {
+  const auto models = shared_path("golden/models");
+  if (!models) GTEST_SKIP() << "no ../shared/golden";
+  TestModel m(*models / "mistral");
+  const size_t window = m.model.config().layers[0].window;
+  ASSERT_GT(window, 0u);
+  Network network(m.model, m.compute);
+  const TokenBatch batch = random_batch(m.model, {2, 3 * window + 1});
+  EXPECT_LE(worst_difference(logits_of(network, batch), inferred_logits(m.model, m.compute, batch)), 2e-5f);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, TrainGolden, ::testing::Values(Case{"llama", "train_llama"}, Case{"opt", "train_opt"}),
                          [](const auto& i) { return i.param.model; });
 
