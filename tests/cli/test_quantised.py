@@ -32,9 +32,10 @@ class Checkpoints(CliTest):
 
     def test_inputs_in_another_order(self):
         """GPTQ in activation order stays blocks, in files too, and becomes floats again in the model's order."""
-        folder, kept, floats = os.path.join(QUANTISED, "gptq_b3_act"), self.path("kept.gguf"), self.path("floats.gguf")
+        folder, kept, floats = os.path.join(QUANTISED, "gptq_b3_act"), self.path("ordered.gguf"), self.path("floats.gguf")
         exact = self.logits(folder)
-        self.assertIn("7 matrices as q4_0 (1 with inputs in another order)", self.hunch("inspect", folder, "--quantised", "blocks").text)
+        said = " ".join(self.hunch("inspect", folder, "--quantised", "blocks").text.split())  # its lines are broken
+        self.assertIn("7 matrices as q4_0 (1 with inputs in another order)", said)
         self.hunch("convert", folder, "-o", kept, "--quantised", "blocks")
         tensors = {t["name"]: t for t in self.hunch("inspect", kept, "--json").json["tensors"]}
         self.assertEqual(tensors["blk.0.ffn_down.ordered"]["dtype"], "q4_0")
@@ -51,7 +52,8 @@ class Checkpoints(CliTest):
             self.hunch("convert", folder, "-o", kept, "--quantised", "blocks", "--force")
             tensors = {t["name"]: t for t in self.hunch("inspect", kept, "--json").json["tensors"]}
             self.assertEqual(tensors["blk.0.ffn_down.weight"]["dtype"], blocks)
-            self.assertLess(max(abs(a - b) for a, b in zip(self.logits(folder), self.logits(kept))), 1e-4)
+            exact = self.logits(folder)  # rows of 32, which the blocks do not divide, are written as f16
+            self.assertLess(max(abs(a - b) for a, b in zip(exact, self.logits(kept))), 0.001 * max(map(abs, exact)))
 
     def test_inspect_says_what_became_what(self):
         folder = os.path.join(QUANTISED, "gptq_sym")
