@@ -8,7 +8,7 @@
 
 #include "base/sha256.h"
 #include "compress/matrix/golden_arrays.h"
-#include "formats/format.h"
+#include "formats/nf4.h"
 #include "io/safetensors.h"
 
 namespace hunch {
