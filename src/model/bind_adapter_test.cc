@@ -53,11 +53,13 @@ class Tuned {
     for (Tensor& t : folder_.tensors) {
       const bool other = t.name.find("positions") != t.name.npos || t.name.find("wpe") != t.name.npos ||
                          t.name.find("norm") != t.name.npos ||  // Cohere has norms of every head
-                         t.name.find("kv_b_proj") != t.name.npos || t.name.ends_with("_bias");  // refused, by experts
+                         t.name.find("kv_b_proj") != t.name.npos || t.name.ends_with("_bias") ||  // refused, by experts
+                         t.name.ends_with("r_net.weight");  // refused: Transformer-XL's of distances
       const bool embedding = t.name.ends_with("embed_tokens.weight") || t.name.ends_with("wte.weight") ||
                              t.name.find("word_embeddings.weight") != t.name.npos ||
                              t.name.ends_with("embed_in.weight") || t.name.ends_with("embed_tokens_per_layer.weight") ||
-                             t.name.find("altup.") != t.name.npos;  // small ones, which are no matrices here
+                             t.name.find("altup.") != t.name.npos ||  // small ones, which are no matrices here
+                             t.name.find("word_emb.") != t.name.npos || t.name.starts_with("crit.");  // by clusters
       // Its last two layers read the keys of others: their own are in the checkpoint for nothing, and refused.
       const bool unread =
           path.filename() == "tiny_gemma3n" &&
