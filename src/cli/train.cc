@@ -43,8 +43,8 @@ double default_rate(const TrainFlags& flags) {
   return all ? 2e-4 : 2e-3;
 }
 
-TrainOptions options_of(const TrainFlags& flags, const Engine& engine) {
-  TrainOptions o;
+TrainerOptions options_of(const TrainFlags& flags, const Engine& engine) {
+  TrainerOptions o;
   if (flags.optimizer == "mezo") o.update = Update::kMezo;
   if (flags.optimizer == "lomo") o.update = Update::kFused;
   const bool plain = o.update != Update::kGradients;
@@ -117,9 +117,9 @@ Texts read_texts(const TrainFlags& flags, const Engine& engine, size_t n_ctx) {
   return texts;
 }
 
-std::optional<LowRankOptions> low_rank_of(const TrainFlags& flags) {
+std::optional<AdapterOptions> low_rank_of(const TrainFlags& flags) {
   if (trains_all(flags)) return {};
-  LowRankOptions o;
+  AdapterOptions o;
   o.kind = flags.method == "dora"     ? LowRankKind::kDora
            : flags.method == "rslora" ? LowRankKind::kRsLora
                                       : LowRankKind::kLora;
@@ -133,7 +133,7 @@ std::vector<Role> roles_of(const TrainFlags& flags) {
   return {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
 }
 
-void set_steps(const TrainFlags& flags, size_t n_ids, TrainOptions& o) {
+void set_steps(const TrainFlags& flags, size_t n_ids, TrainerOptions& o) {
   const double windows = n_ids > 0 ? double((n_ids - 1) / o.n_ctx) : 0;
   o.n_steps = flags.n_steps > 0 ? flags.n_steps
                                 : std::max<size_t>(1, size_t(std::ceil(flags.n_epochs * windows / double(o.n_batch))));
@@ -152,7 +152,7 @@ std::string progress_line(const TrainProgress& p) {
 
 Json number_or_null(double x) { return x >= 0 ? Json(x) : Json(); }
 
-Json report_json(const TrainFlags& flags, const TrainOptions& o, const TrainReport& r) {
+Json report_json(const TrainFlags& flags, const TrainerOptions& o, const TrainerReport& r) {
   Json curve = Json::array();
   for (const LossPoint& p : r.curve)
     if (p.step > 0) curve.push_back({{"step", p.step}, {"loss", p.loss}, {"held_out", number_or_null(p.held_out)}});
@@ -173,7 +173,7 @@ Json report_json(const TrainFlags& flags, const TrainOptions& o, const TrainRepo
 }
 
 // The points of the curve at which the held-out loss was measured, with the mean loss of the steps up to each.
-void print_curve(const TrainReport& report) {
+void print_curve(const TrainerReport& report) {
   std::vector<std::vector<std::string>> cells = {{"step", "loss", "held out", "perplexity"}};
   double sum = 0;
   size_t n = 0;
@@ -197,10 +197,11 @@ void save(const TrainFlags& flags, Network& network) {
 }
 
 // What goes wrong leaves the checkpoint where it is, also where the output cannot be written.
-TrainReport train_and_save(Trainer& trainer, Network& network, const TrainFlags& flags, const TrainOptions& options) {
+TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlags& flags,
+                             const TrainerOptions& options) {
   std::error_code ec;
   try {
-    TrainReport report;
+    TrainerReport report;
     {
       ProgressBar bar(!flags.model.quiet);
       const Progress steps = bar.progress();  // none where there is no terminal
@@ -230,10 +231,10 @@ int train(const TrainFlags& flags) {
   (writes_folder(flags) ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, files), flags.force,
                                                               "-o");
   const Engine engine = open_engine(flags.model);
-  TrainOptions options = options_of(flags, engine);
+  TrainerOptions options = options_of(flags, engine);
   const Texts texts = read_texts(flags, engine, options.n_ctx);
   set_steps(flags, texts.ids.size(), options);
-  const std::optional<LowRankOptions> low_rank = low_rank_of(flags);
+  const std::optional<AdapterOptions> low_rank = low_rank_of(flags);
   const std::vector<Role> roles = roles_of(flags);
   Network network(*engine.model, *engine.compute);
   low_rank ? network.add_low_rank(*low_rank, roles, options.seed) : network.train_all();
@@ -262,7 +263,7 @@ int train(const TrainFlags& flags) {
   if (flags.restart) fs::remove(options.checkpoint, ec);
   print_first_line(engine, flags.model, {}, 0, 0);
   Trainer trainer(network, texts.ids, texts.held_out, options, teacher ? &*teacher : nullptr);
-  const TrainReport report = train_and_save(trainer, network, flags, options);
+  const TrainerReport report = train_and_save(trainer, network, flags, options);
   if (flags.model.json) {
     print_json(report_json(flags, options, report));
   } else {

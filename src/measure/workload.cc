@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "formats/format.h"
 #include "io/sparse_tensors.h"
 #include "model/recurrent.h"
@@ -122,6 +123,10 @@ void MatrixWork::add(const Linear& linear) {
 }
 
 Workload workload_of(const Model& model) {
+  for (const LayerConfig& layer : model.config().layers)
+    if (layer.relative.on)
+      fail(ErrorKind::kUnsupported,
+           "what Transformer-XL's relative positions and its memory of earlier segments read is not counted");
   const ModelWeights& w = model.weights();
   Workload work;
   for (const Layer& layer : w.layers) work.layers.push_back(layer_work(layer));

@@ -74,6 +74,7 @@ struct Workload {
   uint64_t other_weights = 0;    // norms, biases, positions and the like, held in f32; they are not counted as read
 };
 
+// Throws Error{kUnsupported} for relative positions (Transformer-XL), whose reads are not counted.
 Workload workload_of(const Model& model);
 
 // What is computed at once.

@@ -36,6 +36,8 @@ bool is_taken_apart(const std::string& name) {
 // Vectors of experts, small matrices of AltUp, keys and values of layers that read those of others.
 bool is_no_adapters(const ModelConfig& config, const std::string& name) {
   if (name.ends_with("_bias") || name.find("_coefs") != name.npos) return true;
+  // Transformer-XL's words, in clusters that are multiplied out, and its distances.
+  if (name.find("word_emb.") != name.npos || name.starts_with("crit.") || name.ends_with("r_net.weight")) return true;
   if (name.find(".k_proj") == name.npos && name.find(".v_proj") == name.npos) return false;
   return std::ranges::any_of(config.layers, [&](const LayerConfig& l) {
     return l.borrows_keys() && name.find(fmt::format("layers.{}.", l.index)) != name.npos;

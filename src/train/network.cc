@@ -76,7 +76,7 @@ void Network::train_all() {
   }
 }
 
-void Network::add_low_rank(const LowRankOptions& options, std::span<const Role> roles, uint64_t seed) {
+void Network::add_low_rank(const AdapterOptions& options, std::span<const Role> roles, uint64_t seed) {
   if (options.rank == 0) fail(ErrorKind::kUsage, "a rank of 0 (rank): expected 1 or more");
   for (size_t l = 0; l < blocks_.size(); ++l)
     blocks_[l]->for_each_projection([&](Projection& p) {

@@ -36,7 +36,7 @@ class Network {
   void train_all();
   // Adds a low-rank adapter to the matrices of these roles in all blocks. Throws Error{kUsage} for a rank of 0, and
   // Error{kUnsupported} as train_all().
-  void add_low_rank(const LowRankOptions& options, std::span<const Role> roles, uint64_t seed);
+  void add_low_rank(const AdapterOptions& options, std::span<const Role> roles, uint64_t seed);
   // Rounds the matrices of the blocks as they will be written, after train_all(): Projection::round_weights().
   void round_weights(DType dtype);
   // Gives the MLPs another function, after train_all(): a ReLU that lets through what is above `threshold`

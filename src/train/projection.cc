@@ -14,7 +14,7 @@
 
 namespace hunch {
 
-float LowRankOptions::scale() const {
+float AdapterOptions::scale() const {
   return kind == LowRankKind::kRsLora ? alpha / std::sqrt(float(rank)) : alpha / float(rank);
 }
 
@@ -27,7 +27,7 @@ void Projection::train_weights(Compute& compute, Parameters& parameters, size_t 
 }
 
 void Projection::add_low_rank(Compute& compute, Parameters& parameters, size_t layer, const std::string& name,
-                              const LowRankOptions& options, uint64_t seed) {
+                              const AdapterOptions& options, uint64_t seed) {
   const size_t rank = options.rank;
   LowRank& own = low_rank_.emplace(LowRank{options, nullptr, nullptr, nullptr, {}});
   own.A = &parameters.add(name + ".weight.lora_a", layer, rank, base_->n_in, true);

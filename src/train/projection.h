@@ -18,7 +18,7 @@ enum class LowRankKind : uint8_t {
   kDora,    // rows of W + alpha / rank * B A get lengths of their own (Liu et al. 2024, arXiv:2402.09353)
 };
 
-struct LowRankOptions {
+struct AdapterOptions {
   LowRankKind kind = LowRankKind::kLora;
   size_t rank = 8;
   float alpha = 16;
@@ -42,13 +42,13 @@ class Projection {
   // Adds B A beside the weights: A uniform in +-1/sqrt(n_in) by `seed` and name, B zeros, so that it changes nothing
   // yet; DoRA's lengths are those of the rows.
   void add_low_rank(Compute& compute, Parameters& parameters, size_t layer, const std::string& name,
-                    const LowRankOptions& options, uint64_t seed);
+                    const AdapterOptions& options, uint64_t seed);
   // To be called when parameters have changed: DoRA's norms and rounded weights are of the present ones.
   void refresh(Compute& compute);
 
   const Linear& base() const { return *base_; }
   struct LowRank {
-    LowRankOptions options;
+    AdapterOptions options;
     Parameter *A, *B, *magnitude;  // [rank, n_in], [n_out, rank], [1, n_out] of DoRA
     std::vector<float> norms;      // [n_out] of the rows of W + s B A, as of the last refresh()
   };

@@ -79,7 +79,7 @@ std::vector<float> reordered(MatView<const float> rows, const std::vector<uint32
   return out;
 }
 
-Json config_of(const LowRankOptions& o, const std::set<std::string>& targets, const std::string& base_name) {
+Json config_of(const AdapterOptions& o, const std::set<std::string>& targets, const std::string& base_name) {
   return {{"base_model_name_or_path", base_name},
           {"bias", "none"},
           {"fan_in_fan_out", false},

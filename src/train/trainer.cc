@@ -15,7 +15,7 @@ namespace {
 // Tokens that are computed together: enough for the products to be fast, and few enough for their values to fit.
 constexpr size_t kTokensTogether = 2048;
 
-size_t windows_together(const TrainOptions& o) {
+size_t windows_together(const TrainerOptions& o) {
   return std::clamp<size_t>(kTokensTogether / std::max<size_t>(1, o.n_ctx), 1, std::max<size_t>(1, o.n_batch));
 }
 
@@ -33,8 +33,8 @@ class Undisturbed {
 };
 
 // The options, where they can be meant.
-TrainOptions checked(TrainOptions o, const Network& network, const Network* teacher,
-                     std::span<const int32_t> held_out) {
+TrainerOptions checked(TrainerOptions o, const Network& network, const Network* teacher,
+                       std::span<const int32_t> held_out) {
   const ModelConfig& c = network.model().config();
   if (network.parameters.all.empty()) fail(ErrorKind::kUsage, "nothing of the model is to be trained");
   if (o.n_steps == 0 || o.n_batch == 0 || o.n_ctx < 2)
@@ -64,7 +64,7 @@ TrainOptions checked(TrainOptions o, const Network& network, const Network* teac
 }  // namespace
 
 Trainer::Trainer(Network& network, std::span<const int32_t> ids, std::span<const int32_t> held_out,
-                 TrainOptions options, Network* teacher)
+                 TrainerOptions options, Network* teacher)
     : network_(network),
       compute_(network.compute()),
       teacher_(teacher),
@@ -177,7 +177,7 @@ double Trainer::held_out_loss() {
 }
 
 TrainSettings Trainer::settings_of_run() const {
-  const TrainOptions& o = options_;
+  const TrainerOptions& o = options_;
   TrainSettings s = o.settings;
   s["update"] = std::to_string(int(o.update));
   s["optimizer"] = fmt::format("{} {:g} {:g} {:g} {:g}", name_of(o.optimizer.kind), o.optimizer.beta1,
@@ -200,8 +200,8 @@ void Trainer::save() {
     write_checkpoint(options_.checkpoint, settings_of_run(), state_, network_.parameters, optimizer_.get());
 }
 
-TrainReport Trainer::run(const std::function<void(const TrainProgress&)>& progress) {
-  TrainReport report;
+TrainerReport Trainer::run(const std::function<void(const TrainProgress&)>& progress) {
+  TrainerReport report;
   report.n_parameters = network_.parameters.n_values();
   std::error_code ec;
   if (!options_.checkpoint.empty() && std::filesystem::exists(options_.checkpoint, ec)) {

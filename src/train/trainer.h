@@ -21,7 +21,7 @@ enum class Update : uint8_t {
   kMezo,       // along a random direction, forward passes only
 };
 
-struct TrainOptions {
+struct TrainerOptions {
   Update update = Update::kGradients;
   OptimizerOptions optimizer;
   double learning_rate = 1e-3, last_rate = 0.1;  // the peak, and its share at the end
@@ -45,7 +45,7 @@ struct TrainProgress {
   double learning_rate = 0, tokens_per_s = 0, seconds_left = 0;
 };
 
-struct TrainReport {
+struct TrainerReport {
   std::vector<LossPoint> curve;                                 // every step's
   double held_out_before = -1, held_out_after = -1;             // negative: nothing is held out
   size_t n_parameters = 0, n_steps = 0, first_step = 0;         // where this call began
@@ -56,7 +56,7 @@ class Trainer {
  public:
   // `network` has its parameters; `held_out` may be empty. `teacher` of the same vocabulary, or none. All outlive this.
   // Throws Error{kUsage} for options that contradict each other or the model, and for a text that is too short.
-  Trainer(Network& network, std::span<const int32_t> ids, std::span<const int32_t> held_out, TrainOptions options,
+  Trainer(Network& network, std::span<const int32_t> ids, std::span<const int32_t> held_out, TrainerOptions options,
           Network* teacher = nullptr);
 
   // Goes on from options.checkpoint where there is one, to the last step.
@@ -64,7 +64,7 @@ class Trainer {
   // Throws Error{kInterrupted} when the Compute's stop asks for it, after a checkpoint has been written; Error{kFormat}
   // for a loss or gradient that is no number, naming step and parameter: then the last checkpoint stays as it is; and
   // what read_checkpoint() and write_checkpoint() throw.
-  TrainReport run(const std::function<void(const TrainProgress&)>& progress = {});
+  TrainerReport run(const std::function<void(const TrainProgress&)>& progress = {});
 
   // One step: the loss of its batch, before it. For tests.
   double step();
@@ -84,7 +84,7 @@ class Trainer {
   Network& network_;
   Compute& compute_;
   Network* const teacher_;
-  const TrainOptions options_;
+  const TrainerOptions options_;
   TokenSource source_;
   std::vector<TokenBatch> held_out_;
   std::unique_ptr<Optimizer> optimizer_;  // none: MeZO

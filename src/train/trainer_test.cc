@@ -28,8 +28,8 @@ std::vector<int32_t> repetitive_ids(size_t n, size_t n_vocab) {
   return ids;
 }
 
-TrainOptions small_options(size_t n_steps) {
-  TrainOptions o;
+TrainerOptions small_options(size_t n_steps) {
+  TrainerOptions o;
   o.n_steps = n_steps;
   o.n_warmup = 2;
   o.n_ctx = 16;
@@ -49,7 +49,7 @@ struct Session {
   std::vector<int32_t> ids, held_out;
   Trainer trainer;
 
-  Session(const char* fixture, What what, const TrainOptions& options, size_t n_threads = 2)
+  Session(const char* fixture, What what, const TrainerOptions& options, size_t n_threads = 2)
       : m(fixture, n_threads),
         network(m.model, m.compute),
         ids(repetitive_ids(700, m.model.config().n_vocab)),
@@ -78,8 +78,8 @@ struct Way {
 
 class EveryWay : public ::testing::TestWithParam<Way> {
  protected:
-  static TrainOptions options(size_t n_steps) {
-    TrainOptions o = small_options(n_steps);
+  static TrainerOptions options(size_t n_steps) {
+    TrainerOptions o = small_options(n_steps);
     o.update = GetParam().update;
     o.optimizer.kind = GetParam().kind;
     if (o.optimizer.kind == OptimizerKind::kLion) o.optimizer.beta2 = 0.99f;
@@ -91,16 +91,16 @@ class EveryWay : public ::testing::TestWithParam<Way> {
 
 TEST_P(EveryWay, LearnsTheText) {
   Session s("llama_mha", GetParam().what, options(GetParam().update == Update::kMezo ? 100 : 25));
-  const TrainReport report = s.trainer.run();
+  const TrainerReport report = s.trainer.run();
   EXPECT_LT(report.held_out_after, GetParam().falls_to * report.held_out_before);
   EXPECT_EQ(report.curve.size(), report.n_steps + 1);
 }
 
 TEST_P(EveryWay, GoesOnToTheBitAfterACheckpointWithOtherThreads) {
   TempDir dir("train");
-  TrainOptions o = options(8);
+  TrainerOptions o = options(8);
   Session whole("llama_mha", GetParam().what, o, 1);
-  const TrainReport want = whole.trainer.run();
+  const TrainerReport want = whole.trainer.run();
 
   o.checkpoint = dir.path / "run.checkpoint";
   Stop stop;
@@ -117,7 +117,7 @@ TEST_P(EveryWay, GoesOnToTheBitAfterACheckpointWithOtherThreads) {
     }
   }
   Session second("llama_mha", GetParam().what, o, 2);
-  const TrainReport got = second.trainer.run();
+  const TrainerReport got = second.trainer.run();
   EXPECT_EQ(got.first_step, 5u);
   EXPECT_EQ(second.values(), whole.values());
   ASSERT_EQ(got.curve.size(), want.curve.size());
@@ -139,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 // The gradients of a block are there for a moment only, and the steps are SGD's.
 TEST(Lomo, TakesThePlainStepsOfSgdInAFractionOfTheMemory) {
-  TrainOptions o = small_options(3);
+  TrainerOptions o = small_options(3);
   o.clip = 0;
   o.learning_rate = 0.02;
   o.optimizer.kind = OptimizerKind::kSgd;
@@ -156,7 +156,7 @@ TEST(Lomo, TakesThePlainStepsOfSgdInAFractionOfTheMemory) {
 
 TEST(Trainer, StopsAtALossThatIsNoNumberAndKeepsTheCheckpoint) {
   TempDir dir("train");
-  TrainOptions o = small_options(12);
+  TrainerOptions o = small_options(12);
   o.checkpoint = dir.path / "run.checkpoint";
   Session s("llama_mha", What::kAll, o);
   std::string before;
@@ -179,7 +179,7 @@ TEST(Trainer, StopsAtALossThatIsNoNumberAndKeepsTheCheckpoint) {
 // A value that no window of the text meets: the loss does not see it.
 TEST(Trainer, WritesNoCheckpointOfValuesThatAreNotFinite) {
   TempDir dir("train");
-  TrainOptions o = small_options(3);
+  TrainerOptions o = small_options(3);
   o.checkpoint = dir.path / "run.checkpoint";
   o.checkpoint_every = 2;
   Session s("opt_sparse", What::kAll, o);
@@ -199,10 +199,10 @@ TEST(Trainer, WritesNoCheckpointOfValuesThatAreNotFinite) {
 
 TEST(Trainer, RefusesACheckpointOfAnotherRunNamingTheDifference) {
   TempDir dir("train");
-  TrainOptions o = small_options(2);
+  TrainerOptions o = small_options(2);
   o.checkpoint = dir.path / "run.checkpoint";
   Session("llama_mha", What::kAll, o).trainer.run();
-  const auto refused = [&](What what, const TrainOptions& other, const char* word) {
+  const auto refused = [&](What what, const TrainerOptions& other, const char* word) {
     Session s("llama_mha", what, other);
     try {
       s.trainer.run();
@@ -212,7 +212,7 @@ TEST(Trainer, RefusesACheckpointOfAnotherRunNamingTheDifference) {
       EXPECT_NE(std::string(e.what()).find(o.checkpoint.string()), std::string::npos) << e.what();
     }
   };
-  TrainOptions other = o;
+  TrainerOptions other = o;
   other.learning_rate = 2e-2;
   refused(What::kAll, other, "learning rate");
   other = o;
@@ -227,7 +227,7 @@ TEST(Trainer, RefusesACheckpointOfAnotherRunNamingTheDifference) {
 }
 
 TEST(Trainer, RefusesWhatCannotBeMeant) {
-  const auto refused = [&](const TrainOptions& o, const char* word) {
+  const auto refused = [&](const TrainerOptions& o, const char* word) {
     try {
       Session s("llama_mha", What::kLora, o);
       ADD_FAILURE() << word << " was accepted";
@@ -236,7 +236,7 @@ TEST(Trainer, RefusesWhatCannotBeMeant) {
       EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
     }
   };
-  TrainOptions o = small_options(2);
+  TrainerOptions o = small_options(2);
   o.n_ctx = 100;
   refused(o, "held out");
   o.n_ctx = 100000;
