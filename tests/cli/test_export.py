@@ -58,7 +58,7 @@ class Export(CliTest):
         os.makedirs(other)
         self.write("other/notes.txt", "mine")
         self.refused(2, "compress", self.source, "--text", self.text, "--method", "rtn", "--group", "32", "--export", "gptq", "-o", other,
-                     "--force", says="no model's folder")
+                     "--force", says="no folder of a model")
         self.assertTrue(os.path.exists(os.path.join(other, "notes.txt")))
 
 

@@ -64,7 +64,7 @@ class LocalCompletions(CliTest):
         with open(os.path.join(TASKS, "expected.json"), encoding="utf-8") as f:
             cases = json.load(f)
         n_asked = 0
-        with Server(self) as server:
+        with Server(self, "--kv", "f32") as server:  # as hunch eval computes
             harness = Harness(server, 128)
             for case in cases:
                 if case["task"] in ("gsm8k", "mmlu", "lambada") or case["few_shot"]:
@@ -91,7 +91,7 @@ class LocalCompletions(CliTest):
         with open(os.path.join(TASKS, "expected.json"), encoding="utf-8") as f:
             case = next(c for c in json.load(f) if c["path"] == "lambada/lambada_test.jsonl" and not c["few_shot"])
         expected = self.hunch("eval", self.opt, "--task", "lambada", "--file", path, "--threads", "1", "--json").json
-        with Server(self) as server:
+        with Server(self, "--kv", "f32") as server:  # as hunch eval computes
             harness = Harness(server, 128)
             scores = harness.log_likelihoods([harness.encode_pair(i["contexts"][0], i["continuations"][0]) for i in case["items"]])
         perplexity = math.exp(-sum(score for score, _ in scores) / len(scores))
@@ -102,7 +102,7 @@ class LocalCompletions(CliTest):
         """As its tasks on whole texts (wikitext): windows that follow one another, each token once."""
         text = "the end of the thing is in the other one, he said. " * 3
         path = self.write("text.txt", text)
-        with Server(self) as server:
+        with Server(self, "--kv", "f32") as server:  # as hunch eval computes
             harness = Harness(server, 128)
             ids = harness.encode(text)
             prefix = harness.encode(harness.info["bos_token"])
@@ -131,7 +131,7 @@ class LocalCompletions(CliTest):
             self.assertAlmostEqual(score, sum(log_probs["token_logprobs"][len(context):-1]))
 
     def test_long_contexts_lose_their_beginning(self):
-        with Server(self) as server:
+        with Server(self, "--kv", "f32") as server:  # as hunch eval computes
             harness = Harness(server, 128)
             context = harness.encode("the end of the thing is " * 20)
             self.assertGreater(len(context), 128)
@@ -140,7 +140,7 @@ class LocalCompletions(CliTest):
             self.assertEqual(whole, cut)
 
     def test_answers_are_written_greedily_to_a_stop(self):
-        with Server(self) as server:
+        with Server(self, "--kv", "f32") as server:  # as hunch eval computes
             harness = Harness(server, 128)
             texts = harness.generate(["the end of", "a thing"], ["\n\n", "zz"], 12)
             for prompt, text in zip(["the end of", "a thing"], texts):

@@ -91,7 +91,7 @@ class Tasks(CliTest):
         items = []
         for question in questions:
             written = self.hunch("run", model, "-p", f"Question: {question}\nAnswer:", "--no-bos", "-n", "256", "--temperature", "0", "--stop", "Question:",
-                                 "--json").json["text"]
+                                 "--kv", "f32", "--json").json["text"]
             numbers = re.findall(r"(-?[$0-9.,]{2,})|(-?[0-9]+)", written)
             self.assertTrue(numbers, "the model writes no numbers")
             items.append({"question": question, "answer": "#### " + (numbers[-1][0] or numbers[-1][1])})
