@@ -12,23 +12,16 @@
 #include "base/error.h"
 #include "base/test_paths.h"
 #include "engine/context.h"
+#include "engine/test_texts.h"
 #include "model/observer.h"
 #include "model/rope_table.h"
+#include "model/test_steps.h"
 #include "select/cached_row.h"
 #include "select/key_policies.h"
 
 namespace hunch {
 namespace {
 namespace fs = std::filesystem;
-
-fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name; }
-
-std::vector<int32_t> some_ids(const Engine& engine, size_t n, uint32_t seed) {
-  std::mt19937 rng(seed);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  return ids;
-}
 
 struct File {
   explicit File(const Memory& memory) { write_memory(path, memory); }
@@ -116,12 +109,12 @@ class Checker final : public Observer {
 TEST(Memories, JoinTheSoftmaxOfPromptsAndTokens) {
   for (const char* model : {"tiny_llama", "tiny_bloom", "tiny_gptj", "tiny_qwen3", "tiny_opt"}) {
     SCOPED_TRACE(model);
-    const Engine plain = load_engine(fixture(model), {.n_threads = 2});
+    const Engine plain = load_engine(golden_fixture(model), {.n_threads = 2});
     const size_t layer = plain.config().n_layer - 1;
     const File file(build_memory(plain, some_ids(plain, 70, 1), {.layers = {layer}, .n_ctx = 24}));
     EngineOptions options{.n_threads = 2};
     options.memory = {file.path, 9, -1};
-    const Engine engine = load_engine(fixture(model), options);
+    const Engine engine = load_engine(golden_fixture(model), options);
     ContextOptions own;
     own.n_ctx = 48;
     Context context(engine, own), without(plain, own);
@@ -139,11 +132,11 @@ TEST(Memories, JoinTheSoftmaxOfPromptsAndTokens) {
 }
 
 TEST(Memories, WithAGateOfNothingChangeNothing) {
-  const Engine plain = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine plain = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   const File file(build_memory(plain, some_ids(plain, 30, 1), {.layers = {0, 1}}));
   EngineOptions options{.n_threads = 1};
   options.memory = {file.path, 4, 0};
-  const Engine engine = load_engine(fixture("tiny_llama"), options);
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), options);
   Context with(engine, {}), without(plain, {});
   const std::vector<int32_t> ids = some_ids(engine, 20, 2);
   const std::span<const float> a = with.append(ids), b = without.append(ids);
@@ -151,7 +144,7 @@ TEST(Memories, WithAGateOfNothingChangeNothing) {
 }
 
 TEST(Memories, HoldEveryTokenOnceWhateverTheWindows) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   const std::vector<int32_t> ids = some_ids(engine, 53, 1);
   const Memory whole = build_memory(engine, ids, {.layers = {0}, .n_ctx = 56});
   for (const size_t n_ctx : {2, 7, 16, 54}) {
@@ -177,18 +170,18 @@ TEST(Memories, AreRefusedWhereTheyDoNotFit) {
     }
     return "nothing";
   };
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   const File file(build_memory(engine, some_ids(engine, 30, 1), {}));
   EngineOptions options{.n_threads = 1};
   options.memory = {file.path, 4, -1};
-  const std::string other = message([&] { load_engine(fixture("tiny_qwen2"), options); });
+  const std::string other = message([&] { load_engine(golden_fixture("tiny_qwen2"), options); });
   EXPECT_NE(other.find("the memory is of"), std::string::npos) << other;
   EXPECT_NE(other.find(file.path.string()), std::string::npos);
   options.memory.top = 0;
-  EXPECT_NE(message([&] { load_engine(fixture("tiny_llama"), options); }).find("expected at least 1"),
+  EXPECT_NE(message([&] { load_engine(golden_fixture("tiny_llama"), options); }).find("expected at least 1"),
             std::string::npos);
   options.memory.top = 4;
-  const Engine with = load_engine(fixture("tiny_llama"), options);
+  const Engine with = load_engine(golden_fixture("tiny_llama"), options);
   ContextOptions own;
   own.keys = key_policy_from("quest:32");
   EXPECT_NE(message([&] { Context(with, own); }).find("looks into no memory"), std::string::npos);

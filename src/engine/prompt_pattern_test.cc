@@ -7,21 +7,14 @@
 #include "base/error.h"
 #include "base/test_paths.h"
 #include "engine/context.h"
+#include "engine/test_texts.h"
+#include "model/test_steps.h"
 #include "select/key_policies.h"
 #include "select/prompt_key_lists.h"
 
 namespace hunch {
 namespace {
 namespace fs = std::filesystem;
-
-fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name; }
-
-std::vector<int32_t> some_ids(const Engine& engine, size_t n, uint32_t seed) {
-  std::mt19937 rng(seed);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  return ids;
-}
 
 // A decoded token reads what an a-shape gives to its block; until the prompt's `end`.
 class AShapeByToken final : public KeySelector {
@@ -67,7 +60,7 @@ class PatternsOfModels : public ::testing::TestWithParam<Kind> {};
 
 // However the prompt is cut, taken back and read again: what it computed is what its tokens would be by themselves.
 TEST_P(PatternsOfModels, AShapesAreMasks) {
-  const Engine engine = load_engine(fixture(GetParam().model), {.n_threads = 2});
+  const Engine engine = load_engine(golden_fixture(GetParam().model), {.n_threads = 2});
   constexpr size_t n = 300;
   const std::vector<int32_t> ids = some_ids(engine, n, 3);
   ContextOptions options;
@@ -108,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(Models, PatternsOfModels,
                          [](const auto& info) { return std::string(info.param.model) + std::to_string(info.index); });
 
 TEST(PromptPatternsOfContexts, WithinTheBudgetChangeNoBit) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   const std::vector<int32_t> ids = some_ids(engine, 200, 5);
   ContextOptions options;
   options.n_ctx = 256;
@@ -124,7 +117,7 @@ TEST(PromptPatternsOfContexts, WithinTheBudgetChangeNoBit) {
 
 // A text that is read again, alone or beside others, in the same chunks, is the same; decoding reads everything.
 TEST(PromptPatternsOfContexts, DoNotDependOnNeighbours) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 2});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 2});
   for (const char* name : {"vertical-slash:130,sinks=8", "blocks:128"}) {
     ContextOptions options;
     options.n_ctx = 700;
@@ -158,7 +151,7 @@ TEST(PromptPatternsOfContexts, DoNotDependOnNeighbours) {
 }
 
 TEST(PromptPatternsOfContexts, GoWithPoliciesOfPrompts) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   ContextOptions options;
   options.n_ctx = 400;
   options.prefill = "vertical-slash:130,sinks=8";
@@ -179,7 +172,7 @@ TEST(PromptPatternsOfContexts, AreRefusedWhereTheyCannotBe) {
     }
     return "nothing";
   };
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   ContextOptions options;
   options.prefill = "sidecar";
   EXPECT_NE(message(engine, options).find("sidecar"), std::string::npos);

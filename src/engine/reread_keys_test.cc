@@ -6,22 +6,15 @@
 #include "base/error.h"
 #include "base/test_paths.h"
 #include "engine/context.h"
+#include "engine/test_texts.h"
 #include "model/observer.h"
+#include "model/test_steps.h"
 #include "select/key_policies.h"
 #include "select/reread_keys.h"
 
 namespace hunch {
 namespace {
 namespace fs = std::filesystem;
-
-fs::path fixture(const char* name) { return fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden" / name; }
-
-std::vector<int32_t> some_ids(const Engine& engine, size_t n, uint32_t seed) {
-  std::mt19937 rng(seed);
-  std::vector<int32_t> ids(n);
-  for (int32_t& id : ids) id = int32_t(rng() % engine.config().n_vocab);
-  return ids;
-}
 
 // The largest weight that queries from position `first` on give to keys before it, by reference.
 class LargestWeights final : public Observer {
@@ -66,7 +59,7 @@ class LargestWeights final : public Observer {
 TEST(RereadKeys, KeepsWhatSayingTheTextAgainLooksAt) {
   for (const char* model : {"tiny_llama", "tiny_bloom"}) {
     SCOPED_TRACE(model);
-    const Engine engine = load_engine(fixture(model), {.n_threads = 2});
+    const Engine engine = load_engine(golden_fixture(model), {.n_threads = 2});
     constexpr size_t n = 50, n_chunk = 24 - RereadKeys::kLeadIn;
     const std::vector<int32_t> ids = some_ids(engine, n, 2);
     ContextOptions options;
@@ -110,7 +103,7 @@ TEST(RereadKeys, KeepsWhatSayingTheTextAgainLooksAt) {
 
 // The keys that are left answer one question after the other.
 TEST(RereadKeys, WhatIsKeptIsReusedAcrossQuestions) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   const std::vector<int32_t> text = some_ids(engine, 60, 3),
                              questions[] = {some_ids(engine, 5, 4), some_ids(engine, 7, 5)};
   ContextOptions options;
@@ -138,7 +131,7 @@ TEST(RereadKeys, WhatIsKeptIsReusedAcrossQuestions) {
 }
 
 TEST(RereadKeys, WhereThereIsNoRoomIsSaid) {
-  const Engine engine = load_engine(fixture("tiny_llama"), {.n_threads = 1});
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
   ContextOptions options;
   options.n_ctx = 64;
   options.keys = key_policy_from("kvzip:24");
@@ -153,7 +146,7 @@ TEST(RereadKeys, WhereThereIsNoRoomIsSaid) {
     EXPECT_EQ(e.kind(), ErrorKind::kLimit);
     EXPECT_NE(std::string(e.what()).find("once more behind itself"), std::string::npos) << e.what();
   }
-  const Engine recurrent = load_engine(fixture("tiny_qwen3next"), {.n_threads = 1});
+  const Engine recurrent = load_engine(golden_fixture("tiny_qwen3next"), {.n_threads = 1});
   options.n_ctx = 128;
   Context other(recurrent, options);
   other.append(some_ids(recurrent, 60, 3));
