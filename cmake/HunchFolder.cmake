@@ -1,7 +1,7 @@
 # hunch_folder(NAME [DEPENDS folder...] [LINK library...] [EXECUTABLE binary] [ALONE source...] [WITHOUT source...])
 #
-# One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` becomes a test
-# program of its own, `x_fuzz.cc` a libFuzzer program. With HUNCH_UNITY, which CI sets, eight sources are compiled at a
+# One static library per folder of src/. `x.cc` belongs to the library, `x_test.cc` to the
+# folder's test program, `x_fuzz.cc` becomes a libFuzzer program. With HUNCH_UNITY, which CI sets, eight sources are compiled at a
 # time: names in their anonymous namespaces have to differ, or one of them stands under ALONE. A folder sees the headers of a folder below
 # it as "folder/header.h", and only if it DEPENDS on it: every folder has an include root of its
 # own, which holds one link with the folder's name. An include that points upwards does not compile. TESTS_USE: folders
@@ -63,10 +63,8 @@ function(hunch_folder name)
     target_link_libraries(${ARG_EXECUTABLE} PRIVATE hunch_${name})
     set_target_properties(${ARG_EXECUTABLE} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
   endif()
-  if(HUNCH_TESTS)
-    foreach(test IN LISTS tests)
-      hunch_test(${name} ${test} ${ARG_TESTS_USE})
-    endforeach()
+  if(HUNCH_TESTS AND tests)
+    hunch_tests(${name} "${tests}" "${ARG_TESTS_USE}")
   endif()
   if(HUNCH_FUZZ)
     foreach(fuzz IN LISTS fuzzers)
@@ -82,27 +80,30 @@ function(hunch_build_quickly target)
   set_target_properties(${target} PROPERTIES HUNCH_QUICK ON)
 endfunction()
 
-# src/io/gguf_test.cc -> program and ctest entry `io.gguf`. A test whose file name ends in
-# `_slow_test.cc` carries the ctest label `slow`.
-function(hunch_test folder source)
-  get_filename_component(stem ${source} NAME_WE)
-  string(REGEX REPLACE "_test$" "" stem ${stem})
-  set(target test_${folder}_${stem})
-  add_executable(${target} ${source})
-  list(TRANSFORM ARGN PREPEND hunch_ OUTPUT_VARIABLE others)
-  target_link_libraries(${target} PRIVATE hunch_${folder} ${others} GTest::gtest GTest::gtest_main)
+# src/io/*_test.cc -> one program test_io (one for each file would be 300 programs with all of hunch in each: 16 GB under
+# the sanitizers), and for src/io/gguf_test.cc the ctest entry `io.gguf`, a process of its own. A test whose file name ends
+# in `_slow_test.cc` carries the ctest label `slow`. OTHERS: folders that the tests may see beside those that the folder may.
+function(hunch_tests folder sources others)
+  set(target test_${folder})
+  add_executable(${target} ${sources} ${PROJECT_SOURCE_DIR}/tests/test_main.cc)
+  list(TRANSFORM others PREPEND hunch_)
+  target_link_libraries(${target} PRIVATE hunch_${folder} ${others} GTest::gtest)
   if(NOT folder STREQUAL "kernels")
     hunch_build_quickly(${target})
   endif()
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${target} PRIVATE HUNCH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     HUNCH_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  add_test(NAME ${folder}.${stem} COMMAND ${target} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set(label fast)
-  if(stem MATCHES "_slow$")
-    set(label slow)
-  endif()
-  set_tests_properties(${folder}.${stem} PROPERTIES LABELS ${label} TIMEOUT 900)
+  foreach(source IN LISTS sources)
+    get_filename_component(stem ${source} NAME_WE)
+    string(REGEX REPLACE "_test$" "" stem ${stem})
+    add_test(NAME ${folder}.${stem} COMMAND ${target} --file=${stem} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set(label fast)
+    if(stem MATCHES "_slow$")
+      set(label slow)
+    endif()
+    set_tests_properties(${folder}.${stem} PROPERTIES LABELS ${label} TIMEOUT 900)
+  endforeach()
 endfunction()
 
 # src/io/gguf_fuzz.cc -> program fuzz_io_gguf; seeds in src/io/fuzz_corpus/gguf/ if there are any.

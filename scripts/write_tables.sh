@@ -3,6 +3,6 @@
 # (src/model/tables_test.cc) anew. BUILD is a build folder with tests, build/release by default.
 source "$(dirname "$0")/common.sh"
 build=${1:-build/release}
-ninja -C "$build" test_model_tables >/dev/null
-HUNCH_WRITE_TABLES=1 "$build/tests/test_model_tables"
+ninja -C "$build" test_model >/dev/null
+HUNCH_WRITE_TABLES=1 "$build/tests/test_model" --file=tables
 git diff --stat -- README.md docs/models.md
