@@ -9,6 +9,7 @@
 #include "base/union.h"
 #include "formats/format.h"
 #include "kernels/matmul.h"
+#include "linear/kept_inputs.h"
 
 namespace hunch {
 namespace {

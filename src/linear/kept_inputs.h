@@ -1,7 +1,6 @@
 // The inputs of a product that reads all of its matrix whatever is left out: zeros where nothing is wanted.
 #pragma once
 #include "base/rows.h"
-#include "base/view.h"
 #include "linear/linear.h"
 
 namespace hunch {
