@@ -44,13 +44,13 @@ void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range
   });
 }
 
-// Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8().
-void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed, size_t begin,
-              size_t end) {
+// Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8(), `tiles` as for dot_strips().
+void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed,
+              const TokenTiles& tiles, size_t begin, size_t end) {
   if (multiplies_floats(args.W.dtype)) {
     gemv_float(args, X, begin, end);
   } else if (args.W.strips) {
-    dot_strips(args, x, begin, end);
+    dot_strips(args, x, tiles, begin, end);
   } else {
     gemv_int8(args, x, packed, begin, end);
   }
@@ -81,6 +81,8 @@ class SharedInput {
     x_ = quantize(compute, X, memory_);
     for (Form& form : forms_)
       if (form.seen && form.end > form.begin) gemv_int8_pack(form.dtype, x_, memory_ + form.begin);
+    for (const Task& task : tasks)
+      if (task.W.strips && !tiles(first_of(task), task.Y.rows)) add_tiles(compute, first_of(task), task.Y.rows);
   }
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
@@ -102,6 +104,12 @@ class SharedInput {
     part.n_tokens = n;
     return part;
   }
+  // The same n tokens for strips; none, where those do not take them.
+  TokenTiles tiles(size_t first, size_t n) const {
+    for (const Tiles* tiles = tiles_; tiles; tiles = tiles->next)
+      if (tiles->first == first && tiles->of.n_tokens == n) return tiles->of;
+    return {};
+  }
   const std::byte* packed(DType dtype, size_t first) const {
     const std::byte* all = packed(dtype);
     return all ? all + first * (gemv_int8_packed_bytes(dtype, x_) / x_.n_tokens) : nullptr;
@@ -115,6 +123,24 @@ class SharedInput {
     DType dtype = DType::kF32;
     size_t end = 0;
   };
+  // In the arena: tasks with tokens of their own, as of experts, may be many.
+  struct Tiles {
+    size_t first = 0;
+    TokenTiles of;
+    const Tiles* next = nullptr;
+  };
+  static size_t first_of(const MatmulTask&) { return 0; }
+  static size_t first_of(const RaggedTask& task) { return task.first_token; }
+  void add_tiles(Compute& compute, size_t first, size_t n) {
+    if (!strips_in_tiles(n)) return;
+    const QuantizedX part = x(first, n);
+    std::byte* memory = compute.arena.take<std::byte>(TokenTiles::bytes(n, x_.n_blocks())).data();
+    Tiles* added = compute.arena.take<Tiles>(1).data();
+    *added = {first, TokenTiles(part, memory), tiles_};
+    tiles_ = added;
+    compute.threads.parallel_for(x_.n_blocks(), 64,
+                                 [&](size_t begin, size_t end) { fill_token_tiles(part, begin, end, added->of); });
+  }
   Form* find_or_free(DType packing) {
     for (Form& form : forms_)
       if (!form.seen || form.packing == packing) return &form;
@@ -123,6 +149,7 @@ class SharedInput {
   QuantizedX x_;
   std::byte* memory_ = nullptr;
   Form forms_[Computing::kSize];
+  const Tiles* tiles_ = nullptr;
 };
 
 // Few tokens: every row is read once, by one thread.
@@ -132,7 +159,7 @@ void matmul_few(Compute& compute, MatView<const float> X, std::span<const Matmul
     const MatmulTask& task = tasks[i];
     const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                         task.Y.row_stride};
-    few_rows(args, X, input.x(), input.packed(task.W.dtype), begin, end);
+    few_rows(args, X, input.x(), input.packed(task.W.dtype), input.tiles(0, X.rows), begin, end);
   });
 }
 
@@ -221,8 +248,9 @@ void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const Matm
   });
 }
 
-constexpr size_t kManyTokensOfStrips = 24;  // measured on Zen 5
-constexpr size_t kTokensOfTiles = 24;       // at 16 tokens the others are up to 1.4 times as fast (docs/performance.md)
+constexpr size_t kManyTokensOfStrips = 24;       // measured on Zen 5
+constexpr size_t kManyTokensOfTiledStrips = 40;  // measured on a Xeon with AMX
+constexpr size_t kTokensOfTiles = 24;  // at 16 tokens the others are up to 1.4 times as fast (docs/performance.md)
 
 }  // namespace
 
@@ -236,14 +264,15 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   const auto any = [&](auto&& is) { return std::any_of(tasks.begin(), tasks.end(), is); };
   const bool any_floats = any([](auto& t) { return multiplies_floats(t.W.dtype); });
   const bool any_rows = any([](auto& t) { return !t.W.strips; });
-  if (X.rows >= kTokensOfTiles && bits != TokenBits::kAsAlone && multiplies_tiles() &&
-      std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
+  const bool in_strips = !any_floats && !any_rows && strips_in_tiles(X.rows);
+  if (X.rows >= (in_strips ? kManyTokensOfTiledStrips : kTokensOfTiles) && bits != TokenBits::kAsAlone &&
+      multiplies_tiles() && std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
     return matmul_tiles(compute, X, tasks);
   }
   const size_t many_tokens = any_floats ? 32 : any_rows ? 12 : kManyTokensOfStrips;
   // The few-token kernels sum each token's products in an order of their own, whatever stands beside it; those of
   // quantised strips in the order of the panels.
-  if (X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_floats || any_rows))) {
+  if (in_strips || X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_floats || any_rows))) {
     matmul_few(compute, X, tasks);
   } else {
     matmul_many(compute, X, tasks);
@@ -320,7 +349,8 @@ void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const Rag
         const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                             task.Y.row_stride};
         few_rows(args, X.row_range(task.first_token, task.Y.rows), input.x(task.first_token, task.Y.rows),
-                 input.packed(task.W.dtype, task.first_token), row, row_end);
+                 input.packed(task.W.dtype, task.first_token), input.tiles(task.first_token, task.Y.rows), row,
+                 row_end);
       }
       first += n;
     }
