@@ -267,7 +267,7 @@ void register_all() {
         if (multiplies_strips() && !multiplies_floats(dtype))
           add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips, n < 32);
       }
-      for (const size_t n : {1, 4, 128, 512})
+      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
         add("matmul_transposed" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n,
             Layout::kTransposed, n < 32);
       for (const size_t percent : {5, 10, 20, 50}) {

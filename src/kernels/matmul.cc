@@ -1,6 +1,7 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -248,8 +249,40 @@ void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const Matm
   });
 }
 
+// matmul_transposed() of a few tokens in AMX tiles: each thread adds rows of its own, and the sums are added up.
+void add_all_in_tiles(Compute& compute, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
+                      MatView<float> Y) {
+  const size_t n_tiles = (A.rows + 15) / 16, n_strips = (Wt.cols + 15) / 16, n = n_strips * n_tiles * 256;
+  const size_t n_threads = compute.threads.n_threads();
+  struct Sums {
+    float* own;
+    bool used;
+  };
+  const std::span<Sums> sums = compute.arena.take<Sums>(n_threads);
+  for (Sums& s : sums) s = {compute.arena.take<float>(n).data(), false};
+  compute.threads.parallel_for(Wt.rows, 32, [&](size_t begin, size_t end, size_t thread) {
+    if (!sums[thread].used) std::memset(sums[thread].own, 0, n * sizeof(float));
+    sums[thread].used = true;
+    add_rows_in_tiles({Wt, nullptr, A}, begin, end, sums[thread].own);
+  });
+  compute.threads.parallel_for(n_strips, 4, [&](size_t begin, size_t end) {
+    for (size_t strip = begin; strip < end; ++strip) {
+      const size_t column = 16 * strip, n_columns = std::min<size_t>(16, Wt.cols - column);
+      for (size_t t = 0; t < A.rows; ++t) {
+        float* y = Y.row(t).data() + column;
+        const size_t at = (strip * n_tiles + t / 16) * 256 + t % 16 * 16;
+        for (size_t c = 0; c < n_columns; ++c) y[c] = bias.empty() ? 0 : bias[column + c];
+        for (const Sums& s : sums)
+          if (s.used)
+            for (size_t c = 0; c < n_columns; ++c) y[c] += s.own[at + c];
+      }
+    }
+  });
+}
+
 constexpr size_t kManyTokensOfStrips = 24;       // measured on Zen 5
 constexpr size_t kManyTokensOfTiledStrips = 40;  // measured on a Xeon with AMX
+constexpr size_t kTokensOfAddedTiles = 12;       // the same; of plain weights, which take twice as many products, 17
 constexpr size_t kTokensOfTiles = 24;  // at 16 tokens the others are up to 1.4 times as fast (docs/performance.md)
 
 }  // namespace
@@ -288,6 +321,9 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   if (A.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   compute.meter.read_weights(Wt.bytes());
+  const bool in_tiles = bits != TokenBits::kAsAlone && suits_tiles(Wt.dtype) && multiplies_tiles();
+  if (in_tiles && A.rows < kTokensOfTiles && A.rows >= (is_plain(Wt.dtype) ? 17 : kTokensOfAddedTiles))
+    return add_all_in_tiles(compute, A, Wt, bias, Y);
   if (A.rows <= gemv_axpy_most_tokens(Wt.dtype) || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
       const std::span<float> y = Y.row(t);
@@ -301,7 +337,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
     return;
   }
   const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
-  if (A.rows >= kTokensOfTiles && suits_tiles(Wt.dtype) && multiplies_tiles()) {
+  if (in_tiles && A.rows >= kTokensOfTiles) {
     const TileX x = tile_x(compute, A, tile_parts(Wt.dtype));
     const size_t panel_bytes = round_up(tile_transposed_panel_bytes(A.rows), 64);
     std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
