@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "formats/format.h"
 #include "kernels/strips.h"
+#include "linear/together.h"
 
 namespace hunch {
 namespace {
@@ -138,7 +139,7 @@ TEST(Layouts, InterleavedMatricesKeepTheirRowsAndTheirProducts) {
   for (const size_t r : {3, 500, 999}) EXPECT_NEAR(y[r], before[r], 1e-4f);
   // Groups of ten rows, as of heads, which begin and end within strips: the bits of the whole product.
   std::vector<PartialProduct> groups;
-  for (const size_t first : {0, 10, 480, 990}) {
+  for (const size_t first : {size_t(0), size_t(10), size_t(480), size_t(990)}) {
     std::fill_n(&y[first], 10, 777.0f);
     groups.push_back({&matrix, first, 0, MatView<float>(&y[first], 1, 10)});
   }
