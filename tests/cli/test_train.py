@@ -46,7 +46,8 @@ class Train(CliTest):
     def test_factors_of_ia3(self):
         out, merged = self.path("ia3"), self.path("ia3-merged.gguf")
         self.train("--method", "ia3", "-o", out, "--steps", "40", "--learning-rate", "0.05")
-        self.assertEqual(json.load(open(os.path.join(out, "adapter_config.json"), encoding="utf-8"))["peft_type"], "IA3")
+        with open(os.path.join(out, "adapter_config.json"), encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["peft_type"], "IA3")
         with_it = self.perplexity(self.opt, "--lora", out)
         self.assertLess(with_it, 0.97 * self.perplexity(self.opt))
         self.hunch("merge", self.opt, "--lora", out, "-o", merged)
@@ -114,13 +115,13 @@ class Train(CliTest):
 
     def test_pruned_and_zeros_that_stay(self):
         pruned, recovered, one = self.path("pruned.gguf"), self.path("recovered.gguf"), self.path("one.gguf")
+        self.train("--method", "full", "--only-layers", "0", "-o", one, "--steps", "4")
+        self.assertLess(self.perplexity(one), self.perplexity(self.opt))
         self.train("--method", "full", "--prune", "50%", "-o", pruned, "--steps", "12")
-        self.assertLess(self.packed(pruned), 0.75 * self.packed(self.opt))
+        self.assertLess(self.packed(pruned), 0.8 * self.packed(one))
         self.hunch("train", pruned, "--text", self.text, *QUICK, "--method", "full", "--keep-zeros", "-o", recovered, "--steps", "4", "--eval", self.other)
         self.assertAlmostEqual(self.packed(recovered), self.packed(pruned), delta=0.05 * self.packed(pruned))
         self.assertNotEqual(digest(recovered), digest(pruned))
-        self.train("--method", "full", "--only-layers", "0", "-o", one, "--steps", "4")
-        self.assertLess(self.perplexity(one), self.perplexity(self.opt))
         self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--prune", "0.5", "-o", self.path("x.gguf"), says="--method full")
         self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--only-layers", "7", "-o", self.path("x.gguf"), says="layer 7")
 
