@@ -21,7 +21,7 @@ struct ModelFlags {
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
   std::string memory;              // a file of `hunch memory`; empty: none
   size_t memory_top = 32;
-  std::string memory_gate;   // a share; empty: one softmax
+  std::string memory_gate;  // a share; empty: one softmax
   std::string device = "cpu";
   std::string costs;         // a file of row costs to pin; empty: they are measured
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
