@@ -19,11 +19,11 @@ bool lies_by_neuron(const Linear& linear) { return linear.id.role == Role::kDown
 
 // As it is put there.
 WeightView view_of(const Linear& linear) {
-  if (!dynamic_cast<const Stored*>(&linear))
+  const WeightView W = lies_by_neuron(linear) ? linear.by_input() : linear.rows();
+  if (!W || !dynamic_cast<const Stored*>(&linear))
     fail(ErrorKind::kUnsupported,
          "the matrix {} is held in a form that devices do not compute (an adapter, low rank, rounded inputs, ...)",
          matrix_name(linear.id));
-  const WeightView W = lies_by_neuron(linear) ? linear.by_input() : linear.rows();
   if (!vulkan::reads_format(W.dtype))
     fail(ErrorKind::kUnsupported, "the matrix {} is {}, devices compute {}: `hunch convert --type` makes one of these",
          matrix_name(linear.id), name_of(W.dtype), vulkan::readable_formats());
