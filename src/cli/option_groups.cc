@@ -78,6 +78,10 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
              "type of the KV cache; f32 is exact, the others are smaller and rounded, f16 by next to nothing "
              "(docs/context.md)");
   }
+  if (context)
+    g.text("--device", model.device, "NAME",
+           "where it is computed: cpu, vulkan:N (`hunch devices` lists them), or auto: a card that can, else cpu "
+           "(docs/devices.md)");
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)

@@ -100,6 +100,7 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   use_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
+  engine.device = put_on_device(options.device, *engine.model, *engine.compute);
   engine.load_ms = timer.ms();
   return engine;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/compute.h"
+#include "device/devices.h"
 #include "engine/rope_choice.h"
 #include "io/quantised_folder.h"
 #include "linear/adapter.h"
@@ -42,6 +43,7 @@ struct EngineOptions {
   std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
   std::optional<RopeChoice> rope = {};       // instead of what the file says
   MemoryChoice memory = {};
+  std::string device = "cpu";  // put_on_device()
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
@@ -64,6 +66,9 @@ struct Engine {
   std::shared_ptr<const Adapter> adapter;  // of contexts that choose none themselves; none: the model as it is
 
   std::shared_ptr<const MemoryReader> memory;  // of plans that plan_named() makes; none: they have none
+
+  // Where steps are computed; none: on the processor.
+  std::shared_ptr<ModelDevice> device;
 
   const ModelConfig& config() const { return model->config(); }
   // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.

@@ -63,6 +63,23 @@ void Transformer::forget(const StepInput& input) {
   }
 }
 
+void Transformer::run_on_device(const StepInput& input, MatView<float> logits) {
+  if (observer)
+    fail(ErrorKind::kUnsupported,
+         "what layers compute on a device (device) cannot be watched: this measurement runs on the processor, cpu");
+  check(input);
+  device_->require(input);
+  append(input);
+  try {
+    device_->run(input, logits, stats);
+  } catch (...) {
+    forget(input);
+    throw;
+  }
+  for (const Run& run : input.runs)
+    if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
+}
+
 void Transformer::for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each) {
   const auto alike = [](const Run& a, const Run& b) {
     return a.as_alone == b.as_alone && (!a.as_alone || (a.plan == b.plan && a.phase == b.phase));

@@ -16,6 +16,8 @@ MatView<const float> Transformer::run_blocks(const StepInput& input, size_t firs
            "layer {} reads the keys of layer {}, so that it cannot be computed without it: methods that go through the "
            "layers one at a time do not run on this model",
            i, from);
+  if (device_)
+    fail(ErrorKind::kUnsupported, "a model is calibrated a layer at a time on the processor, not on a device (device)");
   const MatView<float> resid = result(input.ids.size(), c.stream_width());
   in_step(input, [&](Step& s) {
     if (!stream.data || model_.weights().per_layer.n > 0) enter(s, resid);

@@ -15,6 +15,10 @@ Transformer::Transformer(const Model& model, KvCache& cache, Compute& compute)
 MatView<const float> Transformer::run(const StepInput& input) {
   const ModelConfig& c = model_.config();
   const MatView<float> out = result(input.logit_rows.size(), c.n_vocab);
+  if (device_) {
+    run_on_device(input, out);
+    return out;
+  }
   for_each_part(input, [&](const StepInput& part, size_t first_row) {
     in_step(part, [&](Step& s) {
       const MatView<float> stream = s.take(s.n_tokens(), c.stream_width());

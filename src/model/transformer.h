@@ -4,6 +4,7 @@
 
 #include "model/model.h"
 #include "model/step.h"
+#include "model/step_device.h"
 
 namespace hunch {
 
@@ -30,6 +31,9 @@ class Transformer {
 
   Observer* observer = nullptr;
   StepStats stats;  // accumulates until the caller clears it
+
+  // From now on steps are computed there; a step that has an observer, or parts of one, throw Error{kUnsupported}.
+  void compute_on(std::shared_ptr<StepDevice> device) { device_ = std::move(device); }
 
   // A cache shape that fits the model.
   static KvShape kv_shape(const ModelConfig& config, KvType type = {}, size_t page_tokens = 32);
@@ -69,6 +73,7 @@ class Transformer {
   void check(const StepInput& input) const;
   void append(const StepInput& input);
   void forget(const StepInput& input);
+  void run_on_device(const StepInput& input, MatView<float> logits);
   MatView<float> result(size_t rows, size_t cols);
   // model/logits.cc
   void logits(Step& s, MatView<const float> resid, MatView<float> out) const;
@@ -88,6 +93,7 @@ class Transformer {
   Compute& compute_;
   StepMemory memory_;
   Scratch result_;  // of the last call
+  std::shared_ptr<StepDevice> device_;
 };
 
 }  // namespace hunch

@@ -133,6 +133,19 @@ class KvCache final : public StateStore {
   // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
+  // Keys and values lie elsewhere, on a device: this counts tokens and pages, and its own memory stays untouched.
+  // From now on nothing can be saved, and page_copies() has what whoever holds them must copy too.
+  void hold_elsewhere();
+  struct PageCopy {
+    uint32_t from, to;
+  };
+  // Since the last call, in the order in which they were made.
+  std::vector<PageCopy> take_page_copies();
+  // The numbers of a sequence's pages, all below n_pages(): slot t lies in the (t / page_tokens)-th. Valid until the
+  // sequence is next changed.
+  std::span<const uint32_t> pages(SequenceId sequence) const;
+  size_t n_pages() const;
+
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;
   // As the query of that position reads it, one of the newest pass. A cache in groups (KvType::grouped()) has it read

@@ -102,6 +102,8 @@ struct KvCache::Impl {
   RecurrentStates states;
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_ids;
+  bool is_elsewhere = false;
+  std::vector<PageCopy> copies;  // where it is
 };
 
 }  // namespace hunch
