@@ -9,6 +9,7 @@
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
+#include "cli/ranks.h"
 #include "cli/table.h"
 #include "formats/format.h"
 #include "io/printable.h"
@@ -70,6 +71,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
     fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
+  options.ranks = divide_among_ranks(flags.ranks);
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }
