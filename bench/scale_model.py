@@ -11,7 +11,7 @@ ranks.json   `bench_ranks`: what processes on one machine, or in network namespa
 
 The model, per token of one answer (Shoeybi et al. 2019 has two sums a layer; Thakur et al. 2005 the times of sums):
     tensors   compute / N + 2 layers * sum(N, 4 width) + broadcast(N, 512 B) + the logits that others have
-    layers    compute + (N - 1) * message(4 width) + message(4 words); N answers at once go side by side
+    layers    compute + (N - 1) * message(4 width) + message(4 words); a step of N answers takes as long
 """
 import argparse
 import json
@@ -36,19 +36,28 @@ class Network:
         return math.ceil(math.log2(n)) * self.message(n_bytes)
 
 
-def measured_network(ranks):
-    """Latency and bandwidth of what bench_ranks measured: the line through its sums. Of two ranks a sum is one exchange."""
-    rows = ranks["rows"]
-    small, large = rows[0], rows[-1]
-    rounds = math.ceil(math.log2(ranks["n_ranks"]))
-    latency = small["sum_us"] / rounds
-    return Network("measured", latency, large["bytes"] / max(1e-9, large["sum_us"] / rounds - latency))
+class Measured(Network):
+    """What bench_ranks measured: of two ranks a sum is one exchange, of more as many as their number doubles. Between the sizes
+    that were measured, and beyond them, in straight lines."""
+
+    def __init__(self, ranks):
+        rounds = math.ceil(math.log2(ranks["n_ranks"]))
+        self.points = [(row["bytes"], row["sum_us"] / rounds) for row in ranks["rows"]]
+        (n0, t0), (n1, t1) = self.points[0], self.points[-1]
+        super().__init__("measured", t0, (n1 - n0) / max(1e-9, t1 - t0))
+
+    def message(self, n_bytes):
+        pairs = list(zip(self.points, self.points[1:]))
+        for (n0, t0), (n1, t1) in pairs:
+            if n_bytes <= n1 or n1 == self.points[-1][0]:
+                return max(self.latency, t0 + (t1 - t0) * (n_bytes - n0) / (n1 - n0))
+        return self.latency
 
 
 def tensor_us(network, n, compute_us, n_layer, width, n_words):
     if n == 1:
         return compute_us
-    gather = network.latency + 4 * n_words * (n - 1) / n / network.bytes_per_us
+    gather = network.message(4 * n_words * (n - 1) / n)
     return compute_us / n + 2 * n_layer * network.sum(n, 4 * width) + network.broadcast(n, 512) + gather
 
 
@@ -64,9 +73,9 @@ def table(network, compute_us, n_layer, width, n_words, counts):
     for n in counts:
         tensors = tensor_us(network, n, compute_us, n_layer, width, n_words)
         layers = layers_us(network, n, compute_us, width, n_words)
-        stage = compute_us / n + (network.message(4 * width) if n > 1 else 0)
-        together = min(n * 1e6 / layers, 1e6 / stage) if n > 1 else 1e6 / layers
-        rows.append((n, 1e6 / tensors, compute_us / tensors / n, 1e6 / layers, together))
+        # A step of few answers reads as many weights as a step of one.
+        by_layers = (1e6 / layers, n * 1e6 / layers) if n <= n_layer else (None, None)
+        rows.append((n, 1e6 / tensors, compute_us / tensors / n, *by_layers))
     return rows
 
 
@@ -104,7 +113,7 @@ def main():
     networks = []
     if args.ranks:
         with open(args.ranks, encoding="utf-8") as f:
-            networks.append(measured_network(json.load(f)))
+            networks.append(Measured(json.load(f)))
     for text in args.network:
         name, numbers = text.split("=")
         latency, gbit = (float(x) for x in numbers.split(","))
@@ -123,10 +132,11 @@ def main():
         return
     for one in out:
         print(f"{one['network']}: {one['latency_us']:.1f} us, {one['gbit_per_s']:.1f} Gbit/s; tensors pay up to {one['pays_up_to']} machines")
-        print("| machines | tensors, tokens/s | efficiency | layers, one answer | layers, an answer on each |")
+        print("| machines | tensors, tokens/s | efficiency | layers, one answer | layers, as many answers as machines |")
         print("|---|---|---|---|---|")
         for row in one["rows"]:
-            print(f"| {row['n']} | {row['tensor_tokens_per_s']:.1f} | {100 * row['efficiency']:.0f} % | {row['layers_tokens_per_s']:.1f} | {row['layers_together_tokens_per_s']:.1f} |")
+            layers = [f"{row[key]:.1f}" if row[key] else "" for key in ("layers_tokens_per_s", "layers_together_tokens_per_s")]
+            print(f"| {row['n']} | {row['tensor_tokens_per_s']:.1f} | {100 * row['efficiency']:.0f} % | {layers[0]} | {layers[1]} |")
         print()
 
 

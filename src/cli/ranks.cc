@@ -15,6 +15,8 @@ Ranks* g_ranks = nullptr;  // set once, before the verb begins
 
 }  // namespace
 
+bool are_several_ranks() { return g_ranks; }
+
 Ranks* divide_among_ranks(const std::string& how) {
   if (!g_ranks) {
     if (how.empty()) return nullptr;

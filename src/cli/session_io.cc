@@ -138,6 +138,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
       fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch,
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
+  if (const Ranks* ranks = engine.model->ranks()) line += fmt::format(", {} ranks", ranks->shard().n);
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
   if (kv_bytes && flags.verbose) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
   note(whole_words(line, 2, stderr_columns()));
@@ -260,6 +261,7 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
                                  {"n_params", engine.model->weights().n_params},
                                  {"simd_target", simd_target_name()},
                                  {"n_threads", engine.compute->threads.n_threads()}};
+  if (const Ranks* ranks = engine.model->ranks()) json["n_ranks"] = ranks->shard().n;
   if (engine.adapter) json["adapter"] = engine.adapter->name;
   return json;
 }

@@ -91,23 +91,23 @@ LayerConfig part_of(const LayerConfig& layer, const LayerCut& cut, size_t block,
 
 Range layers_of(const ModelConfig& c, const Division& division, Shard shard) {
   if (c.n_layer < shard.n) fail(ErrorKind::kUnsupported, "{} layers do not go among {} ranks", c.n_layer, shard.n);
-  Range own = share_of(c.n_layer, 1, shard);
-  if (!division.n_layers.empty()) {
-    const size_t n = std::accumulate(division.n_layers.begin(), division.n_layers.end(), size_t{0});
-    const auto first = division.n_layers.begin();
-    if (division.n_layers.size() != shard.n || n != c.n_layer ||
-        std::find(first, division.n_layers.end(), 0u) != division.n_layers.end())
-      fail(ErrorKind::kUsage,
-           "layers are divided as {} (ranks): expected {} numbers from 1 on, one for each rank, with a sum of {}",
-           fmt::join(division.n_layers, ","), shard.n, c.n_layer);
-    own = {std::accumulate(first, first + ptrdiff_t(shard.rank), size_t{0}), division.n_layers[shard.rank]};
+  const std::vector<uint32_t>& said = division.n_layers;
+  if (!said.empty() && (said.size() != shard.n || std::ranges::find(said, 0u) != said.end() ||
+                        std::accumulate(said.begin(), said.end(), size_t{0}) != c.n_layer))
+    fail(ErrorKind::kUsage,
+         "layers are divided as {} (ranks): expected {} numbers from 1 on, one for each rank, with a sum of {}",
+         fmt::join(said, ","), shard.n, c.n_layer);
+  Range own, next;
+  for (size_t rank = 0; rank < shard.n; ++rank) {  // all ranks say the same of all
+    next = {next.begin + next.n, said.empty() ? share_of(c.n_layer, 1, {rank, shard.n}).n : said[rank]};
+    if (rank == shard.rank) own = next;
+    for (size_t i = next.begin; i < next.begin + next.n; ++i)
+      if (const size_t from = c.layers[i].keys_from; from < next.begin)
+        fail(ErrorKind::kUnsupported,
+             "layer {} reads the keys of layer {}, which would be another rank's: divide the model into tensors, or "
+             "its layers elsewhere (ranks)",
+             i, from);
   }
-  for (size_t i = own.begin; i < own.begin + own.n; ++i)
-    if (const size_t from = c.layers[i].keys_from; from < own.begin)
-      fail(ErrorKind::kUnsupported,
-           "layer {} reads the keys of layer {}, which would be another rank's: divide the model into tensors, or its "
-           "layers elsewhere",
-           i, from);
   return own;
 }
 

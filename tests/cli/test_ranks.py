@@ -4,11 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import unittest
 import urllib.request
 
-from fixtures import BINARY, GOLDEN, CliTest, Result, random_words, write_tokenizer
+from fixtures import BINARY, GOLDEN, SOURCE, CliTest, Result, random_words, write_tokenizer
 
 MPIRUN = shutil.which("mpirun")
 # A container of CI: root, no other machine, fewer cores than processes, and one core for both is as good.
@@ -18,6 +19,29 @@ IDS = ",".join(str(i) for i in [5, 9, 33, 2, 17, 40, 8, 21, 6, 30, 100, 7])
 
 def built_with_mpi():
     return subprocess.run(["ldd", BINARY], stdout=subprocess.PIPE, check=False).stdout.find(b"libmpi") >= 0
+
+
+class ScaleModel(CliTest):
+    """bench/scale_model.py against sums by hand."""
+
+    def model(self, *arguments):
+        script = os.path.join(SOURCE, "bench", "scale_model.py")
+        return json.loads(subprocess.run([sys.executable, script, "--json", *arguments], stdout=subprocess.PIPE, check=True).stdout)[0]
+
+    def test_a_network_of_latency_and_bandwidth(self):
+        got = self.model("--token-us", "10000", "--shape", "10,1000,8000", "--network", "slow=10,8", "--nodes", "1,2,4")
+        one, two, four = got["rows"]
+        self.assertEqual(one["tensor_tokens_per_s"], 100)
+        # 8 Gbit/s are 1000 bytes a microsecond. A sum of 4000 bytes: 14 between two, of four 28 by doubling, 66 in a ring.
+        self.assertAlmostEqual(1e6 / two["tensor_tokens_per_s"], 5000 + 20 * 14 + 10.512 + 10 + 16)
+        self.assertAlmostEqual(1e6 / four["tensor_tokens_per_s"], 2500 + 20 * 28 + 2 * 10.512 + 10 + 24)
+        self.assertAlmostEqual(1e6 / two["layers_tokens_per_s"], 10000 + 14 + 42 + 10.512)
+        self.assertEqual(got["pays_up_to"], 4)
+
+    def test_measured_sums(self):
+        ranks = self.write("ranks.json", json.dumps({"n_ranks": 2, "rows": [{"bytes": 4, "sum_us": 2}, {"bytes": 4004, "sum_us": 6}, {"bytes": 8004, "sum_us": 8}]}))
+        two = self.model("--token-us", "1000", "--shape", "5,501,1", "--ranks", ranks, "--nodes", "2")["rows"][0]
+        self.assertAlmostEqual(1e6 / two["tensor_tokens_per_s"], 500 + 10 * 4 + (2 + 508 / 1000) + 2, places=2)
 
 
 @unittest.skipUnless(MPIRUN and built_with_mpi(), "no mpirun, or a hunch that was built without MPI")
@@ -117,6 +141,21 @@ class Ranks(CliTest):
         self.wait_until_it_computes(process)
         process.send_signal(signal.SIGINT)
         self.expect_end(process, "")
+
+    def test_across_a_cable(self):
+        """Each rank in a network namespace of its own, where that is allowed; with delay and loss where the kernel has netem."""
+        script = os.path.join(SOURCE, "bench", "netns.sh")
+        if os.getuid() != 0:
+            self.skipTest("network namespaces are for root")
+        want = self.hunch("logits", self.opt, "--ids", IDS, "--json", "--quiet").json["logits"]
+        for cable in (["-r", "1gbit"], ["-d", "1ms", "-l", "1%"]):
+            process = subprocess.run([script, *cable, "--", BINARY, "logits", self.opt, "--ids", IDS, "--json", "--quiet", "--threads", "1"],
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.rank_environment(), timeout=120, check=False)
+            if process.returncode == 77:
+                self.skipTest(process.stderr.decode().strip())
+            self.assertEqual(process.returncode, 0, process.stderr.decode())
+            got = json.loads(process.stdout)["logits"]
+            self.assertLess(max(abs(a - b) for mine, theirs in zip(got, want, strict=True) for a, b in zip(mine, theirs, strict=True)), 1e-3)
 
     def test_serve(self):
         process = self.start("serve", self.opt, "--port", "0", "--json", "--threads", "1", "--kv", "f32")
