@@ -18,6 +18,7 @@ struct ModelFlags {
   std::string quantised = "auto";  // auto | blocks | floats
   std::string sidecar;             // empty: MODEL.hunch beside it
   std::string rope;                // "yarn:4"; empty: as the file says
+  std::string ranks;               // "pipeline:12,10": how mpirun's processes divide it; empty: tensors
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
   std::string memory;              // a file of `hunch memory`; empty: none
   size_t memory_top = 32;

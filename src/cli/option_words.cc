@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 25> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -28,6 +28,7 @@ std::string with_flags(std::string message) {
        {"(type)", "(--type)"},
        {"(l1)", "(--l1)"},
        {"(rank)", "(--rank)"},
+       {"(ranks)", "(--ranks)"},
        {"(n_steps)", "(--steps)"},
        {"(n_batch)", "(--batch)"},
        {"(learning_rate)", "(--learning-rate)"},

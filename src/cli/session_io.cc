@@ -9,6 +9,7 @@
 #include "cli/console.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
+#include "cli/ranks.h"
 #include "cli/table.h"
 #include "formats/format.h"
 #include "io/printable.h"
@@ -71,6 +72,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   options.device = flags.device;
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
+  options.ranks = divide_among_ranks(flags.ranks);
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }
@@ -138,6 +140,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
   if (engine.device) line += "; " + engine.device->name();
+  if (const Ranks* ranks = engine.model->ranks()) line += fmt::format(", {} ranks", ranks->shard().n);
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
   if (kv_bytes && flags.verbose) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
   note(whole_words(line, 2, stderr_columns()));
@@ -268,6 +271,7 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
                                  {"simd_target", simd_target_name()},
                                  {"n_threads", engine.compute->threads.n_threads()}};
   if (engine.device) json["device"] = engine.device->name();
+  if (const Ranks* ranks = engine.model->ranks()) json["n_ranks"] = ranks->shard().n;
   if (engine.adapter) json["adapter"] = engine.adapter->name;
   return json;
 }

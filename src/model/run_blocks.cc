@@ -10,6 +10,9 @@ MatView<const float> Transformer::run_blocks(const StepInput& input, size_t firs
   const ModelConfig& c = model_.config();
   HUNCH_CHECK(first <= end && end <= c.n_layer &&
               (!stream.data || (stream.rows == input.ids.size() && stream.cols == c.stream_width())));
+  if (model_.ranks())
+    fail(ErrorKind::kUnsupported,
+         "a model that is divided among ranks is not gone through block by block; run it without mpirun");
   for (size_t i = first; i < end; ++i)
     if (const size_t from = c.layers[i].keys_from; from < first)
       fail(ErrorKind::kUnsupported,

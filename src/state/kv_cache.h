@@ -12,6 +12,7 @@
 #include "base/rows.h"
 #include "formats/kv_type.h"
 #include "kernels/attention.h"
+#include "state/cache_journal.h"
 #include "state/deferred_inputs.h"
 #include "state/recurrent_states.h"
 #include "state/state_store.h"
@@ -80,6 +81,12 @@ class KvCache final : public StateStore {
   bool is_recurrent() const { return !shape().recurrent.empty(); }
   RecurrentStates& states();
   const RecurrentStates& states() const;
+  // RecurrentStates::checkpoint(); nothing where no layer is recurrent.
+  void checkpoint(SequenceId sequence);
+
+  // From now on, until the cache ends. Then nothing is saved or loaded: the other caches have other keys.
+  void keep_journal(std::unique_ptr<CacheJournal> journal);
+  bool has_journal() const;
 
   // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
   // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:

@@ -50,6 +50,7 @@ struct KvCache::Impl {
     return sequences[id];
   }
   SequenceId new_id();
+  SequenceId add();  // create()
 
   // kv_cache_pages.cc
   void set_page(Sequence& sequence, size_t i, PageId page);
@@ -104,6 +105,7 @@ struct KvCache::Impl {
   std::vector<SequenceId> free_ids;
   bool is_elsewhere = false;
   std::vector<PageCopy> copies;  // where it is
+  std::unique_ptr<CacheJournal> journal;
 };
 
 }  // namespace hunch
