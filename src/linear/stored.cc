@@ -7,6 +7,7 @@
 #include "formats/format.h"
 #include "kernels/matmul.h"
 #include "linear/chosen_rows.h"
+#include "linear/kept_inputs.h"
 #include "linear/layouts.h"
 #include "linear/packed.h"
 #include "linear/segments.h"
@@ -18,19 +19,6 @@ namespace {
 
 size_t width(const WeightView& rows, const WeightView& by_input) { return rows ? rows.cols : by_input.rows; }
 size_t height(const WeightView& rows, const WeightView& by_input) { return rows ? rows.rows : by_input.cols; }
-
-// A with what is not wanted zeroed, until the end of the caller's scope.
-MatView<const float> masked(Compute& compute, MatView<const float> A, RowSet in) {
-  if (in.is_all()) return A;
-  const MatView<float> kept(compute.arena.take<float>(A.rows * A.cols).data(), A.rows, A.cols);
-  compute.threads.parallel_for(A.rows, 4, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) {
-      std::ranges::copy(A.row(t), kept.row(t).begin());
-      keep_only(in.own[t], kept.row(t), in.unit);
-    }
-  });
-  return kept;
-}
 
 // each(first, n, rows) for stretches of tokens of equal traits whose wanted rows have the same name.
 template <class Each>
@@ -124,7 +112,7 @@ void Stored::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet
       add_blocks(compute, segment, a, rows, y);
     } else {
       const Arena::Scope scope(compute.arena);
-      add_all(compute, segment, masked(compute, a, rows), y);
+      add_all(compute, segment, kept_inputs(compute, a, rows), y);
     }
   });
 }
@@ -133,7 +121,7 @@ void Stored::add_some(Compute& compute, Tokens tokens, MatView<const float> A, R
   const Arena::Scope scope(compute.arena);
   const ChosenRows chosen =
       choose(compute, layouts_.costs(), RowProduct::kAdd, by_input_, tokens, in, compute.any_rows);
-  if (chosen.path == RowPath::kAll) return add_all(compute, tokens, masked(compute, A, in), Y);
+  if (chosen.path == RowPath::kAll) return add_all(compute, tokens, kept_inputs(compute, A, in), Y);
   if (chosen.path == RowPath::kOwn && rows_) {  // who has all inputs gets the bits of a product over all
     for (size_t t = 0; t < A.rows; ++t) {
       const RowSet own = in.subset(t, 1);

@@ -71,8 +71,11 @@ struct ModelWeights {
   }
 };
 
+class Ranks;  // model/ranks.h
+
 struct WeightOptions {
   bool reblock_down = false;  // allow DownLayout::kReblocked
+  Ranks* ranks = nullptr;     // among which the model is divided (model/shard.h), and outlive it; none: it is whole
 };
 
 // Finds every tensor by its GGUF name and checks its shape against the config; transposes and

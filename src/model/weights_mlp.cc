@@ -30,7 +30,6 @@ Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& 
                       size_t n_ff) {
   const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role, expert}; };
   Mlp m;
-  m.n_ff = n_ff;
   if (c.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
     const std::string fused = name + "_up" + suffix + ".weight";
     const WeightView both = weights(fused, 2 * n_ff, c.n_embd);
@@ -40,11 +39,14 @@ Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& 
     m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c.n_embd, true);
     if (c.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c.n_embd, true);
   }
+  m.n_ff = m.up->n_out;  // a rank's part of them
   // Written neuron-major by hunch.
   if (const std::string turned = name + "_down_t" + suffix + ".weight"; file_.find(turned)) {
     w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c.n_embd, n_ff, true};
-    m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c.n_embd),
-                                      optional_vector(name + "_down" + suffix + ".bias", c.n_embd), *w_.layouts);
+    WeightView by_neuron = matrix(turned, n_ff, c.n_embd);
+    Vector bias = optional_vector(name + "_down" + suffix + ".bias", c.n_embd);
+    cut_by_neuron(id(Role::kDown), by_neuron, bias);
+    m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), by_neuron, std::move(bias), *w_.layouts);
     if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
     return m;
   }
@@ -94,8 +96,10 @@ void WeightLoader::turned_downs(const LayerConfig& c, const std::string& name, c
   LinearId id{uint32_t(c.index), Role::kDown};
   for (id.expert = 0; id.expert < experts.size(); ++id.expert) {
     w_.tensors[id] = {as_rows, name, id.expert * width, width, n_ff, true};
-    experts[id.expert].down =
-        std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
+    WeightView by_neuron = t.view().row_range(id.expert * n_ff, n_ff);
+    Vector no_bias;
+    cut_by_neuron(id, by_neuron, no_bias);
+    experts[id.expert].down = std::make_unique<Stored>(id, WeightView(), by_neuron, Vector(), *w_.layouts);
   }
   if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
 }
@@ -123,13 +127,14 @@ void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts
     e.latent_in = linear({layer, Role::kExpertsIn}, blk + "ffn_latent_down", width, c.n_embd, true);
     e.latent_out = linear({layer, Role::kExpertsOut}, blk + "ffn_latent_up", c.n_embd, width, true);
   }
-  for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
+  e.experts.resize(n);
   if (file_.find(blk + "ffn_gate_up_exps.weight")) {
     stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, e.experts);
   } else {
     if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, width, e.experts, &Mlp::gate);
     stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, width, e.experts, &Mlp::up);
   }
+  for (Mlp& m : e.experts) m.n_ff = m.up->n_out;
   e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
   if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
     turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
