@@ -67,8 +67,8 @@ relu() {
 
 qat() {
   "$hunch" compress base.gguf --method gptq --type q3_k --text fit.txt -o base-gptq.gguf --force --threads "$threads"
-  train base.gguf --method full --type q3_k --teacher base.gguf --text fit.txt --eval held.txt --ctx 128 --batch 12 --steps "${QAT_STEPS:-60}" --learning-rate 0.0001 \
-    --last-rate 0.02 -o base-qat.gguf
+  train base.gguf --method full --type q3_k --teacher base.gguf --text fit.txt --eval held.txt --ctx 128 --batch 8 --steps "${QAT_STEPS:-140}" --learning-rate 0.0002 \
+    --last-rate 0.01 -o base-qat.gguf
   for model in base-gptq base-qat; do "$hunch" eval base.gguf --against $model.gguf --text held.txt --ctx 256 --quiet; done
 }
 
