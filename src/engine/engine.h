@@ -46,7 +46,7 @@ struct EngineOptions {
   std::optional<RopeChoice> rope = {};       // instead of what the file says
   MemoryChoice memory = {};
   std::string device = "cpu";  // put_on_device()
-  Ranks* ranks = nullptr;  // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
+  Ranks* ranks = nullptr;      // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.

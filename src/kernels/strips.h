@@ -16,9 +16,9 @@ void pack_strips(const WeightView& W, size_t begin, size_t end, std::byte* out);
 // Whether this machine multiplies strips with so many tokens in AMX tiles, from TokenTiles.
 bool strips_in_tiles(size_t n_tokens);
 
-// As gemv_int8(), from W.strips; begin is a multiple of sixteen, and end too, or W.rows; no ids. `tiles`: x once more, if
-// strips_in_tiles() of its tokens. A token's bits do not depend on how many are computed together, or on how: they are
-// gemm_int8()'s.
+// As gemv_int8(), from W.strips; begin is a multiple of sixteen, and end too, or W.rows; no ids. `tiles`: x once more,
+// if strips_in_tiles() of its tokens. A token's bits do not depend on how many are computed together, or on how: they
+// are gemm_int8()'s.
 void dot_strips(const GemvArgs& args, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end);
 
 }  // namespace hunch
