@@ -8,6 +8,7 @@
 #include "kernels/matmul.h"
 #include "linear/chosen_rows.h"
 #include "linear/layouts.h"
+#include "linear/masked.h"
 #include "linear/packed.h"
 #include "linear/segments.h"
 #include "linear/together.h"
@@ -18,19 +19,6 @@ namespace {
 
 size_t width(const WeightView& rows, const WeightView& by_input) { return rows ? rows.cols : by_input.rows; }
 size_t height(const WeightView& rows, const WeightView& by_input) { return rows ? rows.rows : by_input.cols; }
-
-// A with what is not wanted zeroed, until the end of the caller's scope.
-MatView<const float> masked(Compute& compute, MatView<const float> A, RowSet in) {
-  if (in.is_all()) return A;
-  const MatView<float> kept(compute.arena.take<float>(A.rows * A.cols).data(), A.rows, A.cols);
-  compute.threads.parallel_for(A.rows, 4, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) {
-      std::ranges::copy(A.row(t), kept.row(t).begin());
-      keep_only(in.own[t], kept.row(t), in.unit);
-    }
-  });
-  return kept;
-}
 
 // each(first, n, rows) for stretches of tokens of equal traits whose wanted rows have the same name.
 template <class Each>

@@ -15,6 +15,7 @@ constexpr const char* kEmbedding = "token_embd.weight";
 }  // namespace
 
 ModelWeights WeightLoader::load() {
+  if (options_.disk) plan_disk();
   w_.token_embd = matrix(kEmbedding, c_.n_vocab, c_.n_embd_word);
   w_.tensors[{.role = Role::kEmbedding}] = {kEmbedding, kEmbedding, 0, c_.n_vocab, c_.n_embd_word};
   if (c_.position == PositionKind::kLearned)
@@ -54,6 +55,7 @@ ModelWeights WeightLoader::load() {
     w_.n_params += n_weights(t);
     w_.bytes += t.data.size();
   }
+  if (w_.disk) divide_memory();
   return std::move(w_);
 }
 
