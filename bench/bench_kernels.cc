@@ -156,8 +156,9 @@ void count(benchmark::State& state, double seconds, double bytes, double flops) 
 
 enum class Layout : uint8_t { kRows, kStrips, kTransposed };
 
-void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t n_tokens, Layout layout) {
-  Weights weights(dtype, rows, cols, n_tokens < 32);
+void bench_matmul(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t n_tokens, Layout layout,
+                  bool beyond_cache) {
+  Weights weights(dtype, rows, cols, beyond_cache);
   if (layout == Layout::kStrips) weights.interleave();
   const bool transposed = layout == Layout::kTransposed;
   const size_t n_in = transposed ? rows : cols, n_out = transposed ? cols : rows;
@@ -249,19 +250,26 @@ void register_all() {
   for (const Format& format : formats()) {
     if (!format.computes()) continue;
     const DType dtype = format.dtype;
+    constexpr Shape kCached{256, 2048};
+    for (const size_t n : {1, 2, 4, 8, 16}) {
+      const std::string name = "_in_cache/" + std::string(format.name) + "/tokens:" + std::to_string(n);
+      add("matmul" + name, bench_matmul, dtype, kCached.rows, kCached.cols, n, Layout::kRows, false);
+      if (multiplies_strips() && !multiplies_floats(dtype))
+        add("strips" + name, bench_matmul, dtype, kCached.rows, kCached.cols, n, Layout::kStrips, false);
+    }
     for (const Shape s : kShapes) {
       if (s.cols % format.block_elems != 0) continue;
       const std::string shape =
           "/" + std::string(format.name) + "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols);
-      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512}) {
+      for (const size_t n : {1, 2, 4, 8, 16, 24, 32, 48, 128, 512}) {
         const std::string tokens = shape + "/tokens:" + std::to_string(n);
-        add("matmul" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kRows);
+        add("matmul" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kRows, n < 32);
         if (multiplies_strips() && !multiplies_floats(dtype))
-          add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips);
+          add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips, n < 32);
       }
-      for (const size_t n : {1, 4, 128, 512})
+      for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
         add("matmul_transposed" + shape + "/tokens:" + std::to_string(n), bench_matmul, dtype, s.rows, s.cols, n,
-            Layout::kTransposed);
+            Layout::kTransposed, n < 32);
       for (const size_t percent : {5, 10, 20, 50}) {
         add("gather_dot" + shape + "/density:" + std::to_string(percent), bench_gather, dtype, s.rows, s.cols, percent,
             false);

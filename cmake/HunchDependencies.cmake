@@ -137,6 +137,18 @@ if(HUNCH_SERVE)
   target_compile_definitions(hunch_http INTERFACE BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
 endif()
 
+# Devices: headers of Vulkan, whose library is looked for when a device is asked for, and a compiler for kernels.
+set(HUNCH_HAVE_VULKAN OFF)
+if(HUNCH_VULKAN)
+  find_path(VULKAN_INCLUDE_DIR vulkan/vulkan_core.h)
+  find_program(GLSLANG_VALIDATOR glslangValidator)
+  if(VULKAN_INCLUDE_DIR AND GLSLANG_VALIDATOR)
+    set(HUNCH_HAVE_VULKAN ON)
+  else()
+    message(STATUS "hunch: Vulkan's headers or glslangValidator are not installed, `--device vulkan:0` will say so")
+  endif()
+endif()
+
 if(HUNCH_TESTS)
   find_package(GTest 1.12 QUIET)
   if(NOT GTest_FOUND)

@@ -13,7 +13,7 @@ if(HUNCH_INSTALL_STRIPPED)
   install(CODE "set(CMAKE_INSTALL_DO_STRIP ON)" ALL_COMPONENTS)
 endif()
 
-set(folders base formats io jinja text grammar kernels linear state select model engine synth measure compress api)
+set(folders base formats io jinja text grammar kernels parallel linear state select model vulkan device engine synth measure compress train api)
 set(libraries hunch_compiler)
 foreach(folder IN LISTS folders)
   if(TARGET hunch_${folder})

@@ -86,6 +86,15 @@ guessed = model.generate("Once upon a time", n_tokens=40, temperature=0, lossles
 assert guessed.ids == whole.ids
 print(f"the same {len(whole.ids)} tokens; of {guessed.n_drafted} drafted ones {guessed.n_accepted} were right")
 
+# %% Teach it something: an adapter of some hundred kilobytes beside its weights, which stay as they are. A few steps here; on_step is
+# told of each, and returning False would end the training there.
+losses = []
+taught = model.train([("Who are you?", " I am a goose.")] * 20, os.path.join(FOLDER, "goose.gguf"), lambda step: losses.append(step.loss),
+                     n_steps=12, n_batch=4, learning_rate=0.01)
+goose = hunch.Model(os.path.join(DEMO, "hunch-demo.gguf"), adapters=[taught.out], threads_of=model)
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f};", goose.generate("Who are you?", n_tokens=8, temperature=0).text)
+goose.close()
+
 # %% Pictures, where there is matplotlib.
 try:
     import matplotlib

@@ -21,7 +21,7 @@ complain() { echo "check_deb.sh: $*"; exit 1; }
 
 rm -rf "$packages"
 (cd build/release && cpack -G DEB) >"$work/log" 2>&1 || { cat "$work/log"; complain "cpack failed"; }
-rm -rf "$packages/_CPack_Packages"
+rm -rf build/release/_CPack_Packages
 ls -l "$packages" | awk 'NR > 1 {printf "  %-34s %8.2f MB\n", $9, $5 / 1e6}'
 program=$(echo "$packages"/hunch_*.deb)
 

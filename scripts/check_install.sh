@@ -44,6 +44,6 @@ run "$prefix/c_consumer"
 
 # The library exports what include/hunch declares: no engine, and nothing of the libraries inside.
 others=$(nm -D --defined-only -C "$lib/libhunch.so" | cut -d' ' -f3- |
-  grep -vE '^(hunch_|(typeinfo for |typeinfo name for |vtable for )?hunch::(Error|name_of\(hunch::ErrorKind\)|Cancel::|LanguageModel::|Session::|ChatSession::|GenerationBatch::|LikelihoodScorer::|(generate|logits|perplexity|hidden_states|embed|embed_all|rerank|activations|compare|calibrate)\(hunch::LanguageModel&|quantize\(std::filesystem))' || true)
+  grep -vE '^(hunch_|(typeinfo for |typeinfo name for |vtable for )?hunch::(Error|name_of\(hunch::ErrorKind\)|Cancel::|LanguageModel::|Session::|ChatSession::|GenerationBatch::|LikelihoodScorer::|(generate|logits|perplexity|hidden_states|embed|embed_all|rerank|activations|compare|calibrate|train)\(hunch::LanguageModel&|quantize\(std::filesystem))' || true)
 [ -z "$others" ] || { printf 'exported, but not public:\n%s\n' "$others"; exit 1; }
 say "the installed package works"

@@ -120,6 +120,34 @@ class CalibrationOptions(TypedDict, total=False):
     head_keys: str
     sidecar: Optional[Path]
 
+class TrainingOptions(TypedDict, total=False):
+    method: str
+    rank: int
+    alpha: float
+    only_layers: Sequence[int]
+    optimizer: str
+    learning_rate: float
+    last_rate: float
+    weight_decay: float
+    clip: float
+    n_steps: int
+    n_epochs: float
+    n_ctx: int
+    n_batch: int
+    seed: int
+    held_out: str
+    eval_every: int
+    teacher: Model
+    distill_share: float
+    distill_temperature: float
+    reverse_kl: bool
+    type: str
+    keep_zeros: bool
+    prune: float
+    checkpoints: bool
+    checkpoint_every: int
+    replace: bool
+
 class QuantizeOptions(TypedDict, total=False):
     type: str
     layout: str
@@ -203,6 +231,9 @@ class Model:
                 **options: Unpack[ComparisonOptions]) -> List[ModeReport]: ...
     def calibrate(self, text: str, on_progress: Optional[OnProgress] = None,
                   **options: Unpack[CalibrationOptions]) -> Calibration: ...
+    def train(self, data: Union[str, Sequence[Tuple[str, str]]], out: Path,
+              on_step: Optional[Callable[[TrainingStep], Optional[bool]]] = None,
+              **options: Unpack[TrainingOptions]) -> Training: ...
 
 class Generation:
     @property
@@ -363,6 +394,40 @@ class Calibration:
     def speed_up(self) -> float: ...
     @property
     def notes(self) -> List[str]: ...
+
+class TrainingStep:
+    @property
+    def step(self) -> int: ...
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def held_out(self) -> float: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def tokens_per_s(self) -> float: ...
+    @property
+    def seconds_left(self) -> float: ...
+
+class Training:
+    @property
+    def out(self) -> os.PathLike[str]: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def held_out_before(self) -> float: ...
+    @property
+    def held_out_after(self) -> float: ...
+    @property
+    def losses(self) -> List[float]: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def tokens_per_s(self) -> float: ...
 
 class Quantized:
     @property

@@ -115,5 +115,6 @@ void bind_steps(py::module_& m);
 void bind_sessions(py::module_& m);
 void bind_values(py::module_& m);
 void bind_tools(py::module_& m);
+void bind_training(py::module_& m);
 
 }  // namespace hunch::python

@@ -25,4 +25,5 @@ PYBIND11_MODULE(_native, m) {
   hunch::python::bind_sessions(m);
   hunch::python::bind_values(m);
   hunch::python::bind_tools(m);
+  hunch::python::bind_training(m);
 }

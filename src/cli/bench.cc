@@ -170,7 +170,7 @@ int bench(const BenchFlags& flags) {
   ContextOptions own = context_options(context);
   const std::shared_ptr<const KeySelector> draft_keys = take_draft_keys(flags.drafting, own);
   const DraftingOptions drafting = drafting_options(flags.drafting, flags.model, engine, draft_keys);
-  machine_speed(*engine.compute, flags.model.quiet);  // before, when it was never measured
+  reading_speed(engine, flags.model.quiet);  // before, when it was never measured
   std::vector<BenchRow> rows;
   const auto generate = flags.batch.empty() ? flags.generate : std::vector<size_t>();
   if (!flags.prompt.empty() || !generate.empty()) {
@@ -199,7 +199,7 @@ int bench(const BenchFlags& flags) {
                            std::span(text_ids).first(std::min<size_t>(text_ids.size(), 64)), bar.progress());
     for (const DraftBenchRow& row : drafted) rows.push_back(row.row);
   }
-  const MachineSpeed machine = machine_speed(*engine.compute, flags.model.quiet, most_read(engine, rows));
+  const MachineSpeed machine = reading_speed(engine, flags.model.quiet, most_read(engine, rows));
   if (flags.model.json) {
     Json json = {
         {"machine", machine_json(machine)}, {"model", model_json(engine, flags.model)}, {"rows", Json::array()}};
@@ -259,8 +259,10 @@ int bench(const BenchFlags& flags) {
         drafted[i].row.name, drafted[i].tokens_per_pass, drafted[i].acceptance * 100,
         drafted[i].row.tokens_per_s / drafted[i - 1].row.tokens_per_s));
   if (!flags.model.quiet)
-    note(fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads,
-                     machine.read_gb_per_s));
+    note(engine.device
+             ? fmt::format("{}: {:.1f} GB/s of memory bandwidth", engine.device->name(), machine.read_gb_per_s)
+             : fmt::format("{} on {} threads: {:.1f} GB/s of memory bandwidth", machine_info().cpu, machine.n_threads,
+                           machine.read_gb_per_s));
   return 0;
 }
 

@@ -18,11 +18,13 @@ struct ModelFlags {
   std::string quantised = "auto";  // auto | blocks | floats
   std::string sidecar;             // empty: MODEL.hunch beside it
   std::string rope;                // "yarn:4"; empty: as the file says
+  std::string ranks;               // "pipeline:12,10": how mpirun's processes divide it; empty: tensors
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
   std::string ram;                 // that weights may take, "4G"; empty: all are mapped
   std::string memory;              // a file of `hunch memory`; empty: none
   size_t memory_top = 32;
-  std::string memory_gate;   // a share; empty: one softmax
+  std::string memory_gate;  // a share; empty: one softmax
+  std::string device = "cpu";
   std::string costs;         // a file of row costs to pin; empty: they are measured
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
@@ -285,6 +287,11 @@ struct ListFlags {
   bool names = false, json = false, quiet = false;
 };
 
+struct DevicesFlags {
+  bool measure = false;  // how fast their memories are
+  bool json = false, quiet = false;
+};
+
 struct RmFlags {
   std::string id;
   bool yes = false, json = false, quiet = false;
@@ -322,6 +329,7 @@ int eval(const EvalFlags& flags);
 int bench(const BenchFlags& flags);
 int pull(const PullFlags& flags);
 int list(const ListFlags& flags);
+int devices(const DevicesFlags& flags);
 int rm(const RmFlags& flags);
 int completion(const CompletionFlags& flags);
 int man();

@@ -3,7 +3,7 @@
 #include <cerrno>
 
 #include "base/interrupt.h"
-#include "cli/flags.h"
+#include "cli/ranks.h"
 
 namespace {
 
@@ -19,5 +19,5 @@ void keep_standard_streams() {
 int main(int argc, char** argv) {
   keep_standard_streams();
   hunch::install_interrupt_handler();
-  return hunch::cli::run_command_line(argc, argv);
+  return hunch::cli::run_on_ranks(argc, argv);
 }

@@ -88,6 +88,9 @@ the token for models that need one, or where it lies
 .TP
 .BR HUNCH_THREADS ", " HUNCH_CTX " and so on"
 defaults of the engine's options
+.TP
+.B HUNCH_RANK_TIMEOUT
+seconds that a process which mpirun started waits for another one that computes (default: 120)
 .SH FILES
 .TP
 .I MODEL.hunch

@@ -78,12 +78,22 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
              "type of the KV cache; f32 is exact, the others are smaller and rounded, f16 by next to nothing "
              "(docs/context.md)");
   }
+  if (context)
+    g.text("--device", model.device, "NAME",
+           "where it is computed: cpu, vulkan:N (`hunch devices` lists them), or auto: a card that can, else cpu "
+           "(docs/devices.md)");
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)
     g.text("--ram", model.ram, "SIZE",
            "memory for the weights, as 4G: of a larger model, neurons and experts are read from the disk when they are "
            "needed (docs/larger-than-memory.md; default: all weights are mapped)");
+  if (context)
+    g.text(
+        "--ranks", model.ranks, "HOW",
+        "what each process that mpirun starts has of the model: tensor, its heads and neurons; pipeline, its layers, "
+        "evenly; pipeline:12,10, so many of them; pipeline:auto, by how fast it reads memory (default: tensor; "
+        "docs/scale.md)");
   if (context)
     g.flag("--reblock-down", model.reblock_down,
            "re-encode quantised down projections of ReLU models so that zeros can be skipped; prints what it costs");

@@ -7,12 +7,16 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 22> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
+       {"(device)", "(--device)"},
+       {"(memory)", "(--memory)"},
+       {"(adapters)", "(--lora)"},
+       {"(rope)", "(--rope)"},
        {"(kv_policy)", "(--kv-policy)"},
        {"(prefill)", "(--prefill)"},
        {"(experts)", "(--experts)"},
@@ -25,6 +29,7 @@ std::string with_flags(std::string message) {
        {"(type)", "(--type)"},
        {"(l1)", "(--l1)"},
        {"(rank)", "(--rank)"},
+       {"(ranks)", "(--ranks)"},
        {"(n_steps)", "(--steps)"},
        {"(n_batch)", "(--batch)"},
        {"(learning_rate)", "(--learning-rate)"},

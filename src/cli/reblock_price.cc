@@ -33,7 +33,7 @@ std::vector<int32_t> text_to_measure(const Engine& engine, std::span<const int32
 }  // namespace
 
 void print_reblock_price(const Engine& engine, const ModelFlags& flags, std::span<const int32_t> prompt) {
-  if (flags.quiet || engine.model->weights().down_layout != DownLayout::kReblocked) return;
+  if (flags.quiet || engine.model->ranks() || engine.model->weights().down_layout != DownLayout::kReblocked) return;
   ModelFlags as_filed = flags;
   as_filed.reblock_down = false;
   const Engine other = open_engine(as_filed);

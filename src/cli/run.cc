@@ -123,7 +123,7 @@ int run(const RunFlags& flags) {
                                    {"density_mlp", mean_of(density_per_layer(speed.main_stats()))},
                                    {"density_mlp_per_layer", density_per_layer(speed.main_stats())},
                                    {"model", model_json(engine, flags.model)}};
-    if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
+    if (const auto machine = engine.device ? std::nullopt : cached_machine_speed(engine.compute->threads.n_threads()))
       json["bandwidth_share"] = speed.gb_per_s() / machine->read_gb_per_s;
     if (pages.n_choices) json["pages"] = pages_json(pages);
     if (drafting) json["drafts"] = drafts_json(drafting->speculation(), generated.n_decoded);

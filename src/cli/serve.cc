@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/console.h"
 #include "cli/parse.h"
+#include "cli/ranks.h"
 #include "cli/serve_flags.h"
 #include "cli/session_io.h"
 #include "kernels/simd_target.h"
@@ -62,6 +63,9 @@ void check(const ServeFlags& flags) {
   if (!flags.context.experts.empty()) fail(ErrorKind::kUsage, "--experts is not there for serve yet");
   if (flags.context.oracle_density < 1 || flags.context.oracle_head_density != 0)
     fail(ErrorKind::kUsage, "an oracle computes everything twice: it is not for serve");
+  if (are_several_ranks() && !flags.cache_folder.empty())
+    fail(ErrorKind::kUnsupported,
+         "--cache-dir: texts that are divided among ranks are not kept; run it without mpirun");
   if (flags.models.empty() && flags.models_folder.empty())
     fail(ErrorKind::kUsage,
          "which model? expected a GGUF file, a Hugging Face folder, a hub id or a short name after the verb, or "

@@ -10,6 +10,7 @@
 #include "cli/disk_text.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
+#include "cli/ranks.h"
 #include "cli/table.h"
 #include "formats/format.h"
 #include "io/printable.h"
@@ -71,8 +72,10 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   if (!flags.memory_gate.empty()) options.memory.gate = parse_share(flags.memory_gate, "--memory-gate", true);
   if (flags.memory.empty() && (flags.memory_top != 32 || !flags.memory_gate.empty()))
     fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
+  options.device = flags.device;
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
+  options.ranks = divide_among_ranks(flags.ranks);
   for (const std::string& lora : flags.lora) options.adapters.push_back(parse_adapter(lora));
   return load_engine(resolve_model(flags), options);
 }
@@ -139,6 +142,8 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
       fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch,
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
+  if (engine.device) line += "; " + engine.device->name();
+  if (const Ranks* ranks = engine.model->ranks()) line += fmt::format(", {} ranks", ranks->shard().n);
   if (n_ctx) line += fmt::format("; context {}", n_ctx);
   if (kv_bytes && flags.verbose) line += fmt::format(", KV {:.1f} MB {}", double(kv_bytes) / 1e6, context.kv);
   note(whole_words(line, 2, stderr_columns()));
@@ -205,6 +210,11 @@ MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s) {
   return speed;
 }
 
+MachineSpeed reading_speed(const Engine& engine, bool quiet, double seen_gb_per_s) {
+  if (!engine.device) return machine_speed(*engine.compute, quiet, seen_gb_per_s);
+  return {engine.compute->threads.n_threads(), engine.device->read_gb_per_s()};
+}
+
 double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }
 double Speed::tokens_per_s() const { return seconds > 0 ? double(n_decoded) / seconds : 0; }
 double Speed::gb_per_s() const {
@@ -231,7 +241,9 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
     note(describe(disk->stats(), speed.n_prompt + speed.n_decoded));
   if (!flags.verbose) return;
   line = fmt::format("{:.2f} GB/s", speed.gb_per_s());
-  if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
+  if (engine.device)
+    line += " of the device";
+  else if (const auto machine = cached_machine_speed(engine.compute->threads.n_threads()))
     line += fmt::format(", {:.0f} % of this machine's {:.1f}", 100 * speed.gb_per_s() / machine->read_gb_per_s,
                         machine->read_gb_per_s);
   else
@@ -268,6 +280,8 @@ nlohmann::ordered_json model_json(const Engine& engine, const ModelFlags& flags)
                                  {"n_params", engine.model->weights().n_params},
                                  {"simd_target", simd_target_name()},
                                  {"n_threads", engine.compute->threads.n_threads()}};
+  if (engine.device) json["device"] = engine.device->name();
+  if (const Ranks* ranks = engine.model->ranks()) json["n_ranks"] = ranks->shard().n;
   if (engine.adapter) json["adapter"] = engine.adapter->name;
   return json;
 }

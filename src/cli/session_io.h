@@ -53,6 +53,8 @@ std::string describe_unread(const std::vector<std::string>& keys);
 // The machine's measured bandwidth: as cached, else measured now (one or two seconds) and cached; again, where memory
 // was seen to give more than that.
 MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s = 0);
+// The same of where the engine computes: this machine, or its device, whose memory is measured for each run.
+MachineSpeed reading_speed(const Engine& engine, bool quiet, double seen_gb_per_s = 0);
 
 struct Speed {
   size_t n_prompt = 0, n_generated = 0, n_decoded = 0;

@@ -6,18 +6,16 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "cli/table.h"
-#include "cli/train_flags.h"
+#include "cli/train_checks.h"
+#include "cli/train_data.h"
 #include "formats/format.h"
-#include "io/printable.h"
 #include "model/fingerprint.h"
-#include "train/save.h"
-#include "train/trainer.h"
+#include "train/training.h"
 
 namespace hunch::cli {
 namespace {
@@ -25,36 +23,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-bool trains_all(const TrainFlags& flags) { return flags.method == "full"; }
-bool writes_folder(const TrainFlags& flags) { return !trains_all(flags) && !flags.out.ends_with(".gguf"); }
-
-// "tone/" is the same folder as "tone".
-fs::path output_path(const TrainFlags& flags) {
-  const fs::path out = flags.out;
-  return out.has_filename() ? out : out.parent_path();
-}
-
-// Of Adam and Lion as is usual; plain steps follow the gradient's own size.
-double default_rate(const TrainFlags& flags) {
-  const bool all = trains_all(flags);
-  if (flags.optimizer == "lion") return all ? 3e-5 : 2e-4;
-  if (flags.optimizer == "sgd" || flags.optimizer == "lomo") return all ? 3e-2 : 0.3;
-  if (flags.optimizer == "mezo") return all ? 1e-6 : 1e-3;
-  return all ? 2e-4 : 2e-3;
-}
-
-TrainerOptions options_of(const TrainFlags& flags, const Engine& engine) {
+TrainerOptions options_of(const TrainFlags& flags, const TrainingJob& job, const ModelConfig& config) {
   TrainerOptions o;
-  if (flags.optimizer == "mezo") o.update = Update::kMezo;
-  if (flags.optimizer == "lomo") o.update = Update::kFused;
-  const bool plain = o.update != Update::kGradients;
-  o.optimizer.kind = plain ? OptimizerKind::kSgd : optimizer_from(flags.optimizer);
-  if (o.optimizer.kind == OptimizerKind::kLion) o.optimizer.beta2 = 0.99f;
+  set_optimizer(job, o);
   o.optimizer.weight_decay = flags.weight_decay;
-  o.learning_rate = flags.learning_rate > 0 ? flags.learning_rate : default_rate(flags);
   o.last_rate = flags.last_rate;
-  o.n_ctx = flags.n_ctx > 0 ? flags.n_ctx : std::min<size_t>(256, engine.config().n_ctx_train);
+  o.n_ctx = flags.n_ctx > 0 ? flags.n_ctx : std::min<size_t>(256, config.n_ctx_train);
   o.n_batch = flags.n_batch;
+  o.n_steps = flags.n_steps;
   o.clip = flags.clip;
   o.l1 = flags.l1;
   o.seed = flags.seed;
@@ -67,77 +43,30 @@ TrainerOptions options_of(const TrainFlags& flags, const Engine& engine) {
   return o;
 }
 
-void check_flags(const TrainFlags& flags) {
-  if (flags.text.empty())
-    fail(ErrorKind::kUsage, "on which text? give --text FILE, some 100 KB or more like what the model is to write");
-  if (trains_all(flags) && (flags.rank || flags.alpha || !flags.only.empty()))
-    fail(ErrorKind::kUsage, "--rank, --alpha and --only are of adapters: --method lora, rslora or dora");
-  const bool reshapes = flags.type != "auto" || flags.activation != "auto" || flags.l1 > 0;
-  if (reshapes && !trains_all(flags))
-    fail(ErrorKind::kUsage, "--type, --activation and --l1 change the model itself: they go with --method full");
-  if (flags.activation_threshold != 0 && (flags.activation != "relu" || flags.activation_threshold < 0))
-    fail(ErrorKind::kUsage, "--activation-threshold: expected at least 0, with --activation relu");
-  if (flags.method == "dora" && !writes_folder(flags))
-    fail(ErrorKind::kUsage, "-o: a GGUF adapter cannot hold DoRA; give a folder, as PEFT has them");
-  if (trains_all(flags) && !flags.out.ends_with(".gguf"))
-    fail(ErrorKind::kUsage, "-o: --method full writes a model, expected a name that ends with .gguf");
-  if (!(flags.n_epochs > 0)) fail(ErrorKind::kUsage, "--epochs: expected more than 0");
-  if (!(flags.last_rate >= 0 && flags.last_rate <= 1))
-    fail(ErrorKind::kUsage, "--last-rate: expected a share of the peak from 0 to 1");
-  if (!(flags.weight_decay >= 0 && flags.clip >= 0 && flags.learning_rate >= 0))
-    fail(ErrorKind::kUsage, "--weight-decay, --clip and --learning-rate: expected at least 0");
-  if (!(flags.distill_share >= 0 && flags.distill_share <= 1) || !(flags.distill_temperature > 0))
-    fail(ErrorKind::kUsage, "--distill-share: expected 0 to 1; --distill-temperature: more than 0");
-  std::error_code ec;
-  if (const fs::path in = output_path(flags).parent_path(); !in.empty() && !fs::is_directory(in, ec))
-    fail(ErrorKind::kUsage, "-o: there is no folder '{}' to write into", printable(in.string(), 300));
-  if (!flags.model.lora.empty()) fail(ErrorKind::kUsage, "merge the adapter into a model first (`hunch merge`)");
-}
-
-// What is trained on, and what is held out: a text of its own, or the end of the one.
-struct Texts {
-  std::vector<int32_t> ids, held_out;
-};
-
-Texts read_texts(const TrainFlags& flags, const Engine& engine, size_t n_ctx) {
-  Texts texts{engine.encode(read_text(flags.text)), {}};
-  if (!flags.eval.empty()) {
-    texts.held_out = engine.encode(read_text(flags.eval));
-    return texts;
-  }
-  constexpr double kShare = 0.05, kMostShare = 0.2;
-  const size_t n = std::max(size_t(kShare * double(texts.ids.size())), n_ctx + 1);
-  if (double(n) > kMostShare * double(texts.ids.size())) {
-    if (!flags.model.quiet)
-      note("note: the text is too short to hold a part of it out; --eval FILE measures the loss on another");
-    return texts;
-  }
-  texts.held_out.assign(texts.ids.end() - ptrdiff_t(n), texts.ids.end());
-  texts.ids.resize(texts.ids.size() - n);
-  return texts;
-}
-
-std::optional<AdapterOptions> low_rank_of(const TrainFlags& flags) {
-  if (trains_all(flags)) return {};
-  AdapterOptions o;
-  o.kind = flags.method == "dora"     ? LowRankKind::kDora
-           : flags.method == "rslora" ? LowRankKind::kRsLora
-                                      : LowRankKind::kLora;
-  o.rank = size_t(flags.rank.value_or(8));
-  o.alpha = flags.alpha ? float(parse_real(*flags.alpha, "--alpha")) : 2 * float(o.rank);
-  return o;
-}
-
-std::vector<Role> roles_of(const TrainFlags& flags) {
-  if (!flags.only.empty()) return parse_roles(flags.only, "--only");
-  return {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
-}
-
-void set_steps(const TrainFlags& flags, size_t n_ids, TrainerOptions& o) {
-  const double windows = n_ids > 0 ? double((n_ids - 1) / o.n_ctx) : 0;
-  o.n_steps = flags.n_steps > 0 ? flags.n_steps
-                                : std::max<size_t>(1, size_t(std::ceil(flags.n_epochs * windows / double(o.n_batch))));
-  o.n_warmup = flags.n_warmup ? size_t(*flags.n_warmup) : std::min<size_t>(100, o.n_steps / 20);
+TrainingJob job_of(const TrainFlags& flags) {
+  const auto size = [](const std::optional<uint64_t>& flag) {
+    return flag ? std::optional(size_t(*flag)) : std::nullopt;
+  };
+  TrainingJob job;
+  job.method = flags.method;
+  job.rank = size_t(flags.rank.value_or(8));
+  if (flags.alpha) job.alpha = float(parse_real(*flags.alpha, "--alpha"));
+  if (flags.alpha && !(job.alpha > 0)) fail(ErrorKind::kUsage, "--alpha: expected more than 0");
+  if (!flags.only.empty()) job.roles = parse_roles(flags.only, "--only");
+  job.only_layers = flags.only_layers;
+  job.is_new = flags.is_new;
+  job.grows = flags.grows;
+  job.shape = {size(flags.n_layer), size(flags.n_embd),    size(flags.n_ff),
+               size(flags.n_head),  size(flags.n_kv_head), {}};
+  job.initial = flags.init == "small" ? InitialWeights::kSmall : InitialWeights::kFanIn;
+  job.type = dtype_from_name(flags.type);
+  if (flags.activation == "relu") job.relu = flags.activation_threshold;
+  job.learns_clipping = flags.learns_clipping;
+  job.keep_zeros = flags.keep_zeros;
+  job.prune = flags.prune;
+  job.optimizer = flags.optimizer;
+  job.learning_rate = flags.learning_rate;
+  return job;
 }
 
 std::string time_left(double seconds) {
@@ -157,7 +86,7 @@ Json report_json(const TrainFlags& flags, const TrainerOptions& o, const Trainer
   for (const LossPoint& p : r.curve)
     if (p.step > 0) curve.push_back({{"step", p.step}, {"loss", p.loss}, {"held_out", number_or_null(p.held_out)}});
   return {{"out", flags.out},
-          {"method", flags.method},
+          {"method", trains_all(flags) ? "full" : flags.method},
           {"optimizer", flags.optimizer},
           {"n_parameters", r.n_parameters},
           {"n_steps", r.n_steps},
@@ -190,14 +119,8 @@ void print_curve(const TrainerReport& report) {
   print(table(cells));
 }
 
-void save(const TrainFlags& flags, Network& network) {
-  if (trains_all(flags)) return write_trained_model(flags.out, network);
-  if (writes_folder(flags)) return write_peft_adapter(flags.out, network, flags.model.model, flags.force);
-  write_gguf_adapter(flags.out, network, fs::path(flags.out).stem().string());
-}
-
 // What goes wrong leaves the checkpoint where it is, also where the output cannot be written.
-TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlags& flags,
+TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlags& flags, const TrainingJob& job,
                              const TrainerOptions& options) {
   std::error_code ec;
   try {
@@ -213,7 +136,7 @@ TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlag
         note(progress_line(p));
       });
     }
-    save(flags, network);
+    save_trained(job, network, flags.out, flags.model.model, flags.force);
     fs::remove(options.checkpoint, ec);
     return report;
   } catch (const Error&) {
@@ -226,26 +149,24 @@ TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlag
 }  // namespace
 
 int train(const TrainFlags& flags) {
-  check_flags(flags);
-  std::vector<std::string> files = {flags.text, flags.eval, flags.teacher};
+  check_train_flags(flags);
+  const std::vector<std::string> files = {flags.text, flags.examples, flags.file, flags.eval, flags.teacher};
   (writes_folder(flags) ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, files), flags.force,
                                                               "-o");
   const Engine engine = open_engine(flags.model);
-  TrainerOptions options = options_of(flags, engine);
-  const Texts texts = read_texts(flags, engine, options.n_ctx);
-  set_steps(flags, texts.ids.size(), options);
-  const std::optional<AdapterOptions> low_rank = low_rank_of(flags);
-  const std::vector<Role> roles = roles_of(flags);
-  Network network(*engine.model, *engine.compute);
-  low_rank ? network.add_low_rank(*low_rank, roles, options.seed) : network.train_all();
-  if (flags.type != "auto") network.round_weights(*dtype_from_name(flags.type));
-  if (flags.activation == "relu") network.become_relu(flags.activation_threshold);
-  options.settings = {{"model", tensor_fingerprint(engine.model->file())},
-                      {"text", sha256_hex(std::as_bytes(std::span(texts.ids)))},
-                      {"method", flags.method},
-                      {"type", flags.type},
-                      {"activation", fmt::format("{} {:g}", flags.activation, flags.activation_threshold)}};
-  if (low_rank) options.settings["adapter"] = fmt::format("{} {:g} {}", low_rank->rank, low_rank->alpha, flags.only);
+  const TrainingJob job = job_of(flags);
+  const std::unique_ptr<Model> made =
+      first_model(job, *engine.model, *engine.compute, flags.seed, fs::path(flags.out).stem().string());
+  const Model& model = made ? *made : *engine.model;
+  TrainerOptions options = options_of(flags, job, model.config());
+  const TrainData data = read_train_data(flags, engine, options.n_ctx);
+  if (!data.is_text() && flags.n_ctx == 0) options.n_ctx = std::max<size_t>(2, data.longest());
+  set_steps(job, data.n_windows(options.n_ctx), flags.n_epochs,
+            flags.n_warmup ? std::optional(size_t(*flags.n_warmup)) : std::nullopt, options);
+  Network network(model, *engine.compute);
+  prepare(job, options.seed, network);
+  options.settings = settings_of(job, model);
+  options.settings["text"] = data.hash();
 
   std::optional<Engine> teacher_engine;
   std::optional<Network> teacher;
@@ -262,8 +183,8 @@ int train(const TrainFlags& flags) {
   std::error_code ec;
   if (flags.restart) fs::remove(options.checkpoint, ec);
   print_first_line(engine, flags.model, {}, 0, 0);
-  Trainer trainer(network, texts.ids, texts.held_out, options, teacher ? &*teacher : nullptr);
-  const TrainerReport report = train_and_save(trainer, network, flags, options);
+  Trainer trainer = make_trainer(network, data, options, teacher ? &*teacher : nullptr);
+  const TrainerReport report = train_and_save(trainer, network, flags, job, options);
   if (flags.model.json) {
     print_json(report_json(flags, options, report));
   } else {

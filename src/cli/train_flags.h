@@ -6,7 +6,7 @@ namespace hunch::cli {
 
 struct TrainFlags {
   ModelFlags model;
-  std::string text, eval, out, method = "lora", only, optimizer = "adamw";
+  std::string text, task, file, examples, eval, out, method = "lora", only, optimizer = "adamw";
   std::optional<uint64_t> rank, n_warmup;
   std::optional<std::string> alpha;
   size_t n_ctx = 0, n_batch = 8, n_steps = 0, seed = 1, eval_every = 50, checkpoint_every = 100;
@@ -17,6 +17,12 @@ struct TrainFlags {
   std::string type = "auto", activation = "auto";
   float activation_threshold = 0;
   double l1 = 0;
+  bool learns_clipping = false, keep_zeros = false;
+  double prune = 0;
+  std::vector<size_t> only_layers;
+  bool is_new = false, grows = false;  // --method full is meant then
+  std::optional<uint64_t> n_layer, n_embd, n_ff, n_head, n_kv_head;
+  std::string init = "fan-in";
   bool restart = false, force = false;
 };
 

@@ -1,4 +1,4 @@
-// The grammars of logits, tokenize, detokenize and inspect.
+// The grammars of logits, tokenize, detokenize, inspect and devices.
 #include "cli/option_groups.h"
 #include "cli/verb.h"
 #include "formats/format.h"
@@ -103,6 +103,16 @@ std::vector<Verb> looking_verbs() {
          add_engine(g, f->model, nullptr);
          return bind(f, inspect);
        }});
+  v.push_back({"devices", "Look inside", "cards on which models can be computed", "[options]",
+               "hunch devices\n"
+               "hunch devices --measure --json\n",
+               [](Grammar& g) {
+                 auto f = std::make_shared<DevicesFlags>();
+                 g.section("What to list");
+                 g.flag("--measure", f->measure, "also how fast each reads its memory, which takes a second or two");
+                 add_output(g, f->json, f->quiet);
+                 return [f] { return devices(*f); };
+               }});
   return v;
 }
 

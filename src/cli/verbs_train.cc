@@ -12,22 +12,45 @@ void add_train(Grammar& g, TrainFlags& f) {
   add_model(g, f.model);
   g.section("Text");
   g.text("--text", f.text, "FILE", "text like what the model is to write");
-  g.text("--eval", f.eval, "FILE", "text to measure the loss on (default: the last 5 % of --text, held out)");
+  g.text(
+      "--examples", f.examples, "FILE",
+      "instead of a text: a line {\"prompt\": TEXT, \"answer\": TEXT} for each example, of which answers are learned");
+  g.text("--task", f.task, "NAME", "instead of a text: the right answers of a task of hunch eval, as it asks for them");
+  g.text("--file", f.file, "FILE", "the questions of --task");
+  g.text("--eval", f.eval, "FILE",
+         "text, or examples, to measure the loss on (default: the last 5 % of --text, 10 % of examples, held out)");
   g.count("--ctx", f.n_ctx, "N", "tokens of a window, which see each other", "256, or the model's context");
   g.section("What is trained (docs/adaptation.md)");
-  g.choice("--method", f.method, {"lora", "rslora", "dora", "full"},
-           "an adapter of low rank beside the weights, which may be quantised; or full: all weights, of a model in "
+  g.choice("--method", f.method, {"lora", "rslora", "dora", "ia3", "full"},
+           "an adapter of low rank beside the weights, which may be quantised; factors of keys, values and neurons; or "
+           "full: all weights, of a model in "
            "f32, f16 or bf16");
   g.count("--rank", f.rank, "N", "of the adapter (default: 8)");
   g.text("--alpha", f.alpha, "X", "the adapter counts alpha / rank, of rslora alpha / sqrt(rank) (default: 2 * rank)");
   g.text("--only", f.only, "LIST", "adapters of these matrices: q,k,v,o,gate,up,down (default: all)");
+  g.counts("--only-layers", f.only_layers, "LIST", "train these layers alone: 0,5,11 (default: all)");
+  g.section("From scratch, and growing (docs/adaptation.md); all weights are trained");
+  g.flag("--new", f.is_new, "random weights in MODEL's architecture, with its vocabulary, in these sizes");
+  g.flag("--grow", f.grows, "MODEL with more layers, neurons or (a multiple) width, at first computing the same");
+  g.count("--layers", f.n_layer, "N", "layers");
+  g.count("--width", f.n_embd, "N", "values of the stream");
+  g.count("--ff", f.n_ff, "N", "neurons of a layer");
+  g.count("--heads", f.n_head, "N", "heads of a new model");
+  g.count("--kv-heads", f.n_kv_head, "N", "heads of keys and values of a new model");
+  g.choice("--init", f.init, {"fan-in", "small"},
+           "deviations of a new model's matrices: 1 / sqrt(inputs), or 0.02; less for what adds to the stream");
   g.section("Towards smaller and sparser models, with --method full");
   std::vector<std::string> types = format_names(&Format::writes);
   types.insert(types.begin(), "auto");
   g.choice("--type", f.type, std::move(types),
            "quantisation-aware: the blocks' matrices are rounded to this type in every step, and written so");
+  g.flag("--learn-clipping", f.learns_clipping,
+         "with --type: rows are clipped before they are rounded, as far as is learned");
   g.choice("--activation", f.activation, {"auto", "relu"},
            "the MLPs get used to a ReLU, whose zeros hunch skips; auto: to the function that they have");
+  g.flag("--keep-zeros", f.keep_zeros, "weights of the blocks' matrices that are 0 stay so: a pruned model recovers");
+  g.share("--prune", f.prune, "SHARE",
+          "of each matrix of the blocks becomes 0, the smallest first, little by little over two thirds of the steps");
   g.real("--activation-threshold", f.activation_threshold, "X", "of --activation relu: only what is above counts");
   g.real("--l1", f.l1, "X", "this times the mean absolute activation of every layer is added to the loss");
   g.section("Steps");

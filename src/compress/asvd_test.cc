@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 #include "compress/whitened_svd.h"
 #include "io/safetensors.h"
 
@@ -34,7 +34,7 @@ TEST(Asvd, IsTheNearestOfTheScaledWeights) {
 }
 
 TEST(Asvd, IsTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/lowrank_llama");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/lowrank_llama");
   const auto folder = shared_path("golden/models/llama");
   if (!folder || !std::filesystem::exists(*folder / "model.safetensors")) GTEST_SKIP() << "needs golden/models/llama";
   const std::string bytes = read_file(*folder / "model.safetensors");
@@ -47,7 +47,7 @@ TEST(Asvd, IsTheReferences) {
     codec(found->dtype).decode(found->data.data(), W.values.data(), W.values.size());
     const std::vector<float> means = golden.values("absmean." + part);
     const std::vector<double> sums(means.begin(), means.end());
-    const size_t rank = golden.json().at("configs").at("r0.6." + part).at("rank");
+    const size_t rank = golden.configs().at("r0.6." + part).at("rank");
     const LowRankFactors f = factorise_scaled(W, asvd_scales(sums, 1), rank);
     const Matrix want = golden.matrix("asvd0.5.r0.6." + part);
     double worst = 0, most = 0;

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 #include "linear/values.h"
 #include "model/test_steps.h"
 
@@ -42,7 +42,7 @@ class EverySecond : public InputMoments {
   static MatView<const float> half(MatView<const float> x) { return {x.data, x.rows / 2, x.cols, 2 * x.row_stride}; }
 };
 
-void expect_reference(const GoldenArrays& golden, const char* config, size_t group, bool duo,
+void expect_reference(const GoldenMatrices& golden, const char* config, size_t group, bool duo,
                       const std::filesystem::path& model) {
   SCOPED_TRACE(config);
   const Engine engine = load_engine(model, {.n_threads = 2});
@@ -94,7 +94,7 @@ void expect_reference(const GoldenArrays& golden, const char* config, size_t gro
 
 // Groups of keys and values: W_o's inputs cannot be scaled.
 TEST(AwqLayer, ScalesAndClipsAreTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/awq_block_gqa");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/awq_block_gqa");
   const auto base = shared_path("golden/quantised/base");
   if (!base) GTEST_SKIP() << "needs golden/quantised of the shared data";
   for (const auto& [config, group, duo] : {std::tuple{"llmawq.g32", size_t{32}, false},
@@ -106,7 +106,7 @@ TEST(AwqLayer, ScalesAndClipsAreTheReferences) {
 
 // A Hugging Face folder of one layer that goes away with the test.
 struct BlockFolder {
-  BlockFolder(const GoldenArrays& golden, const std::filesystem::path& base) {
+  BlockFolder(const GoldenMatrices& golden, const std::filesystem::path& base) {
     auto config = nlohmann::json::parse(read_file(base / "config.json"));
     config["num_hidden_layers"] = 1;
     config["num_key_value_heads"] = config["num_attention_heads"];
@@ -122,7 +122,7 @@ struct BlockFolder {
     add("model.embed_tokens.weight", golden.shape("E"), golden.values("E"));
     add("lm_head.weight", golden.shape("E"), golden.values("E"));
     add("model.norm.weight", {n_embd}, std::vector<float>(n_embd, 1));
-    for (const auto& [name, entry] : golden.json().at("arrays").items())
+    for (const auto& [name, entry] : golden.arrays().items())
       if (name.starts_with("W.")) add("model.layers.0." + name.substr(2), golden.shape(name), golden.values(name));
     const std::string json = header.dump();
     const uint64_t n = json.size();
@@ -136,7 +136,7 @@ struct BlockFolder {
 };
 
 TEST(AwqLayer, ScalesOfValuesAreTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/awq_block_mha");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/awq_block_mha");
   const auto base = shared_path("golden/quantised/base");
   if (!base) GTEST_SKIP() << "needs golden/quantised of the shared data";
   const BlockFolder folder(golden, *base);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "io/gguf.h"
+#include "model/norm_names.h"
 
 namespace hunch {
 namespace {
@@ -22,7 +23,13 @@ class Merger {
 
   std::vector<TensorToWrite> plan() {
     std::vector<TensorToWrite> out;
-    for (const Tensor& t : model_.file().tensors) out.push_back(plan(t.name, t, changes_of(t)));
+    for (const Tensor& t : model_.file().tensors) {
+      const std::span<const float> bias = replaced_bias(t);
+      out.push_back(plan(t.name, t, changes_of(t)));
+      if (bias.empty()) continue;
+      out.back() = {t.name, DType::kF32, t.shape, [bias] { return std::as_bytes(bias); }};
+      ++report.n_changed;
+    }
     // The output has the embedding's weights as they were.
     constexpr LinearId kOutput{.role = Role::kLogits}, kEmbedding{.role = Role::kEmbedding};
     const TensorRows& output = model_.weights().tensors.at(kOutput);
@@ -37,6 +44,17 @@ class Merger {
   MergeReport report;
 
  private:
+  // What takes the place of this bias where IA3 scales it.
+  std::span<const float> replaced_bias(const Tensor& t) const {
+    for (const auto& [id, part] : adapter_.parts) {
+      const TensorRows& where = model_.weights().tensors.at(id);
+      if (part.replacement() && part.replacement()->bias().size() == t.n_elems() && where.first == 0 &&
+          t.name == bias_name(where.name))
+        return part.replacement()->bias();
+    }
+    return {};
+  }
+
   std::vector<Change> changes_of(const Tensor& t) const {
     std::vector<Change> changes;
     for (const auto& [id, part] : adapter_.parts) {

@@ -55,10 +55,14 @@ Batch::Batch(const Engine& engine, const BatchOptions& options)
     : engine_(engine),
       options_(resolved(engine, options)),
       cache_(make_cache(engine, options_)),
-      transformer_(*engine.model, *cache_, *engine.compute) {}
+      transformer_(*engine.model, *cache_, *engine.compute) {
+  if (engine.device) transformer_.compute_on(engine.device->steps(cache_));
+}
 
 Batch::Batch(const Engine& engine, std::shared_ptr<KvCache> cache)
-    : engine_(engine), cache_(std::move(cache)), transformer_(*engine.model, *cache_, *engine.compute) {}
+    : engine_(engine), cache_(std::move(cache)), transformer_(*engine.model, *cache_, *engine.compute) {
+  if (engine.device) transformer_.compute_on(engine.device->steps(cache_));
+}
 
 Batch::~Batch() = default;
 

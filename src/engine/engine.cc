@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/timer.h"
 #include "engine/cost_file.h"
+#include "engine/ranks.h"
 #include "io/gguf.h"
+#include "model/architecture.h"
 #include "model/bind_adapter.h"
 #include "model/bundles.h"
 #include "model/open_model.h"
@@ -29,6 +31,8 @@ const Sidecar& Engine::need_sidecar() const {
 }
 
 std::shared_ptr<const Sidecar> Engine::load_sidecar(const std::filesystem::path& path, bool* is_of_other_type) const {
+  if (model->ranks())
+    fail(ErrorKind::kUnsupported, "sidecars (sidecar) are not divided among ranks yet; run it without mpirun");
   auto loaded = std::make_shared<Sidecar>(open_sidecar(path));
   try {
     const bool same = check_sidecar(*loaded, model->file(), config());
@@ -57,6 +61,9 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
 std::optional<DiskOptions> disk_options(const std::filesystem::path& path, const OpenedModel& opened,
                                         const EngineOptions& options) {
   if (options.weight_memory == 0) return std::nullopt;
+  if (options.device != "cpu")
+    fail(ErrorKind::kUnsupported,
+         "weights that are read on demand (ram) are computed with by the processor: no device");
   DiskOptions disk{.n_bytes = options.weight_memory};
   if (options.disk_reader) disk.reader = options.disk_reader;
   if (opened.source != "GGUF") return disk;
@@ -80,9 +87,18 @@ std::shared_ptr<const MemoryReader> load_memory(const Model& model, const Memory
   return std::make_shared<const MemoryReader>(MemoryReader{std::move(memory), choice.top, choice.gate});
 }
 
-}  // namespace
+// Those of a model that is divided.
+void check_undivided(const EngineOptions& options) {
+  const auto refuse = [](const char* what) {
+    fail(ErrorKind::kUnsupported, "{} not divided among ranks yet; run it without mpirun", what);
+  };
+  if (!options.adapters.empty()) refuse("adapters (lora) are");
+  if (!options.memory.path.empty()) refuse("memories (memory) are");
+  if (!options.sidecar.empty()) refuse("sidecars (sidecar) are");
+  if (options.device != "cpu") refuse("devices (device) are");
+}
 
-Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
+Engine load_part(const std::filesystem::path& path, const EngineOptions& options) {
   const Timer timer;
   Engine engine;
   engine.compute = options.compute;
@@ -98,7 +114,8 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   engine.left_out = std::move(opened.left_out);
   if (options.rope) apply(*options.rope, opened.file);
   const std::optional<DiskOptions> disk = disk_options(path, opened, options);
-  const WeightOptions weights{.reblock_down = options.reblock_down, .disk = disk ? &*disk : nullptr};
+  const WeightOptions weights{
+      .reblock_down = options.reblock_down, .ranks = options.ranks, .disk = disk ? &*disk : nullptr};
   engine.model = std::make_unique<Model>(std::move(opened.file), weights, *engine.compute);
   if (options.rope && engine.config().position != PositionKind::kRope)
     fail(ErrorKind::kUnsupported, "the model does not rotate its keys: there is no RoPE to stretch (rope)");
@@ -115,14 +132,48 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
     engine.tokenizer.emplace(std::move(spec));
   }
   if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
-  use_sidecar(engine, path, options.sidecar);
+  if (options.ranks) {
+    engine.sidecar_problem = "sparse mode: sidecars are not divided among ranks yet; run it without mpirun";
+  } else {
+    use_sidecar(engine, path, options.sidecar);
+  }
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
+  engine.device = put_on_device(options.device, *engine.model, *engine.compute);
   engine.load_ms = timer.ms();
   return engine;
 }
 
+}  // namespace
+
+Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
+  if (!options.ranks) return load_part(path, options);
+  check_undivided(options);
+  if (!options.ranks->leads()) return load_part(path, options);
+  if (options.ranks->division.by_speed) {
+    const OpenedModel opened = open_model(path, options.stop, options.quantised);
+    const ModelConfig config = config_from_gguf(opened.file);
+    uint64_t bytes = 0;
+    for (const Tensor& t : opened.file.tensors)
+      if (t.name.starts_with("blk.")) bytes += t.data.size();
+    options.ranks->division.n_layers =
+        layers_by_speed(*options.ranks, config.n_layer, bytes / std::max<size_t>(1, config.n_layer), options.n_threads);
+  }
+  auto others = std::make_shared<OnOtherRanks>(*options.ranks, path, options);
+  try {
+    Engine engine = load_part(path, options);
+    others->opened(true);
+    engine.on_other_ranks = std::move(others);
+    return engine;
+  } catch (...) {
+    if (others) others->opened(false);
+    throw;
+  }
+}
+
 std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSource> sources) {
+  if (model->ranks())
+    fail(ErrorKind::kUnsupported, "adapters (lora) are not divided among ranks yet; run it without mpirun");
   std::vector<AdapterFile> files;
   for (const AdapterSource& source : sources) files.push_back(open_adapter(source.path, compute->stop));
   std::vector<AdapterChoice> chosen;

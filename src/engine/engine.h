@@ -10,6 +10,7 @@
 
 #include "base/compute.h"
 #include "base/disk_reader.h"
+#include "device/devices.h"
 #include "engine/rope_choice.h"
 #include "io/quantised_folder.h"
 #include "linear/adapter.h"
@@ -18,6 +19,8 @@
 #include "text/tokenizer.h"
 
 namespace hunch {
+
+class OnOtherRanks;  // engine/ranks.h
 
 // A LoRA adapter (docs/adapters.md): a PEFT folder or a GGUF file.
 struct AdapterSource {
@@ -47,6 +50,8 @@ struct EngineOptions {
   std::vector<AdapterSource> adapters = {};                       // added up: Engine::adapter
   std::optional<RopeChoice> rope = {};                            // instead of what the file says
   MemoryChoice memory = {};
+  std::string device = "cpu";  // put_on_device()
+  Ranks* ranks = nullptr;      // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
@@ -68,7 +73,11 @@ struct Engine {
   bool sidecar_is_of_other_type = false;   // made for the same weights in another type: see check_sidecar
   std::shared_ptr<const Adapter> adapter;  // of contexts that choose none themselves; none: the model as it is
 
-  std::shared_ptr<const MemoryReader> memory;  // of plans that plan_named() makes; none: they have none
+  std::shared_ptr<const OnOtherRanks> on_other_ranks;  // what they have of it, while this has its part
+  std::shared_ptr<const MemoryReader> memory;          // of plans that plan_named() makes; none: they have none
+
+  // Where steps are computed; none: on the processor.
+  std::shared_ptr<ModelDevice> device;
 
   const ModelConfig& config() const { return model->config(); }
   // Throws Error{kNotFound | kFormat} naming what is wrong where there is none that fits.

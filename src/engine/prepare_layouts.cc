@@ -41,6 +41,7 @@ WeightDisk::Needs disk_needs(const ModelWeights& w, const Plan& plan) {
 }  // namespace
 
 void prepare_layouts(const Engine& engine, const Plan& plan) {
+  if (engine.device) return;  // which has its own
   const ModelWeights& w = engine.model->weights();
   std::vector<Linear*> by_input, by_group, whole, chosen;  // whole: nobody asks for some of the rows
   for (const Layer& l : w.layers) {

@@ -182,9 +182,7 @@ size_t Sequence::go_back(size_t n_tokens) {
   return n_tokens;
 }
 
-void Sequence::checkpoint() {
-  if (text_->cache->is_recurrent()) text_->cache->states().checkpoint(id());
-}
+void Sequence::checkpoint() { text_->cache->checkpoint(id()); }
 
 size_t Sequence::n_until_renewal() const {
   size_t n = SIZE_MAX;

@@ -1,7 +1,7 @@
-// Low-rank adapters (LoRA, rsLoRA, DoRA), from a PEFT folder or a GGUF file, in one form. Read, not yet bound to a
-// model (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA,
-// arXiv:2312.03732), Liu et al. 2024 (DoRA, arXiv:2402.09353); formats: Hugging Face PEFT, llama.cpp's
-// convert_lora_to_gguf.py.
+// Adapters (LoRA, rsLoRA, DoRA, IA3), from a PEFT folder or a GGUF file, in one form. Read, not yet bound to a model
+// (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA, arXiv:2312.03732),
+// Liu et al. 2024 (DoRA, arXiv:2402.09353), Liu et al. 2022 (IA3, arXiv:2205.05638); formats: Hugging Face PEFT,
+// llama.cpp's convert_lora_to_gguf.py.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -33,6 +33,13 @@ struct AdapterMatrix {
   MatView<const float> view_B() const { return {B.data(), n_out, rank}; }
 };
 
+// What a matrix of the base model is multiplied by (IA3): each output, bias and all, or each input.
+struct ScaledMatrix {
+  std::string tensor;
+  bool inputs = false;
+  std::vector<float> factors;  // [n_out] or [n_in]
+};
+
 // A tensor of the base model that the adapter brings whole (modules_to_save, or an embedding that was extended): it
 // takes the base's place before the matrices are added. Shape and orientation are the base file's.
 struct ReplacedTensor {
@@ -46,6 +53,7 @@ struct AdapterFile {
   std::string architecture;             // GGUF's name of the base's, whose tensor names these are; empty: HF's names
   std::vector<AdapterMatrix> matrices;  // by tensor name; no name twice
   std::vector<ReplacedTensor> replaced;
+  std::vector<ScaledMatrix> scaled;  // of IA3, which has nothing else
 };
 
 // Opens a PEFT folder (adapter_config.json with adapter_model.safetensors or adapter_model.bin) or a GGUF file. Values
@@ -57,7 +65,7 @@ AdapterFile open_adapter(const std::filesystem::path& path, const Stop* stop = n
 // without "base_model.model." in front.
 //
 // Throws Error{kUnsupported}, naming it, for whatever would change the computation and is not understood: other methods
-// (IA3, prefix tuning, ...), trained biases, initialisations that change the base model (PiSSA, OLoRA, ...), DoRA on an
+// (prefix tuning, ...), trained biases, initialisations that change the base model (PiSSA, OLoRA, ...), DoRA on an
 // embedding, convolutions, unknown options that are set, unknown tensors; Error{kFormat} for a config that is not one,
 // for tensors that contradict it or each other, and for missing halves. `bias` other than "none" is accepted where the
 // file holds no bias: PEFT itself then leaves the base's.

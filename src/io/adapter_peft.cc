@@ -67,6 +67,26 @@ void sort_tensor(const Tensor& tensor, const PeftConfig& config, PartsByName& pa
   set_part(is_A ? embedding.A : embedding.B, tensor);
 }
 
+// IA3's factors of a module (Liu et al. 2022, arXiv:2205.05638, section 3.3).
+void add_scaled(const Tensor& tensor, const PeftConfig& config, AdapterFile& out) {
+  std::string_view module = tensor.name;
+  if (module.starts_with(kPrefix)) module.remove_prefix(kPrefix.size());
+  if (!cut(".ia3_l", module))
+    fail(ErrorKind::kUnsupported, "tensor '{}' is no part of IA3 that hunch knows", printable(tensor.name));
+  if (!config.targets(module))
+    fail(ErrorKind::kFormat, "the adapter holds '{}', which target_modules leave out", printable(module));
+  const bool inputs = config.scales_inputs(module);
+  const std::vector<uint64_t> expected =
+      inputs ? std::vector<uint64_t>{1, tensor.n_elems()} : std::vector<uint64_t>{tensor.n_elems(), 1};
+  if (tensor.shape != expected || tensor.n_elems() == 0)
+    fail(ErrorKind::kFormat, "'{}' is [{}], expected factors of {}", printable(tensor.name),
+         fmt::join(tensor.shape, ", "), inputs ? "inputs, [1, n]" : "outputs, [n, 1]");
+  const std::string name = std::string(module) + ".weight";
+  for (const ScaledMatrix& other : out.scaled)
+    if (other.tensor == name) fail(ErrorKind::kFormat, "the adapter holds '{}' twice", printable(name));
+  out.scaled.push_back({name, inputs, floats_of(tensor)});
+}
+
 void add_magnitude(const std::string& module, const AdapterParts& parts, const PeftConfig& config, AdapterMatrix& out) {
   if (config.dora != (parts.magnitude != nullptr))
     fail(ErrorKind::kFormat, "'{}' has {} magnitudes, but adapter_config.json says use_dora: {}", printable(module),
@@ -86,6 +106,11 @@ AdapterFile parse_peft_adapter(std::string_view config_json, std::span<const Ten
   const PeftConfig config = parse_peft_config(config_json);
   AdapterFile out;
   PartsByName found;
+  if (config.ia3) {
+    for (const Tensor& tensor : tensors) add_scaled(tensor, config, out);
+    if (out.scaled.empty()) fail(ErrorKind::kFormat, "the adapter holds no tensors");
+    return out;
+  }
   for (const Tensor& tensor : tensors) sort_tensor(tensor, config, found, out);
   if (found.empty() && out.replaced.empty()) fail(ErrorKind::kFormat, "the adapter holds no tensors");
   for (const auto& [module, parts] : found) {

@@ -43,6 +43,7 @@ class GoldenArrays {
   // NAME -> its settings. A set of one configuration has settings() instead (golden/algos writes them at the top).
   const nlohmann::json& configs() const { return json_.at("configs"); }
   const nlohmann::json& settings() const { return json_.contains("settings") ? json_.at("settings") : json_; }
+  const nlohmann::json& arrays() const { return json_.at("arrays"); }
   bool has(const std::string& name) const { return json_.at("arrays").contains(name); }
 
   template <class T>

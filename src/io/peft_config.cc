@@ -16,15 +16,41 @@ using nlohmann::ordered_json;  // the order of the patterns counts
 constexpr uint64_t kMaxRank = uint64_t{1} << 20;
 
 // Options with no say in what a finished adapter computes, as of PEFT 0.17, and those that are read below.
-constexpr std::string_view kHarmless[] = {
-    "arrow_config",      "auto_mapping",    "base_model_name_or_path", "corda_config",   "ensure_weight_tying",
-    "eva_config",        "exclude_modules", "fan_in_fan_out",          "inference_mode", "loftq_config",
-    "lora_dropout",      "lora_ga_config",  "megatron_config",         "megatron_core",  "peft_version",
-    "qalora_group_size", "revision",        "runtime_config",          "task_type"};
-constexpr std::string_view kRead[] = {
-    "alpha_pattern", "bias",           "init_lora_weights", "layers_pattern", "layers_to_transform",
-    "lora_alpha",    "lora_bias",      "modules_to_save",   "peft_type",      "r",
-    "rank_pattern",  "target_modules", "use_dora",          "use_rslora"};
+constexpr std::string_view kHarmless[] = {"arrow_config",
+                                          "auto_mapping",
+                                          "base_model_name_or_path",
+                                          "corda_config",
+                                          "ensure_weight_tying",
+                                          "eva_config",
+                                          "exclude_modules",
+                                          "fan_in_fan_out",
+                                          "inference_mode",
+                                          "init_ia3_weights",
+                                          "loftq_config",
+                                          "lora_dropout",
+                                          "lora_ga_config",
+                                          "megatron_config",
+                                          "megatron_core",
+                                          "peft_version",
+                                          "qalora_group_size",
+                                          "revision",
+                                          "runtime_config",
+                                          "task_type"};
+constexpr std::string_view kRead[] = {"alpha_pattern",
+                                      "bias",
+                                      "init_lora_weights",
+                                      "layers_pattern",
+                                      "layers_to_transform",
+                                      "feedforward_modules",
+                                      "lora_alpha",
+                                      "lora_bias",
+                                      "modules_to_save",
+                                      "peft_type",
+                                      "r",
+                                      "rank_pattern",
+                                      "target_modules",
+                                      "use_dora",
+                                      "use_rslora"};
 
 // Deep nesting has no business in a config, and messages and copies of it recurse.
 ordered_json parse_object(std::string_view text) {
@@ -146,11 +172,12 @@ void check_method(const ordered_json& config) {
   if (!type && find(config, "model_class"))
     fail(ErrorKind::kUnsupported,
          "this is a bottleneck or other adapter of the adapters library ('config'), not PEFT's "
-         "LoRA; hunch reads LoRA, rsLoRA and DoRA");
+         "LoRA; hunch reads LoRA, rsLoRA, DoRA and IA3");
   if (!type || !type->is_string())
     fail(ErrorKind::kFormat, "this is not PEFT's adapter_config.json: it has no 'peft_type'");
-  if (*type != "LORA")
-    fail(ErrorKind::kUnsupported, "this is a {} adapter; hunch reads LORA (LoRA, rsLoRA and DoRA)", shown(*type));
+  if (*type != "LORA" && *type != "IA3")
+    fail(ErrorKind::kUnsupported, "this is a {} adapter; hunch reads LORA (LoRA, rsLoRA and DoRA) and IA3",
+         shown(*type));
   if (const ordered_json* bias = find(config, "bias");
       bias && *bias != "none" && *bias != "all" && *bias != "lora_only")
     wrong("bias", "\"none\", \"all\" or \"lora_only\"", *bias);
@@ -204,10 +231,21 @@ bool PeftConfig::saves(std::string_view module) const {
   return std::ranges::any_of(modules_to_save, [&](const std::string& name) { return is_or_ends_with(module, name); });
 }
 
+bool PeftConfig::scales_inputs(std::string_view module) const {
+  return std::ranges::any_of(feedforward, [&](const std::string& name) { return is_or_ends_with(module, name); });
+}
+
 PeftConfig parse_peft_config(std::string_view text) {
   const ordered_json config = parse_object(text);
   check_method(config);
   PeftConfig out;
+  out.ia3 = *find(config, "peft_type") == "IA3";
+  if (out.ia3) {
+    out.feedforward = read_names(config, "feedforward_modules");
+    if (const ordered_json* targets = find(config, "target_modules"); targets && targets->is_array())
+      out.target_modules = read_names(config, "target_modules");
+    return out;
+  }
   for (const char* key : {"r", "lora_alpha"})
     if (!find(config, key)) fail(ErrorKind::kFormat, "adapter_config.json has no '{}'", key);
   out.r = rank_from(*find(config, "r"), "r");

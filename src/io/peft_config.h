@@ -1,4 +1,4 @@
-// adapter_config.json of Hugging Face's PEFT, as far as it says how LoRA is computed.
+// adapter_config.json of Hugging Face's PEFT, as far as it says how LoRA and IA3 are computed.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -11,6 +11,8 @@ namespace hunch {
 
 // Modules are named by their path in the base model, without "base_model.model.": "model.layers.0.mlp.up_proj".
 struct PeftConfig {
+  bool ia3 = false;
+  std::vector<std::string> feedforward;  // of IA3: modules whose inputs are scaled
   uint64_t r = 0;
   double alpha = 0;
   bool rslora = false, dora = false;
@@ -27,6 +29,7 @@ struct PeftConfig {
   // False when the config says that the module is not adapted.
   bool targets(std::string_view module) const;
   bool saves(std::string_view module) const;
+  bool scales_inputs(std::string_view module) const;
 };
 
 // Parses the file's text. Throws Error{kFormat} for what is no such config and Error{kUnsupported}, naming it, for

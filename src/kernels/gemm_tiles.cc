@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/dot_targets.h"
+#include "kernels/tiles/add_rows-inl.h"
 #include "kernels/tiles/fill-inl.h"
 #include "kernels/tiles/multiply-inl.h"
 #include "kernels/tiles/pack_x-inl.h"
@@ -202,6 +203,14 @@ void GemmTilesTransposed(const GemmArgs& a, const TileX& x, size_t begin, size_t
   });
 }
 
+void AddRowsInTiles(const AxpyArgs& args, size_t begin, size_t end, float* sums) {
+  const tiles::Configured configured;
+  with_format(args.W.dtype, [&](tiles::Suiting auto f) {
+    tiles::AddRows<decltype(f), tiles::parts_of<decltype(f)>(), tiles::x_parts_of<decltype(f)>()>(args, begin, end,
+                                                                                                  sums);
+  });
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HUNCH_AFTER_TILES();
@@ -216,6 +225,7 @@ size_t RowPanelBytes(size_t) { return 0; }
 size_t TransposedPanelBytes(size_t) { return 0; }
 void GemmTiles(const GemmArgs&, const TileX&, size_t, size_t, std::byte*) { HUNCH_CHECK(false, "no tiles"); }
 void GemmTilesTransposed(const GemmArgs&, const TileX&, size_t, size_t, std::byte*) { HUNCH_CHECK(false, "no tiles"); }
+void AddRowsInTiles(const AxpyArgs&, size_t, size_t, float*) { HUNCH_CHECK(false, "no tiles"); }
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch
 HWY_AFTER_NAMESPACE();
@@ -229,6 +239,7 @@ HWY_EXPORT(RowPanelBytes);
 HWY_EXPORT(TransposedPanelBytes);
 HWY_EXPORT(GemmTiles);
 HWY_EXPORT(GemmTilesTransposed);
+HWY_EXPORT(AddRowsInTiles);
 
 bool multiplies_tiles() { return HWY_DYNAMIC_DISPATCH(MultipliesTiles)(); }
 bool suits_tiles(DType dtype) { return dtype != DType::kF32; }
@@ -243,6 +254,9 @@ void gemm_tiles(const GemmArgs& args, const TileX& x, size_t begin, size_t end, 
 size_t tile_transposed_panel_bytes(size_t n_tokens) { return HWY_DYNAMIC_DISPATCH(TransposedPanelBytes)(n_tokens); }
 void gemm_tiles_transposed(const GemmArgs& args, const TileX& x, size_t begin, size_t end, std::byte* panel) {
   HWY_DYNAMIC_DISPATCH(GemmTilesTransposed)(args, x, begin, end, panel);
+}
+void add_rows_in_tiles(const AxpyArgs& args, size_t begin, size_t end, float* sums) {
+  HWY_DYNAMIC_DISPATCH(AddRowsInTiles)(args, begin, end, sums);
 }
 }  // namespace hunch
 #endif

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/gemm.h"
+#include "kernels/gemv.h"
 #include "kernels/tiles/tile_x.h"
 
 namespace hunch {
@@ -35,5 +36,10 @@ void gemm_tiles(const GemmArgs& args, const TileX& x, size_t begin, size_t end, 
 constexpr size_t kTileTransposedColumns = 256;  // of a panel: whole blocks of every format
 size_t tile_transposed_panel_bytes(size_t n_tokens);
 void gemm_tiles_transposed(const GemmArgs& args, const TileX& x, size_t begin, size_t end, std::byte* panel);
+
+// As gemv_axpy() for at most 32 tokens and a dtype that suits, rounded as above, but the sums lie in tiles of sixteen
+// columns: sums[(column / 16 * n_tiles + token / 16) * 256 + token % 16 * 16 + column % 16], of n_tiles = ceil(tokens /
+// 16). They are added to. args.y and skip_zeros are not used.
+void add_rows_in_tiles(const AxpyArgs& args, size_t begin, size_t end, float* sums);
 
 }  // namespace hunch

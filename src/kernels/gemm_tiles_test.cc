@@ -151,6 +151,34 @@ TEST_F(GemmTiles, TransposedProductsAreTheReferences) {
   }
 }
 
+// Rows from the last to the first by a list, in two parts, for few tokens.
+TEST_F(GemmTiles, AddedRowsAreTheReferences) {
+  for (const DType dtype : suiting_types())
+    for (const size_t n_out : {is_plain(dtype) ? 67 : 256, is_plain(dtype) ? 300 : 512})
+      for (const size_t n_in : {1, 77})
+        for (const size_t n_tokens : {15, 32}) {
+          SCOPED_TRACE(std::string(name_of(dtype)) + " " + std::to_string(n_in) + " x " + std::to_string(n_out));
+          const TestMatrix W = random_matrix(dtype, n_in, n_out, 6, uint32_t(n_out));
+          const Batch A(n_tokens, n_in, 2, 17);
+          std::vector<uint32_t> ids(n_in);
+          for (size_t k = 0; k < n_in; ++k) ids[k] = uint32_t(n_in - 1 - k);
+          const size_t n_tiles = (n_tokens + 15) / 16;
+          AlignedBuffer memory((n_out + 15) / 16 * n_tiles * 256 * sizeof(float));
+          std::memset(memory.data(), 0, memory.size());
+          auto* sums = reinterpret_cast<float*>(memory.data());
+          const AxpyArgs args{W.view, ids.data(), A.view};
+          add_rows_in_tiles(args, 0, n_in / 3, sums);
+          add_rows_in_tiles(args, n_in / 3, n_in, sums);
+          std::vector<float> got(n_tokens * n_out);
+          for (size_t t = 0; t < n_tokens; ++t)
+            for (size_t c = 0; c < n_out; ++c)
+              got[t * n_out + c] = sums[(c / 16 * n_tiles + t / 16) * 256 + t % 16 * 16 + c % 16];
+          Seen s = seen(W, A);
+          for (size_t t = 0; t < n_tokens; ++t) std::reverse(&s.x[t * n_in], &s.x[t * n_in] + n_in);
+          expect_sums(s, n_in, n_out, true, {}, MatView<const float>(got.data(), n_tokens, n_out), W);
+        }
+}
+
 // What is rounded away from random numbers is far less than the bound.
 TEST_F(GemmTiles, PlainWeightsLoseLittle) {
   const TestMatrix W = random_matrix(DType::kF16, 64, 1024, 0, 1);

@@ -1,6 +1,7 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -44,13 +45,13 @@ void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range
   });
 }
 
-// Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8().
-void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed, size_t begin,
-              size_t end) {
+// Rows [begin, end) of one product of a few tokens; `packed` as for gemv_int8(), `tiles` as for dot_strips().
+void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed,
+              const TokenTiles& tiles, size_t begin, size_t end) {
   if (multiplies_floats(args.W.dtype)) {
     gemv_float(args, X, begin, end);
   } else if (args.W.strips) {
-    dot_strips(args, x, begin, end);
+    dot_strips(args, x, tiles, begin, end);
   } else {
     gemv_int8(args, x, packed, begin, end);
   }
@@ -81,6 +82,8 @@ class SharedInput {
     x_ = quantize(compute, X, memory_);
     for (Form& form : forms_)
       if (form.seen && form.end > form.begin) gemv_int8_pack(form.dtype, x_, memory_ + form.begin);
+    for (const Task& task : tasks)
+      if (task.W.strips && !tiles(first_of(task), task.Y.rows)) add_tiles(compute, first_of(task), task.Y.rows);
   }
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
@@ -102,6 +105,12 @@ class SharedInput {
     part.n_tokens = n;
     return part;
   }
+  // The same n tokens for strips; none, where those do not take them.
+  TokenTiles tiles(size_t first, size_t n) const {
+    for (const Tiles* tiles = tiles_; tiles; tiles = tiles->next)
+      if (tiles->first == first && tiles->of.n_tokens == n) return tiles->of;
+    return {};
+  }
   const std::byte* packed(DType dtype, size_t first) const {
     const std::byte* all = packed(dtype);
     return all ? all + first * (gemv_int8_packed_bytes(dtype, x_) / x_.n_tokens) : nullptr;
@@ -115,6 +124,24 @@ class SharedInput {
     DType dtype = DType::kF32;
     size_t end = 0;
   };
+  // In the arena: tasks with tokens of their own, as of experts, may be many.
+  struct Tiles {
+    size_t first = 0;
+    TokenTiles of;
+    const Tiles* next = nullptr;
+  };
+  static size_t first_of(const MatmulTask&) { return 0; }
+  static size_t first_of(const RaggedTask& task) { return task.first_token; }
+  void add_tiles(Compute& compute, size_t first, size_t n) {
+    if (!strips_in_tiles(n)) return;
+    const QuantizedX part = x(first, n);
+    std::byte* memory = compute.arena.take<std::byte>(TokenTiles::bytes(n, x_.n_blocks())).data();
+    Tiles* added = compute.arena.take<Tiles>(1).data();
+    *added = {first, TokenTiles(part, memory), tiles_};
+    tiles_ = added;
+    compute.threads.parallel_for(x_.n_blocks(), 64,
+                                 [&](size_t begin, size_t end) { fill_token_tiles(part, begin, end, added->of); });
+  }
   Form* find_or_free(DType packing) {
     for (Form& form : forms_)
       if (!form.seen || form.packing == packing) return &form;
@@ -123,6 +150,7 @@ class SharedInput {
   QuantizedX x_;
   std::byte* memory_ = nullptr;
   Form forms_[Computing::kSize];
+  const Tiles* tiles_ = nullptr;
 };
 
 // Few tokens: every row is read once, by one thread.
@@ -132,7 +160,7 @@ void matmul_few(Compute& compute, MatView<const float> X, std::span<const Matmul
     const MatmulTask& task = tasks[i];
     const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                         task.Y.row_stride};
-    few_rows(args, X, input.x(), input.packed(task.W.dtype), begin, end);
+    few_rows(args, X, input.x(), input.packed(task.W.dtype), input.tiles(0, X.rows), begin, end);
   });
 }
 
@@ -221,8 +249,41 @@ void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const Matm
   });
 }
 
-constexpr size_t kManyTokensOfStrips = 24;  // measured on Zen 5
-constexpr size_t kTokensOfTiles = 24;       // at 16 tokens the others are up to 1.4 times as fast (docs/performance.md)
+// matmul_transposed() of a few tokens in AMX tiles: each thread adds rows of its own, and the sums are added up.
+void add_all_in_tiles(Compute& compute, MatView<const float> A, const WeightView& Wt, std::span<const float> bias,
+                      MatView<float> Y) {
+  const size_t n_tiles = (A.rows + 15) / 16, n_strips = (Wt.cols + 15) / 16, n = n_strips * n_tiles * 256;
+  const size_t n_threads = compute.threads.n_threads();
+  struct Sums {
+    float* own;
+    bool used;
+  };
+  const std::span<Sums> sums = compute.arena.take<Sums>(n_threads);
+  for (Sums& s : sums) s = {compute.arena.take<float>(n).data(), false};
+  compute.threads.parallel_for(Wt.rows, 32, [&](size_t begin, size_t end, size_t thread) {
+    if (!sums[thread].used) std::memset(sums[thread].own, 0, n * sizeof(float));
+    sums[thread].used = true;
+    add_rows_in_tiles({Wt, nullptr, A}, begin, end, sums[thread].own);
+  });
+  compute.threads.parallel_for(n_strips, 4, [&](size_t begin, size_t end) {
+    for (size_t strip = begin; strip < end; ++strip) {
+      const size_t column = 16 * strip, n_columns = std::min<size_t>(16, Wt.cols - column);
+      for (size_t t = 0; t < A.rows; ++t) {
+        float* y = Y.row(t).data() + column;
+        const size_t at = (strip * n_tiles + t / 16) * 256 + t % 16 * 16;
+        for (size_t c = 0; c < n_columns; ++c) y[c] = bias.empty() ? 0 : bias[column + c];
+        for (const Sums& s : sums)
+          if (s.used)
+            for (size_t c = 0; c < n_columns; ++c) y[c] += s.own[at + c];
+      }
+    }
+  });
+}
+
+constexpr size_t kManyTokensOfStrips = 24;       // measured on Zen 5
+constexpr size_t kManyTokensOfTiledStrips = 40;  // measured on a Xeon with AMX
+constexpr size_t kTokensOfAddedTiles = 12;       // the same; of plain weights, which take twice as many products, 17
+constexpr size_t kTokensOfTiles = 24;  // at 16 tokens the others are up to 1.4 times as fast (docs/performance.md)
 
 }  // namespace
 
@@ -236,14 +297,15 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   const auto any = [&](auto&& is) { return std::any_of(tasks.begin(), tasks.end(), is); };
   const bool any_floats = any([](auto& t) { return multiplies_floats(t.W.dtype); });
   const bool any_rows = any([](auto& t) { return !t.W.strips; });
-  if (X.rows >= kTokensOfTiles && bits != TokenBits::kAsAlone && multiplies_tiles() &&
-      std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
+  const bool in_strips = !any_floats && !any_rows && strips_in_tiles(X.rows);
+  if (X.rows >= (in_strips ? kManyTokensOfTiledStrips : kTokensOfTiles) && bits != TokenBits::kAsAlone &&
+      multiplies_tiles() && std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
     return matmul_tiles(compute, X, tasks);
   }
   const size_t many_tokens = any_floats ? 32 : any_rows ? 12 : kManyTokensOfStrips;
   // The few-token kernels sum each token's products in an order of their own, whatever stands beside it; those of
   // quantised strips in the order of the panels.
-  if (X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_floats || any_rows))) {
+  if (in_strips || X.rows < many_tokens || (bits == TokenBits::kAsAlone && (any_floats || any_rows))) {
     matmul_few(compute, X, tasks);
   } else {
     matmul_many(compute, X, tasks);
@@ -259,6 +321,9 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   if (A.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   compute.meter.read_weights(Wt.bytes());
+  const bool in_tiles = bits != TokenBits::kAsAlone && suits_tiles(Wt.dtype) && multiplies_tiles();
+  if (in_tiles && A.rows < kTokensOfTiles && A.rows >= (is_plain(Wt.dtype) ? 17 : kTokensOfAddedTiles))
+    return add_all_in_tiles(compute, A, Wt, bias, Y);
   if (A.rows <= gemv_axpy_most_tokens(Wt.dtype) || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
       const std::span<float> y = Y.row(t);
@@ -272,7 +337,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
     return;
   }
   const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
-  if (A.rows >= kTokensOfTiles && suits_tiles(Wt.dtype) && multiplies_tiles()) {
+  if (in_tiles && A.rows >= kTokensOfTiles) {
     const TileX x = tile_x(compute, A, tile_parts(Wt.dtype));
     const size_t panel_bytes = round_up(tile_transposed_panel_bytes(A.rows), 64);
     std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
@@ -320,7 +385,8 @@ void matmul_ragged(Compute& compute, MatView<const float> X, std::span<const Rag
         const GemvArgs args{task.W, nullptr, task.bias.empty() ? nullptr : task.bias.data(), task.Y.data,
                             task.Y.row_stride};
         few_rows(args, X.row_range(task.first_token, task.Y.rows), input.x(task.first_token, task.Y.rows),
-                 input.packed(task.W.dtype, task.first_token), row, row_end);
+                 input.packed(task.W.dtype, task.first_token), input.tiles(task.first_token, task.Y.rows), row,
+                 row_end);
       }
       first += n;
     }

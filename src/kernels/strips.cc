@@ -21,7 +21,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
-constexpr size_t kFewestTokensOfTiles = 10;  // as measured on a Xeon (docs/performance.md)
+constexpr size_t kFewestTokensOfTiles = 5;  // as measured on a Xeon (docs/performance.md)
 // Tokens whose sums stay in registers.
 #if HWY_TARGET <= HWY_AVX3
 constexpr size_t kMostStripTokens = 8;
@@ -72,9 +72,17 @@ void PackStrips(const WeightView& W, size_t begin, size_t end, std::byte* out) {
   });
 }
 
-void DotStrips(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) {
+bool StripsInTiles(size_t n_tokens) {
 #if HUNCH_STRIP_TILES
-  if (x.n_tokens >= kFewestTokensOfTiles && has_amx_int8()) return tile_strips::Dot(a, x, begin, end);
+  return n_tokens >= kFewestTokensOfTiles && has_amx_int8();
+#else
+  return false;
+#endif
+}
+
+void DotStrips(const GemvArgs& a, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end) {
+#if HUNCH_STRIP_TILES
+  if (tiles) return tile_strips::Dot(a, tiles, begin, end);
 #endif
 #ifdef HUNCH_HAS_VNNI
   if (HUNCH_HAS_VNNI) return vnni_strips::Dot(a, x, begin, end);
@@ -85,7 +93,10 @@ void DotStrips(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end)
 #else
 bool MultipliesStrips() { return false; }
 void PackStrips(const WeightView&, size_t, size_t, std::byte*) { HUNCH_CHECK(false, "no strips on this target"); }
-void DotStrips(const GemvArgs&, const QuantizedX&, size_t, size_t) { HUNCH_CHECK(false, "no strips on this target"); }
+bool StripsInTiles(size_t) { return false; }
+void DotStrips(const GemvArgs&, const QuantizedX&, const TokenTiles&, size_t, size_t) {
+  HUNCH_CHECK(false, "no strips on this target");
+}
 #endif
 
 }  // namespace HWY_NAMESPACE
@@ -96,14 +107,16 @@ HWY_AFTER_NAMESPACE();
 namespace hunch {
 HWY_EXPORT(MultipliesStrips);
 HWY_EXPORT(PackStrips);
+HWY_EXPORT(StripsInTiles);
 HWY_EXPORT(DotStrips);
 
 bool multiplies_strips() { return HWY_DYNAMIC_DISPATCH(MultipliesStrips)(); }
 void pack_strips(const WeightView& W, size_t begin, size_t end, std::byte* out) {
   HWY_DYNAMIC_DISPATCH(PackStrips)(W, begin, end, out);
 }
-void dot_strips(const GemvArgs& args, const QuantizedX& x, size_t begin, size_t end) {
-  HWY_DYNAMIC_DISPATCH(DotStrips)(args, x, begin, end);
+bool strips_in_tiles(size_t n_tokens) { return HWY_DYNAMIC_DISPATCH(StripsInTiles)(n_tokens); }
+void dot_strips(const GemvArgs& args, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end) {
+  HWY_DYNAMIC_DISPATCH(DotStrips)(args, x, tiles, begin, end);
 }
 }  // namespace hunch
 #endif

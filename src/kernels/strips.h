@@ -3,6 +3,7 @@
 #include <cstddef>
 
 #include "kernels/gemv.h"
+#include "kernels/strips/token_tiles.h"
 
 namespace hunch {
 
@@ -12,8 +13,12 @@ bool multiplies_strips();
 // Strips i in [begin, end) of W, from its rows, each to out + i * strip_bytes(W.dtype, W.cols).
 void pack_strips(const WeightView& W, size_t begin, size_t end, std::byte* out);
 
-// As gemv_int8(), from W.strips; begin is a multiple of sixteen, and end too, or W.rows; no ids. A token's bits do not
-// depend on how many are computed together: they are gemm_int8()'s.
-void dot_strips(const GemvArgs& args, const QuantizedX& x, size_t begin, size_t end);
+// Whether this machine multiplies strips with so many tokens in AMX tiles, from TokenTiles.
+bool strips_in_tiles(size_t n_tokens);
+
+// As gemv_int8(), from W.strips; begin is a multiple of sixteen, and end too, or W.rows; no ids. `tiles`: x once more, if
+// strips_in_tiles() of its tokens. A token's bits do not depend on how many are computed together, or on how: they are
+// gemm_int8()'s.
+void dot_strips(const GemvArgs& args, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end);
 
 }  // namespace hunch

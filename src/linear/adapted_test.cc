@@ -163,13 +163,15 @@ TEST_P(AdaptedForms, SharesLoopsWithOthers) {
   dot_together(compute_, traits_, X.view(), both);
   expect(X, Y, {}, 1, {}, 1);
 
-  Matrix parts(n(), kOut, 7);
-  std::vector<PartialProduct> tasks;
-  for (size_t t = 0; t < n(); ++t)
-    for (size_t part = 0; part < kOut; part += 16)
-      tasks.push_back({adapted_.get(), part, t, parts.view().row_range(t, 1).col_range(part, 16)});
-  dot_parts(compute_, traits_, X.view(), tasks);
-  expect(X, parts, {}, 1, {}, 1);
+  for (const size_t width : {16, 8}) {  // strips, and what begins and ends within them
+    Matrix parts(n(), kOut, 7);
+    std::vector<PartialProduct> tasks;
+    for (size_t t = 0; t < n(); ++t)
+      for (size_t part = 0; part < kOut; part += width)
+        tasks.push_back({adapted_.get(), part, t, parts.view().row_range(t, 1).col_range(part, width)});
+    dot_parts(compute_, traits_, X.view(), tasks);
+    expect(X, parts, {}, 1, {}, 1);
+  }
 }
 
 // Rows that a prompt chose are read from the copy that was made of them, whoever adapts the matrix.

@@ -82,7 +82,9 @@ void expect_products(Compute& compute, DType dtype, size_t n_tokens, size_t ever
             ASSERT_EQ(y[t * kRows + i], 0.0f) << t << ", " << i;
           }
         }
-        for (size_t c = 0; c < kCols; ++c) ASSERT_NEAR(z[t * kCols + c], sum[c], 2e-5f) << t << ", " << c;
+        // Many tokens times all rows may be rounded to bf16, where a machine has tiles.
+        const float added = dtype != DType::kF32 && path == RowPath::kAll && n_tokens > 7 ? 0.03f : 2e-5f;
+        for (size_t c = 0; c < kCols; ++c) ASSERT_NEAR(z[t * kCols + c], sum[c], added) << t << ", " << c;
       }
     }
 }

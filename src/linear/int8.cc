@@ -9,6 +9,7 @@
 #include "base/union.h"
 #include "formats/format.h"
 #include "kernels/matmul.h"
+#include "linear/kept_inputs.h"
 
 namespace hunch {
 namespace {
@@ -178,13 +179,7 @@ void Int8::dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet o
 void Int8::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const {
   if (in.is_all()) return dot(compute, tokens, A, {}, Y);
   const Arena::Scope scope(compute.arena);
-  const MatView<float> kept(compute.arena.take<float>(A.rows * A.cols).data(), A.rows, A.cols);
-  compute.threads.parallel_for(A.rows, 4, [&](size_t begin, size_t end) {
-    for (size_t t = begin; t < end; ++t) {
-      std::ranges::copy(A.row(t), kept.row(t).begin());
-      if (!in.own[t].is_all()) keep_only(in.own[t], kept.row(t), in.unit);
-    }
-  });
+  const MatView<const float> kept = kept_inputs(compute, A, in);
   // Every token by itself where that reads less than all of the matrix.
   const size_t n_all = int8_padded(n_in) / kInt8Quad;
   size_t n_own = 0;

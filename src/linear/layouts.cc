@@ -138,18 +138,19 @@ void Layouts::hold(Compute& compute, std::span<Linear* const> matrices, Maps map
     for (WeightView* W : {&stored->rows_, &stored->by_input_})
       if (*W && lies_in(maps, *W)) {
         wanted.push_back(W);
-        bytes += uint64_t{W->rows} * W->row_stride_bytes;
+        bytes += W->bytes();
       }
   std::byte* out = spare_memory(bytes);
   if (!out) return;
   for (WeightView* W : wanted) {
     compute.throw_if_stopped();
-    const size_t stride = W->row_stride_bytes;
+    const size_t stride = row_bytes(W->dtype, W->cols);  // of a part of the columns, less than in the file
     compute.threads.parallel_for(W->rows, 16, [&](size_t begin, size_t end) {
-      std::memcpy(out + begin * stride, W->data + begin * stride, (end - begin) * stride);
+      for (size_t r = begin; r < end; ++r) std::memcpy(out + r * stride, W->row(r), stride);
     });
     MappedFile::release({W->data, W->bytes()});
     W->data = out;
+    W->row_stride_bytes = stride;
     out += W->rows * stride;
   }
 }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "formats/format.h"
 #include "kernels/strips.h"
+#include "linear/together.h"
 
 namespace hunch {
 namespace {
@@ -136,6 +137,15 @@ TEST(Layouts, InterleavedMatricesKeepTheirRowsAndTheirProducts) {
   const TokenTraits token;
   matrix.dot(compute, {&token, 1}, {x.data(), 1, x.size()}, {{&some, 1}, 1}, {y.data(), 1, y.size()});
   for (const size_t r : {3, 500, 999}) EXPECT_NEAR(y[r], before[r], 1e-4f);
+  // Groups of ten rows, as of heads, which begin and end within strips: the bits of the whole product.
+  std::vector<PartialProduct> groups;
+  for (const size_t first : {size_t(0), size_t(10), size_t(480), size_t(990)}) {
+    std::fill_n(&y[first], 10, 777.0f);
+    groups.push_back({&matrix, first, 0, MatView<float>(&y[first], 1, 10)});
+  }
+  dot_parts(compute, {&token, 1}, {x.data(), 1, x.size()}, groups);
+  for (const PartialProduct& group : groups)
+    for (size_t i = 0; i < 10; ++i) EXPECT_EQ(group.Y.row(0)[i], after[group.first_row + i]) << group.first_row + i;
   layouts.hold(compute, matrices, maps);  // a plan that chooses rows, after one that did not
   EXPECT_NE(matrix.rows().data, m.W.data);
   EXPECT_EQ(matrix.rows().strips, strips);

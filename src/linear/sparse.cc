@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "linear/kept_inputs.h"
 #include "linear/segments.h"
 
 namespace hunch {
@@ -22,14 +23,8 @@ void Sparse::dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet
 }
 
 void Sparse::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const {
-  if (in.is_all()) return dot(compute, tokens, A, {}, Y);
   const Arena::Scope scope(compute.arena);
-  const MatView<float> kept(compute.arena.take<float>(A.rows * n_in).data(), A.rows, n_in);
-  for (size_t t = 0; t < A.rows; ++t) {
-    std::ranges::copy(A.row(t), kept.row(t).begin());
-    keep_only(in.own[t], kept.row(t), in.unit);
-  }
-  dot(compute, tokens, kept, {}, Y);
+  dot(compute, tokens, kept_inputs(compute, A, in), {}, Y);
 }
 
 void Sparse::decode(Compute& compute, MatView<float> out) const {

@@ -7,6 +7,7 @@
 #include "formats/format.h"
 #include "kernels/matmul.h"
 #include "linear/chosen_rows.h"
+#include "linear/kept_inputs.h"
 #include "linear/layouts.h"
 #include "linear/masked.h"
 #include "linear/packed.h"
@@ -112,7 +113,7 @@ void Stored::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet
       add_blocks(compute, segment, a, rows, y);
     } else {
       const Arena::Scope scope(compute.arena);
-      add_all(compute, segment, masked(compute, a, rows), y);
+      add_all(compute, segment, kept_inputs(compute, a, rows), y);
     }
   });
 }
@@ -121,7 +122,7 @@ void Stored::add_some(Compute& compute, Tokens tokens, MatView<const float> A, R
   const Arena::Scope scope(compute.arena);
   const ChosenRows chosen =
       choose(compute, layouts_.costs(), RowProduct::kAdd, by_input_, tokens, in, compute.any_rows);
-  if (chosen.path == RowPath::kAll) return add_all(compute, tokens, masked(compute, A, in), Y);
+  if (chosen.path == RowPath::kAll) return add_all(compute, tokens, kept_inputs(compute, A, in), Y);
   if (chosen.path == RowPath::kOwn && rows_) {  // who has all inputs gets the bits of a product over all
     for (size_t t = 0; t < A.rows; ++t) {
       const RowSet own = in.subset(t, 1);

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <typeinfo>
 
+#include "base/checked_math.h"
 #include "base/error.h"
+#include "formats/strip_shape.h"
 #include "kernels/matmul.h"
 #include "kernels/matmul_ragged.h"
 #include "linear/segments.h"
@@ -34,6 +36,24 @@ void finish_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::
     }
   }
 }
+
+// Rows that begin or end within a strip, with the rest of it: strips are read at the speed of memory, single rows are
+// not, and have bits of their own.
+struct Widened {
+  size_t first_row;
+  MatView<float> Y;
+  const PartialProduct* wanted;
+
+  Widened(Compute& compute, const WeightView& W, const PartialProduct& p)
+      : first_row(p.first_row / kStripRows * kStripRows), wanted(&p) {
+    const size_t n = std::min(W.rows, size_t(round_up(p.first_row + p.Y.cols, kStripRows))) - first_row;
+    Y = MatView<float>(compute.arena.take<float>(p.Y.rows * n).data(), p.Y.rows, n);
+  }
+  void cut() const {
+    for (size_t t = 0; t < Y.rows; ++t)
+      std::ranges::copy(Y.row(t).subspan(wanted->first_row - first_row, wanted->Y.cols), wanted->Y.row(t).begin());
+  }
+};
 
 }  // namespace
 
@@ -68,10 +88,17 @@ void dot_together(Compute& compute, Tokens tokens, MatView<const float> X, std::
 void dot_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const PartialProduct> parts) {
   const Arena::Scope scope(compute.arena);
   const std::span<RaggedTask> tasks = compute.arena.take<RaggedTask>(parts.size());
-  size_t n_tasks = 0;
+  const std::span<Widened> widened = compute.arena.take<Widened>(parts.size());
+  size_t n_tasks = 0, n_widened = 0;
   for (const PartialProduct& p : parts) {
     const Tokens own = tokens.subspan(p.first_token, p.Y.rows);
     if (const WeightView W = p.linear->plain(own)) {
+      if (W.strips && (p.first_row % kStripRows != 0 || p.Y.cols % kStripRows != 0)) {
+        const Widened& wide = *new (&widened[n_widened++]) Widened(compute, W, p);
+        new (&tasks[n_tasks++]) RaggedTask{W.row_range(wide.first_row, wide.Y.cols),
+                                           part(p.linear->bias(), wide.first_row, wide.Y.cols), wide.Y, p.first_token};
+        continue;
+      }
       new (&tasks[n_tasks++]) RaggedTask{W.row_range(p.first_row, p.Y.cols),
                                          part(p.linear->bias(), p.first_row, p.Y.cols), p.Y, p.first_token};
       continue;
@@ -87,6 +114,7 @@ void dot_parts(Compute& compute, Tokens tokens, MatView<const float> X, std::spa
     }
   }
   matmul_ragged(compute, X, tasks.first(n_tasks));
+  for (const Widened& wide : widened.first(n_widened)) wide.cut();
   finish_parts(compute, tokens, X, parts);
 }
 

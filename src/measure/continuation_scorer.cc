@@ -8,17 +8,11 @@
 #include "kernels/ops.h"
 
 namespace hunch {
-namespace {
 
-struct Encoded {
-  std::vector<int32_t> ids;
-  size_t n_before;  // of the context
-};
-
-Encoded encode_pair(const Tokenizer& tokenizer, const std::string& before, const std::string& continuation) {
+EncodedPair encode_pair(const Tokenizer& tokenizer, const std::string& before, const std::string& continuation) {
   const std::string whole = before + continuation, context(jinja::strip(before, false));
   const EncodeOptions plain{false, false};
-  Encoded out{tokenizer.encode(whole, plain), 0};
+  EncodedPair out{tokenizer.encode(whole, plain), 0};
   out.n_before = std::min(tokenizer.encode(context, plain).size(), out.ids.empty() ? 0 : out.ids.size() - 1);
   if (out.n_before == 0) {  // nothing to predict the first token from: the harness puts end-of-text there
     const auto& spec = tokenizer.spec();
@@ -27,8 +21,6 @@ Encoded encode_pair(const Tokenizer& tokenizer, const std::string& before, const
   }
   return out;
 }
-
-}  // namespace
 
 ContextOptions task_context(const Engine& engine, ContextOptions options) {
   if (options.n_ctx == 0) options.n_ctx = std::min<size_t>(engine.config().n_ctx_train, 2048);
@@ -45,7 +37,7 @@ ContinuationScorer::ContinuationScorer(const Engine& engine, const ContextOption
     : engine_(engine), context_(engine, task_context(engine, options)) {}
 
 ContinuationScore ContinuationScorer::score(const std::string& before, const std::string& continuation) {
-  Encoded text = encode_pair(engine_.need_tokenizer(), before, continuation);
+  EncodedPair text = encode_pair(engine_.need_tokenizer(), before, continuation);
   return score(std::move(text.ids), text.n_before);
 }
 

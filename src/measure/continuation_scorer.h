@@ -12,6 +12,15 @@ struct ContinuationScore {
   bool greedy = true;         // every one of them was the most probable
 };
 
+// A text and what is asked after it as ids, the first n_before of them the text's.
+struct EncodedPair {
+  std::vector<int32_t> ids;
+  size_t n_before;
+};
+// Tokenised together, without BOS, so that no token straddles the border differently than in running text; spaces at
+// the context's end belong to the continuation. At least one token stands before it.
+EncodedPair encode_pair(const Tokenizer& tokenizer, const std::string& before, const std::string& continuation);
+
 // The context that tasks have by default: the model's, at most 2048 tokens.
 ContextOptions task_context(const Engine& engine, ContextOptions options);
 
@@ -22,8 +31,7 @@ class ContinuationScorer {
   // The engine outlives it. Throws as Context.
   ContinuationScorer(const Engine& engine, const ContextOptions& options);
 
-  // Both are tokenised together, without BOS, so that no token straddles the border differently than in running text;
-  // spaces at the context's end belong to the continuation. What is too long loses its beginning. Throws Error{kLimit}
+  // Both as encode_pair() has them. What is too long loses its beginning. Throws Error{kLimit}
   // for a continuation longer than the context, Error{kNotFound} for a model without a tokenizer.
   ContinuationScore score(const std::string& before, const std::string& continuation);
   // Of ids of the vocabulary, of which the first n_before, at least one, are given. Throws the same, Error{kUsage}

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "formats/format.h"
@@ -19,7 +20,7 @@ using Floats = std::vector<float>;
 
 // What is added to one matrix, so far: A and B [rank, n], by rank.
 struct Sum {
-  Floats A, B, gain, saved;
+  Floats A, B, gain, saved, saved_bias;
 };
 
 // The model's own weights.
@@ -79,6 +80,7 @@ class Binder {
   }
 
   void bind() {
+    if (!file_.scaled.empty()) return bind_scaled();
     std::vector<NamedRows> named;
     for (const AdapterMatrix& m : file_.matrices) named.push_back({m.tensor, m.n_out, false});
     for (const ReplacedTensor* r : saved_) named.push_back({r->tensor, r->shape.empty() ? 1 : r->shape[0], true});
@@ -106,6 +108,98 @@ class Binder {
   }
 
  private:
+  // IA3: rows of W and the bias times their factors, or columns of W. Where that is a gain of rows, it is one; else the
+  // matrix is taken whole.
+  void bind_scaled() {
+    const auto& tensors = model_.weights().tensors;
+    std::vector<NamedRows> named;
+    for (const ScaledMatrix& m : file_.scaled)
+      named.push_back({m.tensor, m.inputs ? model_.config().n_embd : m.factors.size(), false});
+    const RowTrace trace = trace_of(named);
+    if (!trace.unknown.empty())
+      fail(ErrorKind::kUnsupported, "it changes '{}', which a {} model does not have", printable(trace.unknown[0]),
+           model_.config().arch);
+    std::vector<size_t> n_bound(named.size());
+    for (const auto& [id, where] : tensors) {
+      const auto found = trace.tensors.find(where.name);
+      if (found == trace.tensors.end()) continue;
+      const std::vector<RowOrigin>& origins = found->second;
+      if (origins.size() < where.first + where.n_out) wrong_factors(origins[0].matrix, where);
+      const std::span<const RowOrigin> own = std::span(origins).subspan(where.first, where.n_out);
+      for (const RowOrigin& origin : own) n_bound[origin.matrix] += origin.factor != 0;
+      const auto from = std::ranges::find_if(own, [](const RowOrigin& origin) { return origin.factor != 0; });
+      if (from == own.end()) continue;
+      file_.scaled[from->matrix].inputs ? scale_inputs(id, where, from->matrix, trace) : scale_outputs(id, where, own);
+    }
+    for (size_t m = 0; m < named.size(); ++m)
+      if (n_bound[m] != named[m].n_rows)
+        fail(ErrorKind::kUnsupported, "it changes '{}', which is no matrix of this model that hunch adapts",
+             printable(named[m].name));
+  }
+
+  [[noreturn]] void wrong_factors(uint32_t m, const TensorRows& where) const {
+    fail(ErrorKind::kFormat, "its '{}' has {} factors, the model's '{}' is [{}, {}]", printable(file_.scaled[m].tensor),
+         file_.scaled[m].factors.size(), where.name, where.n_out, where.n_in);
+  }
+
+  const Linear& linear_of(LinearId id) const {
+    const Linear* found = nullptr;
+    std::as_const(model_).weights().for_each_linear([&](const Linear& linear) {
+      if (linear.id == id) found = &linear;
+    });
+    HUNCH_CHECK(found, "no matrix of this id");
+    return *found;
+  }
+
+  // With the share of the difference that is chosen.
+  float factor_of(float factor) const { return 1 + scale_ * (factor - 1); }
+
+  void add_gain(LinearId id, const TensorRows& where, const Floats& factors) {
+    Sum& sum = sums_[id];
+    sum.gain.resize(where.n_out);
+    for (size_t r = 0; r < where.n_out; ++r) sum.gain[r] += factors[r] - 1;
+    if (!sum.A.empty()) return;
+    sum.A.assign(where.n_in, 0.0f);  // of rank 1, and nothing: parts of rank 0 are passed over
+    sum.B.assign(where.n_out, 0.0f);
+  }
+
+  // W with its rows and bias, or its columns, times factors.
+  void take_whole(LinearId id, const TensorRows& where, const Floats& rows, const Floats& columns) {
+    const Linear& linear = linear_of(id);
+    Sum& sum = sums_[id];
+    if (!sum.saved.empty() || !sum.A.empty())
+      fail(ErrorKind::kUsage, "it takes the place of the model's '{}', which another adapter changes", where.name);
+    sum.saved.resize(where.n_out * where.n_in);
+    linear.decode(compute_, {sum.saved.data(), where.n_out, where.n_in});
+    for (size_t r = 0; r < where.n_out; ++r)
+      for (size_t i = 0; i < where.n_in; ++i) sum.saved[r * where.n_in + i] *= rows.empty() ? columns[i] : rows[r];
+    sum.saved_bias.assign(linear.bias().begin(), linear.bias().end());
+    for (size_t r = 0; r < sum.saved_bias.size() && !rows.empty(); ++r) sum.saved_bias[r] *= rows[r];
+  }
+
+  void scale_outputs(LinearId id, const TensorRows& where, std::span<const RowOrigin> own) {
+    Floats factors;
+    for (const RowOrigin& from : own)
+      factors.push_back(from.factor == 0 ? 1.0f : factor_of(file_.scaled[from.matrix].factors[from.row]));
+    linear_of(id).bias().empty() ? add_gain(id, where, factors) : take_whole(id, where, factors, {});
+  }
+
+  // What down reads is act(gate) * up: its factors are those of up's rows, where up has no bias.
+  void scale_inputs(LinearId id, const TensorRows& where, uint32_t m, const RowTrace& trace) {
+    const ScaledMatrix& scaled = file_.scaled[m];
+    if (scaled.factors.size() != where.n_in) wrong_factors(m, where);
+    Floats factors;
+    const auto order = trace.input_orders.find(m);
+    for (size_t i = 0; i < where.n_in; ++i)
+      factors.push_back(factor_of(scaled.factors[order == trace.input_orders.end() ? i : order->second[i]]));
+    const LinearId up{id.layer, Role::kUp};
+    const LayerConfig& c = model_.config().layers[id.layer];
+    const auto rows = model_.weights().tensors.find(up);
+    const bool by_rows = id.role == Role::kDown && c.gated && c.details.limit == 0 && c.details.up_offset == 0 &&
+                         !c.details.relu_up && rows != model_.weights().tensors.end() && linear_of(up).bias().empty();
+    by_rows ? add_gain(up, rows->second, factors) : take_whole(id, where, {}, factors);
+  }
+
   RowTrace trace_of(std::span<const NamedRows> named) const {
     if (file_.architecture.empty()) return trace_hf_rows(model_.file().meta, model_.config(), named);
     if (file_.architecture != model_.config().arch)
@@ -249,7 +343,9 @@ std::shared_ptr<const Adapter> bind_adapters(const Model& model, Compute& comput
     AdapterPart part({sum.A.data(), rank, where.n_in}, {sum.B.data(), rank, where.n_out}, sum.gain);
     if (!sum.saved.empty())
       part.replace(id, {sum.saved.data(), where.n_out, where.n_in},
-                   linears.count(id) ? linears.at(id)->bias() : std::span<const float>());
+                   !sum.saved_bias.empty() ? std::span<const float>(sum.saved_bias)
+                   : linears.count(id)     ? linears.at(id)->bias()
+                                           : std::span<const float>());
     adapter->parts.emplace(id, std::move(part));
   }
   return adapter;

@@ -306,7 +306,7 @@ TEST_P(GoldenAdapters, GiveWhatPeftGives) {
 INSTANTIATE_TEST_SUITE_P(Shared, GoldenAdapters,
                          ::testing::Values("lora_llama_all", "lora_llama_qv", "lora_llama_layers_save",
                                            "lora_llama_patterns", "rslora_llama_all", "dora_llama_all", "dora_llama_qv",
-                                           "lora_opt_all", "lora_opt_qv"),
+                                           "lora_opt_all", "lora_opt_qv", "ia3_llama", "ia3_opt"),
                          [](const auto& i) { return std::string(i.param); });
 
 }  // namespace

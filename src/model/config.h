@@ -177,6 +177,8 @@ struct LayerConfig {
   bool lends_keys = false;      // later layers read its keys
   bool output_gate = false;     // queries come with gates, and what attention found is multiplied by their sigmoid
   RecurrentConfig recurrent;    // of the mixers that have a state
+  bool mixer_in_parts = false;  // this is one rank's part of the heads (model/shard.h): what it gives is to be added up
+  bool elsewhere = false;       // another rank has the layer
   // MLP: dense, or experts where moe.n_expert > 0; none where n_ff is 0.
   size_t n_ff = 0;
   Activation activation = Activation::kGeluTanh;
@@ -186,6 +188,7 @@ struct LayerConfig {
   // (kernels/cut_off.h).
   float gate_cutoff = -INFINITY;
   MoeConfig moe;
+  bool mlp_in_parts = false;  // this is one rank's part of the neurons
 
   bool has_attention() const { return mixer == Mixer::kAttention; }
   bool is_recurrent() const { return !has_attention() && mixer != Mixer::kNone; }

@@ -12,7 +12,10 @@ namespace hunch {
 Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
     : file_(std::move(file)),
       config_(config_from_gguf(file_)),
-      weights_(load_weights(file_, config_, options, compute)) {
+      weights_(load_weights(file_, config_, options, compute)),
+      ranks_(options.ranks) {
+  if (ranks_)
+    for (const Layer& l : weights_.layers) config_.layers[l.config.index] = l.config;
   for (size_t i = 0; i < config_.n_ropes(); ++i) ropes_.emplace_back(config_.rope_number(i), config_.n_ctx_train);
 }
 

@@ -25,6 +25,8 @@ class Model {
   ModelWeights& weights() { return weights_; }
   const RopeTable& rope(const LayerConfig& layer) const { return ropes_[layer.rope]; }
   std::span<const RopeTable> ropes() const { return ropes_; }
+  // Of which this is one's part; nullptr: this is all of it. config() is then that of the part, in its layers.
+  Ranks* ranks() const { return ranks_; }
   // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
   // caller at a time.
   Layouts& layouts() const { return *weights_.layouts; }
@@ -46,6 +48,7 @@ class Model {
   ModelConfig config_;
   ModelWeights weights_;
   std::vector<RopeTable> ropes_;
+  Ranks* const ranks_;
 };
 
 }  // namespace hunch

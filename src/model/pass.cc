@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/ranks.h"
 #include "model/recurrent.h"
 #include "model/transformer.h"
 
@@ -10,10 +11,12 @@ namespace hunch {
 KvShape Transformer::kv_shape(const ModelConfig& config, KvType type, size_t page_tokens) {
   KvShape shape{{}, type, page_tokens};
   for (const LayerConfig& l : config.layers) {
-    shape.layers.push_back(l.has_attention() && !l.borrows_keys() ? KvHeads{l.n_kv_head, l.d_head} : KvHeads());
+    shape.layers.push_back(l.has_attention() && !l.borrows_keys() && !l.elsewhere ? KvHeads{l.n_kv_head, l.d_head}
+                                                                                  : KvHeads());
     if (l.is_recurrent()) shape.recurrent.resize(config.n_layer);
   }
-  for (size_t i = 0; i < shape.recurrent.size(); ++i) shape.recurrent[i] = recurrent_size(config.layers[i]);
+  for (size_t i = 0; i < shape.recurrent.size(); ++i)
+    if (!config.layers[i].elsewhere) shape.recurrent[i] = recurrent_size(config.layers[i]);
   return shape;
 }
 
@@ -43,6 +46,26 @@ void Transformer::check(const StepInput& input) const {
       fail(ErrorKind::kLimit, "{} tokens are more than the model's {} positions", end, c.n_ctx_train);
 }
 
+bool Transformer::tell_ranks(const StepInput& input) const {
+  Ranks* const ranks = model_.ranks();
+  if (!ranks || !ranks->leads()) return false;
+  if (observer)
+    fail(ErrorKind::kUnsupported,
+         "what is computed is divided among ranks: nobody sees all of it; run it without mpirun");
+  ranks->lead(cache_, input);
+  return true;
+}
+
+void Transformer::end_unless_agreed() const {
+  try {
+    throw;
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::kInterrupted) model_.ranks()->communicator().abort(e.what());
+  } catch (const std::exception& e) {
+    model_.ranks()->communicator().abort(e.what());
+  }
+}
+
 // All or nothing.
 void Transformer::append(const StepInput& input) {
   for (size_t i = 0; i < input.runs.size(); ++i) {
@@ -61,6 +84,23 @@ void Transformer::forget(const StepInput& input) {
     cache_.truncate(r.sequence, n_before);
     if (r.states) r.states->truncate(n_before);
   }
+}
+
+void Transformer::run_on_device(const StepInput& input, MatView<float> logits) {
+  if (observer)
+    fail(ErrorKind::kUnsupported,
+         "what layers compute on a device (device) cannot be watched: this measurement runs on the processor, cpu");
+  check(input);
+  device_->require(input);
+  append(input);
+  try {
+    device_->run(input, logits, stats);
+  } catch (...) {
+    forget(input);
+    throw;
+  }
+  for (const Run& run : input.runs)
+    if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
 }
 
 void Transformer::for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each) {

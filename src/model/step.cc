@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "model/model.h"
+#include "model/ranks.h"
 #include "select/relu_zeros.h"
 
 namespace hunch {
@@ -41,6 +43,17 @@ Step::Step(const Model& model, KvCache& cache, Compute& compute, const StepInput
   stats.n_tokens += n_tokens();
   for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
     counts->resize(model.config().n_layer);
+}
+
+void Step::throw_if_stopped() const {
+  if (!model.ranks()) return compute.throw_if_stopped();
+  if (model.ranks()->by_layers()) return;  // they are not in the same layer: rank 0 looks between steps
+  if (model.ranks()->communicator().agree(compute.is_stopped())) throw Error(ErrorKind::kInterrupted, "interrupted");
+}
+
+void Step::sum_over_ranks(MatView<float> x) const {
+  HUNCH_CHECK(x.row_stride == x.cols, "rows of {} in {}", x.cols, x.row_stride);
+  model.ranks()->communicator().sum({x.data, x.rows * x.cols});
 }
 
 Rotation Step::rotate(const RopeTable& rope) {

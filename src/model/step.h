@@ -173,7 +173,10 @@ class Step {
   Rotation rotation_of(const LayerConfig& c, size_t position);
   // Multiplies the queries of token `first` and those after it by their temperatures, where the layer has any.
   void temper(const LayerConfig& c, size_t first, MatView<float> queries) const;
-  void throw_if_stopped() const { compute.throw_if_stopped(); }
+  // Of a model that is divided: where rank 0 is to stop, all do.
+  void throw_if_stopped() const;
+  // x [n_tokens, n], of which every rank has a part of the sum: it becomes that sum.
+  void sum_over_ranks(MatView<float> x) const;
 
  private:
   using Answer = StepMemory::Answer;

@@ -6,15 +6,26 @@
 #include "kernels/look_up.h"
 #include "linear/adapter.h"
 #include "model/ops.h"
+#include "model/ranks.h"
 
 namespace hunch {
 
 Transformer::Transformer(const Model& model, KvCache& cache, Compute& compute)
-    : model_(model), cache_(cache), compute_(compute) {}
+    : model_(model), cache_(cache), compute_(compute) {
+  if (model.ranks() && model.ranks()->leads()) model.ranks()->lead(cache);
+}
 
 MatView<const float> Transformer::run(const StepInput& input) {
   const ModelConfig& c = model_.config();
   const MatView<float> out = result(input.logit_rows.size(), c.n_vocab);
+  if (device_) {
+    run_on_device(input, out);
+    return out;
+  }
+  if (model_.ranks() && model_.ranks()->by_layers()) {
+    run_in_stages(input, out);
+    return out;
+  }
   for_each_part(input, [&](const StepInput& part, size_t first_row) {
     in_step(part, [&](Step& s) {
       const MatView<float> stream = s.take(s.n_tokens(), c.stream_width());
@@ -65,9 +76,14 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
   const MatView<float> entering = c.moe.early_router ? s.take(resid.rows, resid.cols) : MatView<float>();
   if (c.moe.early_router) copy_rows(resid, entering);
+  const auto mix = [&](MatView<const float> x) {
+    l.mix(s, x, branch);
+    if (c.mixer_in_parts) s.sum_over_ranks(branch);
+  };
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
     if (c.moe.beside_mlp) return l.mlp_beside_experts(s, resid, x, y);
     c.has_experts() ? l.experts(s, c, c.moe.early_router ? entering : x, x, y) : l.mlp(s, c, s.all(), x, y);
+    if (c.mlp_in_parts) s.sum_over_ranks(y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
     norm_rows(s.compute, c, x, n, y);
@@ -77,7 +93,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   };
 
   if (c.norm_place == NormPlace::kPost) {  // the norm stands on the stream itself
-    l.mix(s, resid, branch);
+    mix(resid);
     watch(Branch::kAttention, branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
     norm(resid, l.attn_norm, resid);
@@ -96,7 +112,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   if (c.mixer == Mixer::kNone) {
     s.look(c.index, resid);
   } else {
-    l.mix(s, c.first_norm ? input(l.attn_norm) : resid, branch);
+    mix(c.first_norm ? input(l.attn_norm) : resid);
   }
   if (c.parallel_residual) {  // both branches read the same stream
     if (!l.ffn_norm.empty()) norm(resid, l.ffn_norm, normed);

@@ -4,6 +4,7 @@
 
 #include "model/model.h"
 #include "model/step.h"
+#include "model/step_device.h"
 
 namespace hunch {
 
@@ -31,6 +32,9 @@ class Transformer {
   Observer* observer = nullptr;
   StepStats stats;  // accumulates until the caller clears it
 
+  // From now on steps are computed there; a step that has an observer, or parts of one, throw Error{kUnsupported}.
+  void compute_on(std::shared_ptr<StepDevice> device) { device_ = std::move(device); }
+
   // A cache shape that fits the model.
   static KvShape kv_shape(const ModelConfig& config, KvType type = {}, size_t page_tokens = 32);
 
@@ -41,11 +45,14 @@ class Transformer {
     check(input);
     append(input);
     const Counted counted(compute_.meter, stats);
+    bool told = false;
     try {
+      told = tell_ranks(input);
       const Arena::Scope scope(compute_.arena);
       Step step(model_, cache_, compute_, input, observer, stats, memory_);
       work(step);
     } catch (...) {
+      if (told) end_unless_agreed();
       forget(input);
       throw;
     }
@@ -67,8 +74,13 @@ class Transformer {
   // tokens at once. each(part, its first row of logits); all or nothing.
   void for_each_part(const StepInput& input, const std::function<void(const StepInput&, size_t)>& each);
   void check(const StepInput& input) const;
+  // Where this is rank 0 of several: the others compute the step too. Whether there are such.
+  bool tell_ranks(const StepInput& input) const;
+  // In a handler: ends the job of all ranks, which wait for each other, but for a stop on which they agreed.
+  void end_unless_agreed() const;
   void append(const StepInput& input);
   void forget(const StepInput& input);
+  void run_on_device(const StepInput& input, MatView<float> logits);
   MatView<float> result(size_t rows, size_t cols);
   // model/logits.cc
   void logits(Step& s, MatView<const float> resid, MatView<float> out) const;
@@ -77,6 +89,9 @@ class Transformer {
   // model/settle_keys.cc
   void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
+  // model/stages.cc
+  void run_in_stages(const StepInput& input, MatView<float> out);
+  void stage(Step& s, MatView<float> out);
   // model/transformer.cc
   void enter(Step& s, MatView<float> stream) const;
   void embed(Step& s, MatView<float> resid) const;
@@ -88,6 +103,7 @@ class Transformer {
   Compute& compute_;
   StepMemory memory_;
   Scratch result_;  // of the last call
+  std::shared_ptr<StepDevice> device_;
 };
 
 }  // namespace hunch

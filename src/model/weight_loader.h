@@ -9,6 +9,7 @@
 #include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
 #include "model/bundles.h"
+#include "model/shard.h"
 #include "model/weights.h"
 
 namespace hunch {
@@ -18,8 +19,7 @@ class WeightLoader {
  public:
   // `orders`: of matrices of the file whose inputs stand in another order (take_input_orders()).
   WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute,
-               const InputOrders& orders = {})
-      : file_(file), c_(config), options_(options), compute_(compute), orders_(orders) {}
+               const InputOrders& orders = {});
   ModelWeights load();  // once
 
  private:
@@ -108,11 +108,28 @@ class WeightLoader {
                                    const std::string& suffix, size_t n_ff, size_t width);
   bool experts_on_demand(const std::string& blk, const LayerConfig& c, Experts& e);
 
+  // model/weights_shard.cc: a rank's part, where the model is divided
+  void divide();
+  Range neurons(size_t n_ff) const;
+  Range words(size_t rank) const;
+  bool is_cut(LinearId id) const;
+  // For forms that are not divided, where this one would be.
+  void require_whole(LinearId id, const std::string& tensor, const char* form) const;
+  // The part of a matrix that is the rank's, and of its bias; of one that stands neuron-major in the file.
+  void cut(LinearId id, const std::string& tensor, WeightView& W, Vector& bias) const;
+  void cut_by_neuron(LinearId id, WeightView& by_input, Vector& bias) const;
+  void cut_heads(const LayerConfig& c, Attention& a) const;
+  void gather_words();
+
   const ModelFile& file_;
-  const ModelConfig& c_;
+  const ModelConfig& c_;  // of the whole model
   const WeightOptions& options_;
   Compute& compute_;
   const InputOrders orders_;
+  const Shard shard_;           // of tensors
+  Range layers_;                // that this rank has
+  std::vector<LayerCut> cuts_;  // [n_layer], where tensors are divided
+  size_t down_block_ = 1;       // elements: the largest blocks of down projections, along the neurons
   ModelWeights w_;
   std::vector<Layouts::TurnRequest> turns_;  // once all are loaded
   std::optional<Bundles> bundles_;           // neurons in one piece each, where w_.disk reads them

@@ -67,10 +67,13 @@ std::unique_ptr<Linear> WeightLoader::stored(LinearId id, TensorRows where, Weig
   where.n_out = W.rows;
   where.n_in = W.cols;
   if (W.dtype == DType::kI8) {
+    require_whole(id, where.stored, "as int8");
     w_.tensors[id] = where;
     return int8(id, where, W, std::move(bias));
   }
   const auto order = orders_.find(where.stored);
+  if (order != orders_.end()) require_whole(id, where.stored, "with its inputs in another order");
+  cut(id, where.name, W, bias);
   if (order != orders_.end()) where.stored.clear();
   w_.tensors[id] = std::move(where);
   auto matrix = std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
@@ -108,6 +111,7 @@ WeightLoader::Factors WeightLoader::factors(const std::string& name, std::vector
 
 std::unique_ptr<Linear> WeightLoader::low_rank(LinearId id, const std::string& name, const WeightView& U,
                                                const WeightView& V, Vector bias) {
+  require_whole(id, name, "as a product of two");
   auto matrix = std::make_unique<LowRank>(id, stored(id, {}, U, std::move(bias)), stored(id, {}, V));
   w_.tensors[id] = {name + ".weight", "", 0, U.rows, V.cols};
   return matrix;
@@ -140,6 +144,7 @@ SparseTensor WeightLoader::sparse_tensor(const std::string& name, const std::vec
 
 std::unique_ptr<Linear> WeightLoader::sparse(LinearId id, const SparseTensor& tensor, size_t first, size_t n_out,
                                              Vector bias) {
+  require_whole(id, tensor.name, "without its zeros");
   const SparseRows W = tensor.part(first, n_out);
   w_.tensors[id] = {tensor.name, "", 0, n_out, W.cols};
   auto matrix = std::make_unique<Sparse>(id, compute_, W, std::move(bias));
@@ -152,6 +157,7 @@ std::unique_ptr<Linear> WeightLoader::sparse(LinearId id, const SparseTensor& te
 
 std::unique_ptr<Linear> WeightLoader::ternary(LinearId id, const std::string& name, size_t rows, size_t cols) {
   TensorRows where = tensor(name + ".weight");
+  require_whole(id, where.name, "as -1, 0 and 1");
   const Tensor& t = file_.get(where.name);
   check_dims(t, {rows, cols});
   where.n_out = rows;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/ranks.h"
 #include "model/weight_loader.h"
 
 namespace hunch {
@@ -14,8 +15,23 @@ constexpr const char* kEmbedding = "token_embd.weight";
 
 }  // namespace
 
+WeightLoader::WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
+                           Compute& compute, const InputOrders& orders)
+    : file_(file),
+      c_(config),
+      options_(options),
+      compute_(compute),
+      orders_(orders),
+      shard_(options.ranks && !options.ranks->by_layers() ? options.ranks->shard() : Shard()),
+      layers_{0, config.n_layer} {
+  if (options.ranks) check_divisible(config);
+  if (options.ranks && options.ranks->by_layers())
+    layers_ = layers_of(config, options.ranks->division, options.ranks->shard());
+}
+
 ModelWeights WeightLoader::load() {
   if (options_.disk) plan_disk();
+  if (!shard_.is_whole()) divide();
   w_.token_embd = matrix(kEmbedding, c_.n_vocab, c_.n_embd_word);
   w_.tensors[{.role = Role::kEmbedding}] = {kEmbedding, kEmbedding, 0, c_.n_vocab, c_.n_embd_word};
   if (c_.position == PositionKind::kLearned)
@@ -49,7 +65,16 @@ ModelWeights WeightLoader::load() {
     w_.streams.merge = by_stream(Role::kStreamOut, "altup_unembd_proj.weight");
   }
   w_.layers.resize(c_.n_layer);
-  for (size_t i = 0; i < c_.n_layer; ++i) layer(i);
+  for (size_t i = 0; i < c_.n_layer; ++i) {
+    if (i >= layers_.begin && i < layers_.begin + layers_.n) {
+      layer(i);
+    } else {
+      w_.layers[i].config = c_.layers[i];
+      w_.layers[i].config.elsewhere = true;
+    }
+  }
+  if (options_.ranks && options_.ranks->by_layers() && !options_.ranks->is_last()) w_.output = nullptr;
+  gather_words();
   w_.layouts->turn(compute_, turns_, "storing the down projections by neuron");
   for (const Tensor& t : file_.tensors) {
     w_.n_params += n_weights(t);
@@ -135,6 +160,7 @@ void WeightLoader::layer(size_t i) {
     l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
     if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
   }
+  if (!shard_.is_whole()) l.config = part_of(l.config, cuts_[i], down_block_, shard_);
 }
 
 std::vector<std::unique_ptr<Linear>> WeightLoader::by_stream(Role role, const std::string& name) {

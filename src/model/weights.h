@@ -77,6 +77,8 @@ struct ModelWeights {
   }
 };
 
+class Ranks;  // model/ranks.h
+
 // What of the weights stays in memory, where they may not take all that they are (docs/larger-than-memory.md).
 struct DiskOptions {
   uint64_t n_bytes = 0;                                      // that the weights may take
@@ -86,7 +88,8 @@ struct DiskOptions {
 };
 
 struct WeightOptions {
-  bool reblock_down = false;          // allow DownLayout::kReblocked
+  bool reblock_down = false;  // allow DownLayout::kReblocked
+  Ranks* ranks = nullptr;     // among which the model is divided (model/shard.h), and outlive it; none: it is whole
   const DiskOptions* disk = nullptr;  // none: all are mapped
 };
 

@@ -115,6 +115,7 @@ void WeightLoader::attention(const std::string& blk, const LayerConfig& c, Atten
     a.q_norm = norm(blk + "attn_q_norm", shared ? c.d_head : n_q, true);
     if (!c.borrows_keys()) a.k_norm = norm(blk + "attn_k_norm", shared ? c.d_head : n_kv, true);
   }
+  cut_heads(c, a);
 }
 
 }  // namespace hunch

@@ -31,7 +31,6 @@ Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& 
   const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role, expert}; };
   if (auto m = mlp_on_demand(c, expert, name, suffix, n_ff, c.n_embd)) return std::move(*m);
   Mlp m;
-  m.n_ff = n_ff;
   if (c.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
     const std::string fused = name + "_up" + suffix + ".weight";
     const WeightView both = weights(fused, 2 * n_ff, c.n_embd);
@@ -41,11 +40,14 @@ Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& 
     m.up = linear(id(Role::kUp), name + "_up" + suffix, n_ff, c.n_embd, true);
     if (c.gated) m.gate = linear(id(Role::kGate), name + "_gate" + suffix, n_ff, c.n_embd, true);
   }
+  m.n_ff = m.up->n_out;  // a rank's part of them
   // Written neuron-major by hunch.
   if (const std::string turned = name + "_down_t" + suffix + ".weight"; file_.find(turned)) {
     w_.tensors[id(Role::kDown)] = {name + "_down" + suffix + ".weight", turned, 0, c.n_embd, n_ff, true};
-    m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), matrix(turned, n_ff, c.n_embd),
-                                      optional_vector(name + "_down" + suffix + ".bias", c.n_embd), *w_.layouts);
+    WeightView by_neuron = matrix(turned, n_ff, c.n_embd);
+    Vector bias = optional_vector(name + "_down" + suffix + ".bias", c.n_embd);
+    cut_by_neuron(id(Role::kDown), by_neuron, bias);
+    m.down = std::make_unique<Stored>(id(Role::kDown), WeightView(), by_neuron, std::move(bias), *w_.layouts);
     if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
     return m;
   }
@@ -95,8 +97,10 @@ void WeightLoader::turned_downs(const LayerConfig& c, const std::string& name, c
   LinearId id{uint32_t(c.index), Role::kDown};
   for (id.expert = 0; id.expert < experts.size(); ++id.expert) {
     w_.tensors[id] = {as_rows, name, id.expert * width, width, n_ff, true};
-    experts[id.expert].down =
-        std::make_unique<Stored>(id, WeightView(), t.view().row_range(id.expert * n_ff, n_ff), Vector(), *w_.layouts);
+    WeightView by_neuron = t.view().row_range(id.expert * n_ff, n_ff);
+    Vector no_bias;
+    cut_by_neuron(id, by_neuron, no_bias);
+    experts[id.expert].down = std::make_unique<Stored>(id, WeightView(), by_neuron, Vector(), *w_.layouts);
   }
   if (c.makes_zeros()) w_.down_layout = DownLayout::kTransposed;
 }
@@ -130,6 +134,7 @@ void WeightLoader::mapped_experts(const std::string& blk, const LayerConfig& c, 
     stack({layer, Role::kDown}, blk + "ffn_down_exps", width, n_ff, experts, &Mlp::down);
     for (Mlp& m : experts) arrange_down(c, *m.down);
   }
+  for (Mlp& m : experts) m.n_ff = m.up->n_out;
 }
 
 void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts& e) {
@@ -141,7 +146,7 @@ void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts
     e.latent_in = linear({layer, Role::kExpertsIn}, blk + "ffn_latent_down", width, c.n_embd, true);
     e.latent_out = linear({layer, Role::kExpertsOut}, blk + "ffn_latent_up", c.n_embd, width, true);
   }
-  for (uint32_t i = 0; i < n; ++i) e.experts.emplace_back().n_ff = n_ff;
+  e.experts.resize(n);
   e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
   if (!experts_on_demand(blk, c, e)) mapped_experts(blk, c, e.experts);
   if (c.moe.n_ff_shared == 0) return;

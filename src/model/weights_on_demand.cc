@@ -43,6 +43,10 @@ void WeightLoader::plan_disk() {
   uint64_t n_bytes = 0;
   for (const Tensor& t : file_.tensors) n_bytes += t.data.size();
   if (n_bytes <= disk.n_bytes) return;  // they fit
+  if (options_.ranks)
+    fail(
+        ErrorKind::kUnsupported,
+        "of a model that is divided (ranks), every process holds its part: weights are not read on demand (ram) there");
   if (file_.maps.empty() || file_.maps.size() != disk.files.size())
     fail(ErrorKind::kUnsupported,
          "only the weights of GGUF files are read on demand (ram); `hunch convert` makes one of a folder");

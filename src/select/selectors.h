@@ -34,6 +34,8 @@ class Predicted final : public Selector {
   void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
   std::string_view kind() const override { return "predicted"; }
   size_t bytes() const override { return predictor_.bytes(); }
+  const Predictor& predictor() const { return predictor_; }
+  float threshold() const { return threshold_; }
 
  private:
   const Predictor& predictor_;

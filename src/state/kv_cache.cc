@@ -59,6 +59,16 @@ size_t KvCache::bytes_per_sequence(const KvShape& shape) {
 
 RecurrentStates& KvCache::states() { return impl_->states; }
 const RecurrentStates& KvCache::states() const { return impl_->states; }
+
+void KvCache::checkpoint(SequenceId sequence) {
+  if (!is_recurrent()) return;
+  impl_->states.checkpoint(sequence);
+  if (impl_->journal) impl_->journal->checkpointed(sequence);
+}
+
+void KvCache::keep_journal(std::unique_ptr<CacheJournal> journal) { impl_->journal = std::move(journal); }
+bool KvCache::has_journal() const { return bool(impl_->journal); }
+
 size_t KvCache::bytes() const { return impl_->pool.bytes(); }
 const KvShape& KvCache::shape() const { return impl_->shape; }
 size_t KvCache::n_tokens(SequenceId sequence) const { return impl_->at(sequence).slots.n_tokens(); }
@@ -79,20 +89,26 @@ size_t KvCache::back_to(SequenceId sequence, size_t n_tokens) const {
 
 size_t KvCache::n_moved(SequenceId sequence) const { return impl_->at(sequence).slots.n_moved(); }
 size_t KvCache::n_free_tokens() const { return impl_->pool.n_free() * impl_->shape.page_tokens; }
-KvCache::SequenceId KvCache::create() {
-  const SequenceId id = impl_->new_id();
-  Impl::Sequence& sequence = impl_->sequences[id];
+
+KvCache::SequenceId KvCache::Impl::add() {
+  const SequenceId id = new_id();
+  Sequence& sequence = sequences[id];
   sequence.alive = true;
-  sequence.slots = SlotMap(impl_->n_heads());
-  sequence.tables.resize(impl_->layers.size());
+  sequence.slots = SlotMap(n_heads());
+  sequence.tables.resize(layers.size());
   sequence.tails.reset();
-  if (impl_->shape.type.grouped()) {
+  if (shape.type.grouped()) {
     std::vector<size_t> n_values;
-    for (const LayerPage& l : impl_->layers) n_values.push_back(l.n_head * l.d_head);
+    for (const LayerPage& l : layers) n_values.push_back(l.n_head * l.d_head);
     sequence.tails.emplace(std::move(n_values));
   }
-  HUNCH_CHECK(!is_recurrent() || impl_->states.create() == id, "states of other sequences");
+  HUNCH_CHECK(shape.recurrent.empty() || states.create() == id, "states of other sequences");
   return id;
+}
+
+KvCache::SequenceId KvCache::create() {
+  if (impl_->journal) impl_->journal->created();
+  return impl_->add();
 }
 
 KvCache::SequenceId KvCache::fork(SequenceId parent) {
@@ -103,8 +119,9 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
          "the KV cache is full: a copy of {} pages is needed, {} are free; take a larger context (n_ctx) or end other "
          "sequences",
          source.pages.size() - n_shared, impl_->pool.n_free());
-  const SequenceId id = create();
-  const Impl::Sequence& from = impl_->at(parent);  // after create(), which may move the sequences
+  if (impl_->journal) impl_->journal->forked(parent);
+  const SequenceId id = impl_->add();
+  const Impl::Sequence& from = impl_->at(parent);  // after add(), which may move the sequences
   Impl::Sequence& to = impl_->at(id);
   to.slots = from.slots;
   to.pages = from.pages;
@@ -124,6 +141,7 @@ KvCache::SequenceId KvCache::fork(SequenceId parent) {
 
 void KvCache::release(SequenceId id) {
   Impl::Sequence& sequence = impl_->at(id);
+  if (impl_->journal) impl_->journal->released(id);
   impl_->keep_pages(sequence, 0);
   sequence.alive = false;
   sequence.deferred.reset();
@@ -170,6 +188,7 @@ void KvCache::truncate(SequenceId id, size_t n_tokens) {
               sequence.slots.n_tokens());
   HUNCH_CHECK(!sequence.tails || n_tokens % kKvGroup == 0 || sequence.tails->has(n_tokens),
               "truncate to {} tokens, within a group", n_tokens);
+  if (impl_->journal) impl_->journal->truncated(id, n_tokens);
   sequence.slots.truncate(n_tokens);
   if (sequence.tails) sequence.tails->truncate(n_tokens);
   impl_->keep_pages(sequence, pages_for(sequence.slots.most_slots(), impl_->shape.page_tokens));

@@ -12,6 +12,7 @@
 #include "base/rows.h"
 #include "formats/kv_type.h"
 #include "kernels/attention.h"
+#include "state/cache_journal.h"
 #include "state/deferred_inputs.h"
 #include "state/recurrent_states.h"
 #include "state/state_store.h"
@@ -80,6 +81,12 @@ class KvCache final : public StateStore {
   bool is_recurrent() const { return !shape().recurrent.empty(); }
   RecurrentStates& states();
   const RecurrentStates& states() const;
+  // RecurrentStates::checkpoint(); nothing where no layer is recurrent.
+  void checkpoint(SequenceId sequence);
+
+  // From now on, until the cache ends. Then nothing is saved or loaded: the other caches have other keys.
+  void keep_journal(std::unique_ptr<CacheJournal> journal);
+  bool has_journal() const;
 
   // Drops all slots of a layer but these, one list per KV head, whose slots become 0, 1, ... in the same order. Pages
   // that no layer needs any more return to the pool. All tokens of a head that drops some must be complete, and stored:
@@ -132,6 +139,19 @@ class KvCache final : public StateStore {
   // Appends to an empty sequence what save() gave of n tokens in a cache of the same shape; of recurrent layers as many
   // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
+
+  // Keys and values lie elsewhere, on a device: this counts tokens and pages, and its own memory stays untouched.
+  // From now on nothing can be saved, and page_copies() has what whoever holds them must copy too.
+  void hold_elsewhere();
+  struct PageCopy {
+    uint32_t from, to;
+  };
+  // Since the last call, in the order in which they were made.
+  std::vector<PageCopy> take_page_copies();
+  // The numbers of a sequence's pages, all below n_pages(): slot t lies in the (t / page_tokens)-th. Valid until the
+  // sequence is next changed.
+  std::span<const uint32_t> pages(SequenceId sequence) const;
+  size_t n_pages() const;
 
   // The layer as attention reads it; valid until the sequence is next changed.
   KvView view(SequenceId sequence, size_t layer) const;

@@ -50,6 +50,7 @@ struct KvCache::Impl {
     return sequences[id];
   }
   SequenceId new_id();
+  SequenceId add();  // create()
 
   // kv_cache_pages.cc
   void set_page(Sequence& sequence, size_t i, PageId page);
@@ -102,6 +103,9 @@ struct KvCache::Impl {
   RecurrentStates states;
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_ids;
+  bool is_elsewhere = false;
+  std::vector<PageCopy> copies;  // where it is
+  std::unique_ptr<CacheJournal> journal;
 };
 
 }  // namespace hunch

@@ -1,6 +1,7 @@
 // Pages of a KvCache: whose they are, and what becomes of them.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "state/kv_cache_impl.h"
@@ -35,8 +36,12 @@ void KvCache::Impl::set_page(Sequence& sequence, size_t i, PageId page) {
 
 void KvCache::Impl::copy_page(Sequence& sequence, size_t i, PageId page) {
   const PageId own = pool.take();
-  for (size_t layer = 0; layer < layers.size(); ++layer)
-    std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes(layer));
+  if (is_elsewhere) {
+    copies.push_back({page, own});
+  } else {
+    for (size_t layer = 0; layer < layers.size(); ++layer)
+      std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes(layer));
+  }
   set_page(sequence, i, own);
 }
 
@@ -85,6 +90,14 @@ size_t KvCache::Impl::n_shareable(const Sequence& sequence) const {
     }
   return n;
 }
+
+void KvCache::hold_elsewhere() { impl_->is_elsewhere = true; }
+
+std::vector<KvCache::PageCopy> KvCache::take_page_copies() { return std::exchange(impl_->copies, {}); }
+
+std::span<const uint32_t> KvCache::pages(SequenceId sequence) const { return impl_->at(sequence).pages; }
+
+size_t KvCache::n_pages() const { return impl_->pool.n_pages(); }
 
 void KvCache::Impl::keep_pages(Sequence& sequence, size_t n_pages) {
   while (sequence.pages.size() > n_pages) {

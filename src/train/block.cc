@@ -8,6 +8,7 @@
 namespace hunch {
 
 void TrainedNorm::train(Parameters& parameters, size_t layer, const std::string& name) {
+  if (!is_there()) return;
   const auto copy = [&](const Vector& from, const char* what) -> Parameter* {
     if (from.empty()) return nullptr;
     Parameter& p = parameters.add(name + what, layer, 1, from.size(), false);
@@ -36,6 +37,10 @@ TrainedBlock::TrainedBlock(const Layer& layer)
     : config(layer.config),
       attn_norm{.model = &layer.attn_norm},
       ffn_norm{.model = &layer.ffn_norm},
+      q_norm{.model = &layer.attention.q_norm},
+      k_norm{.model = &layer.attention.k_norm},
+      post_attn_norm{.model = &layer.post_attn_norm},
+      post_ffn_norm{.model = &layer.post_ffn_norm},
       q(*layer.attention.q),
       k(*layer.attention.k),
       v(*layer.attention.v),
@@ -46,11 +51,45 @@ TrainedBlock::TrainedBlock(const Layer& layer)
       activation(config.activation),
       threshold(config.details.threshold) {}
 
+namespace {
+
+// What is normalised at once: a head, or all heads of a token, as rows.
+MatView<float> normed_rows(const LayerConfig& c, MatView<float> x) {
+  return c.qk_norm == QkNorm::kAllHeads ? x : MatView<float>(x.data, x.rows * x.cols / c.d_head, c.d_head);
+}
+MatView<const float> normed_rows(const LayerConfig& c, MatView<const float> x) {
+  return normed_rows(c, MatView<float>(const_cast<float*>(x.data), x.rows, x.cols));
+}
+
+}  // namespace
+
 // All [n_rows, ...]. `first` is what the activation reads: the gate where there is one, else up; `act` what down reads.
 struct TrainedBlock::Values {
   MatView<float> normed, queries, keys, values, heads;  // of attention
+  MatView<float> raw_queries, raw_keys;                 // before their norms, where they have any
   MatView<float> first, ups, act;                       // of the MLP
 };
+
+void TrainedBlock::finish_heads_of(const Pass& pass, const TrainedNorm& norm, MatView<float> x) const {
+  if (norm.is_there()) {
+    const MatView<float> rows = normed_rows(config, x);
+    norm.forward(pass.compute, config.qk_norm_kind, config.norm_eps, rows, rows);
+  }
+  rotate_heads(pass.compute, config, pass.rotation, 1, x);
+}
+
+// From the gradient of finished queries or keys to that of raw ones, in place.
+void TrainedBlock::finish_heads_backward(const Pass& pass, const TrainedNorm& norm, MatView<const float> raw,
+                                         MatView<float> d) const {
+  rotate_heads(pass.compute, config, pass.rotation, -1, d);
+  if (!norm.is_there()) return;
+  const Arena::Scope scope(pass.compute.arena);
+  const MatView<float> before = take_matrix(pass.compute, d.rows, d.cols);
+  std::ranges::fill(std::span(before.data, d.rows * d.cols), 0.0f);
+  norm.backward(pass.compute, config.qk_norm_kind, config.norm_eps, normed_rows(config, raw), normed_rows(config, d),
+                normed_rows(config, before));
+  std::ranges::copy(std::span(before.data, d.rows * d.cols), d.data);
+}
 
 TrainedBlock::Values TrainedBlock::attend(const Pass& pass, MatView<const float> stream) const {
   Compute& compute = pass.compute;
@@ -65,10 +104,39 @@ TrainedBlock::Values TrainedBlock::attend(const Pass& pass, MatView<const float>
   q.forward(compute, s.normed, s.queries);
   k.forward(compute, s.normed, s.keys);
   v.forward(compute, s.normed, s.values);
-  finish_heads(compute, config, s.queries, {}, 0, pass.rotation);
-  finish_heads(compute, config, s.keys, {}, 0, pass.rotation);
+  if (q_norm.is_there()) {
+    s.raw_queries = take_matrix(compute, n, n_q);
+    s.raw_keys = take_matrix(compute, n, n_kv);
+    std::ranges::copy(std::span(s.queries.data, n * n_q), s.raw_queries.data);
+    std::ranges::copy(std::span(s.keys.data, n * n_kv), s.raw_keys.data);
+  }
+  finish_heads_of(pass, q_norm, s.queries);
+  finish_heads_of(pass, k_norm, s.keys);
   causal_attention(compute, config, pass.shape, s.queries, s.keys, s.values, s.heads);
   return s;
+}
+
+// stream += what the branch gives, which its norm changes in place.
+void TrainedBlock::add_branch(const Pass& pass, const TrainedNorm& post, MatView<float> branch,
+                              MatView<float> stream) const {
+  if (post.is_there()) post.forward(pass.compute, config.norm, config.norm_eps, branch, branch);
+  add_scaled(pass.compute, config.residual_scale, branch, stream);
+}
+
+// The gradient of what a branch gave before its norm (`raw`; only read where there is one), in the arena.
+MatView<float> TrainedBlock::branch_gradient(const Pass& pass, const TrainedNorm& post, MatView<const float> raw,
+                                             MatView<const float> d_stream) const {
+  const auto zeros = [&] {
+    const MatView<float> m = take_matrix(pass.compute, d_stream.rows, d_stream.cols);
+    std::ranges::fill(std::span(m.data, m.rows * m.cols), 0.0f);
+    return m;
+  };
+  const MatView<float> d = zeros();
+  add_scaled(pass.compute, config.residual_scale, d_stream, d);
+  if (!post.is_there()) return d;
+  const MatView<float> before = zeros();
+  post.backward(pass.compute, config.norm, config.norm_eps, raw, d, before);
+  return before;
 }
 
 void TrainedBlock::compute_mlp(const Pass& pass, MatView<const float> normed, Values& s) const {
@@ -93,21 +161,23 @@ void TrainedBlock::forward(const Pass& pass, MatView<float> stream) const {
   const Arena::Scope scope(pass.compute.arena);
   Values s = attend(pass, stream);
   o.forward(pass.compute, s.heads, s.normed);
-  add_scaled(pass.compute, config.residual_scale, s.normed, stream);
+  add_branch(pass, post_attn_norm, s.normed, stream);
   ffn_norm.forward(pass.compute, config.norm, config.norm_eps, stream, s.normed);
   compute_mlp(pass, s.normed, s);
   down.forward(pass.compute, s.act, s.normed);
-  add_scaled(pass.compute, config.residual_scale, s.normed, stream);
+  add_branch(pass, post_ffn_norm, s.normed, stream);
 }
 
 void TrainedBlock::backward(const Pass& pass, MatView<const float> entering, MatView<float> d_stream) const {
   const Arena::Scope scope(pass.compute.arena);
   const Values s = attend(pass, entering);
   const MatView<float> middle = take_matrix(pass.compute, entering.rows, entering.cols);
-  o.forward(pass.compute, s.heads, middle);
-  for (size_t t = 0; t < middle.rows; ++t) {
-    scale(config.residual_scale, middle.row(t));
-    add(entering.row(t), middle.row(t));
+  {
+    const Arena::Scope inner(pass.compute.arena);
+    const MatView<float> branch = take_matrix(pass.compute, entering.rows, entering.cols);
+    o.forward(pass.compute, s.heads, branch);
+    std::ranges::copy(std::span(entering.data, entering.rows * entering.cols), middle.data);
+    add_branch(pass, post_attn_norm, branch, middle);
   }
   mlp_backward(pass, s, middle, d_stream);
   attention_backward(pass, s, entering, d_stream);
@@ -121,10 +191,13 @@ void TrainedBlock::mlp_backward(const Pass& pass, const Values& attention, MatVi
   const MatView<float> normed = take_matrix(compute, middle.rows, middle.cols);
   ffn_norm.forward(compute, config.norm, config.norm_eps, middle, normed);
   compute_mlp(pass, normed, s);
-  const MatView<float> d_branch = take_matrix(compute, middle.rows, middle.cols);
   const MatView<float> d_act = take_matrix(compute, s.act.rows, s.act.cols);
-  std::ranges::fill(std::span(d_branch.data, d_branch.rows * d_branch.cols), 0.0f);
-  add_scaled(compute, config.residual_scale, d_stream, d_branch);
+  MatView<float> raw;
+  if (post_ffn_norm.is_there()) {
+    raw = take_matrix(compute, middle.rows, middle.cols);
+    down.forward(compute, s.act, raw);
+  }
+  const MatView<float> d_branch = branch_gradient(pass, post_ffn_norm, raw, d_stream);
   down.backward(compute, s.act, d_branch, Into::kReplaces, d_act);
   // act = f(first) * ups: d_first = d_act * ups * f'(first), d_ups = d_act * f(first), which takes act's place.
   compute.threads.parallel_for(middle.rows, 4, [&](size_t begin, size_t end) {
@@ -149,17 +222,21 @@ void TrainedBlock::attention_backward(const Pass& pass, const Values& s, MatView
                                       MatView<float> d_stream) const {
   Compute& compute = pass.compute;
   const auto like = [&](MatView<const float> m) { return take_matrix(compute, m.rows, m.cols); };
-  const MatView<float> d_branch = like(entering), d_heads = like(s.heads), d_q = like(s.queries), d_k = like(s.keys),
-                       d_v = like(s.values);
-  std::ranges::fill(std::span(d_branch.data, d_branch.rows * d_branch.cols), 0.0f);
-  add_scaled(compute, config.residual_scale, d_stream, d_branch);
+  const MatView<float> d_heads = like(s.heads), d_q = like(s.queries), d_k = like(s.keys), d_v = like(s.values);
+  MatView<float> raw;
+  if (post_attn_norm.is_there()) {
+    raw = like(entering);
+    o.forward(compute, s.heads, raw);
+  }
+  const MatView<float> d_branch = branch_gradient(pass, post_attn_norm, raw, d_stream);
   o.backward(compute, s.heads, d_branch, Into::kReplaces, d_heads);
   causal_attention_gradient(compute, config, pass.shape, s.queries, s.keys, s.values, d_heads, d_q, d_k, d_v);
-  rope_gradient(compute, config, pass.rotation, d_q);
-  rope_gradient(compute, config, pass.rotation, d_k);
+  finish_heads_backward(pass, q_norm, s.raw_queries, d_q);
+  finish_heads_backward(pass, k_norm, s.raw_keys, d_k);
   q.backward(compute, s.normed, d_q, Into::kReplaces, d_branch);
-  // A bias of keys that are not turned adds the same to all scores of a query: the softmax does not see it.
-  k.backward(compute, s.normed, d_k, Into::kAdds, d_branch, config.rotates);
+  // A bias of keys that are neither turned nor normalised adds the same to all scores of a query: the softmax does not
+  // see it.
+  k.backward(compute, s.normed, d_k, Into::kAdds, d_branch, config.rotates || k_norm.is_there());
   v.backward(compute, s.normed, d_v, Into::kAdds, d_branch);
   attn_norm.backward(compute, config.norm, config.norm_eps, entering, d_branch, d_stream);
 }

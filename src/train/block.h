@@ -15,7 +15,8 @@ struct TrainedNorm {
   const NormWeights* model = nullptr;
   Parameter *weight = nullptr, *bias = nullptr;
 
-  // Trains copies of what the model has. `name` is the tensor's without ".weight".
+  bool is_there() const { return model && !model->empty(); }
+  // Trains copies of what the model has, where it has any. `name` is the tensor's without ".weight".
   void train(Parameters& parameters, size_t layer, const std::string& name);
   // y = norm(x), written.
   void forward(Compute& compute, NormKind kind, float eps, MatView<const float> x, MatView<float> y) const;
@@ -34,6 +35,9 @@ struct TrainedBlock {
 
   const LayerConfig& config;
   TrainedNorm attn_norm, ffn_norm;
+  // Of queries and keys before they are turned, and of what a branch gives before it is added; without `model` where
+  // the layer has none.
+  TrainedNorm q_norm, k_norm, post_attn_norm, post_ffn_norm;
   Projection q, k, v, o, up, down;
   std::unique_ptr<Projection> gate;  // of an MLP that has one
 
@@ -64,6 +68,12 @@ struct TrainedBlock {
  private:
   struct Values;  // of a forward pass, in the arena
   Values attend(const Pass& pass, MatView<const float> stream) const;
+  void finish_heads_of(const Pass& pass, const TrainedNorm& norm, MatView<float> x) const;
+  void finish_heads_backward(const Pass& pass, const TrainedNorm& norm, MatView<const float> raw,
+                             MatView<float> d) const;
+  void add_branch(const Pass& pass, const TrainedNorm& post, MatView<float> branch, MatView<float> stream) const;
+  MatView<float> branch_gradient(const Pass& pass, const TrainedNorm& post, MatView<const float> raw,
+                                 MatView<const float> d_stream) const;
   void compute_mlp(const Pass& pass, MatView<const float> normed, Values& values) const;
   void mlp_backward(const Pass& pass, const Values& values, MatView<const float> middle, MatView<float> d_stream) const;
   void attention_backward(const Pass& pass, const Values& values, MatView<const float> entering,

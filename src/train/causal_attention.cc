@@ -3,14 +3,16 @@
 #include <algorithm>
 
 #include "kernels/ops.h"
+#include "train/gradients.h"
 #include "train/products.h"
 
 namespace hunch {
 namespace {
 
-// P [n, n]: row t is the softmax over the tokens that t sees, and zeros.
+// P [n, n]: row t is the softmax over the tokens that t sees, and zeros. Where scores have a cap, `capped` [n, n] gets
+// them, or nobody wants them (no data).
 void attention_weights(Compute& compute, const LayerConfig& c, MatView<const float> q, MatView<const float> k,
-                       MatView<float> P) {
+                       MatView<float> P, MatView<float> capped) {
   multiply_nt(compute, q, k, P);
   compute.threads.parallel_for(P.rows, 8, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
@@ -20,19 +22,23 @@ void attention_weights(Compute& compute, const LayerConfig& c, MatView<const flo
       std::fill(row.begin(), row.begin() + ptrdiff_t(first), 0.0f);
       std::fill(row.begin() + ptrdiff_t(t) + 1, row.end(), 0.0f);
       scale(c.attn_scale, seen);
+      if (c.attn_soft_cap > 0) soft_cap(c.attn_soft_cap, seen);
+      if (capped.data) std::ranges::copy(row, capped.row(t).begin());
       softmax(seen);
     }
   });
 }
 
-// dP becomes the gradient of q . k: attn_scale * P * (dP - the row's sum of P * dP).
-void scores_gradient(Compute& compute, float attn_scale, MatView<const float> P, MatView<float> dP) {
+// dP becomes the gradient of q . k: attn_scale * P * (dP - the row's sum of P * dP), times the cap's slope.
+void scores_gradient(Compute& compute, const LayerConfig& c, MatView<const float> P, MatView<const float> capped,
+                     MatView<float> dP) {
   compute.threads.parallel_for(P.rows, 8, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       const std::span<const float> p = P.row(t);
       const std::span<float> d = dP.row(t);
       const float mean = dot(p, d);
-      for (size_t s = 0; s < d.size(); ++s) d[s] = attn_scale * p[s] * (d[s] - mean);
+      for (size_t s = 0; s < d.size(); ++s) d[s] = c.attn_scale * p[s] * (d[s] - mean);
+      if (capped.data) soft_cap_gradient(c.attn_soft_cap, capped.row(t), d);
     }
   });
 }
@@ -60,7 +66,8 @@ void causal_attention(Compute& compute, const LayerConfig& c, const SequenceShap
   const Arena::Scope scope(compute.arena);
   const MatView<float> P = take_matrix(compute, shape.n_tokens, shape.n_tokens);
   for_each_head(c, shape, [&](const Head& head) {
-    attention_weights(compute, c, head.of(shape, q, head.query, c.d_head), head.of(shape, k, head.key, c.d_head), P);
+    attention_weights(compute, c, head.of(shape, q, head.query, c.d_head), head.of(shape, k, head.key, c.d_head), P,
+                      {});
     multiply_nn(compute, P, head.of(shape, v, head.key, c.d_head), Into::kReplaces,
                 head.of(shape, heads, head.query, c.d_head));
   });
@@ -73,14 +80,16 @@ void causal_attention_gradient(Compute& compute, const LayerConfig& c, const Seq
   const Arena::Scope scope(compute.arena);
   const MatView<float> P = take_matrix(compute, shape.n_tokens, shape.n_tokens),
                        dP = take_matrix(compute, shape.n_tokens, shape.n_tokens);
+  const MatView<float> capped =
+      c.attn_soft_cap > 0 ? take_matrix(compute, shape.n_tokens, shape.n_tokens) : MatView<float>();
   for_each_head(c, shape, [&](const Head& head) {
     const auto query = [&](auto m) { return head.of(shape, m, head.query, c.d_head); };
     const auto key = [&](auto m) { return head.of(shape, m, head.key, c.d_head); };
-    attention_weights(compute, c, query(q), key(k), P);
+    attention_weights(compute, c, query(q), key(k), P, capped);
     const Into keys = head.first_of_group ? Into::kReplaces : Into::kAdds;
     multiply_tn(compute, P, query(d_heads), keys, key(d_v));
     multiply_nt(compute, query(d_heads), key(v), dP);
-    scores_gradient(compute, c.attn_scale, P, dP);
+    scores_gradient(compute, c, P, capped, dP);
     multiply_nn(compute, dP, key(k), Into::kReplaces, query(d_q));
     multiply_tn(compute, dP, query(q), keys, key(d_k));
   });

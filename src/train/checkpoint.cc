@@ -18,6 +18,13 @@ constexpr const char* kSettingPrefix = "hunch.training.setting.";
 struct Named {
   std::string name;
   std::span<float> values;
+  std::span<uint8_t> bytes = {};  // instead of values
+
+  DType dtype() const { return bytes.empty() ? DType::kF32 : DType::kI8; }
+  size_t size() const { return std::max(values.size(), bytes.size()); }
+  std::span<std::byte> memory() const {
+    return bytes.empty() ? std::as_writable_bytes(values) : std::as_writable_bytes(bytes);
+  }
 };
 
 // All vectors of a checkpoint, in its order.
@@ -30,6 +37,11 @@ std::vector<Named> vectors_of(const Parameters& parameters, const Optimizer* opt
     const Optimizer::State& s = optimizer->states()[i];
     if (!s.first.empty()) out.push_back({p.name + ".first", s.first});
     if (!s.second.empty()) out.push_back({p.name + ".second", s.second});
+    for (const auto& [name, packed] : {std::pair{".first", s.first_bytes.get()}, {".second", s.second_bytes.get()}}) {
+      if (!packed) continue;
+      out.push_back({p.name + name, {}, packed->codes()});
+      out.push_back({p.name + name + ".largest", packed->largest()});
+    }
   }
   return out;
 }
@@ -43,9 +55,7 @@ void write_checkpoint(const std::filesystem::path& path, const TrainSettings& se
     for (const float x : v.values)
       if (!std::isfinite(x))
         fail(ErrorKind::kFormat, "'{}' is no longer finite after step {}: found {}", v.name, state.step, x);
-    tensors.push_back({v.name, DType::kF32, {v.values.size()}, [values = v.values] {
-                         return std::as_bytes(std::span<const float>(values));
-                       }});
+    tensors.push_back({v.name, v.dtype(), {v.size()}, [v]() -> std::span<const std::byte> { return v.memory(); }});
   }
   Metadata meta;
   meta.set("general.architecture", std::string(kKind));
@@ -95,10 +105,10 @@ TrainState read_checkpoint(const std::filesystem::path& path, const TrainSetting
     check_settings(file.meta, settings);
     for (const Named& v : vectors_of(parameters, optimizer)) {
       const Tensor& t = file.get(v.name);
-      if (t.dtype != DType::kF32 || t.n_elems() != v.values.size())
-        fail(ErrorKind::kFormat, "its '{}' has {} values, expected {} of f32", printable(t.name), t.n_elems(),
-             v.values.size());
-      std::memcpy(v.values.data(), t.data.data(), v.values.size_bytes());
+      if (t.dtype != v.dtype() || t.n_elems() != v.size())
+        fail(ErrorKind::kFormat, "its '{}' has {} values of {}, expected {} of {}", printable(t.name), t.n_elems(),
+             name_of(t.dtype), v.size(), name_of(v.dtype()));
+      std::ranges::copy(t.data, v.memory().begin());
     }
     TrainState state;
     state.step = file.meta.get_uint(std::string(kPrefix) + "step");

@@ -19,7 +19,6 @@ const char* beyond(const ModelConfig& c, const ModelWeights& w) {
   if (c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kDynamicNtk) return "dynamic NTK";
   if (c.position == PositionKind::kRope && c.rope.scaling == RopeScaling::kLongRope) return "LongRope";
   if (!c.final_norm) return "no norm before the output";
-  if (c.logit_soft_cap > 0) return "soft-capped logits";
   if (!c.vocabulary_ends.empty()) return "an adaptive softmax";
   return nullptr;
 }
@@ -32,12 +31,10 @@ const char* beyond(const Layer& l) {
   if (!l.mlp.up || !l.mlp.down) return "no MLP";
   if (c.norm_place != NormPlace::kPre) return "norms after its branches";
   if (c.parallel_residual) return "attention and MLP side by side";
-  if (!l.post_attn_norm.empty() || !l.post_ffn_norm.empty()) return "norms after its branches too";
   if (l.attn_norm.empty() != l.ffn_norm.empty()) return "one norm for both branches";
   if (c.sub_norms || c.round_inputs) return "normalised or rounded inputs of its matrices";
-  if (c.attn_soft_cap > 0) return "soft-capped attention";
   if (c.clip_qkv > 0) return "clipped queries and keys";
-  if (c.qk_norm != QkNorm::kNone || c.value_norm) return "normalised queries, keys or values";
+  if (c.qk_norm == QkNorm::kPerHead || c.value_norm) return "queries, keys or values with norms of single heads";
   if (c.temperature.beta != 0) return "queries with temperatures";
   if (c.keys_as_values || c.borrows_keys() || c.lends_keys) return "keys that are shared";
   if (c.output_gate) return "a gate on what attention gives";

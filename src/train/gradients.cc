@@ -101,17 +101,32 @@ void norm_gradient(Compute& compute, NormKind kind, float eps, MatView<const flo
   });
 }
 
-void rope_gradient(Compute& compute, const LayerConfig& c, const Rotation& rotation, MatView<float> x) {
+void rotate_heads(Compute& compute, const LayerConfig& c, const Rotation& rotation, float direction, MatView<float> x) {
   if (!rotation.cos.data) return;
   const size_t n_pairs = rotation.cos.cols;
   compute.threads.parallel_for(x.rows, kRowsOfPiece, [&](size_t begin, size_t end) {
-    std::vector<float> back(n_pairs);
+    std::vector<float> sin(n_pairs);
     for (size_t t = begin; t < end; ++t) {
-      std::ranges::transform(rotation.sin.row(t), back.begin(), [](float s) { return -s; });
+      std::ranges::transform(rotation.sin.row(t), sin.begin(), [&](float s) { return direction * s; });
       for (size_t h = 0; h < x.cols / c.d_head; ++h)
-        rope(x.row(t).subspan(h * c.d_head, c.d_head), rotation.cos.row(t), back, c.rope_interleaved);
+        rope(x.row(t).subspan(h * c.d_head, c.d_head), rotation.cos.row(t), sin, c.rope_interleaved);
     }
   });
+}
+
+void soft_cap_gradient(float cap, std::span<const float> y, std::span<float> d) {
+  for (size_t i = 0; i < d.size(); ++i) d[i] *= 1 - (y[i] / cap) * (y[i] / cap);
+}
+
+float rounding_gradient(std::span<const float> w, std::span<const float> rounded, RoundingBounds bounds, float scale,
+                        std::span<float> d) {
+  double sum = 0;
+  for (size_t i = 0; i < d.size(); ++i) {
+    const bool inside = w[i] >= bounds.low && w[i] <= bounds.high;
+    sum += double(d[i]) * (rounded[i] - (inside ? w[i] : 0.0f));
+    if (!inside) d[i] = 0;
+  }
+  return float(sum / double(scale));
 }
 
 void add_column_sums(Compute& compute, MatView<const float> x, std::span<float> sum) {

@@ -215,7 +215,7 @@ TEST(RopeGradient, TurnsBack) {
     const std::vector<float> x = normal_values(kTokens * kHeads * kHead, 1), dy = normal_values(x.size(), 2);
     std::vector<float> y = x, dx = dy;
     finish_heads(compute, c, {y.data(), kTokens, kHeads * kHead}, {}, 0, rotation);
-    rope_gradient(compute, c, rotation, {dx.data(), kTokens, kHeads * kHead});
+    rotate_heads(compute, c, rotation, -1, {dx.data(), kTokens, kHeads * kHead});
     // A rotation is linear: dy . R x == (R^T dy) . x, for every x.
     for (size_t i = 0; i < x.size(); ++i) {
       std::vector<float> unit(x.size(), 0.0f);

@@ -70,6 +70,58 @@ LossOfRows cross_entropy(Compute& compute, const TokenBatch& batch, double weigh
   };
 }
 
+namespace {
+
+// Log probabilities of all sequences' targets, and what the loss of each changes with them: share - 1 of the right
+// choice, share of the others, over the questions.
+struct ChoiceShares {
+  double loss = 0;                 // the mean
+  std::vector<double> derivative;  // [n_sequences] of the loss by a sequence's log probability, negated
+};
+
+ChoiceShares choice_shares(Network& network, const TokenBatch& batch) {
+  Compute& compute = network.compute();
+  network.forward(batch);
+  std::vector<double> scores(batch.shape.n_sequences, 0.0);
+  for (size_t row = 0; row < batch.targets.size(); ++row) {  // of a prompt's tokens nobody wants logits
+    if (batch.targets[row] == TokenBatch::kNoTarget) continue;
+    const Arena::Scope scope(compute.arena);
+    const std::span<float> logits = compute.arena.take<float>(network.model().config().n_vocab);
+    network.logits(row, {logits.data(), 1, logits.size()});
+    scores[row / batch.shape.n_tokens] += double(logits[size_t(batch.targets[row])]) - double(log_sum_exp(logits));
+  }
+  ChoiceShares out{0, std::vector<double>(scores.size(), 0.0)};
+  const double each = 1 / double(batch.questions.size());
+  for (const ChoiceGroup& q : batch.questions) {
+    const std::span<const double> own = std::span<const double>(scores).subspan(q.first, q.n);
+    const double most = *std::ranges::max_element(own);
+    double sum = 0;
+    for (const double s : own) sum += std::exp(s - most);
+    out.loss += each * (most + std::log(sum) - own[q.gold]);
+    for (size_t c = 0; c < q.n; ++c)
+      out.derivative[q.first + c] = each * (double(c == q.gold) - std::exp(own[c] - most) / sum);
+  }
+  return out;
+}
+
+}  // namespace
+
+double choice_loss(Network& network, const TokenBatch& batch, double weight) {
+  return weight * choice_shares(network, batch).loss;
+}
+
+LossOfRows choice_gradient(Network& network, const TokenBatch& batch, double weight) {
+  Compute& compute = network.compute();
+  return [&compute, &batch, shares = choice_shares(network, batch), weight](size_t first, MatView<float> logits,
+                                                                            bool wants_gradient) {
+    sum_of_rows(compute, batch, first, logits, wants_gradient, [&](size_t t, std::span<float> x) {
+      const double each = weight * shares.derivative[(first + t) / batch.shape.n_tokens];
+      return cross_entropy_of(x, size_t(batch.targets[first + t]), each, wants_gradient);
+    });
+    return first == 0 ? weight * shares.loss : 0.0;
+  };
+}
+
 LossOfRows distillation(Compute& compute, const TokenBatch& batch, TeacherLogits teacher, const DistillOptions& options,
                         double weight) {
   const double each = weight / double(std::max<size_t>(1, batch.n_counted()));

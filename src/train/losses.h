@@ -7,6 +7,14 @@ namespace hunch {
 // The mean over the batch's targets of -log softmax(logits)[target], times `weight`. `batch` outlives it.
 LossOfRows cross_entropy(Compute& compute, const TokenBatch& batch, double weight);
 
+// Of a batch of questions: the mean over them of -log of the right choice's share, where the choices' probabilities are
+// those of their targets, all of a sequence's multiplied (as MeZO has it for classification: Malladi et al. 2023,
+// appendix E.3), times `weight`. That takes a forward pass of `network`.
+double choice_loss(Network& network, const TokenBatch& batch, double weight);
+// The same as a loss of rows, for Network::backward(), with the passes' gradients: each sequence's cross entropy counts
+// as much as its share is wrong. `batch` outlives it.
+LossOfRows choice_gradient(Network& network, const TokenBatch& batch, double weight);
+
 enum class Divergence : uint8_t {
   kForward,  // KL(teacher || student), Hinton et al. 2015, arXiv:1503.02531
   kReverse,  // KL(student || teacher), as MiniLLM has it for single tokens (Gu et al. 2023, arXiv:2306.08543)

@@ -29,7 +29,20 @@ Network::Network(const Model& model, Compute& compute) : model_(model), compute_
   for (const Layer& layer : w.layers) blocks_.push_back(std::make_unique<TrainedBlock>(layer));
   output_norm_.model = &w.output_norm;
   output_ = std::make_unique<Projection>(*w.output);
+  trains_layer_.assign(blocks_.size(), true);
 }
+
+void Network::only_layers(std::span<const size_t> layers) {
+  if (layers.empty()) fail(ErrorKind::kUsage, "no layer is to be trained");
+  trains_layer_.assign(blocks_.size(), false);
+  for (const size_t l : layers) {
+    if (l >= blocks_.size())
+      fail(ErrorKind::kUsage, "layer {} is to be trained: the model has layers 0 to {}", l, blocks_.size() - 1);
+    trains_layer_[l] = true;
+  }
+}
+
+size_t Network::first_trained() const { return size_t(std::ranges::find(trains_layer_, true) - trains_layer_.begin()); }
 
 std::string Network::module_name(const Linear& linear) const {
   const TensorRows& where = model_.weights().tensors.at(linear.id);
@@ -54,11 +67,18 @@ void Network::require_plain_weights() const {
 void Network::train_all() {
   require_plain_weights();
   for (size_t l = 0; l < blocks_.size(); ++l) {
+    if (!trains_layer_[l]) continue;
     TrainedBlock& block = *blocks_[l];
     block.attn_norm.train(parameters, l, norm_name(model_.file(), l, true));
     block.ffn_norm.train(parameters, l, norm_name(model_.file(), l, false));
+    const std::string blk = fmt::format("blk.{}.", l);
+    block.q_norm.train(parameters, l, blk + "attn_q_norm");
+    block.k_norm.train(parameters, l, blk + "attn_k_norm");
+    block.post_attn_norm.train(parameters, l, blk + "post_attention_norm");
+    block.post_ffn_norm.train(parameters, l, blk + "post_ffw_norm");
     block.for_each_projection([&](Projection& p) { p.train_weights(compute_, parameters, l, module_name(p.base())); });
   }
+  if (std::ranges::count(trains_layer_, false) > 0) return;
   const ModelConfig& c = model_.config();
   const ModelWeights& w = model_.weights();
   output_norm_.train(parameters, Parameter::kNoLayer, "output_norm");
@@ -80,14 +100,44 @@ void Network::add_low_rank(const AdapterOptions& options, std::span<const Role> 
   if (options.rank == 0) fail(ErrorKind::kUsage, "a rank of 0 (rank): expected 1 or more");
   for (size_t l = 0; l < blocks_.size(); ++l)
     blocks_[l]->for_each_projection([&](Projection& p) {
-      if (std::ranges::find(roles, p.base().id.role) == roles.end()) return;
+      if (!trains_layer_[l] || std::ranges::find(roles, p.base().id.role) == roles.end()) return;
       p.add_low_rank(compute_, parameters, l, module_name(p.base()), options, seed);
     });
 }
 
-void Network::round_weights(DType dtype) {
+void Network::add_factors() {
+  for (size_t l = 0; l < blocks_.size(); ++l) {
+    if (!trains_layer_[l]) continue;
+    TrainedBlock& block = *blocks_[l];
+    for (Projection* p : {&block.k, &block.v}) p->add_factors(parameters, l, module_name(p->base()), false);
+    block.down.add_factors(parameters, l, module_name(block.down.base()), true);
+  }
+}
+
+void Network::round_weights(DType dtype, bool learns_clipping) {
+  for (size_t l = 0; l < blocks_.size(); ++l)
+    blocks_[l]->for_each_projection([&](Projection& p) {
+      p.round_weights(compute_, dtype);
+      if (learns_clipping) p.learn_clipping(compute_, parameters, l, module_name(p.base()));
+    });
+}
+
+void Network::finish_gradients() {
+  for (const auto& block : blocks_) block->for_each_projection([&](Projection& p) { p.finish_gradients(compute_); });
+}
+
+void Network::keep_zeros() {
   for (const auto& block : blocks_)
-    block->for_each_projection([&](Projection& p) { p.round_weights(compute_, dtype); });
+    block->for_each_projection([](Projection& p) {
+      if (p.weights()) p.keep_zeros();
+    });
+}
+
+void Network::prune(double share) {
+  for (const auto& block : blocks_)
+    block->for_each_projection([&](Projection& p) {
+      if (p.weights()) p.prune(share);
+    });
 }
 
 void Network::become_relu(float threshold) {
@@ -161,8 +211,14 @@ void Network::embed_backward(const TokenBatch& batch, MatView<const float> d_str
 
 void Network::scaled_logits(MatView<const float> final, MatView<float> out) const {
   output_->forward(compute_, final, out);
-  const float factor = model_.config().logit_scale;
-  for (size_t t = 0; factor != 1.0f && t < out.rows; ++t) scale(factor, out.row(t));
+  const ModelConfig& c = model_.config();
+  if (c.logit_scale == 1.0f && c.logit_soft_cap <= 0) return;
+  compute_.threads.parallel_for(out.rows, 4, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      if (c.logit_scale != 1.0f) scale(c.logit_scale, out.row(t));
+      if (c.logit_soft_cap > 0) soft_cap(c.logit_soft_cap, out.row(t));
+    }
+  });
 }
 
 // From the stream that leaves the last block to the loss, and to its gradient, which takes the stream's place where it
@@ -177,8 +233,14 @@ double Network::head(const LossOfRows& loss_of, MatView<float> stream, bool want
                          out = take_matrix(compute_, n, c.n_vocab);
     output_norm_.forward(compute_, c.norm, c.norm_eps, x, final);
     scaled_logits(final, out);
+    MatView<float> capped;
+    if (wants_gradient && c.logit_soft_cap > 0) {
+      capped = take_matrix(compute_, n, c.n_vocab);
+      copy_all(out, capped);
+    }
     loss += loss_of(first, out, wants_gradient);
     if (!wants_gradient) continue;
+    for (size_t t = 0; capped.data && t < n; ++t) soft_cap_gradient(c.logit_soft_cap, capped.row(t), out.row(t));
     for (size_t t = 0; c.logit_scale != 1.0f && t < n; ++t) scale(c.logit_scale, out.row(t));
     const MatView<float> d_final = take_matrix(compute_, n, c.n_embd), d_x = take_matrix(compute_, n, c.n_embd);
     output_->backward(compute_, final, out, Into::kReplaces, d_final);
@@ -224,12 +286,13 @@ double Network::backward(const TokenBatch& batch, const LossOfRows& loss_of,
   }
   const MatView<float> d_stream = entering(n_blocks);
   const double loss = head(loss_of, d_stream, true);
-  for (size_t l = n_blocks; l-- > 0;) {
+  const size_t last = embedding_ || positions_ ? 0 : first_trained();  // nobody below wants to know
+  for (size_t l = n_blocks; l-- > last;) {
     compute_.throw_if_stopped();
     blocks_[l]->backward(pass_of(batch.shape, blocks_[l]->config), entering(l), d_stream);
     if (is_done) is_done(l);
   }
-  embed_backward(batch, d_stream);
+  if (last == 0) embed_backward(batch, d_stream);
   if (is_done) is_done(Parameter::kNoLayer);
   return loss;
 }

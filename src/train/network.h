@@ -11,13 +11,20 @@
 
 namespace hunch {
 
+// Sequences that are the choices of one question: which of them is right.
+struct ChoiceGroup {
+  size_t first = 0, n = 0, gold = 0;  // sequences [first, first + n); gold < n
+};
+
 // Sequences of equal length and what each token should be followed by.
 struct TokenBatch {
   static constexpr int32_t kNoTarget = -1;  // of a token whose prediction does not count
   SequenceShape shape;
-  std::vector<int32_t> ids, targets;  // [shape.n_rows()], sequence after sequence
+  std::vector<int32_t> ids, targets;        // [shape.n_rows()], sequence after sequence
+  std::vector<ChoiceGroup> questions = {};  // all sequences, or none: the targets are all that counts
 
   size_t n_counted() const;
+  size_t n_windows() const { return questions.empty() ? shape.n_sequences : questions.size(); }
 };
 
 // What a loss thinks of the logits [n, n_vocab] of the batch's rows [first, first + n): the sum over them. With
@@ -31,14 +38,25 @@ class Network {
 
   Parameters parameters;
 
+  // Of layers that are not named nothing is trained, and with any unnamed neither embeddings nor the output; before the
+  // calls below. Throws Error{kUsage} for a layer that the model does not have, or none.
+  void only_layers(std::span<const size_t> layers);
   // Makes all weights of the model parameters; the embedding and an output that is tied to it are one. Throws
   // Error{kUnsupported} naming a matrix that is quantised or shares its tensor with others.
   void train_all();
   // Adds a low-rank adapter to the matrices of these roles in all blocks. Throws Error{kUsage} for a rank of 0, and
   // Error{kUnsupported} as train_all().
   void add_low_rank(const AdapterOptions& options, std::span<const Role> roles, uint64_t seed);
-  // Rounds the matrices of the blocks as they will be written, after train_all(): Projection::round_weights().
-  void round_weights(DType dtype);
+  // Adds IA3's factors: of keys and values, and of what the MLP's down projection reads. Throws as add_low_rank().
+  void add_factors();
+  // Rounds the matrices of the blocks as they will be written, after train_all(): Projection::round_weights(), and
+  // Projection::learn_clipping().
+  void round_weights(DType dtype, bool learns_clipping = false);
+  // To be called when the gradients of a step are complete.
+  void finish_gradients();
+  // Of the blocks' matrices, after train_all(): Projection::keep_zeros(), Projection::prune().
+  void keep_zeros();
+  void prune(double share);
   // Gives the MLPs another function, after train_all(): a ReLU that lets through what is above `threshold`
   // (ReLUfication: Mirzadeh et al. 2023, arXiv:2310.04564).
   void become_relu(float threshold);
@@ -83,6 +101,8 @@ class Network {
   std::unique_ptr<Projection> output_;
   Parameter *embedding_ = nullptr, *positions_ = nullptr;
   bool became_relu_ = false;
+  std::vector<bool> trains_layer_;  // [n_layer]
+  size_t first_trained() const;     // of the layers; n_layer: none
   Scratch streams_memory_, rotation_memory_;
   MatView<float> streams_;           // [n_streams * n_rows, n_embd]: what entered each block, one after the other
   std::vector<Rotation> rotations_;  // by rope, of rows of this shape

@@ -78,10 +78,19 @@ TEST_P(OfFixture, GradientsOfAdaptersAreThoseOfTheLoss) {
   }
 }
 
+TEST_P(OfFixture, GradientsOfFactorsAreThoseOfTheLoss) {
+  Network network(m_.model, m_.compute);
+  network.add_factors();
+  RandomValues random(11);
+  for (const auto& p : network.parameters.all)
+    for (float& v : p->values()) v += 0.1f * random.normal();
+  expect_gradients_of_loss(network, random_batch(m_.model, kShape));
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, OfFixture,
                          ::testing::Values("opt_sparse", "llama_mha", "tiny_llama", "tiny_opt", "tiny_qwen2",
                                            "tiny_gemma", "tiny_granite", "tiny_nemotron", "tiny_starcoder2",
-                                           "tiny_smollm3"),
+                                           "tiny_smollm3", "tiny_qwen3", "tiny_gemma2"),
                          [](const auto& i) { return i.param; });
 
 // The norm of DoRA's rows is taken as a constant of the step: with magnitudes that follow it, the slope is the
@@ -120,6 +129,47 @@ TEST(Network, GradientsOfAPassDoNotDependOnThreads) {
     for (const auto& p : network.parameters.all) all.insert(all.end(), p->grads().begin(), p->grads().end());
     if (first.empty()) first = all;
     EXPECT_EQ(all, first) << n_threads << " threads";
+  }
+}
+
+// Two questions, of three choices and of two.
+TEST(ChoiceLoss, IsMinusTheLogOfTheRightShareAndItsGradients) {
+  TestModel m("llama_mha");
+  Network network(m.model, m.compute);
+  network.train_all();
+  TokenBatch batch = random_batch(m.model, {5, 8});
+  batch.questions = {{0, 3, 1}, {3, 2, 0}};
+  for (size_t t = 0; t < batch.targets.size(); ++t)
+    if (t % 8 < 5) batch.targets[t] = TokenBatch::kNoTarget;
+  const std::vector<float> logits = logits_of(network, batch);
+  const size_t n_vocab = m.model.config().n_vocab;
+  std::vector<double> scores(5, 0.0);
+  for (size_t t = 0; t < batch.targets.size(); ++t) {
+    const std::span<const float> row = std::span(logits).subspan(t * n_vocab, n_vocab);
+    if (batch.targets[t] != TokenBatch::kNoTarget)
+      scores[t / 8] += double(row[size_t(batch.targets[t])]) - log_sum_exp(row);
+  }
+  double want = 0;
+  for (const ChoiceGroup& q : batch.questions) {
+    double sum = 0;
+    for (size_t c = 0; c < q.n; ++c) sum += std::exp(scores[q.first + c]);
+    want += (std::log(sum) - scores[q.first + q.gold]) / 2;
+  }
+  EXPECT_NEAR(choice_loss(network, batch, 1), want, 1e-4);
+  network.parameters.allocate_gradients(GradientMemory::kAll);
+  EXPECT_NEAR(network.backward(batch, choice_gradient(network, batch, 1)), want, 1e-4);
+  for (Parameter* p : {network.blocks()[0]->q.weights(), network.blocks()[1]->down.weights()}) {
+    const std::vector<float> g(p->grads().begin(), p->grads().end()), before(p->values().begin(), p->values().end());
+    const double length = std::sqrt(double(dot(g, g)));
+    ASSERT_GT(length, 1e-3);
+    constexpr double kStep = 4e-3;
+    double at[2];
+    for (const int side : {0, 1}) {
+      for (size_t i = 0; i < g.size(); ++i) p->values()[i] = before[i] + float((side ? kStep : -kStep) * g[i] / length);
+      at[side] = choice_loss(network, batch, 1);
+    }
+    std::ranges::copy(before, p->values().begin());
+    EXPECT_NEAR((at[1] - at[0]) / (2 * kStep), length, 1.5e-3 + 0.02 * length) << p->name;
   }
 }
 
@@ -173,9 +223,7 @@ TEST(Network, SequencesDoNotSeeEachOther) {
 
 TEST(Network, RefusesWhatItDoesNotCoverByName) {
   const std::pair<const char*, const char*> kRefused[] = {{"tiny_phi2", "side by side"},
-                                                          {"tiny_qwen3", "normalised queries"},
                                                           {"tiny_mixtral", "experts"},
-                                                          {"tiny_gemma2", "soft-capped"},
                                                           {"tiny_bloom", "norm of the embedding"},
                                                           {"tiny_deepseek3", "latent attention"},
                                                           {"tiny_lfm2", "a mixer other than attention"},

@@ -6,22 +6,26 @@
 #include <vector>
 
 #include "base/compute.h"
+#include "train/block_bytes.h"
 #include "train/parameters.h"
 
 namespace hunch {
 
 enum class OptimizerKind : uint8_t {
-  kAdamW,  // Loshchilov and Hutter 2019, arXiv:1711.05101
-  kLion,   // Chen et al. 2023, arXiv:2302.06675
-  kSgd,    // plain: it remembers nothing, so that LOMO can apply it block by block (Lv et al. 2023, arXiv:2306.09782)
+  kAdamW,   // Loshchilov and Hutter 2019, arXiv:1711.05101
+  kAdamW8,  // the same, and what it remembers takes a byte for each moment (train/block_bytes.h)
+  kLion,    // Chen et al. 2023, arXiv:2302.06675
+  kMuon,    // momentum made orthogonal (train/orthogonal.h) for the blocks' matrices, AdamW for all else
+  kSgd,     // plain: it remembers nothing, so that LOMO can apply it block by block (Lv et al. 2023, arXiv:2306.09782)
 };
-const char* name_of(OptimizerKind kind);              // "adamw", "lion", "sgd"
+const char* name_of(OptimizerKind kind);              // "adamw", "adamw8", "lion", "muon", "sgd"
 std::vector<std::string> optimizer_names();           // in the order of OptimizerKind
 OptimizerKind optimizer_from(std::string_view name);  // one of these names
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamW;
   float beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f;
+  float momentum = 0.95f;     // of Muon
   float weight_decay = 0.0f;  // decoupled: a parameter that decays shrinks by learning rate * weight_decay
 };
 
@@ -37,16 +41,28 @@ class Optimizer {
   void begin() { ++n_steps_; }
   void step_layer(Compute& compute, size_t layer, float learning_rate);
 
-  // What it remembers of a parameter, in Parameters' order: one or two vectors as long as it (AdamW: m and v), or none.
+  // What it remembers of a parameter, in Parameters' order: one or two vectors as long as it (AdamW: m and v), in
+  // floats or in bytes, or none.
   struct State {
     std::span<float> first, second;
+    std::unique_ptr<BlockBytes> first_bytes, second_bytes;
   };
   const std::vector<State>& states() const { return states_; }
+  // How much of it there is.
+  size_t n_bytes() const;
   size_t n_steps() const { return n_steps_; }
   void set_n_steps(size_t n) { n_steps_ = n; }  // of a run that goes on
 
  private:
+  // Of AdamW: both moments begin at 0, which is made up for.
+  struct AdamRates {
+    float shrink, rate, root, factor;
+  };
   void step_parameter(Compute& compute, size_t i, float learning_rate, float factor);
+  void adam_values(AdamRates r, std::span<float> x, std::span<const float> g, std::span<float> m,
+                   std::span<float> v) const;
+  void adam_step(Compute& compute, size_t i, AdamRates r);
+  void muon_step(Compute& compute, size_t i, float shrink, float learning_rate, float factor);
 
   Parameters& parameters_;
   const OptimizerOptions options_;

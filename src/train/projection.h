@@ -39,10 +39,25 @@ class Projection {
   // will be written, and what reaches a rounded weight is taken for the weight's own gradient (the straight-through
   // estimate: Bengio et al. 2013, arXiv:1308.3432). Throws Error{kUsage} for blocks that do not fit the rows.
   void round_weights(Compute& compute, DType dtype);
+  // After round_weights(): each row is clipped to a learned multiple of its mean magnitude before it is rounded (as
+  // QuantGPT has it for modules: Tao et al. 2022, arXiv:2203.10705, section 3.3; the gradient is LSQ's, Esser et al.
+  // 2020, arXiv:1902.08153). At first nothing is clipped.
+  void learn_clipping(Compute& compute, Parameters& parameters, size_t layer, const std::string& name);
+  // When a step's gradients are complete: those of clipped weights, and of the multiples.
+  void finish_gradients(Compute& compute) const;
+  // A row of the weights as it is rounded.
+  void clipped_row(size_t row, std::span<float> out) const;
+  // After train_weights(): weights that are 0 stay so; and the share of the weights that is nearest to 0 becomes so,
+  // and stays (Han et al. 2015, arXiv:1506.02626).
+  void keep_zeros();
+  void prune(double share);
   // Adds B A beside the weights: A uniform in +-1/sqrt(n_in) by `seed` and name, B zeros, so that it changes nothing
   // yet; DoRA's lengths are those of the rows.
   void add_low_rank(Compute& compute, Parameters& parameters, size_t layer, const std::string& name,
                     const AdapterOptions& options, uint64_t seed);
+  // Multiplies outputs, bias and all, or inputs by factors, at first 1 (IA3: Liu et al. 2022, arXiv:2205.05638).
+  // Nothing else of the matrix is trained.
+  void add_factors(Parameters& parameters, size_t layer, const std::string& name, bool of_inputs);
   // To be called when parameters have changed: DoRA's norms and rounded weights are of the present ones.
   void refresh(Compute& compute);
 
@@ -54,6 +69,8 @@ class Projection {
   };
   const std::optional<LowRank>& low_rank() const { return low_rank_; }
   Parameter* weights() const { return weights_; }
+  Parameter* output_factors() const { return output_factors_; }  // [1, n_out], or none
+  Parameter* input_factors() const { return input_factors_; }    // [1, n_in], or none
   std::optional<DType> rounds_to() const { return rounds_to_; }
   Parameter* bias() const { return bias_; }
 
@@ -66,6 +83,10 @@ class Projection {
 
  private:
   void round(Compute& compute);
+  void apply_mask(Compute& compute);
+  float bound_of(size_t row) const;  // of a clipped row
+  void factors_backward(Compute& compute, MatView<const float> X, MatView<const float> dY, Into into,
+                        MatView<float> dX) const;
   void plain_forward(Compute& compute, MatView<const float> X, MatView<float> Y) const;
   void plain_backward(Compute& compute, MatView<const float> dY, Into into, MatView<float> dX) const;
   void add_low_rank_product(Compute& compute, MatView<const float> X, MatView<float> Y) const;
@@ -77,9 +98,11 @@ class Projection {
   // What products use of weights that are trained.
   MatView<const float> present_weights() const { return rounds_to_ ? rounded_ : weights_->value; }
 
-  Parameter *weights_ = nullptr, *bias_ = nullptr;
+  Parameter *weights_ = nullptr, *bias_ = nullptr, *clip_ = nullptr;
+  Parameter *output_factors_ = nullptr, *input_factors_ = nullptr;
   std::optional<LowRank> low_rank_;
   std::optional<DType> rounds_to_;
+  std::vector<uint8_t> is_zero_;  // [n_out * n_in] of weights that stay 0; or empty
   AlignedBuffer rounded_memory_;
   MatView<float> rounded_;
 };

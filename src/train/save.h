@@ -8,8 +8,8 @@
 namespace hunch {
 
 // The network's low-rank adapter as a GGUF file with the names of the model's file, as llama.cpp's converter writes it;
-// rsLoRA's scale goes into its alpha. Atomically. Throws Error{kUnsupported} for DoRA, which such files cannot hold,
-// and Error{kIo}.
+// rsLoRA's scale goes into its alpha. Atomically. Throws Error{kUnsupported} for DoRA and IA3, which such files cannot
+// hold, and Error{kIo}.
 void write_gguf_adapter(const std::filesystem::path& path, Network& network, const std::string& name);
 
 // The same as a folder of Hugging Face's PEFT, with the names and the order of rows of the checkpoint that the model

@@ -28,7 +28,7 @@ void write_gguf_adapter(const std::filesystem::path& path, Network& network, con
         tensors.push_back(
             {half->name, DType::kF32, {half->value.rows, half->value.cols}, [half] { return bytes_of(*half); }});
     });
-  HUNCH_CHECK(!tensors.empty(), "no adapter was trained");
+  if (tensors.empty()) fail(ErrorKind::kUnsupported, "a GGUF adapter cannot hold IA3: write a PEFT folder");
   Metadata meta;
   meta.set("general.architecture", network.model().config().arch);
   meta.set("general.type", std::string("adapter"));
@@ -47,6 +47,7 @@ struct Replacement {
   std::vector<uint64_t> shape;
   DType dtype;
   bool turned;
+  const Projection* rounded = nullptr;  // whose rows are clipped first
 };
 
 // By the tensors' names in the file.
@@ -54,16 +55,17 @@ std::map<std::string, Replacement> replacements_of(Network& network) {
   const Model& model = network.model();
   std::map<std::string, Replacement> out;
   for (const auto& p : network.parameters.all)
-    if (const Tensor* t = model.file().find(p->name)) out[t->name] = {p.get(), t->name, t->shape, t->dtype, false};
+    if (const Tensor* t = model.file().find(p->name))
+      out[t->name] = {p.get(), t->name, t->shape, t->dtype, false, nullptr};
   for (const auto& block : network.blocks())
     block->for_each_projection([&](Projection& p) {
       if (!p.weights()) return;
       const TensorRows& where = model.weights().tensors.at(p.base().id);
       const Tensor& t = model.file().get(where.stored);
       if (p.rounds_to()) {
-        out[t.name] = {p.weights(), where.name, {where.n_out, where.n_in}, *p.rounds_to(), false};
+        out[t.name] = {p.weights(), where.name, {where.n_out, where.n_in}, *p.rounds_to(), false, &p};
       } else if (where.by_input) {
-        out[t.name] = {p.weights(), t.name, t.shape, t.dtype, true};
+        out[t.name] = {p.weights(), t.name, t.shape, t.dtype, true, nullptr};
       }
     });
   return out;
@@ -85,7 +87,11 @@ class ParameterEncoder {
     const size_t stride = row_bytes(r.dtype, W.cols);
     const std::span<std::byte> out = encoded_.get<std::byte>(W.rows * stride);
     compute_.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) codec(r.dtype).encode(W.row(i).data(), out.data() + i * stride, W.cols);
+      std::vector<float> row(W.cols);
+      for (size_t i = begin; i < end; ++i) {
+        if (r.rounded) r.rounded->clipped_row(i, row);
+        codec(r.dtype).encode(r.rounded ? row.data() : W.row(i).data(), out.data() + i * stride, W.cols);
+      }
     });
     return out;
   }
@@ -100,8 +106,10 @@ class ParameterEncoder {
 void write_trained_model(const std::filesystem::path& path, Network& network) {
   const Model& model = network.model();
   const std::map<std::string, Replacement> trained = replacements_of(network);
-  HUNCH_CHECK(trained.size() >= network.parameters.all.size(), "{} of {} parameters have a tensor", trained.size(),
-              network.parameters.all.size());
+  const auto n_clips =
+      std::ranges::count_if(network.parameters.all, [](const auto& p) { return p->name.ends_with(".clip"); });
+  HUNCH_CHECK(trained.size() + size_t(n_clips) >= network.parameters.all.size(), "{} of {} parameters have a tensor",
+              trained.size(), network.parameters.all.size());
   ParameterEncoder encoder(network.compute());
   std::vector<TensorToWrite> tensors;
   for (const Tensor& t : model.file().tensors) {

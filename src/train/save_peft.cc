@@ -52,7 +52,7 @@ std::vector<AdaptedModule> find_modules(Network& network) {
     std::vector<NamedRows> named;
     for (const auto& block : network.blocks())
       block->for_each_projection([&](Projection& p) {
-        if (!p.low_rank()) return;
+        if (!p.low_rank() && !p.output_factors() && !p.input_factors()) return;
         found.push_back({&p, fmt::format("{}{}.{}", s.layers, p.base().id.layer, name_in(s, p.base().id.role)), {}});
         named.push_back({found.back().module + ".weight", p.base().n_out, false});
       });
@@ -64,6 +64,8 @@ std::vector<AdaptedModule> find_modules(Network& network) {
       if (rows == trace.tensors.end() || rows->second.size() != named[m].n_rows ||
           !std::ranges::all_of(rows->second, is_own))
         fail(ErrorKind::kUnsupported, "rows of '{}' are not those of the model: write a GGUF adapter", named[m].name);
+      if (found[m].projection->input_factors() && trace.input_orders.count(m))
+        fail(ErrorKind::kUnsupported, "inputs of '{}' are in another order than the checkpoint's", named[m].name);
       for (const RowOrigin& from : rows->second) found[m].places.push_back(from.row);
     }
     return found;
@@ -96,6 +98,19 @@ Json config_of(const AdapterOptions& o, const std::set<std::string>& targets, co
           {"use_rslora", o.kind == LowRankKind::kRsLora}};
 }
 
+Json ia3_config(const std::set<std::string>& targets, const std::set<std::string>& feedforward,
+                const std::string& base_name) {
+  return {{"base_model_name_or_path", base_name},
+          {"fan_in_fan_out", false},
+          {"feedforward_modules", feedforward},
+          {"inference_mode", true},
+          {"init_ia3_weights", true},
+          {"modules_to_save", nullptr},
+          {"peft_type", "IA3"},
+          {"target_modules", targets},
+          {"task_type", "CAUSAL_LM"}};
+}
+
 void write_text(const std::filesystem::path& path, const std::string& text) {
   std::ofstream out(path, std::ios::binary);
   out << text << '\n';
@@ -111,26 +126,36 @@ void write_peft_adapter(const std::filesystem::path& folder, Network& network, c
   HUNCH_CHECK(!modules.empty(), "no adapter was trained");
   std::vector<std::vector<float>> values;  // of all tensors
   std::vector<TensorToWrite> tensors;
-  std::set<std::string> targets;
+  std::set<std::string> targets, feedforward;
   const auto add = [&](const std::string& name, std::vector<uint64_t> shape, std::vector<float> of) {
     values.push_back(std::move(of));
     tensors.push_back({"base_model.model." + name, DType::kF32, std::move(shape), {}});
   };
   for (const AdaptedModule& m : modules) {
+    const std::string last = m.module.substr(m.module.rfind('.') + 1);
+    targets.insert(last);
+    if (const Parameter* p = m.projection->output_factors())
+      add(m.module + ".ia3_l", {p->size(), 1}, reordered({p->value.data, p->size(), 1}, m.places));
+    if (const Parameter* p = m.projection->input_factors()) {
+      feedforward.insert(last);
+      add(m.module + ".ia3_l", {1, p->size()}, {p->values().begin(), p->values().end()});
+    }
+    if (!m.projection->low_rank()) continue;
     const Projection::LowRank& own = *m.projection->low_rank();
     const size_t n_in = m.projection->base().n_in, n_out = m.projection->base().n_out, rank = own.options.rank;
     add(m.module + ".lora_A.weight", {rank, n_in}, {own.A->values().begin(), own.A->values().end()});
     add(m.module + ".lora_B.weight", {n_out, rank}, reordered(own.B->value, m.places));
     if (own.magnitude)
       add(m.module + ".lora_magnitude_vector", {n_out}, reordered({own.magnitude->value.data, n_out, 1}, m.places));
-    targets.insert(m.module.substr(m.module.rfind('.') + 1));
   }
   for (size_t i = 0; i < tensors.size(); ++i)
     tensors[i].produce = [&values, i] { return std::as_bytes(std::span<const float>(values[i])); };
   OutputFolder out(folder, replace);
   write_safetensors(out.path() / "adapter_model.safetensors", tensors);
+  const auto& low_rank = modules[0].projection->low_rank();
   write_text(out.path() / "adapter_config.json",
-             config_of(modules[0].projection->low_rank()->options, targets, base_name).dump(2));
+             (low_rank ? config_of(low_rank->options, targets, base_name) : ia3_config(targets, feedforward, base_name))
+                 .dump(2));
   out.commit();
 }
 

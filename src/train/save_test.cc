@@ -62,6 +62,36 @@ INSTANTIATE_TEST_SUITE_P(
       return fmt::format("{}_{}_{}_{}", i.param.fixture, int(i.param.kind), i.param.folder ? "peft" : "gguf", i.index);
     });
 
+// Keys and values of OPT have biases, its MLP has no gate; of the others factors of neurons become up's.
+class SavedFactors : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(SavedFactors, ComputeWhatWasTrained) {
+  TestModel m(GetParam());
+  Network network(m.model, m.compute);
+  const TokenBatch batch = random_batch(m.model, kShape);
+  const std::vector<float> before = logits_of(network, batch);
+  network.add_factors();
+  EXPECT_EQ(logits_of(network, batch), before) << "factors of 1";
+  RandomValues random(7);
+  for (const auto& p : network.parameters.all)
+    for (float& v : p->values()) v += 0.3f * random.normal();
+  const std::vector<float> want = logits_of(network, batch);
+  TempDir dir("factors");
+  write_peft_adapter(dir.path / "ia3", network, "base", false);
+  EXPECT_THROW(write_gguf_adapter(dir.path / "ia3.gguf", network, "ia3"), Error);
+  const AdapterFile file = open_adapter(dir.path / "ia3");
+  const AdapterChoice choice{.file = &file};
+  const auto adapter = bind_adapters(m.model, m.compute, {&choice, 1});
+  m.model.adapt(*adapter);
+  EXPECT_LE(worst_difference(inferred_logits(m.model, m.compute, batch, adapter.get()), want), 1e-4f);
+  EXPECT_LE(worst_difference(inferred_logits(m.model, m.compute, batch), before), 2e-5f) << "without it";
+  EXPECT_GT(worst_difference(before, want), 1e-2f);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, SavedFactors,
+                         ::testing::Values("llama_mha", "opt_sparse", "tiny_opt", "tiny_qwen2", "tiny_llama"),
+                         [](const auto& i) { return i.param; });
+
 TEST(SavedAdapter, OfDoraIsNoGgufFile) {
   TestModel m("llama_mha");
   Network network(m.model, m.compute);

@@ -7,17 +7,30 @@
 
 namespace hunch {
 
-class TokenSource {
+// Where the batches of steps come from.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  // Windows of one pass.
+  virtual size_t n_windows() const = 0;
+  // Sequences of a window, at most.
+  virtual size_t n_sequences() const { return 1; }
+  // Windows [first, first + n) of all passes, one after the other: the same whoever asks, and after what.
+  virtual TokenBatch batch(uint64_t first, size_t n) = 0;
+};
+
+// Numbers 0 ... n - 1 in the order of a pass.
+std::vector<uint32_t> shuffled(size_t n, uint64_t seed, uint64_t pass);
+
+class TokenSource final : public BatchSource {
  public:
   // `ids` outlive this. A window is n_ctx tokens and the one after them. Throws Error{kUsage} naming what is needed for
   // a text that is shorter than one window.
   TokenSource(std::span<const int32_t> ids, size_t n_ctx, uint64_t seed);
 
-  // Windows of one pass over the text.
-  size_t n_windows() const { return n_windows_; }
-  // Windows [first, first + n) of all passes, one after the other. Every pass has an order of its own, and begins
-  // somewhere in the first window, so that windows are cut elsewhere.
-  TokenBatch batch(uint64_t first, size_t n);
+  size_t n_windows() const override { return n_windows_; }
+  // Every pass has an order of its own, and begins somewhere in the first window, so that windows are cut elsewhere.
+  TokenBatch batch(uint64_t first, size_t n) override;
 
  private:
   void begin_pass(uint64_t pass);

@@ -12,11 +12,9 @@
 namespace hunch {
 namespace {
 
-// Tokens that are computed together: enough for the products to be fast, and few enough for their values to fit.
-constexpr size_t kTokensTogether = 2048;
-
-size_t windows_together(const TrainerOptions& o) {
-  return std::clamp<size_t>(kTokensTogether / std::max<size_t>(1, o.n_ctx), 1, std::max<size_t>(1, o.n_batch));
+size_t windows_together(const TrainerOptions& o, size_t n_sequences = 1) {
+  return std::clamp<size_t>(kTokensTogether / std::max<size_t>(1, o.n_ctx * n_sequences), 1,
+                            std::max<size_t>(1, o.n_batch));
 }
 
 // A step that must be done whole: nobody stops it.
@@ -33,8 +31,7 @@ class Undisturbed {
 };
 
 // The options, where they can be meant.
-TrainerOptions checked(TrainerOptions o, const Network& network, const Network* teacher,
-                       std::span<const int32_t> held_out) {
+TrainerOptions checked(TrainerOptions o, const Network& network, const Network* teacher) {
   const ModelConfig& c = network.model().config();
   if (network.parameters.all.empty()) fail(ErrorKind::kUsage, "nothing of the model is to be trained");
   if (o.n_steps == 0 || o.n_batch == 0 || o.n_ctx < 2)
@@ -45,9 +42,6 @@ TrainerOptions checked(TrainerOptions o, const Network& network, const Network* 
     fail(ErrorKind::kUsage, "windows of {} tokens (n_ctx): the model's context is {}", o.n_ctx, c.n_ctx_train);
   if (!(o.learning_rate > 0) || !std::isfinite(o.learning_rate))
     fail(ErrorKind::kUsage, "a learning rate of {:g} (learning_rate): expected more than 0", o.learning_rate);
-  if (!held_out.empty() && held_out.size() <= o.n_ctx)
-    fail(ErrorKind::kUsage, "the text that is held out has {} tokens; one window takes {} (n_ctx, and one to predict)",
-         held_out.size(), o.n_ctx + 1);
   if (o.update == Update::kFused && (o.optimizer.kind != OptimizerKind::kSgd || o.n_batch > windows_together(o)))
     fail(ErrorKind::kUsage,
          "LOMO applies the gradients of one pass as they come: it goes with plain SGD and at most {} windows of {} "
@@ -61,17 +55,40 @@ TrainerOptions checked(TrainerOptions o, const Network& network, const Network* 
   return o;
 }
 
+std::unique_ptr<BatchSource> windows_of(const Network& network, std::span<const int32_t> ids,
+                                        std::span<const int32_t> held_out, const TrainerOptions& options,
+                                        const Network* teacher) {
+  const TrainerOptions o = checked(options, network, teacher);
+  if (!held_out.empty() && held_out.size() <= o.n_ctx)
+    fail(ErrorKind::kUsage, "the text that is held out has {} tokens; one window takes {} (n_ctx, and one to predict)",
+         held_out.size(), o.n_ctx + 1);
+  return std::make_unique<TokenSource>(ids, o.n_ctx, o.seed);
+}
+
 }  // namespace
 
 Trainer::Trainer(Network& network, std::span<const int32_t> ids, std::span<const int32_t> held_out,
                  TrainerOptions options, Network* teacher)
+    : Trainer(network, windows_of(network, ids, held_out, options, teacher),
+              batches_in_order(held_out, options.n_ctx, windows_together(options), options.most_eval_windows), options,
+              teacher) {}
+
+Trainer::Trainer(Network& network, std::unique_ptr<BatchSource> source, std::vector<TokenBatch> held_out,
+                 TrainerOptions options, Network* teacher)
     : network_(network),
       compute_(network.compute()),
       teacher_(teacher),
-      options_(checked(std::move(options), network, teacher, held_out)),
-      source_(ids, options_.n_ctx, options_.seed),
-      held_out_(batches_in_order(held_out, options_.n_ctx, windows_together(options_), options_.most_eval_windows)),
+      options_(checked(std::move(options), network, teacher)),
+      source_(std::move(source)),
+      held_out_(std::move(held_out)),
       schedule_{options_.learning_rate, options_.last_rate, options_.n_warmup, options_.n_steps} {
+  if (teacher && source_->n_sequences() > 1)
+    fail(ErrorKind::kUsage,
+         "a teacher's probabilities are of texts and answers: questions have right choices (teacher)");
+  if (options_.update == Update::kFused && options_.n_batch > windows_together(options_, source_->n_sequences()))
+    fail(ErrorKind::kUsage,
+         "LOMO applies the gradients of one pass: at most {} such questions a step (n_batch), found {}",
+         windows_together(options_, source_->n_sequences()), options_.n_batch);
   if (options_.update == Update::kMezo) return;
   network_.parameters.allocate_gradients(options_.update == Update::kFused ? GradientMemory::kOneLayer
                                                                            : GradientMemory::kAll);
@@ -82,17 +99,25 @@ Trainer::Trainer(Network& network, std::span<const int32_t> ids, std::span<const
 std::vector<TokenBatch> Trainer::next_batch() {
   std::vector<TokenBatch> parts;
   const uint64_t first = uint64_t{state_.step} * options_.n_batch;
-  for (size_t done = 0; done < options_.n_batch; done += windows_together(options_))
-    parts.push_back(source_.batch(first + done, std::min(windows_together(options_), options_.n_batch - done)));
+  const size_t n = windows_together(options_, source_->n_sequences());
+  for (size_t done = 0; done < options_.n_batch; done += n)
+    parts.push_back(source_->batch(first + done, std::min(n, options_.n_batch - done)));
+  for (const TokenBatch& part : parts) n_tokens_done_ += part.shape.n_rows();
   return parts;
 }
 
 LossOfRows Trainer::loss_of(const TokenBatch& batch, double weight) {
+  if (!batch.questions.empty()) return choice_gradient(network_, batch, weight);
   if (!teacher_) return cross_entropy(compute_, batch, weight);
   teacher_->forward(batch);
   return distillation(
       compute_, batch, [this](size_t first, MatView<float> out) { teacher_->logits(first, out); }, options_.distill,
       weight);
+}
+
+// Without gradients.
+double Trainer::loss_value(const TokenBatch& batch, double weight) {
+  return batch.questions.empty() ? network_.loss(batch, loss_of(batch, weight)) : choice_loss(network_, batch, weight);
 }
 
 // ProSparse's schedule (section 3.2) in one stage.
@@ -105,10 +130,11 @@ double Trainer::gradients_of(const std::vector<TokenBatch>& parts) {
   network_.parameters.zero_gradients();
   double loss = 0;
   for (const TokenBatch& part : parts) {
-    const double share = double(part.shape.n_sequences) / double(options_.n_batch);
+    const double share = double(part.n_windows()) / double(options_.n_batch);
     network_.set_l1(share * l1_now(), part.shape.n_rows());
     loss += network_.backward(part, loss_of(part, share));
   }
+  network_.finish_gradients();
   return loss;
 }
 
@@ -143,7 +169,7 @@ double Trainer::mezo_step(const std::vector<TokenBatch>& parts, double rate) {
         network_.refresh();
         double loss = 0;
         for (const TokenBatch& part : parts)
-          loss += network_.loss(part, loss_of(part, double(part.shape.n_sequences) / double(options_.n_batch)));
+          loss += loss_value(part, double(part.n_windows()) / double(options_.n_batch));
         return loss;
       },
       &mean);
@@ -153,6 +179,10 @@ double Trainer::mezo_step(const std::vector<TokenBatch>& parts, double rate) {
 }
 
 double Trainer::step() {
+  if (const auto& prune = options_.prune; prune && changes_masks(*prune, state_.step)) {
+    network_.prune(scheduled_sparsity(*prune, state_.step));
+    network_.refresh();
+  }
   const std::vector<TokenBatch> parts = next_batch();
   const double rate = schedule_.at(state_.step);
   const double loss = options_.update == Update::kMezo    ? mezo_step(parts, rate)
@@ -170,8 +200,12 @@ double Trainer::held_out_loss() {
   double sum = 0;
   size_t n = 0;
   for (const TokenBatch& batch : held_out_) {
-    sum += network_.loss(batch, cross_entropy(compute_, batch, 1.0)) * double(batch.n_counted());
-    n += batch.n_counted();
+    const bool asks = !batch.questions.empty();
+    const size_t n_counted = asks ? batch.questions.size() : batch.n_counted();
+    const double loss =
+        asks ? choice_loss(network_, batch, 1.0) : network_.loss(batch, cross_entropy(compute_, batch, 1.0));
+    sum += loss * double(n_counted);
+    n += n_counted;
   }
   return n > 0 ? sum / double(n) : -1;
 }
@@ -189,6 +223,9 @@ TrainSettings Trainer::settings_of_run() const {
   s["clipping"] = fmt::format("{:.17g}", o.clip);
   s["seed"] = std::to_string(o.seed);
   if (o.l1 > 0) s["L1"] = fmt::format("{:.17g}", o.l1);
+  if (o.prune)
+    s["pruning"] = fmt::format("{:g} to {:g} from step {}, {} times after {}", o.prune->initial, o.prune->final,
+                               o.prune->begin, o.prune->n_changes, o.prune->every);
   if (o.update == Update::kMezo) s["eps"] = fmt::format("{:g}", o.mezo_eps);
   if (teacher_)
     s["distillation"] = fmt::format("{} {:g} {:g}", int(o.distill.divergence), o.distill.temperature, o.distill.share);
@@ -201,11 +238,19 @@ void Trainer::save() {
 }
 
 TrainerReport Trainer::run(const std::function<void(const TrainProgress&)>& progress) {
+  return run_until([&](const TrainProgress& p) {
+    if (progress) progress(p);
+    return false;
+  });
+}
+
+TrainerReport Trainer::run_until(const std::function<bool(const TrainProgress&)>& ends) {
   TrainerReport report;
   report.n_parameters = network_.parameters.n_values();
   std::error_code ec;
   if (!options_.checkpoint.empty() && std::filesystem::exists(options_.checkpoint, ec)) {
     state_ = read_checkpoint(options_.checkpoint, settings_of_run(), network_.parameters, optimizer_.get());
+    if (options_.prune && state_.step > options_.prune->begin) network_.keep_zeros();
     network_.refresh();
   }
   report.first_step = state_.step;
@@ -214,6 +259,7 @@ TrainerReport Trainer::run(const std::function<void(const TrainProgress&)>& prog
     if (state_.curve.empty()) state_.curve.push_back({0, 0, held_out_loss()});
     const Timer timer;
     size_t n_done = 0;
+    n_tokens_done_ = 0;
     while (state_.step < options_.n_steps) {
       compute_.throw_if_stopped();
       told.learning_rate = schedule_.at(state_.step);
@@ -230,10 +276,10 @@ TrainerReport Trainer::run(const std::function<void(const TrainProgress&)>& prog
       }
       told.step = state_.step;
       told.loss = loss;
-      told.tokens_per_s = double(n_done * options_.n_batch * options_.n_ctx) / training;
+      told.tokens_per_s = double(n_tokens_done_) / training;
       told.seconds_left = timer.seconds() / double(n_done) * double(options_.n_steps - state_.step);
       if (last || (options_.checkpoint_every > 0 && state_.step % options_.checkpoint_every == 0)) save();
-      if (progress) progress(told);
+      if (ends && ends(told)) break;
     }
     if (state_.curve.back().held_out < 0) state_.curve.back().held_out = held_out_loss();  // was interrupted then
     report.seconds = timer.seconds();

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -10,9 +11,13 @@
 #include "train/losses.h"
 #include "train/network.h"
 #include "train/optimizer.h"
+#include "train/pruning_schedule.h"
 #include "train/token_source.h"
 
 namespace hunch {
+
+// Tokens that are computed together: enough for the products to be fast, and few enough for their values to fit.
+constexpr size_t kTokensTogether = 2048;
 
 // How a step changes the parameters.
 enum class Update : uint8_t {
@@ -30,6 +35,7 @@ struct TrainerOptions {
   double clip = 1.0;                // largest norm of the gradients; 0: any
   float mezo_eps = 1e-3f;
   double l1 = 0;  // Network::set_l1() at its height, which it rises to along a sine over three quarters of the steps
+  std::optional<PruningSchedule> prune;  // of the blocks' matrices, while they are trained
   uint64_t seed = 1;
   size_t eval_every = 50, most_eval_windows = 64;  // steps between held-out losses, and windows that they look at
   size_t checkpoint_every = 100;                   // steps; 0: only when the run is interrupted
@@ -59,12 +65,18 @@ class Trainer {
   Trainer(Network& network, std::span<const int32_t> ids, std::span<const int32_t> held_out, TrainerOptions options,
           Network* teacher = nullptr);
 
+  // The same from batches of any kind, whose windows have at most options.n_ctx tokens.
+  Trainer(Network& network, std::unique_ptr<BatchSource> source, std::vector<TokenBatch> held_out,
+          TrainerOptions options, Network* teacher = nullptr);
+
   // Goes on from options.checkpoint where there is one, to the last step.
   //
   // Throws Error{kInterrupted} when the Compute's stop asks for it, after a checkpoint has been written; Error{kFormat}
   // for a loss or gradient that is no number, naming step and parameter: then the last checkpoint stays as it is; and
   // what read_checkpoint() and write_checkpoint() throw.
   TrainerReport run(const std::function<void(const TrainProgress&)>& progress = {});
+  // The same until `ends` says so after a step.
+  TrainerReport run_until(const std::function<bool(const TrainProgress&)>& ends);
 
   // One step: the loss of its batch, before it. For tests.
   double step();
@@ -73,6 +85,7 @@ class Trainer {
  private:
   TrainSettings settings_of_run() const;
   LossOfRows loss_of(const TokenBatch& batch, double weight);
+  double loss_value(const TokenBatch& batch, double weight);
   double l1_now() const;
   double gradients_of(const std::vector<TokenBatch>& parts);
   double gradient_step(const std::vector<TokenBatch>& parts, double rate);
@@ -85,11 +98,12 @@ class Trainer {
   Compute& compute_;
   Network* const teacher_;
   const TrainerOptions options_;
-  TokenSource source_;
+  const std::unique_ptr<BatchSource> source_;
   std::vector<TokenBatch> held_out_;
   std::unique_ptr<Optimizer> optimizer_;  // none: MeZO
   Schedule schedule_;
   TrainState state_;
+  size_t n_tokens_done_ = 0;  // by this call of run()
 };
 
 }  // namespace hunch

@@ -132,6 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Way{"full", What::kAll, Update::kGradients, OptimizerKind::kAdamW, 1e-2, 0.5},
                       Way{"lora", What::kLora, Update::kGradients, OptimizerKind::kAdamW, 3e-2, 0.7},
                       Way{"dora_lion", What::kDora, Update::kGradients, OptimizerKind::kLion, 1e-2, 0.7},
+                      Way{"adamw8", What::kAll, Update::kGradients, OptimizerKind::kAdamW8, 1e-2, 0.5},
+                      Way{"muon", What::kAll, Update::kGradients, OptimizerKind::kMuon, 1e-2, 0.5},
                       Way{"sgd", What::kAll, Update::kGradients, OptimizerKind::kSgd, 0.3, 0.8},
                       Way{"lomo", What::kAll, Update::kFused, OptimizerKind::kSgd, 0.05, 0.8},
                       Way{"mezo", What::kLora, Update::kMezo, OptimizerKind::kSgd, 2e-3, 0.998}),

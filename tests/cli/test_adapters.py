@@ -123,7 +123,7 @@ class Adapters(CliTest):
         self.refused(2, *run, self.tone + ":much", says="--lora PATH:SCALE")
         self.refused(2, *run, self.tone + ":inf", says="finite")
         ia3 = self.write_adapter("ia3", 3, peft_type="IA3")
-        self.refused(1, *run, ia3, says=("IA3", "LORA"))
+        self.refused(1, *run, ia3, says=("lora_A", "IA3"))
         wrong = os.path.join(self.dir, "wrong")
         os.makedirs(wrong)
         at = "base_model.model.model.decoder.layers.0.fc9"

@@ -1,10 +1,12 @@
 """train from end to end: adapters and models that learned a text, runs that go on where they stopped."""
 import hashlib
+import json
 import os
 import resource
 import signal
 import subprocess
 import unittest
+import zlib
 
 from fixtures import BINARY, CliTest, random_words
 
@@ -41,6 +43,17 @@ class Train(CliTest):
             self.assertLess(self.perplexity(self.opt, "--lora", out), 0.5 * before)
             self.assertFalse(os.path.exists(out.rstrip("/") + ".checkpoint"))
 
+    def test_factors_of_ia3(self):
+        out, merged = self.path("ia3"), self.path("ia3-merged.gguf")
+        self.train("--method", "ia3", "-o", out, "--steps", "40", "--learning-rate", "0.05")
+        with open(os.path.join(out, "adapter_config.json"), encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["peft_type"], "IA3")
+        with_it = self.perplexity(self.opt, "--lora", out)
+        self.assertLess(with_it, 0.97 * self.perplexity(self.opt))
+        self.hunch("merge", self.opt, "--lora", out, "-o", merged)
+        self.assertAlmostEqual(self.perplexity(merged) / with_it, 1, delta=2e-3)
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--method", "ia3", "-o", self.path("x.gguf"), says="IA3")
+
     def test_quantised_base(self):
         small, out = self.path("small.gguf"), self.path("small-tone.gguf")
         self.hunch("convert", self.opt, "-o", small, "--type", "q8_0")
@@ -56,6 +69,66 @@ class Train(CliTest):
             out = self.path(f"{optimizer}.gguf")
             self.train("--method", "full", "--optimizer", optimizer, "-o", out, "--steps", "30", "--learning-rate", rate)
             self.assertLess(self.perplexity(out), 0.5 * before)
+
+    def test_optimisers_in_bytes_and_orthogonal(self):
+        before = self.perplexity(self.opt)
+        for optimizer in "adamw8", "muon":
+            out = self.path(f"{optimizer}.gguf")
+            self.train("--method", "full", "--optimizer", optimizer, "-o", out, "--steps", "20", "--learning-rate", "0.003")
+            self.assertLess(self.perplexity(out), 0.6 * before)
+
+    def test_examples_and_questions(self):
+        questions = [{"question": f"Number {i}. Odd or even?", "choices": {"text": ["odd", "even"], "label": ["A", "B"]},
+                      "answerKey": "BA"[i % 2]} for i in range(60)]
+        asked = self.write("asked.jsonl", "".join(json.dumps(q) + "\n" for q in questions))
+        pairs = self.write("pairs.jsonl", "".join(json.dumps({"prompt": f"Number {i}.", "answer": " odd" if i % 2 else " even"}) + "\n" for i in range(40)))
+        for name, more in ("task", ["--task", "arc_easy", "--file", asked]), ("pairs", ["--examples", pairs]):
+            out = self.path(f"{name}.gguf")
+            report = self.hunch("train", self.opt, *more, "--batch", "8", "--steps", "30", "--learning-rate", "0.01", "--threads", "2", "-o", out, "--json").json
+            self.assertLess(report["held_out_after"], 0.5 * report["held_out_before"], name)
+        right = self.hunch("eval", self.opt, "--task", "arc_easy", "--file", asked, "--lora", self.path("task.gguf"), "--json", "--threads", "2").json
+        self.assertGreaterEqual(right["acc"], 0.5)
+        bad = self.write("bad.jsonl", '{"prompt": "a", "answer": "b"}\n{"prompt": "a"}\n')
+        self.refused(1, "train", self.opt, "--examples", bad, "-o", self.path("x.gguf"), says=("bad.jsonl", "line 2", "answer"))
+        self.refused(2, "train", self.opt, "--examples", pairs, "--text", self.text, "-o", self.path("x.gguf"), says="one of --text")
+        self.refused(2, "train", self.opt, "--task", "arc_easy", "-o", self.path("x.gguf"), says="--file")
+        self.refused(2, "train", self.opt, "--task", "gsm8k", "--file", asked, "-o", self.path("x.gguf"), says="--examples")
+
+    def test_from_scratch_and_grown(self):
+        small, large = self.path("small-new.gguf"), self.path("grown.gguf")
+        sizes = ["--layers", "1", "--width", "32", "--ff", "48", "--heads", "2"]
+        report = self.train("--new", *sizes, "-o", small, "--steps", "30", "--optimizer", "muon", "--learning-rate", "0.01", "--json").json
+        self.assertLess(report["held_out_after"], 0.8 * report["held_out_before"])
+        self.assertEqual(report["method"], "full")
+        report = self.hunch("train", small, "--text", self.text, "--eval", self.other, *QUICK, "--grow", "--layers", "2", "--width", "64",
+                            "-o", large, "--steps", "2", "--learning-rate", "0.0001", "--json").json
+        self.assertAlmostEqual(report["held_out_before"], self.train_loss(small), places=2)
+        self.assertGreater(os.path.getsize(large), 1.3 * os.path.getsize(small))
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--layers", "2", "-o", self.path("x.gguf"), says="--new or --grow")
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--new", "--heads", "7", "--width", "32", "-o", self.path("x.gguf"), says="7 heads")
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--grow", "--width", "33", "-o", self.path("x.gguf"), says="multiple")
+
+    def train_loss(self, model):
+        """The loss on self.other as training measures it."""
+        return self.hunch("train", model, "--text", self.text, "--eval", self.other, *QUICK, "--steps", "1", "-o", self.path("measure.gguf"),
+                          "--json", "--force").json["held_out_before"]
+
+    def test_pruned_and_zeros_that_stay(self):
+        pruned, recovered, one = self.path("pruned.gguf"), self.path("recovered.gguf"), self.path("one.gguf")
+        self.train("--method", "full", "--only-layers", "0", "-o", one, "--steps", "4")
+        self.assertLess(self.perplexity(one), self.perplexity(self.opt))
+        self.train("--method", "full", "--prune", "50%", "-o", pruned, "--steps", "12")
+        self.assertLess(self.packed(pruned), 0.8 * self.packed(one))
+        self.hunch("train", pruned, "--text", self.text, *QUICK, "--method", "full", "--keep-zeros", "-o", recovered, "--steps", "4", "--eval", self.other)
+        self.assertAlmostEqual(self.packed(recovered), self.packed(pruned), delta=0.05 * self.packed(pruned))
+        self.assertNotEqual(digest(recovered), digest(pruned))
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--prune", "0.5", "-o", self.path("x.gguf"), says="--method full")
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--only-layers", "7", "-o", self.path("x.gguf"), says="layer 7")
+
+    def packed(self, model):
+        """How small the file gets: zeros take next to nothing."""
+        with open(model, "rb") as f:
+            return len(zlib.compress(f.read()))
 
     def test_distilled(self):
         teacher = self.path("teacher.gguf")

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 
 namespace hunch {
 namespace {
@@ -35,11 +35,11 @@ TEST(Grid, OfASymmetricGroupWithoutNegativeWeightsCoversThem) {
 }
 
 TEST(Gptq, CodesEqualTheReferenceInEverySetting) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos/gptq");
+  HUNCH_GOLDEN_MATRICES(golden, "algos/gptq");
   Compute compute(2);
   const Matrix W = golden.matrix("W"), H = golden.matrix("H");
   size_t n_settings = 0;
-  for (const auto& [name, c] : golden.json().at("configs").items()) {
+  for (const auto& [name, c] : golden.configs().items()) {
     SCOPED_TRACE(name);
     GptqOptions options;
     options.grid.bits = c.at("bits");

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 #include "compress/matrix/llm_int8.h"
 #include "compress/matrix/smoothquant.h"
 #include "compress/matrix/zeroquant.h"
@@ -25,7 +25,7 @@ size_t n_different(const std::vector<T>& a, const std::vector<int>& b) {
 }
 
 TEST(SmoothQuant, ScalesAndWeightsAreTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos/smoothquant_layer");
+  HUNCH_GOLDEN_MATRICES(golden, "algos/smoothquant_layer");
   const Matrix fc[] = {golden.matrix("fc0_w"), golden.matrix("fc1_w"), golden.matrix("fc2_w")};
   const Matrix* const all[] = {&fc[0], &fc[1], &fc[2]};
   for (const std::string alpha : {"0.5", "0.75", "0.85"}) {
@@ -44,7 +44,7 @@ TEST(SmoothQuant, ScalesAndWeightsAreTheReferences) {
 }
 
 TEST(SmoothQuant, RoundsToTheReferences8Bits) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos/smoothquant_layer");
+  HUNCH_GOLDEN_MATRICES(golden, "algos/smoothquant_layer");
   const Matrix W = golden.matrix("fc0_w"), X = golden.matrix("x");
   EXPECT_EQ(worst(round_absmax(W, ScaleOf::kRow).values, golden.values("q.w_per_channel")), 0);
   EXPECT_EQ(worst(round_absmax(W, ScaleOf::kAll).values, golden.values("q.w_per_tensor")), 0);
@@ -73,7 +73,7 @@ TEST(SmoothQuant, ByHand) {
 }
 
 TEST(LlmInt8, CodesAndProductsAreTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/llm_int8");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/llm_int8");
   const Matrix W = golden.matrix("W");
   const Int8Rows w = int8_rows(W);
   EXPECT_EQ(n_different(w.codes, golden.values<int>("CB")), 0u);
@@ -117,9 +117,9 @@ TEST(LlmInt8, ByHand) {
 }
 
 TEST(ZeroQuant, CodesAreTheReferences) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/zeroquant");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/zeroquant");
   size_t n = 0;
-  for (const auto& [name, c] : golden.json().at("configs").items()) {
+  for (const auto& [name, c] : golden.configs().items()) {
     SCOPED_TRACE(name);
     const ZeroQuantised got = zeroquant(golden.matrix(name.starts_with("w") ? "W" : "X"), c.at("bits"),
                                         c.at("num_groups"), c.at("symmetric"));

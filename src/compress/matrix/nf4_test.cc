@@ -7,7 +7,7 @@
 #include <random>
 
 #include "base/sha256.h"
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 #include "formats/nf4.h"
 #include "io/safetensors.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "compress/matrix/golden_arrays.h"
+#include "compress/matrix/golden_matrices.h"
 #include "compress/matrix/gptq.h"
 #include "compress/matrix/prune_mask.h"
 #include "compress/matrix/sparsegpt.h"
@@ -26,7 +26,7 @@ Mask zeros_of(const Matrix& W) {
 }
 
 TEST(Wanda, MasksEqualTheReference) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos/wanda_layer");
+  HUNCH_GOLDEN_MATRICES(golden, "algos/wanda_layer");
   const Matrix W = golden.matrix("W"), score = wanda_score(W, golden.values("scaler_row"));
   const auto want = [&](const char* name) { return golden.values<uint8_t>(std::string(name) + ".mask"); };
   EXPECT_EQ(n_different(prune_rows(score, 0.5), want("wanda_u50")), 0u);
@@ -42,8 +42,8 @@ TEST(Wanda, MasksEqualTheReference) {
 }
 
 TEST(Wanda, EveryPatternEqualsTheReference) {
-  HUNCH_GOLDEN_ARRAYS(layer, "algos/wanda_layer");
-  HUNCH_GOLDEN_ARRAYS(golden, "algos2/nm_extra");
+  HUNCH_GOLDEN_MATRICES(layer, "algos/wanda_layer");
+  HUNCH_GOLDEN_MATRICES(golden, "algos2/nm_extra");
   const Matrix W = layer.matrix("W"), wanda = wanda_score(W, layer.values("scaler_row")), plain = magnitude_score(W);
   for (const auto& [pruned, m] : {std::pair{1, 2}, {1, 4}, {2, 4}, {3, 4}, {4, 8}, {6, 8}, {8, 16}}) {
     const std::string name = std::to_string(pruned) + "of" + std::to_string(m) + ".mask";
@@ -55,11 +55,11 @@ TEST(Wanda, EveryPatternEqualsTheReference) {
 }
 
 TEST(SparseGpt, MasksAndWeightsEqualTheReference) {
-  HUNCH_GOLDEN_ARRAYS(golden, "algos/sparsegpt");
+  HUNCH_GOLDEN_MATRICES(golden, "algos/sparsegpt");
   Compute compute(2);
   const Matrix W = golden.matrix("W");
   const InverseHessian inverse = invert_hessian(golden.matrix("H"), {});
-  for (const auto& [name, c] : golden.json().at("configs").items()) {
+  for (const auto& [name, c] : golden.configs().items()) {
     SCOPED_TRACE(name);
     const Sparsity sparsity{c.at("sparsity"), c.at("prunen"), c.at("prunem")};
     GptqOptions options;

@@ -152,10 +152,20 @@ HWY_NOINLINE bool FillTransposed(const WeightView& W, size_t column, size_t n_co
   std::memset(row, 0, sizeof row);
   __m512i any_lower = _mm512_setzero_si512();
   const size_t n_strips = (n_columns + 15) / 16, padded = (depth + 31) / 32 * 32;
+  // Each row gives a few lines, far from those of the next: no prefetcher of the processor's sees them coming.
+  constexpr size_t kRowsAhead = 16;
+  const size_t first_byte = row_bytes(F::kFormat.dtype, column), n_bytes = row_bytes(F::kFormat.dtype, n_columns);
+  const auto ask = [&](size_t row) {
+    if (row >= W.rows) return;
+    for (size_t at = 0; at < n_bytes + 63; at += 64)
+      __builtin_prefetch(W.row(row) + first_byte + std::min(at, n_bytes));
+  };
   for (size_t k = 0; k < padded; k += 2) {
+    ask(from + k + kRowsAhead);
+    ask(from + k + kRowsAhead + 1);
     for (size_t i = 0; i < 2; ++i) {
       if (k + i < depth) {
-        DecodeRow<F>(W.row(from + k + i) + row_bytes(F::kFormat.dtype, column), n_columns, row[i]);
+        DecodeRow<F>(W.row(from + k + i) + first_byte, n_columns, row[i]);
       } else {
         std::memset(row[i], 0, sizeof row[i]);
       }

@@ -1,4 +1,4 @@
-#include "compress/pruning_schedule.h"
+#include "train/pruning_schedule.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,126 @@
+#include "cli/train_data.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "cli/console.h"
+#include "io/printable.h"
+#include "measure/continuation_scorer.h"
+#include "measure/tasks.h"
+#include "train/training.h"
+
+namespace hunch::cli {
+namespace {
+
+std::vector<Example> read_examples(const std::string& path, const Tokenizer& tokenizer) {
+  std::vector<Example> examples;
+  std::istringstream lines(read_text(path));
+  size_t n_line = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++n_line;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    try {
+      const nlohmann::json json = nlohmann::json::parse(line);
+      examples.push_back(
+          encode_example(tokenizer, json.at("prompt").get<std::string>(), json.at("answer").get<std::string>()));
+    } catch (const Error& e) {
+      fail(ErrorKind::kFormat, "'{}' line {}: {}", path, n_line, e.what());
+    } catch (const nlohmann::json::exception& e) {
+      fail(ErrorKind::kFormat, "'{}' line {}: expected {{\"prompt\": TEXT, \"answer\": TEXT}}: {}", path, n_line,
+           printable(e.what(), 200));
+    }
+  }
+  return examples;
+}
+
+// The questions as `hunch eval --task` asks them.
+void read_questions(const TrainFlags& flags, const Tokenizer& tokenizer, TrainData& data) {
+  const Task task = task_from_name(flags.task);
+  if (scoring_of(task) == Scoring::kNumber)
+    fail(ErrorKind::kUsage, "--task {}: its answers are texts of the model's own; give --examples", flags.task);
+  for (const TaskItem& item : read_task(task, flags.file).items) {
+    Question question{{}, item.gold};
+    for (size_t c = 0; c < item.contexts.size(); ++c) {
+      EncodedPair pair = encode_pair(tokenizer, item.contexts[c], item.continuations[c]);
+      question.choices.push_back({std::move(pair.ids), pair.n_before});
+    }
+    if (scoring_of(task) == Scoring::kChoice) {
+      data.questions.push_back(std::move(question));
+    } else {
+      data.examples.push_back(std::move(question.choices[item.gold]));
+    }
+  }
+}
+
+void add_to(const Example& e, std::vector<int32_t>& all) {
+  all.push_back(int32_t(e.ids.size()));
+  all.push_back(int32_t(e.n_prompt));
+  all.insert(all.end(), e.ids.begin(), e.ids.end());
+}
+
+}  // namespace
+
+size_t TrainData::n_windows(size_t n_ctx) const {
+  if (!is_text()) return examples.size() + questions.size();
+  return ids.empty() ? 0 : (ids.size() - 1) / n_ctx;
+}
+
+size_t TrainData::longest() const {
+  size_t n = std::max(longest_example(examples), longest_example(held_out_examples));
+  for (const auto* some : {&questions, &held_out_questions})
+    for (const Question& q : *some) n = std::max(n, longest_example(q.choices));
+  return n;
+}
+
+std::string TrainData::hash() const {
+  std::vector<int32_t> all = ids;
+  for (const Example& e : examples) add_to(e, all);
+  for (const Question& q : questions) {
+    all.push_back(int32_t(q.gold));
+    for (const Example& e : q.choices) add_to(e, all);
+  }
+  return sha256_hex(std::as_bytes(std::span(all)));
+}
+
+TrainData read_train_data(const TrainFlags& flags, const Engine& engine, size_t n_ctx) {
+  TrainData data;
+  if (!flags.text.empty()) {
+    data.ids = engine.encode(read_text(flags.text));
+    if (flags.eval.empty()) {
+      data.held_out = hold_out(data.ids, n_ctx);
+      if (data.held_out.empty() && !flags.model.quiet)
+        note("note: the text is too short to hold a part of it out; --eval FILE measures the loss on another");
+    } else {
+      data.held_out = engine.encode(read_text(flags.eval));
+    }
+    return data;
+  }
+  const Tokenizer& tokenizer = engine.need_tokenizer();
+  if (flags.task.empty()) {
+    data.examples = read_examples(flags.examples, tokenizer);
+  } else {
+    read_questions(flags, tokenizer, data);
+  }
+  if (!flags.eval.empty() && !data.questions.empty())
+    fail(ErrorKind::kUsage,
+         "--eval: of a task's questions the last tenth is held out; hunch eval --task scores others");
+  data.held_out_questions = hold_out(data.questions);
+  data.held_out_examples = flags.eval.empty() ? hold_out(data.examples) : read_examples(flags.eval, tokenizer);
+  return data;
+}
+
+Trainer make_trainer(Network& network, const TrainData& data, const TrainerOptions& options, Network* teacher) {
+  if (data.is_text()) return Trainer(network, data.ids, data.held_out, options, teacher);
+  const size_t n_together = std::max<size_t>(1, kTokensTogether / std::max<size_t>(1, options.n_ctx));
+  if (data.questions.empty())
+    return Trainer(network, std::make_unique<ExampleSource>(data.examples, options.n_ctx, options.seed),
+                   examples_in_order(data.held_out_examples, n_together), options, teacher);
+  auto source = std::make_unique<QuestionSource>(data.questions, options.n_ctx, options.seed);
+  const size_t n = std::max<size_t>(1, n_together / source->n_sequences());
+  return Trainer(network, std::move(source), questions_in_order(data.held_out_questions, n), options, teacher);
+}
+
+}  // namespace hunch::cli

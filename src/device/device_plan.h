@@ -1,0 +1,52 @@
+// A plan as a device follows it: who chooses neurons and heads, and the predictors' weights there.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "model/plan.h"
+#include "vulkan/kernels.h"
+
+namespace hunch {
+
+// Rows that a predictor scores above a threshold.
+struct DeviceChoice {
+  vulkan::Matrix in, out;  // score = out f(in x) + bias; without `out`: in x + bias
+  vulkan::Piece bias;
+  bool relu = false;  // f
+  float threshold = 0;
+  Look look = Look::kHere;
+  vulkan::Values hidden, scores;  // of one token; of a static predictor the scores are there for good
+  uint32_t n_out = 0;
+  bool is_static() const { return !in; }
+  uint64_t bytes() const { return in.bytes() + out.bytes() + (is_static() ? n_out * sizeof(float) : 0); }
+};
+
+struct DevicePlanLayer {
+  bool live = false;                           // neurons that a ReLU made zero are left out
+  std::optional<DeviceChoice> neurons, heads;  // heads: groups that share a key head
+};
+
+class DevicePlan {
+ public:
+  // Copies the predictors that it asks to the device. Throws as require(), and Error{kMemory}.
+  DevicePlan(const Plan& plan, const ModelConfig& config, std::shared_ptr<vulkan::Gpu> gpu);
+
+  // Throws Error{kUnsupported} naming the first selector that devices do not ask. (A screen of the vocabulary may be
+  // left out: all logits are right without it. So may late keys: they are computed with their tokens.)
+  static void require(const Plan& plan);
+  // Whether it says anything about a token that is decoded.
+  static bool restricts(const Plan& plan);
+  // Whether this is what `plan` says.
+  bool is(const Plan& plan) const;
+
+  const DevicePlanLayer& layer(size_t i) const { return layers_[i]; }
+
+ private:
+  std::optional<DeviceChoice> choice(const PlanEntry& entry, vulkan::Uploader& uploader);
+
+  Plan plan_;  // keeps the predictors, whose addresses is() compares
+  vulkan::DeviceArena arena_;
+  std::vector<DevicePlanLayer> layers_;
+};
+
+}  // namespace hunch

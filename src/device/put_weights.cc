@@ -1,0 +1,171 @@
+#include "device/put_weights.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "formats/format.h"
+#include "linear/stored.h"
+#include "vulkan/repack.h"
+
+namespace hunch {
+namespace {
+
+std::string matrix_name(const LinearId& id) {
+  return id.layer == LinearId::kNone ? std::string(name_of(id.role))
+                                     : fmt::format("{} of layer {}", name_of(id.role), id.layer);
+}
+
+bool lies_by_neuron(const Linear& linear) { return linear.id.role == Role::kDown && linear.by_input(); }
+
+// As it is put there.
+WeightView view_of(const Linear& linear) {
+  const WeightView W = lies_by_neuron(linear) ? linear.by_input() : linear.rows();
+  if (!W || !dynamic_cast<const Stored*>(&linear))
+    fail(ErrorKind::kUnsupported,
+         "the matrix {} is held in a form that devices do not compute (an adapter, low rank, rounded inputs, ...)",
+         matrix_name(linear.id));
+  if (!vulkan::reads_format(W.dtype))
+    fail(ErrorKind::kUnsupported, "the matrix {} is {}, devices compute {}: `hunch convert --type` makes one of these",
+         matrix_name(linear.id), name_of(W.dtype), vulkan::readable_formats());
+  return W;
+}
+
+uint64_t bytes_of(const WeightView& W) { return W.rows * vulkan::row_layout(W.dtype, W.cols).bytes(); }
+
+// Room for the matrix, nothing in it.
+vulkan::Matrix take_matrix(const WeightView& W, vulkan::DeviceArena& arena) {
+  const vulkan::RowLayout row = vulkan::row_layout(W.dtype, W.cols);
+  vulkan::Matrix m{W.dtype, uint32_t(W.rows), uint32_t(W.cols), arena.take(W.rows * row.codes), {}, {}};
+  if (row.scales) m.scales = arena.take(W.rows * row.scales);
+  if (row.extra) m.extra = arena.take(W.rows * row.extra);
+  return m;
+}
+
+// Some of its rows, which `repack` writes into three arrays of the host.
+template <class Repack>
+void put_rows(const vulkan::Matrix& m, size_t first, size_t n, std::vector<std::byte>& part, vulkan::Uploader& uploader,
+              const Repack& repack) {
+  const vulkan::RowLayout row = vulkan::row_layout(m.dtype, m.n_cols);
+  part.resize(n * row.bytes());
+  std::byte* const codes = part.data();
+  std::byte* const scales = codes + n * row.codes;
+  std::byte* const extra = scales + n * row.scales;
+  repack(row, codes, scales, extra);
+  uploader.upload({codes, n * row.codes}, m.codes.behind(first * row.codes));
+  if (row.scales) uploader.upload({scales, n * row.scales}, m.scales.behind(first * row.scales));
+  if (row.extra) uploader.upload({extra, n * row.extra}, m.extra.behind(first * row.extra));
+}
+
+class Putting {
+ public:
+  Putting(Compute& compute, vulkan::Uploader& uploader, vulkan::DeviceArena& arena)
+      : compute_(compute), uploader_(uploader), arena_(arena) {}
+
+  vulkan::Matrix matrix(const WeightView& W) {
+    const vulkan::Matrix m = take_matrix(W, arena_);
+    constexpr size_t kPartBytes = size_t{1} << 24;
+    const size_t n_part = std::max<size_t>(1, kPartBytes / vulkan::row_layout(W.dtype, W.cols).bytes());
+    for (size_t first = 0; first < W.rows; first += n_part) {
+      compute_.throw_if_stopped();
+      const size_t n = std::min(n_part, W.rows - first);
+      put_rows(m, first, n, part_, uploader_,
+               [&](const auto& row, std::byte* codes, std::byte* scales, std::byte* extra) {
+                 compute_.threads.parallel_for(n, 16, [&](size_t begin, size_t end) {
+                   vulkan::repack_rows(W, first + begin, end - begin, codes + begin * row.codes,
+                                       scales + begin * row.scales, extra + begin * row.extra);
+                 });
+               });
+    }
+    return m;
+  }
+
+  vulkan::Piece vector(std::span<const float> values) {
+    return values.empty() ? vulkan::Piece() : uploader_.upload(arena_, values);
+  }
+
+  DeviceLinear linear(const std::unique_ptr<Linear>& linear) {
+    if (!linear) return {};
+    return {matrix(view_of(*linear)), vector(linear->bias()), lies_by_neuron(*linear)};
+  }
+
+  vulkan::Kernels::Norm norm(NormKind kind, float eps, const NormWeights& weights, size_t n) {
+    return {.layer = kind == NormKind::kLayer,
+            .eps = eps,
+            .weight = vector(weights.weight),
+            .bias = vector(weights.bias),
+            .n = uint32_t(n)};
+  }
+
+  vulkan::Kernels::Norm head_norm(const LayerConfig& c, const NormWeights& weights, size_t n_head) {
+    if (c.qk_norm == QkNorm::kNone) return {};
+    const bool all = c.qk_norm == QkNorm::kAllHeads;
+    vulkan::Kernels::Norm own = norm(c.qk_norm_kind, c.norm_eps, weights, all ? n_head * c.d_head : c.d_head);
+    own.n_heads = all ? 1 : uint32_t(n_head);
+    own.own_weights = c.qk_norm == QkNorm::kPerHead;
+    return own;
+  }
+
+ private:
+  Compute& compute_;
+  vulkan::Uploader& uploader_;
+  vulkan::DeviceArena& arena_;
+  std::vector<std::byte> part_;
+};
+
+}  // namespace
+
+vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena) {
+  const vulkan::Matrix m = take_matrix(W, arena);
+  std::vector<std::byte> part;
+  put_rows(m, 0, W.rows, part, uploader, [&](const auto&, std::byte* codes, std::byte* scales, std::byte* extra) {
+    vulkan::repack_rows(W, 0, W.rows, codes, scales, extra);
+  });
+  return m;
+}
+
+uint64_t device_bytes(const Model& model) {
+  const ModelWeights& w = model.weights();
+  if (!vulkan::reads_format(w.token_embd.dtype))
+    fail(ErrorKind::kUnsupported, "the embedding is {}, devices compute {}", name_of(w.token_embd.dtype),
+         vulkan::readable_formats());
+  uint64_t bytes = bytes_of(w.token_embd) + w.position_embd.size() * sizeof(float);
+  w.for_each_linear([&](const Linear& linear) { bytes += bytes_of(view_of(linear)); });
+  return bytes;
+}
+
+DeviceWeights put_weights(const Model& model, Compute& compute, vulkan::Uploader& uploader,
+                          vulkan::DeviceArena& arena) {
+  const ModelConfig& c = model.config();
+  const ModelWeights& w = model.weights();
+  Putting putting(compute, uploader, arena);
+  DeviceWeights d;
+  d.token_embd = putting.matrix(w.token_embd);
+  d.position_embd = putting.vector(w.position_embd);
+  if (!w.embd_norm.empty()) d.embd_norm = putting.norm(c.norm, c.norm_eps, w.embd_norm, c.n_embd);
+  if (c.final_norm) d.output_norm = putting.norm(c.norm, c.norm_eps, w.output_norm, c.n_embd);
+  const WeightView output = view_of(*w.output);
+  if (output.data == w.token_embd.data && output.rows == w.token_embd.rows) {  // tied
+    d.output = {d.token_embd, putting.vector(w.output->bias()), false};
+  } else {
+    d.output = putting.linear(w.output);
+  }
+  for (const Layer& l : w.layers) {
+    const LayerConfig& lc = l.config;
+    DeviceLayer layer;
+    layer.attn_norm = putting.norm(lc.norm, lc.norm_eps, l.attn_norm, lc.n_embd);
+    layer.ffn_norm = putting.norm(lc.norm, lc.norm_eps, l.ffn_norm, lc.n_embd);
+    layer.q_norm = putting.head_norm(lc, l.attention.q_norm, lc.n_head);
+    layer.k_norm = putting.head_norm(lc, l.attention.k_norm, lc.n_kv_head);
+    layer.q = putting.linear(l.attention.q);
+    layer.k = putting.linear(l.attention.k);
+    layer.v = putting.linear(l.attention.v);
+    layer.o = putting.linear(l.attention.o);
+    layer.gate = putting.linear(l.mlp.gate);
+    layer.up = putting.linear(l.mlp.up);
+    layer.down = putting.linear(l.mlp.down);
+    d.layers.push_back(layer);
+  }
+  return d;
+}
+
+}  // namespace hunch

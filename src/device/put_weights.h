@@ -1,0 +1,42 @@
+// A model's matrices and vectors, copied to a device.
+#pragma once
+#include <vector>
+
+#include "model/model.h"
+#include "vulkan/kernels.h"
+
+namespace hunch {
+
+// A matrix that products are asked of. Of a down projection that lies by neuron, `by_input` says so and W's rows are
+// its inputs.
+struct DeviceLinear {
+  vulkan::Matrix W;
+  vulkan::Piece bias;
+  bool by_input = false;
+  explicit operator bool() const { return bool(W); }
+};
+
+struct DeviceLayer {
+  vulkan::Kernels::Norm attn_norm, ffn_norm, q_norm, k_norm;  // the last two: n = 0 where there are none
+  DeviceLinear q, k, v, o, gate, up, down;
+};
+
+struct DeviceWeights {
+  vulkan::Matrix token_embd;
+  vulkan::Piece position_embd;                   // or none
+  vulkan::Kernels::Norm embd_norm, output_norm;  // n = 0 where there is none
+  DeviceLinear output;
+  std::vector<DeviceLayer> layers;
+};
+
+// A matrix of a format that devices read (vulkan/repack.h), repacked on this thread: for small ones.
+vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena);
+
+// Bytes of the device that put_weights() takes. Throws Error{kUnsupported} naming the matrix whose form or format
+// devices do not compute.
+uint64_t device_bytes(const Model& model);
+
+// Copies all of them, the model's matrices repacked by `compute`'s threads. Throws Error{kMemory}.
+DeviceWeights put_weights(const Model& model, Compute& compute, vulkan::Uploader& uploader, vulkan::DeviceArena& arena);
+
+}  // namespace hunch

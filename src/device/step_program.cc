@@ -1,0 +1,196 @@
+#include "device/step_program.h"
+
+#include <cstddef>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hunch {
+namespace {
+
+vulkan::Function function_of(Activation activation) {
+  switch (activation) {
+    case Activation::kRelu: return vulkan::Function::kRelu;
+    case Activation::kReluSquared: return vulkan::Function::kReluSquared;
+    case Activation::kSilu: return vulkan::Function::kSilu;
+    case Activation::kGeluErf: return vulkan::Function::kGeluErf;
+    case Activation::kGeluTanh: return vulkan::Function::kGeluTanh;
+    case Activation::kGeluQuick: return vulkan::Function::kGeluQuick;
+  }
+  HUNCH_CHECK(false, "activation {}", int(activation));
+  return {};
+}
+
+}  // namespace
+
+StepProgram::StepProgram(const Model& model, const DeviceWeights& weights, const StepBuffers& buffers,
+                         const StepShape& shape, std::shared_ptr<vulkan::Gpu> gpu, const vulkan::Piece& upload,
+                         const vulkan::Piece& download)
+    : model_(model), weights_(weights), b_(buffers), shape_(shape), commands_(gpu), kernels_(gpu, commands_) {
+  HUNCH_CHECK(shape.n_tokens > 0 && shape.n_tokens <= kMostDeviceTokens && (!shape.plan || shape.n_tokens == 1),
+              "a step of {} tokens", shape.n_tokens);
+  record(upload, download);
+}
+
+void StepProgram::product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y,
+                          const vulkan::Onto& onto) {
+  if (linear.by_input) {
+    HUNCH_CHECK(onto.add, "two products by input could not share their parts");
+    kernels_.add(linear.W, linear.bias, x, b_.add_parts, y, shape_.n_tokens, onto);
+  } else {
+    kernels_.dot(linear.W, linear.bias, x, y, shape_.n_tokens, onto);
+  }
+}
+
+void StepProgram::record(const vulkan::Piece& upload, const vulkan::Piece& download) {
+  const ModelConfig& c = model_.config();
+  const uint32_t n = shape_.n_tokens;
+  commands_.copy(upload, 0, b_.inputs, 0, b_.inputs.bytes);
+  commands_.barrier();
+  kernels_.embed(weights_.token_embd, b_.ids, b_.positions, weights_.position_embd, c.embedding_scale, b_.resid, n);
+  commands_.barrier();
+  if (weights_.embd_norm.n) {
+    kernels_.norm(weights_.embd_norm, b_.resid, b_.resid, n);
+    commands_.barrier();
+  }
+  for (size_t i = 0; i < c.n_layer; ++i) {
+    attention(c.layers[i], weights_.layers[i]);
+    mlp(c.layers[i], weights_.layers[i]);
+  }
+  if (shape_.n_logits) {
+    kernels_.norm(weights_.output_norm, b_.resid, b_.last, shape_.n_logits, b_.rows);
+    commands_.barrier();
+    kernels_.dot(weights_.output.W, weights_.output.bias, b_.last, b_.logits, shape_.n_logits,
+                 {.scale = c.logit_scale});
+    commands_.barrier();
+    commands_.copy(b_.logits.piece, 0, download, 0, uint64_t(shape_.n_logits) * b_.logits.stride * sizeof(float));
+  }
+  for (size_t i = 0; shape_.plan && i < c.n_layer; ++i) {
+    const uint64_t at = counts_at(b_) + i * sizeof(Counts);
+    commands_.copy(b_.neurons[i], 0, download, at + offsetof(Counts, neurons), sizeof(uint32_t));
+    commands_.copy(b_.live[i], 0, download, at + offsetof(Counts, live), sizeof(uint32_t));
+    commands_.copy(b_.groups[i], 0, download, at + offsetof(Counts, groups), sizeof(uint32_t));
+  }
+  commands_.end();
+}
+
+const DevicePlanLayer& StepProgram::plan_of(size_t layer) const {
+  static const DevicePlanLayer kDense;
+  return shape_.plan && layer < model_.config().n_layer ? shape_.plan->layer(layer) : kDense;
+}
+
+void StepProgram::begin(const DeviceChoice& choice) {
+  if (choice.is_static()) return;
+  if (choice.out) {
+    kernels_.dot(choice.in, {}, b_.normed, choice.hidden, 1, {});
+  } else {
+    kernels_.dot(choice.in, choice.bias, b_.normed, choice.scores, 1, {});
+  }
+}
+
+void StepProgram::end(const DeviceChoice& choice) {
+  if (!choice.out) return;
+  if (choice.relu) {
+    kernels_.activate({.function = vulkan::Function::kRelu}, choice.hidden, choice.in.n_rows, 1);
+    commands_.barrier();
+  }
+  kernels_.dot(choice.out, choice.bias, choice.hidden, choice.scores, 1, {});
+}
+
+void StepProgram::list(const DeviceChoice& choice, const vulkan::Piece& list) {
+  kernels_.list_above(choice.scores.piece, choice.n_out, choice.threshold, list);
+}
+
+void StepProgram::attention(const LayerConfig& c, const DeviceLayer& l) {
+  const uint32_t n = shape_.n_tokens, n_head = uint32_t(c.n_head), n_kv_head = uint32_t(c.n_kv_head),
+                 d_head = uint32_t(c.d_head);
+  // Who is asked here, of this layer and of the next one.
+  const DevicePlanLayer &plan = plan_of(c.index), &next = plan_of(c.index + 1);
+  std::vector<const DeviceChoice*> asked;
+  if (plan.heads && plan.heads->look == Look::kHere) asked.push_back(&*plan.heads);
+  if (plan.neurons && plan.neurons->look == Look::kAttention) asked.push_back(&*plan.neurons);
+  if (next.heads && next.heads->look == Look::kPreviousAttention) asked.push_back(&*next.heads);
+
+  kernels_.norm(l.attn_norm, b_.resid, b_.normed, n);
+  commands_.barrier();
+  product(l.q, b_.normed, b_.q);
+  product(l.k, b_.normed, b_.k);
+  product(l.v, b_.normed, b_.v);
+  for (const DeviceChoice* choice : asked) begin(*choice);
+  commands_.barrier();
+  if (l.q_norm.n) {
+    kernels_.norm(l.q_norm, b_.q, b_.q, n);
+    kernels_.norm(l.k_norm, b_.k, b_.k, n);
+    commands_.barrier();
+  }
+  if (c.rotates) {
+    const uint32_t n_pairs = uint32_t(model_.rope(c).n_pairs());
+    kernels_.rope(b_.q, n_head, d_head, n_pairs, c.rope_interleaved, b_.turns[c.rope], b_.positions, n);
+    kernels_.rope(b_.k, n_kv_head, d_head, n_pairs, c.rope_interleaved, b_.turns[c.rope], b_.positions, n);
+    commands_.barrier();
+  }
+  const vulkan::Pages& pages = b_.pages[c.index];
+  kernels_.store(pages, b_.k, b_.v, n);
+  for (const DeviceChoice* choice : asked) end(*choice);
+  commands_.barrier();
+  vulkan::AttentionShape shape{
+      .n_head = n_head, .window = uint32_t(c.window), .scale = c.attn_scale, .soft_cap = c.attn_soft_cap};
+  if (plan.heads) {
+    shape.scores = plan.heads->scores.piece;
+    shape.threshold = plan.heads->threshold;
+    list(*plan.heads, b_.groups[c.index]);  // to be counted
+  }
+  kernels_.attention(pages, shape, b_.q, b_.attention_parts, b_.heads, n);
+  commands_.barrier();
+  product(l.o, b_.heads, b_.resid, {.add = true, .scale = c.residual_scale});
+  commands_.barrier();
+}
+
+void StepProgram::mlp(const LayerConfig& c, const DeviceLayer& l) {
+  const uint32_t n = shape_.n_tokens, n_ff = uint32_t(c.n_ff);
+  const DevicePlanLayer& plan = plan_of(c.index);
+  const bool tells = plan.neurons || plan.live;  // up waits for what the gate says
+  kernels_.norm(l.ffn_norm, b_.resid, b_.normed, n);
+  vulkan::Piece rows;  // none: all
+  if (plan.neurons) {
+    commands_.fill_zero(
+        {b_.act.piece.address, b_.act.piece.buffer, b_.act.piece.offset, b_.act.stride * sizeof(float)});
+    commands_.barrier();
+    if (plan.neurons->look == Look::kHere) {
+      begin(*plan.neurons);
+      commands_.barrier();
+      end(*plan.neurons);
+      commands_.barrier();
+    }
+    rows = b_.neurons[c.index];
+    list(*plan.neurons, rows);
+  }
+  commands_.barrier();
+  product(l.gate ? l.gate : l.up, b_.normed, b_.act, {.list = rows});
+  if (l.gate && !tells) product(l.up, b_.normed, b_.ups);
+  commands_.barrier();
+  vulkan::Kernels::Gate gate{.function = function_of(c.activation), .threshold = c.details.threshold, .list = rows};
+  if (l.gate && !tells) {
+    gate.up = b_.ups;
+    gate.up_relu = c.details.relu_up;
+  }
+  kernels_.activate(gate, b_.act, n_ff, n);
+  commands_.barrier();
+  if (plan.live) {  // what was not chosen is zero too
+    rows = b_.live[c.index];
+    kernels_.list_nonzero(b_.act.piece, n_ff, rows);
+    commands_.barrier();
+  }
+  if (l.gate && tells) {
+    product(l.up, b_.normed, b_.ups, {.list = rows});
+    commands_.barrier();
+    kernels_.activate({.up = b_.ups, .up_relu = c.details.relu_up, .list = rows}, b_.act, n_ff, n);
+    commands_.barrier();
+  }
+  // Row by row, W_down is read whole: what was left out is zero.
+  product(l.down, b_.act, b_.resid,
+          {.add = true, .scale = c.residual_scale, .list = l.down.by_input ? rows : vulkan::Piece()});
+  commands_.barrier();
+}
+
+}  // namespace hunch

@@ -1,0 +1,51 @@
+// The commands of a step, recorded once for its shape: from ids to logits without a word from the host.
+#pragma once
+#include "device/device_plan.h"
+#include "device/step_buffers.h"
+
+namespace hunch {
+
+struct StepShape {
+  uint32_t n_tokens = 1, n_logits = 0;
+  const DevicePlan* plan = nullptr;  // what leaves parts of one token out; none: everything is computed
+  auto operator<=>(const StepShape&) const = default;
+};
+
+class StepProgram {
+ public:
+  // `upload` has the step's inputs as StepBuffers::inputs lays them out; logits [n_logits, logits.stride] come to
+  // `download`, and behind them, of a step with a plan, how many neurons and heads each layer had. All outlive this.
+  StepProgram(const Model& model, const DeviceWeights& weights, const StepBuffers& buffers, const StepShape& shape,
+              std::shared_ptr<vulkan::Gpu> gpu, const vulkan::Piece& upload, const vulkan::Piece& download);
+
+  void run() { commands_.run(); }  // throws as Gpu::run()
+
+  // Behind the logits, [n_layer] of these: lengths of lists, of which those mean something that the layer's plan makes.
+  struct Counts {
+    uint32_t neurons, live, groups;
+  };
+  static uint64_t counts_at(const StepBuffers& b) {
+    return uint64_t(kMostDeviceTokens) * b.logits.stride * sizeof(float);
+  }
+
+ private:
+  void record(const vulkan::Piece& upload, const vulkan::Piece& download);
+  void attention(const LayerConfig& c, const DeviceLayer& l);
+  void mlp(const LayerConfig& c, const DeviceLayer& l);
+  // A predictor's scores of normed, in two halves with a barrier between them and after them.
+  void begin(const DeviceChoice& choice);
+  void end(const DeviceChoice& choice);
+  void list(const DeviceChoice& choice, const vulkan::Piece& list);
+  const DevicePlanLayer& plan_of(size_t layer) const;
+  void product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y,
+               const vulkan::Onto& onto = {});
+
+  const Model& model_;
+  const DeviceWeights& weights_;
+  const StepBuffers& b_;
+  const StepShape shape_;
+  vulkan::Commands commands_;
+  vulkan::Kernels kernels_;
+};
+
+}  // namespace hunch

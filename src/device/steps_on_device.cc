@@ -1,0 +1,202 @@
+#include "device/steps_on_device.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace hunch {
+namespace {
+
+bool is_half(const KvShape& shape) {
+  if (shape.type == KvType(DType::kF32)) return false;
+  if (shape.type == KvType(DType::kF16)) return true;
+  fail(ErrorKind::kUnsupported, "the KV cache on a device is f32 or f16, not {} (kv)", name_of(shape.type));
+}
+
+}  // namespace
+
+StepsOnDevice::StepsOnDevice(const Model& model, const DeviceWeights& weights, std::shared_ptr<KvCache> cache,
+                             std::shared_ptr<vulkan::Gpu> gpu, const Compute& compute)
+    : model_(model),
+      weights_(weights),
+      cache_(std::move(cache)),
+      gpu_(std::move(gpu)),
+      compute_(compute),
+      arena_(gpu_) {
+  const KvShape& shape = cache_->shape();
+  const bool half = is_half(shape);
+  const size_t n_pages = cache_->n_pages();
+  gpu_->require_memory(StepBuffers::bytes(model.config(), n_pages, shape.page_tokens, half),
+                       fmt::format("a context of {} tokens", n_pages * shape.page_tokens),
+                       "try a smaller context (n_ctx), or f16 as the type of the cache (kv)");
+  vulkan::Uploader uploader(gpu_);
+  buffers_ = std::make_unique<StepBuffers>(model, n_pages, shape.page_tokens, half, uploader, arena_);
+  upload_ = std::make_unique<vulkan::HostBlock>(gpu_, buffers_->inputs.bytes, vulkan::MemoryKind::kUpload);
+  download_ = std::make_unique<vulkan::HostBlock>(
+      gpu_, StepProgram::counts_at(*buffers_) + model.config().n_layer * sizeof(StepProgram::Counts),
+      vulkan::MemoryKind::kDownload);
+  cache_->hold_elsewhere();
+}
+
+void StepsOnDevice::require(const StepInput& input) const {
+  for (const Run& run : input.runs) {
+    if (run.adapter) fail(ErrorKind::kUnsupported, "adapters (adapters) are not computed on devices yet");
+    if (run.trace)
+      fail(ErrorKind::kUnsupported, "what each token used (trace) is not noted on devices: use the processor, cpu");
+    if (run.plan) DevicePlan::require(*run.plan);
+    for (const auto& plan : run.watching)
+      if (plan) DevicePlan::require(*plan);
+  }
+}
+
+// What the run's plan says of its tokens there, copied when it is first asked; none: nothing.
+const DevicePlan* StepsOnDevice::plan_of(const Run& run) {
+  if (run.phase == Phase::kPrompt || !run.plan || !DevicePlan::restricts(*run.plan)) return nullptr;
+  for (const auto& plan : plans_)
+    if (plan->is(*run.plan)) return plan.get();
+  plans_.push_back(std::make_unique<DevicePlan>(*run.plan, model_.config(), gpu_));
+  return plans_.back().get();
+}
+
+// Tokens that leave something out have lists of their own, and those that want the bits of decoding are computed as
+// decoding does: one after the other.
+std::vector<StepsOnDevice::Part> StepsOnDevice::parts_of(const StepInput& input) {
+  std::vector<Part> parts;
+  size_t first = 0;
+  bool joins = false;  // the next token may go with those of the last part
+  for (const Run& run : input.runs) {
+    const DevicePlan* const plan = plan_of(run);
+    const bool alone = run.as_alone || plan;
+    for (size_t t = 0; t < run.n_tokens; ++t, ++first) {
+      if (alone || !joins || parts.back().n_tokens == kMostDeviceTokens) parts.push_back({first, 0, plan});
+      ++parts.back().n_tokens;
+      joins = !alone;
+    }
+  }
+  return parts;
+}
+
+// Sequences that shared a page and go on from it each have their own.
+void StepsOnDevice::copy_pages() {
+  const std::vector<KvCache::PageCopy> copies = cache_->take_page_copies();
+  if (copies.empty()) return;
+  vulkan::Commands commands(gpu_);
+  for (const KvCache::PageCopy& copy : copies) {
+    for (const vulkan::Pages& layer : buffers_->pages) {
+      const uint64_t bytes = uint64_t(layer.n_kv_head) * layer.page_tokens * layer.d_head * (layer.half ? 2 : 4);
+      commands.copy(layer.k, copy.from * bytes, layer.k, copy.to * bytes, bytes);
+      commands.copy(layer.v, copy.from * bytes, layer.v, copy.to * bytes, bytes);
+    }
+    commands.barrier();
+  }
+  commands.end();
+  commands.run();
+}
+
+// Returns how many rows of logits the part has; `rows` are those from its first on.
+size_t StepsOnDevice::write_inputs(const StepInput& input, const Part& part, std::span<const uint32_t> rows) {
+  const std::span<uint32_t> words = upload_->as<uint32_t>();
+  const auto array = [&](size_t i) { return words.subspan(i * kMostDeviceTokens, kMostDeviceTokens); };
+  const std::span<uint32_t> ids = array(0), positions = array(1), tables = array(2), wanted = array(3);
+  const std::span<uint32_t> table = words.subspan(4 * kMostDeviceTokens, buffers_->most_table_words);
+  size_t first = 0, n_words = 0;
+  for (const Run& run : input.runs) {
+    const size_t begin = std::max(first, part.first_token),
+                 end = std::min(first + run.n_tokens, part.first_token + part.n_tokens);
+    if (begin < end) {
+      const std::span<const uint32_t> pages = cache_->pages(run.sequence);
+      const size_t n_before = cache_->n_tokens(run.sequence) - run.n_tokens;
+      if (n_words + pages.size() > table.size())
+        fail(ErrorKind::kLimit, "the page tables of this step's sequences have more than {} entries", table.size());
+      std::ranges::copy(pages, table.begin() + ptrdiff_t(n_words));
+      for (size_t t = begin; t < end; ++t) {
+        ids[t - part.first_token] = uint32_t(input.ids[t]);
+        positions[t - part.first_token] = uint32_t(n_before + t - first);
+        tables[t - part.first_token] = uint32_t(n_words);
+      }
+      n_words += pages.size();
+    }
+    first += run.n_tokens;
+  }
+  size_t n_rows = 0;
+  for (; n_rows < rows.size() && rows[n_rows] < part.first_token + part.n_tokens; ++n_rows)
+    wanted[n_rows] = uint32_t(rows[n_rows] - part.first_token);
+  return n_rows;
+}
+
+StepProgram& StepsOnDevice::program(const StepShape& shape) {
+  constexpr size_t kMostPrograms = 256;
+  if (programs_.size() >= kMostPrograms && !programs_.contains(shape)) programs_.clear();
+  std::unique_ptr<StepProgram>& program = programs_[shape];
+  if (!program)
+    program =
+        std::make_unique<StepProgram>(model_, weights_, *buffers_, shape, gpu_, upload_->piece(), download_->piece());
+  return *program;
+}
+
+void StepsOnDevice::run(const StepInput& input, MatView<float> logits, StepStats& stats) {
+  const ModelConfig& c = model_.config();
+  constexpr size_t kMostPlans = 16;
+  if (plans_.size() > kMostPlans) {  // of texts that ended, most of them
+    programs_.clear();
+    plans_.clear();
+  }
+  copy_pages();
+  size_t row = 0;
+  for (const Part& part : parts_of(input)) {
+    if (input.ids.size() > kMostDeviceTokens) compute_.throw_if_stopped();
+    const size_t n_rows = write_inputs(input, part, input.logit_rows.subspan(row));
+    const StepShape shape{uint32_t(part.n_tokens), uint32_t(n_rows), part.plan};
+    program(shape).run();
+    const std::span<const float> values = download_->as<float>();
+    for (size_t i = 0; i < n_rows; ++i, ++row) {
+      std::ranges::copy(values.subspan(i * buffers_->logits.stride, c.n_vocab), logits.row(row).begin());
+      if (c.logit_soft_cap > 0) soft_cap(c.logit_soft_cap, logits.row(row));
+    }
+    count(part, shape, stats);
+  }
+}
+
+// Weights count once for all tokens of a part.
+void StepsOnDevice::count(const Part& part, const StepShape& shape, StepStats& stats) const {
+  const ModelConfig& c = model_.config();
+  stats.n_tokens += part.n_tokens;
+  for (auto* counts : {&stats.active_neurons, &stats.all_neurons, &stats.active_heads, &stats.all_heads})
+    counts->resize(std::max(counts->size(), c.n_layer));
+  const std::span<const StepProgram::Counts> counted(
+      reinterpret_cast<const StepProgram::Counts*>(download_->bytes().data() + StepProgram::counts_at(*buffers_)),
+      c.n_layer);
+  const std::span<const uint32_t> positions = upload_->as<uint32_t>().subspan(kMostDeviceTokens, part.n_tokens);
+  for (size_t i = 0; i < c.n_layer; ++i) {
+    const LayerConfig& lc = c.layers[i];
+    const DeviceLayer& l = weights_.layers[i];
+    const DevicePlanLayer plan = shape.plan ? shape.plan->layer(i) : DevicePlanLayer();
+    // Computed of the first product of the MLP, of what follows it, and of heads.
+    const uint64_t n_first = plan.neurons ? counted[i].neurons : lc.n_ff;
+    const uint64_t n_live = plan.live ? counted[i].live : n_first;
+    const uint64_t n_heads = (plan.heads ? counted[i].groups : lc.n_kv_head) * lc.n_group();
+    stats.active_neurons[i] += (plan.neurons ? n_first : n_live) * part.n_tokens;
+    stats.all_neurons[i] += lc.n_ff * part.n_tokens;
+    stats.active_heads[i] += n_heads * part.n_tokens;
+    stats.all_heads[i] += lc.n_head * part.n_tokens;
+    for (const DeviceLinear* linear : {&l.q, &l.k, &l.v, &l.o}) stats.weight_bytes += linear->W.bytes();
+    const auto share = [&](const DeviceLinear& of, uint64_t n) { return of.W.bytes() * n / lc.n_ff; };
+    stats.weight_bytes += share(l.gate ? l.gate : l.up, n_first);
+    if (l.gate) stats.weight_bytes += share(l.up, n_live);
+    stats.weight_bytes += share(l.down, l.down.by_input ? n_live : lc.n_ff);
+    for (const auto* choice : {&plan.neurons, &plan.heads})
+      if (*choice) {
+        stats.weight_bytes += (*choice)->bytes();
+        stats.predictor_bytes += (*choice)->bytes();
+      }
+    const uint64_t key_bytes = 2 * n_heads / lc.n_group() * lc.d_head * (buffers_->pages[i].half ? 2 : 4);
+    for (const uint32_t position : positions) {
+      const uint64_t n_seen = uint64_t(position) + 1;
+      stats.kv_bytes += key_bytes * (lc.window ? std::min<uint64_t>(n_seen, lc.window) : n_seen);
+    }
+  }
+  if (shape.n_logits) stats.weight_bytes += weights_.output.W.bytes();
+}
+
+}  // namespace hunch

@@ -1,0 +1,44 @@
+// The steps of one cache on a device.
+#pragma once
+#include <map>
+
+#include "device/step_program.h"
+#include "model/step_device.h"
+
+namespace hunch {
+
+class StepsOnDevice final : public StepDevice {
+ public:
+  // Throws as StepBuffers. Model, weights and `compute` outlive it.
+  StepsOnDevice(const Model& model, const DeviceWeights& weights, std::shared_ptr<KvCache> cache,
+                std::shared_ptr<vulkan::Gpu> gpu, const Compute& compute);
+
+  void require(const StepInput& input) const override;
+  void run(const StepInput& input, MatView<float> logits, StepStats& stats) override;
+
+ private:
+  // Consecutive tokens of the step that one program computes.
+  struct Part {
+    size_t first_token = 0, n_tokens = 0;
+    const DevicePlan* plan = nullptr;
+  };
+  std::vector<Part> parts_of(const StepInput& input);
+  const DevicePlan* plan_of(const Run& run);
+  void copy_pages();
+  size_t write_inputs(const StepInput& input, const Part& part, std::span<const uint32_t> rows);
+  StepProgram& program(const StepShape& shape);
+  void count(const Part& part, const StepShape& shape, StepStats& stats) const;
+
+  const Model& model_;
+  const DeviceWeights& weights_;
+  const std::shared_ptr<KvCache> cache_;
+  const std::shared_ptr<vulkan::Gpu> gpu_;
+  const Compute& compute_;  // whose calls may be stopped
+  vulkan::DeviceArena arena_;
+  std::unique_ptr<StepBuffers> buffers_;
+  std::unique_ptr<vulkan::HostBlock> upload_, download_;
+  std::vector<std::unique_ptr<DevicePlan>> plans_;
+  std::map<StepShape, std::unique_ptr<StepProgram>> programs_;
+};
+
+}  // namespace hunch

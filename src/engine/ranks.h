@@ -1,0 +1,36 @@
+// Models that are opened on several ranks at once (docs/scale.md).
+#pragma once
+#include <filesystem>
+#include <memory>
+
+#include "engine/engine.h"
+#include "model/ranks.h"
+
+namespace hunch {
+
+// Rank 0: the others open the same model with these options, while the caller does; and until the result ends, they
+// have it. Throws Error{kUnsupported} naming what of the options the others cannot do.
+class OnOtherRanks {
+ public:
+  OnOtherRanks(Ranks& ranks, const std::filesystem::path& path, const EngineOptions& options);
+  ~OnOtherRanks();
+  // Whether the caller could. One of the others that could not ends the job then, saying why.
+  void opened(bool well);
+
+ private:
+  Ranks& ranks_;
+};
+
+// Rank 0: layers for each rank, of n_layer, by how fast it reads memory with so many threads (0: one per core) and,
+// where that is less, by how much of it there is: `layer_bytes` each. Measures some 0.1 s. Throws Error{kMemory} where
+// all of them together have too little.
+std::vector<uint32_t> layers_by_speed(Ranks& ranks, size_t n_layer, uint64_t layer_bytes, size_t n_threads);
+// The same of known ranks: gigabytes per second and bytes [n_ranks].
+std::vector<uint32_t> layers_by_speed(std::span<const float> gb_per_s, std::span<const float> memory, size_t n_layer,
+                                      uint64_t layer_bytes);
+
+// What every rank but 0 does, until rank 0 ends the job: opens what it is told to, and computes its part of the steps.
+// What goes wrong here ends the job on all ranks.
+void follow(Ranks& ranks);
+
+}  // namespace hunch

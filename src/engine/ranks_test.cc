@@ -1,0 +1,148 @@
+// Whole answers of models that are divided among ranks, which are threads here.
+#include "engine/ranks.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <thread>
+
+#include "base/error.h"
+#include "engine/context.h"
+#include "engine/generate.h"
+#include "model/test_steps.h"
+#include "parallel/thread_ranks.h"
+
+namespace hunch {
+namespace {
+
+// lead(ranks) on rank 0 of n while the others follow. Returns what the others threw, of each.
+std::string with_followers(size_t n, const std::function<void(Ranks&)>& lead, double timeout = 60) {
+  const auto ends = thread_ranks(n, timeout);
+  std::vector<std::string> errors(n);
+  std::vector<std::thread> others;
+  for (size_t r = 1; r < n; ++r)
+    others.emplace_back([&, r] {
+      Ranks ranks(*ends[r]);
+      try {
+        follow(ranks);
+      } catch (const Error& e) {
+        errors[r] = e.what();
+      }
+    });
+  Ranks ranks(*ends[0]);
+  try {
+    lead(ranks);
+  } catch (const Error& e) {
+    errors[0] = e.what();
+  }
+  ranks.outbox().put(Order::kEnd);
+  try {
+    ranks.send();
+  } catch (const Error&) {
+  }
+  for (std::thread& other : others) other.join();
+  return std::accumulate(errors.begin(), errors.end(), std::string());
+}
+
+std::vector<int32_t> answer_of(const Engine& engine, std::vector<int32_t> prompt) {
+  Context context(engine, {.n_ctx = 48});
+  GenerateOptions options;
+  options.n_tokens = 12;
+  options.ignore_end = true;
+  options.sampler.temperature = 0;
+  return generate(context, prompt, options).ids;
+}
+
+const std::vector<int32_t> kPrompt = {5, 9, 33, 2, 17, 40, 8, 21, 6, 30};
+
+TEST(EngineRanks, AnswersAreThoseOfOneProcess) {
+  for (const char* name : {"tiny_llama", "tiny_opt", "tiny_mixtral", "tiny_nemotronh", "tiny_deepseek3"}) {
+    SCOPED_TRACE(name);
+    const Engine whole = load_engine(golden_fixture(name), {.n_threads = 1});
+    const std::vector<int32_t> want = answer_of(whole, kPrompt);
+    for (const bool by_layers : {false, true})
+      EXPECT_EQ(with_followers(2,
+                               [&](Ranks& ranks) {
+                                 ranks.division.by_layers = by_layers;
+                                 const Engine engine =
+                                     load_engine(golden_fixture(name), {.n_threads = 1, .ranks = &ranks});
+                                 EXPECT_EQ(answer_of(engine, kPrompt), want) << by_layers;
+                               }),
+                "");
+  }
+}
+
+TEST(EngineRanks, OneModelAfterTheOtherAndNotTwo) {
+  EXPECT_EQ(with_followers(
+                2,
+                [&](Ranks& ranks) {
+                  for (const char* name : {"tiny_llama", "tiny_opt"}) {
+                    const Engine engine = load_engine(golden_fixture(name), {.n_threads = 1, .ranks = &ranks});
+                    answer_of(engine, kPrompt);
+                    EXPECT_THROW(load_engine(golden_fixture(name), {.n_threads = 1, .ranks = &ranks}), Error);
+                  }
+                  EXPECT_THROW(load_engine("/no/such/model", {.n_threads = 1, .ranks = &ranks}), Error);
+                  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1, .ranks = &ranks});
+                  EXPECT_EQ(answer_of(engine, kPrompt).size(), 12u);
+                }),
+            "");
+}
+
+TEST(EngineRanks, OptionsThatAreNotDividedAreRefusedByName) {
+  EXPECT_EQ(with_followers(2,
+                           [&](Ranks& ranks) {
+                             const auto expect_refused = [&](EngineOptions options, const char* word) {
+                               options.ranks = &ranks;
+                               try {
+                                 load_engine(golden_fixture("tiny_llama"), options);
+                                 ADD_FAILURE() << word;
+                               } catch (const Error& e) {
+                                 EXPECT_EQ(e.kind(), ErrorKind::kUnsupported);
+                                 EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+                               }
+                             };
+                             expect_refused({.adapters = {{"some"}}}, "(lora)");
+                             expect_refused({.sidecar = "some"}, "(sidecar)");
+                             expect_refused({.memory = {.path = "some"}}, "(memory)");
+                             Engine engine =
+                                 load_engine(golden_fixture("tiny_llama"), {.n_threads = 1, .ranks = &ranks});
+                             EXPECT_THROW(engine.plan_named("sparse"), Error);
+                             EXPECT_THROW(engine.load_adapter({}), Error);
+                           }),
+            "");
+}
+
+// Another rank does not find the model: the job ends, and says who and why.
+TEST(EngineRanks, ARankThatCannotOpenTheModelEndsTheJob) {
+  std::string error;
+  const std::string others = with_followers(
+      2,
+      [&](Ranks& ranks) {
+        try {
+          OnOtherRanks loaded(ranks, "/no/such/model", {.n_threads = 1});
+          loaded.opened(true);
+          std::byte byte{};
+          ranks.communicator().broadcast({&byte, 1}, Wait::kBusy);
+        } catch (const Error& e) {
+          error = e.what();
+        }
+      },
+      5);
+  EXPECT_NE(error.find("rank 1 of 2"), std::string::npos) << error;
+}
+
+TEST(EngineRanks, LayersGoWhereTheyAreReadFastest) {
+  using Layers = std::vector<uint32_t>;
+  const std::vector<float> even = {10, 10}, uneven = {30, 10}, three = {10, 20, 10}, much = {0, 0}, much3 = {0, 0, 0};
+  EXPECT_EQ(layers_by_speed(even, much, 8, 100), (Layers{4, 4}));
+  EXPECT_EQ(layers_by_speed(uneven, much, 8, 100), (Layers{6, 2}));
+  EXPECT_EQ(layers_by_speed(three, much3, 8, 100), (Layers{2, 4, 2}));
+  const std::vector<float> little = {350, 10000};
+  EXPECT_EQ(layers_by_speed(uneven, little, 8, 100), (Layers{3, 5}));
+  const std::vector<float> too_little = {350, 400};
+  EXPECT_THROW(layers_by_speed(uneven, too_little, 8, 100), Error);
+  EXPECT_THROW(layers_by_speed(even, much, 1, 100), Error);
+}
+
+}  // namespace
+}  // namespace hunch
