@@ -1,5 +1,6 @@
 // The main of every folder's test program, which holds the tests of all its x_test.cc. `--file=x` runs those of one, as
-// ctest does (each in a process of its own); without it, and with gtest's own flags, everything or what they choose runs.
+// ctest does (each in a process of its own); without it, and with gtest's own flags, everything or what they choose
+// runs.
 #include <gtest/gtest.h>
 
 #include <cstdio>

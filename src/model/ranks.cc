@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "model/transformer.h"
-#include "select/relu_zeros.h"
+#include "select/selectors.h"
 
 namespace hunch {
 namespace {
