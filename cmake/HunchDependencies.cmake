@@ -108,6 +108,15 @@ else()
   message(STATUS "hunch: libedit is not installed, `hunch chat` will read plain lines")
 endif()
 
+# Reads in flight, for weights that are larger than memory. Optional: without it, threads wait for them.
+find_path(URING_INCLUDE_DIR liburing.h)
+find_library(URING_LIBRARY uring)
+if(HUNCH_URING AND URING_INCLUDE_DIR AND URING_LIBRARY)
+  set(HUNCH_HAS_URING TRUE)
+elseif(HUNCH_URING AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  message(STATUS "hunch: liburing is not installed, weights on the disk (--ram) will be read by threads")
+endif()
+
 # Asio and Beast of Boost, headers only. The fetched copy is Boost's release for CMake, 90 MB.
 if(HUNCH_SERVE)
   find_package(Boost 1.74 QUIET)

@@ -52,7 +52,7 @@ if(HUNCH_SHARED_LIBRARY)
 endif()
 # What hunch::hunch, the static library, is linked with; hunch::shared needs none of them.
 string(JOIN ", " CPACK_DEBIAN_DEVELOPMENT_PACKAGE_RECOMMENDS libfmt-dev nlohmann-json3-dev libcli11-dev libhwy-dev
-  libeigen3-dev libpcre2-dev libutf8proc-dev zlib1g-dev libedit-dev libcurl4-openssl-dev libssl-dev)
+  libeigen3-dev libpcre2-dev libutf8proc-dev liburing-dev zlib1g-dev libedit-dev libcurl4-openssl-dev libssl-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "${short} (development)
 ${about}
 

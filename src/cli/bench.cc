@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
+#include "cli/disk_text.h"
 #include "cli/drafting_flags.h"
 #include "cli/page_text.h"
 #include "cli/parse.h"
@@ -46,6 +47,7 @@ Json json_of(const BenchRow& row, const MachineSpeed& machine) {
                {"bandwidth_share", row.gb_per_s / machine.read_gb_per_s}};
   if (row.pages.n_choices) json["pages"] = pages_json(row.pages);
   if (row.costs.n_passes()) json["stages"] = stages_json(row.costs);
+  if (row.disk.n_pieces + row.disk.n_neurons) json["disk"] = disk_json(row.disk, row.n_tokens);
   if (row.speed_up == 0) return json;
   json["speed_up"] = row.speed_up;
   json["efficiency"] = row.efficiency;
@@ -247,6 +249,9 @@ int bench(const BenchFlags& flags) {
   for (const BenchRow& row : rows)
     if (const std::string read = describe_pages(row.pages); !flags.model.quiet && !read.empty())
       note(fmt::format("{}: {}", row.name, read));
+  for (const BenchRow& row : rows)
+    if (!flags.model.quiet && row.disk.n_pieces + row.disk.n_neurons > 0)
+      note(fmt::format("{}: {}", row.name, describe(row.disk, row.n_tokens)));
   if (!batched.empty() && !flags.model.quiet) note_break_evens(engine.model->layouts().costs());
   for (size_t i = 1; i < drafted.size() && !flags.model.quiet; i += 2)
     note(fmt::format(

@@ -11,6 +11,7 @@
 #include "cli/session_io.h"
 #include "compress/store_sparse.h"
 #include "io/gguf.h"
+#include "model/bundles.h"
 
 namespace hunch::cli {
 namespace fs = std::filesystem;
@@ -48,8 +49,40 @@ nlohmann::ordered_json types_json(const ConvertReport& report) {
 
 }  // namespace
 
+namespace {
+
+// What --ram reads of a model that is larger than memory, beside it.
+int convert_bundles(const ConvertFlags& flags) {
+  if (flags.type != "auto" || flags.sparse || !flags.imatrix.empty() || !flags.name.empty())
+    fail(
+        ErrorKind::kUsage,
+        "--layout bundles copies neurons as they are: --type, --sparse, --imatrix and --name change a model before it");
+  const OpenedModel opened = open_named(flags.model);
+  if (opened.source != "GGUF")
+    fail(ErrorKind::kUsage, "--layout bundles: expected a GGUF file, found a {}; `hunch convert` makes one of it",
+         opened.source);
+  BundlesReport report;
+  {
+    ProgressBar bar(!flags.model.quiet);
+    report = write_bundles(flags.out, opened.file, bar.progress(), &interrupt_stop());
+  }
+  if (flags.model.json) {
+    print_json({{"out", flags.out}, {"layout", "bundles"}, {"n_layers", report.n_layers}, {"bytes", report.n_bytes}});
+    return 0;
+  }
+  if (flags.model.quiet) return 0;
+  note(fmt::format("wrote {}: the neurons of {} layers, {}", flags.out, report.n_layers,
+                   human_bytes(double(report.n_bytes))));
+  if (const fs::path expected = bundles_path(flags.model.model); fs::path(flags.out) != expected)
+    note(fmt::format("note: they are looked for as {}", expected.string()));
+  return 0;
+}
+
+}  // namespace
+
 int convert(const ConvertFlags& flags) {
   check_output(flags.out, inputs_of(flags.model, {flags.imatrix}), flags.force, "-o");
+  if (flags.layout == "bundles") return convert_bundles(flags);
   ImportanceMatrix importance;
   if (!flags.imatrix.empty()) importance = open_imatrix(flags.imatrix);
   ModelFlags source = flags.model;

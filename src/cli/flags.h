@@ -20,6 +20,7 @@ struct ModelFlags {
   std::string rope;                // "yarn:4"; empty: as the file says
   std::string ranks;               // "pipeline:12,10": how mpirun's processes divide it; empty: tensors
   std::vector<std::string> lora;   // adapters, "PATH" or "PATH:SCALE"
+  std::string ram;                 // that weights may take, "4G"; empty: all are mapped
   std::string memory;              // a file of `hunch memory`; empty: none
   size_t memory_top = 32;
   std::string memory_gate;  // a share; empty: one softmax

@@ -85,6 +85,10 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)
+    g.text("--ram", model.ram, "SIZE",
+           "memory for the weights, as 4G: of a larger model, neurons and experts are read from the disk when they are "
+           "needed (docs/larger-than-memory.md; default: all weights are mapped)");
+  if (context)
     g.text(
         "--ranks", model.ranks, "HOW",
         "what each process that mpirun starts has of the model: tensor, its heads and neurons; pipeline, its layers, "

@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 26> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -21,6 +21,7 @@ std::string with_flags(std::string message) {
        {"(prefill)", "(--prefill)"},
        {"(experts)", "(--experts)"},
        {"(density)", "(--density)"},
+       {"(ram)", "(--ram)"},
        {"(n_few_shot)", "(--few-shot)"},
        {"(method)", "(--method)"},
        {"(max_tokens)", "(--tokens)"},

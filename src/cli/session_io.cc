@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "cli/console.h"
+#include "cli/disk_text.h"
 #include "cli/method_note.h"
 #include "cli/parse.h"
 #include "cli/ranks.h"
@@ -14,6 +15,7 @@
 #include "formats/format.h"
 #include "io/printable.h"
 #include "kernels/simd_target.h"
+#include "linear/weight_disk.h"
 #include "measure/density.h"
 #include "measure/sidecar_price.h"
 #include "select/expert_policies.h"
@@ -64,6 +66,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
     if (!options.rope)
       fail(ErrorKind::kUsage, "--rope: expected {}, found '{}'", rope_choice_help(), printable(flags.rope));
   }
+  if (!flags.ram.empty()) options.weight_memory = uint64_t(parse_bytes(flags.ram, "--ram"));
   options.memory.path = flags.memory;
   options.memory.top = flags.memory_top;
   if (!flags.memory_gate.empty()) options.memory.gate = parse_share(flags.memory_gate, "--memory-gate", true);
@@ -154,18 +157,23 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
   if (const std::string text = describe_left_out(engine.left_out); !text.empty()) note("note: " + text);
   if (!engine.unread.empty()) note(describe_unread(engine.unread));
   if (const std::string held = describe(engine.model->weights().held); !held.empty()) note("note: " + held);
+  if (const WeightDisk* disk = engine.model->weights().disk.get()) note(describe(*disk, engine.model->weights().bytes));
   if (engine.adapter)
     note(fmt::format("adapter {}: {} matrices, {}", engine.adapter->name, engine.adapter->parts.size(),
                      human_bytes(double(engine.adapter->bytes()))));
   const auto down_rows = [&] { return engine.model->weights().any_mlp().down->factor(Axis::kIn).rows(); };
-  if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept && !down_rows())
+  const bool keeps = engine.model->weights().down_layout == DownLayout::kKept;
+  if (context.mode == "exact" && keeps && engine.model->weights().disk) {
+    note("note: the down projection lies by output, and is read whole: exact mode skips nothing there");
+  } else if (context.mode == "exact" && keeps && !down_rows()) {
     note(
         "note: the down projection is stored without its zeros, and is computed whole: exact mode skips nothing there");
-  else if (context.mode == "exact" && engine.model->weights().down_layout == DownLayout::kKept)
+  } else if (context.mode == "exact" && keeps) {
     note(fmt::format(
         "note: the down projection is {} in blocks along n_ff, and is computed whole: exact mode skips nothing there "
         "(--reblock-down re-encodes it as q8_0, row by neuron)",
         name_of(down_rows().dtype)));
+  }
   if (context.mode == "sparse" && engine.sidecar)
     if (const std::string text = describe_method(engine); !text.empty()) note("note: " + text);
   if (context.mode == "sparse" && engine.sidecar && engine.sidecar_is_of_other_type) note(describe_price(engine));
@@ -229,6 +237,8 @@ void print_last_line(const Engine& engine, const Speed& speed, const ModelFlags&
   if (const double mean = mean_of(density); mean < 1) line += "; density " + share_text(mean);
   if (seed) line += fmt::format("; seed {}", *seed);
   note(line);
+  if (const WeightDisk* disk = engine.model->weights().disk.get())
+    note(describe(disk->stats(), speed.n_prompt + speed.n_decoded));
   if (!flags.verbose) return;
   line = fmt::format("{:.2f} GB/s", speed.gb_per_s());
   if (engine.device)

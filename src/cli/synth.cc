@@ -73,6 +73,9 @@ SynthOptions synth_options(const SynthFlags& flags) {
   options.seed = flags.seed;
   options.planting = planting_of(flags, options.shape);
   options.n_outliers = flags.n_outliers;
+  const bool is_planted = !options.planting.density.empty() || flags.n_outliers > 0;
+  if (options.shape.is_mixture() && !options.shape.is_hybrid() && is_planted)
+    fail(ErrorKind::kUsage, "--density, --outliers: nothing is planted in the experts of {}", options.shape.name);
   if (flags.n_outliers > 0 && flags.sidecar)
     fail(ErrorKind::kUsage, "--sidecar: its predictors read activations without outliers; leave out --outliers");
   if (flags.layout == "rows") options.down = DownFile::kRows;

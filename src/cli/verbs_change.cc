@@ -27,8 +27,10 @@ void add_convert(Grammar& g, ConvertFlags& f) {
       "write pruned matrices of q8_0, q4_0 and f16 without their zeros, where that takes less (docs/compression.md)");
   g.text("--imatrix", f.imatrix, "FILE",
          "an importance matrix, of `hunch imatrix` or llama.cpp: errors are weighed by what the matrices read");
-  g.choice("--layout", f.layout, {"auto", "rows", "neuron"},
-           "down projections: by neuron, so that neurons can be skipped, or as rows, which llama.cpp "
+  g.choice("--layout", f.layout, {"auto", "rows", "neuron", "bundles"},
+           "bundles: not a model, but the neurons of one in one piece each, which --ram reads (-o MODEL.bundles; "
+           "docs/larger-than-memory.md). The others: down projections: by neuron, so that neurons can be skipped, or "
+           "as rows, which llama.cpp "
            "reads; auto: by neuron in ReLU models where "
            "the type is quantised and llama.cpp does not know the architecture");
   add_force(g, f.force);

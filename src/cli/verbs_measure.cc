@@ -17,7 +17,7 @@ void add_synth(Grammar& g, SynthFlags& f) {
   g.section("Shape");
   g.text("--shape", f.shape, "NAME",
          "sizes of a published model: opt-125m, opt-1.3b, opt-2.7b, opt-6.7b, opt-13b, opt-30b, llama-1.1b, "
-         "llama-3b, reglu-3b, llama-7b, llama3-8b");
+         "llama-3b, reglu-3b, llama-7b, llama3-8b, sparselm-2b, mixtral-8x7b, nemotron-h-moe-1b");
   g.count("--n-layer", f.n_layer, "N", "layers, instead of the shape's");
   g.count("--n-embd", f.n_embd, "N", "width of the residual stream");
   g.count("--n-ff", f.n_ff, "N", "neurons of each MLP");

@@ -6,8 +6,10 @@
 #include "base/timer.h"
 #include "engine/cost_file.h"
 #include "engine/ranks.h"
+#include "io/gguf.h"
 #include "model/architecture.h"
 #include "model/bind_adapter.h"
+#include "model/bundles.h"
 #include "model/open_model.h"
 
 namespace hunch {
@@ -55,6 +57,23 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
   }
 }
 
+// None: all weights are mapped.
+std::optional<DiskOptions> disk_options(const std::filesystem::path& path, const OpenedModel& opened,
+                                        const EngineOptions& options) {
+  if (options.weight_memory == 0) return std::nullopt;
+  if (options.device != "cpu")
+    fail(ErrorKind::kUnsupported,
+         "weights that are read on demand (ram) are computed with by the processor: no device");
+  DiskOptions disk{.n_bytes = options.weight_memory};
+  if (options.disk_reader) disk.reader = options.disk_reader;
+  if (opened.source != "GGUF") return disk;
+  disk.files = gguf_parts(path, opened.file.maps.size());
+  std::error_code ec;
+  if (std::filesystem::path bundles = bundles_path(path); std::filesystem::exists(bundles, ec))
+    disk.bundles = std::move(bundles);
+  return disk;
+}
+
 std::shared_ptr<const MemoryReader> load_memory(const Model& model, const MemoryChoice& choice) {
   if (choice.top == 0 || choice.gate > 1 || (choice.gate < 0 && choice.gate != -1))
     fail(ErrorKind::kUsage, "a memory of which {} keys are read, with a gate of {}: expected at least 1, and a share",
@@ -94,8 +113,10 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   engine.quantised = std::move(opened.quantised);
   engine.left_out = std::move(opened.left_out);
   if (options.rope) apply(*options.rope, opened.file);
-  engine.model = std::make_unique<Model>(std::move(opened.file), WeightOptions{options.reblock_down, options.ranks},
-                                         *engine.compute);
+  const std::optional<DiskOptions> disk = disk_options(path, opened, options);
+  const WeightOptions weights{
+      .reblock_down = options.reblock_down, .ranks = options.ranks, .disk = disk ? &*disk : nullptr};
+  engine.model = std::make_unique<Model>(std::move(opened.file), weights, *engine.compute);
   if (options.rope && engine.config().position != PositionKind::kRope)
     fail(ErrorKind::kUnsupported, "the model does not rotate its keys: there is no RoPE to stretch (rope)");
   if (options.rope && engine.config().rope.extend.on() &&

@@ -1,6 +1,7 @@
 // An opened model with its tokenizer, its threads, and what was learned about it.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/compute.h"
+#include "base/disk_reader.h"
 #include "device/devices.h"
 #include "engine/rope_choice.h"
 #include "io/quantised_folder.h"
@@ -39,11 +41,14 @@ struct EngineOptions {
   bool reblock_down = false;                   // WeightOptions::reblock_down
   QuantisedAs quantised = QuantisedAs::kAuto;  // what the weights of a quantised folder are decoded as
   std::filesystem::path sidecar;               // empty: MODEL.hunch beside the model, where there is one
-  std::filesystem::path costs = {};          // what rows cost to read, pinned (engine/cost_file.h); empty: as measured
-  std::shared_ptr<Compute> compute;          // of another engine, with which this one takes turns; none: its own
-  const Stop* stop = nullptr;                // Compute::stop from the beginning of loading on
-  std::vector<AdapterSource> adapters = {};  // added up: Engine::adapter
-  std::optional<RopeChoice> rope = {};       // instead of what the file says
+  std::filesystem::path costs = {};  // what rows cost to read, pinned (engine/cost_file.h); empty: as measured
+  std::shared_ptr<Compute> compute;  // of another engine, with which this one takes turns; none: its own
+  // That the weights may take; more are read on demand (docs/larger-than-memory.md). 0: all are mapped.
+  uint64_t weight_memory = 0;
+  std::function<std::unique_ptr<DiskReader>()> disk_reader = {};  // who reads these; empty: make_disk_reader()
+  const Stop* stop = nullptr;                                     // Compute::stop from the beginning of loading on
+  std::vector<AdapterSource> adapters = {};                       // added up: Engine::adapter
+  std::optional<RopeChoice> rope = {};                            // instead of what the file says
   MemoryChoice memory = {};
   std::string device = "cpu";  // put_on_device()
   Ranks* ranks = nullptr;      // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole

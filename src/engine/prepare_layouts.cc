@@ -5,8 +5,40 @@
 #include <iterator>
 
 #include "formats/format.h"
+#include "linear/on_demand.h"
+#include "linear/weight_disk.h"
 
 namespace hunch {
+namespace {
+
+// Which weights of a model that is larger than memory the plan asks for, and how.
+WeightDisk::Needs disk_needs(const ModelWeights& w, const Plan& plan) {
+  WeightDisk::Needs needs;
+  for (const Layer& l : w.layers) {
+    if (l.config.has_experts()) {
+      needs.n_experts = std::max(needs.n_experts, l.config.moe.n_expert_used);
+      continue;
+    }
+    if (!l.mlp.up) continue;
+    const bool by_neuron = l.mlp.down->reads_less_by_input(1);
+    const bool chooses = bool(plan.at(l.config.index, Point::kNeurons).selector);
+    const bool live = bool(plan.at(l.config.index, Point::kLive).selector);
+    size_t part = 0;  // of a neuron: gate, up, down
+    for (const std::unique_ptr<Linear>* linear : {&l.mlp.gate, &l.mlp.up, &l.mlp.down}) {
+      if (!*linear) continue;
+      const bool some = (chooses || (live && part > 0)) && (linear != &l.mlp.down || by_neuron);
+      if (some) {
+        needs.first_part = std::min(needs.first_part, part);
+      } else {
+        needs.whole_bytes += (*linear)->bytes();
+      }
+      ++part;
+    }
+  }
+  return needs;
+}
+
+}  // namespace
 
 void prepare_layouts(const Engine& engine, const Plan& plan) {
   if (engine.device) return;  // which has its own
@@ -46,6 +78,11 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
         default: whole.push_back(linear.get());
       }
     });
+  }
+  if (w.disk) {
+    for (Linear* linear : whole)
+      if (auto* on_demand = dynamic_cast<OnDemand*>(linear)) on_demand->interleave();
+    w.disk->arrange(disk_needs(w, plan));
   }
   Layouts& layouts = engine.model->layouts();
   layouts.store_by_input(*engine.compute, by_input,

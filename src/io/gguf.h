@@ -20,6 +20,9 @@ ModelFile parse_gguf(std::span<const std::byte> bytes);
 // (name-00001-of-00003.gguf) are joined. Messages name the path.
 ModelFile open_gguf(const std::filesystem::path& path);
 
+// The files of a model that open_gguf() found in n_parts, in the order of ModelFile::maps.
+std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& path, size_t n_parts);
+
 // A tensor to be written: its data is produced when its turn comes, so that a conversion never holds
 // the whole model. `produce` returns exactly n_bytes; the span lives until the next call.
 struct TensorToWrite {

@@ -41,6 +41,13 @@ void check_part(const ModelFile& model, const fs::path& path, uint64_t part, uin
 
 }  // namespace
 
+std::vector<fs::path> gguf_parts(const fs::path& path, size_t n_parts) {
+  if (n_parts <= 1) return {path};
+  std::vector<fs::path> parts;
+  for (size_t part = 0; part < n_parts; ++part) parts.push_back(part_path(path, part, n_parts));
+  return parts;
+}
+
 ModelFile open_gguf(const fs::path& path) {
   ModelFile model = open_one(path);
   const uint64_t n_parts = model.meta.get_uint(kSplitCount, 0);

@@ -11,7 +11,7 @@ namespace hunch {
 // y[k] = dot(W[rows[k], :], x)  for every k in [0, n_rows).
 //
 //   W     [n, n_in]   any dtype; rows may be strided (neuron-major records)
-//   rows  [n_rows]    strictly increasing ids, each < n
+//   rows  [n_rows]    ids, each < n
 //   x     [n_in]
 //   y     [n_rows]    written; may not overlap x
 //

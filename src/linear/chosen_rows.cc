@@ -9,8 +9,9 @@ namespace hunch {
 namespace {
 
 void check(const ChosenRows& rows, const WeightView& W, size_t n_tokens) {
-  HUNCH_CHECK(rows.own.size() == n_tokens && rows.any && rows.any->n_total() == W.rows, "rows of {} tokens for {}",
-              rows.own.size(), n_tokens);
+  HUNCH_CHECK(rows.own.size() == n_tokens && rows.any && (rows.place || rows.any->n_total() == W.rows),
+              "rows of {} tokens for {}", rows.own.size(), n_tokens);
+  HUNCH_CHECK(!rows.place || (rows.path != RowPath::kAll && !rows.any->is_all()), "all rows have no places");
   HUNCH_CHECK(rows.path != RowPath::kUnion || !rows.any->is_all(), "all rows are not gathered");
 }
 
@@ -26,6 +27,14 @@ std::span<const uint32_t> positions(Compute& compute, size_t n, std::span<const 
   const std::span<uint32_t> position = compute.arena.take<uint32_t>(n);
   for (size_t k = 0; k < ids.size(); ++k) position[ids[k]] = uint32_t(k);
   return position;
+}
+
+// Where these rows lie. Until the end of the caller's scope.
+std::span<const uint32_t> places(Compute& compute, const ChosenRows& rows, std::span<const uint32_t> ids) {
+  if (!rows.place) return ids;
+  const std::span<uint32_t> at = compute.arena.take<uint32_t>(ids.size());
+  for (size_t k = 0; k < ids.size(); ++k) at[k] = rows.place[ids[k]];
+  return at;
 }
 
 }  // namespace
@@ -58,7 +67,7 @@ void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
       y[ids[k]] = from[position ? position[ids[k]] : k] + (bias.empty() ? 0.0f : bias[ids[k]]);
   };
   if (rows.path == RowPath::kOwn) {
-    float* dots = compute.arena.take<float>(W.rows).data();
+    float* dots = compute.arena.take<float>(rows.any->n_total()).data();
     for (size_t t = 0; t < X.rows; ++t) {
       if (rows.own[t].is_all()) {
         const MatmulTask task{W, bias, Y.row_range(t, 1)};
@@ -66,15 +75,15 @@ void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
         continue;
       }
       const std::span<const uint32_t> ids = rows.own[t].ids();
-      gather_dot(compute, W, ids, X.row(t), {dots, ids.size()});
+      gather_dot(compute, W, places(compute, rows, ids), X.row(t), {dots, ids.size()});
       spread(t, dots, nullptr);
     }
     return;
   }
   const std::span<const uint32_t> ids = rows.any->ids();
   const MatView<float> dots(compute.arena.take<float>(X.rows * ids.size()).data(), X.rows, ids.size());
-  gather_dot(compute, W, ids, X, dots);
-  const std::span<const uint32_t> position = positions(compute, W.rows, ids);
+  gather_dot(compute, W, places(compute, rows, ids), X, dots);
+  const std::span<const uint32_t> position = positions(compute, rows.any->n_total(), ids);
   for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position.data()); });
 }
 
@@ -91,7 +100,7 @@ void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
     }
   }
   if (rows.path == RowPath::kOwn) {
-    float* factors = compute.arena.take<float>(W.rows).data();
+    float* factors = compute.arena.take<float>(rows.any->n_total()).data();
     for (size_t t = 0; t < A.rows; ++t) {
       if (rows.own[t].is_all()) {
         matmul_transposed(compute, A.row_range(t, 1), W, bias, Y.row_range(t, 1));
@@ -99,18 +108,18 @@ void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
       }
       const std::span<const uint32_t> ids = rows.own[t].ids();
       for (size_t k = 0; k < ids.size(); ++k) factors[k] = A.row(t)[ids[k]];
-      gather_axpy(compute, W, ids, {factors, ids.size()}, Y.row(t));
+      gather_axpy(compute, W, places(compute, rows, ids), {factors, ids.size()}, Y.row(t));
     }
     return;
   }
   const std::span<const uint32_t> ids = rows.any->ids();
   const MatView<float> factors(compute.arena.take<float>(A.rows * ids.size()).data(), A.rows, ids.size());
-  const std::span<const uint32_t> position = positions(compute, W.rows, ids);
+  const std::span<const uint32_t> position = positions(compute, rows.any->n_total(), ids);
   for_each_token(compute, A.rows, [&](size_t t) {
     std::ranges::fill(factors.row(t), 0.0f);
     for (const uint32_t id : rows.own[t].ids()) factors.row(t)[position[id]] = A.row(t)[id];
   });
-  gather_axpy(compute, W, ids, factors, Y);
+  gather_axpy(compute, W, places(compute, rows, ids), factors, Y);
 }
 
 }  // namespace hunch

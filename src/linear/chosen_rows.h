@@ -23,6 +23,8 @@ struct ChosenRows {
   std::span<const Rows> own;     // [n_tokens], of n rows each
   const Rows* any = nullptr;     // their union
   RowPath path = RowPath::kAll;  // kAll where `any` is all rows
+  // Where row i lies in W: at place[i], of any number of rows; none: at i. Not with RowPath::kAll, or who has all rows.
+  const uint32_t* place = nullptr;
 };
 
 // Y[t, i] = dot(W[i, :], X[t, :]) + bias[i] for every row i of own[t], and 0 for the others: a token's result does not

@@ -9,6 +9,7 @@
 #include "linear/chosen_rows.h"
 #include "linear/kept_inputs.h"
 #include "linear/layouts.h"
+#include "linear/masked.h"
 #include "linear/packed.h"
 #include "linear/segments.h"
 #include "linear/together.h"

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "linear/weight_disk.h"
 #include "select/prompt_selector.h"
 
 namespace hunch {
@@ -24,11 +25,15 @@ struct Tally {
   uint64_t n_tokens = 0;
   StageCosts costs;
   PageReads pages;
+  const WeightDisk* reader = nullptr;  // of a model that is larger than memory
+  DiskStats disk;
 
   BenchRow row(std::string name) const {
     BenchRow row = bench_row(std::move(name), rates, bytes, seconds, n_tokens);
     row.costs = costs;
     row.pages = pages;
+    row.disk = disk;
+    row.n_tokens = n_tokens;
     return row;
   }
 };
@@ -44,6 +49,7 @@ void measure(Context& context, Compute& compute, const Job& job, std::span<const
     if (!before.empty()) context.append(before);
   }
   context.clear_stats();
+  const DiskStats before_disk = tally.reader ? tally.reader->stats() : DiskStats();
   const ProfileScope profiled(compute, profile && counts, tally.costs);
   const Timer timer;
   if (job.prompt) {
@@ -61,6 +67,7 @@ void measure(Context& context, Compute& compute, const Job& job, std::span<const
   tally.seconds += seconds;
   tally.n_tokens += job.n;
   tally.pages += context.stats().pages;
+  if (tally.reader) tally.disk += tally.reader->stats() - before_disk;
 }
 
 }  // namespace
@@ -141,6 +148,7 @@ std::vector<BenchRow> bench(const Engine& engine, const ContextOptions& context_
     const std::span<const int32_t> before = std::span(ids).first(options.depth),
                                    measured = std::span(ids).subspan(options.depth);
     std::vector<Tally> tallies(modes.size());
+    for (Tally& tally : tallies) tally.reader = engine.model->weights().disk.get();
     for (size_t repeat = 0; repeat <= options.n_repeats; ++repeat)  // the first is the warm-up
       for (size_t m = 0; m < modes.size(); ++m) {
         measure(*contexts[m], *engine.compute, job, before, measured, repeat > 0, options.profile, tallies[m]);

@@ -7,6 +7,7 @@
 
 #include "base/profile.h"
 #include "engine/generate.h"
+#include "linear/disk_stats.h"
 #include "measure/compare.h"
 
 namespace hunch {
@@ -40,6 +41,8 @@ struct BenchRow {
   double speed_up = 0, efficiency = 0;
   StageCosts costs;  // zeros unless asked for
   PageReads pages;   // where pages of keys are chosen
+  DiskStats disk;    // of a model that is larger than memory: of all repeats, which computed n_tokens
+  uint64_t n_tokens = 0;
 };
 
 // The row of a measurement: `rates` [at least 1] in tokens/s, one of each repeat; bytes, seconds and tokens of all

@@ -15,6 +15,8 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
   if (s.observer) s.observer->on_router(c.index, scores);
   const std::span<const Route> routes = s.route(c.index, c.moe.gate(choice_bias), scores);
 
+  s.read_experts(c.index, routes, router_x);
+
   const size_t width = c.moe.width(c.n_embd);
   const MatView<float> in = s.take(n, width), out = s.take(n, width);
   const MatView<float> read = latent_in ? s.take(n, width) : MatView<float>(), sum = latent_in ? s.take(n, width) : y;

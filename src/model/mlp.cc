@@ -37,6 +37,7 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   if (!sub_norm.empty()) norm_rows(s.compute, c, act, sub_norm, act);  // maps 0 to 0: it has no bias
   if (s.observer) s.observer->on_mlp({c.index, g.expert, g.tokens}, x, act);
   s.watch(c.index, g, act);
+  if (g.tokens.empty() && !neurons.is_all()) s.read_neurons(c.index + 1, x);
   const RowSet read = s.rows(c.index, Point::kInputs, g, act, InputPart::kNeurons, live);
   count(s, c, g, {inputs, neurons, live, read}, act);
   const StageScope last(s.compute, Stage::kDown);

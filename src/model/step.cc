@@ -158,6 +158,7 @@ void Step::look(size_t layer, MatView<const float> attention_input) {
   };
   foresee(layer, Point::kNeurons, Look::kAttention);
   foresee(layer + 1, Point::kHeads, Look::kPreviousAttention);
+  if (model.weights().disk) read_ahead(layer);
 }
 
 RowSet Step::rows(size_t layer, Point point, const TokenGroup& g, MatView<const float> x, InputPart part, RowSet among,

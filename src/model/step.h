@@ -50,6 +50,8 @@ struct StepMemory {
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
   RoutingMemory routers;
+  std::vector<uint32_t> experts;    // that are about to be read
+  Rows guess;                       // neurons that may be
   std::vector<Rows> shortlists;     // of the vocabulary
   std::vector<Rotation> rotations;  // of the tokens, by the model's ropes
   struct Extended {
@@ -109,6 +111,12 @@ class Step {
   // [n_tokens, n_expert], overwritten, and what the runs' plans make of that. Valid until the next layer
   // (model/step_experts.cc).
   std::span<const Route> route(size_t layer, const ExpertGateConfig& gate, MatView<float> logits);
+  // Begins to read the neurons that the layer's predictor would choose by what the one before it read, where they are
+  // read on demand (model/step_reads.cc).
+  void read_neurons(size_t layer, MatView<const float> x);
+  // Begins to read the experts of these routes, where they are read on demand, and those that the next router would
+  // choose by what this one read (model/step_reads.cc).
+  void read_experts(size_t layer, std::span<const Route> routes, MatView<const float> router_x);
   // The neurons of each row that are not zero. Valid until the next such question.
   RowSet nonzero(MatView<const float> act);
   // Attention of a run whose selector of keys attends itself, as attention() has it: `token` is the first of its spans.
@@ -172,6 +180,9 @@ class Step {
 
  private:
   using Answer = StepMemory::Answer;
+  // model/step_reads.cc: of a model that is larger than memory, what a predictor has foreseen is read while attention
+  // is computed.
+  void read_ahead(size_t layer) const;
   const PlanEntry* entry_of(const Run& run, size_t layer, Point point, InputPart part) const;
   KeyPlace key_place(const Run& run, size_t layer) const;
   struct Question {

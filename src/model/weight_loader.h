@@ -1,12 +1,14 @@
 // From a file's tensors to a model's layers. Internal to model/weights.h.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/low_rank_names.h"
 #include "io/ordered_tensors.h"
 #include "io/sparse_tensors.h"
+#include "model/bundles.h"
 #include "model/shard.h"
 #include "model/weights.h"
 
@@ -91,7 +93,20 @@ class WeightLoader {
                     std::vector<Mlp>& experts);
   // Gates and then ups of every expert in one tensor, [n_expert, 2 n_ff, n_embd].
   void stack_of_both(uint32_t layer, const std::string& name, const LayerConfig& c, std::vector<Mlp>& experts);
+  void mapped_experts(const std::string& blk, const LayerConfig& c, std::vector<Mlp>& experts);
   void experts(const std::string& blk, const LayerConfig& c, Experts& e);
+
+  // model/weights_on_demand.cc: those of a model that is larger than memory
+  // Decides what is read on demand, and has w_.disk where something is.
+  void plan_disk();
+  // Once all are loaded: what the others leave is the disk's.
+  void divide_memory();
+  struct Stretch;  // of a file
+  std::optional<Stretch> stretch(const std::string& name, size_t first_row, size_t n_rows, size_t n_cols);
+  // The MLP if it is read on demand. `first`: of which matrix of the tensor, where they are stacked.
+  std::optional<Mlp> mlp_on_demand(const LayerConfig& c, uint32_t expert, const std::string& name,
+                                   const std::string& suffix, size_t n_ff, size_t width);
+  bool experts_on_demand(const std::string& blk, const LayerConfig& c, Experts& e);
 
   // model/weights_shard.cc: a rank's part, where the model is divided
   void divide();
@@ -117,6 +132,7 @@ class WeightLoader {
   size_t down_block_ = 1;       // elements: the largest blocks of down projections, along the neurons
   ModelWeights w_;
   std::vector<Layouts::TurnRequest> turns_;  // once all are loaded
+  std::optional<Bundles> bundles_;           // neurons in one piece each, where w_.disk reads them
 };
 
 }  // namespace hunch

@@ -30,6 +30,7 @@ WeightLoader::WeightLoader(const ModelFile& file, const ModelConfig& config, con
 }
 
 ModelWeights WeightLoader::load() {
+  if (options_.disk) plan_disk();
   if (!shard_.is_whole()) divide();
   w_.token_embd = matrix(kEmbedding, c_.n_vocab, c_.n_embd_word);
   w_.tensors[{.role = Role::kEmbedding}] = {kEmbedding, kEmbedding, 0, c_.n_vocab, c_.n_embd_word};
@@ -79,6 +80,7 @@ ModelWeights WeightLoader::load() {
     w_.n_params += n_weights(t);
     w_.bytes += t.data.size();
   }
+  if (w_.disk) divide_memory();
   return std::move(w_);
 }
 

@@ -1,10 +1,13 @@
 // The weights of a model: layers of matrices in the forms that compute them, small vectors decoded to f32.
 #pragma once
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/disk_reader.h"
 #include "io/model_file.h"
 #include "linear/layouts.h"
 #include "model/adaptive_softmax.h"
@@ -13,6 +16,8 @@
 #include "model/rank_head.h"
 
 namespace hunch {
+
+class WeightDisk;  // linear/weight_disk.h
 
 // What is done with a down projection whose ReLU zeros could be skipped if it were neuron-major.
 enum class DownLayout : uint8_t {
@@ -35,9 +40,10 @@ struct TensorRows {
 
 struct ModelWeights {
   std::unique_ptr<Layouts> layouts = std::make_unique<Layouts>();  // owns copies; outlives the matrices
-  WeightView token_embd;                                           // [n_vocab, n_embd_word]
-  Vector position_embd;                                            // [n_ctx_train * n_embd] learned or sinusoidal
-  Vector type_embd;  // [n_types * n_embd] added by text of a pair, or none
+  std::shared_ptr<WeightDisk> disk;  // of a model that is larger than the memory for it; likewise
+  WeightView token_embd;             // [n_vocab, n_embd_word]
+  Vector position_embd;              // [n_ctx_train * n_embd] learned or sinusoidal
+  Vector type_embd;                  // [n_types * n_embd] added by text of a pair, or none
   NormWeights embd_norm, output_norm;
   PerLayerEmbedding per_layer;
   AltUpEnds streams;
@@ -73,9 +79,18 @@ struct ModelWeights {
 
 class Ranks;  // model/ranks.h
 
+// What of the weights stays in memory, where they may not take all that they are (docs/larger-than-memory.md).
+struct DiskOptions {
+  uint64_t n_bytes = 0;                                      // that the weights may take
+  std::vector<std::filesystem::path> files;                  // of ModelFile::maps
+  std::filesystem::path bundles;                             // model/bundles.h; empty: none
+  std::function<std::unique_ptr<DiskReader>()> reader = {};  // empty: make_disk_reader()
+};
+
 struct WeightOptions {
   bool reblock_down = false;  // allow DownLayout::kReblocked
   Ranks* ranks = nullptr;     // among which the model is divided (model/shard.h), and outlive it; none: it is whole
+  const DiskOptions* disk = nullptr;  // none: all are mapped
 };
 
 // Finds every tensor by its GGUF name and checks its shape against the config; transposes and

@@ -29,6 +29,7 @@ void WeightLoader::arrange_down(const LayerConfig& c, Linear& whole) {
 Mlp WeightLoader::mlp(const LayerConfig& c, uint32_t expert, const std::string& name, const std::string& suffix,
                       size_t n_ff) {
   const auto id = [&](Role role) { return LinearId{uint32_t(c.index), role, expert}; };
+  if (auto m = mlp_on_demand(c, expert, name, suffix, n_ff, c.n_embd)) return std::move(*m);
   Mlp m;
   if (c.gated && !has(name + "_gate" + suffix)) {  // Phi-3: gate and up in one tensor, gate first
     const std::string fused = name + "_up" + suffix + ".weight";
@@ -118,6 +119,24 @@ void WeightLoader::stack_of_both(uint32_t layer, const std::string& name, const 
   }
 }
 
+void WeightLoader::mapped_experts(const std::string& blk, const LayerConfig& c, std::vector<Mlp>& experts) {
+  const size_t n_ff = c.moe.n_ff, width = c.moe.width(c.n_embd);
+  const auto layer = uint32_t(c.index);
+  if (file_.find(blk + "ffn_gate_up_exps.weight")) {
+    stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, experts);
+  } else {
+    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, width, experts, &Mlp::gate);
+    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, width, experts, &Mlp::up);
+  }
+  if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
+    turned_downs(c, turned, blk + "ffn_down_exps.weight", experts);
+  } else {
+    stack({layer, Role::kDown}, blk + "ffn_down_exps", width, n_ff, experts, &Mlp::down);
+    for (Mlp& m : experts) arrange_down(c, *m.down);
+  }
+  for (Mlp& m : experts) m.n_ff = m.up->n_out;
+}
+
 void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts& e) {
   const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff, width = c.moe.width(c.n_embd);
   const auto layer = uint32_t(c.index);
@@ -128,20 +147,8 @@ void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts
     e.latent_out = linear({layer, Role::kExpertsOut}, blk + "ffn_latent_up", c.n_embd, width, true);
   }
   e.experts.resize(n);
-  if (file_.find(blk + "ffn_gate_up_exps.weight")) {
-    stack_of_both(layer, blk + "ffn_gate_up_exps.weight", c, e.experts);
-  } else {
-    if (c.gated) stack({layer, Role::kGate}, blk + "ffn_gate_exps", n_ff, width, e.experts, &Mlp::gate);
-    stack({layer, Role::kUp}, blk + "ffn_up_exps", n_ff, width, e.experts, &Mlp::up);
-  }
-  for (Mlp& m : e.experts) m.n_ff = m.up->n_out;
   e.factors = optional_vector(blk + "ffn_down_exps.scale", n);
-  if (const std::string turned = blk + "ffn_down_t_exps.weight"; file_.find(turned)) {
-    turned_downs(c, turned, blk + "ffn_down_exps.weight", e.experts);
-  } else {
-    stack({layer, Role::kDown}, blk + "ffn_down_exps", width, n_ff, e.experts, &Mlp::down);
-    for (Mlp& m : e.experts) arrange_down(c, *m.down);
-  }
+  if (!experts_on_demand(blk, c, e)) mapped_experts(blk, c, e.experts);
   if (c.moe.n_ff_shared == 0) return;
   e.shared = mlp(c, LinearId::kShared, blk + "ffn", "_shexp", c.moe.n_ff_shared);
   if (file_.find(blk + "ffn_gate_inp_shexp.weight")) {

@@ -12,8 +12,8 @@ namespace {
 constexpr Activation kRelu = Activation::kRelu, kSilu = Activation::kSilu;
 
 // OPT: Zhang et al. 2022, table 1. Llama-like: TinyLlama 1.1B, OpenLLaMA 3B (reglu-3b is the same with ReLU
-// for its gate), Llama 2 7B, Llama 3 8B, SparseLM 2B. nemotron-h-moe-1b has the widths of Nemotron 3 Nano (30B) with 9
-// of its 52 layers, and 16 of its 128 experts in each.
+// for its gate), Llama 2 7B, Llama 3 8B, SparseLM 2B, Mixtral 8x7B (Jiang et al. 2024, table 1). nemotron-h-moe-1b has
+// the widths of Nemotron 3 Nano (30B) with 9 of its 52 layers, and 16 of its 128 experts in each.
 const SynthShape kShapes[] = {
     {"opt-125m", "opt", 12, 768, 3072, 12, 12, 50272, 2048, kRelu},
     {"opt-1.3b", "opt", 24, 2048, 8192, 32, 32, 50272, 2048, kRelu},
@@ -27,6 +27,7 @@ const SynthShape kShapes[] = {
     {"llama-7b", "llama", 32, 4096, 11008, 32, 32, 32000, 4096, kSilu},
     {"llama3-8b", "llama", 32, 4096, 14336, 32, 8, 128256, 8192, kSilu},
     {"sparselm-2b", "llama", 38, 2048, 5632, 32, 32, 49152, 2048, kRelu},
+    {"mixtral-8x7b", "llama", 32, 4096, 14336, 32, 8, 32000, 32768, kSilu, {.n_expert = 8, .n_expert_used = 2}},
     {"nemotron-h-moe-1b",
      "nemotron_h_moe",
      9,
@@ -37,7 +38,14 @@ const SynthShape kShapes[] = {
      32000,
      8192,
      Activation::kReluSquared,
-     {"MEMEM*EME", 16, 6, 3712, 64, 64, 8, 128}},
+     {.blocks = "MEMEM*EME",
+      .n_expert = 16,
+      .n_expert_used = 6,
+      .n_ff_shared = 3712,
+      .n_state_head = 64,
+      .d_state_head = 64,
+      .n_group = 8,
+      .d_state = 128}},
 };
 
 void check_range(const char* what, size_t value, size_t low, size_t high) {

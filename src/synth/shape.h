@@ -8,7 +8,8 @@
 
 namespace hunch {
 
-// What Nemotron-H's mixtures have beside the sizes of others.
+// What mixtures have beside the sizes of others: Nemotron-H's, or where there are no blocks Mixtral's, of which the
+// experts are all that counts.
 struct SynthHybrid {
   std::string blocks;  // of each layer: M (Mamba-2), * (attention), E (experts); empty: no such model
   size_t n_expert = 0, n_expert_used = 0, n_ff_shared = 0;
@@ -27,6 +28,7 @@ struct SynthShape {
 
   bool is_hybrid() const { return !hybrid.blocks.empty(); }
   size_t n_branches() const { return is_hybrid() ? n_layer : 2 * n_layer; }  // that add to the residual stream
+  bool is_mixture() const { return hybrid.n_expert > 0; }
   bool gated() const { return arch == "llama"; }
   size_t d_head() const { return n_embd / n_head; }
 };

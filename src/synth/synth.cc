@@ -78,6 +78,10 @@ Metadata metadata(const SynthOptions& options) {
     meta.set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
     meta.set("llama.rope.freq_base", 10000.0f);
     set_count("rope.dimension_count", s.d_head());
+    if (s.is_mixture()) {
+      set_count("expert_count", s.hybrid.n_expert);
+      set_count("expert_used_count", s.hybrid.n_expert_used);
+    }
   } else {
     meta.set(s.arch + ".attention.layer_norm_epsilon", 1e-5f);
   }

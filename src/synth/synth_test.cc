@@ -49,7 +49,7 @@ class Synth : public testing::Test {
 };
 
 TEST_F(Synth, EveryShapeAndTypeLoadsAndGivesFiniteLogits) {
-  for (const char* shape : {"opt-125m", "llama-1.1b", "reglu-3b", "nemotron-h-moe-1b"})
+  for (const char* shape : {"opt-125m", "llama-1.1b", "reglu-3b", "mixtral-8x7b", "nemotron-h-moe-1b"})
     for (const Format& format : formats()) {
       if (!format.writes()) continue;
       const DType dtype = format.dtype;

@@ -35,7 +35,7 @@ class Weights {
       if (block == '*') plain_attention(layer);
       if (block != ' ') continue;
       attention(layer);
-      mlp(layer);
+      s_.is_mixture() ? mixture(layer) : mlp(layer);
     }
     norm("output_norm");
     if (planted_) {
@@ -127,6 +127,23 @@ class Weights {
     constant(blk + "exp_probs_b.bias", h.n_expert, 0);
     neurons(layer, blk, "_exps", s_.n_ff, h.n_expert, 0.5 * branch_energy(s_) * double(h.n_expert_used));
     neurons(layer, blk, "_shexp", h.n_ff_shared, 1, 0.5 * branch_energy(s_));
+    stream_ += branch_energy(s_);
+  }
+
+  // Mixtral's: the outputs of the experts that a token goes to are weighted by shares that sum to 1.
+  void mixture(size_t layer) {
+    const std::string blk = fmt::format("blk.{}.", layer);
+    const SynthHybrid& h = s_.hybrid;
+    const double unit = 1 / std::sqrt(double(s_.n_embd));
+    const double energy = double(s_.n_ff) * mean_square(s_.activation, 0, 1);
+    norm(blk + "ffn_norm");
+    matrix(blk + "ffn_gate_inp", h.n_expert, s_.n_embd, unit);
+    const auto stack = [&](const char* name, size_t rows, size_t cols, double deviation) {
+      out_.push_back({blk + name + ".weight", {h.n_expert, rows, cols}, noise(blk + name, deviation)});
+    };
+    stack("ffn_gate_exps", s_.n_ff, s_.n_embd, unit);
+    stack("ffn_up_exps", s_.n_ff, s_.n_embd, unit);
+    stack("ffn_down_exps", s_.n_embd, s_.n_ff, std::sqrt(branch_energy(s_) * double(h.n_expert_used) / energy));
     stream_ += branch_energy(s_);
   }
 
