@@ -138,7 +138,7 @@ void WeightLoader::mapped_experts(const std::string& blk, const LayerConfig& c, 
 }
 
 void WeightLoader::experts(const std::string& blk, const LayerConfig& c, Experts& e) {
-  const size_t n = c.moe.n_expert, n_ff = c.moe.n_ff, width = c.moe.width(c.n_embd);
+  const size_t n = c.moe.n_expert, width = c.moe.width(c.n_embd);
   const auto layer = uint32_t(c.index);
   e.router = linear({layer, Role::kRouter}, blk + "ffn_gate_inp", n, c.n_embd, true);
   e.choice_bias = optional_vector(blk + "exp_probs_b.bias", n);
