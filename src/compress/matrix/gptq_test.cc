@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/error.h"
 #include "compress/matrix/golden_matrices.h"
 
 namespace hunch {

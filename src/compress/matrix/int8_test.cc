@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "compress/matrix/golden_matrices.h"
 #include "compress/matrix/llm_int8.h"
 #include "compress/matrix/smoothquant.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/error.h"
 #include "base/sha256.h"
 #include "compress/matrix/golden_matrices.h"
 #include "formats/nf4.h"

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/error.h"
 #include "compress/matrix/golden_matrices.h"
 #include "compress/matrix/gptq.h"
 #include "compress/matrix/prune_mask.h"
