@@ -80,10 +80,10 @@ void expect_equal_to_file(const fs::path& source, const Case& c) {
         << name_of(want[i]->id.role) << " of layer " << want[i]->id.layer;
     EXPECT_TRUE(std::ranges::equal(got[i]->bias(), want[i]->bias()));
   }
-  // int8 files round inputs too, which is up to who reads the folder.
+  // int8 files round inputs too, which is up to who reads the folder. Sums of other forms have another order.
   if (!form.int8) {
     EXPECT_LE(worst_difference(logits_of(folder, std::span(ids).first(20)), logits_of(plain, std::span(ids).first(20))),
-              1e-5f);
+              5e-5f);
   }
   uint64_t n_bytes = 0;
   const HfFolder read = open_hf_folder(out.path);

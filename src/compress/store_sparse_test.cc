@@ -74,7 +74,8 @@ TEST_P(StoreSparse, LeavesTheZerosOutAndNothingElse) {
   EXPECT_LT(without.model->bytes_per_token(), with.model->bytes_per_token());
   const std::vector<int32_t> ids = random_ids(with, 40);
   const std::vector<float> want = logits_of(with, ids), got = logits_of(without, ids);
-  EXPECT_LT(distance(want, got), is_plain(dtype) ? 1e-4 : 0.02);
+  // Of quantised weights some products round X to int8 and others to bf16, by how many tokens an expert has.
+  EXPECT_LT(distance(want, got), is_plain(dtype) ? 1e-4 : 0.05);
 
   // And back: its own type gives the very bytes, f32 the numbers.
   convert_model(file, back.path, {dtype, DownFile::kRows}, compute);

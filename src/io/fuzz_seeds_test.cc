@@ -59,7 +59,7 @@ TEST(FuzzSeeds, TorchCheckpoint) {
 
 TEST(FuzzSeeds, Adapter) {
   check_corpus("adapter",
-               {{"ia3", ErrorKind::kUnsupported},
+               {{"ia3", ErrorKind::kFormat},
                 {"bias", ErrorKind::kUnsupported},
                 {"half", ErrorKind::kFormat},
                 {"gguf_model", ErrorKind::kFormat}},
