@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <exception>
 #include <fstream>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
+#include "base/numa.h"
 
 namespace hunch {
 namespace {
@@ -42,18 +42,6 @@ inline void cpu_relax() {
 #endif
 }
 
-std::vector<int> allowed_cpus() {
-  std::vector<int> cpus;
-#ifdef __linux__
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-#endif
-  return cpus;
-}
-
 // CPUs granted by the cgroup (v2 cpu.max), or 0 when there is no limit.
 size_t cgroup_cpus() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
@@ -61,15 +49,6 @@ size_t cgroup_cpus() {
   double period = 0;
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
   return std::max<size_t>(1, size_t(std::stod(quota) / period + 0.5));
-}
-
-// (package, core) of a cpu: hyper-threads of one core give equal answers.
-std::pair<int, int> core_of(int cpu) {
-  const std::string dir = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-  int package = 0, core = cpu;
-  std::ifstream(dir + "physical_package_id") >> package;
-  std::ifstream(dir + "core_id") >> core;
-  return {package, core};
 }
 
 // `cpus`: those that the process may use. Asked by a thread that is bound already, the system would name one.
@@ -86,9 +65,8 @@ void pin_to(std::span<const int> cpus, size_t thread) {
 }  // namespace
 
 size_t default_n_threads() {
-  std::set<std::pair<int, int>> cores;
-  for (int cpu : allowed_cpus()) cores.insert(core_of(cpu));
-  size_t n = cores.empty() ? std::thread::hardware_concurrency() : cores.size();
+  const std::vector<int> cpus = allowed_cpus();
+  size_t n = cpus.empty() ? std::thread::hardware_concurrency() : n_cores(cpus);
   if (const size_t limit = cgroup_cpus()) n = std::min(n, limit);
   return std::max<size_t>(1, n);
 }

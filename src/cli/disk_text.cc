@@ -33,7 +33,9 @@ std::string describe(const DiskStats& s, uint64_t n_tokens) {
     text += fmt::format("; {:.1f} % of {:.0f} matrices/token were there or on their way",
                         100 * share_there(s.n_pieces, s.n_pieces_missed), double(s.n_pieces) / n);
   if (s.n_unused) text += fmt::format("; {:.1f}/token were read for nothing", double(s.n_unused) / n);
-  return text + fmt::format("; waited {:.1f} ms/token", s.wait_seconds / n * 1e3);
+  text += fmt::format("; waited {:.1f} ms/token", s.wait_seconds / n * 1e3);
+  if (s.n_failed_ahead) text += fmt::format("; {} reads ahead FAILED and were asked for again", s.n_failed_ahead);
+  return text;
 }
 
 nlohmann::ordered_json disk_json(const DiskStats& s, uint64_t n_tokens) {
@@ -45,7 +47,8 @@ nlohmann::ordered_json disk_json(const DiskStats& s, uint64_t n_tokens) {
           {"neuron_hit_rate", share_there(s.n_neurons, s.n_neurons_missed)},
           {"matrices_per_token", double(s.n_pieces) / n},
           {"matrix_hit_rate", share_there(s.n_pieces, s.n_pieces_missed)},
-          {"unused_matrices_per_token", double(s.n_unused) / n}};
+          {"unused_matrices_per_token", double(s.n_unused) / n},
+          {"failed_reads_ahead", s.n_failed_ahead}};
 }
 
 }  // namespace hunch::cli

@@ -105,6 +105,14 @@ int eval_compare(const Engine& engine, const EvalFlags& flags, std::span<const i
       "\n{} tokens, {}. KL in nats, to {}; agree: the same token is the most probable; neurons, heads: computed; "
       "MB/token: weights and KV that decoding one token read, KV: of it.",
       n_scored, windows.describe(), rows[0].name));
+  if (!rows[0].rank_bytes_per_token.empty()) {
+    std::string ranks = "MB/token by rank:";
+    for (size_t m = 0; m < rows.size(); ++m) {
+      ranks += fmt::format("{} {}", m ? ";" : "", names[m]);
+      for (const double bytes : rows[m].rank_bytes_per_token) ranks += " " + megabytes(bytes);
+    }
+    note(ranks + ". The slowest one is waited for.");
+  }
   if (oracle)
     note(
         "The oracle knows which neurons and heads matter from a first, dense pass that is not counted: it shows what a "

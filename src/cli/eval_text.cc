@@ -41,6 +41,7 @@ nlohmann::ordered_json row_json(const CompareRow& row) {
                                  {"density_mlp_per_layer", row.density_per_layer},
                                  {"bytes_per_token", row.bytes_per_token},
                                  {"kv_bytes_per_token", row.kv_bytes_per_token}};
+  if (!row.rank_bytes_per_token.empty()) json["bytes_per_token_by_rank"] = row.rank_bytes_per_token;
   if (row.pages.n_choices) json["pages"] = pages_json(row.pages);
   json["tokens_per_s"] = row.speed_is_real ? nlohmann::ordered_json(row.tokens_per_s) : nlohmann::ordered_json();
   if (row.lossless) {

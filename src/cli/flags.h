@@ -14,6 +14,7 @@ struct ModelFlags {
   std::string model;     // GGUF file, HF folder, llama2.c .bin, hub id or short name
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
+  std::string numa = "off";  // off | auto | distribute | isolate | numactl | ranks
   bool reblock_down = false;
   std::string quantised = "auto";  // auto | blocks | floats
   std::string sidecar;             // empty: MODEL.hunch beside it

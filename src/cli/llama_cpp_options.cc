@@ -215,7 +215,6 @@ const std::vector<Foreign>& options_of_llama_cpp() {
       {{"--offline"},
        Fate::kRefuse,
        "the cache alone is used where the environment says so: HF_HUB_OFFLINE=1 hunch ..."},
-      {{"--numa"}, Fate::kDrop, "--pin binds threads, and memory stays near the one that first touched it"},
       {{"--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx",
         "--yarn-ext-factor", "--yarn-attn-factor", "--yarn-beta-slow", "--yarn-beta-fast"},
        Fate::kRefuse,

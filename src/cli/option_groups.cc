@@ -85,13 +85,19 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)
+    g.text("--numa", model.numa, "HOW",
+           "threads and weights on machines of several memory nodes: distribute, threads bound to all nodes and each "
+           "with its rows; isolate, the node it starts on; numactl, as distribute on what numactl left; ranks, one "
+           "process of mpirun on each; auto, distribute where there are several; off (default: off; docs/scale.md)");
+  if (context)
     g.text("--ram", model.ram, "SIZE",
            "memory for the weights, as 4G: of a larger model, neurons and experts are read from the disk when they are "
            "needed (docs/larger-than-memory.md; default: all weights are mapped)");
   if (context)
     g.text(
         "--ranks", model.ranks, "HOW",
-        "what each process that mpirun starts has of the model: tensor, its heads and neurons; pipeline, its layers, "
+        "what each process that mpirun starts has of the model: tensor, its heads and neurons; tensor:even, the same, "
+        "and in sparse mode each computes as many neurons; pipeline, its layers, "
         "evenly; pipeline:12,10, so many of them; pipeline:auto, by how fast it reads memory (default: tensor; "
         "docs/scale.md)");
   if (context)

@@ -307,6 +307,21 @@ std::string suggestion(std::string_view word, std::span<const std::string> candi
   return best.empty() ? "" : fmt::format("; did you mean '{}'?", best);
 }
 
+NumaPolicy numa_policy(const std::string& text, bool several_ranks) {
+  if (text == "off") return NumaPolicy::kOff;
+  if (text == "auto") return several_ranks ? NumaPolicy::kOff : NumaPolicy::kDistribute;  // of one node: nothing
+  if (text == "distribute" || text == "numactl") return NumaPolicy::kDistribute;
+  if (text == "isolate") return NumaPolicy::kIsolate;
+  if (text != "ranks")
+    fail(ErrorKind::kUsage, "--numa: expected off, auto, distribute, isolate, numactl or ranks, found '{}'",
+         printable(text));
+  if (!several_ranks)
+    fail(ErrorKind::kUsage,
+         "--numa ranks is for several processes, each on a node of its own: `mpirun -n NODES hunch ...` "
+         "(docs/scale.md)");
+  return NumaPolicy::kRanks;
+}
+
 std::vector<Role> parse_roles(std::string_view text, std::string_view what) {
   std::vector<Role> roles;
   for (size_t begin = 0; begin <= text.size();) {

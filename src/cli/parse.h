@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/numa.h"
 #include "measure/compare.h"
 
 namespace hunch::cli {
@@ -52,5 +53,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 
 // "; did you mean 'X'?" or "".
 std::string suggestion(std::string_view word, std::span<const std::string> candidates);
+
+// --numa. Of several processes auto leaves them where their starter put them. Throws Error{kUsage}.
+NumaPolicy numa_policy(const std::string& text, bool several_ranks);
 
 }  // namespace hunch::cli

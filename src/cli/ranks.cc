@@ -27,9 +27,12 @@ Ranks* divide_among_ranks(const std::string& how) {
   division.by_layers = how.starts_with(kPipeline);
   std::string_view rest = how;
   if (division.by_layers) rest.remove_prefix(kPipeline.size());
-  const bool is_known = division.by_layers ? rest.empty() || rest[0] == ':' : rest.empty() || rest == "tensor";
+  division.by_share = rest == "tensor:even";
+  const bool is_known =
+      division.by_layers ? rest.empty() || rest[0] == ':' : rest.empty() || rest == "tensor" || division.by_share;
   if (!is_known)
-    fail(ErrorKind::kUsage, "--ranks: expected tensor, pipeline, pipeline:12,10 or pipeline:auto, found '{}'",
+    fail(ErrorKind::kUsage,
+         "--ranks: expected tensor, tensor:even, pipeline, pipeline:12,10 or pipeline:auto, found '{}'",
          printable(how));
   if (division.by_layers && !rest.empty()) {
     rest.remove_prefix(1);
@@ -51,6 +54,7 @@ int run_on_ranks(int argc, char** argv) {
   }
   if (!world) return run_command_line(argc, argv);
   Ranks ranks(*world);
+  ranks.local_rank = local_mpi_rank();
   if (!ranks.leads()) {
     follow(ranks);
     return 0;

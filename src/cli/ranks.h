@@ -8,9 +8,9 @@ namespace hunch::cli {
 int run_on_ranks(int argc, char** argv);
 // Whether mpirun started more than this one.
 bool are_several_ranks();
-// Those that have parts of the model that the verb opens, divided as `how` says: "tensor" (or ""), "pipeline",
-// "pipeline:12,10", "pipeline:auto". nullptr: there is one process. Throws Error{kUsage} for other words, and for any
-// where there is one process.
+// Those that have parts of the model that the verb opens, divided as `how` says: "tensor" (or ""), "tensor:even",
+// "pipeline", "pipeline:12,10", "pipeline:auto". nullptr: there is one process. Throws Error{kUsage} for other words,
+// and for any where there is one process.
 Ranks* divide_among_ranks(const std::string& how);
 
 }  // namespace hunch::cli

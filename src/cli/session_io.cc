@@ -57,6 +57,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   EngineOptions options;
   options.n_threads = flags.n_threads;
   options.pin_threads = flags.pin_threads;
+  options.numa = numa_policy(flags.numa, are_several_ranks());
   options.reblock_down = flags.reblock_down;
   options.quantised = quantised_as(flags);
   options.sidecar = flags.sidecar;
@@ -142,6 +143,7 @@ void print_first_line(const Engine& engine, const ModelFlags& flags, const Conte
       fmt::format("{}: {}, {}, {} parameters; {} on {} thread{}", display_name(engine, flags), c.arch,
                   name_of(engine.model->main_dtype()), human_count(double(engine.model->weights().n_params)),
                   simd_target_name(), n_threads, n_threads == 1 ? "" : "s");
+  if (const size_t n_nodes = engine.places.n_nodes(); n_nodes > 1) line += fmt::format(" of {} NUMA nodes", n_nodes);
   if (engine.device) line += "; " + engine.device->name();
   if (const Ranks* ranks = engine.model->ranks()) line += fmt::format(", {} ranks", ranks->shard().n);
   if (n_ctx) line += fmt::format("; context {}", n_ctx);

@@ -41,7 +41,9 @@ std::shared_ptr<KvCache> make_cache(const Engine& engine, const BatchOptions& op
                      : fmt::format("the KV cache of a context of {} tokens", options.n_tokens),
                  options.n_sequences > 1 ? "try fewer sequences, or f16 as the type of the cache (kv)"
                                          : "try a smaller context (n_ctx), or f16 as the type of the cache (kv)");
-  return std::make_shared<KvCache>(shape, options.n_tokens);
+  auto cache = std::make_shared<KvCache>(shape, options.n_tokens);
+  if (engine.places.n_nodes() > 1) cache->interleave(engine.places.ids);
+  return cache;
 }
 
 BatchOptions resolved(const Engine& engine, BatchOptions options) {

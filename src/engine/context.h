@@ -89,6 +89,8 @@ class Context {
   void set_observer(Observer* observer) { batch_.transformer().observer = observer; }
   const StepStats& stats() const { return batch_.transformer().stats; }
   void clear_stats() { batch_.transformer().stats = {}; }
+  // Transformer::take_stats_of_others()
+  std::vector<StepStats> take_stats_of_others() { return batch_.transformer().take_stats_of_others(); }
   static constexpr size_t kBatchTokens = Sequence::kChunkTokens;
 
  private:

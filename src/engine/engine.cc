@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "base/bind_threads.h"
 #include "base/error.h"
 #include "base/timer.h"
 #include "engine/cost_file.h"
+#include "engine/place_weights.h"
 #include "engine/ranks.h"
 #include "io/gguf.h"
 #include "model/architecture.h"
@@ -31,12 +33,13 @@ const Sidecar& Engine::need_sidecar() const {
 }
 
 std::shared_ptr<const Sidecar> Engine::load_sidecar(const std::filesystem::path& path, bool* is_of_other_type) const {
-  if (model->ranks())
-    fail(ErrorKind::kUnsupported, "sidecars (sidecar) are not divided among ranks yet; run it without mpirun");
   auto loaded = std::make_shared<Sidecar>(open_sidecar(path));
   try {
-    const bool same = check_sidecar(*loaded, model->file(), config());
+    const bool same = check_sidecar(*loaded, model->file(), model->whole_config());
     if (is_of_other_type) *is_of_other_type = !same;
+    if (!model->ranks()) return loaded;
+    *loaded = loaded->part(model->weights().parts);
+    loaded->by_share = model->ranks()->division.by_share;
   } catch (const Error& e) {
     fail(e.kind(), "'{}': {}", path.string(), e.what());
   }
@@ -80,7 +83,8 @@ std::shared_ptr<const MemoryReader> load_memory(const Model& model, const Memory
          choice.top, choice.gate);
   auto memory = std::make_shared<Memory>(open_memory(choice.path));
   try {
-    check_memory(*memory, model.file(), model.config());
+    check_memory(*memory, model.file(), model.whole_config());
+    keep_part(*memory, model.weights().parts);
   } catch (const Error& e) {
     fail(e.kind(), "'{}': {}", choice.path.string(), e.what());
   }
@@ -89,22 +93,33 @@ std::shared_ptr<const MemoryReader> load_memory(const Model& model, const Memory
 
 // Those of a model that is divided.
 void check_undivided(const EngineOptions& options) {
-  const auto refuse = [](const char* what) {
-    fail(ErrorKind::kUnsupported, "{} not divided among ranks yet; run it without mpirun", what);
-  };
-  if (!options.adapters.empty()) refuse("adapters (lora) are");
-  if (!options.memory.path.empty()) refuse("memories (memory) are");
-  if (!options.sidecar.empty()) refuse("sidecars (sidecar) are");
-  if (options.device != "cpu") refuse("devices (device) are");
+  if (options.device != "cpu")
+    fail(ErrorKind::kUnsupported, "devices (device) are not divided among ranks; run it without mpirun");
+}
+
+void make_compute(Engine& engine, const EngineOptions& options) {
+  if (options.numa == NumaPolicy::kOff) {
+    engine.compute =
+        std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+    return;
+  }
+  const std::vector<NumaNode> nodes = numa_nodes(allowed_cpus());
+  const NumaChoice choice{options.numa, options.ranks ? options.ranks->local_rank : 0};
+  const int here = current_cpu();
+  engine.places = place_threads(nodes, choice, options.n_threads, here);
+  const size_t n = options.n_threads ? options.n_threads : std::min(engine.places.cpus.size(), default_n_threads());
+  if (n < engine.places.cpus.size()) engine.places = place_threads(nodes, choice, n, here);
+  const bool bound = !engine.places.ids.empty();
+  engine.compute = std::make_shared<Compute>(n, options.pin_threads && !bound);
+  if (bound) bind_threads(engine.compute->threads, engine.places, options.pin_threads);
+  if (engine.places.n_nodes() > 1) engine.placed = std::make_shared<PlacedPages>();
 }
 
 Engine load_part(const std::filesystem::path& path, const EngineOptions& options) {
   const Timer timer;
   Engine engine;
   engine.compute = options.compute;
-  if (!engine.compute)
-    engine.compute =
-        std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads(), options.pin_threads);
+  if (!engine.compute) make_compute(engine, options);
   if (options.stop) engine.compute->stop = options.stop;
   OpenedModel opened = open_model(path, engine.compute->stop, options.quantised, engine.compute->threads.n_threads());
   engine.source = opened.source;
@@ -132,12 +147,8 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
     engine.tokenizer.emplace(std::move(spec));
   }
   if (!options.costs.empty()) pin_costs(engine.model->layouts().costs(), options.costs);
-  if (options.ranks) {
-    engine.sidecar_problem = "sparse mode: sidecars are not divided among ranks yet; run it without mpirun";
-  } else {
-    use_sidecar(engine, path, options.sidecar);
-  }
-  if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
+  use_sidecar(engine, path, options.sidecar);
+  if (!options.adapters.empty() && !options.ranks) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
   engine.device = put_on_device(options.device, *engine.model, *engine.compute);
   engine.load_ms = timer.ms();
@@ -160,20 +171,27 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
         layers_by_speed(*options.ranks, config.n_layer, bytes / std::max<size_t>(1, config.n_layer), options.n_threads);
   }
   auto others = std::make_shared<OnOtherRanks>(*options.ranks, path, options);
-  try {
-    Engine engine = load_part(path, options);
-    others->opened(true);
-    engine.on_other_ranks = std::move(others);
-    return engine;
-  } catch (...) {
-    if (others) others->opened(false);
-    throw;
-  }
+  Engine engine;
+  on_all_ranks(*options.ranks, [&] { engine = load_part(path, options); });
+  engine.on_other_ranks = std::move(others);
+  if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
+  return engine;
 }
 
 std::shared_ptr<const Adapter> Engine::load_adapter(std::span<const AdapterSource> sources) {
-  if (model->ranks())
-    fail(ErrorKind::kUnsupported, "adapters (lora) are not divided among ranks yet; run it without mpirun");
+  Ranks* const ranks = model->ranks();
+  if (ranks && ranks->leads()) {
+    std::shared_ptr<const Adapter> loaded;
+    const uint32_t number = ranks->new_adapter();
+    send_adapter(*ranks, number, sources);
+    on_all_ranks(*ranks, [&] { loaded = bind(sources); });
+    ranks->name_adapter(loaded, number);
+    return loaded;
+  }
+  return bind(sources);
+}
+
+std::shared_ptr<const Adapter> Engine::bind(std::span<const AdapterSource> sources) {
   std::vector<AdapterFile> files;
   for (const AdapterSource& source : sources) files.push_back(open_adapter(source.path, compute->stop));
   std::vector<AdapterChoice> chosen;

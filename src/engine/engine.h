@@ -10,6 +10,7 @@
 
 #include "base/compute.h"
 #include "base/disk_reader.h"
+#include "base/numa.h"
 #include "device/devices.h"
 #include "engine/rope_choice.h"
 #include "io/quantised_folder.h"
@@ -21,6 +22,7 @@
 namespace hunch {
 
 class OnOtherRanks;  // engine/ranks.h
+class PlacedPages;   // engine/place_weights.h
 
 // A LoRA adapter (docs/adapters.md): a PEFT folder or a GGUF file.
 struct AdapterSource {
@@ -38,6 +40,7 @@ struct MemoryChoice {
 struct EngineOptions {
   size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
+  NumaPolicy numa = NumaPolicy::kOff;          // docs/scale.md
   bool reblock_down = false;                   // WeightOptions::reblock_down
   QuantisedAs quantised = QuantisedAs::kAuto;  // what the weights of a quantised folder are decoded as
   std::filesystem::path sidecar;               // empty: MODEL.hunch beside the model, where there is one
@@ -57,11 +60,13 @@ struct EngineOptions {
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.
 struct Engine {
   std::shared_ptr<Compute> compute;
-  std::string source;                 // "GGUF", "HF folder", "llama2.c"
-  std::vector<std::string> unused;    // tensors of an HF folder that no mapping asked for
-  std::vector<std::string> unread;    // OpenedModel::unread
-  QuantisedReport quantised;          // OpenedModel::quantised
-  std::vector<std::string> left_out;  // OpenedModel::left_out
+  ThreadPlaces places;                  // of its threads, where nodes of memory were asked for
+  std::shared_ptr<PlacedPages> placed;  // there, of the weights; none: they lie where they lie
+  std::string source;                   // "GGUF", "HF folder", "llama2.c"
+  std::vector<std::string> unused;      // tensors of an HF folder that no mapping asked for
+  std::vector<std::string> unread;      // OpenedModel::unread
+  QuantisedReport quantised;            // OpenedModel::quantised
+  std::vector<std::string> left_out;    // OpenedModel::left_out
   std::unique_ptr<Model> model;
   std::optional<Tokenizer> tokenizer;  // none: ids only
   double load_ms = 0;
@@ -97,6 +102,9 @@ struct Engine {
   // Reads adapters of this model, added up, for ContextOptions::adapter and Run::adapter: several of these may be in
   // use, also in one step. Not while a step runs. Throws as open_adapter() and bind_adapters(), naming the path.
   std::shared_ptr<const Adapter> load_adapter(std::span<const AdapterSource> sources);
+
+ private:
+  std::shared_ptr<const Adapter> bind(std::span<const AdapterSource> sources);
 };
 
 // Opens a model path (not a hub id). Errors as open_model's and Model's.

@@ -1,4 +1,5 @@
 // Which copies of weights a plan gathers from.
+#include "engine/place_weights.h"
 #include "engine/sequence.h"
 
 #include <algorithm>
@@ -97,6 +98,7 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
   });
   layouts.interleave(*engine.compute, whole, engine.model->file().maps);
   layouts.hold(*engine.compute, chosen, engine.model->file().maps);
+  if (engine.placed) engine.placed->place(page_homes(w, plan, engine.places), engine.places);
 }
 
 }  // namespace hunch

@@ -1,7 +1,9 @@
 // Models that are opened on several ranks at once (docs/scale.md).
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 
 #include "engine/engine.h"
 #include "model/ranks.h"
@@ -9,17 +11,20 @@
 namespace hunch {
 
 // Rank 0: the others open the same model with these options, while the caller does; and until the result ends, they
-// have it. Throws Error{kUnsupported} naming what of the options the others cannot do.
+// have it. on_all_ranks() comes next. Throws Error{kUnsupported} where they have one already.
 class OnOtherRanks {
  public:
   OnOtherRanks(Ranks& ranks, const std::filesystem::path& path, const EngineOptions& options);
   ~OnOtherRanks();
-  // Whether the caller could. One of the others that could not ends the job then, saying why.
-  void opened(bool well);
 
  private:
   Ranks& ranks_;
 };
+// Rank 0: the others are told to load an adapter under this number.
+void send_adapter(Ranks& ranks, uint32_t number, std::span<const AdapterSource> sources);
+// Rank 0: does what the others were told to do too, and says to them whether it went well: if not, they forget it. One
+// of them that could not ends the job, saying why.
+void on_all_ranks(Ranks& ranks, const std::function<void()>& own);
 
 // Rank 0: layers for each rank, of n_layer, by how fast it reads memory with so many threads (0: one per core) and,
 // where that is less, by how much of it there is: `layer_bytes` each. Measures some 0.1 s. Throws Error{kMemory} where

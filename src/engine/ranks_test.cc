@@ -3,46 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
-#include <thread>
-
 #include "base/error.h"
 #include "engine/context.h"
 #include "engine/generate.h"
+#include "engine/test_followers.h"
 #include "model/test_steps.h"
-#include "parallel/thread_ranks.h"
 
 namespace hunch {
 namespace {
-
-// lead(ranks) on rank 0 of n while the others follow. Returns what the others threw, of each.
-std::string with_followers(size_t n, const std::function<void(Ranks&)>& lead, double timeout = 60) {
-  const auto ends = thread_ranks(n, timeout);
-  std::vector<std::string> errors(n);
-  std::vector<std::thread> others;
-  for (size_t r = 1; r < n; ++r)
-    others.emplace_back([&, r] {
-      Ranks ranks(*ends[r]);
-      try {
-        follow(ranks);
-      } catch (const Error& e) {
-        errors[r] = e.what();
-      }
-    });
-  Ranks ranks(*ends[0]);
-  try {
-    lead(ranks);
-  } catch (const Error& e) {
-    errors[0] = e.what();
-  }
-  ranks.outbox().put(Order::kEnd);
-  try {
-    ranks.send();
-  } catch (const Error&) {
-  }
-  for (std::thread& other : others) other.join();
-  return std::accumulate(errors.begin(), errors.end(), std::string());
-}
 
 std::vector<int32_t> answer_of(const Engine& engine, std::vector<int32_t> prompt) {
   Context context(engine, {.n_ctx = 48});
@@ -101,13 +69,8 @@ TEST(EngineRanks, OptionsThatAreNotDividedAreRefusedByName) {
                                  EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
                                }
                              };
-                             expect_refused({.adapters = {{"some"}}}, "(lora)");
-                             expect_refused({.sidecar = "some"}, "(sidecar)");
-                             expect_refused({.memory = {.path = "some"}}, "(memory)");
-                             Engine engine =
-                                 load_engine(golden_fixture("tiny_llama"), {.n_threads = 1, .ranks = &ranks});
-                             EXPECT_THROW(engine.plan_named("sparse"), Error);
-                             EXPECT_THROW(engine.load_adapter({}), Error);
+                             expect_refused({.weight_memory = 1}, "(ram)");
+                             expect_refused({.device = "vulkan:0"}, "(device)");
                            }),
             "");
 }
@@ -120,7 +83,7 @@ TEST(EngineRanks, ARankThatCannotOpenTheModelEndsTheJob) {
       [&](Ranks& ranks) {
         try {
           OnOtherRanks loaded(ranks, "/no/such/model", {.n_threads = 1});
-          loaded.opened(true);
+          on_all_ranks(ranks, [] {});
           std::byte byte{};
           ranks.communicator().broadcast({&byte, 1}, Wait::kBusy);
         } catch (const Error& e) {

@@ -11,6 +11,7 @@ struct DiskStats {
   uint64_t n_neurons = 0, n_neurons_missed = 0;
   // Whole matrices, likewise; and of those that were read ahead, how many nobody asked for.
   uint64_t n_pieces = 0, n_pieces_missed = 0, n_unused = 0;
+  uint64_t n_failed_ahead = 0;  // reads ahead that failed, and were asked for again when a product wanted them
 
   DiskStats& operator+=(const DiskStats& more) {
     return *this = more - (DiskStats() - *this);  // unsigned numbers wrap, and come back
@@ -23,7 +24,8 @@ struct DiskStats {
             n_neurons_missed - before.n_neurons_missed,
             n_pieces - before.n_pieces,
             n_pieces_missed - before.n_pieces_missed,
-            n_unused - before.n_unused};
+            n_unused - before.n_unused,
+            n_failed_ahead - before.n_failed_ahead};
   }
 };
 

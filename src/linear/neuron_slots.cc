@@ -76,6 +76,7 @@ bool NeuronSlots::fetch(uint32_t id, size_t part, std::span<const uint32_t> ids)
   try {
     land_all_of(id);
   } catch (const Error&) {  // they were only expected; those that are wanted are asked for again
+    ++stats_.n_failed_ahead;
   }
   const Mlp& mlp = mlps_[id];
   last_ = id;
@@ -149,7 +150,9 @@ void NeuronSlots::begin(uint32_t id, std::span<const uint32_t> ids, size_t n_wan
   idle_.pop_back();
   try {
     reader_.begin(flight.reads, flight.batch);
-  } catch (...) {
+  } catch (const Error& e) {
+    // What was asked for is waited for, and nothing of it kept: the rest does not come.
+    if (flight.batch.error.empty()) flight.batch.error = e.what();
     try {
       land(flying_.size() - 1);
     } catch (const Error&) {  // the first one says it

@@ -132,5 +132,15 @@ TEST_F(NeuronSlotsTest, AFailedReadLeavesNothingBehind) {
   }
 }
 
+TEST_F(NeuronSlotsTest, WhatTheReaderDidNotTakeIsNotThere) {
+  const uint32_t mlp = add(true, 13);
+  slots_.resize(80 * 192, 0, 8192);
+  const std::vector<uint32_t> ids = {3, 90, 91, 200};
+  reader_.takes_none = true;
+  EXPECT_THROW(slots_.fetch(mlp, 0, ids), Error);
+  ASSERT_TRUE(slots_.fetch(mlp, 0, ids));
+  expect_there(mlp, true, 13, 0, ids);
+}
+
 }  // namespace
 }  // namespace hunch

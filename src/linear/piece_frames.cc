@@ -71,7 +71,8 @@ const std::byte* PieceFrames::whole(uint32_t id, const Pack& pack_rows) {
     finish(*frames_[piece.frame]);
   } catch (const Error&) {
     if (is_begun) throw;
-    begin(id, true);  // it was only expected: now it is wanted
+    ++stats_.n_failed_ahead;
+    begin(id, true);  // it was only expected: now it is wanted, and said if it fails again
     finish(*frames_[piece.frame]);
   }
   Frame& frame = *frames_[piece.frame];
@@ -128,7 +129,12 @@ bool PieceFrames::begin(uint32_t id, bool needed) {
   frame->is_coming = true;
   frame->batch = {};
   piece.frame = uint32_t(std::ranges::find(frames_, frame, &std::unique_ptr<Frame>::get) - frames_.begin());
-  reader_.begin(reads_, frame->batch);
+  try {
+    reader_.begin(reads_, frame->batch);
+  } catch (...) {  // what was not asked for does not come
+    drop(*frame);
+    throw;
+  }
   return true;
 }
 

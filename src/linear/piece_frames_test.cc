@@ -98,7 +98,18 @@ TEST_F(PieceFramesTest, AFailedReadLeavesNothingBehind) {
         }
       }
     }
-    EXPECT_EQ(n_failed > 0, !routed);  // of what was only expected, nobody hears: it is read again
+    EXPECT_EQ(n_failed > 0, !routed);  // what was only expected is read again, and counted
+  }
+  EXPECT_GT(stats_.n_failed_ahead, 0u);
+}
+
+TEST_F(PieceFramesTest, WhatTheReaderDidNotTakeIsNotThere) {
+  add(false);
+  frames_.resize(4 * kFrameBytes);
+  for (uint32_t i = 0; i < kPieces; ++i) {
+    reader_.takes_none = true;
+    EXPECT_THROW(frames_.whole(i), Error);
+    expect_there(i);
   }
 }
 

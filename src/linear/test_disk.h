@@ -20,6 +20,7 @@ struct FaultyReader final : DiskReader {
   size_t n_reads = 0, n_bytes = 0;
   size_t fails_after = SIZE_MAX;  // so many more reads, one fails
   bool for_good = false;          // and all that come after it
+  bool takes_none = false;        // the next begin() throws, half of it asked for
 
   bool fails() {
     if (fails_after == SIZE_MAX) return false;
@@ -30,6 +31,12 @@ struct FaultyReader final : DiskReader {
 
   const char* name() const override { return "faulty"; }
   void begin(std::span<const DiskRead> reads, DiskBatch& batch) override {
+    if (takes_none) {
+      takes_none = false;
+      for (const DiskRead& read : reads) std::memset(read.to, 0xa5, read.n_bytes);
+      reader->begin(reads.first(reads.size() / 2), batch);
+      fail(ErrorKind::kIo, "injected: takes no reads");
+    }
     std::vector<DiskRead> good;
     for (const DiskRead& read : reads) {
       ++n_reads;

@@ -99,6 +99,17 @@ double decode_lossless(const Engine& engine, Context& context, const CompareMode
   return double(generated.n_decoded) / generated.seconds;
 }
 
+// What decoding counted, of all ranks where there are several; and the bytes of each of these.
+void add_stats(Context& context, StepStats& stats, std::vector<double>& bytes_of_rank) {
+  std::vector<StepStats> all = {context.stats()};
+  for (StepStats& other : context.take_stats_of_others()) all.push_back(std::move(other));
+  if (all.size() > 1) bytes_of_rank.resize(all.size());
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    stats += all[rank];
+    if (all.size() > 1) bytes_of_rank[rank] += double(all[rank].weight_bytes + all[rank].kv_bytes);
+  }
+}
+
 }  // namespace
 
 double kl_divergence(std::span<const float> a, std::span<const float> b) {
@@ -138,6 +149,7 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
   if (n_decode == 0 || n_prompt == 0) return rows;
   std::vector<std::vector<double>> speeds(modes.size());
   std::vector<StepStats> stats(modes.size());
+  std::vector<std::vector<double>> bytes_of_rank(modes.size());
   std::vector<DraftCounts> drafts(modes.size());
   for (size_t repeat = 0; repeat < options.n_repeats; ++repeat) {
     for (size_t m = 0; m < modes.size(); ++m) {
@@ -152,13 +164,14 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
         context.set_only_best(true);  // as greedy decoding
         context.append(ids.first(n_prompt));
         context.clear_stats();
+        context.take_stats_of_others();
         const Timer timer;
         for (size_t i = 0; i < n_decode; ++i) {
           own.compute->throw_if_stopped();
           context.decode(ids.subspan(n_prompt + i, 1));
         }
         speeds[m].push_back(double(n_decode) / timer.seconds());
-        stats[m] += context.stats();
+        add_stats(context, stats[m], bytes_of_rank[m]);
       }
       if (progress) progress("speed", repeat * modes.size() + m + 1, options.n_repeats * modes.size());
     }
@@ -168,6 +181,8 @@ std::vector<CompareRow> compare_modes(const Engine& engine, std::span<const Comp
     rows[m].tokens_per_s = speeds[m][speeds[m].size() / 2];
     rows[m].bytes_per_token =
         double(stats[m].weight_bytes + stats[m].kv_bytes + drafts[m].bytes) / double(options.n_repeats * n_decode);
+    for (const double bytes : bytes_of_rank[m])
+      rows[m].rank_bytes_per_token.push_back(bytes / double(options.n_repeats * n_decode));
     rows[m].pages = stats[m].pages;
     rows[m].kv_bytes_per_token = double(stats[m].kv_bytes) / double(options.n_repeats * n_decode);
     if (modes[m].lossless) {

@@ -42,7 +42,9 @@ struct CompareRow {
   double kv_bytes_per_token = 0;              // the cache's part of the next
   PageReads pages;                            // of the decoded tokens, where pages of keys are chosen
   double bytes_per_token = 0;  // weight and KV bytes that decoding one token touched (counted, not estimated)
-  double tokens_per_s = 0;     // decoding, one token at a time
+  // What of these each rank touched, where the model is divided among several (model/ranks.h); drafts count as none.
+  std::vector<double> rank_bytes_per_token;
+  double tokens_per_s = 0;                     // decoding, one token at a time
   double tokens_per_pass = 1, acceptance = 0;  // of drafts; lossless only
   bool lossless = false;
   bool speed_is_real = true;  // false for the oracle, whose first pass is not counted

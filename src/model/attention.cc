@@ -58,7 +58,7 @@ AttentionTiles tiles_of(const Linear& output) {
 void Attention::operator()(Step& s, const LayerConfig& c, MatView<const float> x, MatView<float> y) const {
   const Arena::Scope scope(s.compute.arena);
   const StageScope stage(s.compute, Stage::kQkv);
-  s.look(c.index, x);
+  if (!c.mixer_in_parts) s.look(c.index, x);  // else while what the parts give is added up
   if (s.observer) s.observer->on_attention_input(c.index, x);
   RowSet groups = s.rows(c.index, Point::kHeads, s.all(), x, {}, {}, c.n_kv_head);
   const size_t n_q = c.n_head * c.d_head;

@@ -1,6 +1,7 @@
 #include "model/bind_adapter.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <set>
@@ -101,13 +102,30 @@ class Binder {
       for (const RowOrigin& origin : own) n_bound[origin.matrix] += origin.factor != 0;
       bind(id, where, own, trace);
     }
+    check_all_bound(named, trace, n_bound);
+  }
+
+ private:
+  // Rows of matrices that this rank has are bound, and those of layers that others have (Division::by_layers).
+  void check_all_bound(std::span<const NamedRows> named, const RowTrace& trace, std::vector<size_t>& n_bound) const {
+    for (const auto& [tensor, origins] : trace.tensors)
+      if (is_elsewhere(tensor))
+        for (const RowOrigin& origin : origins) n_bound[origin.matrix] += origin.factor != 0;
     for (size_t m = 0; m < named.size(); ++m)
       if (n_bound[m] != named[m].n_rows)
         fail(ErrorKind::kUnsupported, "it changes '{}', which is no matrix of this model that hunch adapts",
              printable(named[m].name));
   }
 
- private:
+  bool is_elsewhere(std::string_view tensor) const {
+    constexpr std::string_view kBlock = "blk.";
+    if (!tensor.starts_with(kBlock)) return false;
+    tensor.remove_prefix(kBlock.size());
+    size_t layer = 0;
+    std::from_chars(tensor.data(), tensor.data() + tensor.size(), layer);
+    return layer < model_.config().n_layer && model_.config().layers[layer].elsewhere;
+  }
+
   // IA3: rows of W and the bias times their factors, or columns of W. Where that is a gain of rows, it is one; else the
   // matrix is taken whole.
   void bind_scaled() {
@@ -131,10 +149,7 @@ class Binder {
       if (from == own.end()) continue;
       file_.scaled[from->matrix].inputs ? scale_inputs(id, where, from->matrix, trace) : scale_outputs(id, where, own);
     }
-    for (size_t m = 0; m < named.size(); ++m)
-      if (n_bound[m] != named[m].n_rows)
-        fail(ErrorKind::kUnsupported, "it changes '{}', which is no matrix of this model that hunch adapts",
-             printable(named[m].name));
+    check_all_bound(named, trace, n_bound);
   }
 
   [[noreturn]] void wrong_factors(uint32_t m, const TensorRows& where) const {
@@ -165,6 +180,11 @@ class Binder {
 
   // W with its rows and bias, or its columns, times factors.
   void take_whole(LinearId id, const TensorRows& where, const Floats& rows, const Floats& columns) {
+    if (model_.weights().parts.is_cut(id))
+      fail(ErrorKind::kUnsupported,
+           "it scales '{}' in a way that takes the matrix whole, which is divided among ranks; merge it into the model "
+           "(`hunch merge`), or run it without mpirun",
+           where.name);
     const Linear& linear = linear_of(id);
     Sum& sum = sums_[id];
     if (!sum.saved.empty() || !sum.A.empty())
@@ -201,7 +221,7 @@ class Binder {
   }
 
   RowTrace trace_of(std::span<const NamedRows> named) const {
-    if (file_.architecture.empty()) return trace_hf_rows(model_.file().meta, model_.config(), named);
+    if (file_.architecture.empty()) return trace_hf_rows(model_.file().meta, model_.whole_config(), named);
     if (file_.architecture != model_.config().arch)
       fail(ErrorKind::kUnsupported, "it is for models of architecture '{}', this one is '{}'",
            printable(file_.architecture), model_.config().arch);
@@ -213,7 +233,7 @@ class Binder {
     std::set<std::string> known;
     for (const auto& [id, where] : model_.weights().tensors) known.insert(where.name);
     for (const NamedRows& matrix : named)
-      if (!known.count(matrix.name)) trace.unknown.push_back(matrix.name);
+      if (!known.count(matrix.name) && !is_elsewhere(matrix.name)) trace.unknown.push_back(matrix.name);
     return trace;
   }
 
@@ -337,15 +357,32 @@ std::shared_ptr<const Adapter> bind_adapters(const Model& model, Compute& comput
   auto adapter = std::make_shared<Adapter>(std::move(name));
   std::map<LinearId, const Linear*> linears;
   model.weights().for_each_linear([&](const Linear& linear) { linears[linear.id] = &linear; });
+  const ModelParts& parts = model.weights().parts;
   for (const auto& [id, sum] : sums) {
     const TensorRows& where = model.weights().tensors.at(id);
     const size_t rank = sum.A.size() / where.n_in;
-    AdapterPart part({sum.A.data(), rank, where.n_in}, {sum.B.data(), rank, where.n_out}, sum.gain);
-    if (!sum.saved.empty())
-      part.replace(id, {sum.saved.data(), where.n_out, where.n_in},
+    Range rows{0, where.n_out}, columns{0, where.n_in};
+    if (parts.is_cut(id) && id.role == Role::kLogits) {  // rank 0 has all logits when this is added
+      if (!sum.saved.empty())
+        fail(ErrorKind::kUnsupported,
+             "adapter '{}': its '{}' is saved whole, and the model's is divided among ranks; run it without mpirun",
+             adapter->name, where.name);
+      if (parts.shard().rank > 0) continue;
+    } else {
+      rows = parts.rows(id, where.n_out).value_or(rows);
+      columns = parts.columns(id, where.n_in).value_or(columns);
+    }
+    std::vector<float> gain;
+    if (!sum.gain.empty()) gain.assign(&sum.gain[rows.begin], &sum.gain[rows.begin] + rows.n);
+    const MatView<const float> A(sum.A.data(), rank, where.n_in), B(sum.B.data(), rank, where.n_out);
+    AdapterPart part(A.col_range(columns.begin, columns.n), B.col_range(rows.begin, rows.n), std::move(gain));
+    if (!sum.saved.empty()) {
+      const MatView<const float> saved(sum.saved.data(), where.n_out, where.n_in);
+      part.replace(id, saved.row_range(rows.begin, rows.n).col_range(columns.begin, columns.n),
                    !sum.saved_bias.empty() ? std::span<const float>(sum.saved_bias)
                    : linears.count(id)     ? linears.at(id)->bias()
                                            : std::span<const float>());
+    }
     adapter->parts.emplace(id, std::move(part));
   }
   return adapter;

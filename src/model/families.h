@@ -21,6 +21,7 @@ class Griffin final : public SelectorFamily {
  public:
   std::string_view kind() const override { return "griffin"; }
   std::string describe() const override;
+  bool speaks_of_parts() const override { return false; }  // a token's activations are compared with all of its own
   void set(Plan& plan, size_t layer, const CurvePoint& point, size_t i = 0) const override;
 };
 

@@ -7,6 +7,7 @@
 #include "io/gguf.h"
 #include "io/printable.h"
 #include "model/fingerprint.h"
+#include "model/model_parts.h"
 
 namespace hunch {
 namespace {
@@ -109,6 +110,16 @@ void check_memory(const Memory& m, const ModelFile& model, const ModelConfig& c)
       fail(ErrorKind::kFormat, "layer {}: the memory is of {} heads of {}, the model has {} of {}{}", l,
            m.layers[l].size(), m.layers[l][0].keys.cols, own.n_kv_head, own.d_head,
            can_remember(own) ? "" : " and cannot remember there");
+  }
+}
+
+void keep_part(Memory& memory, const ModelParts& parts) {
+  for (size_t l = 0; l < memory.layers.size() && !parts.is_whole(); ++l) {
+    const LayerCut& cut = parts.cut(l);
+    std::vector<MemoryHead>& heads = memory.layers[l];
+    if (!cut.mixer || heads.empty()) continue;
+    const auto first = heads.begin() + ptrdiff_t(cut.kv_heads.begin);
+    heads = std::vector<MemoryHead>(first, first + ptrdiff_t(cut.kv_heads.n));
   }
 }
 

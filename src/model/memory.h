@@ -11,6 +11,8 @@
 
 namespace hunch {
 
+class ModelParts;  // model/model_parts.h
+
 struct Memory {
   // The model that it belongs to: tensor_fingerprint(), vector_fingerprint(), and what people call it.
   std::string fingerprint, vectors, arch, name;
@@ -32,6 +34,8 @@ Memory open_memory(const std::filesystem::path& path);
 // Throws Error{kFormat}, naming both models, where it is not of these weights (in this or another type), or of other
 // heads.
 void check_memory(const Memory& memory, const ModelFile& model, const ModelConfig& config);
+// Leaves the memory of the heads that are a rank's.
+void keep_part(Memory& memory, const ModelParts& parts);
 // Whether this layer's attention can remember: keys of its own, one set of heads.
 bool can_remember(const LayerConfig& layer);
 

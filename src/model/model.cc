@@ -14,8 +14,10 @@ Model::Model(ModelFile file, const WeightOptions& options, Compute& compute)
       config_(config_from_gguf(file_)),
       weights_(load_weights(file_, config_, options, compute)),
       ranks_(options.ranks) {
-  if (ranks_)
+  if (ranks_) {
+    whole_ = config_;
     for (const Layer& l : weights_.layers) config_.layers[l.config.index] = l.config;
+  }
   for (size_t i = 0; i < config_.n_ropes(); ++i) ropes_.emplace_back(config_.rope_number(i), config_.n_ctx_train);
 }
 

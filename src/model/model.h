@@ -1,6 +1,8 @@
 // A loaded model: config, weights, and the file they are views into. Immutable but for the layouts; any
 // number of Transformers may share it.
 #pragma once
+#include <optional>
+
 #include "base/compute.h"
 #include "io/model_file.h"
 #include "model/config.h"
@@ -25,8 +27,10 @@ class Model {
   ModelWeights& weights() { return weights_; }
   const RopeTable& rope(const LayerConfig& layer) const { return ropes_[layer.rope]; }
   std::span<const RopeTable> ropes() const { return ropes_; }
-  // Of which this is one's part; nullptr: this is all of it. config() is then that of the part, in its layers.
+  // Of which this is one's part; nullptr: this is all of it. config() is then that of the part, in its layers, and
+  // whole_config() of all of the model.
   Ranks* ranks() const { return ranks_; }
+  const ModelConfig& whole_config() const { return whole_ ? *whole_ : config_; }
   // Copies of its matrices in other orders, and what reading them costs: made before a step that needs them, by one
   // caller at a time.
   Layouts& layouts() const { return *weights_.layouts; }
@@ -46,6 +50,7 @@ class Model {
  private:
   ModelFile file_;
   ModelConfig config_;
+  std::optional<ModelConfig> whole_;  // where config_ is of a part
   ModelWeights weights_;
   std::vector<RopeTable> ropes_;
   Ranks* const ranks_;

@@ -52,8 +52,13 @@ bool Transformer::tell_ranks(const StepInput& input) const {
   if (observer)
     fail(ErrorKind::kUnsupported,
          "what is computed is divided among ranks: nobody sees all of it; run it without mpirun");
-  ranks->lead(cache_, input);
+  ranks->lead(model_, cache_, input);
   return true;
+}
+
+std::vector<StepStats> Transformer::take_stats_of_others() {
+  Ranks* const ranks = model_.ranks();
+  return ranks && ranks->leads() ? ranks->take_stats(cache_, model_.config().n_layer) : std::vector<StepStats>();
 }
 
 void Transformer::end_unless_agreed() const {

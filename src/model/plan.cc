@@ -13,7 +13,7 @@ Plan Plan::exact(const ModelConfig& config) {
   plan.name = "exact";
   const auto zeros = std::make_shared<const ReluZeros>();
   for (const LayerConfig& l : config.layers)
-    if (l.has_mlp() && l.makes_zeros()) plan.set(l.index, Point::kLive, {zeros});
+    if (l.has_mlp() && l.makes_zeros()) plan.put(l.index, Point::kLive, {zeros});
   return plan;
 }
 
@@ -34,10 +34,10 @@ void Plan::set_keys(const ModelConfig& config, std::shared_ptr<const KeySelector
   for (size_t l = 0; l < config.n_layer; ++l) {
     // Borrowed ones are dropped where they lie.
     if (!config.layers[l].has_attention() || (config.layers[l].borrows_keys() && keys->drops())) continue;
-    set(l, Point::kKeys, {keys});
+    put(l, Point::kKeys, {keys});
     if (!keys->chooses_heads() || !can_choose_heads(config.layers[l])) continue;
     const PlanEntry others = at(l, Point::kHeads);
-    set(l, Point::kHeads,
+    put(l, Point::kHeads,
         others.selector ? PlanEntry{std::make_shared<const Both>(others.selector, keys), others.look}
                         : PlanEntry{keys});
   }
@@ -66,14 +66,19 @@ void Plan::set_experts(const ModelConfig& config, std::shared_ptr<const ExpertSe
     fail(ErrorKind::kUsage, "the model is no mixture of experts: there is nothing for '{}' to route", experts->kind());
   experts->check(config.moe.n_expert);
   for (const LayerConfig& l : config.layers)
-    if (l.has_experts()) set(l.index, Point::kExperts, {experts});
+    if (l.has_experts()) put(l.index, Point::kExperts, {experts});
 }
 
 void Plan::set_screen(std::shared_ptr<const VocabScreen> screen) {
-  if (screen) set(0, Point::kVocabulary, {std::move(screen)});
+  if (screen) put(0, Point::kVocabulary, {std::move(screen)});
 }
 
 void Plan::set(size_t layer, Point point, PlanEntry entry, InputPart part) {
+  source.reset();
+  put(layer, point, std::move(entry), part);
+}
+
+void Plan::put(size_t layer, Point point, PlanEntry entry, InputPart part) {
   if (layers_.size() <= layer) layers_.resize(layer + 1);
   layers_[layer][slot(point, part)] = std::move(entry);
 }

@@ -1,7 +1,9 @@
 // Which selector speaks at which point of which layer. `dense` is the empty plan.
 #pragma once
 #include <array>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,13 @@ struct PlanEntry {
   Look look = Look::kHere;
 };
 
+// How a plan was made, where that can be said: whoever has the model makes the same one (model/plan_order.h).
+struct PlanSource {
+  std::filesystem::path sidecar = {};  // of "sparse"
+  double density = 0;                  // Sidecar::plan()
+  auto operator<=>(const PlanSource&) const = default;
+};
+
 // Copies are cheap and share the selectors.
 class Plan {
  public:
@@ -33,7 +42,8 @@ class Plan {
   // What needs no approximation: the neurons that ReLU made zero are left out.
   static Plan exact(const ModelConfig& config);
 
-  // For kInputs `part` says of which projections; else it does not matter.
+  // By hand: nobody knows how to make it again (`source`). For kInputs `part` says of which projections; else it does
+  // not matter.
   void set(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
   const PlanEntry& at(size_t layer, Point point, InputPart part = InputPart::kAttention) const;
   // The cache of every layer that has one keeps what `keys` says; throws Error{kUsage} where none has. Where it chooses
@@ -56,6 +66,8 @@ class Plan {
   size_t n_layer() const { return layers_.size(); }
 
   std::string name = "dense";  // for people: dense, exact, sparse, ...
+  // How to make its selectors but those of the setters above, whose texts say it; none: set() was called.
+  std::optional<PlanSource> source = PlanSource();
   // Keys and values of heads that a token leaves out are computed only when a later token chooses the head, all that
   // are missing at once. Otherwise they are computed with their token.
   bool lazy_keys = false;
@@ -77,6 +89,8 @@ class Plan {
   }
 
  private:
+  void put(size_t layer, Point point, PlanEntry entry, InputPart part = InputPart::kAttention);
+
   std::vector<std::array<PlanEntry, kSlots>> layers_;
 };
 

@@ -6,9 +6,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
+#include "model/plan_order.h"
 #include "model/run.h"
 #include "model/shard.h"
+#include "model/step_stats.h"
 #include "parallel/communicator.h"
 #include "parallel/message.h"
 
@@ -17,13 +20,16 @@ namespace hunch {
 class Model;
 class Transformer;
 
-// What a message begins with: whom it is for, and what it says. Those before kOpenCache are for who opens models
+// What a message begins with: whom it is for, and what it says. Those before kPlan are for who opens models
 // (engine/ranks.h).
 enum class Order : uint8_t {
   kEnd,
   kMeasure,
   kLoad,
   kUnload,
+  kLoadAdapter,
+  kDropAdapter,
+  kPlan,
   kOpenCache,
   kCloseCache,
   kCreate,
@@ -31,6 +37,8 @@ enum class Order : uint8_t {
   kRelease,
   kTruncate,
   kCheckpoint,
+  kSettle,
+  kStats,
   kStep,
 };
 
@@ -44,6 +52,7 @@ class Ranks {
   Shard shard() const { return {communicator_.rank(), communicator_.n_ranks()}; }
   // Set before a model is opened: the same on all.
   Division division;
+  size_t local_rank = 0;  // which of the processes on this machine
   bool by_layers() const { return division.by_layers; }
   bool is_last() const { return communicator_.rank() + 1 == communicator_.n_ranks(); }
 
@@ -53,41 +62,77 @@ class Ranks {
   // The others make a cache of their parts of the same tokens, and what is done to this one's sequences is done to
   // theirs. Again changes nothing.
   void lead(KvCache& cache);
-  // They compute this step, whose tokens the cache has; so does the caller, at once. Throws Error{kUnsupported} naming
-  // what of it the others cannot do, and has told them nothing then.
-  void lead(const KvCache& cache, const StepInput& input);
+  // They compute this step of the model, whose tokens the cache has; so does the caller, at once. Throws
+  // Error{kUnsupported} naming what of it the others cannot do, and has told them nothing then.
+  void lead(const Model& model, const KvCache& cache, const StepInput& input);
+  // They drop the keys of a text that waited for more of it (Transformer::settle_keys()).
+  void settle(const Model& model, const KvCache& cache, const Run& run);
+  // What each of the others counted with this cache since it was asked for the last time, [n_ranks - 1].
+  std::vector<StepStats> take_stats(const KvCache& cache, size_t n_layer);
 
-  bool has_model = false;  // rank 0: that the others were told to open
+  // Rank 0 and the others load the same adapter under one number.
+  uint32_t new_adapter() { return ++n_adapters_; }
+  void name_adapter(const std::shared_ptr<const Adapter>& adapter, uint32_t number);
+
+  // Rank 0: the others are told to open a model, and that they close it: with it go plans and adapters.
+  void open_model() { has_model_ = true; }
+  void close_model();
+  bool has_model() const { return has_model_; }
 
  private:
   class Journal;
+  struct SentRun;
+  uint32_t plan_number(const Model& model, const Plan* plan);
+  uint32_t adapter_number(const Adapter* adapter) const;
+  void drop_adapters();
+
   Communicator& communicator_;
   Message outbox_;
   std::map<const KvCache*, uint32_t> caches_;
-  uint32_t n_caches_ = 0;
+  uint32_t n_caches_ = 0, n_adapters_ = 0;
+  bool has_model_ = false;
+  std::map<PlanOrder, uint32_t> plans_;                   // that the others have
+  std::vector<std::shared_ptr<const KeySelector>> keys_;  // of these; number n is the n-th, from 1 on
+  struct KnownAdapter {
+    std::weak_ptr<const Adapter> adapter;
+    uint32_t number;
+  };
+  std::map<const Adapter*, KnownAdapter> adapters_;
+  friend class Follower;
+};
+
+// What a follower does not know of the model.
+struct FollowerHooks {
+  // The plan that an order names, without the keys and the router; none: dense and exact ones. Throws what making it
+  // throws.
+  std::function<Plan(const PlanOrder&)> base_plan = {};
+  std::function<void(const Plan&)> prepare = {};         // before the first step with a plan
+  std::function<const Adapter*(uint32_t)> adapter = {};  // of this number
 };
 
 // The others: does what it is told with its part of a model.
 class Follower {
  public:
-  // `prepare`: called before the first step with a plan. All outlive this.
-  Follower(const Model& model, Compute& compute, std::function<void(const Plan&)> prepare = {});
+  // All outlive this.
+  Follower(const Model& model, Compute& compute, FollowerHooks hooks = {});
   ~Follower();
 
-  // Everything from kOpenCache on. Throws what computing throws.
+  // Everything from kPlan on. Throws what computing throws.
   void obey(Order order, Message& message);
 
  private:
   struct Cache;
   void open(Message& message);
+  void make_plan(Message& message);
   void step(Cache& cache, Message& message);
-  const Plan* plan(uint8_t kind);
+  const Plan* plan(uint32_t number) const { return number == 0 ? nullptr : plans_.at(number).get(); }
 
   const Model& model_;
   Compute& compute_;
-  const std::function<void(const Plan&)> prepare_;
+  const FollowerHooks hooks_;
   std::map<uint32_t, std::unique_ptr<Cache>> caches_;
-  std::map<uint8_t, std::unique_ptr<const Plan>> plans_;
+  std::map<uint32_t, std::shared_ptr<const Plan>> plans_;
+  std::map<uint32_t, std::shared_ptr<const KeySelector>> keys_;
 };
 
 }  // namespace hunch

@@ -20,6 +20,8 @@ class SelectorFamily {
   // The selectors of a point of the layer's curve, the i-th, in the place of those that the layer has at the same
   // points of the plan.
   virtual void set(Plan& plan, size_t layer, const CurvePoint& point, size_t i = 0) const = 0;
+  // Whether it can say of some of a layer's neurons and heads what it says of all (Sidecar::part()).
+  virtual bool speaks_of_parts() const { return true; }
   // What the curve does not say; load() of the same class reads it.
   virtual void save(ArchiveWriter& archive) const {}
 };

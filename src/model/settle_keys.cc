@@ -3,16 +3,25 @@
 
 #include "base/error.h"
 #include "model/ops.h"
+#include "model/ranks.h"
 #include "model/transformer.h"
 
 namespace hunch {
 
 void Transformer::settle_keys(std::span<const Run> runs) {
+  if (Ranks* const ranks = model_.ranks(); ranks && ranks->leads())
+    for (const Run& run : runs)
+      if (run.plan && run.plan->drops_keys() && !run.goes_on) ranks->settle(model_, cache_, run);
+  settle_own_keys(runs);
+}
+
+void Transformer::settle_own_keys(std::span<const Run> runs) {
   for (const Run& run : runs) {
     if (!run.plan || !run.plan->drops_keys() || run.goes_on) continue;
     HUNCH_CHECK(run.phase != Phase::kVerify, "some of these tokens may yet be taken back");
     for (size_t layer = 0; layer < model_.config().n_layer; ++layer)
-      if (KeyState* state = key_state(run, layer)) settle_keys(run.sequence, layer, *state);
+      if (KeyState* state = model_.config().layers[layer].elsewhere ? nullptr : key_state(run, layer))
+        settle_keys(run.sequence, layer, *state);
   }
 }
 

@@ -44,9 +44,16 @@ Plan Sidecar::plan(const ModelConfig& config, double density) const {
       predict(i, Point::kHeads, heads.groups, heads.curve[heads.point].threshold, heads.input);
     if (!l.learned()) continue;
     const CurvePoint& point = l.curve[points[i]];
-    if (l.neurons) predict(i, Point::kNeurons, l.neurons, point.threshold, l.input);
+    if (l.neurons && by_share) {
+      if (point.density < 1)
+        plan.set(i, Point::kNeurons, {std::make_shared<const PredictedShare>(*l.neurons, point.density), l.input});
+      plan.owners.push_back(l.neurons);
+    } else if (l.neurons) {
+      predict(i, Point::kNeurons, l.neurons, point.threshold, l.input);
+    }
     if (l.family && point.density < 1) l.family->set(plan, i, point, points[i]);  // at density 1 the layer is dense
   }
+  if (!path.empty()) plan.source = PlanSource{path, density};
   return plan;
 }
 

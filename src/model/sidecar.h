@@ -42,6 +42,8 @@ struct SidecarLayer {
   bool learned() const { return neurons || family; }
 };
 
+class ModelParts;
+
 // What calibration measured on text that it had not been fitted to.
 struct SidecarQuality {
   double budget = 0;  // largest increase of perplexity asked for, as a share; 0: a density was asked for
@@ -57,12 +59,18 @@ struct Sidecar {
   std::shared_ptr<const VocabScreen> screen;      // none: every logit is computed
   std::shared_ptr<const PromptPatterns> prompts;  // of `hunch sparsify --prefill`; none: it was not asked
   SidecarQuality quality;
+  // Neurons are not those above a point's threshold, but of every token as many: the point's density of them.
+  bool by_share = false;
+  std::filesystem::path path = {};                  // of its file, absolute; "": it has none
   std::vector<std::shared_ptr<const void>> owners;  // of what the predictors' matrices point into
 
   // The plan of the calibration or, with a density above 0, of the point on every layer's curve that costs
   // least at this mean density over all layers (one without a predictor or a family counts as its exact density 1).
   // Heads stay where calibration set them. Throws Error{kUsage} for a density outside (0, 1].
   Plan plan(const ModelConfig& config, double density = 0) const;
+  // What it says of the neurons and heads that are a rank's, who computes no others; of the vocabulary, nothing: all of
+  // it is computed. Throws Error{kUnsupported} naming what says nothing of parts.
+  Sidecar part(const ModelParts& parts) const;
   // Of the first of its layers that has one; nullptr: predictors, or nothing.
   const SelectorFamily* family() const;
 };

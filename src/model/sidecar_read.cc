@@ -233,7 +233,9 @@ Sidecar parse_sidecar(ModelFile file) {
 
 Sidecar open_sidecar(const std::filesystem::path& path) {
   try {
-    return parse_sidecar(open_gguf(path));
+    Sidecar sidecar = parse_sidecar(open_gguf(path));
+    sidecar.path = std::filesystem::absolute(path);
+    return sidecar;
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::kFormat && e.kind() != ErrorKind::kNotFound && e.kind() != ErrorKind::kUnsupported)
       throw;

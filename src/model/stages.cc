@@ -18,7 +18,12 @@ constexpr size_t kLeastTokens = 64;  // of a part
 size_t part_tokens(const StepInput& input, const ModelConfig& config, bool is_recurrent, size_t n_ranks) {
   const size_t n = input.ids.size();
   if (!config.causal || is_recurrent) return n;  // tokens that see later ones; states that are not taken back
-  if (std::ranges::any_of(input.runs, &Run::as_alone)) return n;
+  // What looks at tokens together looks at those of a step.
+  const auto whole = [](const Run& run) {
+    const Plan* const plan = run.plan;
+    return run.as_alone || (plan && (plan->keys || plan->prompts || plan->uses(Point::kExperts)));
+  };
+  if (std::ranges::any_of(input.runs, whole)) return n;
   const size_t n_parts = std::clamp<size_t>(n / kLeastTokens, 1, 4 * n_ranks);
   return (n + n_parts - 1) / n_parts;
 }

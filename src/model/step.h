@@ -176,7 +176,10 @@ class Step {
   // Of a model that is divided: where rank 0 is to stop, all do.
   void throw_if_stopped() const;
   // x [n_tokens, n], of which every rank has a part of the sum: it becomes that sum.
-  void sum_over_ranks(MatView<float> x) const;
+  void sum_over_ranks(MatView<float> x) const { begin_sum(x), finish_sum(); }
+  // The same in two parts: meanwhile nobody touches x, and nothing else is said to ranks.
+  void begin_sum(MatView<float> x) const;
+  void finish_sum() const;
 
  private:
   using Answer = StepMemory::Answer;

@@ -22,10 +22,15 @@ MatView<const float> Transformer::run(const StepInput& input) {
     run_on_device(input, out);
     return out;
   }
-  if (model_.ranks() && model_.ranks()->by_layers()) {
-    run_in_stages(input, out);
-    return out;
-  }
+  model_.ranks() && model_.ranks()->by_layers() ? run_in_stages(input, out) : run_in_parts(input, out);
+  settle_own_keys(input.runs);
+  for (const Run& run : input.runs)
+    if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
+  return out;
+}
+
+void Transformer::run_in_parts(const StepInput& input, MatView<float> out) {
+  const ModelConfig& c = model_.config();
   for_each_part(input, [&](const StepInput& part, size_t first_row) {
     in_step(part, [&](Step& s) {
       const MatView<float> stream = s.take(s.n_tokens(), c.stream_width());
@@ -37,10 +42,6 @@ MatView<const float> Transformer::run(const StepInput& input) {
       logits(s, resid, out.row_range(first_row, part.logit_rows.size()));
     });
   });
-  settle_keys(input.runs);
-  for (const Run& run : input.runs)
-    if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
-  return out;
 }
 
 // What enters the first layer, and what every layer gets beside it.
@@ -76,14 +77,19 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
   const MatView<float> normed = s.take(resid.rows, resid.cols), branch = s.take(resid.rows, resid.cols);
   const MatView<float> entering = c.moe.early_router ? s.take(resid.rows, resid.cols) : MatView<float>();
   if (c.moe.early_router) copy_rows(resid, entering);
+  // Of branches that are added up anyway, ranks add up the sum.
+  const bool one_sum = c.parallel_residual && c.mixer_in_parts && c.mlp_in_parts;
   const auto mix = [&](MatView<const float> x) {
     l.mix(s, x, branch);
-    if (c.mixer_in_parts) s.sum_over_ranks(branch);
+    if (!c.mixer_in_parts) return;
+    if (!one_sum) s.begin_sum(branch);
+    s.look(c.index, x);  // predictors work while the parts are on their way (Liu et al. 2023, "Deja Vu", section 5)
+    if (!one_sum) s.finish_sum();
   };
   const auto mlp = [&](MatView<const float> x, MatView<float> y) {
     if (c.moe.beside_mlp) return l.mlp_beside_experts(s, resid, x, y);
     c.has_experts() ? l.experts(s, c, c.moe.early_router ? entering : x, x, y) : l.mlp(s, c, s.all(), x, y);
-    if (c.mlp_in_parts) s.sum_over_ranks(y);
+    if (c.mlp_in_parts && !one_sum) s.sum_over_ranks(y);
   };
   const auto norm = [&](MatView<const float> x, const NormWeights& n, MatView<float> y) {
     norm_rows(s.compute, c, x, n, y);
@@ -121,6 +127,7 @@ void Transformer::layer(Step& s, const Layer& l, MatView<float> resid) const {
     watch(Branch::kAttention, branch);
     watch(Branch::kMlp, branch2);
     add_rows(s.compute, 1.0f, branch2, branch);
+    if (one_sum) s.sum_over_ranks(branch);
     add_rows(s.compute, c.residual_scale, branch, resid);
   } else {
     if (c.mixer != Mixer::kNone) {

@@ -28,6 +28,9 @@ class Transformer {
   // Has the cache keep what the selectors of keys of these runs' plans do not drop. run() does so after each pass, but
   // for runs that go on: of those it is the caller who says when. Again changes nothing.
   void settle_keys(std::span<const Run> runs);
+  // Where the model is divided among ranks, what each of the others counted since this was asked for the last time;
+  // none where it is not.
+  std::vector<StepStats> take_stats_of_others();
 
   Observer* observer = nullptr;
   StepStats stats;  // accumulates until the caller clears it
@@ -87,12 +90,14 @@ class Transformer {
   void screened_logits(Step& s, const VocabScreen& screen, Tokens tokens, MatView<const float> final,
                        MatView<float> out) const;
   // model/settle_keys.cc
+  void settle_own_keys(std::span<const Run> runs);
   void settle_keys(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   void move_sinks(KvCache::SequenceId sequence, size_t layer, KeyState& state);
   // model/stages.cc
   void run_in_stages(const StepInput& input, MatView<float> out);
   void stage(Step& s, MatView<float> out);
   // model/transformer.cc
+  void run_in_parts(const StepInput& input, MatView<float> out);
   void enter(Step& s, MatView<float> stream) const;
   void embed(Step& s, MatView<float> resid) const;
   void layers(Step& s, size_t first, size_t end, MatView<float> resid) const;

@@ -110,9 +110,6 @@ class WeightLoader {
 
   // model/weights_shard.cc: a rank's part, where the model is divided
   void divide();
-  Range neurons(size_t n_ff) const;
-  Range words(size_t rank) const;
-  bool is_cut(LinearId id) const;
   // For forms that are not divided, where this one would be.
   void require_whole(LinearId id, const std::string& tensor, const char* form) const;
   // The part of a matrix that is the rank's, and of its bias; of one that stands neuron-major in the file.
@@ -126,10 +123,8 @@ class WeightLoader {
   const WeightOptions& options_;
   Compute& compute_;
   const InputOrders orders_;
-  const Shard shard_;           // of tensors
-  Range layers_;                // that this rank has
-  std::vector<LayerCut> cuts_;  // [n_layer], where tensors are divided
-  size_t down_block_ = 1;       // elements: the largest blocks of down projections, along the neurons
+  const Shard shard_;  // of tensors
+  Range layers_;       // that this rank has
   ModelWeights w_;
   std::vector<Layouts::TurnRequest> turns_;  // once all are loaded
   std::optional<Bundles> bundles_;           // neurons in one piece each, where w_.disk reads them

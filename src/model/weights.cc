@@ -160,7 +160,7 @@ void WeightLoader::layer(size_t i) {
     l.mlp = mlp(l.config, LinearId::kNone, blk + "ffn", "", l.config.n_ff);
     if (l.config.sub_norms) l.mlp.sub_norm = norm(blk + "ffn_sub_norm", l.config.n_ff, true);
   }
-  if (!shard_.is_whole()) l.config = part_of(l.config, cuts_[i], down_block_, shard_);
+  if (!shard_.is_whole()) l.config = w_.parts.part(l.config);
 }
 
 std::vector<std::unique_ptr<Linear>> WeightLoader::by_stream(Role role, const std::string& name) {

@@ -13,6 +13,7 @@
 #include "model/adaptive_softmax.h"
 #include "model/hold_exactly.h"
 #include "model/layer.h"
+#include "model/model_parts.h"
 #include "model/rank_head.h"
 
 namespace hunch {
@@ -53,6 +54,7 @@ struct ModelWeights {
   RankHead rank_head;                           // of a model that scores pairs of texts
   std::vector<Layer> layers;
   std::map<LinearId, TensorRows> tensors;  // of every matrix, and of the embedding
+  ModelParts parts;                        // of these matrices, that are this rank's
   DownLayout down_layout = DownLayout::kNone;
   size_t n_params = 0;
   size_t bytes = 0;                                 // of all tensors, as they are held

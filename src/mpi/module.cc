@@ -45,17 +45,27 @@ class MpiRank final : public Communicator {
     if (provided < MPI_THREAD_SERIALIZED) abort("this MPI is for programs with one thread only");
   }
   ~MpiRank() override {
-    while (!sent_.empty()) progress();
+    const Clock::time_point begin = Clock::now();
+    while (!sent_.empty() && Clock::now() - begin < timeout_) progress();
+    if (!sent_.empty()) abort("the last messages did not arrive");
     MPI_Finalize();
   }
 
   size_t rank() const override { return rank_; }
   size_t n_ranks() const override { return n_ranks_; }
 
-  void sum(std::span<float> x) override {
-    in_parts(x.size(), [&](size_t first, int n) {
-      MPI_Iallreduce(MPI_IN_PLACE, x.data() + first, n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request_);
-    });
+  // What one call has no room for waits for the first part.
+  void begin_sum(std::span<float> x) override {
+    summed_ = x;
+    begin_part();
+  }
+
+  void finish_sum() override {
+    while (!summed_.empty()) {
+      wait(Wait::kBusy);
+      summed_ = summed_.subspan(std::min(kMost, summed_.size()));
+      begin_part();
+    }
   }
 
   void gather(std::span<const float> own, std::span<const size_t> sizes, std::span<float> all) override {
@@ -116,12 +126,10 @@ class MpiRank final : public Communicator {
  private:
   static constexpr size_t kMost = size_t{1} << 28;  // of a call, whose counts are ints
 
-  template <class Begin>
-  void in_parts(size_t n, const Begin& begin) {
-    for (size_t first = 0; first < n; first += kMost) {
-      begin(first, int(std::min(kMost, n - first)));
-      wait(Wait::kBusy);
-    }
+  void begin_part() {
+    if (summed_.empty()) return;
+    const int n = int(std::min(kMost, summed_.size()));
+    MPI_Iallreduce(MPI_IN_PLACE, summed_.data(), n, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request_);
   }
 
   // For request_: at first at once, which is what steps need; then with room for others on the same core.
@@ -152,6 +160,7 @@ class MpiRank final : public Communicator {
   const std::chrono::duration<double> timeout_;
   size_t rank_ = 0, n_ranks_ = 1;
   MPI_Request request_ = MPI_REQUEST_NULL;
+  std::span<float> summed_;  // what of a sum is not there yet
   std::vector<int> counts_, firsts_;
   struct Sent {
     std::vector<float> values;

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -18,6 +19,12 @@ int n_started() {
 }
 
 }  // namespace
+
+size_t local_mpi_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
+    if (const char* n = std::getenv(name)) return size_t(std::max(0, std::atoi(n)));
+  return 0;
+}
 
 std::unique_ptr<Communicator> join_mpi() {
   if (n_started() <= 1) return nullptr;

@@ -12,4 +12,7 @@ namespace hunch {
 // Error{kUsage} for a time-out that is no number.
 std::unique_ptr<Communicator> join_mpi();
 
+// Which of the processes that were started on this machine this one is, as the starter says it; 0 where it does not.
+size_t local_mpi_rank();
+
 }  // namespace hunch

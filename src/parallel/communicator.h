@@ -22,8 +22,14 @@ class Communicator {
   virtual size_t n_ranks() const = 0;
   bool leads() const { return rank() == 0; }
 
-  // x[i] becomes the sum of every rank's x[i], in f32: the same bits on all.
-  virtual void sum(std::span<float> x) = 0;
+  // x[i] becomes the sum of every rank's x[i], in f32: the same bits on all. Until finish_sum() nobody touches x, and
+  // nothing else is asked of this.
+  virtual void begin_sum(std::span<float> x) = 0;
+  virtual void finish_sum() = 0;
+  void sum(std::span<float> x) {
+    begin_sum(x);
+    finish_sum();
+  }
   // Rank 0 gets the others' `own` [sizes[rank]], one after the other: all [sum of sizes], which is written on rank 0
   // alone; may not overlap own.
   virtual void gather(std::span<const float> own, std::span<const size_t> sizes, std::span<float> all) = 0;

@@ -34,8 +34,14 @@ class ThreadRank final : public Communicator {
   size_t rank() const override { return rank_; }
   size_t n_ranks() const override { return table_->places.size(); }
 
-  void sum(std::span<float> x) override {
-    lay_out(std::as_bytes(x), Wait::kBusy);
+  void begin_sum(std::span<float> x) override {
+    place(std::as_bytes(x));
+    summed_ = x;
+  }
+
+  void finish_sum() override {
+    meet(Wait::kBusy);
+    const std::span<float> x = summed_;
     std::ranges::fill(x, 0.0f);
     for (const std::vector<std::byte>& place : table_->places) {
       HUNCH_CHECK(place.size() == x.size_bytes(), "sums of {} and {} bytes", place.size(), x.size_bytes());
@@ -84,11 +90,13 @@ class ThreadRank final : public Communicator {
   }
 
  private:
+  void place(std::span<const std::byte> bytes) {
+    const std::lock_guard lock(table_->mutex);
+    table_->places[rank_].assign(bytes.begin(), bytes.end());
+  }
+
   void lay_out(std::span<const std::byte> bytes, Wait wait) {
-    {
-      const std::lock_guard lock(table_->mutex);
-      table_->places[rank_].assign(bytes.begin(), bytes.end());
-    }
+    place(bytes);
     meet(wait);
   }
 
@@ -120,6 +128,7 @@ class ThreadRank final : public Communicator {
 
   const std::shared_ptr<Table> table_;
   const size_t rank_;
+  std::span<float> summed_;  // what begin_sum() was given
 };
 
 }  // namespace

@@ -30,14 +30,14 @@ void expect_more(size_t budget, std::string_view name, size_t n) {
 
 }  // namespace
 
-std::shared_ptr<const KeySelector> longformer(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> longformer(size_t budget, const PolicyOptions& options) {
   const size_t n_global = count_of(options, "global", 0, kMany);
   expect_more(budget, "global", n_global);
   return std::make_shared<FixedPattern<LongformerPattern>>("longformer", LongformerPattern{budget - n_global, n_global},
                                                            form_of(options));
 }
 
-std::shared_ptr<const KeySelector> bigbird(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> bigbird(size_t budget, const PolicyOptions& options) {
   const size_t block = count_of(options, "block", 1, 4096), n_global = count_of(options, "global", 0, kMany),
                n_random = count_of(options, "random", 0, kMany);
   expect_more(budget, "the global and random blocks", (n_global + n_random + 1) * block - 1);
@@ -46,11 +46,11 @@ std::shared_ptr<const KeySelector> bigbird(size_t budget, const PolicyOptions& o
   return std::make_shared<FixedPattern<BigBirdPattern>>("bigbird", pattern, form_of(options));
 }
 
-std::shared_ptr<const KeySelector> strided(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> strided(size_t budget, const PolicyOptions& options) {
   return std::make_shared<FixedPattern<StridedPattern>>("strided", StridedPattern{budget}, form_of(options));
 }
 
-std::shared_ptr<const KeySelector> lsh(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options) {
   LshOptions own;
   own.budget = budget;
   own.recent = count_of(options, "recent", 1, kMany);
@@ -66,7 +66,7 @@ std::shared_ptr<const KeySelector> lsh(size_t budget, const PolicyOptions& optio
   return std::make_shared<LshKeys>(own, form_of(options));
 }
 
-std::shared_ptr<const KeySelector> clusters(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> clusters(size_t budget, const PolicyOptions& options) {
   ClusterOptions own;
   own.budget = budget;
   own.recent = count_of(options, "recent", 1, kMany);
@@ -75,14 +75,14 @@ std::shared_ptr<const KeySelector> clusters(size_t budget, const PolicyOptions& 
   return std::make_shared<ClusterKeys>(own, form_of(options));
 }
 
-std::shared_ptr<const KeySelector> linear_attention(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> linear_attention(size_t budget, const PolicyOptions& options) {
   FeatureOptions own;
   own.n_features = 0;
   own.recent = budget;
   return std::make_shared<FeatureKeys>("linear", own, form_of(options));
 }
 
-std::shared_ptr<const KeySelector> performer(size_t budget, const PolicyOptions& options) {
+std::shared_ptr<KeySelector> performer(size_t budget, const PolicyOptions& options) {
   FeatureOptions own;
   own.n_features = budget;
   own.recent = count_of(options, "recent", 1, kMany);

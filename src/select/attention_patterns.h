@@ -16,6 +16,7 @@ struct PatternPlace {
 // The last `window` and the first `n_global` (Beltagy et al. 2020, "Longformer", arXiv:2004.05150, section 3.1: a
 // sliding window, and tokens that all see. That these see all does not matter to those after them).
 struct LongformerPattern {
+  static constexpr bool kByHead = false;  // the number of the head does not matter
   size_t window = 0, n_global = 0;
   void append(const PatternPlace& place, size_t p, std::vector<uint32_t>& to) const;
 };
@@ -24,6 +25,7 @@ struct LongformerPattern {
 // between, drawn anew for every block of queries, layer and head (Zaheer et al. 2020, "Big Bird", arXiv:2007.14062,
 // section 2).
 struct BigBirdPattern {
+  static constexpr bool kByHead = true;
   size_t block = 1, n_global = 0, n_local = 1, n_random = 0;
   uint64_t seed = 0;
   void append(const PatternPlace& place, size_t p, std::vector<uint32_t>& to) const;
@@ -32,6 +34,7 @@ struct BigBirdPattern {
 // The last `stride`, and every stride-th before, counted from the query (Child et al. 2019, "Generating Long Sequences
 // with Sparse Transformers", arXiv:1904.10509, section 4.3: both of its heads' patterns in one).
 struct StridedPattern {
+  static constexpr bool kByHead = false;
   size_t stride = 1;
   void append(const PatternPlace& place, size_t p, std::vector<uint32_t>& to) const;
 };

@@ -26,6 +26,7 @@ class ExpectedKeys final : public KeySelector {
   std::string_view kind() const override { return "expected"; }
   std::unique_ptr<SelectorState> new_state() const override;
   bool keeps_prompts() const override { return true; }
+  bool heads_apart() const override { return options_.floor >= 1; }  // else heads share a budget
   size_t most_slots() const override { return SIZE_MAX; }
   const ExpectedKeysOptions& options() const { return options_; }
 

@@ -13,7 +13,7 @@
 namespace hunch {
 namespace {
 
-using Selected = std::shared_ptr<const ExpertSelector>;
+using Selected = std::shared_ptr<ExpertSelector>;
 
 struct Policy {
   std::string_view name, example;
@@ -57,7 +57,9 @@ std::shared_ptr<const ExpertSelector> expert_policy_from(std::string_view text) 
     double number = 0;
     if (has_number != policy.has_number || (has_number && !read_number(text.substr(colon + 1), number)))
       fail(ErrorKind::kUsage, "the router (experts) '{}', expected {}", text, policy.example);
-    return policy.make(number);
+    const auto made = policy.make(number);
+    made->text = text;
+    return made;
   }
   fail(ErrorKind::kUsage, "unknown router (experts) '{}', expected {}", text, expert_policy_help());
 }

@@ -38,6 +38,12 @@ size_t ExpertPredictors::bytes() const {
   return sum / experts_.size();
 }
 
+std::shared_ptr<const Predictor> ExpertPredictors::part(size_t first, size_t n) const {
+  std::vector<std::shared_ptr<const Predictor>> own;
+  for (const auto& expert : experts_) own.push_back(expert ? expert->part(first, n) : nullptr);
+  return std::make_shared<ExpertPredictors>(std::move(own));
+}
+
 void ExpertPredictors::save(ArchiveWriter& archive) const {
   archive.number(".n_experts", double(experts_.size()));
   for (size_t e = 0; e < experts_.size(); ++e) {

@@ -27,6 +27,7 @@ class ExpertPredictors final : public Predictor {
   size_t n_out() const override { return any_->n_out(); }
   size_t bytes() const override;  // of one expert, the mean
   std::string_view stored_kind() const override { return stored_kind_; }
+  std::shared_ptr<const Predictor> part(size_t first, size_t n) const override;
   void save(ArchiveWriter& archive) const override;
 
  private:

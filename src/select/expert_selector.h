@@ -1,5 +1,6 @@
 // Who gives tokens to the experts of a mixture: asked at Point::kExperts, with what the router thinks of them.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "select/expert_gate.h"
@@ -34,6 +35,8 @@ class ExpertSelector : public Selector {
   //   out     is refilled
   virtual void route(const ExpertGateConfig& gate, MatView<float> logits, RoutingMemory& memory,
                      Routing& out) const = 0;
+  // As expert_policy_from() makes one like it; "": it was made otherwise.
+  std::string text;
 };
 
 }  // namespace hunch

@@ -26,6 +26,7 @@ class FeatureKeys final : public KeySelector {
   bool attends() const override { return true; }
   bool attends_prompts() const override { return form_.of_prompts; }
   size_t most_slots() const override { return SIZE_MAX; }
+  bool heads_apart() const override { return true; }
   const FeatureOptions& options() const { return options_; }
   // Keys join the sums in blocks of so many, and the sums before the last block are kept: a text that goes back by no
   // more costs nothing.

@@ -12,6 +12,7 @@ class FixedPattern final : public ListedKeys {
       : ListedKeys(form), kind_(kind), pattern_(pattern) {}
   std::string_view kind() const override { return kind_; }
   std::unique_ptr<SelectorState> new_state() const override { return std::make_unique<State>(*this); }
+  bool heads_apart() const override { return !Pattern::kByHead; }
 
  private:
   // Remembers nothing.

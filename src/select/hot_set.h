@@ -18,6 +18,7 @@ class HotSetPredictor : public Predictor {
   size_t n_in() const override { return n_in_; }
   size_t n_out() const override { return scores_.size(); }
   size_t bytes() const override { return scores_.size() * sizeof(float); }
+  std::shared_ptr<const Predictor> part(size_t first, size_t n) const override;
   void save(ArchiveWriter& archive) const override;
   // nullptr for another kind's.
   static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,

@@ -30,10 +30,10 @@ using Options = PolicyOptions;
 struct Policy {
   std::string_view name, example;
   Options defaults;
-  std::shared_ptr<const KeySelector> (*make)(size_t budget, const Options& options);
+  std::shared_ptr<KeySelector> (*make)(size_t budget, const Options& options);
 };
 
-std::shared_ptr<const KeySelector> streaming(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> streaming(size_t budget, const Options& options) {
   const double sinks = options.at("sinks");
   if (!(sinks >= 1 && sinks < double(budget) && sinks == std::floor(sinks)))
     fail(ErrorKind::kUsage,
@@ -43,13 +43,13 @@ std::shared_ptr<const KeySelector> streaming(size_t budget, const Options& optio
   return std::make_shared<PerHeadKeys>("streaming", std::make_unique<StreamingLlm>(n_sinks), budget, n_sinks);
 }
 
-std::shared_ptr<const KeySelector> h2o(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> h2o(size_t budget, const Options& options) {
   expect_share(options, "recent", 0);
   const size_t n_recent = size_t(std::ceil(options.at("recent") * double(budget)));
   return std::make_shared<PerHeadKeys>("h2o", std::make_unique<HeavyHitters>(n_recent), budget);
 }
 
-std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> spatten(size_t budget, const Options& options) {
   expect_share(options, "recent", 0);
   expect_share(options, "heads", 0.05);
   expect_share(options, "values", 0.01);
@@ -57,7 +57,7 @@ std::shared_ptr<const KeySelector> spatten(size_t budget, const Options& options
       SpattenOptions{budget, options.at("recent"), options.at("heads"), options.at("values")});
 }
 
-std::shared_ptr<const KeySelector> quest(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> quest(size_t budget, const Options& options) {
   expect_count(options, "page", 1, 1024);
   expect_count(options, "newest", 1, double(1 << 20));
   expect_count(options, "full", 0, double(1 << 20));
@@ -79,10 +79,10 @@ std::shared_ptr<const KeySelector> quest(size_t budget, const Options& options) 
       size_t(options.at("full")));
 }
 
-std::shared_ptr<const KeySelector> tova(size_t budget, const Options&) { return std::make_shared<Tova>(budget); }
+std::shared_ptr<KeySelector> tova(size_t budget, const Options&) { return std::make_shared<Tova>(budget); }
 
 // Those options that the policy has.
-std::shared_ptr<const KeySelector> prompt_keys(std::string_view kind, size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> prompt_keys(std::string_view kind, size_t budget, const Options& options) {
   PromptKeysOptions own;
   own.budget = budget;
   expect_count(options, "window", 1, double(1 << 20));
@@ -109,19 +109,19 @@ std::shared_ptr<const KeySelector> prompt_keys(std::string_view kind, size_t bud
   return std::make_shared<PromptKeys>(kind, own);
 }
 
-std::shared_ptr<const KeySelector> snapkv(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> snapkv(size_t budget, const Options& options) {
   return prompt_keys("snapkv", budget, options);
 }
-std::shared_ptr<const KeySelector> pyramidkv(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> pyramidkv(size_t budget, const Options& options) {
   return prompt_keys("pyramidkv", budget, options);
 }
-std::shared_ptr<const KeySelector> adakv(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> adakv(size_t budget, const Options& options) {
   return prompt_keys("adakv", budget, options);
 }
 
 void expect_sinks(size_t budget, const Options& options) { expect_count(options, "sinks", 0, double(budget) - 1); }
 
-std::shared_ptr<const KeySelector> expected(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> expected(size_t budget, const Options& options) {
   expect_sinks(budget, options);
   expect_count(options, "queries", 1, double(1 << 20));
   expect_count(options, "future", 1, double(1 << 20));
@@ -133,7 +133,7 @@ std::shared_ptr<const KeySelector> expected(size_t budget, const Options& option
       options.at("cov") == 1, options.at("values") == 1, options.at("floor")});
 }
 
-std::shared_ptr<const KeySelector> kvzip(size_t budget, const Options& options) {
+std::shared_ptr<KeySelector> kvzip(size_t budget, const Options& options) {
   expect_sinks(budget, options);
   expect_count(options, "chunk", 2 * RereadKeys::kLeadIn, double(1 << 20));
   expect_share(options, "floor", 0);
@@ -201,7 +201,9 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
       read_option(policy, text.substr(begin + 1, end - begin - 1), options);
       begin = end;
     }
-    return policy.make(budget, options);
+    const std::shared_ptr<KeySelector> made = policy.make(budget, options);
+    made->text = text;
+    return made;
   }
   fail(ErrorKind::kUsage, "unknown key policy (kv_policy) '{}', expected {}", text, key_policy_help());
 }

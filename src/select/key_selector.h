@@ -1,6 +1,7 @@
 // Who says which cached tokens matter: asked at Point::kKeys, once for each layer of a pass.
 #pragma once
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -119,6 +120,13 @@ class KeySelector : public Selector {
   virtual bool streams() const { return false; }
   // Whether it speaks at kHeads too.
   virtual bool chooses_heads() const { return false; }
+
+  // Whether what it says of a head depends on nothing but this head's queries, keys and values; and of a layer, on
+  // nothing but this layer's: heads, or layers, may then be in different processes (model/ranks.h).
+  virtual bool heads_apart() const { return false; }
+  virtual bool layers_apart() const { return true; }
+  // As key_policy_from() makes one like it; "": it was made otherwise.
+  std::string text;
 };
 
 }  // namespace hunch

@@ -14,6 +14,11 @@ void LinearPredictor::score(Compute& compute, MatView<const float> X, MatView<fl
   matmul(compute, X, {&task, 1});
 }
 
+std::shared_ptr<const Predictor> LinearPredictor::part(size_t first, size_t n) const {
+  const auto begin = bias_.begin() + ptrdiff_t(first);
+  return std::make_shared<LinearPredictor>(W_.row_range(first, n), std::vector<float>(begin, begin + ptrdiff_t(n)));
+}
+
 void LinearPredictor::save(ArchiveWriter& archive) const {
   archive.matrix(".weight", W_);
   archive.floats(".bias", bias_);

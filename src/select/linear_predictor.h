@@ -19,6 +19,7 @@ class LinearPredictor : public Predictor {
   size_t n_in() const override { return W_.cols; }
   size_t n_out() const override { return W_.rows; }
   size_t bytes() const override { return W_.bytes() + bias_.size() * sizeof(float); }
+  std::shared_ptr<const Predictor> part(size_t first, size_t n) const override;
   void save(ArchiveWriter& archive) const override;
   // nullptr for another kind's.
   static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,

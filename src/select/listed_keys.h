@@ -43,6 +43,7 @@ class ListedKeys : public KeySelector {
   bool attends() const override { return true; }
   bool attends_prompts() const override { return form_.of_prompts; }
   size_t most_slots() const override { return SIZE_MAX; }
+  bool heads_apart() const override { return true; }
   const FormOptions& form() const { return form_; }
 
  private:

@@ -26,6 +26,12 @@ void LowRankPredictor::score(Compute& compute, MatView<const float> X, MatView<f
   matmul(compute, hidden, {&out, 1});
 }
 
+std::shared_ptr<const Predictor> LowRankPredictor::part(size_t first, size_t n) const {
+  LowRankWeights own{w_.W_in, w_.W_out.row_range(first, n), {}, w_.relu};
+  own.bias.assign(w_.bias.begin() + ptrdiff_t(first), w_.bias.begin() + ptrdiff_t(first + n));
+  return std::make_shared<LowRankPredictor>(std::move(own));
+}
+
 void LowRankPredictor::save(ArchiveWriter& archive) const {
   archive.matrix("_in.weight", w_.W_in);
   archive.matrix("_out.weight", w_.W_out);

@@ -28,6 +28,7 @@ class LowRankPredictor : public Predictor {
   size_t rank() const { return w_.W_in.rows; }
   size_t bytes() const override;
   std::string_view stored_kind() const override { return w_.relu ? "lowrank_relu" : "lowrank"; }
+  std::shared_ptr<const Predictor> part(size_t first, size_t n) const override;
   void save(ArchiveWriter& archive) const override;
   // nullptr for another kind's.
   static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,

@@ -15,6 +15,7 @@ class PerHeadKeys final : public KeySelector {
   std::unique_ptr<SelectorState> new_state() const override;
   size_t most_slots() const override { return budget_; }
   bool streams() const override { return n_sinks_ > 0; }
+  bool heads_apart() const override { return true; }
 
  private:
   class State;

@@ -35,6 +35,12 @@ class Predictor {
   // Bytes that one prediction reads, however many tokens it is for.
   virtual size_t bytes() const = 0;
 
+  // Scores units [first, first + n) as this one does, and no others; of experts, of each. Points into what this one
+  // points into.
+  virtual std::shared_ptr<const Predictor> part(size_t /*first*/, size_t /*n*/) const {
+    HUNCH_CHECK(false, "no part of a predictor of kind {}", kind());
+  }
+
   // What load_predictor() knows it by, and all that it needs besides n_in and n_out.
   virtual std::string_view stored_kind() const { return kind(); }
   virtual void save(ArchiveWriter& archive) const {

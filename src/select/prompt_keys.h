@@ -29,7 +29,8 @@ class PromptKeys final : public KeySelector {
   std::string_view kind() const override { return kind_; }
   std::unique_ptr<SelectorState> new_state() const override;
   bool keeps_prompts() const override { return true; }
-  size_t most_slots() const override { return SIZE_MAX; }  // of what is decoded, all stay
+  bool heads_apart() const override { return options_.floor >= 1; }  // else heads share a budget
+  size_t most_slots() const override { return SIZE_MAX; }            // of what is decoded, all stay
   const PromptKeysOptions& options() const { return options_; }
 
   // Tokens of a head beside the window's that stay in a layer of a prompt of n_tokens, before heads share them out.

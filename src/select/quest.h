@@ -18,6 +18,7 @@ class Quest final : public KeySelector {
   std::unique_ptr<SelectorState> new_state() const override;
   bool attends() const override { return true; }
   size_t most_slots() const override { return SIZE_MAX; }
+  bool heads_apart() const override { return true; }
   const PageBudget& budget() const { return budget_; }
 
  private:

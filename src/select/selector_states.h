@@ -22,6 +22,9 @@ class SelectorStates {
     if (found == states_.end() || !found->second) return;
     if (std::unique_ptr<SelectorState> copy = found->second->clone()) branch.states_[&selector] = std::move(copy);
   }
+  void copy_to(SelectorStates& branch) const {
+    for (const auto& [selector, state] : states_) copy_to(branch, *selector);
+  }
   void truncate(size_t n_tokens) {
     for (auto& [selector, state] : states_)
       if (state) state->truncate(n_tokens);

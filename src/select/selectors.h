@@ -42,6 +42,23 @@ class Predicted final : public Selector {
   float threshold_;
 };
 
+// The same, but of every token's neurons as many, those with the largest scores: a share of them, whatever the scores.
+// Ranks that each have some of the neurons then have as much to do (docs/scale.md).
+class PredictedShare final : public Selector {
+ public:
+  // `predictor` must outlive this; `share` above 0.
+  PredictedShare(const Predictor& predictor, double share) : predictor_(predictor), share_(share) {}
+  void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
+  std::string_view kind() const override { return "predicted share"; }
+  size_t bytes() const override { return predictor_.bytes(); }
+  const Predictor& predictor() const { return predictor_; }
+  double share() const { return share_; }
+
+ private:
+  const Predictor& predictor_;
+  double share_;
+};
+
 // Any point: rows that were chosen elsewhere, for each token of the run that is asked about.
 class Given final : public Selector {
  public:

@@ -28,6 +28,14 @@ void SignPredictor::score(Compute& compute, MatView<const float> X, MatView<floa
   });
 }
 
+std::shared_ptr<const Predictor> SignPredictor::part(size_t first, size_t n) const {
+  const auto some = [&](const std::vector<float>& of) {
+    return std::vector<float>(of.begin() + ptrdiff_t(first), of.begin() + ptrdiff_t(first + n));
+  };
+  return std::make_shared<SignPredictor>(
+      SignWeights{w_.planes + first * sign_words(w_.n_in), n, w_.n_in, some(w_.slope), some(w_.bias)});
+}
+
 void SignPredictor::save(ArchiveWriter& archive) const {
   archive.words("_signs", w_.planes, w_.n_ff, sign_words(w_.n_in));
   archive.floats(".slope", w_.slope);

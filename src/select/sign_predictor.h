@@ -25,6 +25,7 @@ class SignPredictor : public Predictor {
   size_t n_in() const override { return w_.n_in; }
   size_t n_out() const override { return w_.n_ff; }
   size_t bytes() const override;
+  std::shared_ptr<const Predictor> part(size_t first, size_t n) const override;
   void save(ArchiveWriter& archive) const override;
   // nullptr for another kind's.
   static std::shared_ptr<const Predictor> load(std::string_view kind, size_t n_in, size_t n_out,

@@ -24,6 +24,7 @@ class SpattenKeys final : public KeySelector {
 
   std::string_view kind() const override { return "spatten"; }
   std::unique_ptr<SelectorState> new_state() const override;
+  bool layers_apart() const override { return false; }
   bool chooses_heads() const override { return options_.heads < 1; }
   size_t most_slots() const override { return n_tokens_of(0, 2); }
   void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;

@@ -140,6 +140,10 @@ class KvCache final : public StateStore {
   // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
+  // Has its pages lie on these NUMA nodes in turn: every thread reads of all of them, and none of them has all readers.
+  // False: the system does not do that.
+  bool interleave(std::span<const int> node_ids);
+
   // Keys and values lie elsewhere, on a device: this counts tokens and pages, and its own memory stays untouched.
   // From now on nothing can be saved, and page_copies() has what whoever holds them must copy too.
   void hold_elsewhere();

@@ -8,6 +8,8 @@
 
 namespace hunch {
 
+bool KvCache::interleave(std::span<const int> node_ids) { return impl_->pool.interleave(node_ids); }
+
 size_t first_moved(std::span<const uint32_t> slots) {
   size_t i = 0;
   while (i < slots.size() && slots[i] == i) ++i;

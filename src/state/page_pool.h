@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/numa.h"
 
 namespace hunch {
 
@@ -14,7 +15,7 @@ using PageId = uint32_t;
 //
 // Layer-major: the pages of one layer lie side by side, so that attention over a sequence whose pages
 // were taken in order streams through memory. The block is untouched until pages are written: it takes
-// physical memory as it fills, on the NUMA node of the thread that writes first.
+// physical memory as it fills, on the NUMA node of the thread that writes first, or as interleave() says.
 class PagePool {
  public:
   // Reserves n_pages pages in each layer, of page_bytes [n_layer] (multiples of 64). Throws Error{kMemory} when that is
@@ -25,6 +26,9 @@ class PagePool {
   size_t page_bytes(size_t layer) const { return layers_[layer].page_bytes; }
   size_t n_pages() const { return n_refs_.size(); }
   size_t n_free() const { return free_.size(); }
+
+  // interleave_pages() of all of it.
+  bool interleave(std::span<const int> node_ids) { return interleave_pages(block_.bytes(), node_ids); }
 
   PageId take();            // the free page with one reference; there must be one
   void ref(PageId page);    // one more owner
