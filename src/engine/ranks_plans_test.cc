@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <deque>
+#include <map>
 
 #include "engine/context.h"
 #include "engine/memory_build.h"
@@ -33,23 +34,25 @@ std::string name_of(const How& how) {
   return fmt::format("{} ranks, by {}", how.n, how.division.by_layers ? "layers" : "tensors");
 }
 
-// Logits of a prompt and of tokens after it, of which some are taken back, and of a copy of the text.
+// Logits of a prompt that fills the context but for 56 tokens, and of tokens after it, of which some are taken back,
+// and of a copy of the text.
 std::vector<float> story(const Engine& engine, ContextOptions options) {
   options.n_ctx = options.n_ctx ? options.n_ctx : 96;
   Context context(engine, options);
-  const std::vector<int32_t> ids = some_ids(engine, 64, 5);
+  const size_t n = options.n_ctx - 56;
+  const std::vector<int32_t> ids = some_ids(engine, n + 24, 5);
   std::vector<float> all;
   const auto note = [&](std::span<const float> logits) { all.insert(all.end(), logits.begin(), logits.end()); };
-  note(context.append(std::span(ids).first(40)));
-  for (size_t i = 40; i < 52; ++i) note(context.decode(std::span(ids).subspan(i, 1)));
+  note(context.append(std::span(ids).first(n)));
+  for (size_t i = n; i < n + 12; ++i) note(context.decode(std::span(ids).subspan(i, 1)));
   const bool goes_back = !context.plan().drops_keys();
-  if (goes_back) context.truncate(44);
-  note(context.append(std::span(ids).subspan(52, 9)));
-  note(context.decode(std::span(ids).subspan(61, 1)));
+  if (goes_back) context.truncate(n + 4);
+  note(context.append(std::span(ids).subspan(n + 12, 9)));
+  note(context.decode(std::span(ids).subspan(n + 21, 1)));
   if (!goes_back || context.learns_from_prompts()) return all;
   const auto branch = context.sequence().fork(context.n_tokens());
-  const SequenceRun runs[] = {{branch.get(), std::span(ids).subspan(62, 1), Phase::kDecode, 1},
-                              {&context.sequence(), std::span(ids).subspan(63, 1), Phase::kDecode, 1}};
+  const SequenceRun runs[] = {{branch.get(), std::span(ids).subspan(n + 22, 1), Phase::kDecode, 1},
+                              {&context.sequence(), std::span(ids).subspan(n + 23, 1), Phase::kDecode, 1}};
   append_rows(context.batch().compute(runs), all);
   return all;
 }
@@ -254,13 +257,13 @@ TEST(RankKeys, EveryPolicyIsOneProcesssOrSaysThatItIsNot) {
                                                    {"bigbird:16,block=4,random=1", false, true},
                                                    {"strided:4", true, true},
                                                    {"lsh:16,recent=4", true, true},
-                                                   {"clusters:16,k=4,recent=4", true, true},
+                                                   {"clusters:72,k=4,recent=4", true, true},
                                                    {"linear:8", true, true},
                                                    {"performer:16,recent=4", true, true}}) {
     SCOPED_TRACE(c.policy);
     for (const How& how : {kTensors, kLayers}) {
       const auto options = [&](const Engine&) {
-        return ContextOptions{.n_ctx = 96, .keys = key_policy_from(c.policy)};
+        return ContextOptions{.n_ctx = 160, .keys = key_policy_from(c.policy)};
       };
       const fs::path path = golden_fixture("llama_mha");
       if (how.division.by_layers ? c.by_layers : c.by_tensors) {
@@ -281,9 +284,10 @@ TEST(RankKeys, RanksThatShareKeyHeadsDropNone) {
 
 TEST(RankKeys, PatternsOfPromptsAndRoutersAreOneProcesss) {
   for (const How& how : {kTensors, kLayers}) {
-    for (const char* pattern : {"a-shape:8,sinks=2", "vertical-slash:16,queries=8", "blocks:64"}) {
+    for (const char* pattern : {"a-shape:128,sinks=16", "vertical-slash:128,sinks=16,queries=8", "blocks:128"}) {
       SCOPED_TRACE(pattern);
-      expect_same(golden_fixture("llama_mha"), how, [&](const Engine&) { return ContextOptions{.prefill = pattern}; });
+      expect_same(golden_fixture("llama_mha"), how,
+                  [&](const Engine&) { return ContextOptions{.n_ctx = 360, .prefill = pattern}; });
     }
     for (const char* router : {"top:1", "capacity:1.25", "prioritised:1.25", "choice:1", "balanced", "sinkhorn"}) {
       SCOPED_TRACE(router);
@@ -321,10 +325,15 @@ class RankAdapters : public testing::Test {
       for (float& v : x) v = normal(rng);
       file.tensors.push_back({tensor, DType::kF32, {rows, cols}, std::as_bytes(std::span(x))});
     };
+    std::map<std::string, std::pair<size_t, size_t>> shapes;  // of tensors, which may hold several matrices
     for (const auto& [id, where] : engine.model->weights().tensors) {
       if (id.role == Role::kEmbedding || engine.model->file().find(where.name) == nullptr) continue;
-      add(where.name + ".lora_a", 4, where.n_in);
-      add(where.name + ".lora_b", where.n_out, 4);
+      shapes[where.name].first += where.n_out;
+      shapes[where.name].second = where.n_in;
+    }
+    for (const auto& [tensor, shape] : shapes) {
+      add(tensor + ".lora_a", 4, shape.second);
+      add(tensor + ".lora_b", shape.first, 4);
     }
     write_gguf(dir_.path / name, file);
     return dir_.path / name;
@@ -333,7 +342,7 @@ class RankAdapters : public testing::Test {
 };
 
 TEST_F(RankAdapters, AddWhatTheyAddInOneProcess) {
-  for (const char* name : {"tiny_llama", "tiny_opt", "llama_mha"}) {
+  for (const char* name : {"tiny_llama", "tiny_gptneox", "llama_mha"}) {
     SCOPED_TRACE(name);
     const fs::path model = golden_fixture(name);
     const AdapterSource a{write(model, "a.gguf", 1)}, b{write(model, "b.gguf", 2), 0.5f};

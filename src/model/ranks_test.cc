@@ -235,6 +235,61 @@ TEST(Ranks, AStopEndsAPromptInParts) {
             "");
 }
 
+// Counts what is said.
+struct Counting final : Communicator {
+  Communicator& ranks;
+  size_t n_sums = 0, n_summed = 0, n_gathers = 0, n_broadcasts = 0;
+  explicit Counting(Communicator& ranks) : ranks(ranks) {}
+  size_t rank() const override { return ranks.rank(); }
+  size_t n_ranks() const override { return ranks.n_ranks(); }
+  void begin_sum(std::span<float> x) override { ++n_sums, n_summed += x.size(), ranks.begin_sum(x); }
+  void finish_sum() override { ranks.finish_sum(); }
+  void gather(std::span<const float> own, std::span<const size_t> sizes, std::span<float> all) override {
+    ++n_gathers, ranks.gather(own, sizes, all);
+  }
+  void broadcast(std::span<std::byte> bytes, Wait wait) override { ++n_broadcasts, ranks.broadcast(bytes, wait); }
+  void send(size_t to, std::span<const float> x) override { ranks.send(to, x); }
+  void receive(size_t from, std::span<float> x) override { ranks.receive(from, x); }
+  [[noreturn]] void abort(const std::string& why) override { ranks.abort(why); }
+};
+
+// A token costs a broadcast, two sums a layer (one where both branches read the same stream) and a gather.
+TEST(Ranks, ATokenCostsTwoSumsALayer) {
+  struct Case {
+    const char* name;
+    size_t per_layer;
+  };
+  for (const Case& c : std::initializer_list<Case>{
+           {"tiny_llama", 2}, {"tiny_mixtral", 2}, {"tiny_opt", 2}, {"tiny_gptneox", 1}, {"tiny_gptj", 1}}) {
+    SCOPED_TRACE(c.name);
+    Counting* counting = nullptr;
+    EXPECT_EQ(on_ranks(
+                  2, golden_fixture(c.name),
+                  [&](const Model& model, Compute& compute) {
+                    KvCache cache(Transformer::kv_shape(model.config(), DType::kF32, 16), kCacheTokens);
+                    Transformer transformer(model, cache, compute);
+                    const std::vector<int32_t> id = {7};
+                    const std::vector<uint32_t> row = {0};
+                    const hunch::Run run{cache.create(), 1, Phase::kDecode};
+                    transformer.run({id, {&run, 1}, row});
+                    const Counting before = *counting;
+                    transformer.run({id, {&run, 1}, row});
+                    EXPECT_EQ(counting->n_sums - before.n_sums, c.per_layer * model.config().n_layer);
+                    EXPECT_EQ(counting->n_summed - before.n_summed,
+                              c.per_layer * model.config().n_layer * model.config().n_embd);
+                    EXPECT_EQ(counting->n_broadcasts - before.n_broadcasts, 1u);
+                    EXPECT_EQ(counting->n_gathers - before.n_gathers, 1u);
+                  },
+                  {},
+                  [&](Communicator& ranks) {
+                    auto made = std::make_unique<Counting>(ranks);
+                    counting = made.get();
+                    return made;
+                  }),
+              "");
+  }
+}
+
 TEST(Ranks, LayersThatDoNotAddUpAreNamed) {
   const auto nothing = [](const Model&, Compute&) {};
   for (const std::vector<uint32_t>& n_layers : {std::vector<uint32_t>{1, 2}, {2, 0}, {1, 1, 1}}) {

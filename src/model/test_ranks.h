@@ -32,9 +32,11 @@ inline void obey_until_the_end(Ranks& ranks, const Model& model, Compute& comput
 }
 
 // lead(model, compute) on rank 0 of n, which have the model divided so, while the others follow with their parts of the
-// same file, a thread each. What rank 0 throws is thrown. Returns what the others threw, one after the other.
+// same file, a thread each. What rank 0 throws is thrown. Returns what the others threw, one after the other. `through`
+// wraps what rank 0 says and hears.
 inline std::string on_ranks(size_t n, const std::filesystem::path& path,
-                            const std::function<void(const Model&, Compute&)>& lead, const Division& division = {}) {
+                            const std::function<void(const Model&, Compute&)>& lead, const Division& division = {},
+                            const std::function<std::unique_ptr<Communicator>(Communicator&)>& through = {}) {
   const auto ends = thread_ranks(n);
   std::vector<std::string> errors(n);
   std::vector<std::thread> others;
@@ -57,7 +59,8 @@ inline std::string on_ranks(size_t n, const std::filesystem::path& path,
   const auto join = [&] {
     for (std::thread& other : others) other.join();
   };
-  Ranks ranks(*ends[0]);
+  const std::unique_ptr<Communicator> wrapped = through ? through(*ends[0]) : nullptr;
+  Ranks ranks(wrapped ? *wrapped : *ends[0]);
   ranks.division = division;
   const auto end = [&] {
     ranks.outbox().put(Order::kEnd);

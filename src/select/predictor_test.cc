@@ -6,6 +6,7 @@
 #include "formats/format.h"
 #include "kernels/each_target.h"
 #include "kernels/sign_bits.h"
+#include "select/expert_predictors.h"
 #include "select/hot_set.h"
 #include "select/linear_predictor.h"
 #include "select/low_rank_predictor.h"
@@ -129,6 +130,49 @@ TEST(HotSetPredictor, IsTheSameForEveryToken) {
   std::vector<float> x(8, 1.0f), scores(6);
   predictor.score(compute, {x.data(), 2, 4}, {scores.data(), 2, 3});
   EXPECT_EQ(scores, (std::vector<float>{0.5f, -1, 2, 0.5f, -1, 2}));
+}
+
+// Ranks that have some of the units ask for those alone.
+TEST(Predictors, AnyPartScoresAsTheWholeDoes) {
+  constexpr size_t kIn = 64, kRank = 32, kOut = 96;
+  std::mt19937 rng(5);
+  std::normal_distribution<float> normal;
+  const auto random = [&](size_t n) {
+    std::vector<float> v(n);
+    for (float& x : v) x = normal(rng);
+    return v;
+  };
+  const std::vector<float> in = random(kRank * kIn), out = random(kOut * kRank), all = random(kOut * kIn),
+                           bias = random(kOut), slope = random(kOut), x = random(2 * kIn);
+  std::vector<uint64_t> planes(kOut * sign_words(kIn));
+  for (size_t r = 0; r < kOut; ++r) pack_signs(std::span(all).subspan(r * kIn, kIn), std::span(planes).subspan(r * sign_words(kIn), sign_words(kIn)));
+  const auto low_rank = std::make_shared<LowRankPredictor>(
+      LowRankWeights{weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kOut, kRank}), bias, true});
+  const std::shared_ptr<const Predictor> predictors[] = {
+      low_rank, std::make_shared<LinearPredictor>(weight_view({all.data(), kOut, kIn}), bias),
+      std::make_shared<SignPredictor>(SignWeights{planes.data(), kOut, kIn, slope, bias}),
+      std::make_shared<HotSetPredictor>(bias, kIn),
+      std::make_shared<ExpertPredictors>(std::vector<std::shared_ptr<const Predictor>>{nullptr, low_rank})};
+  Compute compute(2);
+  for (const auto& predictor : predictors) {
+    SCOPED_TRACE(predictor->stored_kind());
+    const Predictor& whole = *predictor->of(1);
+    std::vector<float> want(2 * kOut);
+    whole.score(compute, {x.data(), 2, kIn}, {want.data(), 2, kOut});
+    for (const auto& [first, n] : {std::pair<size_t, size_t>{0, kOut}, {32, 64}, {17, 5}, {95, 1}}) {
+      const auto part = predictor->part(first, n);
+      EXPECT_EQ(part->n_out(), n);
+      EXPECT_EQ(part->n_in(), kIn);
+      EXPECT_EQ(part->n_experts(), predictor->n_experts());
+      if (part->n_experts()) {
+        EXPECT_EQ(part->of(0), nullptr);
+      }
+      std::vector<float> got(2 * n);
+      part->of(1)->score(compute, {x.data(), 2, kIn}, {got.data(), 2, n});
+      for (size_t t = 0; t < 2; ++t)
+        for (size_t i = 0; i < n; ++i) EXPECT_NEAR(got[t * n + i], want[t * kOut + first + i], 1e-4f);
+    }
+  }
 }
 
 }  // namespace
