@@ -105,14 +105,38 @@ class Ranks(CliTest):
         for arguments, code, words in (
             (["run", "/no/such/model", "--prompt", "a"], 1, "/no/such/model"),
             (["run", self.opt, "--no-such-option"], 2, "--no-such-option"),
-            (["run", self.opt, "--prompt", "a", "--mode", "sparse"], 1, "not divided among ranks"),
-            (["run", self.opt, "--prompt", "a", "--kv-policy", "h2o:16"], 1, "h2o"),
+            (["run", self.opt, "--prompt", "a", "--mode", "sparse"], 1, "needs a sidecar"),
+            (["run", self.opt, "--prompt", "a", "--kv-policy", "tova:16"], 1, "tova"),
+            (["run", self.opt, "--prompt", "a", "--lora", "/no/such/adapter"], 1, "/no/such/adapter"),
+            (["run", self.opt, "--prompt", "a", "--numa", "far"], 2, "'far'"),
             (["run", self.opt, "--prompt", "a", "--ranks", "by night"], 2, "by night"),
             (["run", self.opt, "--prompt", "a", "--ranks", "pipeline:7,1"], 2, "7,1"),
         ):
             result = self.on_ranks(*arguments, code=code)
             self.assertEqual(result.err.count(words), 1, result.err)
-        self.assertIn("mpirun", self.hunch("run", self.opt, "--prompt", "a", "--ranks", "tensor", code=2).err)
+        for option in (["--ranks", "tensor"], ["--numa", "ranks"]):
+            self.assertIn("mpirun", self.hunch("run", self.opt, "--prompt", "a", *option, code=2).err)
+
+    def test_sparse_mode_and_key_policies(self):
+        model, text = self.path("planted.gguf"), self.path("planted.txt")
+        self.hunch("synth", "--shape", "opt-125m", "--n-layer", "2", "--n-embd", "256", "--n-ff", "512", "--n-head", "8", "--n-vocab", "500", "--density", "0.2",
+                   "--contexts", "16", "--type", "f16", "--sidecar", "-o", model, "--text", text, "--text-tokens", "300", "--quiet")
+        options = ["run", model, "--prompt", "bako", "--tokens", "12", "--temperature", "0", "--json", "--threads", "1", "--kv", "f32", "--ignore-end"]
+        for more in (["--mode", "sparse"], ["--kv-policy", "h2o:16"], ["--mode", "sparse", "--kv-policy", "streaming:16"]):
+            want = self.hunch(*options, *more).json["ids"]
+            for how in ("tensor", "pipeline"):
+                self.assertEqual(want, self.on_ranks(*options, *more, "--ranks", how).json["ids"], [more, how])
+        compare = ["eval", model, "--text", text, "--compare", "dense,sparse", "--json", "--threads", "1", "--quiet"]
+        one = self.hunch(*compare).json["modes"]
+        for how in ("tensor", "tensor:even"):
+            modes = self.on_ranks(*compare, "--ranks", how).json["modes"]
+            for mode in ("dense", "sparse"):
+                by_rank = modes[mode]["bytes_per_token_by_rank"]
+                self.assertEqual(len(by_rank), 2)
+                self.assertAlmostEqual(sum(by_rank), modes[mode]["bytes_per_token"])
+            self.assertLess(modes["sparse"]["bytes_per_token"], modes["dense"]["bytes_per_token"])
+            if how == "tensor":
+                self.assertAlmostEqual(one["sparse"]["perplexity"], modes["sparse"]["perplexity"], delta=1e-3 * one["sparse"]["perplexity"])
 
     def test_a_rank_that_dies_ends_the_job(self):
         for which in (0, 1):
