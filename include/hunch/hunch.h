@@ -83,6 +83,8 @@ typedef struct hunch_load_options {
   const char* experts;
   const char* costs;          /* a file of what rows cost to read each way; NULL: measured */
   const hunch_cancel* cancel; /* the loading then fails. NULL: nobody */
+  const char* device;         /* where it is computed: "vulkan:0", "auto"; NULL: "cpu" */
+  const size_t* gpu_layers;   /* its last layers that the device computes; NULL: all, of "auto" as many as fit */
 } hunch_load_options;
 
 void hunch_load_options_init_sized(hunch_load_options* options, size_t size);
@@ -109,6 +111,7 @@ typedef struct hunch_model_info {
   int has_tokenizer, has_chat_template;
   size_t n_ctx;     /* tokens that a call has room for */
   int32_t bos, eos; /* tokens that begin and end a text; -1: it has none */
+  const char* device; /* where it is computed: "cpu", "vulkan:0 (its name)"; belongs to the model */
 } hunch_model_info;
 
 void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info, size_t size);

@@ -25,6 +25,8 @@ struct ModelFlags {
   size_t memory_top = 32;
   std::string memory_gate;  // a share; empty: one softmax
   std::string device = "cpu";
+  std::optional<uint64_t> gpu_layers;  // the last ones that the device computes; none: all, of auto as many as fit
+  std::string gpu_memory;              // of the device's, "8G"; empty: what is free
   std::string costs;         // a file of row costs to pin; empty: they are measured
   std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;

@@ -72,7 +72,9 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   if (!flags.memory_gate.empty()) options.memory.gate = parse_share(flags.memory_gate, "--memory-gate", true);
   if (flags.memory.empty() && (flags.memory_top != 32 || !flags.memory_gate.empty()))
     fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
-  options.device = flags.device;
+  options.device.name = flags.device;
+  options.device.n_layers = flags.gpu_layers;
+  if (!flags.gpu_memory.empty()) options.device.memory_bytes = uint64_t(parse_bytes(flags.gpu_memory, "--gpu-memory"));
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
   options.ranks = divide_among_ranks(flags.ranks);

@@ -22,20 +22,22 @@ struct DeviceChoice {
 };
 
 struct DevicePlanLayer {
-  bool live = false;                           // neurons that a ReLU made zero are left out
+  // Neurons whose activation's magnitude is at most so much are left out: 0 of those that a ReLU made zero.
+  std::optional<float> live;
   std::optional<DeviceChoice> neurons, heads;  // heads: groups that share a key head
 };
 
 class DevicePlan {
  public:
-  // Copies the predictors that it asks to the device. Throws as require(), and Error{kMemory}.
-  DevicePlan(const Plan& plan, const ModelConfig& config, std::shared_ptr<vulkan::Gpu> gpu);
+  // Copies the predictors that it asks to the device. Throws as require(), and Error{kMemory}. What it says of layers
+  // before `first_layer` is the processor's.
+  DevicePlan(const Plan& plan, size_t first_layer, const ModelConfig& config, std::shared_ptr<vulkan::Gpu> gpu);
 
   // Throws Error{kUnsupported} naming the first selector that devices do not ask. (A screen of the vocabulary may be
   // left out: all logits are right without it. So may late keys: they are computed with their tokens.)
-  static void require(const Plan& plan);
+  static void require(const Plan& plan, size_t first_layer);
   // Whether it says anything about a token that is decoded.
-  static bool restricts(const Plan& plan);
+  static bool restricts(const Plan& plan, size_t first_layer);
   // Whether this is what `plan` says.
   bool is(const Plan& plan) const;
 
@@ -45,6 +47,7 @@ class DevicePlan {
   std::optional<DeviceChoice> choice(const PlanEntry& entry, vulkan::Uploader& uploader);
 
   Plan plan_;  // keeps the predictors, whose addresses is() compares
+  size_t first_layer_;
   vulkan::DeviceArena arena_;
   std::vector<DevicePlanLayer> layers_;
 };

@@ -4,30 +4,33 @@
 
 #include "base/error.h"
 #include "formats/format.h"
+#include "linear/adapted.h"
 #include "linear/stored.h"
 #include "vulkan/repack.h"
 
 namespace hunch {
 namespace {
 
-std::string matrix_name(const LinearId& id) {
-  return id.layer == LinearId::kNone ? std::string(name_of(id.role))
-                                     : fmt::format("{} of layer {}", name_of(id.role), id.layer);
-}
-
 bool lies_by_neuron(const Linear& linear) { return linear.id.role == Role::kDown && linear.by_input(); }
 
 // As it is put there.
 WeightView view_of(const Linear& linear) {
+  if (const auto* adapted = dynamic_cast<const Adapted*>(&linear)) return view_of(adapted->base());
   const WeightView W = lies_by_neuron(linear) ? linear.by_input() : linear.rows();
   if (!W || !dynamic_cast<const Stored*>(&linear))
     fail(ErrorKind::kUnsupported,
-         "the matrix {} is held in a form that devices do not compute (an adapter, low rank, rounded inputs, ...)",
+         "the matrix {} is held in a form that devices do not compute (low rank, rounded inputs, ...)",
          matrix_name(linear.id));
   if (!vulkan::reads_format(W.dtype))
     fail(ErrorKind::kUnsupported, "the matrix {} is {}, devices compute {}: `hunch convert --type` makes one of these",
          matrix_name(linear.id), name_of(W.dtype), vulkan::readable_formats());
   return W;
+}
+
+// Whether the output is the embedding.
+bool is_tied(const ModelWeights& w) {
+  const WeightView output = view_of(*w.output);
+  return output.data == w.token_embd.data && output.rows == w.token_embd.rows;
 }
 
 uint64_t bytes_of(const WeightView& W) { return W.rows * vulkan::row_layout(W.dtype, W.cols).bytes(); }
@@ -85,7 +88,7 @@ class Putting {
 
   DeviceLinear linear(const std::unique_ptr<Linear>& linear) {
     if (!linear) return {};
-    return {matrix(view_of(*linear)), vector(linear->bias()), lies_by_neuron(*linear)};
+    return {matrix(view_of(*linear)), vector(linear->bias()), lies_by_neuron(*linear), linear->id};
   }
 
   vulkan::Kernels::Norm norm(NormKind kind, float eps, const NormWeights& weights, size_t n) {
@@ -114,6 +117,11 @@ class Putting {
 
 }  // namespace
 
+std::string matrix_name(const LinearId& id) {
+  return id.layer == LinearId::kNone ? std::string(name_of(id.role))
+                                     : fmt::format("{} of layer {}", name_of(id.role), id.layer);
+}
+
 vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena) {
   const vulkan::Matrix m = take_matrix(W, arena);
   std::vector<std::byte> part;
@@ -123,33 +131,41 @@ vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulka
   return m;
 }
 
-uint64_t device_bytes(const Model& model) {
+uint64_t weight_bytes_on_device(const Model& model, size_t first_layer) {
   const ModelWeights& w = model.weights();
-  if (!vulkan::reads_format(w.token_embd.dtype))
-    fail(ErrorKind::kUnsupported, "the embedding is {}, devices compute {}", name_of(w.token_embd.dtype),
-         vulkan::readable_formats());
-  uint64_t bytes = bytes_of(w.token_embd) + w.position_embd.size() * sizeof(float);
-  w.for_each_linear([&](const Linear& linear) { bytes += bytes_of(view_of(linear)); });
+  uint64_t bytes = bytes_of(view_of(*w.output));
+  if (first_layer == 0) {
+    if (!vulkan::reads_format(w.token_embd.dtype))
+      fail(ErrorKind::kUnsupported, "the embedding is {}, devices compute {}", name_of(w.token_embd.dtype),
+           vulkan::readable_formats());
+    if (!is_tied(w)) bytes += bytes_of(w.token_embd);
+    bytes += w.position_embd.size() * sizeof(float);
+  }
+  for (const Layer& layer : std::span(w.layers).subspan(first_layer))
+    layer.for_each_linear([&](const Linear& linear) { bytes += bytes_of(view_of(linear)); });
   return bytes;
 }
 
-DeviceWeights put_weights(const Model& model, Compute& compute, vulkan::Uploader& uploader,
+DeviceWeights put_weights(const Model& model, size_t first_layer, Compute& compute, vulkan::Uploader& uploader,
                           vulkan::DeviceArena& arena) {
   const ModelConfig& c = model.config();
   const ModelWeights& w = model.weights();
   Putting putting(compute, uploader, arena);
   DeviceWeights d;
-  d.token_embd = putting.matrix(w.token_embd);
-  d.position_embd = putting.vector(w.position_embd);
-  if (!w.embd_norm.empty()) d.embd_norm = putting.norm(c.norm, c.norm_eps, w.embd_norm, c.n_embd);
+  d.first_layer = first_layer;
+  if (first_layer == 0) {
+    d.token_embd = putting.matrix(w.token_embd);
+    d.position_embd = putting.vector(w.position_embd);
+    if (!w.embd_norm.empty()) d.embd_norm = putting.norm(c.norm, c.norm_eps, w.embd_norm, c.n_embd);
+  }
   if (c.final_norm) d.output_norm = putting.norm(c.norm, c.norm_eps, w.output_norm, c.n_embd);
-  const WeightView output = view_of(*w.output);
-  if (output.data == w.token_embd.data && output.rows == w.token_embd.rows) {  // tied
-    d.output = {d.token_embd, putting.vector(w.output->bias()), false};
+  if (first_layer == 0 && is_tied(w)) {
+    d.output = {d.token_embd, putting.vector(w.output->bias()), false, w.output->id};
   } else {
     d.output = putting.linear(w.output);
   }
-  for (const Layer& l : w.layers) {
+  d.layers.resize(first_layer);
+  for (const Layer& l : std::span(w.layers).subspan(first_layer)) {
     const LayerConfig& lc = l.config;
     DeviceLayer layer;
     layer.attn_norm = putting.norm(lc.norm, lc.norm_eps, l.attn_norm, lc.n_embd);

@@ -13,6 +13,7 @@ struct DeviceLinear {
   vulkan::Matrix W;
   vulkan::Piece bias;
   bool by_input = false;
+  LinearId id = {};
   explicit operator bool() const { return bool(W); }
 };
 
@@ -21,22 +22,28 @@ struct DeviceLayer {
   DeviceLinear q, k, v, o, gate, up, down;
 };
 
+// Of the layers from `first_layer` on; those before it are empty.
 struct DeviceWeights {
-  vulkan::Matrix token_embd;
+  size_t first_layer = 0;
+  vulkan::Matrix token_embd;                     // none where the processor has the first layers
   vulkan::Piece position_embd;                   // or none
   vulkan::Kernels::Norm embd_norm, output_norm;  // n = 0 where there is none
   DeviceLinear output;
   std::vector<DeviceLayer> layers;
 };
 
+// "q of layer 3", for messages.
+std::string matrix_name(const LinearId& id);
+
 // A matrix of a format that devices read (vulkan/repack.h), repacked on this thread: for small ones.
 vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena);
 
 // Bytes of the device that put_weights() takes. Throws Error{kUnsupported} naming the matrix whose form or format
 // devices do not compute.
-uint64_t device_bytes(const Model& model);
+uint64_t weight_bytes_on_device(const Model& model, size_t first_layer);
 
 // Copies all of them, the model's matrices repacked by `compute`'s threads. Throws Error{kMemory}.
-DeviceWeights put_weights(const Model& model, Compute& compute, vulkan::Uploader& uploader, vulkan::DeviceArena& arena);
+DeviceWeights put_weights(const Model& model, size_t first_layer, Compute& compute, vulkan::Uploader& uploader,
+                          vulkan::DeviceArena& arena);
 
 }  // namespace hunch

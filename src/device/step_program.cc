@@ -33,45 +33,67 @@ StepProgram::StepProgram(const Model& model, const DeviceWeights& weights, const
 }
 
 void StepProgram::product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y,
-                          const vulkan::Onto& onto) {
+                          uint32_t n_tokens, const vulkan::Onto& onto) {
   if (linear.by_input) {
     HUNCH_CHECK(onto.add, "two products by input could not share their parts");
-    kernels_.add(linear.W, linear.bias, x, b_.add_parts, y, shape_.n_tokens, onto);
+    kernels_.add(linear.W, linear.bias, x, b_.add_parts, y, n_tokens, onto);
   } else {
-    kernels_.dot(linear.W, linear.bias, x, y, shape_.n_tokens, onto);
+    kernels_.dot(linear.W, linear.bias, x, y, n_tokens, onto);
   }
+  const DeviceAdapter::Part* part = shape_.adapter ? shape_.adapter->find(linear.id) : nullptr;
+  if (!part) return;
+  commands_.barrier();
+  kernels_.dot(part->A, {}, x, b_.low_rank, n_tokens, {});  // inputs that were left out are zero
+  commands_.barrier();
+  kernels_.dot(part->B, {}, b_.low_rank, y, n_tokens,
+               {.add = true, .scale = onto.scale, .list = linear.by_input ? vulkan::Piece() : onto.list});
 }
 
 void StepProgram::record(const vulkan::Piece& upload, const vulkan::Piece& download) {
   const ModelConfig& c = model_.config();
   const uint32_t n = shape_.n_tokens;
   commands_.copy(upload, 0, b_.inputs, 0, b_.inputs.bytes);
+  if (weights_.first_layer > 0)
+    commands_.copy(upload, b_.inputs.bytes, b_.resid.piece, 0, uint64_t(n) * b_.resid.stride * sizeof(float));
   commands_.barrier();
-  kernels_.embed(weights_.token_embd, b_.ids, b_.positions, weights_.position_embd, c.embedding_scale, b_.resid, n);
-  commands_.barrier();
-  if (weights_.embd_norm.n) {
-    kernels_.norm(weights_.embd_norm, b_.resid, b_.resid, n);
+  if (weights_.first_layer == 0) {
+    kernels_.embed(weights_.token_embd, b_.ids, b_.positions, weights_.position_embd, c.embedding_scale, b_.resid, n);
     commands_.barrier();
+    if (weights_.embd_norm.n) {
+      kernels_.norm(weights_.embd_norm, b_.resid, b_.resid, n);
+      commands_.barrier();
+    }
   }
-  for (size_t i = 0; i < c.n_layer; ++i) {
+  for (size_t i = weights_.first_layer; i < c.n_layer; ++i) {
     attention(c.layers[i], weights_.layers[i]);
     mlp(c.layers[i], weights_.layers[i]);
   }
-  if (shape_.n_logits) {
-    kernels_.norm(weights_.output_norm, b_.resid, b_.last, shape_.n_logits, b_.rows);
-    commands_.barrier();
-    kernels_.dot(weights_.output.W, weights_.output.bias, b_.last, b_.logits, shape_.n_logits,
-                 {.scale = c.logit_scale});
-    commands_.barrier();
-    commands_.copy(b_.logits.piece, 0, download, 0, uint64_t(shape_.n_logits) * b_.logits.stride * sizeof(float));
-  }
-  for (size_t i = 0; shape_.plan && i < c.n_layer; ++i) {
+  if (shape_.n_logits) logits(download);
+  for (size_t i = weights_.first_layer; shape_.plan && i < c.n_layer; ++i) {
     const uint64_t at = counts_at(b_) + i * sizeof(Counts);
     commands_.copy(b_.neurons[i], 0, download, at + offsetof(Counts, neurons), sizeof(uint32_t));
     commands_.copy(b_.live[i], 0, download, at + offsetof(Counts, live), sizeof(uint32_t));
     commands_.copy(b_.groups[i], 0, download, at + offsetof(Counts, groups), sizeof(uint32_t));
   }
   commands_.end();
+}
+
+void StepProgram::logits(const vulkan::Piece& download) {
+  const ModelConfig& c = model_.config();
+  const uint32_t n = shape_.n_logits, n_best = shape_.n_best, n_vocab = uint32_t(c.n_vocab);
+  kernels_.norm(weights_.output_norm, b_.resid, b_.last, n, b_.rows);
+  commands_.barrier();
+  product(weights_.output, b_.last, b_.logits, n, {.scale = c.logit_scale});
+  commands_.barrier();
+  if (n_best == 0)
+    return commands_.copy(b_.logits.piece, 0, download, 0, uint64_t(n) * b_.logits.stride * sizeof(float));
+  if (n_best == 1) {
+    kernels_.argmax(b_.logits, n_vocab, b_.best, n);
+  } else {
+    kernels_.largest(b_.logits, n_vocab, n_best, b_.best, n);
+  }
+  commands_.barrier();
+  commands_.copy(b_.best, 0, download, 0, uint64_t(n) * n_best * sizeof(Best));
 }
 
 const DevicePlanLayer& StepProgram::plan_of(size_t layer) const {
@@ -178,7 +200,7 @@ void StepProgram::mlp(const LayerConfig& c, const DeviceLayer& l) {
   commands_.barrier();
   if (plan.live) {  // what was not chosen is zero too
     rows = b_.live[c.index];
-    kernels_.list_nonzero(b_.act.piece, n_ff, rows);
+    kernels_.list_large(b_.act.piece, n_ff, *plan.live, rows);
     commands_.barrier();
   }
   if (l.gate && tells) {

@@ -1,25 +1,36 @@
-// The commands of a step, recorded once for its shape: from ids to logits without a word from the host.
+// The commands of a step, recorded once for its shape: from ids, or from the stream that the processor's layers left, to
+// logits without a word from the host.
 #pragma once
 #include "device/device_plan.h"
+#include "device/put_adapter.h"
 #include "device/step_buffers.h"
 
 namespace hunch {
 
 struct StepShape {
   uint32_t n_tokens = 1, n_logits = 0;
+  uint32_t n_best = 0;               // of every row of logits only so many come back, the largest; 0: all
   const DevicePlan* plan = nullptr;  // what leaves parts of one token out; none: everything is computed
+  const DeviceAdapter* adapter = nullptr;
   auto operator<=>(const StepShape&) const = default;
 };
 
 class StepProgram {
  public:
-  // `upload` has the step's inputs as StepBuffers::inputs lays them out; logits [n_logits, logits.stride] come to
-  // `download`, and behind them, of a step with a plan, how many neurons and heads each layer had. All outlive this.
+  // `upload` has the step's inputs as StepBuffers::inputs lays them out and, behind them, the stream of a model whose
+  // first layers are the processor's, [n_tokens, resid.stride]; logits [n_logits, logits.stride] come to `download`, or
+  // the best of them [n_logits][n_best] with their ids, and behind them, of a step with a plan, how many neurons and
+  // heads each layer had. All outlive this.
   StepProgram(const Model& model, const DeviceWeights& weights, const StepBuffers& buffers, const StepShape& shape,
               std::shared_ptr<vulkan::Gpu> gpu, const vulkan::Piece& upload, const vulkan::Piece& download);
 
   void run() { commands_.run(); }  // throws as Gpu::run()
 
+  // One of the largest logits.
+  struct Best {
+    uint32_t id;
+    float logit;
+  };
   // Behind the logits, [n_layer] of these: lengths of lists, of which those mean something that the layer's plan makes.
   struct Counts {
     uint32_t neurons, live, groups;
@@ -37,8 +48,14 @@ class StepProgram {
   void end(const DeviceChoice& choice);
   void list(const DeviceChoice& choice, const vulkan::Piece& list);
   const DevicePlanLayer& plan_of(size_t layer) const;
+  // And what the adapter adds.
   void product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y,
-               const vulkan::Onto& onto = {});
+               const vulkan::Onto& onto = {}) {
+    product(linear, x, y, shape_.n_tokens, onto);
+  }
+  void product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y, uint32_t n_tokens,
+               const vulkan::Onto& onto);
+  void logits(const vulkan::Piece& download);
 
   const Model& model_;
   const DeviceWeights& weights_;

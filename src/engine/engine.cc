@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/context.h"
 #include "engine/cost_file.h"
 #include "engine/ranks.h"
 #include "io/gguf.h"
@@ -61,7 +62,7 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
 std::optional<DiskOptions> disk_options(const std::filesystem::path& path, const OpenedModel& opened,
                                         const EngineOptions& options) {
   if (options.weight_memory == 0) return std::nullopt;
-  if (options.device != "cpu")
+  if (options.device.name != "cpu")
     fail(ErrorKind::kUnsupported,
          "weights that are read on demand (ram) are computed with by the processor: no device");
   DiskOptions disk{.n_bytes = options.weight_memory};
@@ -95,7 +96,7 @@ void check_undivided(const EngineOptions& options) {
   if (!options.adapters.empty()) refuse("adapters (lora) are");
   if (!options.memory.path.empty()) refuse("memories (memory) are");
   if (!options.sidecar.empty()) refuse("sidecars (sidecar) are");
-  if (options.device != "cpu") refuse("devices (device) are");
+  if (options.device.name != "cpu") refuse("devices (device) are");
 }
 
 Engine load_part(const std::filesystem::path& path, const EngineOptions& options) {
@@ -139,7 +140,8 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   }
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
-  engine.device = put_on_device(options.device, *engine.model, *engine.compute);
+  engine.device =
+      put_on_device(options.device, *engine.model, resolve_context(engine.config(), 0), *engine.compute);
   engine.load_ms = timer.ms();
   return engine;
 }

@@ -50,7 +50,7 @@ struct EngineOptions {
   std::vector<AdapterSource> adapters = {};                       // added up: Engine::adapter
   std::optional<RopeChoice> rope = {};                            // instead of what the file says
   MemoryChoice memory = {};
-  std::string device = "cpu";  // put_on_device()
+  DeviceOptions device = {};   // put_on_device()
   Ranks* ranks = nullptr;      // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
 };
 

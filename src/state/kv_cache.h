@@ -140,9 +140,10 @@ class KvCache final : public StateStore {
   // of them as their last state knows. Throws as append().
   void load(SequenceId sequence, size_t n_tokens, std::span<const std::byte> bytes);
 
-  // Keys and values lie elsewhere, on a device: this counts tokens and pages, and its own memory stays untouched.
-  // From now on nothing can be saved, and page_copies() has what whoever holds them must copy too.
-  void hold_elsewhere();
+  // Keys and values of layers [first_layer, ...) lie elsewhere, on a device: of these this counts tokens and pages, and
+  // its own memory stays untouched. From now on nothing can be saved, and take_page_copies() has what whoever holds
+  // them must copy too.
+  void hold_elsewhere(size_t first_layer = 0);
   struct PageCopy {
     uint32_t from, to;
   };

@@ -128,11 +128,23 @@ void Kernels::rope(const Values& x, uint32_t n_heads, uint32_t d_head, uint32_t 
 void Kernels::store(const Pages& pages, const Values& k, const Values& v, uint32_t n_tokens) {
   HUNCH_CHECK(k.stride == v.stride && pages.d_head % 2 == 0, "keys of {} and values of {}", k.stride, v.stride);
   struct Push {
-    uint64_t k, v, k_pages, v_pages, positions, tables, pages;
-    uint32_t n_kv_head, d_head, x_stride, page_tokens, flags;
-  } push{k.piece.address,      v.piece.address,     pages.k.address, pages.v.address, pages.positions.address,
-         pages.tables.address, pages.table.address, pages.n_kv_head, pages.d_head,    k.stride,
-         pages.page_tokens,    pages.half ? 1u : 0u};
+    uint64_t k, v, k_pages, v_pages, far_k, far_v, positions, tables, pages;
+    uint32_t n_kv_head, d_head, x_stride, page_tokens, n_near, flags;
+  } push{k.piece.address,
+         v.piece.address,
+         pages.k.address,
+         pages.v.address,
+         pages.far_k.address,
+         pages.far_v.address,
+         pages.positions.address,
+         pages.tables.address,
+         pages.table.address,
+         pages.n_kv_head,
+         pages.d_head,
+         k.stride,
+         pages.page_tokens,
+         pages.n_near,
+         pages.half ? 1u : 0u};
   commands_.dispatch(gpu_->pipeline("kv_store"), push, div_up(pages.n_kv_head * pages.d_head / 2, 64), n_tokens);
 }
 
@@ -151,13 +163,15 @@ void Kernels::attention(const Pages& pages, const AttentionShape& shape, const V
   HUNCH_CHECK(uint64_t(n_parts) * n_tokens * shape.n_head * (pages.d_head + 4) * sizeof(float) <= parts.bytes,
               "{} parts", n_parts);
   struct Push {
-    uint64_t q, parts, k_pages, v_pages, positions, tables, pages, scores;
-    uint32_t n_head, n_kv_head, d_head, q_stride, page_tokens, n_parts, window, flags;
+    uint64_t q, parts, k_pages, v_pages, far_k, far_v, positions, tables, pages, scores;
+    uint32_t n_head, n_kv_head, d_head, q_stride, page_tokens, n_near, n_parts, window, flags;
     float scale, soft_cap, threshold;
   } push{q.piece.address,
          parts.address,
          pages.k.address,
          pages.v.address,
+         pages.far_k.address,
+         pages.far_v.address,
          pages.positions.address,
          pages.tables.address,
          pages.table.address,
@@ -167,6 +181,7 @@ void Kernels::attention(const Pages& pages, const AttentionShape& shape, const V
          pages.d_head,
          q.stride,
          pages.page_tokens,
+         pages.n_near,
          n_parts,
          shape.window,
          (pages.half ? kHalf : 0) | (shape.scores ? kChosen : 0),
@@ -212,12 +227,13 @@ struct CompactPush {
 
 }  // namespace
 
-void Kernels::list_nonzero(const Piece& x, uint32_t n, const Piece& list) {
-  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 0, 0}, 1);
+void Kernels::list_large(const Piece& x, uint32_t n, float threshold, const Piece& list) {
+  constexpr uint32_t kMagnitude = 1;
+  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, kMagnitude, threshold}, 1);
 }
 
 void Kernels::list_above(const Piece& x, uint32_t n, float threshold, const Piece& list) {
-  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 1, threshold}, 1);
+  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 0, threshold}, 1);
 }
 
 void Kernels::argmax(const Values& x, uint32_t n, const Piece& best, uint32_t n_rows) {
@@ -226,6 +242,16 @@ void Kernels::argmax(const Values& x, uint32_t n, const Piece& best, uint32_t n_
     uint32_t n, x_stride;
   } push{x.piece.address, best.address, n, x.stride};
   commands_.dispatch(gpu_->pipeline("argmax"), push, n_rows);
+}
+
+void Kernels::largest(const Values& x, uint32_t n, uint32_t k, const Piece& best, uint32_t n_rows) {
+  HUNCH_CHECK(k > 0 && k <= n && uint64_t(n_rows) * k * 2 * sizeof(uint32_t) <= best.bytes, "the {} largest of {}", k,
+              n);
+  struct Push {
+    uint64_t x, best;
+    uint32_t n, x_stride, k;
+  } push{x.piece.address, best.address, n, x.stride, k};
+  commands_.dispatch(gpu_->pipeline("largest"), push, n_rows);
 }
 
 }  // namespace hunch::vulkan

@@ -1,0 +1,25 @@
+#include "device/device_fit.h"
+
+#include "device/put_weights.h"
+#include "device/step_buffers.h"
+#include "model/transformer.h"
+
+namespace hunch {
+
+uint64_t bytes_on_device(const Model& model, size_t n_layers, size_t n_ctx) {
+  const ModelConfig& c = model.config();
+  const size_t first_layer = c.n_layer - n_layers;
+  const KvShape shape = Transformer::kv_shape(c, DType::kF16);
+  const size_t n_pages = (n_ctx + shape.page_tokens - 1) / shape.page_tokens;
+  const DeviceKv kv{.n_pages = n_pages, .page_tokens = shape.page_tokens, .half = true};
+  return weight_bytes_on_device(model, first_layer) +
+         StepBuffers::bytes(c, first_layer, n_pages * shape.page_tokens) + n_pages * kv.page_bytes(c, first_layer);
+}
+
+size_t layers_that_fit(const Model& model, uint64_t bytes, size_t n_ctx) {
+  size_t n = model.config().n_layer;
+  while (n > 0 && bytes_on_device(model, n, n_ctx) > bytes) --n;
+  return n;
+}
+
+}  // namespace hunch
