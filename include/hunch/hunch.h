@@ -109,8 +109,8 @@ typedef struct hunch_model_info {
   uint64_t n_params, weight_bytes;         /* numbers in all tensors; what these take in the file */
   size_t n_layer, n_embd, n_head, n_kv_head, n_ff, n_vocab, n_ctx_train;
   int has_tokenizer, has_chat_template;
-  size_t n_ctx;     /* tokens that a call has room for */
-  int32_t bos, eos; /* tokens that begin and end a text; -1: it has none */
+  size_t n_ctx;       /* tokens that a call has room for */
+  int32_t bos, eos;   /* tokens that begin and end a text; -1: it has none */
   const char* device; /* where it is computed: "cpu", "vulkan:0 (its name)"; belongs to the model */
 } hunch_model_info;
 

@@ -60,8 +60,8 @@ struct LoadOptions {
   // What rows cost to read each way, a file that `hunch bench --batch N --costs FILE` wrote, so that every process
   // chooses alike. Empty: measured where several sequences are computed together.
   std::filesystem::path costs = {};
-  // Where it is computed: "cpu", "vulkan:0" and so on (`hunch devices` lists them), or "auto": a card that can, else cpu
-  // (docs/devices.md). What a device does not compute is refused by name, Error{kUnsupported}.
+  // Where it is computed: "cpu", "vulkan:0" and so on (`hunch devices` lists them), or "auto": a card that can, else
+  // cpu (docs/devices.md). What a device does not compute is refused by name, Error{kUnsupported}.
   std::string device = "cpu";
   // Its last layers that the device computes, the others are the processor's. Empty: all, of "auto" as many as fit.
   std::optional<std::size_t> gpu_layers = {};

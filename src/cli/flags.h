@@ -26,9 +26,10 @@ struct ModelFlags {
   std::string memory_gate;  // a share; empty: one softmax
   std::string device = "cpu";
   std::optional<uint64_t> gpu_layers;  // the last ones that the device computes; none: all, of auto as many as fit
+  std::string gpu_neurons;             // a share of their neurons, or "auto"; empty: all
   std::string gpu_memory;              // of the device's, "8G"; empty: what is free
-  std::string costs;         // a file of row costs to pin; empty: they are measured
-  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::string costs;                   // a file of row costs to pin; empty: they are measured
+  std::string force_target;            // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;    // no first and last line, no progress, no notes
   bool verbose = false;  // also what was read, by layer, and how fast

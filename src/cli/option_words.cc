@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 29> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -15,7 +15,8 @@ std::string with_flags(std::string message) {
        {"(kv)", "(--kv)"},
        {"(device)", "(--device)"},
        {"(gpu_layers)", "(--gpu-layers)"},
-       {"(gpu_layers, gpu_memory)", "(--gpu-layers, --gpu-memory)"},
+       {"(gpu_neurons)", "(--gpu-neurons)"},
+       {"(gpu_layers, gpu_neurons, gpu_memory)", "(--gpu-layers, --gpu-neurons, --gpu-memory)"},
        {"(memory)", "(--memory)"},
        {"(adapters)", "(--lora)"},
        {"(rope)", "(--rope)"},

@@ -74,6 +74,8 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
     fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
   options.device.name = flags.device;
   options.device.n_layers = flags.gpu_layers;
+  if (!flags.gpu_neurons.empty())
+    options.device.neurons = flags.gpu_neurons == "auto" ? 0 : parse_share(flags.gpu_neurons, "--gpu-neurons");
   if (!flags.gpu_memory.empty()) options.device.memory_bytes = uint64_t(parse_bytes(flags.gpu_memory, "--gpu-memory"));
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();

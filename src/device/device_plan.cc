@@ -67,7 +67,8 @@ void DevicePlan::require(const Plan& plan, size_t first_layer) {
         if (!selector) continue;
         if (!is_followed(point, *selector))
           fail(ErrorKind::kUnsupported,
-               "devices follow plans of exact zeros, of large activations and of predictors; the plan '{}' chooses {} (in "
+               "devices follow plans of exact zeros, of large activations and of predictors; the plan '{}' chooses {} "
+               "(in "
                "layer {}, by '{}')",
                plan.name, words_of(point), layer, selector->kind());
         if (point == Point::kLive) continue;
@@ -101,7 +102,8 @@ bool DevicePlan::is(const Plan& plan) const {
   return true;
 }
 
-std::optional<DeviceChoice> DevicePlan::choice(const PlanEntry& entry, vulkan::Uploader& uploader) {
+std::optional<DeviceChoice> DevicePlan::choice(const PlanEntry& entry, std::span<const uint32_t> order,
+                                               vulkan::Uploader& uploader) {
   if (!entry.selector) return std::nullopt;
   const auto& predicted = static_cast<const Predicted&>(*entry.selector);
   const Predictor& predictor = predicted.predictor();
@@ -114,25 +116,31 @@ std::optional<DeviceChoice> DevicePlan::choice(const PlanEntry& entry, vulkan::U
     uploader.fill_zero(values.piece);
     return values;
   };
+  const auto ordered = [&](std::span<const float> values) {
+    std::vector<float> own(values.begin(), values.end());
+    for (size_t i = 0; i < order.size(); ++i) own[i] = values[order[i]];
+    return own;
+  };
   c.scores = zeros(c.n_out);
   if (const auto* hot = dynamic_cast<const HotSetPredictor*>(&predictor)) {
-    uploader.upload(std::as_bytes(std::span(hot->scores())), c.scores.piece);
+    const std::vector<float> scores = ordered(hot->scores());
+    uploader.upload(std::as_bytes(std::span(scores)), c.scores.piece);
   } else if (const auto* linear = dynamic_cast<const LinearPredictor*>(&predictor)) {
-    c.in = put_matrix(linear->W(), uploader, arena_);
-    c.bias = uploader.upload(arena_, std::span<const float>(linear->bias()));
+    c.in = put_matrix(linear->W(), uploader, arena_, order);
+    c.bias = uploader.upload(arena_, std::span<const float>(ordered(linear->bias())));
   } else {
     const auto& low_rank = static_cast<const LowRankPredictor&>(predictor);
     c.in = put_matrix(low_rank.weights().W_in, uploader, arena_);
-    c.out = put_matrix(low_rank.weights().W_out, uploader, arena_);
-    c.bias = uploader.upload(arena_, std::span<const float>(low_rank.weights().bias));
+    c.out = put_matrix(low_rank.weights().W_out, uploader, arena_, order);
+    c.bias = uploader.upload(arena_, std::span<const float>(ordered(low_rank.weights().bias)));
     c.relu = low_rank.weights().relu;
     c.hidden = zeros(low_rank.rank());
   }
   return c;
 }
 
-DevicePlan::DevicePlan(const Plan& plan, size_t first_layer, const ModelConfig& config,
-                       std::shared_ptr<vulkan::Gpu> gpu)
+DevicePlan::DevicePlan(const Plan& plan, size_t first_layer, std::span<const NeuronSplit> split,
+                       const ModelConfig& config, std::shared_ptr<vulkan::Gpu> gpu)
     : plan_(plan), first_layer_(first_layer), arena_(gpu) {
   require(plan, first_layer);
   vulkan::Uploader uploader(gpu);
@@ -140,8 +148,13 @@ DevicePlan::DevicePlan(const Plan& plan, size_t first_layer, const ModelConfig& 
   for (size_t i = first_layer; i < config.n_layer; ++i) {
     DevicePlanLayer layer;
     layer.live = live_threshold(plan.at(i, Point::kLive));
-    layer.neurons = choice(plan.at(i, Point::kNeurons), uploader);
-    layer.heads = choice(plan.at(i, Point::kHeads), uploader);
+    std::vector<uint32_t> order;
+    if (!split.empty() && !split[i].cold.empty()) {
+      order = split[i].hot;
+      order.insert(order.end(), split[i].cold.begin(), split[i].cold.end());
+    }
+    layer.neurons = choice(plan.at(i, Point::kNeurons), order, uploader);
+    layer.heads = choice(plan.at(i, Point::kHeads), {}, uploader);
     // Nobody looks ahead to the first layer: all of its heads count. (From a layer of the processor nobody looks ahead
     // to one of the device.)
     if (i == first_layer && layer.heads && layer.heads->look == Look::kPreviousAttention) layer.heads.reset();

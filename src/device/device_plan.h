@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "device/neuron_split.h"
 #include "model/plan.h"
 #include "vulkan/kernels.h"
 
@@ -31,7 +32,9 @@ class DevicePlan {
  public:
   // Copies the predictors that it asks to the device. Throws as require(), and Error{kMemory}. What it says of layers
   // before `first_layer` is the processor's.
-  DevicePlan(const Plan& plan, size_t first_layer, const ModelConfig& config, std::shared_ptr<vulkan::Gpu> gpu);
+  // `split`: as DeviceWeights::split; a divided layer's scores are those of its hot neurons, then of its cold ones.
+  DevicePlan(const Plan& plan, size_t first_layer, std::span<const NeuronSplit> split, const ModelConfig& config,
+             std::shared_ptr<vulkan::Gpu> gpu);
 
   // Throws Error{kUnsupported} naming the first selector that devices do not ask. (A screen of the vocabulary may be
   // left out: all logits are right without it. So may late keys: they are computed with their tokens.)
@@ -44,7 +47,9 @@ class DevicePlan {
   const DevicePlanLayer& layer(size_t i) const { return layers_[i]; }
 
  private:
-  std::optional<DeviceChoice> choice(const PlanEntry& entry, vulkan::Uploader& uploader);
+  // `order` of the scores; empty: as they are.
+  std::optional<DeviceChoice> choice(const PlanEntry& entry, std::span<const uint32_t> order,
+                                     vulkan::Uploader& uploader);
 
   Plan plan_;  // keeps the predictors, whose addresses is() compares
   size_t first_layer_;

@@ -171,10 +171,10 @@ TEST_F(DeviceTest, WhatIsNotComputedIsRefusedByName) {
   plan.set(1, Point::kLive, {std::make_shared<const Nobody>()});
   const std::vector<int32_t> ids = {1, 2};
   const KvCache::SequenceId sequence = both.cache->create();
-  EXPECT_EQ(
-      message([&] { all_logits(both.on_device, sequence, ids, Phase::kDecode, &plan); }),
-      "devices follow plans of exact zeros, of large activations and of predictors; the plan 'sparse' chooses neurons by "
-      "their gate (in layer 1, by 'nobody')");
+  EXPECT_EQ(message([&] { all_logits(both.on_device, sequence, ids, Phase::kDecode, &plan); }),
+            "devices follow plans of exact zeros, of large activations and of predictors; the plan 'sparse' chooses "
+            "neurons by "
+            "their gate (in layer 1, by 'nobody')");
   EXPECT_EQ(both.cache->n_tokens(sequence), 0u);
 }
 

@@ -34,8 +34,7 @@ std::shared_ptr<const Adapter> random_adapter(const Model& model, const std::str
 Plan cats(const ModelConfig& c) {
   Plan plan;
   plan.name = "cats";
-  for (size_t l = 0; l < c.n_layer; ++l)
-    plan.set(l, Point::kLive, {std::make_shared<const Magnitude>(0.05f)});
+  for (size_t l = 0; l < c.n_layer; ++l) plan.set(l, Point::kLive, {std::make_shared<const Magnitude>(0.05f)});
   return plan;
 }
 
@@ -47,6 +46,11 @@ struct BothSteps {
 class Steps {
  public:
   explicit Steps(OnBoth& both) : both_(both) {}
+  ~Steps() {
+    for (const hunch::Run& run : runs_) both_.cache->release(run.sequence), both_.host_cache.release(run.sequence);
+  }
+  Steps(const Steps&) = delete;
+  Steps& operator=(const Steps&) = delete;
   // The run of a new sequence that has read `n_before` tokens by itself, without plan or adapter.
   void add(hunch::Run run, size_t n_before) {
     const std::vector<int32_t> all = some_ids(both_.model, 7 + n_before + run.n_tokens);
@@ -81,7 +85,8 @@ TEST_F(MatrixTest, EveryPlanInEveryCompanyIsTheProcessors) {
       OnBoth both(kFixtures / name, {}, 2048, first_layer);
       const ModelConfig& c = both.model.config();
       const bool is_relu = c.layers[0].makes_zeros();
-      const std::shared_ptr<const Adapter> a = random_adapter(both.model, "a", 4), b = random_adapter(both.model, "b", 9);
+      const std::shared_ptr<const Adapter> a = random_adapter(both.model, "a", 4),
+                                           b = random_adapter(both.model, "b", 9);
       both.model.adapt(*a);
       both.model.adapt(*b);
       const RandomPlan here(c, Look::kHere, Look::kHere, is_relu), ahead(c, Look::kAttention, Look::kHere, is_relu);
@@ -108,7 +113,8 @@ TEST_F(MatrixTest, EveryPlanInEveryCompanyIsTheProcessors) {
             EXPECT_EQ(device.n_tokens, host.n_tokens);
             EXPECT_EQ(device.all_neurons, host.all_neurons);
             if (plan == &large)
-              for (size_t l = first_layer; l < c.n_layer; ++l) EXPECT_LT(device.active_neurons[l], device.all_neurons[l]);
+              for (size_t l = first_layer; l < c.n_layer; ++l)
+                EXPECT_LT(device.active_neurons[l], device.all_neurons[l]);
           }
     }
 }
@@ -169,7 +175,8 @@ TEST_F(MatrixTest, OfLogitsOnlyTheLargestComeBackWhereOnlyTheyAreWanted) {
       (n_best == 1 ? run.only_best = true : (run.n_best = n_best, false));
       const MatView<const float> got = both.on_device.run({ids, {&run, 1}, rows});
       for (size_t r = 0; r < rows.size(); ++r) {
-        std::vector<float> want(all.begin() + ptrdiff_t(rows[r] * n_vocab), all.begin() + ptrdiff_t((rows[r] + 1) * n_vocab));
+        std::vector<float> want(all.begin() + ptrdiff_t(rows[r] * n_vocab),
+                                all.begin() + ptrdiff_t((rows[r] + 1) * n_vocab));
         std::vector<float> order = want;
         std::ranges::sort(order, std::greater<float>());
         if (n_best < n_vocab)

@@ -7,11 +7,12 @@ namespace hunch {
 
 class ModelOnDevice final : public ModelDevice {
  public:
-  // Copies the weights of layers [first_layer, ...); `model` and `compute` outlive this. Throws Error{kUnsupported}
+  // Copies the weights of layers [first_layer, ...), of their MLPs those that `split` has there (DeviceWeights::split);
+  // `model` and `compute` outlive this. Throws Error{kUnsupported}
   // naming what of the model devices do not compute, Error{kMemory} where it does not fit, with how many layers would
   // beside a context of n_ctx tokens.
   ModelOnDevice(const Model& model, Compute& compute, std::shared_ptr<vulkan::Gpu> gpu, size_t first_layer = 0,
-                size_t n_ctx = 4096);
+                std::vector<NeuronSplit> split = {}, size_t n_ctx = 4096);
 
   std::shared_ptr<StepDevice> steps(const std::shared_ptr<KvCache>& cache) override;
   size_t first_layer() const override { return weights_.first_layer; }

@@ -14,7 +14,8 @@ constexpr const char* kMissing =
 
 std::vector<DeviceDescription> list_devices(bool) { fail(ErrorKind::kUnsupported, "{}", kMissing); }
 
-std::shared_ptr<ModelDevice> put_on_device(const DeviceOptions& options, const Model&, size_t, Compute&) {
+std::shared_ptr<ModelDevice> put_on_device(const DeviceOptions& options, const Model&,
+                                           std::span<const std::span<const float>>, size_t, Compute&) {
   if (device_name_from(options.name).kind == DeviceKind::kVulkan) fail(ErrorKind::kUnsupported, "{}", kMissing);
   return nullptr;
 }

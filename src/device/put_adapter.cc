@@ -14,7 +14,7 @@ bool is_before(const LinearId& id, size_t first_layer) {
 
 }  // namespace
 
-void DeviceAdapter::require(const Adapter& adapter, size_t first_layer) {
+void DeviceAdapter::require(const Adapter& adapter, size_t first_layer, bool divides_neurons) {
   for (const auto& entry : adapter.parts) {
     const LinearId id = entry.first;
     const AdapterPart& part = entry.second;
@@ -24,6 +24,8 @@ void DeviceAdapter::require(const Adapter& adapter, size_t first_layer) {
            matrix_name(id), what);
     };
     if (id.role == Role::kEmbedding) refuse("rows of its own");
+    if (divides_neurons && (id.role == Role::kGate || id.role == Role::kUp || id.role == Role::kDown))
+      refuse("a part, whose neurons are divided with the processor (gpu_neurons)");
     if (part.replacement()) refuse("a whole matrix");
     if (!part.gain.empty()) refuse("magnitudes (DoRA)");
     if (part.rank() > kMostAdapterRank)
@@ -34,7 +36,6 @@ void DeviceAdapter::require(const Adapter& adapter, size_t first_layer) {
 DeviceAdapter::DeviceAdapter(const Adapter& adapter, size_t first_layer, std::shared_ptr<vulkan::Gpu> gpu)
     : adapter_(&adapter), owner_(adapter.weak_from_this()), arena_(gpu) {
   HUNCH_CHECK(!is_gone(), "an adapter that nobody shares");
-  require(adapter, first_layer);
   vulkan::Uploader uploader(gpu);
   for (const auto& [id, part] : adapter.parts)
     if (part.rank() > 0 && !is_before(id, first_layer))

@@ -13,12 +13,12 @@ class DeviceAdapter {
     vulkan::Matrix A, B;  // [rank, n_in], [n_out, rank]
   };
 
-  // Copies the parts of layers [first_layer, ...) and of the output. `adapter` belongs to a shared_ptr. Throws as
-  // require(), and Error{kMemory}.
+  // Copies the parts of layers [first_layer, ...) and of the output. `adapter` belongs to a shared_ptr, and require()
+  // does not refuse it. Throws Error{kMemory}.
   DeviceAdapter(const Adapter& adapter, size_t first_layer, std::shared_ptr<vulkan::Gpu> gpu);
 
   // Throws Error{kUnsupported} naming the first part that is more than a product of two matrices.
-  static void require(const Adapter& adapter, size_t first_layer);
+  static void require(const Adapter& adapter, size_t first_layer, bool divides_neurons);
   // Whether it is this one's; and whether nobody has that one any more.
   bool is(const Adapter& adapter) const { return &adapter == adapter_ && !is_gone(); }
   bool is_gone() const { return owner_.expired(); }

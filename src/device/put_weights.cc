@@ -59,6 +59,21 @@ void put_rows(const vulkan::Matrix& m, size_t first, size_t n, std::vector<std::
   if (row.extra) uploader.upload({extra, n * row.extra}, m.extra.behind(first * row.extra));
 }
 
+// Some rows of a matrix, side by side.
+class GatheredRows {
+ public:
+  GatheredRows(const WeightView& W, std::span<const uint32_t> rows) {
+    const size_t stride = row_bytes(W.dtype, W.cols);
+    bytes_.resize(rows.size() * stride);
+    for (size_t i = 0; i < rows.size(); ++i) std::copy_n(W.row(rows[i]), stride, bytes_.data() + i * stride);
+    view = {W.dtype, bytes_.data(), rows.size(), W.cols, stride};
+  }
+  WeightView view;
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
 class Putting {
  public:
   Putting(Compute& compute, vulkan::Uploader& uploader, vulkan::DeviceArena& arena)
@@ -89,6 +104,16 @@ class Putting {
   DeviceLinear linear(const std::unique_ptr<Linear>& linear) {
     if (!linear) return {};
     return {matrix(view_of(*linear)), vector(linear->bias()), lies_by_neuron(*linear), linear->id};
+  }
+
+  // Of a layer's MLP, the neurons that are hot; W_down without its bias, which comes with those that are cold.
+  DeviceLinear neurons(const std::unique_ptr<Linear>& linear, std::span<const uint32_t> hot) {
+    if (!linear) return {};
+    const bool is_down = linear->id.role == Role::kDown;
+    std::vector<float> bias;
+    for (size_t i = 0; !is_down && !linear->bias().empty() && i < hot.size(); ++i)
+      bias.push_back(linear->bias()[hot[i]]);
+    return {matrix(GatheredRows(view_of(*linear), hot).view), vector(bias), is_down, linear->id};
   }
 
   vulkan::Kernels::Norm norm(NormKind kind, float eps, const NormWeights& weights, size_t n) {
@@ -122,7 +147,9 @@ std::string matrix_name(const LinearId& id) {
                                      : fmt::format("{} of layer {}", name_of(id.role), id.layer);
 }
 
-vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena) {
+vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulkan::DeviceArena& arena,
+                          std::span<const uint32_t> rows) {
+  if (!rows.empty()) return put_matrix(GatheredRows(W, rows).view, uploader, arena);
   const vulkan::Matrix m = take_matrix(W, arena);
   std::vector<std::byte> part;
   put_rows(m, 0, W.rows, part, uploader, [&](const auto&, std::byte* codes, std::byte* scales, std::byte* extra) {
@@ -131,7 +158,7 @@ vulkan::Matrix put_matrix(const WeightView& W, vulkan::Uploader& uploader, vulka
   return m;
 }
 
-uint64_t weight_bytes_on_device(const Model& model, size_t first_layer) {
+uint64_t weight_bytes_on_device(const Model& model, size_t first_layer, std::span<const NeuronSplit> split) {
   const ModelWeights& w = model.weights();
   uint64_t bytes = bytes_of(view_of(*w.output));
   if (first_layer == 0) {
@@ -141,18 +168,21 @@ uint64_t weight_bytes_on_device(const Model& model, size_t first_layer) {
     if (!is_tied(w)) bytes += bytes_of(w.token_embd);
     bytes += w.position_embd.size() * sizeof(float);
   }
-  for (const Layer& layer : std::span(w.layers).subspan(first_layer))
+  for (const Layer& layer : std::span(w.layers).subspan(first_layer)) {
     layer.for_each_linear([&](const Linear& linear) { bytes += bytes_of(view_of(linear)); });
+    if (!split.empty()) bytes -= cold_bytes(layer, split[layer.config.index]);
+  }
   return bytes;
 }
 
-DeviceWeights put_weights(const Model& model, size_t first_layer, Compute& compute, vulkan::Uploader& uploader,
-                          vulkan::DeviceArena& arena) {
+DeviceWeights put_weights(const Model& model, size_t first_layer, std::vector<NeuronSplit> split, Compute& compute,
+                          vulkan::Uploader& uploader, vulkan::DeviceArena& arena) {
   const ModelConfig& c = model.config();
   const ModelWeights& w = model.weights();
   Putting putting(compute, uploader, arena);
   DeviceWeights d;
   d.first_layer = first_layer;
+  d.split = std::move(split);
   if (first_layer == 0) {
     d.token_embd = putting.matrix(w.token_embd);
     d.position_embd = putting.vector(w.position_embd);
@@ -176,9 +206,19 @@ DeviceWeights put_weights(const Model& model, size_t first_layer, Compute& compu
     layer.k = putting.linear(l.attention.k);
     layer.v = putting.linear(l.attention.v);
     layer.o = putting.linear(l.attention.o);
-    layer.gate = putting.linear(l.mlp.gate);
-    layer.up = putting.linear(l.mlp.up);
-    layer.down = putting.linear(l.mlp.down);
+    layer.n_neurons = uint32_t(lc.n_ff);
+    if (!d.split.empty() && !d.split[lc.index].cold.empty()) {
+      const NeuronSplit& own = d.split[lc.index];
+      layer.n_neurons = uint32_t(own.hot.size());
+      layer.n_cold = uint32_t(own.cold.size());
+      layer.gate = putting.neurons(l.mlp.gate, own.hot);
+      layer.up = putting.neurons(l.mlp.up, own.hot);
+      layer.down = putting.neurons(l.mlp.down, own.hot);
+    } else {
+      layer.gate = putting.linear(l.mlp.gate);
+      layer.up = putting.linear(l.mlp.up);
+      layer.down = putting.linear(l.mlp.down);
+    }
     d.layers.push_back(layer);
   }
   return d;

@@ -10,7 +10,9 @@ namespace {
 // Sequences may share pages: tables may name one several times.
 size_t table_words(size_t n_pages) { return 4 * n_pages + kMostDeviceTokens; }
 
-std::span<const LayerConfig> layers_from(const ModelConfig& c, size_t first) { return std::span(c.layers).subspan(first); }
+std::span<const LayerConfig> layers_from(const ModelConfig& c, size_t first) {
+  return std::span(c.layers).subspan(first);
+}
 
 template <class Of>
 size_t most_of(std::span<const LayerConfig> layers, const Of& of) {
@@ -56,9 +58,11 @@ uint64_t StepBuffers::bytes(const ModelConfig& c, size_t first_layer, size_t n_p
   const std::span<const LayerConfig> layers = layers_from(c, first_layer);
   const Widths w(c, layers);
   uint64_t n_values = kMostAdapterRank;
-  for (const size_t n : {w.n_embd, w.n_embd, w.n_embd, w.n_q, w.n_q, w.n_kv, w.n_kv, w.n_ff, w.n_ff, w.n_vocab})
+  for (const size_t n :
+       {w.n_embd, w.n_embd, w.n_embd, w.n_embd, w.n_q, w.n_q, w.n_kv, w.n_kv, w.n_ff, w.n_ff, w.n_vocab})
     n_values += vulkan::padded(n);
   uint64_t bytes = n_values * kMostDeviceTokens * sizeof(float) + w.attention_bytes + w.add_bytes + kBestBytes;
+  bytes += (1 + w.n_ff) * sizeof(uint32_t);
   for (const LayerConfig& l : layers) bytes += (3 + 2 * l.n_ff + l.n_kv_head) * sizeof(uint32_t);
   for (size_t i = 0; i < c.n_ropes(); ++i) bytes += n_positions * c.rope_number(i).n_rot * sizeof(float);
   return bytes;
@@ -82,6 +86,7 @@ StepBuffers::StepBuffers(const Model& model, size_t first_layer, const DeviceKv&
   resid = values(w.n_embd);
   normed = values(w.n_embd);
   last = values(w.n_embd);
+  cold = values(w.n_embd);
   q = values(w.n_q);
   heads = values(w.n_q);
   k = values(w.n_kv);
@@ -91,6 +96,7 @@ StepBuffers::StepBuffers(const Model& model, size_t first_layer, const DeviceKv&
   logits = values(w.n_vocab);
   low_rank = values(kMostAdapterRank);
   best = arena.take(kBestBytes);
+  chosen = arena.take((1 + w.n_ff) * sizeof(uint32_t));
   attention_parts = arena.take(w.attention_bytes);
   add_parts = arena.take(w.add_bytes);
 

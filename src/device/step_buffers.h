@@ -26,9 +26,9 @@ struct DeviceKv {
 };
 
 struct StepBuffers {
-  // Writes nothing but zeros, and the tables of RoPE. Layers before `first_layer` have nothing here; `far`: of pages that
-  // do not lie on the device. Throws Error{kMemory}, Error{kUnsupported} where RoPE changes with the length of texts
-  // that fit.
+  // Writes nothing but zeros, and the tables of RoPE. Layers before `first_layer` have nothing here; `far`: of pages
+  // that do not lie on the device. Throws Error{kMemory}, Error{kUnsupported} where RoPE changes with the length of
+  // texts that fit.
   StepBuffers(const Model& model, size_t first_layer, const DeviceKv& kv, vulkan::Uploader& uploader,
               vulkan::DeviceArena& arena, vulkan::DeviceArena& far);
   // Bytes that it takes of the device, but for pages.
@@ -36,11 +36,13 @@ struct StepBuffers {
 
   // [kMostDeviceTokens, n] each: last of the tokens whose logits are wanted.
   vulkan::Values resid, normed, q, k, v, heads, act, ups, last, logits;
+  vulkan::Values cold;      // what the processor's neurons add
   vulkan::Values low_rank;  // what adapters make of an input, [kMostDeviceTokens, kMostAdapterRank]
   vulkan::Piece attention_parts, add_parts;
   vulkan::Piece best;  // [kMostDeviceTokens][kMostBest] ids and logits
   // [n_layer] of one token: the neurons that are computed, those of them that are live, and groups of heads.
   std::vector<vulkan::Piece> neurons, live, groups;
+  vulkan::Piece chosen;  // [1 + n_ff] of the layer that is computed, the processor's neurons that a predictor chose
   std::vector<vulkan::Pages> pages;  // [n_layer]
   std::vector<vulkan::Piece> turns;  // of each rope, or none where no layer uses it
   // In one piece, which every step is told anew: ids, positions, table starts and rows of logits [kMostDeviceTokens

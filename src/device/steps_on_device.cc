@@ -19,14 +19,15 @@ bool is_half(const KvShape& shape) {
 }  // namespace
 
 StepsOnDevice::StepsOnDevice(const Model& model, const DeviceWeights& weights, std::shared_ptr<KvCache> cache,
-                             std::shared_ptr<vulkan::Gpu> gpu, const Compute& compute)
+                             std::shared_ptr<vulkan::Gpu> gpu, Compute& compute)
     : model_(model),
       weights_(weights),
       cache_(std::move(cache)),
       gpu_(std::move(gpu)),
       compute_(compute),
       arena_(gpu_),
-      far_(gpu_, vulkan::MemoryKind::kUpload) {
+      far_(gpu_, vulkan::MemoryKind::kUpload),
+      cold_(model, weights.split, compute) {
   const ModelConfig& c = model.config();
   const KvShape& shape = cache_->shape();
   kv_ = {.n_pages = cache_->n_pages(), .page_tokens = shape.page_tokens, .half = is_half(shape)};
@@ -41,18 +42,17 @@ StepsOnDevice::StepsOnDevice(const Model& model, const DeviceWeights& weights, s
                  "try a smaller context (n_ctx), or f16 as the type of the cache (kv)");
   vulkan::Uploader uploader(gpu_);
   buffers_ = std::make_unique<StepBuffers>(model, first_layer(), kv_, uploader, arena_, far_);
-  const uint64_t stream_bytes = uint64_t{kMostDeviceTokens} * buffers_->resid.stride * sizeof(float);
-  upload_ = std::make_unique<vulkan::HostBlock>(gpu_, buffers_->inputs.bytes + (first_layer() > 0 ? stream_bytes : 0),
-                                                vulkan::MemoryKind::kUpload);
-  download_ = std::make_unique<vulkan::HostBlock>(
-      gpu_, StepProgram::counts_at(*buffers_) + model.config().n_layer * sizeof(StepProgram::Counts),
-      vulkan::MemoryKind::kDownload);
+  upload_ =
+      std::make_unique<vulkan::HostBlock>(gpu_, StepProgram::upload_bytes(*buffers_), vulkan::MemoryKind::kUpload);
+  download_ =
+      std::make_unique<vulkan::HostBlock>(gpu_, StepProgram::download_bytes(*buffers_), vulkan::MemoryKind::kDownload);
+  cold_counts_.resize(c.n_layer);
   cache_->hold_elsewhere(first_layer());
 }
 
 void StepsOnDevice::require(const StepInput& input) const {
   for (const Run& run : input.runs) {
-    if (run.adapter) DeviceAdapter::require(*run.adapter, first_layer());
+    if (run.adapter) DeviceAdapter::require(*run.adapter, first_layer(), !weights_.split.empty());
     if (run.trace)
       fail(ErrorKind::kUnsupported, "what each token used (trace) is not noted on devices: use the processor, cpu");
     if (run.plan) DevicePlan::require(*run.plan, first_layer());
@@ -66,7 +66,7 @@ const DevicePlan* StepsOnDevice::plan_of(const Run& run) {
   if (run.phase == Phase::kPrompt || !run.plan || !DevicePlan::restricts(*run.plan, first_layer())) return nullptr;
   for (const auto& plan : plans_)
     if (plan->is(*run.plan)) return plan.get();
-  plans_.push_back(std::make_unique<DevicePlan>(*run.plan, first_layer(), model_.config(), gpu_));
+  plans_.push_back(std::make_unique<DevicePlan>(*run.plan, first_layer(), weights_.split, model_.config(), gpu_));
   return plans_.back().get();
 }
 
@@ -101,8 +101,7 @@ std::vector<StepsOnDevice::Part> StepsOnDevice::parts_of(const StepInput& input)
     const bool alone = run.as_alone || plan;
     joins = joins && parts.back().adapter == adapter;
     for (size_t t = 0; t < run.n_tokens; ++t, ++first) {
-      if (alone || !joins || parts.back().n_tokens == kMostDeviceTokens)
-        parts.push_back({first, 0, plan, adapter});
+      if (alone || !joins || parts.back().n_tokens == kMostDeviceTokens) parts.push_back({first, 0, plan, adapter});
       ++parts.back().n_tokens;
       joins = !alone;
     }
@@ -157,7 +156,7 @@ size_t StepsOnDevice::write_inputs(const StepInput& input, MatView<const float> 
     first += run.n_tokens;
   }
   if (first_layer() > 0) {
-    const std::span<float> values = upload_->as<float>().subspan(buffers_->inputs.bytes / sizeof(float));
+    const std::span<float> values = upload_->as<float>().subspan(StepProgram::stream_at(*buffers_) / sizeof(float));
     for (size_t t = 0; t < part.n_tokens; ++t)
       std::ranges::copy(stream.row(part.first_token + t), values.begin() + ptrdiff_t(t * buffers_->resid.stride));
   }
@@ -177,7 +176,8 @@ StepProgram& StepsOnDevice::program(const StepShape& shape) {
   return *program;
 }
 
-// Of these rows of logits (tokens of the step) what comes back: so many each, or all (0), also where that is hardly more.
+// Of these rows of logits (tokens of the step) what comes back: so many each, or all (0), also where that is hardly
+// more.
 uint32_t StepsOnDevice::n_best(const StepInput& input, std::span<const uint32_t> rows) const {
   size_t most = 0, end = 0;
   for (const Run& run : input.runs) {
@@ -202,8 +202,7 @@ void StepsOnDevice::read_logits(const StepShape& shape, MatView<float> logits) c
       continue;
     }
     std::ranges::fill(row, -INFINITY);
-    for (const StepProgram::Best& best :
-         download_->as<StepProgram::Best>().subspan(i * shape.n_best, shape.n_best)) {
+    for (const StepProgram::Best& best : download_->as<StepProgram::Best>().subspan(i * shape.n_best, shape.n_best)) {
       row[best.id] = best.logit;
       if (c.logit_soft_cap > 0) soft_cap(c.logit_soft_cap, row.subspan(best.id, 1));
     }
@@ -217,13 +216,33 @@ void StepsOnDevice::run(const StepInput& input, MatView<const float> stream, Mat
   for (const Part& part : parts_of(input)) {
     if (input.ids.size() > kMostDeviceTokens) compute_.throw_if_stopped();
     const size_t n_rows = write_inputs(input, stream, part, input.logit_rows.subspan(row));
-    const StepShape shape{uint32_t(part.n_tokens), uint32_t(n_rows), n_best(input, input.logit_rows.subspan(row, n_rows)),
-                          part.plan, part.adapter};
-    program(shape).run();
+    const StepShape shape{uint32_t(part.n_tokens), uint32_t(n_rows),
+                          n_best(input, input.logit_rows.subspan(row, n_rows)), part.plan, part.adapter};
+    program(shape).run([&](size_t layer) { compute_cold(part, layer); });
     read_logits(shape, logits.row_range(row, n_rows));
     row += n_rows;
     count(part, shape, stats);
   }
+}
+
+// What the processor's neurons of the layer add to the part's tokens.
+void StepsOnDevice::compute_cold(const Part& part, size_t layer) {
+  const size_t n_embd = model_.config().n_embd;
+  const std::span<float> down = download_->as<float>().subspan(StepProgram::normed_at(*buffers_) / sizeof(float));
+  const std::span<float> up = upload_->as<float>().subspan(StepProgram::cold_at(*buffers_) / sizeof(float));
+  const MatView<const float> x(down.data(), part.n_tokens, n_embd, buffers_->normed.stride);
+  const MatView<float> y(up.data(), part.n_tokens, n_embd, buffers_->resid.stride);
+  ColdNeurons::Chosen chosen;
+  std::span<const uint32_t> places;
+  const DevicePlanLayer plan = part.plan ? part.plan->layer(layer) : DevicePlanLayer();
+  if (plan.neurons) {
+    const std::span<const uint32_t> list =
+        download_->as<uint32_t>().subspan(StepProgram::chosen_at(*buffers_) / sizeof(uint32_t));
+    places = list.subspan(1, list[0]);
+    chosen.places = &places;
+  }
+  if (plan.live) chosen.live = &*plan.live;
+  cold_counts_[layer] = cold_(layer, x, chosen, y);
 }
 
 // Weights count once for all tokens of a part.
@@ -238,18 +257,21 @@ void StepsOnDevice::count(const Part& part, const StepShape& shape, StepStats& s
     const DeviceLayer& l = weights_.layers[i];
     const DevicePlanLayer plan = shape.plan ? shape.plan->layer(i) : DevicePlanLayer();
     // Computed of the first product of the MLP, of what follows it, and of heads.
-    const uint64_t n_first = plan.neurons ? counted[i].neurons : lc.n_ff;
-    const uint64_t n_live = plan.live ? counted[i].live : n_first;
+    const uint64_t n_first = l.n_neurons > 0 && plan.neurons ? counted[i].neurons : l.n_neurons;
+    const uint64_t n_live = l.n_neurons > 0 && plan.live ? counted[i].live : n_first;
     const uint64_t n_heads = (plan.heads ? counted[i].groups : lc.n_kv_head) * lc.n_group();
     stats.active_neurons[i] += (plan.neurons ? n_first : n_live) * part.n_tokens;
+    if (l.n_cold > 0) stats.active_neurons[i] += plan.neurons ? cold_counts_[i].n_chosen : cold_counts_[i].n_live;
     stats.all_neurons[i] += lc.n_ff * part.n_tokens;
     stats.active_heads[i] += n_heads * part.n_tokens;
     stats.all_heads[i] += lc.n_head * part.n_tokens;
     for (const DeviceLinear* linear : {&l.q, &l.k, &l.v, &l.o}) stats.weight_bytes += linear->W.bytes();
-    const auto share = [&](const DeviceLinear& of, uint64_t n) { return of.W.bytes() * n / lc.n_ff; };
+    const auto share = [&](const DeviceLinear& of, uint64_t n) {
+      return l.n_neurons > 0 ? of.W.bytes() * n / l.n_neurons : 0;
+    };
     stats.weight_bytes += share(l.gate ? l.gate : l.up, n_first);
     if (l.gate) stats.weight_bytes += share(l.up, n_live);
-    stats.weight_bytes += share(l.down, l.down.by_input ? n_live : lc.n_ff);
+    stats.weight_bytes += share(l.down, l.down.by_input ? n_live : l.n_neurons);
     for (const auto* choice : {&plan.neurons, &plan.heads})
       if (*choice) {
         stats.weight_bytes += (*choice)->bytes();

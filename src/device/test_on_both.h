@@ -26,11 +26,24 @@ inline constexpr float kTolerance = 2e-4f;
 
 inline const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
 
+// How busy each neuron is said to be, all differently.
+inline std::vector<NeuronSplit> some_split(const Model& model, size_t first_layer, double share) {
+  if (share == 1) return {};
+  std::vector<std::vector<float>> frequency;
+  for (const Layer& l : model.weights().layers)
+    for (std::vector<float>& own = frequency.emplace_back(l.mlp.n_ff); float& f : own)
+      f = float((&f - own.data()) * 37 % 101) / 101 + float(l.config.index) * 1e-3f;
+  const std::vector<std::span<const float>> views(frequency.begin(), frequency.end());
+  return split_neurons(model, first_layer, views, share);
+}
+
 // A model, its device, and a transformer on each.
 struct OnBoth {
-  explicit OnBoth(const fs::path& folder, KvType type = {}, size_t n_tokens = 512, size_t first_layer = 0)
+  explicit OnBoth(const fs::path& folder, KvType type = {}, size_t n_tokens = 512, size_t first_layer = 0,
+                  double share = 1)
       : model(open_model(folder).file, {}, compute),
-        device(std::make_shared<ModelOnDevice>(model, compute, vulkan::test_gpu().gpu, first_layer)),
+        device(std::make_shared<ModelOnDevice>(model, compute, vulkan::test_gpu().gpu, first_layer,
+                                               some_split(model, first_layer, share))),
         cache(std::make_shared<KvCache>(Transformer::kv_shape(model.config(), type, kPageTokens), n_tokens)),
         host_cache(Transformer::kv_shape(model.config(), type, kPageTokens), n_tokens),
         on_device(model, *cache, compute),
@@ -46,8 +59,9 @@ struct OnBoth {
   Transformer on_device, on_host;
 };
 
-inline std::vector<float> all_logits(Transformer& transformer, KvCache::SequenceId sequence, std::span<const int32_t> ids,
-                              Phase phase = Phase::kPrompt, const Plan* plan = nullptr, bool as_alone = false) {
+inline std::vector<float> all_logits(Transformer& transformer, KvCache::SequenceId sequence,
+                                     std::span<const int32_t> ids, Phase phase = Phase::kPrompt,
+                                     const Plan* plan = nullptr, bool as_alone = false) {
   std::vector<uint32_t> rows(ids.size());
   for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
   const Run run{.sequence = sequence, .n_tokens = ids.size(), .phase = phase, .plan = plan, .as_alone = as_alone};

@@ -140,8 +140,11 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   }
   if (!options.adapters.empty()) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
+  std::vector<std::span<const float>> frequency;
+  for (size_t l = 0; engine.sidecar && l < engine.sidecar->layers.size(); ++l)
+    frequency.push_back(engine.sidecar->layers[l].frequency);
   engine.device =
-      put_on_device(options.device, *engine.model, resolve_context(engine.config(), 0), *engine.compute);
+      put_on_device(options.device, *engine.model, frequency, resolve_context(engine.config(), 0), *engine.compute);
   engine.load_ms = timer.ms();
   return engine;
 }

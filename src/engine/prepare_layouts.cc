@@ -42,7 +42,7 @@ WeightDisk::Needs disk_needs(const ModelWeights& w, const Plan& plan) {
 
 void prepare_layouts(const Engine& engine, const Plan& plan) {
   const size_t n_here = engine.device ? engine.device->first_layer() : engine.config().n_layer;  // of its layers
-  if (n_here == 0) return;
+  if (n_here == 0) return;                                                                       // a device has its own
   const ModelWeights& w = engine.model->weights();
   std::vector<Linear*> by_input, by_group, whole, chosen;  // whole: nobody asks for some of the rows
   for (const Layer& l : std::span(w.layers).first(n_here)) {
@@ -92,7 +92,8 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
   for (Linear* heads : by_group)
     layouts.store_by_group(*engine.compute, {&heads, 1}, w.layers[heads->id.layer].config.group_width());
   for (Linear* words : {w.words_in.get(), w.words_out.get(), w.output.get()})
-    if (words && !(engine.device && words != w.words_in.get()) && !(words == w.output.get() && plan.screen())) whole.push_back(words);
+    if (words && !(engine.device && words != w.words_in.get()) && !(words == w.output.get() && plan.screen()))
+      whole.push_back(words);
   std::ranges::copy_if(whole, std::back_inserter(chosen), [](const Linear* linear) {  // these are read as rows too
     return multiplies_floats(linear->factor(Axis::kOut).rows().dtype);
   });

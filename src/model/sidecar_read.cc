@@ -142,9 +142,13 @@ class Parser {
 
   void layer(size_t i, const std::string& kind, const std::string& input, int64_t point, size_t n_ff) {
     SidecarLayer& l = sidecar_.layers[i];
-    if (kind == "none") return;
     const SidecarBase& b = sidecar_.base;
     const std::string blk = fmt::format("blk.{}.", i);
+    if (file_.find(blk + "frequency")) l.frequency = Tensors(file_, blk).floats("frequency", n_ff);
+    for (const float f : l.frequency)
+      if (!(f >= 0 && f <= 1))
+        fail(ErrorKind::kFormat, "tensor '{}frequency' holds {}, expected shares of tokens", blk, f);
+    if (kind == "none") return;
     l.neurons = load_predictor(kind, b.n_embd, n_ff, Tensors(file_, blk + "predictor"));
     if (input != "mlp" && input != "attention")
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i,

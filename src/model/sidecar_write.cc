@@ -128,15 +128,19 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     kinds.push_back(kind_of(l));
     inputs.push_back(l.input == Look::kHere ? "mlp" : "attention");
     points.push_back(uint32_t(l.point));
-    if (!l.learned()) continue;
     const std::string blk = fmt::format("blk.{}.", i);
+    if (!l.frequency.empty()) tensors.at(blk).floats("frequency", l.frequency);
+    if (!l.learned()) continue;
     if (l.neurons) l.neurons->save(tensors.at(blk + "predictor"));
     tensors.at(blk);
     if (l.family) l.family->save(tensors);
     add_curve(l.curve, "curve", tensors);
   }
   std::vector<uint32_t> widths;
-  for (const SidecarLayer& l : sidecar.layers) widths.push_back(uint32_t(l.neurons ? l.neurons->n_out() : b.n_ff));
+  for (const SidecarLayer& l : sidecar.layers) {
+    const size_t n_known = l.frequency.empty() ? b.n_ff : l.frequency.size();
+    widths.push_back(uint32_t(l.neurons ? l.neurons->n_out() : n_known));
+  }
   if (std::ranges::any_of(widths, [&](size_t n) { return n != b.n_ff; })) meta.set("hunch.mlp.n_ff", MetaArray(widths));
   meta.set("hunch.mlp.kind", MetaArray(kinds));
   meta.set("hunch.mlp.input", MetaArray(inputs));

@@ -173,9 +173,8 @@ uint64_t Gpu::free_bytes() const {
   for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i) {
     const VkMemoryHeap& heap = memory.memoryProperties.memoryHeaps[i];
     if (!(heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) continue;
-    const uint64_t left =
-        says_budget_ ? budget.heapBudget[i] - std::min(budget.heapBudget[i], budget.heapUsage[i])
-                     : heap.size - std::min<uint64_t>(heap.size, used_bytes_);
+    const uint64_t left = says_budget_ ? budget.heapBudget[i] - std::min(budget.heapBudget[i], budget.heapUsage[i])
+                                       : heap.size - std::min<uint64_t>(heap.size, used_bytes_);
     most = std::max(most, left);
   }
   return most_used_ ? std::min(most, most_used_ - std::min(most_used_, used_bytes_)) : most;
@@ -200,12 +199,20 @@ VkCommandBuffer Gpu::new_commands() {
 
 void Gpu::free_commands(VkCommandBuffer commands) { api_.vkFreeCommandBuffers(device_, pool_, 1, &commands); }
 
-void Gpu::run(VkCommandBuffer commands) {
+void Gpu::submit(VkCommandBuffer commands, VkFence fence) {
   VkSubmitInfo submit{};
   submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
   submit.commandBufferCount = 1;
   submit.pCommandBuffers = &commands;
-  check(api_.vkQueueSubmit(queue_, 1, &submit, fence_), "starting a step");
+  check(api_.vkQueueSubmit(queue_, 1, &submit, fence), "starting a step");
+}
+
+void Gpu::start(VkCommandBuffer commands) { submit(commands, VK_NULL_HANDLE); }
+
+void Gpu::wait() noexcept { api_.vkDeviceWaitIdle(device_); }
+
+void Gpu::run(VkCommandBuffer commands) {
+  submit(commands, fence_);
   const VkResult result = api_.vkWaitForFences(device_, 1, &fence_, VK_TRUE, UINT64_MAX);
   api_.vkResetFences(device_, 1, &fence_);
   check(result, "computing a step");

@@ -55,6 +55,9 @@ class Gpu {
   void free_commands(VkCommandBuffer commands);
   // Runs recorded commands and waits for their end. Throws Error{kIo} where the device was lost.
   void run(VkCommandBuffer commands);
+  // Begins them; run() of others, or wait(), waits for these too.
+  void start(VkCommandBuffer commands);
+  void wait() noexcept;
 
   // A buffer and its memory. Throws Error{kMemory}.
   struct Block {
@@ -69,6 +72,7 @@ class Gpu {
   void free(const Block& block) noexcept;
 
  private:
+  void submit(VkCommandBuffer commands, VkFence fence);
   void open(VkPhysicalDevice physical);
   void close();
   uint32_t memory_type(uint32_t allowed, MemoryKind kind) const;

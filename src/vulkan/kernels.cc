@@ -74,14 +74,32 @@ void Kernels::add(const Matrix& W, const Piece& bias, const Values& a, const Pie
   commands_.dispatch(gpu_->pipeline(shader_of("gather_axpy", W.dtype), together), push, div_up(W.n_groups(), 64),
                      n_parts, div_up(n_tokens, together));
   barrier();
-  struct SumPush {
-    uint64_t parts, bias, y;
-    uint32_t n_out, part_stride, n_parts, y_stride, flags;
-    float scale;
-  } sum{parts.address,    bias.address, y.piece.address, W.n_cols,
-        8 * W.n_groups(), n_parts,      y.stride,        (bias ? kBias : 0) | (onto.add ? kAdd : 0),
-        onto.scale};
-  commands_.dispatch(gpu_->pipeline("sum_parts"), sum, div_up(W.n_cols, 64), n_tokens);
+  sum_parts({.parts = parts.address,
+             .bias = bias.address,
+             .y = y.piece.address,
+             .n_out = W.n_cols,
+             .part_stride = 8 * W.n_groups(),
+             .n_parts = n_parts,
+             .y_stride = y.stride,
+             .flags = (bias ? kBias : 0) | (onto.add ? kAdd : 0),
+             .scale = onto.scale},
+            n_tokens);
+}
+
+void Kernels::add_values(const Values& x, float scale, const Values& y, uint32_t n, uint32_t n_tokens) {
+  sum_parts({.parts = x.piece.address,
+             .y = y.piece.address,
+             .n_out = n,
+             .part_stride = x.stride,
+             .n_parts = 1,
+             .y_stride = y.stride,
+             .flags = kAdd,
+             .scale = scale},
+            n_tokens);
+}
+
+void Kernels::sum_parts(const SumPush& push, uint32_t n_tokens) {
+  commands_.dispatch(gpu_->pipeline("sum_parts"), push, div_up(push.n_out, 64), n_tokens);
 }
 
 void Kernels::embed(const Matrix& W, const Piece& ids, const Piece& positions, const Piece& table, float scale,
@@ -130,21 +148,11 @@ void Kernels::store(const Pages& pages, const Values& k, const Values& v, uint32
   struct Push {
     uint64_t k, v, k_pages, v_pages, far_k, far_v, positions, tables, pages;
     uint32_t n_kv_head, d_head, x_stride, page_tokens, n_near, flags;
-  } push{k.piece.address,
-         v.piece.address,
-         pages.k.address,
-         pages.v.address,
-         pages.far_k.address,
-         pages.far_v.address,
-         pages.positions.address,
-         pages.tables.address,
-         pages.table.address,
-         pages.n_kv_head,
-         pages.d_head,
-         k.stride,
-         pages.page_tokens,
-         pages.n_near,
-         pages.half ? 1u : 0u};
+  } push{k.piece.address,         v.piece.address,      pages.k.address,
+         pages.v.address,         pages.far_k.address,  pages.far_v.address,
+         pages.positions.address, pages.tables.address, pages.table.address,
+         pages.n_kv_head,         pages.d_head,         k.stride,
+         pages.page_tokens,       pages.n_near,         pages.half ? 1u : 0u};
   commands_.dispatch(gpu_->pipeline("kv_store"), push, div_up(pages.n_kv_head * pages.d_head / 2, 64), n_tokens);
 }
 

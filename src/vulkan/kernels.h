@@ -62,6 +62,8 @@ class Kernels {
   void add(const Matrix& W, const Piece& bias, const Values& a, const Piece& parts, const Values& y, uint32_t n_tokens,
            const Onto& onto);
   static uint64_t part_bytes(uint32_t n_out, uint32_t most_tokens);
+  // y[t][0, n) += scale * x[t].
+  void add_values(const Values& x, float scale, const Values& y, uint32_t n, uint32_t n_tokens);
 
   // y[t] = scale * W[ids[t], :] (+ table[positions[t]]).
   void embed(const Matrix& W, const Piece& ids, const Piece& positions, const Piece& table, float scale,
@@ -106,6 +108,14 @@ class Kernels {
   void barrier() { commands_.barrier(); }
 
  private:
+  // shaders/sum_parts.comp
+  struct SumPush {
+    uint64_t parts = 0, bias = 0, y = 0;
+    uint32_t n_out = 0, part_stride = 0, n_parts = 0, y_stride = 0, flags = 0;
+    float scale = 1;
+  };
+  void sum_parts(const SumPush& push, uint32_t n_tokens);
+
   std::shared_ptr<Gpu> gpu_;
   Commands& commands_;
 };

@@ -198,9 +198,7 @@ TEST_F(KernelsTest, TheLargestSeveralAreThoseOfASortAndOfEqualsTheFirst) {
     for (const size_t k : {1, 7, 40, 256}) {
       if (k > n) continue;
       const Piece best = put_words(std::vector<uint32_t>(2 * k * rows.size(), 9999));
-      run([&](Kernels& kernels) {
-        kernels.largest(values, uint32_t(n), uint32_t(k), best, uint32_t(rows.size()));
-      });
+      run([&](Kernels& kernels) { kernels.largest(values, uint32_t(n), uint32_t(k), best, uint32_t(rows.size())); });
       const std::vector<uint32_t> got = read<uint32_t>(best, 2 * k * rows.size());
       for (size_t r = 0; r < rows.size(); ++r) {
         const auto value = [&](uint32_t i) { return rows[r][i]; };
