@@ -85,6 +85,7 @@ typedef struct hunch_load_options {
   const hunch_cancel* cancel; /* the loading then fails. NULL: nobody */
   const char* device;         /* where it is computed: "vulkan:0", "auto"; NULL: "cpu" */
   const size_t* gpu_layers;   /* its last layers that the device computes; NULL: all, of "auto" as many as fit */
+  double gpu_neurons;         /* 1 at first: all of their neurons; a share: the busiest; 0: as many as pays */
 } hunch_load_options;
 
 void hunch_load_options_init_sized(hunch_load_options* options, size_t size);

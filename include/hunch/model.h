@@ -65,6 +65,9 @@ struct LoadOptions {
   std::string device = "cpu";
   // Its last layers that the device computes, the others are the processor's. Empty: all, of "auto" as many as fit.
   std::optional<std::size_t> gpu_layers = {};
+  // Of these layers' neurons so large a share, the busiest, the others are the processor's at the same time; 1: all. 0:
+  // as many as have both ready together. The sidecar says which are busy.
+  double gpu_neurons = 1;
   // Take turns with this model's threads (and leave n_threads unused): for a draft model beside its target.
   const LanguageModel* threads_of = nullptr;
   const Cancel* cancel = nullptr;  // ends the loading with Error{kInterrupted}

@@ -28,6 +28,7 @@ class LoadOptions(TypedDict, total=False):
     sidecar: Optional[Path]
     device: str
     gpu_layers: Optional[int]
+    gpu_neurons: float
     costs: Optional[Path]
     threads_of: Optional[Model]
 

@@ -27,6 +27,7 @@ OptionTable<Loading> load_options() {
                              "what `calibrate` learned; not given: MODEL.hunch beside the model, where there is one"),
       option<L, &L::device>("device", "where it is computed: vulkan:0, auto; what `hunch devices` lists (cpu)"),
       option<L, &L::gpu_layers>("gpu_layers", "its last layers that the device computes (all; of auto as many as fit)"),
+      option<L, &L::gpu_neurons>("gpu_neurons", "share of their neurons, the busiest; 0: as many as pays (1: all)"),
       option<L, &L::costs>("costs", "what rows cost to read, a file of `hunch bench --batch N --costs FILE`"),
       {"threads_of", "take turns with this Model's threads",
        [](L& options, py::handle value, std::string_view name) {

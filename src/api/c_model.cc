@@ -13,6 +13,7 @@ hunch_load_options load_defaults() {
   o.kv = "f16";
   o.plan = "exact";
   o.density = d.plan.density;
+  o.gpu_neurons = d.gpu_neurons;
   return o;
 }
 
@@ -33,6 +34,7 @@ hunch::LoadOptions load_options(const hunch_load_options* options) {
   load.cancel = cancel_of(o.cancel);
   if (o.device) load.device = o.device;
   if (o.gpu_layers) load.gpu_layers = *o.gpu_layers;
+  load.gpu_neurons = o.gpu_neurons;
   return load;
 }
 

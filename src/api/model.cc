@@ -18,6 +18,7 @@ Engine load(const std::filesystem::path& path, const LoadOptions& options) {
   own.costs = options.costs;
   own.device.name = options.device;
   own.device.n_layers = options.gpu_layers;
+  own.device.neurons = options.gpu_neurons;
   own.compute = options.threads_of
                     ? impl_of(*options.threads_of)->engine.compute
                     : std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads());
