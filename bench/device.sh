@@ -9,7 +9,7 @@
 #   TYPES     "f16 q4_0" by default
 #   FOLDER    of the models and results; build/device by default
 #   SMALLER   options of `hunch synth` that make the shapes smaller, to try the script where there is no card:
-#             "--n-layer 2 --n-embd 256 --n-ff 512 --n-head 8 --n-kv-head 8 --n-vocab 512"
+#             "--n-layer 2 --n-embd 512 --n-ff 1024 --n-head 8 --n-kv-head 8 --n-vocab 1024"
 #   PROMPT, GENERATE, REPEATS   tokens and repeats of each measurement; 512, 64 and 3 by default
 #   RIVAL     llama-bench of llama.cpp, of a Vulkan or CUDA build: measures the same files of its own formats after them
 #

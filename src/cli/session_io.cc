@@ -216,7 +216,10 @@ MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s) {
 
 MachineSpeed reading_speed(const Engine& engine, bool quiet, double seen_gb_per_s) {
   if (!engine.device) return machine_speed(*engine.compute, quiet, seen_gb_per_s);
-  return {engine.compute->threads.n_threads(), engine.device->read_gb_per_s()};
+  double gb_per_s = engine.device->read_gb_per_s();
+  // Of a model that is divided no more than both together is read.
+  if (engine.device->first_layer() > 0) gb_per_s += machine_speed(*engine.compute, quiet).read_gb_per_s;
+  return {engine.compute->threads.n_threads(), gb_per_s};
 }
 
 double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }

@@ -14,8 +14,11 @@ uint64_t bytes_on_device(const Model& model, size_t n_layers, size_t n_ctx) {
   const KvShape shape = Transformer::kv_shape(c, DType::kF16);
   const size_t n_pages = (n_ctx + shape.page_tokens - 1) / shape.page_tokens;
   const DeviceKv kv{.n_pages = n_pages, .page_tokens = shape.page_tokens, .half = true};
-  return weight_bytes_on_device(model, first_layer) + StepBuffers::bytes(c, first_layer, n_pages * shape.page_tokens) +
-         n_pages * kv.page_bytes(c, first_layer);
+  const uint64_t bytes = weight_bytes_on_device(model, first_layer) +
+                         StepBuffers::bytes(c, first_layer, n_pages * shape.page_tokens) +
+                         n_pages * kv.page_bytes(c, first_layer);
+  constexpr uint64_t kMostSlack = uint64_t{1} << 27;
+  return bytes + std::min(kMostSlack, bytes / 4);  // memory is taken in blocks (vulkan/memory.h)
 }
 
 double neurons_that_fit(const Model& model, size_t n_layers, uint64_t bytes, size_t n_ctx) {

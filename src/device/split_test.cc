@@ -141,7 +141,7 @@ TEST_F(SplitTest, WithoutRoomForAStepTheAnswerIsFewerLayers) {
   const MemoryLimit limit(1000);
   const auto cache = std::make_shared<KvCache>(both.cache->shape(), 512);
   const std::string message = memory_message([&] { both.device->steps(cache); });
-  EXPECT_NE(message.find("what a step computes with needs 0.0"), std::string::npos) << message;
+  EXPECT_NE(message.find("what a step computes with needs "), std::string::npos) << message;
   EXPECT_NE(message.find("fewer of the layers (gpu_layers)"), std::string::npos) << message;
 }
 

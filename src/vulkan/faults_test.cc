@@ -51,7 +51,7 @@ TEST_F(MemoryTest, WhatIsTakenIsNoLongerFreeAndALimitCounts) {
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::kMemory);
     EXPECT_NE(std::string(e.what()).find("the model needs 2.0 GB of the memory of vulkan:0"), std::string::npos);
-    EXPECT_NE(std::string(e.what()).find("which has 0.0 GB left; use another one"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("which has 0.0 MB left; use another one"), std::string::npos) << e.what();
   }
   gpu_->limit_memory(0);
   try {

@@ -8,6 +8,11 @@
 namespace hunch::vulkan {
 namespace {
 
+std::string size_text(uint64_t bytes) {
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
+                               : fmt::format("{:.1f} GB", double(bytes) / 1e9);
+}
+
 constexpr uint32_t kPushBytes = 128;  // every device has so many
 
 // Shaders that share work out by the size of a subgroup.
@@ -182,8 +187,8 @@ uint64_t Gpu::free_bytes() const {
 
 void Gpu::require_memory(uint64_t bytes, std::string_view what, std::string_view advice) const {
   if (const uint64_t free = free_bytes(); bytes > free)
-    fail(ErrorKind::kMemory, "{} needs {:.1f} GB of the memory of vulkan:{} ({}), which has {:.1f} GB left; {}", what,
-         double(bytes) / 1e9, info_.index, info_.name, double(free) / 1e9, advice);
+    fail(ErrorKind::kMemory, "{} needs {} of the memory of vulkan:{} ({}), which has {} left; {}", what,
+         size_text(bytes), info_.index, info_.name, size_text(free), advice);
 }
 
 VkCommandBuffer Gpu::new_commands() {
