@@ -50,6 +50,7 @@ class Cached {
       tail_ = std::make_unique<f16[]>(n_tail_values);
       std::memset(tail_.get(), 0xff, n_tail_values * sizeof(f16));
       view.groups.tail = reinterpret_cast<const std::byte*>(tail_.get());
+      view.groups.tail_v_offset_bytes = n_tail_values / 2 * sizeof(f16);
     }
     for (size_t page = 0; page * kKvGroup < s.n_tokens; ++page) {
       pages_.push_back(std::make_unique<std::byte[]>(2 * half));

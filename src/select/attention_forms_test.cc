@@ -98,7 +98,7 @@ size_t bucket_of(std::span<const float> x, std::span<const float> R, size_t roun
 TEST(AttentionForms, LshReadsTheKeysThatShareMostBuckets) {
   Case c(180);
   const LshOptions options{.budget = 48, .recent = 10, .n_buckets = 8, .n_rounds = 4, .seed = 3};
-  const LshKeys keys(options, {});
+  const LshKeys keys("lsh", options, {});
   const auto state = keys.new_state();
   const std::vector<float> got = c.got(*state);
   const std::span<const float> R = static_cast<LshState&>(*state).directions(kD);
@@ -118,9 +118,9 @@ TEST(AttentionForms, LshReadsTheKeysThatShareMostBuckets) {
     std::ranges::sort(slots[head]);
   }
   expect_near(got, c.over(slots), 1e-5);
-  // The next query reads the buckets of the keys, a byte each, and what it chose.
+  // The next query reads the buckets of the keys, a byte each in words of eight, and what it chose.
   c.got(*state);
-  EXPECT_EQ(c.n_bytes, kKvHeads * 170 * 4 + 2 * (slots[0].size() + slots[1].size()) * kD * sizeof(float));
+  EXPECT_EQ(c.n_bytes, kKvHeads * 170 * 8 + 2 * (slots[0].size() + slots[1].size()) * kD * sizeof(float));
 }
 
 // A key in the query's own direction shares all of its buckets; where no longer one outweighs it, it is all that
@@ -139,7 +139,7 @@ TEST(AttentionForms, LshFindsAKeyThatTheQueryPointsTo) {
     }
     if (own < largest + 15) continue;
     ++n_tried;
-    const LshKeys keys({.budget = 30, .recent = 10, .n_buckets = 16, .n_rounds = 8}, {});
+    const LshKeys keys("lsh", {.budget = 30, .recent = 10, .n_buckets = 16, .n_rounds = 8}, {});
     const auto state = keys.new_state();
     const std::vector<float> got = c.got(*state);
     std::vector<float> value(kD);
@@ -307,10 +307,10 @@ TEST(AttentionForms, OrthogonalDirectionsAreThat) {
 
 TEST(AttentionForms, WordsThatDoNotFitAreRefused) {
   for (const char* wrong : {"longformer:4", "longformer:8,global=0.5", "bigbird:64", "bigbird:96,block=0", "strided:0",
-                            "lsh:64", "lsh:256,buckets=15", "lsh:256,rounds=0", "clusters:100", "linear:64,recent=3",
+                            "lsh:64", "lsh:256,buckets=15", "lsh:256,rounds=0", "hyper:128", "hyper:256,drawn=0", "linformer:1", "clusters:100", "linear:64,recent=3",
                             "performer:0", "performer:100000", "lsh:256,prompts=2"})
     EXPECT_THROW(key_policy_from(wrong), Error) << wrong;
-  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "linear:1",
+  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "hyper:129", "linformer:2", "linear:1",
                             "performer:64,prompts=0"})
     EXPECT_NO_THROW(key_policy_from(right)) << right;
 }
