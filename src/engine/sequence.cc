@@ -60,7 +60,7 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
   other->text_->keys_of = text_->keys_of;
   other->text_->keys_wait = text_->keys_wait;
   if (plan_->keys) text_->states.copy_to(other->text_->states, *plan_->keys);
-  other->truncate(n_tokens);
+  if (n_tokens < this->n_tokens()) other->truncate(n_tokens);  // else what was seen of the newest pass still counts
   return other;
 }
 

@@ -58,8 +58,11 @@ void ClusterState::look(Compute& compute, const KeyPlace& place, const Attention
   heads.resize(queries.kv.n_kv_head);
   const size_t n_keys = n_joined(queries);
   size_t n_new = 0;
-  for (size_t i = 0; i < queries.n_kv_heads(); ++i)
-    n_new += n_keys - std::min(n_keys, heads[queries.all_heads ? i : queries.kv_heads[i]].n_known);
+  for (size_t i = 0; i < queries.n_kv_heads(); ++i) {
+    Head& head = heads[queries.all_heads ? i : queries.kv_heads[i]];
+    if (head.n_known > n_keys) head = {};  // the text went back to where the last block had not joined
+    n_new += n_keys - head.n_known;
+  }
   if (n_new == 0) return;
   compute.meter.read_kv(n_new * kv_row_bytes(queries.kv));
   compute.threads.parallel_for_dynamic(queries.n_kv_heads(), 1, [&](size_t begin, size_t end, size_t) {

@@ -47,10 +47,7 @@ class FeatureKeys::State final : public SplitState {
 
   void truncate(size_t n_tokens) override {
     for (auto& layer : layers_)
-      for (Head& head : layer) {
-        if (head.now.n_tokens <= n_tokens) continue;
-        head.now = head.before.n_tokens <= n_tokens ? head.before : Sums();
-      }
+      for (Head& head : layer) go_back(head, n_tokens);
   }
 
  protected:
@@ -67,6 +64,7 @@ class FeatureKeys::State final : public SplitState {
 
   size_t look(const KeyPlace& place, const KvView& view, size_t kv_head, size_t n_far, float scale_of_scores) override {
     Head& head = layers_[place.layer][kv_head];
+    go_back(head, n_far);  // a text that went back may have fewer far keys and still all of them
     const size_t d = view.d_head, n_before = head.now.n_tokens;
     if (n_before >= n_far) return 0;
     std::vector<float> rows(2 * d), features(n_features_);
@@ -111,6 +109,10 @@ class FeatureKeys::State final : public SplitState {
   struct Head {
     Sums now, before;
   };
+  // To what is known of no more than so many keys.
+  static void go_back(Head& head, size_t n_tokens) {
+    if (head.now.n_tokens > n_tokens) head.now = head.before.n_tokens <= n_tokens ? head.before : Sums();
+  }
 
   // f(x) times e^-(what is returned): of the positive features e^(w_i.x - |x|^2 / 2), x times the root of the scale.
   float map(std::span<const float> x, float scale_of_scores, std::span<float> features) const {

@@ -16,10 +16,7 @@ class PooledKeys::State final : public SplitState {
 
   void truncate(size_t n_tokens) override {
     for (auto& layer : layers_)
-      for (Head& head : layer) {
-        if (head.now.n_tokens <= n_tokens) continue;
-        head.now = head.before.n_tokens <= n_tokens ? head.before : Pool();
-      }
+      for (Head& head : layer) go_back(head, n_tokens);
   }
 
  protected:
@@ -30,6 +27,7 @@ class PooledKeys::State final : public SplitState {
 
   size_t look(const KeyPlace& place, const KvView& view, size_t kv_head, size_t n_far, float) override {
     Head& head = layers_[place.layer][kv_head];
+    go_back(head, n_far);  // a text that went back may have fewer far keys and still all of them
     const size_t d = view.d_head, n_before = head.now.n_tokens;
     if (n_before >= n_far) return 0;
     std::vector<float> row(d);
@@ -80,6 +78,10 @@ class PooledKeys::State final : public SplitState {
   struct Head {
     Pool now, before;
   };
+  // To what is known of no more than so many keys.
+  static void go_back(Head& head, size_t n_tokens) {
+    if (head.now.n_tokens > n_tokens) head.now = head.before.n_tokens <= n_tokens ? head.before : Pool();
+  }
 
   // Of two rows one; of full ones, of which the last may have no neighbour.
   static void halve(Pool& pool, size_t d) {
