@@ -144,8 +144,7 @@ void compare_with_itself(const Engine& engine, const std::shared_ptr<const KeySe
       texts.fork(text);
     } else {
       const bool is_prompt = own.n_tokens() == 0 || kind < 4;
-      const std::vector<int32_t> ids =
-          some_ids(engine, is_prompt ? 5 + rng() % 35 : 1, uint32_t(step));
+      const std::vector<int32_t> ids = some_ids(engine, is_prompt ? 5 + rng() % 35 : 1, uint32_t(step));
       const std::vector<float> got = texts.compute(text, ids, is_prompt ? Phase::kPrompt : Phase::kDecode);
       if (step % 3 != 0) continue;
       ASSERT_LT(most_off(got, texts.anew(text)), tolerance);

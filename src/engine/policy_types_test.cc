@@ -106,5 +106,41 @@ TEST(PromptPatterns, ReadCachesOfEveryType) {
     }
 }
 
+// Blocks of a prompt's tokens that compute a part of the neurons: what is counted, what short ones do, and that a
+// prompt in two parts, the first whole chunks, is one prompt.
+TEST(PromptNeurons, ComputeTheirShareInPromptsOnly) {
+  const Engine& engine = synth_engine();
+  const std::vector<int32_t> ids = some_ids(engine, 300, 9);
+  const auto context_of = [&](const char* prefill) {
+    ContextOptions options = options_of(DType::kF32, nullptr);
+    options.n_ctx = 320, options.mode = "dense", options.prefill = prefill;
+    return Context(engine, options);
+  };
+  Context whole = context_of(""), all = context_of("neurons:1"), half = context_of("neurons:0.5"),
+          most = context_of("neurons:0.95");
+  const auto read = [&](Context& context) {
+    const std::span<const float> logits = context.append(ids);
+    return std::vector<float>(logits.begin(), logits.end());
+  };
+  const std::vector<float> want = read(whole);
+  EXPECT_EQ(read(all), want);
+  const float off_half = most_off(read(half), want), off_most = most_off(read(most), want);
+  EXPECT_GT(off_half, 1e-3f);
+  EXPECT_LT(off_most, off_half);
+  const StepStats& stats = half.stats();
+  // Two blocks of 128 and one of 44, each of which computes 32 of 64 neurons.
+  for (size_t layer = 0; layer < 2; ++layer) EXPECT_EQ(stats.active_neurons[layer] * 2, stats.all_neurons[layer]);
+  const uint64_t before = stats.active_neurons[0], of_before = stats.all_neurons[0];
+  half.decode({ids.data(), 1});
+  EXPECT_EQ(stats.all_neurons[0] - of_before, 64u);
+  EXPECT_GT(stats.active_neurons[0] - before, 32u) << "a decoded token computes all";
+  Context brief = context_of("neurons:0.5"), plain = context_of("");
+  const std::span<const int32_t> few = std::span(ids).first(31);
+  EXPECT_TRUE(std::ranges::equal(brief.append(few), plain.append(few))) << "too few to tell";
+  EXPECT_THROW(context_of("neurons:0"), Error);
+  EXPECT_THROW(context_of("a-shape:128,neurons=2"), Error);
+  EXPECT_NO_THROW(context_of("a-shape:128,sinks=16,neurons=0.5"));
+}
+
 }  // namespace
 }  // namespace hunch

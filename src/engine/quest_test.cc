@@ -69,8 +69,7 @@ TEST_P(QuestTexts, AreTheReferencesWhateverBecomesOfThem) {
   const Engine& engine = is_synth ? synth_engine() : loaded;
   // In groups a page is a group: four of them, as those of 4 tokens are four.
   const size_t n_budget = c.type.grouped() ? 128 : 16;
-  const PageBudget budget{
-      .page_tokens = c.type.grouped() ? kKvGroup : 4, .n_pages = 4, .per_head = c.per_head};
+  const PageBudget budget{.page_tokens = c.type.grouped() ? kKvGroup : 4, .n_pages = 4, .per_head = c.per_head};
   World got(engine, c.n_ctx, key_policy_from(fmt::format("quest:{},page=4,full=1,own={}", n_budget, int(c.per_head))),
             c.type);
   World want(engine, c.n_ctx, std::make_shared<FromScratch>(budget, 1), c.type);

@@ -49,10 +49,10 @@ Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
 }
 
 std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
-  HUNCH_CHECK(n_tokens <= this->n_tokens() && n_tokens >= text_->cache->n_fixed(id()) && !learns_from_prompts() &&
-                  !oracle_,
-              "fork at {} of {} tokens, of which some were dropped at {}", n_tokens, this->n_tokens(),
-              text_->cache->n_fixed(id()));
+  HUNCH_CHECK(
+      n_tokens <= this->n_tokens() && n_tokens >= text_->cache->n_fixed(id()) && !learns_from_prompts() && !oracle_,
+      "fork at {} of {} tokens, of which some were dropped at {}", n_tokens, this->n_tokens(),
+      text_->cache->n_fixed(id()));
   std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
                                                {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_}));
   other->text_->ids = text_->ids;
@@ -93,7 +93,8 @@ void Sequence::begin(const SequenceOptions& options) {
          plan_->keys->most_slots(), n_ctx_);
   if (const KvType& type = text_->cache->shape().type; plan_->drops_keys() && type.grouped())
     fail(ErrorKind::kUnsupported,
-         "the key policy (kv_policy) '{}' drops single tokens, and the cache as {} holds them in groups of {}; use one of "
+         "the key policy (kv_policy) '{}' drops single tokens, and the cache as {} holds them in groups of {}; use one "
+         "of "
          "q8_0, q4_0 and q4_0-rot with it, or a policy that drops nothing, as quest",
          plan_->keys->kind(), name_of(type), kKvGroup);
   if (plan_->prompts && plan_->keys && plan_->keys->attends_prompts())

@@ -17,7 +17,7 @@ namespace hunch {
 // new option that counts tokens needs its small number here.
 inline std::string small_spelling(const KeyPolicyInfo& policy) {
   static const std::map<std::string_view, double> kSmall = {
-      {"sinks", 2}, {"window", 4}, {"page", 4},  {"full", 0},    {"recent", 6},  {"block", 4},
+      {"sinks", 2}, {"window", 4}, {"page", 4},  {"full", 0},     {"recent", 6},  {"block", 4},
       {"k", 5},     {"chunk", 24}, {"drawn", 6}, {"queries", 20}, {"buckets", 8}, {"future", 9}};
   std::string error;
   for (const size_t budget : {16, 24, 32, 84, 128}) {

@@ -47,7 +47,7 @@ struct StepMemory {
   std::vector<AttentionSpan> spans, spans_together;
   std::vector<Rows> kept_keys;                 // [n_kv_head] slots
   std::vector<std::vector<Rows>> prompt_keys;  // by run: limit_prompt()'s lists
-  std::vector<Rows> prompt_neurons;  // [n_tokens] of prompts that compute a part of them
+  std::vector<Rows> prompt_neurons;            // [n_tokens] of prompts that compute a part of them
   PromptStatistic prompt_statistic;
   std::vector<PartialProduct> parts;
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
@@ -137,8 +137,8 @@ class Step {
   bool limits_prompt(size_t run, const LayerConfig& c) const;
   void limit_prompt(size_t run, const LayerConfig& c, std::span<AttentionSpan> spans, MatView<const float> Q,
                     const AttentionParams& params) const;
-  // Whether prompts among these tokens compute a part of the layer's neurons, and with(first token, how many, share) for
-  // each block of such a prompt that is long enough.
+  // Whether prompts among these tokens compute a part of the layer's neurons, and with(first token, how many, share)
+  // for each block of such a prompt that is long enough.
   bool thins_prompt(size_t layer, const TokenGroup& g) const;
   template <class With>
   void for_each_prompt_block(size_t layer, const With& with) const {

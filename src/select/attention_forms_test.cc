@@ -372,12 +372,13 @@ TEST(AttentionForms, LinformerIsItsMeans) {
 }
 
 TEST(AttentionForms, WordsThatDoNotFitAreRefused) {
-  for (const char* wrong : {"longformer:4", "longformer:8,global=0.5", "bigbird:64", "bigbird:96,block=0", "strided:0",
-                            "lsh:64", "lsh:256,buckets=15", "lsh:256,rounds=0", "hyper:128", "hyper:256,drawn=0", "linformer:1", "clusters:100", "linear:64,recent=3",
-                            "performer:0", "performer:100000", "lsh:256,prompts=2"})
+  for (const char* wrong :
+       {"longformer:4", "longformer:8,global=0.5", "bigbird:64", "bigbird:96,block=0", "strided:0", "lsh:64",
+        "lsh:256,buckets=15", "lsh:256,rounds=0", "hyper:128", "hyper:256,drawn=0", "linformer:1", "clusters:100",
+        "linear:64,recent=3", "performer:0", "performer:100000", "lsh:256,prompts=2"})
     EXPECT_THROW(key_policy_from(wrong), Error) << wrong;
-  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "hyper:129", "linformer:2", "linear:1",
-                            "performer:64,prompts=0"})
+  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "hyper:129",
+                            "linformer:2", "linear:1", "performer:64,prompts=0"})
     EXPECT_NO_THROW(key_policy_from(right)) << right;
 }
 

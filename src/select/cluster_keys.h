@@ -5,7 +5,7 @@
 namespace hunch {
 
 struct ClusterOptions {
-  size_t budget = 0;   // keys that a KV head reads, the recent ones among them
+  size_t budget = 0;  // keys that a KV head reads, the recent ones among them
   // Of these, always: the last ones, and in a cache in groups the query's own; a key joins a cluster when it may leave
   // them.
   size_t recent = 64;

@@ -41,8 +41,7 @@ PageReads ListedState::attend(Compute& compute, const KeyPlace& place, const Att
 void ListedState::attend_all(Compute& compute, const KeyPlace& place, const AttentionSpan& queries,
                              MatView<const float> Q, size_t n_head, const AttentionParams& params, MatView<float> out,
                              std::span<PageReads> reads) {
-  if (place.layer < n_full_ || params.window > 0)
-    return attention(compute, Q, n_head, {&queries, 1}, params, out);
+  if (place.layer < n_full_ || params.window > 0) return attention(compute, Q, n_head, {&queries, 1}, params, out);
   for (size_t t = 0, n = 0; t < queries.n_tokens; t += n) {
     n = n_alike(part_of(queries, t, 1), std::min(kTogether, queries.n_tokens - t));
     const AttentionSpan part = part_of(queries, t, n);
@@ -65,8 +64,7 @@ void ListedState::attend_part(const Question& o) {
       const AttentionSpan query = part_of(o.queries, t, 1);
       std::vector<uint32_t>& slots = lists_[list].refill(kv.n_tokens);
       bytes += choose(o.place, query, head, o.q(t, head), slots);
-      if (draws())
-        stand_for_[list] = draw(o.place, query, head, slots, drawn_[list].refill(kv.n_tokens));
+      if (draws()) stand_for_[list] = draw(o.place, query, head, slots, drawn_[list].refill(kv.n_tokens));
     }
     n_bytes += bytes;
   };

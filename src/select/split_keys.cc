@@ -10,8 +10,7 @@
 namespace hunch {
 
 PageReads SplitState::attend(Compute& compute, const KeyPlace& place, const AttentionSpan& query,
-                             MatView<const float> Q, size_t n_head, const AttentionParams& params,
-                             MatView<float> out) {
+                             MatView<const float> Q, size_t n_head, const AttentionParams& params, MatView<float> out) {
   PageReads reads;
   attend_all(compute, place, query, Q, n_head, params, out, {&reads, 1});
   return reads;
