@@ -195,7 +195,7 @@ struct SparsifyFlags {
   ModelFlags model;
   std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
                          head_look_ahead = "none", screen = "auto";
-  std::optional<std::string> max_ppl_increase, density, prefill_recall;
+  std::optional<std::string> max_ppl_increase, density, prefill_recall, prefill_neurons;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
   size_t prefill = 0;  // keys of a prompt's query: patterns are fitted, and nothing else
   bool force = false;

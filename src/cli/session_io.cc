@@ -96,7 +96,7 @@ ContextOptions context_options(const ContextFlags& flags) {
   if (!flags.kv_policies.empty() && flags.kv_policies[0] != "none")
     options.keys = key_policy_from(flags.kv_policies[0]);
   options.prefill = flags.prefill;
-  if (!flags.prefill.empty() && flags.prefill != "sidecar") prompt_pattern_from(flags.prefill);  // may throw
+  if (!flags.prefill.empty() && flags.prefill != "sidecar") prompt_patterns_from(flags.prefill);  // may throw
   if (flags.experts.size() > 1)
     fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
          flags.experts.size());

@@ -246,6 +246,9 @@ std::vector<Verb> changing_verbs() {
                  "the sidecar that is there (with --force), for --prefill sidecar (docs/context.md)");
          g.text("--prefill-recall", f->prefill_recall, "SHARE",
                 "heads of which no pattern keeps this share of attention's weight stay dense (default: 90%)");
+         g.text("--prefill-neurons", f->prefill_neurons, "SHARE",
+                "also find for each layer the smallest share of the neurons that keeps this share of what a block of a "
+                "prompt's tokens activates (95%)");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
          add_force(g, f->force);

@@ -192,7 +192,17 @@ class Parser {
         begin = end + 1;
       }
     }
-    sidecar_.prompts = std::make_shared<const PromptPatterns>(std::move(heads));
+    const size_t n_layer = heads.size();
+    auto prompts = std::make_shared<PromptPatterns>(std::move(heads));
+    if (file_.meta.has("hunch.prefill.neurons")) {
+      const std::vector<float> read = file_.meta.get_floats("hunch.prefill.neurons");
+      std::vector<double> shares(read.begin(), read.end());
+      if (shares.size() != n_layer || !std::ranges::all_of(shares, [](double s) { return s > 0 && s <= 1; }))
+        fail(ErrorKind::kFormat, "'hunch.prefill.neurons': expected a share above 0 and up to 1 for each of {} layers",
+             n_layer);
+      prompts->set_neurons(std::move(shares));
+    }
+    sidecar_.prompts = std::move(prompts);
   }
 
   // Sidecars without these keys compute every head.

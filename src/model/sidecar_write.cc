@@ -154,6 +154,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     }
     HUNCH_CHECK(names.size() == b.n_layer, "patterns of {} layers", names.size());
     meta.set("hunch.prefill.patterns", MetaArray(names));
+    if (!sidecar.prompts->neurons().empty()) meta.set("hunch.prefill.neurons", MetaArray(sidecar.prompts->neurons()));
   }
   if (sidecar.screen) sidecar.screen->save(tensors.at("screen"));
   for (const std::string& key : more.keys()) meta.set(key, *more.find(key));

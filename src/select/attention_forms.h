@@ -13,8 +13,10 @@ std::shared_ptr<const KeySelector> longformer(size_t budget, const PolicyOptions
 std::shared_ptr<const KeySelector> bigbird(size_t budget, const PolicyOptions& options);     // the same
 std::shared_ptr<const KeySelector> strided(size_t budget, const PolicyOptions& options);     // the same
 std::shared_ptr<const KeySelector> lsh(size_t budget, const PolicyOptions& options);         // lsh_keys.h
+std::shared_ptr<const KeySelector> hyper(size_t budget, const PolicyOptions& options);       // the same
 std::shared_ptr<const KeySelector> clusters(size_t budget, const PolicyOptions& options);    // cluster_keys.h
 std::shared_ptr<const KeySelector> linear_attention(size_t budget, const PolicyOptions& options);  // feature_keys.h
 std::shared_ptr<const KeySelector> performer(size_t budget, const PolicyOptions& options);         // the same
+std::shared_ptr<const KeySelector> linformer(size_t budget, const PolicyOptions& options);         // pooled_keys.h
 
 }  // namespace hunch
