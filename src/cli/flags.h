@@ -213,7 +213,7 @@ struct CompressFlags {
   std::optional<uint64_t> group;
   std::optional<std::string> sparsity, pattern, max_ppl_increase;
   double damping = 0.01;
-  std::string inputs = "auto", eval;
+  std::string inputs = "auto", eval, rotate_inputs;
   bool symmetric = false, act_order = false, dense_blocks = false;
   std::string layout = "auto";  // of a folder: --export
   // Of a method that rounds inputs too.

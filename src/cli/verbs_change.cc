@@ -71,6 +71,9 @@ void add_compress(Grammar& g, CompressFlags& f) {
       "--inputs", f.inputs, {"auto", "compressed", "dense"},
       "what a layer is fitted to: what the compressed layers before it make of the text, or the model's own; auto: "
       "dense for awq, compressed for the others");
+  g.text("--rotate-inputs", f.rotate_inputs, "LIST",
+         "rtn, gptq, nf4: of these matrices, o and down, the inputs are rotated when they are multiplied, so that none "
+         "is an outlier");
   g.text("--eval", f.eval, "FILE", "print the perplexity on this text before and after");
   g.section("Weights and activations in int8 (docs/int8.md)");
   g.choice("--scales", f.scales, {"auto", "row", "matrix"},

@@ -95,7 +95,7 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
     if (words && !(engine.device && words != w.words_in.get()) && !(words == w.output.get() && plan.screen()))
       whole.push_back(words);
   std::ranges::copy_if(whole, std::back_inserter(chosen), [](const Linear* linear) {  // these are read as rows too
-    return multiplies_floats(linear->factor(Axis::kOut).rows().dtype);
+    return is_plain(linear->factor(Axis::kOut).rows().dtype);
   });
   layouts.interleave(*engine.compute, whole, engine.model->file().maps);
   layouts.hold(*engine.compute, chosen, engine.model->file().maps);
