@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "io/ordered_tensors.h"
+#include "io/rotated_tensors.h"
 #include "io/sparse_tensors.h"
 
 namespace hunch {

@@ -41,10 +41,13 @@ HWY_NOINLINE void MultiplyFloats(const std::byte* strip, size_t n_groups, StripP
       HWY_UNROLL(16) for (size_t line = 0; line < kLines; ++line) {
         VF w[Lines::kColumns];
         Lines::Load(strip + s.head_bytes + 64 * line, v * kLanes, w);
-        HWY_UNROLL(8)
-        for (size_t i = 0; i < Lines::kColumns; ++i) HWY_UNROLL(4) for (size_t t = 0; t < M; ++t)
-            chain[t][i % kChains] =
-                hn::MulAdd(w[i], hn::Set(df, x[t][s.columns * g + Lines::Column(line, i)]), chain[t][i % kChains]);
+        HWY_UNROLL(8) for (size_t i = 0; i < Lines::kColumns; ++i) {
+          const size_t column = s.columns * g + Lines::Column(line, i);
+          HWY_UNROLL(4) for (size_t t = 0; t < M; ++t) {
+            VF& sum_of = chain[t][i % kChains];
+            sum_of = hn::MulAdd(w[i], hn::Set(df, x[t][column]), sum_of);
+          }
+        }
       }
       const VF factor = Lines::Factor(strip, v * kLanes);
       HWY_UNROLL(4) for (size_t t = 0; t < M; ++t) {

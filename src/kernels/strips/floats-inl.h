@@ -75,7 +75,17 @@ struct FloatLines<format::FP8> : EightBitLines {
   }
   static HWY_INLINE void Load(const std::byte* line, size_t v, VF (&w)[kColumns]) {
     const auto* q = reinterpret_cast<const int8_t*>(line) + v;
+#if HUNCH_AVX512  // two columns of sixteen rows are one register of f16
+    const hn::Full512<int16_t> d16;
+    const hn::Full256<hwy::float16_t> half;
+    for (size_t i = 0; i < kColumns; i += 2) {
+      const auto both = hn::BitCast(hn::Full512<hwy::float16_t>(), E4m3Halves(d16, q + i * kStripRows));
+      w[i] = PromoteF16(DF(), hn::LowerHalf(half, both));
+      w[i + 1] = PromoteF16(DF(), hn::UpperHalf(half, both));
+    }
+#else
     for (size_t i = 0; i < kColumns; ++i) w[i] = E4m3Floats(DF(), q + i * kStripRows);
+#endif
   }
 };
 template <>

@@ -130,8 +130,8 @@ struct FloatStep {
       Lines::Load(group + s.head_bytes + b * s.block_bytes() + 64 * line, 0, w);
       HWY_UNROLL(4)
       for (size_t i = 0; i < Lines::kColumns; i += 2)
-          StoreLine(Pairs(_mm512_mul_ps(w[i].raw, factor), _mm512_mul_ps(w[i + 1].raw, factor)),
-                    out + Lines::Column(line, i) / 2 * kLineBytes);
+        StoreLine(Pairs(_mm512_mul_ps(w[i].raw, factor), _mm512_mul_ps(w[i + 1].raw, factor)),
+                  out + Lines::Column(line, i) / 2 * kLineBytes);
     }
   }
 };
