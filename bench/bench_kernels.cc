@@ -254,7 +254,7 @@ void register_all() {
     for (const size_t n : {1, 2, 4, 8, 16}) {
       const std::string name = "_in_cache/" + std::string(format.name) + "/tokens:" + std::to_string(n);
       add("matmul" + name, bench_matmul, dtype, kCached.rows, kCached.cols, n, Layout::kRows, false);
-      if (multiplies_strips() && !multiplies_floats(dtype))
+      if (multiplies_strips() && !is_plain(dtype))
         add("strips" + name, bench_matmul, dtype, kCached.rows, kCached.cols, n, Layout::kStrips, false);
     }
     for (const Shape s : kShapes) {
@@ -264,7 +264,7 @@ void register_all() {
       for (const size_t n : {1, 2, 4, 8, 16, 24, 32, 48, 128, 512}) {
         const std::string tokens = shape + "/tokens:" + std::to_string(n);
         add("matmul" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kRows, n < 32);
-        if (multiplies_strips() && !multiplies_floats(dtype))
+        if (multiplies_strips() && !is_plain(dtype))
           add("strips" + tokens, bench_matmul, dtype, s.rows, s.cols, n, Layout::kStrips, n < 32);
       }
       for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})

@@ -83,6 +83,9 @@ typedef struct hunch_load_options {
   const char* experts;
   const char* costs;          /* a file of what rows cost to read each way; NULL: measured */
   const hunch_cancel* cancel; /* the loading then fails. NULL: nobody */
+  const char* device;         /* where it is computed: "vulkan:0", "auto"; NULL: "cpu" */
+  const size_t* gpu_layers;   /* its last layers that the device computes; NULL: all, of "auto" as many as fit */
+  double gpu_neurons;         /* 1 at first: all of their neurons; a share: the busiest; 0: as many as pays */
 } hunch_load_options;
 
 void hunch_load_options_init_sized(hunch_load_options* options, size_t size);
@@ -107,8 +110,9 @@ typedef struct hunch_model_info {
   uint64_t n_params, weight_bytes;         /* numbers in all tensors; what these take in the file */
   size_t n_layer, n_embd, n_head, n_kv_head, n_ff, n_vocab, n_ctx_train;
   int has_tokenizer, has_chat_template;
-  size_t n_ctx;     /* tokens that a call has room for */
-  int32_t bos, eos; /* tokens that begin and end a text; -1: it has none */
+  size_t n_ctx;       /* tokens that a call has room for */
+  int32_t bos, eos;   /* tokens that begin and end a text; -1: it has none */
+  const char* device; /* where it is computed: "cpu", "vulkan:0 (its name)"; belongs to the model */
 } hunch_model_info;
 
 void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info, size_t size);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,6 +60,14 @@ struct LoadOptions {
   // What rows cost to read each way, a file that `hunch bench --batch N --costs FILE` wrote, so that every process
   // chooses alike. Empty: measured where several sequences are computed together.
   std::filesystem::path costs = {};
+  // Where it is computed: "cpu", "vulkan:0" and so on (`hunch devices` lists them), or "auto": a card that can, else
+  // cpu (docs/devices.md). What a device does not compute is refused by name, Error{kUnsupported}.
+  std::string device = "cpu";
+  // Its last layers that the device computes, the others are the processor's. Empty: all, of "auto" as many as fit.
+  std::optional<std::size_t> gpu_layers = {};
+  // Of these layers' neurons so large a share, the busiest, the others are the processor's at the same time; 1: all. 0:
+  // as many as have both ready together. The sidecar says which are busy.
+  double gpu_neurons = 1;
   // Take turns with this model's threads (and leave n_threads unused): for a draft model beside its target.
   const LanguageModel* threads_of = nullptr;
   const Cancel* cancel = nullptr;  // ends the loading with Error{kInterrupted}
@@ -79,6 +88,7 @@ struct ModelInfo {
   std::size_t n_vocab = 0;         // tokens that it can predict
   std::size_t n_ctx_train = 0;     // tokens of context that it was trained with
   std::size_t n_ctx = 0;           // that a call has room for: LoadOptions::n_ctx, or what that stands for
+  std::string device = {};         // where it is computed: "cpu", "vulkan:0 (its name), 12 of 32 layers"
   std::int32_t bos = -1;           // token that begins a text; -1: it has none
   std::int32_t eos = -1;           // token that ends a text; -1: it has none
   bool has_tokenizer = false;      // without one, ids only

@@ -61,7 +61,7 @@ struct TrainingOptions {
   std::string held_out;     // text to measure the loss on; empty: the end of what is trained on
   std::size_t eval_every = 50;
   // A model of the same vocabulary, whose probabilities are learned, with this share of the loss; the rest is the
-  // text's. It is not used by others meanwhile.
+  // text's. It is not used by others meanwhile, and has no adapters (merge them first).
   LanguageModel* teacher = nullptr;
   double distill_share = 1, distill_temperature = 1;
   bool reverse_kl = false;  // KL(model || teacher) instead of KL(teacher || model)

@@ -26,6 +26,9 @@ class LoadOptions(TypedDict, total=False):
     experts: str
     adapters: Sequence[AdapterLike]
     sidecar: Optional[Path]
+    device: str
+    gpu_layers: Optional[int]
+    gpu_neurons: float
     costs: Optional[Path]
     threads_of: Optional[Model]
 
@@ -198,6 +201,8 @@ class ModelInfo:
     def n_ctx_train(self) -> int: ...
     @property
     def n_ctx(self) -> int: ...
+    @property
+    def device(self) -> str: ...
     @property
     def bos(self) -> Optional[int]: ...
     @property

@@ -25,6 +25,9 @@ OptionTable<Loading> load_options() {
       option<L, &L::adapters>("adapters", "list of LoRA adapters: paths, (path, scale) or Adapter"),
       option<L, &L::sidecar>("sidecar",
                              "what `calibrate` learned; not given: MODEL.hunch beside the model, where there is one"),
+      option<L, &L::device>("device", "where it is computed: vulkan:0, auto; what `hunch devices` lists (cpu)"),
+      option<L, &L::gpu_layers>("gpu_layers", "its last layers that the device computes (all; of auto as many as fit)"),
+      option<L, &L::gpu_neurons>("gpu_neurons", "share of their neurons, the busiest; 0: as many as pays (1: all)"),
       option<L, &L::costs>("costs", "what rows cost to read, a file of `hunch bench --batch N --costs FILE`"),
       {"threads_of", "take turns with this Model's threads",
        [](L& options, py::handle value, std::string_view name) {
@@ -157,6 +160,7 @@ void bind_info(py::module_& m) {
       .def_readonly("n_vocab", &I::n_vocab, "tokens that it can predict")
       .def_readonly("n_ctx_train", &I::n_ctx_train, "tokens of context that it was trained with")
       .def_readonly("n_ctx", &I::n_ctx, "tokens that a call has room for")
+      .def_readonly("device", &I::device, "where it is computed: \"cpu\", \"vulkan:0 (its name)\"")
       .def_property_readonly(
           "bos", [](const I& i) { return i.bos < 0 ? std::nullopt : std::optional(i.bos); },
           "token that begins a text, or None")

@@ -13,6 +13,7 @@ hunch_load_options load_defaults() {
   o.kv = "f16";
   o.plan = "exact";
   o.density = d.plan.density;
+  o.gpu_neurons = d.gpu_neurons;
   return o;
 }
 
@@ -31,6 +32,9 @@ hunch::LoadOptions load_options(const hunch_load_options* options) {
   load.experts = text_or_empty(o.experts);
   load.costs = text_or_empty(o.costs);
   load.cancel = cancel_of(o.cancel);
+  if (o.device) load.device = o.device;
+  if (o.gpu_layers) load.gpu_layers = *o.gpu_layers;
+  load.gpu_neurons = o.gpu_neurons;
   return load;
 }
 
@@ -57,7 +61,7 @@ size_t hunch_n_ctx_train(const hunch_model* model) { return model ? model->model
 
 void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info, size_t size) {
   hunch_model_info out{};
-  out.architecture = out.name = out.dtype = "";
+  out.architecture = out.name = out.dtype = out.device = "";
   if (model) {
     const hunch::ModelInfo& m = model->model.info();
     out.architecture = m.architecture.c_str();
@@ -77,6 +81,7 @@ void hunch_model_info_get_sized(const hunch_model* model, hunch_model_info* info
     out.n_ctx = m.n_ctx;
     out.bos = m.bos;
     out.eos = m.eos;
+    out.device = m.device.c_str();
   }
   give_sized(out, info, size);
 }

@@ -16,6 +16,9 @@ Engine load(const std::filesystem::path& path, const LoadOptions& options) {
   EngineOptions own;
   own.sidecar = options.sidecar;
   own.costs = options.costs;
+  own.device.name = options.device;
+  own.device.n_layers = options.gpu_layers;
+  own.device.neurons = options.gpu_neurons;
   own.compute = options.threads_of
                     ? impl_of(*options.threads_of)->engine.compute
                     : std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads());
@@ -39,6 +42,7 @@ ModelInfo info_of(const Engine& engine) {
   info.n_ff = c.n_ff;
   info.n_vocab = c.n_vocab;
   info.n_ctx_train = c.n_ctx_train;
+  info.device = engine.device ? engine.device->name() : "cpu";
   info.has_tokenizer = engine.tokenizer.has_value();
   if (engine.tokenizer) {
     info.bos = engine.tokenizer->spec().bos.value_or(-1);

@@ -103,6 +103,9 @@ Training run(LanguageModel& model, const fs::path& out, const TrainingOptions& o
   std::optional<Network> teacher;
   if (options.teacher) {
     const Engine& theirs = impl_of(*options.teacher)->engine;
+    if (!impl_of(*options.teacher)->options.adapters.empty())
+      fail(ErrorKind::kUnsupported,
+           "the teacher has adapters, which training does not read: merge them into it first (hunch merge)");
     if (theirs.need_tokenizer().spec().pieces != impl.engine.need_tokenizer().spec().pieces)
       fail(ErrorKind::kUnsupported,
            "the teacher's vocabulary is another: a divergence needs the same tokens on both sides");

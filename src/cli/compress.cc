@@ -36,6 +36,7 @@ LowRankOptions options_of(const CompressFlags& flags) {
          "how? give --method LIST, e.g. gptq, or --low-rank RATIO, the share of the parameters that stay");
   check_no_int8(flags);
   check_no_folder(flags);
+  check_no_rotated_inputs(flags);
   if (flags.bits || flags.max_ppl_increase || flags.group || flags.sparsity || flags.pattern || flags.symmetric ||
       flags.act_order || flags.dense_blocks || flags.damping != CompressFlags().damping || flags.scope != "auto" ||
       !flags.eval.empty() || flags.inputs != "auto")

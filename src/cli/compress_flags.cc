@@ -15,4 +15,9 @@ void check_no_folder(const CompressFlags& flags) {
     fail(ErrorKind::kUsage, "a folder (--export) has numbers of --method rtn, gptq, awq, w8a8 or smoothquant");
 }
 
+void check_no_rotated_inputs(const CompressFlags& flags) {
+  if (!flags.rotate_inputs.empty())
+    fail(ErrorKind::kUsage, "--rotate-inputs goes with rtn, gptq and nf4, and a GGUF file");
+}
+
 }  // namespace hunch::cli

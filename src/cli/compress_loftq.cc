@@ -29,6 +29,7 @@ void check_flags(const CompressFlags& flags) {
          "other methods than loftq");
   check_no_int8(flags);
   check_no_folder(flags);
+  check_no_rotated_inputs(flags);
 }
 
 LoftqOptions options_of(const CompressFlags& flags) {

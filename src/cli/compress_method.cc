@@ -152,6 +152,7 @@ CompressOptions options_of(const CompressFlags& flags, const Engine& engine) {
   options.dense_inputs = flags.inputs == "dense" || (flags.inputs == "auto" && scales_inputs(options.methods.rounder));
   options.n_tokens = flags.max_tokens;
   if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
+  if (!flags.rotate_inputs.empty()) options.rotated = parse_roles(flags.rotate_inputs, "--rotate-inputs");
   options.text_name = std::filesystem::path(flags.text).filename().string();
   return options;
 }
@@ -240,6 +241,7 @@ void check_method_flags(const CompressFlags& flags) {
   if (mixed_budget(flags) && options.methods.rounder != Rounder::kNearest && options.methods.rounder != Rounder::kGptq)
     fail(ErrorKind::kUsage, "a mean of bits goes with rtn and gptq, alone or after a pruner: the method is {}",
          name_of(options.methods));
+  if (!flags.rotate_inputs.empty()) parse_roles(flags.rotate_inputs, "--rotate-inputs");
   if (flags.scope != "auto" && (options.methods.pruner != Pruner::kMagnitude || flags.pattern))
     fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
   if (flags.scope == "layer")
@@ -247,6 +249,7 @@ void check_method_flags(const CompressFlags& flags) {
   if (layout_of(flags, options.methods)) {
     if (flags.type != "auto" || flags.dense_blocks)
       fail(ErrorKind::kUsage, "--type and --dense-blocks are of GGUF files; a folder has --bits and --group");
+    check_no_rotated_inputs(flags);
     if (mixed_budget(flags) || flags.scope != "auto")
       fail(ErrorKind::kUsage, "a mean of bits, --max-ppl-increase and --scope are of GGUF files, not of folders");
     if (rounds_inputs(options.methods.rounder) && (flags.bits || flags.group || flags.symmetric))

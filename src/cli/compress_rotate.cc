@@ -53,7 +53,7 @@ void check_alone(const CompressFlags& flags) {
       flags.symmetric || flags.act_order || flags.damping != CompressFlags().damping || flags.dense_blocks ||
       !flags.only.empty() || flags.inputs != "auto" || flags.low_rank || flags.rank || flags.plain || flags.alpha ||
       flags.threshold || flags.scales != "auto" || flags.activations != "auto" || flags.range != "auto" ||
-      flags.max_ppl_increase || flags.scope != "auto")
+      flags.max_ppl_increase || flags.scope != "auto" || !flags.rotate_inputs.empty())
     fail(ErrorKind::kUsage,
          "rotate alone changes no value of the model and looks at no text: only --type goes with it; `rotate,rtn` "
          "rounds "

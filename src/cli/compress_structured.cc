@@ -34,6 +34,7 @@ void check_flags(const CompressFlags& flags) {
         "methods than structured");
   check_no_int8(flags);
   check_no_folder(flags);
+  check_no_rotated_inputs(flags);
   if (flags.scope == "matrix" || flags.scope == "row")
     fail(ErrorKind::kUsage, "--scope {} goes with magnitude; structured has global and layer", flags.scope);
   if (flags.sparsity || flags.n_dropped) return;

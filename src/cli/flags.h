@@ -26,8 +26,11 @@ struct ModelFlags {
   size_t memory_top = 32;
   std::string memory_gate;  // a share; empty: one softmax
   std::string device = "cpu";
-  std::string costs;         // a file of row costs to pin; empty: they are measured
-  std::string force_target;  // a Highway target name, for bug reports: "scalar", "avx2", ...
+  std::optional<uint64_t> gpu_layers;  // the last ones that the device computes; none: all, of auto as many as fit
+  std::string gpu_neurons;             // a share of their neurons, or "auto"; empty: all
+  std::string gpu_memory;              // of the device's, "8G"; empty: what is free
+  std::string costs;                   // a file of row costs to pin; empty: they are measured
+  std::string force_target;            // a Highway target name, for bug reports: "scalar", "avx2", ...
   bool json = false;
   bool quiet = false;    // no first and last line, no progress, no notes
   bool verbose = false;  // also what was read, by layer, and how fast
@@ -193,7 +196,7 @@ struct SparsifyFlags {
   ModelFlags model;
   std::string text, out, method = "auto", predictor = "auto", look_ahead = "none", heads = "auto",
                          head_look_ahead = "none", screen = "auto";
-  std::optional<std::string> max_ppl_increase, density, prefill_recall;
+  std::optional<std::string> max_ppl_increase, density, prefill_recall, prefill_neurons;
   size_t max_tokens = 50000, rank = 0, n_epochs = 6;
   size_t prefill = 0;  // keys of a prompt's query: patterns are fitted, and nothing else
   bool force = false;
@@ -211,7 +214,7 @@ struct CompressFlags {
   std::optional<uint64_t> group;
   std::optional<std::string> sparsity, pattern, max_ppl_increase;
   double damping = 0.01;
-  std::string inputs = "auto", eval;
+  std::string inputs = "auto", eval, rotate_inputs;
   bool symmetric = false, act_order = false, dense_blocks = false;
   std::string layout = "auto";  // of a folder: --export
   // Of a method that rounds inputs too.

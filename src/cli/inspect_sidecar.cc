@@ -1,6 +1,7 @@
 #include "cli/inspect_sidecar.h"
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "cli/console.h"
 #include "cli/table.h"
@@ -51,7 +52,11 @@ std::string patterns_text(const Sidecar& s) {
   size_t n = 0, n_sparse = 0;
   for (const auto& layer : s.prompts->heads())
     for (const PromptPattern& p : layer) ++n, n_sparse += p.kind != PatternKind::kDense;
-  return fmt::format("{} of {} heads have patterns (--prefill sidecar)", n_sparse, n);
+  std::string text = fmt::format("{} of {} heads have patterns", n_sparse, n);
+  if (const std::vector<double>& shares = s.prompts->neurons(); !shares.empty())
+    text += fmt::format(", blocks compute {:.0f} % of the neurons",
+                        100 * std::accumulate(shares.begin(), shares.end(), 0.0) / double(shares.size()));
+  return text + " (--prefill sidecar)";
 }
 
 Json patterns_json(const Sidecar& s) {
@@ -86,6 +91,7 @@ Json sidecar_json(const Sidecar& s) {
                {"screen_rank", s.screen ? Json(s.screen->rank()) : Json()},
                {"lazy_keys", s.lazy_keys},
                {"prompts", patterns_json(s)},
+               {"prompt_neurons", s.prompts ? Json(s.prompts->neurons()) : Json()},
                {"layers", Json::array()}};
   for (const SidecarLayer& l : s.layers) json["layers"].push_back(layer_json(l));
   return json;

@@ -3,7 +3,8 @@
 namespace hunch::cli {
 namespace {
 
-constexpr const char* kNoGpu = "--device says where all of a model is computed (docs/devices.md)";
+constexpr const char* kNoGpu =
+    "--device says where a model is computed, --gpu-layers how many of its layers there (docs/devices.md)";
 constexpr const char* kBatches = "hunch cuts prompts itself";
 constexpr const char* kMapped = "files are mapped, and weights stay where the system keeps files";
 constexpr const char* kFlash = "attention never writes its whole matrix";

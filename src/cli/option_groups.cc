@@ -82,6 +82,17 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
     g.text("--device", model.device, "NAME",
            "where it is computed: cpu, vulkan:N (`hunch devices` lists them), or auto: a card that can, else cpu "
            "(docs/devices.md)");
+  if (context) {
+    g.count("--gpu-layers", model.gpu_layers, "N",
+            "its last N layers are computed on --device, the others on the processor (default: all; with auto: as many "
+            "as its memory holds)");
+    g.text(
+        "--gpu-neurons", model.gpu_neurons, "SHARE|auto",
+        "the busiest neurons of these layers are computed on --device, the others at the same time on the processor: a "
+        "share, as 0.2 or 20%, or as many as have both ready together (default: all on the device)");
+    g.text("--gpu-memory", model.gpu_memory, "SIZE",
+           "so much of the memory of --device is planned with, as 8G (default: what is free)");
+  }
   g.count("-t,--threads", model.n_threads, "N", "threads", "one per core");
   g.flag("--pin", model.pin_threads, "bind each thread to one core");
   if (context)

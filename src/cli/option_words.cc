@@ -7,13 +7,16 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 27> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
        {"(ids)", "(--ids)"},
        {"(kv)", "(--kv)"},
        {"(device)", "(--device)"},
+       {"(gpu_layers)", "(--gpu-layers)"},
+       {"(gpu_neurons)", "(--gpu-neurons)"},
+       {"(gpu_layers, gpu_neurons, gpu_memory)", "(--gpu-layers, --gpu-neurons, --gpu-memory)"},
        {"(memory)", "(--memory)"},
        {"(adapters)", "(--lora)"},
        {"(rope)", "(--rope)"},

@@ -209,7 +209,7 @@ bool parse_prefill(std::string_view word, const ContextOptions& base, CompareMod
     fail(ErrorKind::kUsage, "--compare names patterns of prompts itself, as in '{}'; leave out --prefill",
          printable(word));
   mode.context.prefill = of_sidecar ? "sidecar" : std::string(word);
-  if (named) prompt_pattern_from(word);  // may throw
+  if (named) prompt_patterns_from(word);  // may throw
   return true;
 }
 

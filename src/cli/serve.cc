@@ -157,7 +157,7 @@ int serve(const ServeFlags& flags) {
   if (!flags.context.kv_policies.empty() && flags.context.kv_policies[0] != "none")
     service.plan.kv_policy = flags.context.kv_policies[0];
   service.plan.prefill = flags.context.prefill;
-  if (!flags.context.prefill.empty() && flags.context.prefill != "sidecar") prompt_pattern_from(flags.context.prefill);
+  if (!flags.context.prefill.empty() && flags.context.prefill != "sidecar") prompt_patterns_from(flags.context.prefill);
   for (const std::string& lora : flags.model.lora) service.adapters.push_back(parse_adapter(lora));
   service.shows_prompts = flags.slots_prompts;
   service.deterministic = flags.deterministic;

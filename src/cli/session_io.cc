@@ -73,7 +73,11 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   if (!flags.memory_gate.empty()) options.memory.gate = parse_share(flags.memory_gate, "--memory-gate", true);
   if (flags.memory.empty() && (flags.memory_top != 32 || !flags.memory_gate.empty()))
     fail(ErrorKind::kUsage, "--memory-top and --memory-gate go with --memory");
-  options.device = flags.device;
+  options.device.name = flags.device;
+  options.device.n_layers = flags.gpu_layers;
+  if (!flags.gpu_neurons.empty())
+    options.device.neurons = flags.gpu_neurons == "auto" ? 0 : parse_share(flags.gpu_neurons, "--gpu-neurons");
+  if (!flags.gpu_memory.empty()) options.device.memory_bytes = uint64_t(parse_bytes(flags.gpu_memory, "--gpu-memory"));
   options.compute = std::move(compute);
   options.stop = stop ? stop : &interrupt_stop();
   options.ranks = divide_among_ranks(flags.ranks);
@@ -93,7 +97,7 @@ ContextOptions context_options(const ContextFlags& flags) {
   if (!flags.kv_policies.empty() && flags.kv_policies[0] != "none")
     options.keys = key_policy_from(flags.kv_policies[0]);
   options.prefill = flags.prefill;
-  if (!flags.prefill.empty() && flags.prefill != "sidecar") prompt_pattern_from(flags.prefill);  // may throw
+  if (!flags.prefill.empty() && flags.prefill != "sidecar") prompt_patterns_from(flags.prefill);  // may throw
   if (flags.experts.size() > 1)
     fail(ErrorKind::kUsage, "--experts was given {} times, expected once (eval compares several)",
          flags.experts.size());
@@ -214,7 +218,10 @@ MachineSpeed machine_speed(Compute& compute, bool quiet, double seen_gb_per_s) {
 
 MachineSpeed reading_speed(const Engine& engine, bool quiet, double seen_gb_per_s) {
   if (!engine.device) return machine_speed(*engine.compute, quiet, seen_gb_per_s);
-  return {engine.compute->threads.n_threads(), engine.device->read_gb_per_s()};
+  double gb_per_s = engine.device->read_gb_per_s();
+  // Of a model that is divided no more than both together is read.
+  if (engine.device->first_layer() > 0) gb_per_s += machine_speed(*engine.compute, quiet).read_gb_per_s;
+  return {engine.compute->threads.n_threads(), gb_per_s};
 }
 
 double Speed::prompt_tokens_per_s() const { return prompt_seconds > 0 ? double(n_prompt) / prompt_seconds : 0; }

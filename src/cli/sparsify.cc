@@ -195,6 +195,7 @@ int sparsify(const SparsifyFlags& flags) {
     fail(ErrorKind::kUsage, "on which text? give --text FILE, some 200 KB like what the model will read");
   if (flags.prefill) return sparsify_prompts(flags);
   if (flags.prefill_recall) fail(ErrorKind::kUsage, "--prefill-recall goes with --prefill");
+  if (flags.prefill_neurons) fail(ErrorKind::kUsage, "--prefill-neurons goes with --prefill");
   SparsifyOptions options = options_of(flags);
   const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");

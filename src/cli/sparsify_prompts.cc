@@ -21,6 +21,10 @@ void print_fit(const PromptFit& fit) {
       cells.push_back(
           {std::to_string(l), std::to_string(h), name_of(fit.heads[l][h].pattern), share_text(fit.heads[l][h].recall)});
   print(table(cells, {2}));
+  if (fit.neurons.empty()) return;
+  cells = {{"layer", "neurons that a block computes"}};
+  for (size_t l = 0; l < fit.neurons.size(); ++l) cells.push_back({std::to_string(l), share_text(fit.neurons[l])});
+  print(table(cells));
 }
 
 nlohmann::ordered_json fit_json(const PromptFit& fit, const std::string& out) {
@@ -32,6 +36,7 @@ nlohmann::ordered_json fit_json(const PromptFit& fit, const std::string& out) {
       heads.push_back({{"pattern", name_of(head.pattern)}, {"recall", head.recall}});
     json["layers"].push_back(std::move(heads));
   }
+  if (!fit.neurons.empty()) json["neurons"] = fit.neurons;
   return json;
 }
 
@@ -44,6 +49,7 @@ int sparsify_prompts(const SparsifyFlags& flags) {
          "--method and --predictor, and add the patterns to the sidecar that these make");
   PromptFitOptions options{.budget = flags.prefill, .max_tokens = flags.max_tokens};
   if (flags.prefill_recall) options.least_recall = parse_share(*flags.prefill_recall, "--prefill-recall");
+  if (flags.prefill_neurons) options.neuron_recall = parse_share(*flags.prefill_neurons, "--prefill-neurons");
   const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");
   const std::string text = read_text(flags.text);

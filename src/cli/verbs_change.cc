@@ -71,6 +71,9 @@ void add_compress(Grammar& g, CompressFlags& f) {
       "--inputs", f.inputs, {"auto", "compressed", "dense"},
       "what a layer is fitted to: what the compressed layers before it make of the text, or the model's own; auto: "
       "dense for awq, compressed for the others");
+  g.text("--rotate-inputs", f.rotate_inputs, "LIST",
+         "rtn, gptq, nf4: of these matrices, o and down, the inputs are rotated when they are multiplied, so that none "
+         "is an outlier");
   g.text("--eval", f.eval, "FILE", "print the perplexity on this text before and after");
   g.section("Weights and activations in int8 (docs/int8.md)");
   g.choice("--scales", f.scales, {"auto", "row", "matrix"},
@@ -246,6 +249,9 @@ std::vector<Verb> changing_verbs() {
                  "the sidecar that is there (with --force), for --prefill sidecar (docs/context.md)");
          g.text("--prefill-recall", f->prefill_recall, "SHARE",
                 "heads of which no pattern keeps this share of attention's weight stay dense (default: 90%)");
+         g.text("--prefill-neurons", f->prefill_neurons, "SHARE",
+                "also find for each layer the smallest share of the neurons that keeps this share of what a block of a "
+                "prompt's tokens activates (95%)");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
          add_force(g, f->force);

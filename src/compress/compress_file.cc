@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "io/int8_tensor.h"
+#include "io/rotated_tensors.h"
 #include "linear/values.h"
 
 namespace hunch {
@@ -79,7 +80,9 @@ std::vector<TensorToWrite> CompressFile::tensors() {
 }
 
 TensorToWrite CompressFile::written(const Tensor& tensor, const Home& home) {
-  TensorToWrite w{home.where.name, home.target.dtype, tensor.shape, [this, &home] { return rows_of(home); }};
+  const bool rotated = walk_.rotates(home.matrices[0]->id.role);
+  TensorToWrite w{rotated ? rotated_rows(without_weight(home.where.name)) : home.where.name, home.target.dtype,
+                  tensor.shape, [this, &home] { return rows_of(home); }};
   if (home.where.by_input) w.shape = {home.where.n_out, home.where.n_in};
   return w;
 }

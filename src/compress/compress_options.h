@@ -50,6 +50,9 @@ struct CompressOptions {
   bool dense_inputs = false;    // blocks are entered by what the model's own blocks before them make of the text
   size_t n_tokens = 16384;      // of the text, in windows spread evenly over it
   std::vector<Role> roles = {Role::kQuery, Role::kKey, Role::kValue, Role::kHeads, Role::kGate, Role::kUp, Role::kDown};
+  // Those of them whose inputs are rotated when they are multiplied (linear/rotated.h), kHeads or kDown, and that are
+  // rounded for that; with rounders that do not look at single inputs: kNearest, kGptq, kNf4.
+  std::vector<Role> rotated;
   bool without_zeros = true;  // pruned matrices are written so where that takes less (compress/store_sparse.h)
   std::string text_name;      // for the file's metadata
   // A folder for finished layers, found again by the same call after an interruption and removed at the end; none:

@@ -182,6 +182,7 @@ std::string compress_key(const ModelFile& model, std::span<const int32_t> ids, c
   if (o.scope != PruneScope::kMatrix) sha.update(fmt::format("scope {}\n", int(o.scope)));
   for (const auto& [name, type] : o.types) sha.update(fmt::format("{} {}\n", name, name_of(type)));
   for (Role role : o.roles) sha.update(fmt::format("{} ", name_of(role)));
+  for (Role role : o.rotated) sha.update(fmt::format("rotated {} ", name_of(role)));
   sha.update(std::as_bytes(ids));
   return sha.finish_hex();
 }

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "base/memory_info.h"
+#include "kernels/hadamard.h"
+#include "linear/rotated.h"
 #include "linear/stored.h"
 #include "linear/values.h"
 #include "model/norm_names.h"
@@ -14,6 +16,21 @@ namespace {
 constexpr size_t kWindowTokens = 512;  // that see each other
 constexpr size_t kScaleTokens = 1024;  // that AWQ's scales are tried on
 constexpr size_t kInt8Tokens = 512;    // that rounding of inputs is tried on
+
+void rotate_rows(Compute& compute, Matrix& W) {
+  compute.threads.parallel_for(W.rows, 16, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) hadamard(W.row(r), hadamard_block(W.cols));
+  });
+}
+
+// Of H x: the moment becomes H M H.
+InputMoment rotated_inputs(Compute& compute, const InputMoment& moment) {
+  InputMoment rotated{.sum = moment.sum, .n_tokens = moment.n_tokens};
+  rotate_rows(compute, rotated.sum);
+  rotated.sum = transpose(compute, std::as_const(rotated.sum).view());
+  rotate_rows(compute, rotated.sum);
+  return rotated;
+}
 
 void divide(Vector& values, std::span<const float> s) {
   for (size_t i = 0; i < values.size(); ++i) values[i] /= s[i];
@@ -43,6 +60,10 @@ void CompressWalk::resume(std::span<const int32_t> ids) {
 
 bool CompressWalk::chooses(Role role) const {
   return InputMoments::covers(role) && std::ranges::find(options_.roles, role) != options_.roles.end();
+}
+
+bool CompressWalk::rotates(Role role) const {
+  return chooses(role) && std::ranges::find(options_.rotated, role) != options_.rotated.end();
 }
 
 BlockTarget CompressWalk::target_of(const TensorRows& where) const {
@@ -181,6 +202,12 @@ void CompressWalk::compress(const Linear& matrix, const InputMoment& moment, con
     decode_rows(compute, rounded.encoded.view(), got.view());
     rounded.error = relative_error(compute, W, got, scaled.sum);
     result_.matrices.push_back(std::move(rounded));
+  } else if (rotates(id.role)) {
+    rotate_rows(compute, W);
+    inverses.clear();  // it knows moments by where they lie
+    const InputMoment rotated = rotated_inputs(compute, moment);
+    result_.matrices.push_back(compress_matrix(compute, id, W, rotated, inverses, target, options_));
+    inverses.clear();
   } else {
     result_.matrices.push_back(compress_matrix(compute, id, W, moment, inverses, target, options_, outliers_.of(id)));
   }
@@ -206,6 +233,7 @@ void CompressWalk::leave_compressed() {
     *slots[i] = m.encoded.dtype == DType::kI8 ? linear_of(own[i]->id, *engine_.compute, m.encoded, m.int8, m.bias)
                                               : std::make_unique<Stored>(own[i]->id, m.encoded.view(), WeightView(),
                                                                          m.bias, engine_.model->layouts());
+    if (rotates(own[i]->id.role)) *slots[i] = std::make_unique<Rotated>(std::move(*slots[i]));
   }
   const auto restore = [&] {
     for (size_t i = 0; i < slots.size(); ++i) *slots[i] = std::move(own[i]);

@@ -19,6 +19,8 @@ class CompressWalk {
                const Progress& progress);
 
   bool chooses(Role role) const;
+  // Whether it is written for rotated inputs.
+  bool rotates(Role role) const;
   // What a matrix is written as that lies in this tensor of the file.
   BlockTarget target_of(const TensorRows& where) const;
   // Valid until a later layer is asked for. No layer is asked for after a later one.

@@ -1,10 +1,12 @@
 #include "compress/compress_weights.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
 #include "compress/compress_file.h"
 #include "compress/magnitude_threshold.h"
+#include "kernels/hadamard.h"
 
 namespace hunch {
 namespace {
@@ -27,6 +29,30 @@ void check_target(const Methods& methods, const BlockTarget& target) {
          "{} has a minimum in every block, which turns zeros into other numbers; pruned weights fit q8_0, q6_k, q5_0, "
          "q4_0, q3_k and the float types",
          name_of(target.dtype));
+}
+
+void check_rotated(const Engine& engine, const CompressOptions& options) {
+  if (options.rotated.empty()) return;
+  const Rounder rounder = options.methods.rounder;
+  if (options.methods.pruner != Pruner::kNone ||
+      (rounder != Rounder::kNearest && rounder != Rounder::kGptq && rounder != Rounder::kNf4))
+    fail(ErrorKind::kUsage, "rotated inputs go with rtn, gptq and nf4: the method is {}", name_of(options.methods));
+  constexpr size_t kLeast = 16;  // values that are rotated together; fewer spread nothing
+  for (const Role role : options.rotated) {
+    if (role != Role::kHeads && role != Role::kDown)
+      fail(ErrorKind::kUsage,
+           "inputs of o and down can be rotated, not those of {}: `rotate` does that with the stream", name_of(role));
+    if (std::ranges::find(options.roles, role) == options.roles.end())
+      fail(ErrorKind::kUsage, "inputs of {} are to be rotated, which is none of the matrices that are compressed",
+           name_of(role));
+  }
+  for (const Layer& layer : std::as_const(*engine.model).weights().layers)
+    layer.for_each_linear([&](const Linear& linear) {
+      const size_t together = hadamard_block(linear.n_in);
+      if (std::ranges::find(options.rotated, linear.id.role) != options.rotated.end() && together < kLeast)
+        fail(ErrorKind::kUnsupported, "{} of layer {} has {} inputs, of which only {} could be rotated together",
+             name_of(linear.id.role), linear.id.layer, linear.n_in, together);
+    });
 }
 
 Metadata metadata(const ModelFile& file, const CompressOptions& options, const CompressReport& report) {
@@ -78,6 +104,7 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
   if (options.alpha && !(*options.alpha >= 0 && *options.alpha <= 1))
     fail(ErrorKind::kUsage, "alpha {}: expected 0 to 1", *options.alpha);
   check_target(options.methods, options.target);
+  check_rotated(engine, options);
   if (ids.size() < kMinCompressTokens || options.n_tokens < kMinCompressTokens)
     fail(ErrorKind::kUsage, "the text has {} tokens, of which {} are asked for; at least {} are needed", ids.size(),
          options.n_tokens, kMinCompressTokens);

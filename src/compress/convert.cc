@@ -13,7 +13,9 @@
 #include "io/gguf.h"
 #include "io/int8_tensor.h"
 #include "io/ordered_tensors.h"
+#include "io/rotated_tensors.h"
 #include "io/sparse_tensors.h"
+#include "kernels/hadamard.h"
 #include "model/architecture.h"
 
 namespace hunch {
@@ -47,8 +49,9 @@ class Converter {
     std::vector<TensorToWrite> out;
     for (const Tensor& t : model_.tensors) {
       if (is_beside_int8(model_, t)) continue;
-      if (const std::string name(ordered_name(t.name)); !name.empty() || is_input_order(t.name)) {
-        plan_ordered(t, name, out);
+      const std::string ordered(ordered_name(t.name)), rotated(rotated_name(t.name));
+      if (!ordered.empty() || !rotated.empty() || is_input_order(t.name)) {
+        plan_input_form(t, ordered, rotated, out);
       } else if (!is_sparse_part(t.name)) {
         out.push_back(plan(t));
       } else if (options_.keep_blocks) {
@@ -67,15 +70,23 @@ class Converter {
   ConvertReport report;
 
  private:
-  // Blocks with their inputs in another order, and that order: as they are, or the matrix as floats.
-  void plan_ordered(const Tensor& t, const std::string& name, std::vector<TensorToWrite>& out) {
+  // A matrix `ordered` with its inputs in another order, that order, or a matrix `rotated`, for rotated inputs: as they
+  // are, or the matrix as floats.
+  void plan_input_form(const Tensor& t, const std::string& ordered, const std::string& rotated,
+                       std::vector<TensorToWrite>& out) {
     if (options_.keep_blocks) {
       out.push_back({t.name, t.dtype, t.shape, [&t] { return t.data; }});
       return count(t.dtype, n_weights(t), t.data.size());
     }
-    if (name.empty()) return;
-    orders_[name + ".weight"] = read_input_order(model_, t);
-    out.push_back(plan(dense_.emplace_back(Tensor{name + ".weight", t.dtype, t.shape, t.data})));
+    const std::string name = (ordered.empty() ? rotated : ordered) + ".weight";
+    if (!ordered.empty()) {
+      orders_[name] = read_input_order(model_, t);
+    } else if (!rotated.empty()) {
+      rotated_.insert(name);
+    } else {
+      return;
+    }
+    out.push_back(plan(dense_.emplace_back(Tensor{name, t.dtype, t.shape, t.data})));
   }
 
   TensorToWrite plan(const Tensor& t) {
@@ -85,7 +96,8 @@ class Converter {
     const size_t down = t.name.find(kDown);
     // What has been pruned and rounded goes back to the blocks that it came from.
     const bool goes_back = t.data.empty() && !is_plain(t.dtype) && options_.down == DownFile::kAuto;
-    const bool transpose = neuron_major_ && !int8 && t.shape.size() >= 2 && is_down(t.name) && !goes_back;
+    const bool transpose =
+        neuron_major_ && !int8 && !rotated_.contains(t.name) && t.shape.size() >= 2 && is_down(t.name) && !goes_back;
     TensorToWrite w{t.name, t.dtype, t.shape, {}};
     if (transpose) {
       w.name.insert(down + kDown.size(), "_t");
@@ -94,7 +106,7 @@ class Converter {
     const bool kept = options_.keep_blocks && !is_plain(t.dtype) && !transpose;
     w.dtype = kept ? t.dtype : stays_f32(t.name, t.shape) ? DType::kF32 : fitting(t, w.shape.back());
     const std::optional<Weighing> weighing = weighing_of(t, w.dtype, transpose);
-    if (w.dtype == t.dtype && !transpose && !orders_.contains(t.name)) {
+    if (w.dtype == t.dtype && !transpose && !orders_.contains(t.name) && !rotated_.contains(t.name)) {
       w.produce = [this, &t] { return blocks_of(t); };
     } else {
       const bool once = is_plain(t.dtype) && (!int8 || w.dtype == DType::kQ8_0);
@@ -209,6 +221,7 @@ class Converter {
     const std::optional<Int8Tensor> int8 =
         is_int8(model_, t) ? std::optional<Int8Tensor>(std::in_place, model_, t) : std::nullopt;
     const auto order = orders_.find(t.name);
+    const bool rotated = rotated_.contains(t.name);
     compute_.threads.parallel_for(rows, 16, [&](size_t begin, size_t end) {
       std::vector<float> values(cols), scratch;
       compute_.throw_if_stopped();
@@ -222,6 +235,7 @@ class Converter {
         } else {
           codec(t.dtype).decode(data + r * stored, values.data(), cols);
           if (order != orders_.end()) put_in_place(order->second, values, scratch);
+          if (rotated) hadamard(values, hadamard_block(cols));
         }
         for (float v : values) {
           if (!(std::abs(v) < INFINITY))
@@ -246,7 +260,8 @@ class Converter {
   bool neuron_major_ = false;
   std::deque<SparseTensor> sparse_;  // of the model, without their zeros
   InputOrders orders_;               // of matrices of the model whose inputs stand in another one
-  std::deque<Tensor> dense_;         // what these two stand for
+  RotatedNames rotated_;             // those that are stored for rotated inputs
+  std::deque<Tensor> dense_;         // what these three stand for
   Scratch buffer_, with_zeros_;
 };
 

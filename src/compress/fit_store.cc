@@ -44,6 +44,7 @@ std::optional<StoredFit> FitStore::load(size_t layer, const ModelConfig& config)
     n.second_bytes = meta.get_float("hunch.fit.second_bytes");
     n.skips_second = meta.get_bool("hunch.fit.skips_second");
     n.n_mlps = meta.get_float("hunch.fit.n_mlps");
+    n.frequency = sidecar->layers.at(0).frequency;
     fit.heads.selected_bytes = meta.get_float("hunch.fit.selected_bytes");
     fit.heads.always_bytes = meta.get_float("hunch.fit.always_bytes");
     for (size_t i = 0; i < names.size(); ++i) {
@@ -73,6 +74,7 @@ void FitStore::save(size_t layer, const StoredFit& fit, const ModelConfig& confi
     sidecar.layers[i].heads.groups = fit.heads.candidates[i].predictor;
     sidecar.layers[i].heads.curve = fit.heads.candidates[i].curve;
   }
+  sidecar.layers[0].frequency = n.frequency;
   Metadata meta;
   meta.set("hunch.fit.names", MetaArray(names));
   meta.set("hunch.fit.head_names", MetaArray(head_names));

@@ -133,6 +133,7 @@ LayerFit fit_layer(const Engine& engine, std::span<const MlpTrace> traces, const
     n_train += double(t.n_first);
   }
   fit.active /= std::max(n_train, 1.0);
+  if (is_dense) fit.frequency = statistics[0].frequency;
   if (fit.active == 0) {
     fit.note = fmt::format("layer {}: no neuron was active on the text; it stays exact", l);
     return fit;

@@ -10,6 +10,7 @@ struct LayerFit {
   double active = 0;                           // share of the neurons that are not zero, on the calibration tokens
   std::vector<PredictorCandidate> candidates;  // none: the layer stays exact, `note` says why
   std::string note;
+  std::vector<float> frequency;  // SidecarLayer::frequency; of a mixture's experts: none
   // Bytes of the MLPs per token: of all rows that are read before the zeros are known, and of those after.
   double first_bytes = 0, second_bytes = 0;
   double n_mlps = 1;         // that a token goes through

@@ -24,10 +24,10 @@ class Merger {
   std::vector<TensorToWrite> plan() {
     std::vector<TensorToWrite> out;
     for (const Tensor& t : model_.file().tensors) {
-      const std::span<const float> bias = replaced_bias(t);
+      std::vector<float> bias = replaced_bias(t);
       out.push_back(plan(t.name, t, changes_of(t)));
       if (bias.empty()) continue;
-      out.back() = {t.name, DType::kF32, t.shape, [bias] { return std::as_bytes(bias); }};
+      out.back() = {t.name, DType::kF32, t.shape, [bias = std::move(bias)] { return std::as_bytes(std::span(bias)); }};
       ++report.n_changed;
     }
     // The output has the embedding's weights as they were.
@@ -44,15 +44,23 @@ class Merger {
   MergeReport report;
 
  private:
-  // What takes the place of this bias where IA3 scales it.
-  std::span<const float> replaced_bias(const Tensor& t) const {
+  // This bias with the parts that an adapter replaces, as IA3 does: those of queries and keys, say, where a file has
+  // one for queries, keys and values. Empty where it replaces none.
+  std::vector<float> replaced_bias(const Tensor& t) const {
+    std::vector<float> bias;
     for (const auto& [id, part] : adapter_.parts) {
       const TensorRows& where = model_.weights().tensors.at(id);
-      if (part.replacement() && part.replacement()->bias().size() == t.n_elems() && where.first == 0 &&
-          t.name == bias_name(where.name))
-        return part.replacement()->bias();
+      if (!part.replacement() || part.replacement()->bias().empty() || t.name != bias_name(where.name)) continue;
+      const std::span<const float> replaced = part.replacement()->bias();
+      HUNCH_CHECK(where.first + replaced.size() <= t.n_elems(), "'{}' has {} numbers, not {}", t.name, t.n_elems(),
+                  where.first + replaced.size());
+      if (bias.empty()) {
+        bias.resize(t.n_elems());
+        codec(t.dtype).decode(t.data.data(), bias.data(), bias.size());
+      }
+      std::ranges::copy(replaced, bias.begin() + std::ptrdiff_t(where.first));
     }
-    return {};
+    return bias;
   }
 
   std::vector<Change> changes_of(const Tensor& t) const {

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "compress/convert.h"
 #include "io/gguf.h"
 #include "io/test_bytes.h"
@@ -73,6 +75,37 @@ TEST_P(Merge, ChangesNothingElse) {
   for (const Tensor& t : model.file().tensors)
     EXPECT_EQ(std::ranges::equal(t.data, merged.get(t.name).data), t.name != model.weights().tensors.at(value).stored)
         << t.name;
+}
+
+// As IA3 does with keys and values; in one file of them each has a tensor, in the other all are parts of one.
+TEST(MergeReplaced, BiasesAreTheAdaptersAlsoWhereTheFileHasOneForSeveralMatrices) {
+  Compute compute(2);
+  for (const char* fixture : {"opt_sparse", "tiny_gpt2"}) {
+    SCOPED_TRACE(fixture);
+    const TempDir dir("merge_replaced");
+    const fs::path base = dir.path / "base.gguf", merged = dir.path / "merged.gguf";
+    convert_model(open_model(golden_fixture(fixture)).file, base, {DType::kF32, DownFile::kRows}, compute);
+    Model model(open_model(base).file, {}, compute);
+    Adapter adapter("scaled");
+    std::as_const(model).weights().for_each_linear([&](const Linear& linear) {
+      if (linear.id.layer != 1 || (linear.id.role != Role::kKey && linear.id.role != Role::kValue)) return;
+      std::vector<float> W(linear.n_out * linear.n_in), bias(linear.bias().begin(), linear.bias().end());
+      linear.decode(compute, {W.data(), linear.n_out, linear.n_in});
+      ASSERT_FALSE(bias.empty());
+      for (size_t r = 0; r < bias.size(); ++r) bias[r] = bias[r] * 1.5f + 0.3f;
+      AdapterPart part({nullptr, 0, linear.n_in}, {nullptr, 0, linear.n_out}, {});
+      part.replace(linear.id, {W.data(), linear.n_out, linear.n_in}, bias);
+      adapter.parts.emplace(linear.id, std::move(part));
+    });
+    ASSERT_EQ(adapter.parts.size(), 2u);
+    const std::vector<float> before = logits_of(model, compute, nullptr);
+    model.adapt(adapter);
+    const std::vector<float> want = logits_of(model, compute, &adapter);
+    merge_adapter(model, adapter, merged, compute);
+    const Model changed(open_model(merged).file, {}, compute);
+    EXPECT_LE(worst_difference(logits_of(changed, compute, nullptr), want), 1e-4f);
+    EXPECT_GT(worst_difference(before, want), 1e-3f) << "the biases change too little to tell";
+  }
 }
 
 constexpr Case kCases[] = {{"opt_sparse"},

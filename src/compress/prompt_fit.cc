@@ -1,11 +1,13 @@
 #include "compress/prompt_fit.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "engine/context.h"
 #include "model/observer.h"
 #include "select/prompt_key_lists.h"
+#include "select/prompt_neurons.h"
 
 namespace hunch {
 namespace {
@@ -36,8 +38,31 @@ class PromptRecorder final : public Observer {
       look(chunk, c, block);
   }
 
+  // Of every block of the window's tokens: what those neurons that a few of its tokens use most hold of the others'.
+  void on_mlp(const MlpPlace& place, MatView<const float>, MatView<const float> act) override {
+    constexpr size_t kTokens = PromptNeurons::kBlock;
+    if (options_.neuron_recall == 0 || !place.is_dense() || !place.tokens.empty()) return;
+    const size_t end = context_.sequence().cache().n_tokens(context_.sequence().id()), first = end - act.rows;
+    neurons_.resize(sums_.size());
+    for (size_t t = (kTokens - first % kTokens) % kTokens; t + kTokens <= act.rows; t += kTokens) {
+      const MatView<const float> block = act.row_range(t, kTokens);
+      ++neurons_[place.layer].n_blocks;
+      for (size_t i = 1; i < kNeuronShares; ++i) {
+        Rows chosen;
+        PromptNeurons::choose(*engine_.compute, PromptNeurons::telling(block), double(i) / kNeuronShares, statistic_,
+                              chosen);
+        neurons_[place.layer].recall[i] += recall_of(block, chosen);
+      }
+    }
+  }
+
   PromptFit result() const {
     PromptFit fit;
+    for (const NeuronSums& layer : neurons_) {  // a layer without neurons of its own leaves nothing out
+      size_t i = 1;
+      while (i < kNeuronShares && layer.recall[i] < options_.neuron_recall * double(layer.n_blocks)) ++i;
+      fit.neurons.push_back(layer.n_blocks ? double(i) / kNeuronShares : 1);
+    }
     for (size_t l = 0; l < sums_.size(); ++l) {
       auto& heads = fit.heads.emplace_back();
       const size_t n_heads = sums_[l].size() / candidates_.size();
@@ -81,6 +106,25 @@ class PromptRecorder final : public Observer {
     ++n_blocks_[c.index];
   }
 
+  // The mean over tokens of the share of their squares that these neurons have.
+  static double recall_of(MatView<const float> Z, const Rows& chosen) {
+    double recall = 0;
+    for (size_t t = 0; t < Z.rows; ++t) {
+      double all = 0, kept = 0;
+      for (const float z : Z.row(t)) all += double(z) * z;
+      chosen.for_each([&](size_t j) { kept += double(Z.row(t)[j]) * Z.row(t)[j]; });
+      recall += all > 0 ? kept / all : 1;
+    }
+    return recall / double(Z.rows);
+  }
+
+  struct NeuronSums {
+    size_t n_blocks = 0;
+    std::array<double, kNeuronShares> recall = {};  // by eighths of the neurons, over blocks
+  };
+  std::vector<NeuronSums> neurons_;  // [n_layer]
+  PromptStatistic statistic_;
+
   const Engine& engine_;
   Context& context_;
   const PromptFitOptions options_;
@@ -109,7 +153,9 @@ std::shared_ptr<const PromptPatterns> PromptFit::patterns() const {
     auto& own = all.emplace_back();
     for (const FittedPattern& head : layer) own.push_back(head.pattern);
   }
-  return std::make_shared<const PromptPatterns>(std::move(all));
+  auto patterns = std::make_shared<PromptPatterns>(std::move(all));
+  patterns->set_neurons(neurons);
+  return patterns;
 }
 
 PromptFit fit_prompts(const Engine& engine, std::span<const int32_t> ids, const PromptFitOptions& options,
@@ -117,6 +163,8 @@ PromptFit fit_prompts(const Engine& engine, std::span<const int32_t> ids, const 
   candidate_patterns(options.budget);  // may throw
   if (!(options.least_recall >= 0 && options.least_recall <= 1))
     fail(ErrorKind::kUsage, "the least recall is {}, expected a share from 0 to 1", options.least_recall);
+  if (!(options.neuron_recall >= 0 && options.neuron_recall <= 1))
+    fail(ErrorKind::kUsage, "the least recall of neurons is {}, expected a share from 0 to 1", options.neuron_recall);
   ids = ids.first(std::min(ids.size(), options.max_tokens));
   const size_t n_ctx = std::min<size_t>(engine.config().n_ctx_train, 4096) / kBlock * kBlock;
   const size_t longest = std::min(n_ctx, ids.size() / kBlock * kBlock);

@@ -13,6 +13,9 @@ struct PromptFitOptions {
   size_t budget = 0;          // keys of a query
   double least_recall = 0.9;  // of attention's weight; a head that no pattern gives so much stays dense
   size_t max_tokens = 16384;  // of the text
+  // Above 0: shares of the neurons are looked for, too, the smallest that leave a block's tokens so much of the squares
+  // of their activations.
+  double neuron_recall = 0;
 };
 
 struct FittedPattern {
@@ -23,8 +26,12 @@ struct FittedPattern {
 struct PromptFit {
   std::vector<std::vector<FittedPattern>> heads;  // [n_layer][n_kv_head]; empty: the layer reads a window, or no keys
   size_t n_ctx = 0, n_blocks = 0;                 // tokens of a window; blocks of queries that were looked at, a head
+  std::vector<double> neurons = {};               // [n_layer], where they were asked for: PromptPatterns::neurons()
   std::shared_ptr<const PromptPatterns> patterns() const;
 };
+
+// Shares of neurons that are tried: eighths.
+constexpr size_t kNeuronShares = 8;
 
 // All the candidates of one budget.
 std::vector<PromptPattern> candidate_patterns(size_t budget);

@@ -298,6 +298,7 @@ class Sparsifier {
         s.layers[l] = {chosen->predictor, input_of(l), chosen->curve, choices_[l].point, {}};
         for (CurvePoint& point : s.layers[l].curve) point.loss *= float(sensitivity_[l]);
       }
+      s.layers[l].frequency = f.frequency;
       const HeadFit& h = head_fits_[l];
       row.attention_exact_bytes = row.attention_bytes = h.all_bytes();
       if (const HeadCandidate* chosen = choices_[l].heads) {

@@ -7,13 +7,10 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "io/file_types.h"
+#include "model/norm_names.h"
 
 namespace hunch {
 namespace {
-
-constexpr std::string_view kLastOfName = "weight";
-
-std::string bias_of(const std::string& weight) { return weight.substr(0, weight.size() - kLastOfName.size()) + "bias"; }
 
 // The layer of a tensor's name; none for those of the whole model.
 std::optional<size_t> layer_of(const std::string& name) {
@@ -91,7 +88,7 @@ void StructuredFile::place(const Layer& layer) {
 // Matrices of one tensor come in the order in which they stand there.
 void StructuredFile::cut_rows(const Linear& matrix, const std::vector<uint32_t>& units, size_t unit) {
   const TensorRows& where = std::as_const(*engine_.model).weights().tensors.at(matrix.id);
-  for (const std::string& name : {where.stored, bias_of(where.name)}) {
+  for (const std::string& name : {where.stored, bias_name(where.name)}) {
     Cut& cut = cuts_[name];
     cut.all_rows = false;
     append(cut.rows, where.first, units, unit);
@@ -105,7 +102,7 @@ void StructuredFile::cut_cols(const Linear& matrix, const std::vector<uint32_t>&
   (where.by_input ? cut.all_rows : cut.all_cols) = false;
   append(where.by_input ? cut.rows : cut.cols, 0, units, unit);
   if (bias.empty()) return;
-  const std::string name = bias_of(where.name);
+  const std::string name = bias_name(where.name);
   biases_[name] = &bias;
   if (!engine_.model->file().find(name)) cut.bias = &bias, cut.bias_name = name;
 }

@@ -1,91 +1,11 @@
 // Whole models on a device: logits and greedy texts of Hugging Face's own code, and what hunch's processor says.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <random>
-
-#include "device/model_on_device.h"
 #include "device/step_buffers.h"
-#include "kernels/ops.h"
-#include "model/golden_data.h"
-#include "model/open_model.h"
-#include "model/transformer.h"
-#include "select/hot_set.h"
-#include "select/linear_predictor.h"
-#include "select/low_rank_predictor.h"
-#include "select/selectors.h"
-#include "vulkan/test_gpu.h"
+#include "device/test_on_both.h"
 
 namespace hunch {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr size_t kPageTokens = 16;
-// Of logits whose largest are some units: sums in f32 in another order than Hugging Face's.
-constexpr float kTolerance = 2e-4f;
-
-const fs::path kFixtures = fs::path(HUNCH_SOURCE_DIR) / "tests" / "data" / "golden";
-
-// A model, its device, and a transformer on each.
-struct OnBoth {
-  explicit OnBoth(const fs::path& folder, KvType type = {}, size_t n_tokens = 512)
-      : model(open_model(folder).file, {}, compute),
-        device(std::make_shared<ModelOnDevice>(model, compute, vulkan::test_gpu().gpu)),
-        cache(std::make_shared<KvCache>(Transformer::kv_shape(model.config(), type, kPageTokens), n_tokens)),
-        host_cache(Transformer::kv_shape(model.config(), type, kPageTokens), n_tokens),
-        on_device(model, *cache, compute),
-        on_host(model, host_cache, compute) {
-    on_device.compute_on(device->steps(cache));
-  }
-
-  Compute compute{1};
-  Model model;
-  std::shared_ptr<ModelOnDevice> device;
-  std::shared_ptr<KvCache> cache;
-  KvCache host_cache;
-  Transformer on_device, on_host;
-};
-
-std::vector<float> all_logits(Transformer& transformer, KvCache::SequenceId sequence, std::span<const int32_t> ids,
-                              Phase phase = Phase::kPrompt, const Plan* plan = nullptr, bool as_alone = false) {
-  std::vector<uint32_t> rows(ids.size());
-  for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
-  const Run run{.sequence = sequence, .n_tokens = ids.size(), .phase = phase, .plan = plan, .as_alone = as_alone};
-  const MatView<const float> logits = transformer.run({ids, {&run, 1}, rows});
-  return {logits.data, logits.data + logits.rows * logits.cols};
-}
-
-float worst(const std::vector<float>& got, const std::vector<float>& want) {
-  EXPECT_EQ(got.size(), want.size());
-  float worst = 0;
-  for (size_t i = 0; i < std::min(got.size(), want.size()); ++i)
-    worst = std::max(worst, std::isnan(got[i]) ? INFINITY : std::abs(got[i] - want[i]));
-  return worst;
-}
-
-std::vector<int32_t> greedy(OnBoth& both, std::vector<int32_t> ids, size_t n, const Plan* plan) {
-  const KvCache::SequenceId sequence = both.cache->create();
-  std::vector<int32_t> out;
-  while (out.size() < n) {
-    const Run run{.sequence = sequence,
-                  .n_tokens = ids.size(),
-                  .phase = out.empty() ? Phase::kPrompt : Phase::kDecode,
-                  .plan = plan};
-    const uint32_t last = uint32_t(ids.size() - 1);
-    const MatView<const float> logits = both.on_device.run({ids, {&run, 1}, {&last, 1}});
-    ids = {int32_t(argmax(logits.row(0)))};
-    out.push_back(ids[0]);
-  }
-  both.cache->release(sequence);
-  return out;
-}
-
-std::vector<int32_t> some_ids(const Model& model, size_t n) {
-  std::vector<int32_t> ids;
-  for (size_t i = 0; i < n; ++i) ids.push_back(int32_t((i * 37 + i * i * 11 + 5) % model.config().n_vocab));
-  return ids;
-}
 
 using DeviceTest = vulkan::GpuTest;
 class DeviceGolden : public vulkan::GpuTest, public ::testing::WithParamInterface<const char*> {};
@@ -136,46 +56,6 @@ TEST_F(DeviceTest, ExactModeReadsTheNeuronsThatTheProcessorReads) {
     EXPECT_LT(device.weight_bytes, ids.size() * both.model.bytes_per_token()) << name;
   }
 }
-
-// A plan of predictors with random weights, that choose about half of the neurons and heads.
-struct RandomPlan {
-  RandomPlan(const ModelConfig& c, Look neuron_look, Look head_look, bool is_relu) {
-    plan = is_relu ? Plan::exact(c) : Plan();
-    plan.name = "sparse";
-    for (size_t l = 0; l < c.n_layer; ++l) {
-      const LayerConfig& lc = c.layers[l];
-      if (l == 0) {
-        std::vector<float> often = floats(lc.n_ff);
-        add(l, Point::kNeurons, std::make_shared<HotSetPredictor>(std::move(often), lc.n_embd), Look::kHere);
-      } else {
-        const size_t rank = 5;
-        add(l, Point::kNeurons,
-            std::make_shared<LowRankPredictor>(LowRankWeights{matrix(rank, lc.n_embd), matrix(lc.n_ff, rank),
-                                                              floats(lc.n_ff), neuron_look == Look::kHere}),
-            neuron_look);
-      }
-      add(l, Point::kHeads, std::make_shared<LinearPredictor>(matrix(lc.n_kv_head, lc.n_embd), floats(lc.n_kv_head)),
-          head_look);
-    }
-  }
-  void add(size_t layer, Point point, std::shared_ptr<const Predictor> predictor, Look look) {
-    plan.set(layer, point, {std::make_shared<const Predicted>(*predictor, 0.0f), look});
-    plan.owners.push_back(predictor);
-  }
-  std::vector<float> floats(size_t n) {
-    std::vector<float> values(n);
-    for (float& v : values) v = std::normal_distribution<float>()(random);
-    return values;
-  }
-  WeightView matrix(size_t rows, size_t cols) {
-    const auto values = std::make_shared<std::vector<float>>(floats(rows * cols));
-    plan.owners.push_back(values);
-    return weight_view({values->data(), rows, cols});
-  }
-
-  Plan plan;
-  std::mt19937 random{3};
-};
 
 TEST_F(DeviceTest, PredictorsChooseWhatTheyChooseOnTheProcessor) {
   for (const char* name : {"opt_sparse", "tiny_fatrelu", "llama_mha"})
@@ -291,10 +171,10 @@ TEST_F(DeviceTest, WhatIsNotComputedIsRefusedByName) {
   plan.set(1, Point::kLive, {std::make_shared<const Nobody>()});
   const std::vector<int32_t> ids = {1, 2};
   const KvCache::SequenceId sequence = both.cache->create();
-  EXPECT_EQ(
-      message([&] { all_logits(both.on_device, sequence, ids, Phase::kDecode, &plan); }),
-      "devices follow plans of exact zeros and of predictors; the plan 'sparse' chooses neurons by their gate (in "
-      "layer 1, by 'nobody')");
+  EXPECT_EQ(message([&] { all_logits(both.on_device, sequence, ids, Phase::kDecode, &plan); }),
+            "devices follow plans of exact zeros, of large activations and of predictors; the plan 'sparse' chooses "
+            "neurons by "
+            "their gate (in layer 1, by 'nobody')");
   EXPECT_EQ(both.cache->n_tokens(sequence), 0u);
 }
 

@@ -26,52 +26,96 @@ vulkan::Function function_of(Activation activation) {
 StepProgram::StepProgram(const Model& model, const DeviceWeights& weights, const StepBuffers& buffers,
                          const StepShape& shape, std::shared_ptr<vulkan::Gpu> gpu, const vulkan::Piece& upload,
                          const vulkan::Piece& download)
-    : model_(model), weights_(weights), b_(buffers), shape_(shape), commands_(gpu), kernels_(gpu, commands_) {
+    : model_(model),
+      weights_(weights),
+      b_(buffers),
+      shape_(shape),
+      upload_(upload),
+      download_(download),
+      commands_(gpu),
+      kernels_(gpu, commands_) {
   HUNCH_CHECK(shape.n_tokens > 0 && shape.n_tokens <= kMostDeviceTokens && (!shape.plan || shape.n_tokens == 1),
               "a step of {} tokens", shape.n_tokens);
-  record(upload, download);
+  record();
+}
+
+void StepProgram::run(const std::function<void(size_t layer)>& cold) {
+  size_t part = 0;
+  for (const size_t layer : divided_) {
+    commands_.run(part++);
+    commands_.start(part++);
+    try {
+      cold(layer);
+    } catch (...) {
+      commands_.wait();
+      throw;
+    }
+  }
+  commands_.run(part);
 }
 
 void StepProgram::product(const DeviceLinear& linear, const vulkan::Values& x, const vulkan::Values& y,
-                          const vulkan::Onto& onto) {
+                          uint32_t n_tokens, const vulkan::Onto& onto) {
   if (linear.by_input) {
     HUNCH_CHECK(onto.add, "two products by input could not share their parts");
-    kernels_.add(linear.W, linear.bias, x, b_.add_parts, y, shape_.n_tokens, onto);
+    kernels_.add(linear.W, linear.bias, x, b_.add_parts, y, n_tokens, onto);
   } else {
-    kernels_.dot(linear.W, linear.bias, x, y, shape_.n_tokens, onto);
+    kernels_.dot(linear.W, linear.bias, x, y, n_tokens, onto);
   }
+  const DeviceAdapter::Part* part = shape_.adapter ? shape_.adapter->find(linear.id) : nullptr;
+  if (!part) return;
+  commands_.barrier();
+  kernels_.dot(part->A, {}, x, b_.low_rank, n_tokens, {});  // inputs that were left out are zero
+  commands_.barrier();
+  kernels_.dot(part->B, {}, b_.low_rank, y, n_tokens,
+               {.add = true, .scale = onto.scale, .list = linear.by_input ? vulkan::Piece() : onto.list});
 }
 
-void StepProgram::record(const vulkan::Piece& upload, const vulkan::Piece& download) {
+void StepProgram::record() {
   const ModelConfig& c = model_.config();
   const uint32_t n = shape_.n_tokens;
-  commands_.copy(upload, 0, b_.inputs, 0, b_.inputs.bytes);
+  commands_.copy(upload_, 0, b_.inputs, 0, b_.inputs.bytes);
+  if (weights_.first_layer > 0)
+    commands_.copy(upload_, stream_at(b_), b_.resid.piece, 0, uint64_t(n) * b_.resid.stride * sizeof(float));
   commands_.barrier();
-  kernels_.embed(weights_.token_embd, b_.ids, b_.positions, weights_.position_embd, c.embedding_scale, b_.resid, n);
-  commands_.barrier();
-  if (weights_.embd_norm.n) {
-    kernels_.norm(weights_.embd_norm, b_.resid, b_.resid, n);
+  if (weights_.first_layer == 0) {
+    kernels_.embed(weights_.token_embd, b_.ids, b_.positions, weights_.position_embd, c.embedding_scale, b_.resid, n);
     commands_.barrier();
+    if (weights_.embd_norm.n) {
+      kernels_.norm(weights_.embd_norm, b_.resid, b_.resid, n);
+      commands_.barrier();
+    }
   }
-  for (size_t i = 0; i < c.n_layer; ++i) {
+  for (size_t i = weights_.first_layer; i < c.n_layer; ++i) {
     attention(c.layers[i], weights_.layers[i]);
     mlp(c.layers[i], weights_.layers[i]);
   }
-  if (shape_.n_logits) {
-    kernels_.norm(weights_.output_norm, b_.resid, b_.last, shape_.n_logits, b_.rows);
-    commands_.barrier();
-    kernels_.dot(weights_.output.W, weights_.output.bias, b_.last, b_.logits, shape_.n_logits,
-                 {.scale = c.logit_scale});
-    commands_.barrier();
-    commands_.copy(b_.logits.piece, 0, download, 0, uint64_t(shape_.n_logits) * b_.logits.stride * sizeof(float));
-  }
-  for (size_t i = 0; shape_.plan && i < c.n_layer; ++i) {
+  if (shape_.n_logits) logits();
+  for (size_t i = weights_.first_layer; shape_.plan && i < c.n_layer; ++i) {
     const uint64_t at = counts_at(b_) + i * sizeof(Counts);
-    commands_.copy(b_.neurons[i], 0, download, at + offsetof(Counts, neurons), sizeof(uint32_t));
-    commands_.copy(b_.live[i], 0, download, at + offsetof(Counts, live), sizeof(uint32_t));
-    commands_.copy(b_.groups[i], 0, download, at + offsetof(Counts, groups), sizeof(uint32_t));
+    commands_.copy(b_.neurons[i], 0, download_, at + offsetof(Counts, neurons), sizeof(uint32_t));
+    commands_.copy(b_.live[i], 0, download_, at + offsetof(Counts, live), sizeof(uint32_t));
+    commands_.copy(b_.groups[i], 0, download_, at + offsetof(Counts, groups), sizeof(uint32_t));
   }
   commands_.end();
+}
+
+void StepProgram::logits() {
+  const ModelConfig& c = model_.config();
+  const uint32_t n = shape_.n_logits, n_best = shape_.n_best, n_vocab = uint32_t(c.n_vocab);
+  kernels_.norm(weights_.output_norm, b_.resid, b_.last, n, b_.rows);
+  commands_.barrier();
+  product(weights_.output, b_.last, b_.logits, n, {.scale = c.logit_scale});
+  commands_.barrier();
+  if (n_best == 0)
+    return commands_.copy(b_.logits.piece, 0, download_, 0, uint64_t(n) * b_.logits.stride * sizeof(float));
+  if (n_best == 1) {
+    kernels_.argmax(b_.logits, n_vocab, b_.best, n);
+  } else {
+    kernels_.largest(b_.logits, n_vocab, n_best, b_.best, n);
+  }
+  commands_.barrier();
+  commands_.copy(b_.best, 0, download_, 0, uint64_t(n) * n_best * sizeof(Best));
 }
 
 const DevicePlanLayer& StepProgram::plan_of(size_t layer) const {
@@ -97,8 +141,28 @@ void StepProgram::end(const DeviceChoice& choice) {
   kernels_.dot(choice.out, choice.bias, choice.hidden, choice.scores, 1, {});
 }
 
-void StepProgram::list(const DeviceChoice& choice, const vulkan::Piece& list) {
-  kernels_.list_above(choice.scores.piece, choice.n_out, choice.threshold, list);
+void StepProgram::list(const DeviceChoice& choice, size_t first, uint32_t n, const vulkan::Piece& list) {
+  kernels_.list_above(choice.scores.piece.behind(first * sizeof(float)), n, choice.threshold, list);
+}
+
+void StepProgram::send(const DeviceLayer& l, const DevicePlanLayer& plan, size_t layer) {
+  const uint64_t bytes = uint64_t(shape_.n_tokens) * b_.normed.stride * sizeof(float);
+  commands_.copy(b_.normed.piece, 0, download_, normed_at(b_), bytes);
+  if (plan.neurons) {
+    list(*plan.neurons, l.n_neurons, l.n_cold, b_.chosen);
+    commands_.barrier();
+    commands_.copy(b_.chosen, 0, download_, chosen_at(b_), (1 + l.n_cold) * sizeof(uint32_t));
+  }
+  commands_.cut();
+  divided_.push_back(layer);
+}
+
+void StepProgram::fetch(const LayerConfig& c) {
+  commands_.cut();
+  commands_.copy(upload_, cold_at(b_), b_.cold.piece, 0, uint64_t(shape_.n_tokens) * b_.cold.stride * sizeof(float));
+  commands_.barrier();
+  kernels_.add_values(b_.cold, c.residual_scale, b_.resid, uint32_t(c.n_embd), shape_.n_tokens);
+  commands_.barrier();
 }
 
 void StepProgram::attention(const LayerConfig& c, const DeviceLayer& l) {
@@ -138,7 +202,7 @@ void StepProgram::attention(const LayerConfig& c, const DeviceLayer& l) {
   if (plan.heads) {
     shape.scores = plan.heads->scores.piece;
     shape.threshold = plan.heads->threshold;
-    list(*plan.heads, b_.groups[c.index]);  // to be counted
+    list(*plan.heads, 0, n_kv_head, b_.groups[c.index]);  // to be counted
   }
   kernels_.attention(pages, shape, b_.q, b_.attention_parts, b_.heads, n);
   commands_.barrier();
@@ -147,9 +211,8 @@ void StepProgram::attention(const LayerConfig& c, const DeviceLayer& l) {
 }
 
 void StepProgram::mlp(const LayerConfig& c, const DeviceLayer& l) {
-  const uint32_t n = shape_.n_tokens, n_ff = uint32_t(c.n_ff);
+  const uint32_t n = shape_.n_tokens, n_ff = l.n_neurons;
   const DevicePlanLayer& plan = plan_of(c.index);
-  const bool tells = plan.neurons || plan.live;  // up waits for what the gate says
   kernels_.norm(l.ffn_norm, b_.resid, b_.normed, n);
   vulkan::Piece rows;  // none: all
   if (plan.neurons) {
@@ -163,9 +226,19 @@ void StepProgram::mlp(const LayerConfig& c, const DeviceLayer& l) {
       commands_.barrier();
     }
     rows = b_.neurons[c.index];
-    list(*plan.neurons, rows);
+    list(*plan.neurons, 0, n_ff, rows);
   }
   commands_.barrier();
+  if (l.n_cold > 0) send(l, plan, c.index);
+  if (n_ff > 0) neurons(c, l, rows);
+  if (l.n_cold > 0) fetch(c);
+}
+
+// Those of the MLP that are here, all or those in `rows`.
+void StepProgram::neurons(const LayerConfig& c, const DeviceLayer& l, vulkan::Piece rows) {
+  const uint32_t n = shape_.n_tokens, n_ff = l.n_neurons;
+  const DevicePlanLayer& plan = plan_of(c.index);
+  const bool tells = plan.neurons || plan.live;  // up waits for what the gate says
   product(l.gate ? l.gate : l.up, b_.normed, b_.act, {.list = rows});
   if (l.gate && !tells) product(l.up, b_.normed, b_.ups);
   commands_.barrier();
@@ -178,7 +251,7 @@ void StepProgram::mlp(const LayerConfig& c, const DeviceLayer& l) {
   commands_.barrier();
   if (plan.live) {  // what was not chosen is zero too
     rows = b_.live[c.index];
-    kernels_.list_nonzero(b_.act.piece, n_ff, rows);
+    kernels_.list_large(b_.act.piece, n_ff, *plan.live, rows);
     commands_.barrier();
   }
   if (l.gate && tells) {

@@ -47,15 +47,16 @@ std::string problem_of(const LayerConfig& c, const Layer& l) {
 
 }  // namespace
 
-std::string unsupported_by_devices(const Model& model) {
+std::string unsupported_by_devices(const Model& model, size_t first_layer) {
   const ModelWeights& w = model.weights();
   if (!model.config().has_output) return "a model without logits";
   if (!model.config().final_norm) return "no norm before the logits";
-  if (w.words_in || w.words_out) return "embeddings of another width than the stream";
-  if (!w.type_embd.empty()) return "embeddings of types";
+  if (model.config().n_streams > 1) return "several streams";
+  if (w.words_out || (w.words_in && first_layer == 0)) return "embeddings of another width than the stream";
+  if (!w.type_embd.empty() && first_layer == 0) return "embeddings of types";
   if (!w.adaptive.empty()) return "a vocabulary in clusters";
   if (w.per_layer.n > 0) return "embeddings of each layer";
-  for (const Layer& l : w.layers)
+  for (const Layer& l : std::span(w.layers).subspan(first_layer))
     if (const std::string problem = problem_of(l.config, l); !problem.empty())
       return fmt::format("{} (layer {})", problem, l.config.index);
   return "";

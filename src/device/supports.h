@@ -6,7 +6,8 @@
 
 namespace hunch {
 
-// Why not this one, in a few words that name the first thing in the way; empty: it does.
-std::string unsupported_by_devices(const Model& model);
+// Why not the layers of this one from `first_layer` on, in a few words that name the first thing in the way; empty: it
+// does.
+std::string unsupported_by_devices(const Model& model, size_t first_layer);
 
 }  // namespace hunch

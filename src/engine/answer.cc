@@ -23,6 +23,7 @@ Answer::Answer(const Engine& engine, Sequence& sequence, Transformer& transforme
       options_(std::move(options)),
       on_token_(std::move(on_token)),
       only_best_(is_argmax(options_.sampler) && !options_.log_probs && !options_.constraint),
+      n_best_(options_.log_probs || options_.constraint ? 0 : n_deciding(options_.sampler)),
       sampler_(options_.sampler),
       constraint_(options_.constraint ? options_.constraint() : nullptr),
       emission_(engine, options_, on_token_, sequence.n_tokens() + prompt_.size(),
@@ -86,6 +87,7 @@ SequenceRun Answer::read(size_t n_prompt, size_t n_room) {
   }
   run.ids = std::span(prompt_).subspan(n_read_, n);
   run.n_logits = !goes_on_ && n == n_unread();
+  run.n_best = n_best_;
   if (run.n_logits) trace(run);
   return run;
 }
@@ -96,6 +98,7 @@ SequenceRun Answer::next(size_t n_prompt, size_t n_room) {
   SequenceRun run{&sequence_};
   run.as_alone = options_.as_alone || options_.speculation;
   run.only_best = only_best_;
+  run.n_best = n_best_;
   n_before_ = sequence_.n_tokens();
   // The pass yields one token more than was drafted, and its keys are all of a text of one length.
   const size_t n_alike = sequence_.n_until_renewal();

@@ -68,6 +68,7 @@ class Answer {
   const GenerateOptions options_;
   const OnToken on_token_;
   const bool only_best_;
+  const size_t n_best_;  // Run::n_best
   Sampler sampler_;
   const std::unique_ptr<Constraint> constraint_;
   Emission emission_;

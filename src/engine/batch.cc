@@ -85,6 +85,7 @@ MatView<const float> Batch::compute(std::span<const SequenceRun> wanted) {
     Run run = w.sequence->prepare(transformer_, w.ids, w.phase);
     run.as_alone = w.as_alone;
     run.only_best = w.only_best;
+    run.n_best = w.n_best;
     run.n_text = w.n_text;
     run.second_begins = w.second_begins;
     run.trace = w.trace;

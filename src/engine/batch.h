@@ -33,6 +33,7 @@ struct SequenceRun {
   bool as_alone = false, only_best = false;  // as in Run
   size_t n_text = 0;                         // of the text that this is a part of, where more of it is known
   size_t second_begins = SIZE_MAX;           // as in Run
+  size_t n_best = 0;                         // as in Run
   RunTrace* trace = nullptr;                 // as in Run
 };
 

@@ -19,10 +19,8 @@ BeamSearch::BeamSearch(const Engine& engine, Batch& batch, Sequence& sequence, s
   HUNCH_CHECK(sequence_.n_tokens() < prompt_.size(), "a prompt of {} tokens, of which {} were read", prompt_.size(),
               sequence_.n_tokens());
   sequence_.require_room(prompt_.size() - sequence_.n_tokens());
-  if (sequence_.plan().drops_keys() || sequence_.learns_from_prompts())
-    fail(
-        ErrorKind::kUnsupported,
-        "beams share what they have in common, which a policy that drops keys (kv_policy) and GRIFFIN change for each");
+  if (sequence_.learns_from_prompts())
+    fail(ErrorKind::kUnsupported, "beams share what they have in common, which GRIFFIN changes for each");
 }
 
 bool BeamSearch::step(size_t most_prompt) {

@@ -35,7 +35,7 @@ class BeamSearch {
  public:
   // `sequence` holds a beginning of `prompt`, without its last token, and belongs to nobody else; `engine`, `batch` and
   // it outlive this. Throws Error{kUsage} for options out of range, Error{kUnsupported} where the plan remembers what
-  // cannot be copied (GRIFFIN, a policy that drops keys).
+  // cannot be copied (GRIFFIN).
   BeamSearch(const Engine& engine, Batch& batch, Sequence& sequence, std::vector<int32_t> prompt, BeamOptions options);
 
   // Reads at most so many more tokens of the prompt, or computes the next token of every beam, in a step of its own.

@@ -7,7 +7,7 @@
 namespace hunch {
 
 std::shared_ptr<const PromptPatterns> prompt_patterns(const Engine& engine, std::string_view text) {
-  if (text != "sidecar") return std::make_shared<const PromptPatterns>(prompt_pattern_from(text));
+  if (text != "sidecar") return std::make_shared<const PromptPatterns>(prompt_patterns_from(text));
   const Sidecar& sidecar = engine.need_sidecar();
   if (!sidecar.prompts)
     fail(ErrorKind::kNotFound,

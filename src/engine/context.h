@@ -32,8 +32,8 @@ struct ContextOptions {
   bool has_oracle() const { return oracle_density < 1 || oracle_head_density < 1; }
 };
 
-// The patterns that a text names: a pattern for all heads (prompt_pattern_from()), or "sidecar": those that `hunch
-// sparsify --prefill` found for each. Throws Error{kUsage}, Error{kNotFound} for a sidecar that has none.
+// The patterns that a text names: those of all heads and layers (prompt_patterns_from()), or "sidecar": those that
+// `hunch sparsify --prefill` found for each. Throws Error{kUsage}, Error{kNotFound} for a sidecar that has none.
 std::shared_ptr<const PromptPatterns> prompt_patterns(const Engine& engine, std::string_view text);
 
 // What of these a sequence needs: the plan that they name or hold, and the rest. Throws as Engine::plan_named().

@@ -5,6 +5,7 @@
 #include "base/bind_threads.h"
 #include "base/error.h"
 #include "base/timer.h"
+#include "engine/context.h"
 #include "engine/cost_file.h"
 #include "engine/place_weights.h"
 #include "engine/ranks.h"
@@ -64,7 +65,7 @@ void use_sidecar(Engine& engine, const std::filesystem::path& model, const std::
 std::optional<DiskOptions> disk_options(const std::filesystem::path& path, const OpenedModel& opened,
                                         const EngineOptions& options) {
   if (options.weight_memory == 0) return std::nullopt;
-  if (options.device != "cpu")
+  if (options.device.name != "cpu")
     fail(ErrorKind::kUnsupported,
          "weights that are read on demand (ram) are computed with by the processor: no device");
   DiskOptions disk{.n_bytes = options.weight_memory};
@@ -93,7 +94,7 @@ std::shared_ptr<const MemoryReader> load_memory(const Model& model, const Memory
 
 // Those of a model that is divided.
 void check_undivided(const EngineOptions& options) {
-  if (options.device != "cpu")
+  if (options.device.name != "cpu")
     fail(ErrorKind::kUnsupported, "devices (device) are not divided among ranks; run it without mpirun");
 }
 
@@ -150,7 +151,11 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   use_sidecar(engine, path, options.sidecar);
   if (!options.adapters.empty() && !options.ranks) engine.adapter = engine.load_adapter(options.adapters);
   if (!options.memory.path.empty()) engine.memory = load_memory(*engine.model, options.memory);
-  engine.device = put_on_device(options.device, *engine.model, *engine.compute);
+  std::vector<std::span<const float>> frequency;
+  for (size_t l = 0; engine.sidecar && l < engine.sidecar->layers.size(); ++l)
+    frequency.push_back(engine.sidecar->layers[l].frequency);
+  engine.device =
+      put_on_device(options.device, *engine.model, frequency, resolve_context(engine.config(), 0), *engine.compute);
   engine.load_ms = timer.ms();
   return engine;
 }

@@ -53,8 +53,8 @@ struct EngineOptions {
   std::vector<AdapterSource> adapters = {};                       // added up: Engine::adapter
   std::optional<RopeChoice> rope = {};                            // instead of what the file says
   MemoryChoice memory = {};
-  std::string device = "cpu";  // put_on_device()
-  Ranks* ranks = nullptr;      // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
+  DeviceOptions device = {};  // put_on_device()
+  Ranks* ranks = nullptr;     // among which the model is divided, and outlive it (engine/ranks.h); none: it is whole
 };
 
 // A model ready to run. Shared and immutable but for its thread compute, which one caller uses at a time.

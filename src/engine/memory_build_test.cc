@@ -13,10 +13,10 @@
 #include "base/test_paths.h"
 #include "engine/context.h"
 #include "engine/test_texts.h"
+#include "kernels/kv_rows.h"
 #include "model/observer.h"
 #include "model/rope_table.h"
 #include "model/test_steps.h"
-#include "select/cached_row.h"
 #include "select/key_policies.h"
 
 namespace hunch {
@@ -60,10 +60,10 @@ class Checker final : public Observer {
     std::vector<std::vector<float>> values;
     std::vector<float> row(d);
     for (size_t j = 0; j <= position; ++j) {
-      load_row(view, false, kv_head, j, row);
+      read_kv_rows(view, KvPart::kKeys, kv_head, j, {row.data(), 1, d});
       scores.push_back(c.attn_scale * std::inner_product(q.begin(), q.end(), row.begin(), 0.0));
       if (!c.alibi_slopes.empty()) scores.back() -= c.alibi_slopes[h] * double(position - j);
-      load_row(view, true, kv_head, j, row);
+      read_kv_rows(view, KvPart::kValues, kv_head, j, {row.data(), 1, d});
       values.push_back(row);
     }
     std::vector<double> home = q;

@@ -49,6 +49,7 @@ void fail_not_finite(const Engine& engine, std::span<const int32_t> ids, std::st
   dense.mode = "dense";
   dense.n_ctx = ids.size() + 1;
   Context context(engine, dense);
+  context.batch().transformer().compute_on(nullptr);  // nobody sees what a device computes
   context.set_observer(&bad);
   const std::span<const float> logits = context.append(ids);
   if (bad.where.empty() && std::ranges::all_of(logits, [](float x) { return std::isfinite(x); }))

@@ -42,10 +42,11 @@ WeightDisk::Needs disk_needs(const ModelWeights& w, const Plan& plan) {
 }  // namespace
 
 void prepare_layouts(const Engine& engine, const Plan& plan) {
-  if (engine.device) return;  // which has its own
+  const size_t n_here = engine.device ? engine.device->first_layer() : engine.config().n_layer;  // of its layers
+  if (n_here == 0) return;                                                                       // a device has its own
   const ModelWeights& w = engine.model->weights();
   std::vector<Linear*> by_input, by_group, whole, chosen;  // whole: nobody asks for some of the rows
-  for (const Layer& l : w.layers) {
+  for (const Layer& l : std::span(w.layers).first(n_here)) {
     const size_t layer = l.config.index;
     const auto has = [&](Point point, InputPart part = InputPart::kAttention) {
       return bool(plan.at(layer, point, part).selector);
@@ -92,9 +93,10 @@ void prepare_layouts(const Engine& engine, const Plan& plan) {
   for (Linear* heads : by_group)
     layouts.store_by_group(*engine.compute, {&heads, 1}, w.layers[heads->id.layer].config.group_width());
   for (Linear* words : {w.words_in.get(), w.words_out.get(), w.output.get()})
-    if (words && !(words == w.output.get() && plan.screen())) whole.push_back(words);
+    if (words && !(engine.device && words != w.words_in.get()) && !(words == w.output.get() && plan.screen()))
+      whole.push_back(words);
   std::ranges::copy_if(whole, std::back_inserter(chosen), [](const Linear* linear) {  // these are read as rows too
-    return multiplies_floats(linear->factor(Axis::kOut).rows().dtype);
+    return is_plain(linear->factor(Axis::kOut).rows().dtype);
   });
   layouts.interleave(*engine.compute, whole, engine.model->file().maps);
   layouts.hold(*engine.compute, chosen, engine.model->file().maps);

@@ -154,11 +154,13 @@ void Sampler::prepare(std::span<const float> logits, std::span<const int32_t> hi
   }
 }
 
-// Nothing but the largest logit counts.
-bool is_argmax(const SamplerOptions& o) {
-  return o.temperature == 0 && o.logit_bias.empty() && o.repeat_penalty == 1.0f && o.frequency_penalty == 0.0f &&
-         o.presence_penalty == 0.0f;
+size_t n_deciding(const SamplerOptions& o) {
+  const bool adjusts =
+      !o.logit_bias.empty() || o.repeat_penalty != 1.0f || o.frequency_penalty != 0.0f || o.presence_penalty != 0.0f;
+  return adjusts ? 0 : o.temperature == 0 ? 1 : size_t(std::max(o.top_k, 0));
 }
+
+bool is_argmax(const SamplerOptions& o) { return n_deciding(o) == 1 && o.temperature == 0; }
 
 // A race of exponential clocks, as fast as the candidates are probable: the first to ring is drawn, which each is with
 // its probability (Gumbel's trick without its outer logarithm). A clock belongs to seed, position and id.

@@ -33,6 +33,10 @@ void validate(const SamplerOptions& options);
 // Whether these choose the largest logit, whatever the others are.
 bool is_argmax(const SamplerOptions& options);
 
+// Of how many of the largest logits these choose, of equals those with the smaller ids, whatever the others are; 0: any
+// may be chosen.
+size_t n_deciding(const SamplerOptions& options);
+
 struct TokenProbability {
   int32_t id;
   float log_prob;  // of the model's own distribution (temperature 1, no penalties)

@@ -231,6 +231,30 @@ TEST(Sampler, SurvivesExtremeLogits) {
   for (int i = 0; i < 100; ++i) EXPECT_NE(forbids.sample(std::vector<float>{9, 0, 0}, {}, size_t(i)), 0);
 }
 
+// Whoever computes logits may leave out the others.
+TEST(Sampler, TheLargestLogitsDecideWhereItSaysSo) {
+  std::mt19937 random(5);
+  std::vector<float> logits(700);
+  for (float& l : logits) l = float(int(random() % 40)) / 4;  // many equals, also at the end of the k
+  for (const SamplerOptions& options :
+       {SamplerOptions{.temperature = 0}, SamplerOptions{.temperature = 0.7f, .top_k = 5}, SamplerOptions{.top_k = 90},
+        SamplerOptions{.top_k = 30, .typical_p = 0.8f}, SamplerOptions{.top_k = 30, .top_p = 0.7f, .min_p = 0.2f}}) {
+    const size_t n = n_deciding(options);
+    ASSERT_EQ(n, options.temperature == 0 ? 1u : size_t(options.top_k));
+    std::vector<uint32_t> order(logits.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, std::greater<float>(), [&](uint32_t i) { return logits[i]; });
+    std::vector<float> largest(logits.size(), -kInf);
+    for (size_t i = 0; i < n; ++i) largest[order[i]] = logits[order[i]];
+    Sampler sampler(options);
+    for (size_t position = 0; position < 200; ++position)
+      ASSERT_EQ(sampler.sample(largest, {}, position), sampler.sample(logits, {}, position)) << n;
+  }
+  EXPECT_EQ(n_deciding({}), 0u);
+  EXPECT_EQ(n_deciding({.repeat_penalty = 1.1f, .temperature = 0}), 0u);
+  EXPECT_EQ(n_deciding({.logit_bias = {{1, 1}}, .top_k = 3}), 0u);
+}
+
 TEST(Sampler, RefusesOptionsOutOfRange) {
   for (SamplerOptions bad :
        {SamplerOptions{.temperature = -1}, SamplerOptions{.top_k = -1}, SamplerOptions{.top_p = 1.5f},

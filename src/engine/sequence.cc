@@ -49,15 +49,18 @@ Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
 }
 
 std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
-  HUNCH_CHECK(n_tokens <= this->n_tokens() && !plan_->drops_keys() && !learns_from_prompts() && !oracle_,
-              "fork at {} of {} tokens", n_tokens, this->n_tokens());
+  HUNCH_CHECK(
+      n_tokens <= this->n_tokens() && n_tokens >= text_->cache->n_fixed(id()) && !learns_from_prompts() && !oracle_,
+      "fork at {} of {} tokens, of which some were dropped at {}", n_tokens, this->n_tokens(),
+      text_->cache->n_fixed(id()));
   std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
                                                {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_}));
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;
+  other->text_->keys_wait = text_->keys_wait;
   if (plan_->keys) text_->states.copy_to(other->text_->states, *plan_->keys);
-  other->truncate(n_tokens);
+  if (n_tokens < this->n_tokens()) other->truncate(n_tokens);  // else what was seen of the newest pass still counts
   return other;
 }
 
@@ -88,17 +91,12 @@ void Sequence::begin(const SequenceOptions& options) {
       most >= n_ctx_ && most != SIZE_MAX)
     fail(ErrorKind::kUsage, "the key policy (kv_policy) keeps up to {} tokens, expected fewer than the context of {}",
          plan_->keys->most_slots(), n_ctx_);
-  if (const KvType& type = text_->cache->shape().type; plan_->keys && type.grouped())
+  if (const KvType& type = text_->cache->shape().type; plan_->drops_keys() && type.grouped())
     fail(ErrorKind::kUnsupported,
-         "the key policy (kv_policy) chooses among single tokens, and the cache as {} holds them in groups of {}; use "
-         "one of "
-         "q8_0, q4_0 and q4_0-rot with it",
-         name_of(type), kKvGroup);
-  if (const KvType& type = text_->cache->shape().type; plan_->prompts && plan_->prompts->chooses() && type.grouped())
-    fail(ErrorKind::kUnsupported,
-         "patterns of prompts (prefill) that look at keys do not read a cache as {}, which holds them in groups; use "
-         "a-shape with it, or one of q8_0, q4_0 and q4_0-rot",
-         name_of(type));
+         "the key policy (kv_policy) '{}' drops single tokens, and the cache as {} holds them in groups of {}; use one "
+         "of "
+         "q8_0, q4_0 and q4_0-rot with it, or a policy that drops nothing, as quest",
+         plan_->keys->kind(), name_of(type), kKvGroup);
   if (plan_->prompts && plan_->keys && plan_->keys->attends_prompts())
     fail(ErrorKind::kUnsupported,
          "the key policy (kv_policy) '{}' says itself what prompts read: it goes with no pattern of them (prefill)",

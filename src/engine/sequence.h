@@ -44,8 +44,9 @@ class Sequence {
   // may be.
   Sequence(const Sequence& host, const SequenceOptions& options);
   // Another text that begins with the first n_tokens of this one, to which it can go back; they share the pages that
-  // hold them until one of them writes there. With a plan that remembers nothing of the text besides. Throws
-  // Error{kLimit} where the cache has no room.
+  // hold them until one of them writes there. With a plan that remembers nothing of the text but what its keys do;
+  // where these dropped some, not to fewer tokens than there were then. Throws Error{kLimit} where the cache has no
+  // room.
   std::unique_ptr<Sequence> fork(size_t n_tokens) const;
   // The text `ids`, whose keys KvCache::save() gave, in place of none; of recurrent models as much of it as their last
   // state knows.

@@ -20,7 +20,7 @@ inline std::vector<int32_t> some_ids(const Engine& engine, size_t n, uint32_t se
 // A batch of texts that all have the same plan.
 struct World {
   World(const Engine& engine, size_t n_ctx, std::shared_ptr<const KeySelector> keys, KvType type)
-      : batch(engine, {2000, type, 4}) {
+      : batch(engine, {2000, type, 4}), own_type(type) {
     ContextOptions options;
     options.n_ctx = n_ctx;
     options.keys = std::move(keys);
@@ -33,6 +33,7 @@ struct World {
   }
   SequenceOptions own;
   Batch batch;
+  KvType own_type;
   std::vector<std::unique_ptr<Sequence>> texts;
 };
 
@@ -59,7 +60,8 @@ inline void compare_texts(const Engine& engine, World& got, World& want, size_t 
     } else if (kind == 2 && n > 0) {
       both([&](World& w) {
         const std::vector<int32_t> ids(w.texts[text]->ids().begin(), w.texts[text]->ids().end());
-        const bool is_saved = !recurrent && step % 2;  // else it is read anew, as after a pause
+        // Else it is read anew, as after a pause.
+        const bool is_saved = !recurrent && !w.own_type.grouped() && step % 2;
         const std::vector<std::byte> keys =
             is_saved ? w.texts[text]->cache().save(w.texts[text]->id(), n) : std::vector<std::byte>();
         w.texts[text]->truncate(0);

@@ -14,6 +14,9 @@
 //   6 bits   the same, and two lines, of columns 4 k + j: bits 2 (k % 4) of line k / 4
 //   8 bits   8 lines: line k holds columns 4 k .. 4 k + 3
 //
+// Formats whose numbers are floats have the same, of 4 and of 8 bits, but that line k of 8 bits is [4 columns][16
+// rows], and that a group, 64 columns, has one scale for each row. They are multiplied as floats.
+//
 // The last group is padded with zeros, and so are the rows of a last strip.
 #pragma once
 #include <cstddef>
@@ -116,9 +119,27 @@ struct StripShape<format::Q2_K> {
   static constexpr StripCodes kCodes = {256, 2, 320, 0};
 };
 
+// The scales, f32.
+template <>
+struct StripShape<format::NF4> {
+  static constexpr StripCodes kCodes = {64, 4, 64, 0};
+};
+template <>
+struct StripShape<format::FP4> {
+  static constexpr StripCodes kCodes = {64, 4, 64, 0};
+};
+template <>
+struct StripShape<format::FP8> {
+  static constexpr StripCodes kCodes = {64, 8, 64, 0};
+};
+template <>
+struct StripShape<format::I8_64> {
+  static constexpr StripCodes kCodes = {64, 8, 64, 0};
+};
+
 // Bytes of a strip of rows of `n_in` elements.
 inline size_t strip_bytes(DType dtype, size_t n_in) {
-  return with_format<size_t>(dtype, [&](QuantisedFormat auto f) -> size_t {
+  return with_format<size_t>(dtype, [&](BlockFormat auto f) -> size_t {
     constexpr StripCodes s = StripShape<decltype(f)>::kCodes;
     return (n_in + s.columns - 1) / s.columns * s.group_bytes();
   });

@@ -49,6 +49,8 @@ concept BlockFormat = F::kFormat.block_elems > 1;
 template <class F>
 concept FloatFormat = PlainFormat<F> || F::kFormat.float_products;
 template <class F>
+concept FloatBlockFormat = FloatFormat<F> && BlockFormat<F>;
+template <class F>
 concept QuantisedFormat = !FloatFormat<F>;
 
 // From a dtype to code that is compiled for its format: calls visit(format::Q4_0()), say, and returns what it returns.

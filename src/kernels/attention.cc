@@ -87,8 +87,8 @@ void check(const MatView<const float>& Q, size_t n_head, std::span<const Attenti
                 format.name);
     HUNCH_CHECK(span.first_token + span.n_tokens <= Q.rows && Q.rows <= out.rows, "span ends after the last query");
     HUNCH_CHECK(kv.page_tokens, "pages of nothing");
-    HUNCH_CHECK(!kv.groups.bits || (kv.page_tokens == kKvGroup && kv.positions.empty() && kv.d_head % kKvGroup == 0),
-                "groups on pages of {} tokens, or of moved ones", kv.page_tokens);
+    HUNCH_CHECK(!kv.groups.bits || (kv.page_tokens == kKvGroup && kv.d_head % kKvGroup == 0),
+                "groups on pages of {} tokens", kv.page_tokens);
     HUNCH_CHECK(kv.rotated == spans[0].kv.rotated, "spans of which some are rotated");
     HUNCH_CHECK(!kv.positions.empty() || span.first_pos + span.n_tokens <= kv.n_tokens, "queries end at {}, keys at {}",
                 span.first_pos + span.n_tokens, kv.n_tokens);
@@ -298,7 +298,7 @@ size_t bytes_seen(const AttentionSpan& span, size_t window) {
   if (!kv.groups.bits) return n * row_bytes(kv.dtype, kv.d_head);
   size_t n_tail = 0;  // in f16
   for_each_head(span, [&](size_t head) {
-    const size_t end = span.first_pos + span.n_tokens;
+    const size_t end = kv.positions.empty() ? span.first_pos + span.n_tokens : kv.n_slots(head);
     n_tail += has_list(span, head)
                   ? size_t(std::ranges::count_if(span.keys[head].ids(),
                                                  [&](uint32_t j) { return j >= kv.groups.first_tail && j < end; }))

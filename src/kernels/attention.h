@@ -16,11 +16,13 @@ namespace hunch {
 
 // Keys and values in groups of kKvGroup tokens (kernels/kv_groups.h), which is then what a page holds: in place of a
 // head's rows of K a group of keys, and rows of V as its values are. From slot `first_tail` on, the start of a group,
-// slots are in f16, [2][n_kv_head][kKvGroup][d_head] at `tail`: keys, then values.
+// slots are in f16: keys as [n_kv_head][kKvGroup][d_head] at `tail`, and values the same, `tail_v_offset_bytes`
+// further.
 struct KvGroups {
   uint8_t bits = 0;  // 2 or 4; 0: there are none
   size_t first_tail = 0;
   const std::byte* tail = nullptr;
+  size_t tail_v_offset_bytes = 0;
 };
 
 // One layer of one sequence's cached keys and values, in numbered slots, on pages of `page_tokens` slots: slot j is row

@@ -37,7 +37,8 @@ void AttendBlock(const AttentionBlock& block, MatView<float> out, const PartialA
 #if HUNCH_TILES
   if (block.n_rows > 2 * hn::Lanes(DF())) return tiles::AttendTiles(block, out, partial, scratch);
 #endif
-  if (const KvGroups& groups = block.span->kv.groups; groups.bits && !block.slots && is_narrow(block))
+  if (const KvGroups& groups = block.span->kv.groups;
+      groups.bits && !block.slots && !block.positions && is_narrow(block))
     return groups.bits == 2 ? attend_narrow<InGroups<2>>(block, out, partial, scratch)
                             : attend_narrow<InGroups<4>>(block, out, partial, scratch);
   if (block.is_listed) return attend<void>(block, out, partial, scratch);

@@ -52,8 +52,8 @@ HWY_INLINE const std::byte* key_row(const AttentionBlock& block, size_t slot, si
 // Of a cache in groups; `tail_row` counts from the first row of its keys, or of its values.
 HWY_INLINE const f16* tail_row(const AttentionBlock& block, bool is_value, size_t slot) {
   const KvView& kv = block.span->kv;
-  const size_t head = block.kv_head + (is_value ? kv.n_kv_head : 0);
-  return reinterpret_cast<const f16*>(kv.groups.tail) + (head * kKvGroup + slot - kv.groups.first_tail) * kv.d_head;
+  const std::byte* const rows = kv.groups.tail + (is_value ? kv.groups.tail_v_offset_bytes : 0);
+  return reinterpret_cast<const f16*>(rows) + (block.kv_head * kKvGroup + slot - kv.groups.first_tail) * kv.d_head;
 }
 
 // A slot's key and value as f32, whatever they are stored as.

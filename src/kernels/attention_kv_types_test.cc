@@ -16,6 +16,7 @@
 #include "kernels/gemm_tiles.h"
 #include "kernels/hadamard.h"
 #include "kernels/kv_groups.h"
+#include "kernels/kv_rows.h"
 
 namespace hunch {
 namespace {
@@ -50,6 +51,7 @@ class Cached {
       tail_ = std::make_unique<f16[]>(n_tail_values);
       std::memset(tail_.get(), 0xff, n_tail_values * sizeof(f16));
       view.groups.tail = reinterpret_cast<const std::byte*>(tail_.get());
+      view.groups.tail_v_offset_bytes = n_tail_values / 2 * sizeof(f16);
     }
     for (size_t page = 0; page * kKvGroup < s.n_tokens; ++page) {
       pages_.push_back(std::make_unique<std::byte[]>(2 * half));
@@ -199,6 +201,36 @@ TEST(AttentionKvTypes, CountWhatTheyRead) {
 }
 
 // Of heads that are not computed neither results nor queries are touched.
+TEST(AttentionKvTypes, RowsOfGroupsAreWhatTheyStandForOnEveryTarget) {
+  std::mt19937 rng(9);
+  for (const uint8_t bits : {2, 4}) {
+    const Sizes s{2, 1, 64, 75, KvType::kivi(bits)};
+    const Cached cached(s, rng);
+    const KvView& kv = cached.view;
+    EXPECT_EQ(kv_row_bytes(kv), kv_value_row_bytes(bits, 64));
+    for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
+      const bool is_value = part == KvPart::kValues;
+      for_each_target([&] {
+        std::vector<float> got(50 * 64), want(64);
+        read_kv_rows(kv, part, 1, 25, {got.data(), 50, 64});
+        for (size_t slot = 25; slot < 75; ++slot) {
+          const std::byte* const group = kv.pages[slot / kKvGroup] + kKvGroup * kv_value_row_bytes(bits, 64);
+          if (slot >= kv.groups.first_tail) {
+            const auto* const tail = reinterpret_cast<const f16*>(kv.groups.tail) +
+                                     ((is_value ? 2 : 0) + 1) * kKvGroup * 64 + (slot - kv.groups.first_tail) * 64;
+            for (size_t i = 0; i < 64; ++i) want[i] = to_f32(tail[i]);
+          } else if (is_value) {
+            ref::unpack_value(bits, group + kv.v_offset_bytes + slot % kKvGroup * kv_value_row_bytes(bits, 64), want);
+          } else {
+            ref::unpack_key(bits, group, slot % kKvGroup, want);
+          }
+          for (size_t i = 0; i < 64; ++i) ASSERT_NEAR(got[(slot - 25) * 64 + i], want[i], 1e-5) << slot;
+        }
+      });
+    }
+  }
+}
+
 TEST(AttentionKvTypes, LeaveOtherHeadsAlone) {
   std::mt19937 rng(8);
   const Sizes sizes{3, 2, 32, 40, KvType::rotated_of(DType::kQ8_0)};

@@ -17,8 +17,9 @@ std::vector<float> row_of_groups(const KvView& kv, bool is_value, size_t kv_head
   std::vector<float> values(kv.d_head);
   const size_t token = slot % kKvGroup, row_bytes = kv_value_row_bytes(kv.groups.bits, kv.d_head);
   if (slot >= kv.groups.first_tail) {
-    const size_t row = ((is_value ? kv.n_kv_head : 0) + kv_head) * kKvGroup + slot - kv.groups.first_tail;
-    codec(DType::kF16).decode(kv.groups.tail + row * kv.d_head * sizeof(f16), values.data(), kv.d_head);
+    const size_t row = kv_head * kKvGroup + slot - kv.groups.first_tail,
+                 offset = is_value ? kv.groups.tail_v_offset_bytes : 0;
+    codec(DType::kF16).decode(kv.groups.tail + offset + row * kv.d_head * sizeof(f16), values.data(), kv.d_head);
   } else if (is_value) {
     unpack_value(kv.groups.bits,
                  kv.pages[slot / kKvGroup] + kv.v_offset_bytes + (kv_head * kKvGroup + token) * row_bytes, values);

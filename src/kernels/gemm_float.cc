@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/checked_math.h"
 #include "kernels/formats/all-inl.h"
+#include "kernels/strips/floats-inl.h"
 #include "kernels/transpose4-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -147,17 +149,61 @@ void TransposeStrip(const std::byte* w, size_t row_stride_bytes, size_t n_rows, 
     for (size_t k = 0; k < depth; ++k) strip[k * S + r] = Weight::One(w + r * row_stride_bytes, from + k);
 }
 
-template <class Weight>
-void GemmRange(const GemmArgs& a, const float* packed, size_t begin, size_t end, float* panel) {
+#if HUNCH_INT8_SIMD
+// The same of rows [r, r + 16) of a panel, from their strip, whose lanes are rows already.
+template <class F>
+void FillFromStrip(const std::byte* groups, size_t r, size_t depth, float* panel) {
+  using Lines = strip::FloatLines<F>;
+  constexpr StripCodes s = StripShape<F>::kCodes;
   const size_t S = StripRows();
+  for (size_t from = 0; from < depth; from += s.columns, groups += s.group_bytes())
+    for (size_t v = 0; v < kStripRows; v += strip::kLanes) {
+      float* to = panel + (r + v) / S * S * depth + from * S + (r + v) % S;
+      const auto factor = Lines::Factor(groups, v);
+      for (size_t line = 0; line < s.columns / Lines::kColumns; ++line) {
+        strip::VF w[Lines::kColumns];
+        Lines::Load(groups + s.head_bytes + 64 * line, v, w);
+        for (size_t i = 0; i < Lines::kColumns; ++i)
+          hn::Store(hn::Mul(w[i], factor), strip::DF(), to + Lines::Column(line, i) * S);
+      }
+    }
+}
+#endif
+
+// Columns [from, from + depth) of n_rows rows of W, `row` on: [strip of StripRows()][depth][row in strip].
+template <class F>
+void FillPanel(const WeightView& W, size_t row, size_t n_rows, size_t from, size_t depth, float* panel) {
+  const size_t S = StripRows();
+#if HUNCH_INT8_SIMD
+  if constexpr (FloatBlockFormat<F>) {
+    if (W.strips) {
+      constexpr StripCodes s = StripShape<F>::kCodes;
+      for (size_t r = 0; r < round_up(n_rows, S); r += kStripRows) {
+        if (r < n_rows) {
+          const std::byte* strip = W.strips + (row + r) / kStripRows * W.strip_stride_bytes;
+          FillFromStrip<F>(strip + from / s.columns * s.group_bytes(), r, depth, panel);
+        } else {
+          for (size_t k = 0; k < depth; ++k)
+            std::memset(panel + r / S * S * depth + k * S + r % S, 0, kStripRows * sizeof(float));
+        }
+      }
+      return;
+    }
+  }
+#endif
+  for (size_t r = 0; r < n_rows; r += S)
+    TransposeStrip<Simd<F>>(W.row(row + r), W.row_stride_bytes, std::min(S, n_rows - r), from, depth,
+                            panel + r * depth);
+}
+
+template <class F>
+void GemmRange(const GemmArgs& a, const float* packed, size_t begin, size_t end, float* panel) {
   StartWithBias(a, begin, end);
   for (size_t row = begin; row < end; row += kWidth) {
     const size_t n_rows = std::min(kWidth, end - row);
     for (size_t from = 0; from < a.W.cols; from += kDepth) {
       const size_t depth = std::min(kDepth, a.W.cols - from);
-      for (size_t r = 0; r < n_rows; r += S)
-        TransposeStrip<Weight>(a.W.row(row + r), a.W.row_stride_bytes, std::min(S, n_rows - r), from, depth,
-                               panel + r * depth);
+      FillPanel<F>(a.W, row, n_rows, from, depth, panel);
       MultiplyPanel(a, packed, a.Y.rows, row, n_rows, from, depth, panel);
     }
   }
@@ -165,7 +211,7 @@ void GemmRange(const GemmArgs& a, const float* packed, size_t begin, size_t end,
 
 void GemmFloat(const GemmArgs& a, const float* packed, size_t begin, size_t end, std::byte* panel) {
   float* p = reinterpret_cast<float*>(panel);
-  with_format(a.W.dtype, [&](FloatFormat auto f) { GemmRange<Simd<decltype(f)>>(a, packed, begin, end, p); });
+  with_format(a.W.dtype, [&](FloatFormat auto f) { GemmRange<decltype(f)>(a, packed, begin, end, p); });
 }
 
 // Row segments of W decoded to f32: columns [column, column + n) of one row to out[0 .. n).

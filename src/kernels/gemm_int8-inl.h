@@ -151,16 +151,10 @@ void FillPanelFromStrips(const WeightView& W, size_t row, size_t from, size_t de
 struct TokenTile {
   const int8_t* q[kTokens];
   const float* scale[kTokens];
-  const float* scaled_sum[kTokens];
-  const int32_t* start[kTokens];  // per kSub columns: -128 * sum of q
-  float* y[kTokens];              // first of the panel's rows
+  const float* scaled_sum[kTokens];  // per kSub columns: what a minimum is multiplied with
+  const int32_t* start[kTokens];     // per kSub columns: -128 * sum of q
+  float* y[kTokens];                 // first of the panel's rows
 };
-
-// What the minimum of sub-block s of block b is multiplied with.
-template <size_t kNSub>
-HWY_INLINE float ScaledSum(const TokenTile& x, int t, size_t b, size_t s) {
-  return kNSub == 1 ? x.scaled_sum[t][b] : QuantizedX::scaled_sum16(x.scale[t][b], x.start[t][kNSub * b + s]);
-}
 
 #if HUNCH_INT8_SIMD
 // y[t][0 .. rows) (+)= panel . x[t] over n_blocks of 32 columns for the first M tokens of the tile.
@@ -205,7 +199,7 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
         const VF min0 = hn::Load(df, min), min1 = hn::Load(df, min + N);
         min += 2 * N;
         for (int t = 0; t < M; ++t) {
-          const VF xs = hn::Set(df, ScaledSum<kNSub>(x, t, b, s));
+          const VF xs = hn::Set(df, x.scaled_sum[t][kNSub * b + s]);
           sum0[t] = hn::NegMulAdd(min0, xs, sum0[t]);
           sum1[t] = hn::NegMulAdd(min1, xs, sum1[t]);
         }
@@ -229,9 +223,7 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
         for (size_t i = at; i < at + Format::kSub; ++i)
           dot += int32_t(panel.q[(i / 4 * R + r) * 4 + i % 4]) * x.q[t][i];
         sum += float(dot) * (panel.scale[at / Format::kSub * R + r] * x.scale[t][at / 32]);
-        if (Format::kHasMin)
-          sum -= panel.min[at / Format::kSub * R + r] *
-                 ScaledSum<32 / Format::kSub>(x, t, at / 32, at % 32 / Format::kSub);
+        if (Format::kHasMin) sum -= panel.min[at / Format::kSub * R + r] * x.scaled_sum[t][at / Format::kSub];
       }
       x.y[t][r] = sum;
     }
@@ -267,7 +259,8 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
           const size_t token = t + size_t(k < n ? k : 0);
           tile.q[k] = x.q_row(token) + from;
           tile.scale[k] = x.scale_row(token) + from / 32;
-          tile.scaled_sum[k] = x.scaled_sum_row(token) + from / 32;
+          tile.scaled_sum[k] =
+              (Format::kSub == 16 ? x.scaled_sum16_row(token) : x.scaled_sum_row(token)) + from / Format::kSub;
           tile.start[k] = (Format::kSub == 16 ? x.start16_row(token) : x.start32_row(token)) + from / Format::kSub;
           tile.y[k] = a.Y.data + token * a.Y.row_stride + row;
           if (n_rows < R || k >= n) {  // k >= n: a repeated token whose result is dropped

@@ -184,7 +184,7 @@ void GemmTiles(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std:
                           tiles::Block<kParts, kXParts>(a, x, row, row_end, tokens, panels, sums, filler);
                         });
     };
-    if constexpr (QuantisedFormat<F>)
+    if constexpr (BlockFormat<F>)
       if (a.W.strips) return blocks(tiles::StripFiller<F>());
     blocks(tiles::RowFiller<F, kParts>());
   });

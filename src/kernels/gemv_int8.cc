@@ -59,9 +59,8 @@ void GemvUnpacked(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t e
             const float* scaled_sum = x.scaled_sum_row(t) + at / 32;
             for (size_t j = 0; j < 8; ++j) sum -= u.min[j] * scaled_sum[j];
           } else {
-            const float* scale = x.scale_row(t) + at / 32;
-            const int32_t* start = x.start16_row(t) + at / 16;
-            for (size_t j = 0; j < 16; ++j) sum -= u.min[j] * QuantizedX::scaled_sum16(scale[j / 2], start[j]);
+            const float* scaled_sum = x.scaled_sum16_row(t) + at / 16;
+            for (size_t j = 0; j < 16; ++j) sum -= u.min[j] * scaled_sum[j];
           }
         }
         a.y[t * a.y_stride + i] += sum;

@@ -7,12 +7,12 @@ namespace hunch {
 enum class KvPart : uint8_t { kKeys, kValues };
 
 // The keys, or values, of slots [first, first + out.rows) of one head, as they were before the cache rounded them:
-// decoded, and rotated back where it rotates. Not of a cache in groups. Counts no bytes.
+// decoded, and rotated back where it rotates; of a cache in groups as the view's query reads them. Counts no bytes.
 //
 //   out  [n, d_head], rows may be strided
 void read_kv_rows(const KvView& view, KvPart part, size_t kv_head, size_t first, MatView<float> out);
 
-// Bytes that such a row takes in the cache.
+// Bytes that such a row takes in the cache: in groups, of codes.
 size_t kv_row_bytes(const KvView& view);
 
 }  // namespace hunch

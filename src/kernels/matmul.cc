@@ -49,7 +49,7 @@ void for_rows(Compute& compute, std::span<const MatmulTask> tasks, Range&& range
 void few_rows(const GemvArgs& args, MatView<const float> X, const QuantizedX& x, const std::byte* packed,
               const TokenTiles& tiles, size_t begin, size_t end) {
   if (multiplies_floats(args.W.dtype)) {
-    gemv_float(args, X, begin, end);
+    args.W.strips ? dot_float_strips(args, X, begin, end) : gemv_float(args, X, begin, end);
   } else if (args.W.strips) {
     dot_strips(args, x, tiles, begin, end);
   } else {
@@ -83,7 +83,8 @@ class SharedInput {
     for (Form& form : forms_)
       if (form.seen && form.end > form.begin) gemv_int8_pack(form.dtype, x_, memory_ + form.begin);
     for (const Task& task : tasks)
-      if (task.W.strips && !tiles(first_of(task), task.Y.rows)) add_tiles(compute, first_of(task), task.Y.rows);
+      if (task.W.strips && !multiplies_floats(task.W.dtype) && !tiles(first_of(task), task.Y.rows))
+        add_tiles(compute, first_of(task), task.Y.rows);
   }
   const QuantizedX& x() const { return x_; }
   // Called by all threads at once: only reads.
@@ -99,6 +100,7 @@ class SharedInput {
     QuantizedX part = x_;
     part.q = x_.q_row(first);
     part.scale = x_.scale_row(first);
+    part.scaled_sum16 = x_.scaled_sum16_row(first);
     part.scaled_sum = x_.scaled_sum_row(first);
     part.start16 = x_.start16_row(first);
     part.start32 = x_.start32_row(first);

@@ -13,7 +13,7 @@ namespace hunch {
 // One row of the arrays of a QuantizedX.
 struct QuantizedRow {
   int8_t* q;
-  float *scale, *scaled_sum;
+  float *scale, *scaled_sum16, *scaled_sum;
   int32_t *start16, *start32;
 };
 }  // namespace hunch
@@ -57,6 +57,8 @@ void QuantizeRow(const float* x, size_t n, size_t n_padded, const QuantizedRow& 
       for (size_t j = 0; j < 32; ++j) out.q[32 * b + j] = 0;
       out.scale[b] = 0;
     }
+    out.scaled_sum16[2 * b] = out.scale[b] * float(sum16[0]);
+    out.scaled_sum16[2 * b + 1] = out.scale[b] * float(sum16[1]);
     out.scaled_sum[b] = out.scale[b] * float(sum16[0] + sum16[1]);
     out.start16[2 * b] = -128 * sum16[0];
     out.start16[2 * b + 1] = -128 * sum16[1];
@@ -74,7 +76,7 @@ HWY_EXPORT(QuantizeRow);
 
 size_t quantized_bytes(size_t n_tokens, size_t n_in) {
   const size_t n_padded = round_up(n_in, QuantizedX::kPad);
-  return n_tokens * (n_padded + n_padded / 32 * 20);  // per block of 32: two floats and three sums
+  return n_tokens * (n_padded + n_padded / 32 * 28);  // per block of 32: four floats and three sums
 }
 
 QuantizedX quantize(Compute& compute, MatView<const float> X, std::byte* memory) {
@@ -85,18 +87,19 @@ QuantizedX quantize(Compute& compute, MatView<const float> X, std::byte* memory)
   const size_t n_blocks = out.n_blocks(), n = X.rows * n_blocks;
   auto* q = reinterpret_cast<int8_t*>(memory);
   auto* scale = reinterpret_cast<float*>(q + X.rows * out.n_padded);
-  auto* start16 = reinterpret_cast<int32_t*>(scale + 2 * n);
+  auto* start16 = reinterpret_cast<int32_t*>(scale + 4 * n);
   out.q = q;
   out.scale = scale;
   out.scaled_sum = scale + n;
+  out.scaled_sum16 = scale + 2 * n;
   out.start16 = start16;
   out.start32 = start16 + 2 * n;
   const auto row = HWY_DYNAMIC_DISPATCH(QuantizeRow);
   const auto rows = [&](size_t begin, size_t end, size_t) {
     for (size_t t = begin; t < end; ++t)
       row(X.data + t * X.row_stride, X.cols, out.n_padded,
-          {q + t * out.n_padded, scale + t * n_blocks, scale + n + t * n_blocks, start16 + t * 2 * n_blocks,
-           start16 + 2 * n + t * n_blocks});
+          {q + t * out.n_padded, scale + t * n_blocks, scale + 2 * n + t * 2 * n_blocks, scale + n + t * n_blocks,
+           start16 + t * 2 * n_blocks, start16 + 2 * n + t * n_blocks});
   };
   // A row of 4096 takes about 1 us, less than waking a thread.
   if (X.rows < 8) {

@@ -14,9 +14,11 @@ namespace hunch {
 struct QuantizedX {
   static constexpr size_t kBlock = 32, kPad = 256;
 
-  const int8_t* q = nullptr;          // [n_tokens][n_padded], each in -127..127
-  const float* scale = nullptr;       // [n_tokens][n_padded / 32]
-  const float* scaled_sum = nullptr;  // [n_tokens][n_padded / 32]  scale * sum of q: for weights with a minimum
+  const int8_t* q = nullptr;     // [n_tokens][n_padded], each in -127..127
+  const float* scale = nullptr;  // [n_tokens][n_padded / 32]
+  // scale * the sum of q over 16 and over 32: for weights with a minimum.
+  const float* scaled_sum16 = nullptr;  // [n_tokens][n_padded / 16]
+  const float* scaled_sum = nullptr;    // [n_tokens][n_padded / 32]
   // -128 * the sums of q over 16 and over 32: where integer sums of (weight + 128) * q begin.
   const int32_t* start16 = nullptr;  // [n_tokens][n_padded / 16]
   const int32_t* start32 = nullptr;  // [n_tokens][n_padded / 32]
@@ -25,11 +27,10 @@ struct QuantizedX {
   size_t n_blocks() const { return n_padded / kBlock; }
   const int8_t* q_row(size_t t) const { return q + t * n_padded; }
   const float* scale_row(size_t t) const { return scale + t * n_blocks(); }
+  const float* scaled_sum16_row(size_t t) const { return scaled_sum16 + t * 2 * n_blocks(); }
   const float* scaled_sum_row(size_t t) const { return scaled_sum + t * n_blocks(); }
   const int32_t* start16_row(size_t t) const { return start16 + t * 2 * n_blocks(); }
   const int32_t* start32_row(size_t t) const { return start32 + t * n_blocks(); }
-  // scale * the sum of q over 16, from where its integer sums begin: for minima of 16 weights.
-  static float scaled_sum16(float scale, int32_t start16) { return scale * (float(start16) * (-1.0f / 128)); }
 };
 
 // Bytes that quantize() needs for X of this shape.

@@ -41,6 +41,8 @@ TEST(Quantize, RoundsToNearestInBlocksOf32OnEveryTarget) {
           ASSERT_EQ(q.start16_row(t)[2 * b], -128 * sums[0]);
           ASSERT_EQ(q.start16_row(t)[2 * b + 1], -128 * sums[1]);
           ASSERT_EQ(q.start32_row(t)[b], -128 * (sums[0] + sums[1]));
+          for (size_t half = 0; half < 2; ++half)
+            ASSERT_FLOAT_EQ(q.scaled_sum16_row(t)[2 * b + half], q.scale_row(t)[b] * float(sums[half]));
           ASSERT_FLOAT_EQ(q.scaled_sum_row(t)[b], q.scale_row(t)[b] * float(sums[0] + sums[1]));
         }
     }

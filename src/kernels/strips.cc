@@ -14,6 +14,7 @@
 #include "formats/strip_shape.h"
 #include "kernels/dot_int8-inl.h"
 #include "kernels/formats/all-inl.h"
+#include "kernels/strips/float_dot-inl.h"
 #include "kernels/strips/pack-inl.h"
 #include "kernels/strips/strip-inl.h"
 
@@ -67,7 +68,7 @@ bool MultipliesStrips() { return true; }
 
 void PackStrips(const WeightView& W, size_t begin, size_t end, std::byte* out) {
   const size_t stride = strip_bytes(W.dtype, W.cols);
-  with_format(W.dtype, [&](QuantisedFormat auto f) {
+  with_format(W.dtype, [&](BlockFormat auto f) {
     for (size_t i = begin; i < end; ++i) strip::PackStrip<decltype(f)>(W, i * kStripRows, out + i * stride);
   });
 }
@@ -90,11 +91,18 @@ void DotStrips(const GemvArgs& a, const QuantizedX& x, const TokenTiles& tiles, 
   plain_strips::Dot(a, x, begin, end);
 }
 
+void DotFloatStrips(const GemvArgs& a, MatView<const float> X, size_t begin, size_t end) {
+  with_format(a.W.dtype, [&](FloatBlockFormat auto f) { strip::DotFloatsRange<decltype(f)>(a, X, begin, end); });
+}
+
 #else
 bool MultipliesStrips() { return false; }
 void PackStrips(const WeightView&, size_t, size_t, std::byte*) { HUNCH_CHECK(false, "no strips on this target"); }
 bool StripsInTiles(size_t) { return false; }
 void DotStrips(const GemvArgs&, const QuantizedX&, const TokenTiles&, size_t, size_t) {
+  HUNCH_CHECK(false, "no strips on this target");
+}
+void DotFloatStrips(const GemvArgs&, MatView<const float>, size_t, size_t) {
   HUNCH_CHECK(false, "no strips on this target");
 }
 #endif
@@ -109,6 +117,7 @@ HWY_EXPORT(MultipliesStrips);
 HWY_EXPORT(PackStrips);
 HWY_EXPORT(StripsInTiles);
 HWY_EXPORT(DotStrips);
+HWY_EXPORT(DotFloatStrips);
 
 bool multiplies_strips() { return HWY_DYNAMIC_DISPATCH(MultipliesStrips)(); }
 void pack_strips(const WeightView& W, size_t begin, size_t end, std::byte* out) {
@@ -117,6 +126,9 @@ void pack_strips(const WeightView& W, size_t begin, size_t end, std::byte* out) 
 bool strips_in_tiles(size_t n_tokens) { return HWY_DYNAMIC_DISPATCH(StripsInTiles)(n_tokens); }
 void dot_strips(const GemvArgs& args, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end) {
   HWY_DYNAMIC_DISPATCH(DotStrips)(args, x, tiles, begin, end);
+}
+void dot_float_strips(const GemvArgs& args, MatView<const float> X, size_t begin, size_t end) {
+  HWY_DYNAMIC_DISPATCH(DotFloatStrips)(args, X, begin, end);
 }
 }  // namespace hunch
 #endif

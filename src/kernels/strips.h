@@ -1,4 +1,4 @@
-// Products with strips: quantised matrices of which sixteen rows lie interleaved (formats/strip_shape.h).
+// Products with strips: matrices of blocks of which sixteen rows lie interleaved (formats/strip_shape.h).
 #pragma once
 #include <cstddef>
 
@@ -20,5 +20,9 @@ bool strips_in_tiles(size_t n_tokens);
 // if strips_in_tiles() of its tokens. A token's bits do not depend on how many are computed together, or on how: they
 // are gemm_int8()'s.
 void dot_strips(const GemvArgs& args, const QuantizedX& x, const TokenTiles& tiles, size_t begin, size_t end);
+
+// The same of blocks whose products are of floats (multiplies_floats()), as gemv_float(). A token's bits do not depend
+// on how many are computed together.
+void dot_float_strips(const GemvArgs& args, MatView<const float> X, size_t begin, size_t end);
 
 }  // namespace hunch

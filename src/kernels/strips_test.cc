@@ -13,10 +13,9 @@
 namespace hunch {
 namespace {
 
-std::vector<DType> quantised_types() {
-  std::vector<DType> types;
-  for (const DType dtype : computing_types())
-    if (!multiplies_floats(dtype)) types.push_back(dtype);
+std::vector<DType> block_types() {
+  std::vector<DType> types = computing_types();
+  std::erase_if(types, is_plain);
   return types;
 }
 
@@ -37,7 +36,11 @@ struct Interleaved {
 
 // Blocks of 32: tails within a group, and groups beyond a panel's depth.
 std::vector<size_t> column_counts(DType dtype) {
-  return info(dtype).block_elems == 32 ? std::vector<size_t>{32, 96, 352, 768} : std::vector<size_t>{256, 512, 768};
+  switch (info(dtype).block_elems) {
+    case 32: return {32, 96, 352, 768};
+    case 64: return {64, 320, 768};
+    default: return {256, 512, 768};
+  }
 }
 
 std::vector<float> product(Compute& compute, const WeightView& W, MatView<const float> X, TokenBits bits) {
@@ -51,7 +54,7 @@ TEST(Strips, MultiplyAsTheRowsDoOnEveryTarget) {
   Compute compute(2);
   for_each_target([&] {
     if (!multiplies_strips()) return;
-    for (const DType dtype : quantised_types())
+    for (const DType dtype : block_types())
       for (const size_t n_in : column_counts(dtype))
         for (const size_t rows : {1, 16, 37}) {
           const Interleaved m(random_matrix(dtype, rows, n_in, /*padding_bytes=*/6, uint32_t(n_in + rows)));
@@ -65,8 +68,8 @@ TEST(Strips, MultiplyAsTheRowsDoOnEveryTarget) {
 TEST(Strips, InTilesHaveTheBitsOfTheOthers) {
   if (!has_amx_int8() || !multiplies_strips()) GTEST_SKIP() << "no AMX, or a build without its targets";
   Compute compute(2);
-  for (const DType dtype : quantised_types())
-    for (const size_t n_in : column_counts(dtype))
+  for (const DType dtype : block_types())
+    for (const size_t n_in : multiplies_floats(dtype) ? std::vector<size_t>() : column_counts(dtype))
       for (const size_t rows : {1, 37}) {
         const Interleaved m(random_matrix(dtype, rows, n_in, 0, uint32_t(n_in + rows)));
         for (const size_t n_tokens : {5, 8, 12, 16, 19, 33}) {
@@ -84,7 +87,7 @@ TEST(Strips, ExtremeCodesDoNotOverflow) {
   Compute compute(1);
   for_each_target([&] {
     if (!multiplies_strips()) return;
-    for (const DType dtype : quantised_types())
+    for (const DType dtype : block_types())
       for (const int value : {0x00, 0x7f, 0x80, 0xff}) {
         TestMatrix W = random_matrix(dtype, 20, 512, 0, 3);
         W.fill_codes(std::byte(value));
@@ -101,7 +104,7 @@ TEST(Strips, BitsOfATokenAreTheSameInEveryCompany) {
   Compute compute(2);
   for_each_target([&] {
     if (!multiplies_strips()) return;
-    for (const DType dtype : quantised_types()) {
+    for (const DType dtype : block_types()) {
       const Interleaved m(random_matrix(dtype, 50, 768, 0, 4));
       const Batch X(45, 768, 0, 8);
       const std::vector<float> all = product(compute, m.W.view, X.view, TokenBits::kAsAlone);

@@ -25,6 +25,7 @@ class Adapted final : public Linear {
   WeightView plain(Tokens tokens) const override;
   void finish(Compute& compute, Tokens tokens, MatView<const float> X, std::span<const Part> parts) const override;
   const Linear& factor(Axis axis) const override { return base_->factor(axis); }
+  const Linear& base() const { return *base_; }  // W as it is for tokens without an adapter
 
  private:
   // What replaces W for this token, or the base form.

@@ -47,8 +47,9 @@ class AdapterPart {
   std::unique_ptr<Saved> saved_;
 };
 
-// One loaded adapter, or several that are used together, for one model. Immutable once it is used; runs refer to it.
-class Adapter {
+// One loaded adapter, or several that are used together, for one model. Immutable once it is used; runs refer to it,
+// and whoever keeps copies of its matrices asks whether it is still there.
+class Adapter : public std::enable_shared_from_this<Adapter> {
  public:
   explicit Adapter(std::string name) : name(std::move(name)) {}
 

@@ -1,9 +1,12 @@
 #include "linear/chosen_rows.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
+#include "formats/format.h"
 #include "kernels/gather.h"
+#include "kernels/matmul.h"
 
 namespace hunch {
 namespace {
@@ -35,6 +38,18 @@ std::span<const uint32_t> places(Compute& compute, const ChosenRows& rows, std::
   const std::span<uint32_t> at = compute.arena.take<uint32_t>(ids.size());
   for (size_t k = 0; k < ids.size(); ++k) at[k] = rows.place[ids[k]];
   return at;
+}
+
+// A union of rows that so many tokens want is copied together first: the product over all rows is made for many.
+constexpr size_t kCopyFrom = 32;
+
+WeightView copied_together(Compute& compute, const WeightView& W, std::span<const uint32_t> at) {
+  const size_t bytes = row_bytes(W.dtype, W.cols);
+  const std::span<std::byte> copy = compute.arena.take<std::byte>(at.size() * bytes);
+  compute.threads.parallel_for(at.size(), 16, [&](size_t begin, size_t end) {
+    for (size_t k = begin; k < end; ++k) std::memcpy(copy.data() + k * bytes, W.row(at[k]), bytes);
+  });
+  return {W.dtype, copy.data(), at.size(), W.cols, bytes};
 }
 
 }  // namespace
@@ -82,7 +97,12 @@ void dot_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
   }
   const std::span<const uint32_t> ids = rows.any->ids();
   const MatView<float> dots(compute.arena.take<float>(X.rows * ids.size()).data(), X.rows, ids.size());
-  gather_dot(compute, W, places(compute, rows, ids), X, dots);
+  if (const std::span<const uint32_t> at = places(compute, rows, ids); X.rows < kCopyFrom) {
+    gather_dot(compute, W, at, X, dots);
+  } else {
+    const MatmulTask task{copied_together(compute, W, at), {}, dots};
+    matmul(compute, X, {&task, 1});
+  }
   const std::span<const uint32_t> position = positions(compute, rows.any->n_total(), ids);
   for_each_token(compute, X.rows, [&](size_t t) { spread(t, dots.data + t * dots.row_stride, position.data()); });
 }
@@ -119,7 +139,9 @@ void add_chosen(Compute& compute, const WeightView& W, std::span<const float> bi
     std::ranges::fill(factors.row(t), 0.0f);
     for (const uint32_t id : rows.own[t].ids()) factors.row(t)[position[id]] = A.row(t)[id];
   });
-  gather_axpy(compute, W, places(compute, rows, ids), factors, Y);
+  const std::span<const uint32_t> at = places(compute, rows, ids);
+  if (A.rows < kCopyFrom) return gather_axpy(compute, W, at, factors, Y);
+  matmul_transposed(compute, factors, copied_together(compute, W, at), bias, Y);
 }
 
 }  // namespace hunch

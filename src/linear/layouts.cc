@@ -111,8 +111,7 @@ void Layouts::interleave(Compute& compute, std::span<Linear* const> matrices, Ma
   uint64_t bytes = 0;
   for (Stored* stored : stored_of(matrices)) {
     const WeightView& W = stored->rows_;
-    if (!W || W.strips || multiplies_floats(W.dtype) || info(W.dtype).in_memory_only)
-      continue;  // those are copies already
+    if (!W || W.strips || is_plain(W.dtype) || info(W.dtype).in_memory_only) continue;  // those are copies already
     wanted.push_back(stored);
     bytes += n_strips(W) * uint64_t{strip_bytes(W.dtype, W.cols)};
   }

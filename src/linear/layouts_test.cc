@@ -114,11 +114,15 @@ std::vector<float> product(Compute& compute, const Linear& matrix) {
   return y;
 }
 
-TEST(Layouts, InterleavedMatricesKeepTheirRowsAndTheirProducts) {
+class Interleaved : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Types, Interleaved, testing::Values(DType::kQ4_0, DType::kNF4, DType::kFP8),
+                         [](const auto& i) { return std::string(name_of(i.param)); });
+
+TEST_P(Interleaved, MatricesKeepTheirRowsAndTheirProducts) {
   if (!multiplies_strips()) GTEST_SKIP() << "this SIMD target multiplies no strips";
   Compute compute(2);
   Layouts layouts;
-  const MappedMatrix m(DType::kQ4_0, 1000, 256);  // several pages, given back, and the half of a last strip
+  const MappedMatrix m(GetParam(), 1000, 256);  // several pages, given back, and the half of a last strip
   Stored matrix({.role = Role::kUp}, m.W, {}, {}, layouts);
   const std::vector<float> before = product(compute, matrix);
   Linear* const matrices[] = {&matrix, &matrix};

@@ -31,8 +31,7 @@ OnDemand::OnDemand(LinearId id, const Place& place, std::vector<float> bias)
 
 void OnDemand::interleave() {
   const WeightView& W = place_.shape;
-  if (has_strips_ || place_.by_input || !multiplies_strips() || multiplies_floats(W.dtype) ||
-      info(W.dtype).in_memory_only)
+  if (has_strips_ || place_.by_input || !multiplies_strips() || is_plain(W.dtype) || info(W.dtype).in_memory_only)
     return;
   const std::lock_guard lock(place_.disk->mutex());
   place_.disk->set_packed(place_.piece, n_strips(W) * strip_bytes(W.dtype, W.cols));

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "formats/format.h"
 #include "io/ordered_tensors.h"
+#include "io/rotated_tensors.h"
 #include "io/sparse_tensors.h"
 
 namespace hunch {
@@ -182,7 +183,7 @@ void mixers_by_tensors(const ModelFile& file, ModelConfig& c, std::initializer_l
     const auto found = std::ranges::find_if(marks, [&](const MixerMark& mark) {
       const std::string name = fmt::format("blk.{}.{}", layer, mark.tensor);
       const std::string matrix = name.substr(0, name.rfind(".weight"));
-      return file.find(name) || has_sparse(file, matrix) || has_ordered(file, matrix);
+      return file.find(name) || has_sparse(file, matrix) || has_ordered(file, matrix) || has_rotated(file, matrix);
     });
     c.mixers.push_back(found == marks.end() ? Mixer::kNone : found->mixer);
   }

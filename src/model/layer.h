@@ -34,6 +34,8 @@ struct Mlp {
     RowSet inputs, neurons, live, read;
   };
   void count(Step& s, const LayerConfig& c, const TokenGroup& g, const Choices& chosen, MatView<const float> act) const;
+  // `neurons`, of prompts that compute a part of them what each block uses.
+  RowSet of_prompts(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x, RowSet neurons) const;
 };
 
 // A router that gives each token to some of the layer's experts, and perhaps one that all tokens share.

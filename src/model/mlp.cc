@@ -1,6 +1,7 @@
 // The MLP, whatever the plan, the batch and the form of its matrices.
 #include "linear/project.h"
 #include "model/layer.h"
+#include "select/prompt_neurons.h"
 
 namespace hunch {
 
@@ -9,8 +10,10 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   const Arena::Scope scope(s.compute.arena);
   const StageScope stage(s.compute, Stage::kGateUp);
   const RowSet inputs = s.rows(c.index, Point::kInputs, g, x, InputPart::kMlp);  // TEAL, or all
-  const RowSet neurons = s.rows(c.index, Point::kNeurons, g, x, {}, {}, n_ff);   // a predictor, the prompt, or all
-  const bool gate_tells = gate && (s.asks(c.index, Point::kLive, g) || s.asks(c.index, Point::kNeurons, g));
+  RowSet neurons = s.rows(c.index, Point::kNeurons, g, x, {}, {}, n_ff);         // a predictor, the prompt, or all
+  const bool thins = s.thins_prompt(c.index, g);
+  if (thins) neurons = of_prompts(s, c, g, x, neurons);
+  const bool gate_tells = gate && (thins || s.asks(c.index, Point::kLive, g) || s.asks(c.index, Point::kNeurons, g));
   const MatView<float> act = s.take(x.rows, n_ff), ups = gate ? s.take(x.rows, n_ff) : MatView<float>();
 
   RowSet live = neurons;
@@ -42,6 +45,34 @@ void Mlp::operator()(Step& s, const LayerConfig& c, const TokenGroup& g, MatView
   count(s, c, g, {inputs, neurons, live, read}, act);
   const StageScope last(s.compute, Stage::kDown);
   down->add(s.compute, g.traits, act, read, y);
+}
+
+RowSet Mlp::of_prompts(Step& s, const LayerConfig& c, const TokenGroup& g, MatView<const float> x,
+                       RowSet neurons) const {
+  std::vector<Rows>& own = s.memory.prompt_neurons;
+  if (own.size() < g.size()) own.resize(g.size());
+  for (size_t t = 0; t < g.size(); ++t)
+    if (neurons.own.empty()) {
+      own[t].refill_all(n_ff);
+    } else {
+      own[t] = neurons.own[t];
+    }
+  s.for_each_prompt_block(c.index, [&](size_t first, size_t n, double share) {
+    const Arena::Scope scope(s.compute.arena);
+    const MatView<const float> some = PromptNeurons::telling(x.row_range(first, n));
+    const Tokens tokens = g.traits.subspan(first, some.rows);  // all of a run's are alike
+    const MatView<float> act = s.take(some.rows, n_ff), ups = gate ? s.take(some.rows, n_ff) : MatView<float>();
+    project(s.compute, tokens, some, {}, gate ? *gate : *up, {}, act);
+    activate_rows(s.compute, c, act);
+    if (gate) {
+      project(s.compute, tokens, some, {}, *up, {}, ups);
+      multiply_rows(s.compute, c, ups, act);
+    }
+    PromptNeurons::choose(s.compute, act, share, s.memory.prompt_statistic, own[first]);
+    own[first].set_name(UINT64_MAX - first);  // no copy's name: that its tokens are computed together
+    for (size_t t = first + 1; t < first + n; ++t) own[t] = own[first];
+  });
+  return {std::span(own).first(g.size())};
 }
 
 // What was computed, in neurons; where inputs are left out instead, in weights, and of an expert in neurons of as many

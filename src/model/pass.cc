@@ -97,13 +97,18 @@ void Transformer::run_on_device(const StepInput& input, MatView<float> logits) {
          "what layers compute on a device (device) cannot be watched: this measurement runs on the processor, cpu");
   check(input);
   device_->require(input);
-  append(input);
-  try {
-    device_->run(input, logits, stats);
-  } catch (...) {
-    forget(input);
-    throw;
-  }
+  const size_t n_here = device_->first_layer();
+  for_each_part(input, [&](const StepInput& part, size_t first_row) {
+    in_step(part, [&](Step& s) {
+      MatView<float> stream;
+      if (n_here > 0) {
+        stream = s.take(s.n_tokens(), model_.config().stream_width());
+        enter(s, stream);
+        layers(s, 0, n_here, stream);
+      }
+      device_->run(part, stream, logits.row_range(first_row, part.logit_rows.size()), stats);
+    });
+  });
   for (const Run& run : input.runs)
     if (run.phase != Phase::kVerify) cache_.commit(run.sequence);
 }

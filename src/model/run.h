@@ -29,8 +29,11 @@ struct Run {
   // would (docs/speculation.md). Weights are still read once for all tokens; meant for a few.
   bool as_alone = false;
   // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
-  // of the plan's screen, none of which exceeds it.
+  // of the plan's screen, none of which exceeds it, or -infinity.
   bool only_best = false;
+  // The same of so many of the largest, of equals those with the smaller ids; the others may be -infinity. 0: all must
+  // be right.
+  size_t n_best = 0;
   // Tokens that the text will have, where more than those of this run are known: RoPE may follow the length. 0: not
   // known.
   size_t n_text = 0;

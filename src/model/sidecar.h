@@ -39,6 +39,7 @@ struct SidecarLayer {
   size_t point = 0;  // of the curve: where the calibration set it
   SidecarHeads heads{};
   std::shared_ptr<const SelectorFamily> family{};  // instead of a predictor
+  std::vector<float> frequency{};  // [n_ff] how often each neuron is not zero on the calibration text; or not known
   bool learned() const { return neurons || family; }
 };
 

@@ -142,9 +142,13 @@ class Parser {
 
   void layer(size_t i, const std::string& kind, const std::string& input, int64_t point, size_t n_ff) {
     SidecarLayer& l = sidecar_.layers[i];
-    if (kind == "none") return;
     const SidecarBase& b = sidecar_.base;
     const std::string blk = fmt::format("blk.{}.", i);
+    if (file_.find(blk + "frequency")) l.frequency = Tensors(file_, blk).floats("frequency", n_ff);
+    for (const float f : l.frequency)
+      if (!(f >= 0 && f <= 1))
+        fail(ErrorKind::kFormat, "tensor '{}frequency' holds {}, expected shares of tokens", blk, f);
+    if (kind == "none") return;
     l.neurons = load_predictor(kind, b.n_embd, n_ff, Tensors(file_, blk + "predictor"));
     if (input != "mlp" && input != "attention")
       fail(ErrorKind::kFormat, "layer {}: unknown predictor input '{}', expected mlp or attention", i,
@@ -188,7 +192,17 @@ class Parser {
         begin = end + 1;
       }
     }
-    sidecar_.prompts = std::make_shared<const PromptPatterns>(std::move(heads));
+    const size_t n_layer = heads.size();
+    auto prompts = std::make_shared<PromptPatterns>(std::move(heads));
+    if (file_.meta.has("hunch.prefill.neurons")) {
+      const std::vector<float> read = file_.meta.get_floats("hunch.prefill.neurons");
+      std::vector<double> shares(read.begin(), read.end());
+      if (shares.size() != n_layer || !std::ranges::all_of(shares, [](double s) { return s > 0 && s <= 1; }))
+        fail(ErrorKind::kFormat, "'hunch.prefill.neurons': expected a share above 0 and up to 1 for each of {} layers",
+             n_layer);
+      prompts->set_neurons(std::move(shares));
+    }
+    sidecar_.prompts = std::move(prompts);
   }
 
   // Sidecars without these keys compute every head.

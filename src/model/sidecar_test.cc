@@ -166,6 +166,25 @@ TEST_F(SidecarTest, KeepsAPredictorOfSigns) {
   EXPECT_NE(message.find("expected i64 [48, 8]"), message.npos) << message;
 }
 
+// Of layers without a predictor too; older files say nothing.
+TEST_F(SidecarTest, HowOftenNeuronsAreActiveComesBack) {
+  EXPECT_TRUE(open_sidecar(write()).layers[1].frequency.empty());
+  for (size_t l : {0, 1})
+    for (size_t i = 0; i < 48; ++i) sidecar_.layers[l].frequency.push_back(float(i + l) / 64);
+  const Sidecar read = open_sidecar(write());
+  for (size_t l = 0; l < 3; ++l) EXPECT_EQ(read.layers[l].frequency, sidecar_.layers[l].frequency) << l;
+  EXPECT_FALSE(read.layers[1].learned());
+  const auto message = [&](const std::function<void(Tensor&)>& change) {
+    return refused([&](ModelFile& f) {
+      for (Tensor& t : f.tensors)
+        if (t.name == "blk.1.frequency") change(t);
+    });
+  };
+  EXPECT_NE(message([](Tensor& t) { t.shape = {47}; }).find("expected 48 values"), std::string::npos);
+  sidecar_.layers[1].frequency[5] = 1.5f;
+  EXPECT_NE(message([](Tensor&) {}).find("'blk.1.frequency' holds 1.5, expected shares of tokens"), std::string::npos);
+}
+
 TEST_F(SidecarTest, HeadsComeBackAsTheyWereWritten) {
   const Sidecar read = open_sidecar(write());
   EXPECT_FALSE(read.layers[0].heads.groups);

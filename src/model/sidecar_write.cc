@@ -128,15 +128,19 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     kinds.push_back(kind_of(l));
     inputs.push_back(l.input == Look::kHere ? "mlp" : "attention");
     points.push_back(uint32_t(l.point));
-    if (!l.learned()) continue;
     const std::string blk = fmt::format("blk.{}.", i);
+    if (!l.frequency.empty()) tensors.at(blk).floats("frequency", l.frequency);
+    if (!l.learned()) continue;
     if (l.neurons) l.neurons->save(tensors.at(blk + "predictor"));
     tensors.at(blk);
     if (l.family) l.family->save(tensors);
     add_curve(l.curve, "curve", tensors);
   }
   std::vector<uint32_t> widths;
-  for (const SidecarLayer& l : sidecar.layers) widths.push_back(uint32_t(l.neurons ? l.neurons->n_out() : b.n_ff));
+  for (const SidecarLayer& l : sidecar.layers) {
+    const size_t n_known = l.frequency.empty() ? b.n_ff : l.frequency.size();
+    widths.push_back(uint32_t(l.neurons ? l.neurons->n_out() : n_known));
+  }
   if (std::ranges::any_of(widths, [&](size_t n) { return n != b.n_ff; })) meta.set("hunch.mlp.n_ff", MetaArray(widths));
   meta.set("hunch.mlp.kind", MetaArray(kinds));
   meta.set("hunch.mlp.input", MetaArray(inputs));
@@ -150,6 +154,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar, co
     }
     HUNCH_CHECK(names.size() == b.n_layer, "patterns of {} layers", names.size());
     meta.set("hunch.prefill.patterns", MetaArray(names));
+    if (!sidecar.prompts->neurons().empty()) meta.set("hunch.prefill.neurons", MetaArray(sidecar.prompts->neurons()));
   }
   if (sidecar.screen) sidecar.screen->save(tensors.at("screen"));
   for (const std::string& key : more.keys()) meta.set(key, *more.find(key));

@@ -12,6 +12,7 @@
 #include "select/expert_selector.h"
 #include "select/key_selector.h"
 #include "select/prompt_key_lists.h"
+#include "select/prompt_neurons.h"
 #include "select/selector_states.h"
 #include "state/kv_cache.h"
 
@@ -46,6 +47,8 @@ struct StepMemory {
   std::vector<AttentionSpan> spans, spans_together;
   std::vector<Rows> kept_keys;                 // [n_kv_head] slots
   std::vector<std::vector<Rows>> prompt_keys;  // by run: limit_prompt()'s lists
+  std::vector<Rows> prompt_neurons;            // [n_tokens] of prompts that compute a part of them
+  PromptStatistic prompt_statistic;
   std::vector<PartialProduct> parts;
   std::vector<Rows> nonzero;     // of an MLP whose neurons are known only after the product with up
   Routing routing, own_routing;  // of a mixture: of all tokens, of one run
@@ -134,6 +137,20 @@ class Step {
   bool limits_prompt(size_t run, const LayerConfig& c) const;
   void limit_prompt(size_t run, const LayerConfig& c, std::span<AttentionSpan> spans, MatView<const float> Q,
                     const AttentionParams& params) const;
+  // Whether prompts among these tokens compute a part of the layer's neurons, and with(first token, how many, share)
+  // for each block of such a prompt that is long enough.
+  bool thins_prompt(size_t layer, const TokenGroup& g) const;
+  template <class With>
+  void for_each_prompt_block(size_t layer, const With& with) const {
+    constexpr size_t kBlock = PromptNeurons::kBlock;
+    for (size_t r = 0; r < runs().size(); ++r) {
+      const double share = prompt_share(runs()[r], layer);
+      for (size_t t = 0, n = 0; share < 1 && t < runs()[r].n_tokens; t += n) {
+        n = std::min(runs()[r].n_tokens - t, kBlock - (first_position(r) + t) % kBlock);
+        if (n >= PromptNeurons::kLeast) with(first_token(r) + t, n, share);
+      }
+    }
+  }
   // The memory that this run's attention of the layer looks into, or nullptr; room for AttentionSpan::stats of spans
   // that do; and then what it finds there, mixed into what attention gave: Q and out of all queries of the step
   // (model/step_memory.cc).
@@ -186,6 +203,10 @@ class Step {
   // model/step_reads.cc: of a model that is larger than memory, what a predictor has foreseen is read while attention
   // is computed.
   void read_ahead(size_t layer) const;
+  // Of the layer's neurons, what a prompt's tokens compute; 1 of a run that is none.
+  double prompt_share(const Run& run, size_t layer) const {
+    return run.phase == Phase::kPrompt && run.plan && run.plan->prompts ? run.plan->prompts->neurons(layer) : 1;
+  }
   const PlanEntry* entry_of(const Run& run, size_t layer, Point point, InputPart part) const;
   KeyPlace key_place(const Run& run, size_t layer) const;
   struct Question {

@@ -47,22 +47,22 @@ bool Step::attend(size_t r, size_t layer, size_t token, std::span<const Attentio
   if (!restricts(run) && !run.plan->keys->attends_prompts()) return false;
   KeyState* const state = key_state(run, layer);
   if (!state) return false;
-  for (const AttentionSpan& span : spans)
+  for (const AttentionSpan& span : spans) {
+    const Arena::Scope scope(compute.arena);
+    const std::span<PageReads> reads = compute.arena.take<PageReads>(span.n_tokens);
+    std::ranges::fill(reads, PageReads());
+    state->attend_all(compute, {layer, model.config().n_layer, span.kv}, span, Q, n_head, params, out, reads);
     for (size_t i = 0; i < span.n_tokens; ++i, ++token) {
-      AttentionSpan query = span;
-      query.first_token += i;
-      query.first_pos += i;
-      query.n_tokens = 1;
-      const PageReads reads =
-          state->attend(compute, {layer, model.config().n_layer, span.kv}, query, Q, n_head, params, out);
-      stats.pages += reads;
-      if (reads.n_keys == 0) {
+      stats.pages += reads[i];
+      const AttentionSpan query = part_of(span, i, 1);
+      if (reads[i].n_keys == 0) {
         trace_keys(token, layer, {&query, 1}, params.window);
       } else if (LayerUse* use = traced(token, layer)) {
-        use->keys.used += reads.n_keys;
-        use->keys.of += (reads.n_choices ? reads.n_choices : query.n_kv_heads()) * (query.first_pos + 1);
+        use->keys.used += reads[i].n_keys;
+        use->keys.of += (reads[i].n_choices ? reads[i].n_choices : query.n_kv_heads()) * (query.first_pos + 1);
       }
     }
+  }
   return true;
 }
 
@@ -109,6 +109,11 @@ bool Step::limits_prompt(size_t r, const LayerConfig& c) const {
   return run.phase == Phase::kPrompt && run.plan && run.plan->prompts && c.causal && c.window == 0 && !c.extend.on() &&
          !c.relative.on && run.plan->prompts->restricts(c.index, c.n_kv_head, first_position(r) + run.n_tokens) &&
          cache.view(run.sequence, c.keys_from).positions.empty();
+}
+
+bool Step::thins_prompt(size_t layer, const TokenGroup& g) const {
+  return g.tokens.empty() && g.expert == LinearId::kNone &&
+         std::ranges::any_of(runs(), [&](const Run& run) { return prompt_share(run, layer) < 1; });
 }
 
 void Step::limit_prompt(size_t r, const LayerConfig& c, std::span<AttentionSpan> spans, MatView<const float> Q,

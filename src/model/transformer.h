@@ -35,7 +35,8 @@ class Transformer {
   Observer* observer = nullptr;
   StepStats stats;  // accumulates until the caller clears it
 
-  // From now on steps are computed there; a step that has an observer, or parts of one, throw Error{kUnsupported}.
+  // From now on steps, from StepDevice::first_layer() on, are computed there; a step that has an observer, or parts of
+  // one, throw Error{kUnsupported}.
   void compute_on(std::shared_ptr<StepDevice> device) { device_ = std::move(device); }
 
   // A cache shape that fits the model.

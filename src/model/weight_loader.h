@@ -7,6 +7,7 @@
 
 #include "io/low_rank_names.h"
 #include "io/ordered_tensors.h"
+#include "io/rotated_tensors.h"
 #include "io/sparse_tensors.h"
 #include "model/bundles.h"
 #include "model/shard.h"
@@ -14,12 +15,19 @@
 
 namespace hunch {
 
+// Of matrices of a file whose columns meet their inputs in another order, or rotated; by NAME.weight.
+struct InputForms {
+  InputOrders orders;
+  RotatedNames rotated;
+  bool has(const std::string& name) const { return orders.contains(name) || rotated.contains(name); }
+};
+
 // Finds every tensor by its GGUF name and checks its shape. Used once. Throws as load_weights().
 class WeightLoader {
  public:
-  // `orders`: of matrices of the file whose inputs stand in another order (take_input_orders()).
+  // `file` is one of which `forms` were taken (take_input_orders(), take_rotated()).
   WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options, Compute& compute,
-               const InputOrders& orders = {});
+               InputForms forms = {});
   ModelWeights load();  // once
 
  private:
@@ -122,7 +130,7 @@ class WeightLoader {
   const ModelConfig& c_;  // of the whole model
   const WeightOptions& options_;
   Compute& compute_;
-  const InputOrders orders_;
+  const InputForms forms_;
   const Shard shard_;  // of tensors
   Range layers_;       // that this rank has
   ModelWeights w_;

@@ -10,6 +10,7 @@
 #include "linear/int8.h"
 #include "linear/low_rank.h"
 #include "linear/ordered.h"
+#include "linear/rotated.h"
 #include "linear/sparse.h"
 #include "linear/stored.h"
 #include "linear/ternary.h"
@@ -71,14 +72,17 @@ std::unique_ptr<Linear> WeightLoader::stored(LinearId id, TensorRows where, Weig
     w_.tensors[id] = where;
     return int8(id, where, W, std::move(bias));
   }
-  const auto order = orders_.find(where.stored);
-  if (order != orders_.end()) require_whole(id, where.stored, "with its inputs in another order");
+  const auto order = forms_.orders.find(where.stored);
+  const bool ordered = order != forms_.orders.end(), rotated = forms_.rotated.contains(where.stored);
+  if (ordered) require_whole(id, where.stored, "with its inputs in another order");
+  if (rotated) require_whole(id, where.stored, "for rotated inputs");
   cut(id, where.name, W, bias);
-  if (order != orders_.end()) where.stored.clear();
+  if (ordered || rotated) where.stored.clear();
   w_.tensors[id] = std::move(where);
   auto matrix = std::make_unique<Stored>(id, W, WeightView(), std::move(bias), *w_.layouts);
-  if (order == orders_.end()) return matrix;
-  return std::make_unique<Ordered>(std::move(matrix), order->second);
+  if (ordered) return std::make_unique<Ordered>(std::move(matrix), order->second);
+  if (rotated) return std::make_unique<Rotated>(std::move(matrix));
+  return matrix;
 }
 
 std::unique_ptr<Linear> WeightLoader::int8(LinearId id, const TensorRows& where, WeightView W, Vector bias) {

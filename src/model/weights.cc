@@ -16,12 +16,12 @@ constexpr const char* kEmbedding = "token_embd.weight";
 }  // namespace
 
 WeightLoader::WeightLoader(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
-                           Compute& compute, const InputOrders& orders)
+                           Compute& compute, InputForms forms)
     : file_(file),
       c_(config),
       options_(options),
       compute_(compute),
-      orders_(orders),
+      forms_(std::move(forms)),
       shard_(options.ranks && !options.ranks->by_layers() ? options.ranks->shard() : Shard()),
       layers_{0, config.n_layer} {
   if (options.ranks) check_divisible(config);
@@ -197,12 +197,12 @@ const Mlp& ModelWeights::any_mlp() const {
 ModelWeights load_weights(const ModelFile& file, const ModelConfig& config, const WeightOptions& options,
                           Compute& compute) {
   const HeldOtherwise held = held_otherwise(file);
-  const auto is_ordered = [](const Tensor& t) { return !ordered_name(t.name).empty(); };
-  if (held.n_tensors == 0 && std::ranges::none_of(file.tensors, is_ordered))
+  const auto has_form = [](const Tensor& t) { return !ordered_name(t.name).empty() || !rotated_name(t.name).empty(); };
+  if (held.n_tensors == 0 && std::ranges::none_of(file.tensors, has_form))
     return WeightLoader(file, config, options, compute).load();
   ModelFile computing = hold_exactly(file, compute);
-  const InputOrders orders = take_input_orders(computing);
-  ModelWeights weights = WeightLoader(computing, config, options, compute, orders).load();
+  InputForms forms{take_input_orders(computing), take_rotated(computing)};
+  ModelWeights weights = WeightLoader(computing, config, options, compute, std::move(forms)).load();
   weights.held = held;
   weights.owners = computing.owners;
   return weights;

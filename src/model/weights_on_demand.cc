@@ -25,7 +25,7 @@ std::optional<WeightLoader::Stretch> WeightLoader::stretch(const std::string& na
                                                            size_t n_cols) {
   const Tensor* t = file_.find(name);
   if (!t || t->cols() != n_cols || t->rows() < first_row + n_rows || !info(t->dtype).computes() || is_int8(file_, *t) ||
-      ternary_scale(file_, *t) || orders_.contains(name))
+      ternary_scale(file_, *t) || forms_.has(name))
     return std::nullopt;
   for (size_t i = 0; i < file_.maps.size(); ++i) {
     const std::span<const std::byte> map = file_.maps[i];

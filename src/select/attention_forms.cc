@@ -4,6 +4,7 @@
 #include "select/feature_keys.h"
 #include "select/fixed_patterns.h"
 #include "select/lsh_keys.h"
+#include "select/pooled_keys.h"
 
 namespace hunch {
 namespace {
@@ -50,11 +51,13 @@ std::shared_ptr<KeySelector> strided(size_t budget, const PolicyOptions& options
   return std::make_shared<FixedPattern<StridedPattern>>("strided", StridedPattern{budget}, form_of(options));
 }
 
-std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options) {
+namespace {
+
+LshOptions buckets_of(size_t budget, const PolicyOptions& options) {
   LshOptions own;
   own.budget = budget;
   own.recent = count_of(options, "recent", 1, kMany);
-  own.n_buckets = count_of(options, "buckets", 2, 256);
+  own.n_buckets = count_of(options, "buckets", 2, 254);
   own.n_rounds = count_of(options, "rounds", 1, 256);
   own.seed = count_of(options, "seed", 0, 1e15);
   if (own.n_buckets % 2 != 0)
@@ -62,8 +65,22 @@ std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options) {
          "the key policy (kv_policy) has {} buckets, expected an even number: directions and their "
          "opposites",
          own.n_buckets);
+  return own;
+}
+
+}  // namespace
+
+std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options) {
+  const LshOptions own = buckets_of(budget, options);
   expect_more(budget, "recent", own.recent);
-  return std::make_shared<LshKeys>(own, form_of(options));
+  return std::make_shared<LshKeys>("lsh", own, form_of(options));
+}
+
+std::shared_ptr<KeySelector> hyper(size_t budget, const PolicyOptions& options) {
+  LshOptions own = buckets_of(budget, options);
+  own.n_drawn = count_of(options, "drawn", 1, kMany);
+  expect_more(budget, "recent and drawn", own.recent + own.n_drawn);
+  return std::make_shared<LshKeys>("hyper", own, form_of(options));
 }
 
 std::shared_ptr<KeySelector> clusters(size_t budget, const PolicyOptions& options) {
@@ -90,6 +107,13 @@ std::shared_ptr<KeySelector> performer(size_t budget, const PolicyOptions& optio
   if (budget > 65536)
     fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} features, expected at most 65536", budget);
   return std::make_shared<FeatureKeys>("performer", own, form_of(options));
+}
+
+std::shared_ptr<KeySelector> linformer(size_t budget, const PolicyOptions& options) {
+  const PooledOptions own{budget, count_of(options, "recent", 1, kMany)};
+  if (budget < 2)
+    fail(ErrorKind::kUsage, "the key policy (kv_policy) has {} rows for all keys, expected 2 or more", budget);
+  return std::make_shared<PooledKeys>(own, form_of(options));
 }
 
 }  // namespace hunch

@@ -15,6 +15,7 @@
 #include "select/feature_keys.h"
 #include "select/key_policies.h"
 #include "select/lsh_keys.h"
+#include "select/pooled_keys.h"
 #include "select/test_pages.h"
 
 namespace hunch {
@@ -98,7 +99,7 @@ size_t bucket_of(std::span<const float> x, std::span<const float> R, size_t roun
 TEST(AttentionForms, LshReadsTheKeysThatShareMostBuckets) {
   Case c(180);
   const LshOptions options{.budget = 48, .recent = 10, .n_buckets = 8, .n_rounds = 4, .seed = 3};
-  const LshKeys keys(options, {});
+  const LshKeys keys("lsh", options, {});
   const auto state = keys.new_state();
   const std::vector<float> got = c.got(*state);
   const std::span<const float> R = static_cast<LshState&>(*state).directions(kD);
@@ -118,9 +119,9 @@ TEST(AttentionForms, LshReadsTheKeysThatShareMostBuckets) {
     std::ranges::sort(slots[head]);
   }
   expect_near(got, c.over(slots), 1e-5);
-  // The next query reads the buckets of the keys, a byte each, and what it chose.
+  // The next query reads the buckets of the keys, a byte each in words of eight, and what it chose.
   c.got(*state);
-  EXPECT_EQ(c.n_bytes, kKvHeads * 170 * 4 + 2 * (slots[0].size() + slots[1].size()) * kD * sizeof(float));
+  EXPECT_EQ(c.n_bytes, kKvHeads * 170 * 8 + 2 * (slots[0].size() + slots[1].size()) * kD * sizeof(float));
 }
 
 // A key in the query's own direction shares all of its buckets; where no longer one outweighs it, it is all that
@@ -139,7 +140,7 @@ TEST(AttentionForms, LshFindsAKeyThatTheQueryPointsTo) {
     }
     if (own < largest + 15) continue;
     ++n_tried;
-    const LshKeys keys({.budget = 30, .recent = 10, .n_buckets = 16, .n_rounds = 8}, {});
+    const LshKeys keys("lsh", {.budget = 30, .recent = 10, .n_buckets = 16, .n_rounds = 8}, {});
     const auto state = keys.new_state();
     const std::vector<float> got = c.got(*state);
     std::vector<float> value(kD);
@@ -305,13 +306,79 @@ TEST(AttentionForms, OrthogonalDirectionsAreThat) {
   EXPECT_NEAR(squares / 40, 16, 3) << "as long as random ones";
 }
 
+// Drawn keys stand for all that were not chosen: on average over what may be drawn, sums are those of all keys.
+TEST(AttentionForms, WhatHyperDrawsStandsForTheRest) {
+  Case c(200);
+  c.params.scale = 0.1f;
+  std::vector<std::vector<uint32_t>> all(kKvHeads, std::vector<uint32_t>(200));
+  for (auto& own : all) std::iota(own.begin(), own.end(), 0u);
+  const std::vector<float> want = c.over(all);
+  const auto off = [&](size_t n_drawn) {
+    std::vector<double> mean(want.size());
+    for (uint64_t seed = 1; seed <= 60; ++seed) {
+      const LshKeys keys("hyper", {.budget = 20 + n_drawn, .recent = 10, .n_drawn = n_drawn, .seed = seed}, {});
+      const auto state = keys.new_state();
+      const std::vector<float> got = c.got(*state);
+      for (size_t i = 0; i < got.size(); ++i) mean[i] += double(got[i]) / 60;
+    }
+    double squares = 0;
+    for (size_t i = 0; i < mean.size(); ++i) squares += std::pow(mean[i] - want[i], 2);
+    return std::sqrt(squares / double(mean.size()));
+  };
+  EXPECT_LT(off(40), 0.05);
+  EXPECT_GT(off(0), 4 * off(40)) << "without them the rest is missing";
+  // All others but one are drawn: each stands nearly for itself.
+  const LshKeys keys("hyper", {.budget = 199, .recent = 10, .n_drawn = 180}, {});
+  const auto state = keys.new_state();
+  expect_near(c.got(*state), want, 0.05);
+}
+
+// Far keys by the means of c neighbours, by the definition; while there are few, they are themselves.
+TEST(AttentionForms, LinformerIsItsMeans) {
+  for (const size_t budget : {128, 33, 10}) {
+    Case c(210);
+    const PooledKeys keys({.budget = budget, .recent = 20}, {});
+    const auto state = keys.new_state();
+    const size_t n_far = 128;
+    size_t together = 1;
+    while (together * budget < n_far) together *= 2;
+    std::vector<float> want;
+    for (size_t h = 0; h < kHeads; ++h) {
+      std::vector<double> mix(kD);
+      double sum = 0;
+      const auto take = [&](size_t first, size_t n) {
+        std::vector<double> key(kD), value(kD);
+        for (size_t j = first; j < first + n; ++j) {
+          const std::vector<float> k = key_of(c.query.kv, h / 2, j);
+          std::vector<float> v(kD);
+          read_kv_rows(c.query.kv, KvPart::kValues, h / 2, j, {v.data(), 1, kD});
+          for (size_t a = 0; a < kD; ++a) key[a] += k[a] / double(n), value[a] += v[a] / double(n);
+        }
+        double score = 0;
+        for (size_t a = 0; a < kD; ++a) score += 0.25 * c.query_head(h)[a] * key[a];
+        const double weight = std::exp(score) * double(n);
+        sum += weight;
+        for (size_t a = 0; a < kD; ++a) mix[a] += weight * value[a];
+      };
+      for (size_t first = 0; first < n_far; first += together) take(first, std::min(together, n_far - first));
+      for (size_t j = n_far; j < 210; ++j) take(j, 1);
+      for (const double x : mix) want.push_back(float(x / sum));
+    }
+    expect_near(c.got(*state), want, 1e-5);
+    c.got(*state);
+    const size_t n_rows = (n_far + together - 1) / together;
+    EXPECT_EQ(c.n_bytes, (kHeads * n_rows + kKvHeads * (210 - n_far)) * 2 * kD * sizeof(float)) << budget;
+  }
+}
+
 TEST(AttentionForms, WordsThatDoNotFitAreRefused) {
-  for (const char* wrong : {"longformer:4", "longformer:8,global=0.5", "bigbird:64", "bigbird:96,block=0", "strided:0",
-                            "lsh:64", "lsh:256,buckets=15", "lsh:256,rounds=0", "clusters:100", "linear:64,recent=3",
-                            "performer:0", "performer:100000", "lsh:256,prompts=2"})
+  for (const char* wrong :
+       {"longformer:4", "longformer:8,global=0.5", "bigbird:64", "bigbird:96,block=0", "strided:0", "lsh:64",
+        "lsh:256,buckets=15", "lsh:256,rounds=0", "hyper:128", "hyper:256,drawn=0", "linformer:1", "clusters:100",
+        "linear:64,recent=3", "performer:0", "performer:100000", "lsh:256,prompts=2"})
     EXPECT_THROW(key_policy_from(wrong), Error) << wrong;
-  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "linear:1",
-                            "performer:64,prompts=0"})
+  for (const char* right : {"longformer:5", "bigbird:80", "strided:1", "lsh:65,full=2", "clusters:128", "hyper:129",
+                            "linformer:2", "linear:1", "performer:64,prompts=0"})
     EXPECT_NO_THROW(key_policy_from(right)) << right;
 }
 

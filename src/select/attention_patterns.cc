@@ -15,7 +15,14 @@ uint64_t next_number(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-// Appends n different numbers of [begin, end), ascending (Floyd's method: as many draws as numbers).
+}  // namespace
+
+uint64_t random_state(uint64_t seed, std::initializer_list<size_t> parts) {
+  for (const size_t part : parts) seed = next_number(seed) ^ part;
+  return seed;
+}
+
+// Floyd's method: as many draws as numbers.
 void append_random(uint64_t state, size_t begin, size_t end, size_t n, std::vector<uint32_t>& to) {
   const auto first = ptrdiff_t(to.size());
   for (size_t top = end - std::min(n, end - begin); top < end; ++top) {
@@ -24,8 +31,6 @@ void append_random(uint64_t state, size_t begin, size_t end, size_t n, std::vect
   }
   std::sort(to.begin() + first, to.end());
 }
-
-}  // namespace
 
 void LongformerPattern::append(const PatternPlace&, size_t p, std::vector<uint32_t>& to) const {
   const size_t begin = p + 1 - std::min(p + 1, window);
@@ -38,9 +43,7 @@ void BigBirdPattern::append(const PatternPlace& place, size_t p, std::vector<uin
   const size_t end_global = std::min(n_global, first_local);
   append_range(0, end_global * block, to);
   std::vector<uint32_t> drawn;
-  uint64_t state = seed;
-  for (const size_t part : {place.layer, place.head, own}) state = next_number(state) ^ part;
-  append_random(state, end_global, first_local, n_random, drawn);
+  append_random(random_state(seed, {place.layer, place.head, own}), end_global, first_local, n_random, drawn);
   for (const uint32_t i : drawn) append_range(i * block, (i + 1) * block, to);
   append_range(first_local * block, p + 1, to);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 namespace hunch {
@@ -10,6 +11,11 @@ namespace hunch {
 struct PatternPlace {
   size_t layer = 0, head = 0;
 };
+
+// A stream of random numbers that these begin, and the n different numbers of [begin, end) that it draws, appended
+// ascending; all of them, where there are no more.
+uint64_t random_state(uint64_t seed, std::initializer_list<size_t> parts);
+void append_random(uint64_t state, size_t begin, size_t end, size_t n, std::vector<uint32_t>& to);
 
 // Each appends, ascending, positions of 0 to p, p among them.
 

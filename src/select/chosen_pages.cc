@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "formats/format.h"
+#include "kernels/kv_rows.h"
 
 namespace hunch {
 
@@ -16,7 +16,7 @@ ChosenPages::ChosenPages(Compute& compute, const KvView& view, size_t page_token
       with_positions_(with_positions),
       names_(compute.arena.take<uint32_t>(n_heads)) {
   HUNCH_CHECK(view.positions.empty() && n_heads % view.n_kv_head == 0, "{} heads of {}", n_heads, view.n_kv_head);
-  HUNCH_CHECK(page_tokens % view.page_tokens == 0 || view.page_tokens % page_tokens == 0,
+  HUNCH_CHECK(page_tokens % view.page_tokens == 0 || (view.page_tokens % page_tokens == 0 && !view.groups.bits),
               "pages of {} tokens in a cache of pages of {}", page_tokens, view.page_tokens);
   std::iota(names_.begin(), names_.end(), 0u);
 }
@@ -30,7 +30,7 @@ size_t ChosenPages::n_tokens(std::span<const uint32_t> pages, size_t n_seen) con
 
 AttentionSpan ChosenPages::span(size_t head, std::span<const uint32_t> pages, size_t n_seen) {
   const size_t step = std::min(page_tokens_, view_.page_tokens), n = n_tokens(pages, n_seen);
-  const size_t row = row_bytes(view_.dtype, view_.d_head), kv_head = head / (n_heads_ / view_.n_kv_head);
+  const size_t row = kv_row_bytes(view_), kv_head = head / (n_heads_ / view_.n_kv_head);
   const std::span<const std::byte*> table = compute_.arena.take<const std::byte*>((n + step - 1) / step);
   for (size_t i = 0; i < table.size(); ++i) {
     const size_t slot = pages[i * step / page_tokens_] * page_tokens_ + i * step % page_tokens_;
@@ -44,6 +44,13 @@ AttentionSpan ChosenPages::span(size_t head, std::span<const uint32_t> pages, si
   span.kv.page_tokens = step;
   span.kv.n_kv_head = n_heads_;
   span.kv.n_tokens = n;
+  if (KvGroups& groups = span.kv.groups; groups.bits) {  // the last page's last tokens
+    const bool has_tail = n > 0 && (pages.back() + 1) * page_tokens_ > groups.first_tail;
+    groups.first_tail = has_tail ? n - (n_seen - groups.first_tail) : n;
+    const auto tail = reinterpret_cast<uintptr_t>(groups.tail);
+    const size_t tail_bytes = kKvGroup * view_.d_head * sizeof(f16);  // of a head
+    groups.tail = reinterpret_cast<const std::byte*>(tail + kv_head * tail_bytes - head * tail_bytes);
+  }
   span.kv_heads = names_.subspan(head, 1);
   span.all_heads = false;
   if (!with_positions_) return span;

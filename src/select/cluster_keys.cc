@@ -17,13 +17,11 @@ void make_direction(std::span<float> x) {
 
 }  // namespace
 
-void ClusterState::update(Compute& compute, const KvView& view, size_t kv_head, size_t n_tokens, Head& head) {
-  if (head.n_known >= n_tokens) return;
+void ClusterState::update(const KvView& view, size_t kv_head, size_t n_tokens, Head& head) const {
   const size_t k = all_.options().n_clusters, d = view.d_head;
-  const Arena::Scope scope(compute.arena);
-  const MatView<float> key(compute.arena.take<float>(d).data(), 1, d);
+  std::vector<float> row(d);
+  const MatView<float> key(row.data(), 1, d);
   head.members.resize(k);
-  compute.meter.read_kv((n_tokens - head.n_known) * kv_row_bytes(view));
   for (size_t j = head.n_known; j < n_tokens; ++j) {
     read_kv_rows(view, KvPart::kKeys, kv_head, j, key);
     make_direction(key.row(0));
@@ -44,30 +42,57 @@ void ClusterState::update(Compute& compute, const KvView& view, size_t kv_head, 
   head.n_known = n_tokens;
 }
 
-void ClusterState::choose(Compute& compute, const KeyPlace& place, const AttentionSpan& query, size_t kv_head,
-                          MatView<const float> q, std::vector<uint32_t>& slots) {
-  const ClusterOptions& o = all_.options();
+size_t ClusterState::n_old(const AttentionSpan& query) const {
+  const size_t n_seen = query.first_pos + 1;
+  return std::min(n_seen - std::min(n_seen, all_.options().recent), n_settled(query));
+}
+
+// A block joins when its last key does.
+size_t ClusterState::n_alike(const AttentionSpan& query, size_t n) const {
+  return std::min(n, ClusterKeys::kBlock - n_old(query) % ClusterKeys::kBlock);
+}
+
+void ClusterState::look(Compute& compute, const KeyPlace& place, const AttentionSpan& queries, size_t d_head) {
   heads_.resize(place.n_layer);
-  heads_[place.layer].resize(query.kv.n_kv_head);
-  Head& head = heads_[place.layer][kv_head];
-  const size_t n_seen = query.first_pos + 1, n_old = n_seen - std::min(n_seen, o.recent);
-  const size_t n_joined = n_old / ClusterKeys::kBlock * ClusterKeys::kBlock;
-  update(compute, query.kv, kv_head, n_joined, head);
-  if (n_seen <= o.budget) return append_range(0, n_seen, slots);
-  const Arena::Scope scope(compute.arena);
+  std::vector<Head>& heads = heads_[place.layer];
+  heads.resize(queries.kv.n_kv_head);
+  const size_t n_keys = n_joined(queries);
+  size_t n_new = 0;
+  for (size_t i = 0; i < queries.n_kv_heads(); ++i) {
+    Head& head = heads[queries.all_heads ? i : queries.kv_heads[i]];
+    if (head.n_known > n_keys) head = {};  // the text went back to where the last block had not joined
+    n_new += n_keys - head.n_known;
+  }
+  if (n_new == 0) return;
+  compute.meter.read_kv(n_new * kv_row_bytes(queries.kv));
+  compute.threads.parallel_for_dynamic(queries.n_kv_heads(), 1, [&](size_t begin, size_t end, size_t) {
+    for (size_t i = begin; i < end; ++i) {
+      const size_t head = queries.all_heads ? i : queries.kv_heads[i];
+      if (heads[head].n_known < n_keys) update(queries.kv, head, n_keys, heads[head]);
+    }
+  });
+}
+
+size_t ClusterState::choose(const KeyPlace& place, const AttentionSpan& query, size_t kv_head, MatView<const float> q,
+                            std::vector<uint32_t>& slots) const {
+  const ClusterOptions& o = all_.options();
+  const Head& head = heads_[place.layer][kv_head];
+  const size_t n_seen = query.first_pos + 1, n_joined = this->n_joined(query);
+  if (n_seen <= o.budget) {
+    append_range(0, n_seen, slots);
+    return 0;
+  }
   const size_t d = query.kv.d_head, k = head.sums.size() / d;
-  const std::span<float> score = compute.arena.take<float>(k);
+  std::vector<float> score(k);
   for (size_t i = 0; i < k; ++i) {
     const std::span<const float> sum = std::span(head.sums).subspan(i * d, d);
-    score[i] = 0;
     for (size_t h = 0; h < q.rows; ++h) score[i] += dot(sum, q.row(h));
     score[i] /= std::sqrt(std::max(dot(sum, sum), 1e-30f));
   }
-  compute.meter.read_kv(k * d * sizeof(float));
-  const std::span<uint32_t> order = compute.arena.take<uint32_t>(k);
+  std::vector<uint32_t> order(k);
   std::iota(order.begin(), order.end(), 0u);
   std::ranges::stable_sort(order, [&](uint32_t a, uint32_t b) { return score[a] > score[b]; });
-  size_t n_left = o.budget - o.recent - std::min(o.budget - o.recent, n_old - n_joined);
+  size_t n_left = o.budget - std::min(o.budget, n_seen - n_joined);
   for (size_t i = 0; i < k && n_left > 0; ++i) {
     const std::vector<uint32_t>& members = head.members[order[i]];
     const size_t n = std::min(n_left, members.size());
@@ -76,6 +101,7 @@ void ClusterState::choose(Compute& compute, const KeyPlace& place, const Attenti
   }
   std::ranges::sort(slots);
   append_range(n_joined, n_seen, slots);
+  return k * d * sizeof(float);
 }
 
 void ClusterState::truncate(size_t n_tokens) {

@@ -5,8 +5,10 @@
 namespace hunch {
 
 struct ClusterOptions {
-  size_t budget = 0;   // keys that a KV head reads, the recent ones among them
-  size_t recent = 64;  // of these, always: the last ones; a key joins a cluster when it may leave them
+  size_t budget = 0;  // keys that a KV head reads, the recent ones among them
+  // Of these, always: the last ones, and in a cache in groups the query's own; a key joins a cluster when it may leave
+  // them.
+  size_t recent = 64;
   size_t n_clusters = 32;
 };
 
@@ -36,16 +38,21 @@ class ClusterState final : public ListedState {
   void truncate(size_t n_tokens) override;
 
  protected:
-  void choose(Compute& compute, const KeyPlace& place, const AttentionSpan& query, size_t kv_head,
-              MatView<const float> q, std::vector<uint32_t>& slots) override;
+  void look(Compute& compute, const KeyPlace& place, const AttentionSpan& queries, size_t d_head) override;
+  size_t n_alike(const AttentionSpan& query, size_t n) const override;
+  size_t choose(const KeyPlace& place, const AttentionSpan& query, size_t kv_head, MatView<const float> q,
+                std::vector<uint32_t>& slots) const override;
 
  private:
+  // Of the tokens that a query may not read, and of these those that are in clusters.
+  size_t n_old(const AttentionSpan& query) const;
+  size_t n_joined(const AttentionSpan& query) const { return n_old(query) / ClusterKeys::kBlock * ClusterKeys::kBlock; }
   struct Head {
     std::vector<float> sums;                     // [n_clusters, d] of its keys as directions
     std::vector<std::vector<uint32_t>> members;  // [n_clusters] ascending
     size_t n_known = 0;
   };
-  void update(Compute& compute, const KvView& view, size_t kv_head, size_t n_tokens, Head& head);
+  void update(const KvView& view, size_t kv_head, size_t n_tokens, Head& head) const;
 
   const ClusterKeys& all_;
   std::vector<std::vector<Head>> heads_;  // [n_layer][n_kv_head]

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/kv_rows.h"
 #include "kernels/ops.h"
-#include "select/cached_row.h"
 #include "select/expected_attention.h"
 #include "select/last_queries.h"
 #include "select/voted_keys.h"
@@ -15,6 +15,7 @@ namespace hunch {
 class ExpectedKeys::State final : public KeyState {
  public:
   explicit State(const ExpectedKeysOptions& options) : options_(options), queries_(options.queries) {}
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   size_t n_queries() const override { return queries_.most(); }
 
@@ -28,7 +29,7 @@ class ExpectedKeys::State final : public KeyState {
     std::vector<float> cos(n_pairs), sin(n_pairs);
     for (size_t t = 0; t < n; ++t) {
       seen.turns->at(seen.first_position + seen.Q.rows - n + t, cos, sin);
-      const std::span<float> row = std::span(layer.rows).subspan((layer.n() - n + t) * layer.width, layer.width);
+      const std::span<float> row = layer.row(layer.n() - n + t);
       for (size_t head = 0; head < seen.n_head; ++head)
         turn_back(row.subspan(head * d, d), cos, sin, seen.turns->interleaved());
     }
@@ -90,7 +91,7 @@ class ExpectedKeys::State final : public KeyState {
       if (!turn_by.cos.empty()) turn(g, turn_by.cos, turn_by.sin, turn_by.interleaved);
       const auto& slopes = layer.params.alibi_slopes;
       for_slots([&](size_t slot, std::span<float> key) {
-        load_row(kv, false, kv_head, slot, key);
+        read_kv_rows(kv, KvPart::kKeys, kv_head, slot, {key.data(), 1, d});
         scores[slot] = expected_score(g, layer.params.scale, key);
         if (!slopes.empty())
           scores[slot] += slopes[h] * (float(kv.position(kv_head, slot)) - float(layer.end() + options_.future / 2));
@@ -101,7 +102,7 @@ class ExpectedKeys::State final : public KeyState {
     }
     if (!options_.values) return;
     for_slots([&](size_t slot, std::span<float> value) {
-      load_row(kv, true, kv_head, slot, value);
+      read_kv_rows(kv, KvPart::kValues, kv_head, slot, {value.data(), 1, d});
       votes[slot] *= std::sqrt(dot(value, value));
     });
   }

@@ -1,6 +1,6 @@
 // Attention by feature maps: what a query sees of the past is one matrix for each head, whatever the text's length.
 #pragma once
-#include "select/listed_keys.h"
+#include "select/split_keys.h"
 
 namespace hunch {
 
@@ -17,6 +17,8 @@ struct FeatureOptions {
   uint64_t seed = 1;
 };
 
+// Keys join the sums in blocks (SplitState::kBlock), and the sums before the last block are kept: a text that goes back
+// by no more costs nothing.
 class FeatureKeys final : public KeySelector {
  public:
   FeatureKeys(std::string_view kind, const FeatureOptions& options, const FormOptions& form)
@@ -28,9 +30,6 @@ class FeatureKeys final : public KeySelector {
   size_t most_slots() const override { return SIZE_MAX; }
   bool heads_apart() const override { return true; }
   const FeatureOptions& options() const { return options_; }
-  // Keys join the sums in blocks of so many, and the sums before the last block are kept: a text that goes back by no
-  // more costs nothing.
-  static constexpr size_t kBlock = 64;
 
  private:
   class State;

@@ -23,9 +23,10 @@ class FixedPattern final : public ListedKeys {
     void truncate(size_t) override {}
 
    protected:
-    void choose(Compute&, const KeyPlace& place, const AttentionSpan& query, size_t kv_head, MatView<const float>,
-                std::vector<uint32_t>& slots) override {
+    size_t choose(const KeyPlace& place, const AttentionSpan& query, size_t kv_head, MatView<const float>,
+                  std::vector<uint32_t>& slots) const override {
       all_.pattern_.append({place.layer, kv_head}, query.first_pos, slots);
+      return 0;
     }
 
    private:

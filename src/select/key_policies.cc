@@ -166,9 +166,14 @@ const std::vector<Policy>& policies() {
        "lsh:256",
        {{"buckets", 16}, {"full", 0}, {"prompts", 1}, {"recent", 64}, {"rounds", 8}, {"seed", 1}},
        lsh},
+      {"hyper",
+       "hyper:256",
+       {{"buckets", 16}, {"drawn", 64}, {"full", 0}, {"prompts", 1}, {"recent", 64}, {"rounds", 8}, {"seed", 1}},
+       hyper},
       {"clusters", "clusters:256", {{"full", 0}, {"k", 32}, {"prompts", 1}, {"recent", 64}}, clusters},
       {"linear", "linear:64", {{"full", 0}, {"prompts", 1}}, linear_attention},
-      {"performer", "performer:256", {{"full", 0}, {"prompts", 1}, {"recent", 64}, {"seed", 1}}, performer}};
+      {"performer", "performer:256", {{"full", 0}, {"prompts", 1}, {"recent", 64}, {"seed", 1}}, performer},
+      {"linformer", "linformer:256", {{"full", 0}, {"prompts", 1}, {"recent", 64}}, linformer}};
   return all;
 }
 
@@ -210,6 +215,12 @@ std::shared_ptr<const KeySelector> key_policy_from(std::string_view text) {
 
 bool is_key_policy(std::string_view name) {
   return std::ranges::find(policies(), name, &Policy::name) != policies().end();
+}
+
+std::vector<KeyPolicyInfo> key_policy_infos() {
+  std::vector<KeyPolicyInfo> infos;
+  for (const Policy& policy : policies()) infos.push_back({policy.name, policy.example, policy.defaults});
+  return infos;
 }
 
 std::string key_policy_help() {

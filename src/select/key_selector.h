@@ -36,6 +36,21 @@ struct QueriesSeen {
   const KeyTurns* turns = nullptr;  // valid during the call; none: no RoPE
 };
 
+// Of the tokens up to a span's last, those whose keys and values all that come after it will read as it does: in groups
+// its own group is not yet what it will be.
+inline size_t n_settled(const AttentionSpan& span) {
+  return span.kv.groups.bits ? span.kv.groups.first_tail : span.first_pos + span.n_tokens;
+}
+
+// So many of a span's queries, from number `first` on.
+inline AttentionSpan part_of(const AttentionSpan& span, size_t first, size_t n) {
+  AttentionSpan part = span;
+  part.first_token += first;
+  part.first_pos += first;
+  part.n_tokens = n;
+  return part;
+}
+
 // What a selector of keys remembers of a sequence. In every pass, for each layer in turn: readable(), observe(); and
 // when the pass has succeeded, for each layer: keep(), but not before all of a prompt's chunk was seen. Asked again,
 // keep() keeps what is left.
@@ -81,6 +96,14 @@ class KeyState : public SelectorState {
   virtual PageReads attend(Compute&, const KeyPlace&, const AttentionSpan& /*query*/, MatView<const float> /*Q*/,
                            size_t /*n_head*/, const AttentionParams&, MatView<float> /*out*/) {
     return {};
+  }
+
+  // The same of all queries of a span: reads [queries.n_tokens].
+  virtual void attend_all(Compute& compute, const KeyPlace& place, const AttentionSpan& queries, MatView<const float> Q,
+                          size_t n_head, const AttentionParams& params, MatView<float> out,
+                          std::span<PageReads> reads) {
+    for (size_t t = 0; t < queries.n_tokens; ++t)
+      reads[t] = attend(compute, place, part_of(queries, t, 1), Q, n_head, params, out);
   }
 
   // So many leading slots move along: their positions are always those just before the next slot's, and their keys are

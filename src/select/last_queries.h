@@ -8,14 +8,15 @@ namespace hunch {
 
 // Of one layer.
 struct LayerQueries {
-  std::vector<float> rows;  // [n, width] the text's last ones
-  size_t width = 0, first_position = 0, n_head = 0;
+  std::vector<float> rows;  // [n_gone + n, width] the text's last ones, after some that no longer are
+  size_t n_gone = 0, width = 0, first_position = 0, n_head = 0;
   AttentionParams params;
   bool waits = false;  // a prompt was read, and nobody chose since
 
-  size_t n() const { return width ? rows.size() / width : 0; }
+  size_t n() const { return width ? rows.size() / width - n_gone : 0; }
   size_t end() const { return first_position + n(); }
-  MatView<const float> view() const { return {rows.data(), n(), width}; }
+  MatView<const float> view() const { return {rows.data() + n_gone * width, n(), width}; }
+  std::span<float> row(size_t i) { return std::span(rows).subspan((n_gone + i) * width, width); }
 };
 
 class LastQueries {

@@ -22,18 +22,40 @@ class ListedState : public KeyState {
   }
   PageReads attend(Compute& compute, const KeyPlace& place, const AttentionSpan& query, MatView<const float> Q,
                    size_t n_head, const AttentionParams& params, MatView<float> out) override;
+  void attend_all(Compute& compute, const KeyPlace& place, const AttentionSpan& queries, MatView<const float> Q,
+                  size_t n_head, const AttentionParams& params, MatView<float> out,
+                  std::span<PageReads> reads) override;
 
  protected:
-  // The slots that a query reads of a KV head, ascending, its own among them; of slots 0 to query.first_pos. Called for
-  // the heads that are computed, in their order.
+  // Looks at keys that queries of a span will choose among, of the heads that are computed: what is remembered is of
+  // the first n_settled(queries) only. Called before these queries are asked about.
+  virtual void look(Compute&, const KeyPlace&, const AttentionSpan& /*queries*/, size_t /*d_head*/) {}
+  // Of n queries from this one on, how many choose by the same of what is remembered.
+  virtual size_t n_alike(const AttentionSpan& /*query*/, size_t n) const { return n; }
+  // Appends the slots that a query reads of a KV head, ascending, its own among them; of slots 0 to query.first_pos.
+  // Returns the bytes that were read to know. Called from several threads at once.
   //
   //   q  [n_group, d_head] the query heads that share it
-  virtual void choose(Compute& compute, const KeyPlace& place, const AttentionSpan& query, size_t kv_head,
-                      MatView<const float> q, std::vector<uint32_t>& slots) = 0;
+  virtual size_t choose(const KeyPlace& place, const AttentionSpan& query, size_t kv_head, MatView<const float> q,
+                        std::vector<uint32_t>& slots) const = 0;
+  // Whether draw() does something.
+  virtual bool draws() const { return false; }
+  // Appends slots, ascending, none of them among the chosen ones, that stand for all that were not chosen: each for as
+  // many of these as is returned.
+  virtual double draw(const KeyPlace&, const AttentionSpan& /*query*/, size_t /*kv_head*/,
+                      std::span<const uint32_t> /*chosen*/, std::vector<uint32_t>& /*drawn*/) const {
+    return 1;
+  }
 
  private:
+  struct Question;
+  void attend_part(const Question& question);
+  void attend_to_drawn(const Question& question, std::span<AttentionSpan> spans);
+
+  static constexpr size_t kTogether = 64;  // queries whose lists are held at once
   size_t n_full_;
-  std::vector<Rows> lists_;  // [n_kv_head]
+  std::vector<Rows> lists_, drawn_;  // [queries][n_kv_head]
+  std::vector<double> stand_for_;    // [queries][n_kv_head] what draw() said
 };
 
 // A selector whose states are ListedStates.

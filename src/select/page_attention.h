@@ -7,12 +7,12 @@
 namespace hunch {
 
 struct PageBudget {
-  size_t page_tokens = 16;
-  size_t n_pages = 0;     // that a head reads, or reads at first; more than n_newest
-  size_t n_newest = 1;    // of these, always: the last ones, beginning with the query's own
-  bool per_head = false;  // every query head chooses for itself; else those that share a KV head choose together
-  double tolerance = 0;   // > 0: pages are added until no query head can give all others together a larger share of
-                          // its softmax
+  size_t page_tokens = 16;  // of a cache in groups: a multiple of kKvGroup
+  size_t n_pages = 0;       // that a head reads, or reads at first; more than n_newest
+  size_t n_newest = 1;      // of these, always: the last ones, beginning with the query's own
+  bool per_head = false;    // every query head chooses for itself; else those that share a KV head choose together
+  double tolerance = 0;     // > 0: pages are added until no query head can give all others together a larger share of
+                            // its softmax
 };
 
 // out, row query.first_token: attention of that row of Q, one token, to the chosen pages of query.kv, whose slots are

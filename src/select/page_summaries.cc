@@ -10,6 +10,10 @@ void PageSummaries::update(Compute& compute, const KvView& view, size_t page_tok
   if (n_pages <= n_pages_) return;
   HUNCH_CHECK(view.positions.empty() && n_pages * page_tokens <= view.n_tokens, "{} pages of {} in {} tokens", n_pages,
               page_tokens, view.n_tokens);
+  HUNCH_CHECK(!view.groups.bits || (page_tokens % kKvGroup == 0 && n_pages * page_tokens <= view.groups.first_tail),
+              "{} pages of {} tokens in groups, of which {} tokens are codes", n_pages, page_tokens,
+              view.groups.first_tail);
+  page_tokens_ = page_tokens;
   d_head_ = view.d_head;
   is_f32_ = view.dtype == DType::kF32;
   heads_.resize(view.n_kv_head);
@@ -37,7 +41,7 @@ void PageSummaries::update(Compute& compute, const KvView& view, size_t page_tok
   n_pages_ = n_pages;
 }
 
-void PageSummaries::truncate(size_t n_pages) { n_pages_ = std::min(n_pages_, n_pages); }
+void PageSummaries::truncate(size_t n_tokens) { n_pages_ = std::min(n_pages_, n_tokens / page_tokens_); }
 
 void PageSummaries::bound(size_t kv_head, MatView<const float> Q, MatView<float> bounds, float* scratch) const {
   HUNCH_CHECK(kv_head < heads_.size() && bounds.cols <= n_pages_ && Q.cols == d_head_, "head {}, {} of {} pages",

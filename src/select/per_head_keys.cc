@@ -7,6 +7,14 @@ namespace hunch {
 class PerHeadKeys::State final : public KeyState {
  public:
   explicit State(const PerHeadKeys& all) : all_(all) {}
+  State(const State& other) : KeyState(other), all_(other.all_) {
+    for (const Layer& layer : other.layers_) {
+      Layer& own = layers_.emplace_back();
+      own.n_tokens = layer.n_tokens;
+      for (const auto& head : layer.heads) own.heads.push_back(head->clone());
+    }
+  }
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   bool learns() const override { return all_.policy_->learns(); }
 

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "select/cached_row.h"
+#include "kernels/kv_rows.h"
 #include "select/key_policy.h"
 
 namespace hunch {
@@ -64,7 +64,7 @@ void mean_keys(const KvView& kv, size_t head, size_t end, MatView<float> means) 
     std::ranges::fill(mean, 0.0f);
     const size_t last = std::min(end, (b + 1) * kBlock);
     for (size_t j = b * kBlock; j < last; ++j) {
-      load_row(kv, false, head, j, key);
+      read_kv_rows(kv, KvPart::kKeys, head, j, {key.data(), 1, kv.d_head});
       for (size_t i = 0; i < kv.d_head; ++i) mean[i] += key[i];
     }
     for (float& v : mean) v /= float(last - b * kBlock);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "select/key_policy.h"
 #include "select/last_queries.h"
+#include "select/voted_keys.h"
 
 namespace hunch {
 
@@ -35,6 +36,7 @@ void share_out(MatView<const float> votes, size_t n_kept, double floor, std::spa
 class PromptKeys::State final : public KeyState {
  public:
   explicit State(const PromptKeys& all) : all_(all), queries_(all.options_.window) {}
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   size_t n_queries() const override { return queries_.most(); }
 
@@ -66,15 +68,7 @@ class PromptKeys::State final : public KeyState {
     }
   }
 
-  void keep(const KeyPlace& place, std::span<Rows> out) override {
-    for (size_t head = 0; head < out.size(); ++head)
-      if (kept_.empty()) {
-        out[head].refill_all(place.view.n_slots(head));
-      } else {
-        out[head] = std::move(kept_[head]);
-      }
-    kept_.clear();
-  }
+  void keep(const KeyPlace& place, std::span<Rows> out) override { hand_out(place.view, kept_, out); }
 
   void truncate(size_t n_tokens) override { queries_.truncate(n_tokens); }
 

@@ -19,6 +19,8 @@ constexpr PatternName kPatternNames[] = {{"a-shape", PatternKind::kAShape},
                                          {"vertical-slash", PatternKind::kVerticalSlash},
                                          {"blocks", PatternKind::kBlocks}};
 
+constexpr std::string_view kNeurons = "neurons";
+
 const PatternName* pattern_named(std::string_view name) {
   const auto found = std::ranges::find(kPatternNames, name, &PatternName::name);
   return found == std::end(kPatternNames) ? nullptr : found;
@@ -95,9 +97,40 @@ std::string name_of(const PromptPattern& p) {
   return "dense";
 }
 
-bool is_prompt_pattern(std::string_view name) { return pattern_named(name) != nullptr; }
+bool is_prompt_pattern(std::string_view name) { return pattern_named(name) != nullptr || name == kNeurons; }
 
-std::string prompt_pattern_help() { return "a-shape:1024, vertical-slash:1024, blocks:1024"; }
+std::string prompt_pattern_help() { return "a-shape:1024, vertical-slash:1024, blocks:1024, neurons:0.5"; }
+
+PromptPatterns prompt_patterns_from(std::string_view text) {
+  const auto share_of = [](std::string_view value) {
+    double share = 0;
+    if (!read_number(value, share) || !(share > 0 && share <= 1))
+      fail(ErrorKind::kUsage, "prompts (prefill) have neurons '{}', expected a share above 0 and up to 1",
+           value.substr(0, 40));
+    return std::vector{share};
+  };
+  if (text.starts_with(kNeurons) && text.substr(kNeurons.size()).starts_with(':')) {
+    PromptPatterns all{PromptPattern()};
+    all.set_neurons(share_of(text.substr(kNeurons.size() + 1)));
+    return all;
+  }
+  constexpr std::string_view kOption = ",neurons=";
+  const size_t at = text.find(kOption);
+  if (at == text.npos) return PromptPatterns(prompt_pattern_from(text));
+  const size_t begin = at + kOption.size(), end = std::min(text.find(',', begin), text.size());
+  PromptPatterns all(prompt_pattern_from(std::string(text.substr(0, at)).append(text.substr(end))));
+  all.set_neurons(share_of(text.substr(begin, end - begin)));
+  return all;
+}
+
+double PromptPatterns::neurons(size_t layer) const {
+  if (neurons_.empty()) return 1;
+  return neurons_.size() == 1 ? neurons_[0] : neurons_.at(layer);
+}
+
+bool PromptPatterns::thins() const {
+  return std::ranges::any_of(neurons_, [](double share) { return share < 1; });
+}
 
 const PromptPattern& PromptPatterns::at(size_t layer, size_t kv_head) const {
   static const PromptPattern kDense;
@@ -108,6 +141,7 @@ const PromptPattern& PromptPatterns::at(size_t layer, size_t kv_head) const {
 }
 
 bool PromptPatterns::chooses() const {
+  if (thins()) return true;
   if (heads_.empty()) return all_.chooses();
   return std::ranges::any_of(heads_,
                              [](const auto& heads) { return std::ranges::any_of(heads, &PromptPattern::chooses); });

@@ -37,7 +37,7 @@ struct PromptPattern {
 PromptPattern prompt_pattern_from(std::string_view text);
 // As prompt_pattern_from() reads it, all options said.
 std::string name_of(const PromptPattern& pattern);
-// Whether a pattern begins like this: "a-shape".
+// Whether what prompts read begins like this: "a-shape", "neurons".
 bool is_prompt_pattern(std::string_view name);
 std::string prompt_pattern_help();  // examples of all that read less
 
@@ -49,15 +49,27 @@ class PromptPatterns {
   // [n_layer][n_kv_head]; a layer without a list is dense.
   explicit PromptPatterns(std::vector<std::vector<PromptPattern>> heads) : heads_(std::move(heads)) {}
 
+  // Of a layer's neurons, the share that a block of a prompt's tokens computes (select/prompt_neurons.h); 1: all. One
+  // for all layers, or [n_layer].
+  void set_neurons(std::vector<double> shares) { neurons_ = std::move(shares); }
+  const std::vector<double>& neurons() const { return neurons_; }  // empty: all of all
+  double neurons(size_t layer) const;
+  bool thins() const;  // any layer's
+
   const PromptPattern& at(size_t layer, size_t kv_head) const;
   const std::vector<std::vector<PromptPattern>>& heads() const { return heads_; }  // empty: all alike
-  bool chooses() const;                                                            // any of them does
+  bool chooses() const;                                                            // any of them does, or neurons
   // Whether any head of the layer reads less than everything of a text of so many tokens.
   bool restricts(size_t layer, size_t n_kv_head, size_t n_tokens) const;
 
  private:
   PromptPattern all_;
   std::vector<std::vector<PromptPattern>> heads_;
+  std::vector<double> neurons_;
 };
+
+// A pattern for all heads, or a share of the neurons, or both: "a-shape:1024", "neurons:0.5",
+// "vertical-slash:1024,neurons=0.5". Throws Error{kUsage}.
+PromptPatterns prompt_patterns_from(std::string_view text);
 
 }  // namespace hunch

@@ -1,5 +1,7 @@
 #include "select/quest.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace hunch {
@@ -16,7 +18,7 @@ class Quest::State final : public KeyState {
 
   PageReads attend(Compute& compute, const KeyPlace& place, const AttentionSpan& query, MatView<const float> Q,
                    size_t n_head, const AttentionParams& params, MatView<float> out) override {
-    const PageBudget& budget = all_.budget_;
+    const PageBudget& budget = query.kv.groups.bits ? all_.budget_in_groups_ : all_.budget_;
     const size_t n_whole = query.first_pos / budget.page_tokens;  // pages before the query's own
     if (place.layer < all_.n_full_ || params.window > 0 || n_whole + 1 <= budget.n_pages) {
       attention(compute, Q, n_head, {&query, 1}, params, out);
@@ -29,7 +31,7 @@ class Quest::State final : public KeyState {
   }
 
   void truncate(size_t n_tokens) override {
-    for (PageSummaries& layer : summaries_) layer.truncate(n_tokens / all_.budget_.page_tokens);
+    for (PageSummaries& layer : summaries_) layer.truncate(n_tokens);
   }
 
  private:
@@ -37,7 +39,17 @@ class Quest::State final : public KeyState {
   std::vector<PageSummaries> summaries_;  // [n_layer]
 };
 
-Quest::Quest(const PageBudget& budget, size_t n_full) : budget_(budget), n_full_(n_full) {
+PageBudget Quest::in_groups(PageBudget budget) {
+  if (budget.page_tokens >= kKvGroup) return budget;
+  const size_t n_pages_in_group = kKvGroup / budget.page_tokens;
+  budget.page_tokens = kKvGroup;
+  budget.n_newest = (budget.n_newest + n_pages_in_group - 1) / n_pages_in_group;
+  budget.n_pages = std::max(budget.n_pages / n_pages_in_group, budget.n_newest + 1);
+  return budget;
+}
+
+Quest::Quest(const PageBudget& budget, size_t n_full)
+    : budget_(budget), budget_in_groups_(in_groups(budget)), n_full_(n_full) {
   HUNCH_CHECK(budget.n_newest >= 1 && budget.n_newest < budget.n_pages, "{} of {} pages are the newest",
               budget.n_newest, budget.n_pages);
 }

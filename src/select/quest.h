@@ -20,10 +20,12 @@ class Quest final : public KeySelector {
   size_t most_slots() const override { return SIZE_MAX; }
   bool heads_apart() const override { return true; }
   const PageBudget& budget() const { return budget_; }
+  // In a cache in groups a page is a group at least: fewer pages of as many tokens, one to choose beside the newest.
+  static PageBudget in_groups(PageBudget budget);
 
  private:
   class State;
-  PageBudget budget_;
+  PageBudget budget_, budget_in_groups_;
   size_t n_full_;
 };
 

@@ -67,7 +67,7 @@ TEST(Quest, SummariesAreOfTheKeysThatTheCacheHas) {
       PageSummaries at_once, by_turns;
       at_once.update(compute, cache.view, page_tokens, n_pages);
       by_turns.update(compute, cache.view, page_tokens, 2);
-      by_turns.truncate(1);
+      by_turns.truncate(2 * page_tokens - 1);
       EXPECT_EQ(by_turns.n_pages(), 1u);
       by_turns.update(compute, cache.view, page_tokens, 3);
       const uint64_t before = compute.meter.bytes()[Traffic::kKv];

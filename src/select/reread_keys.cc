@@ -10,6 +10,7 @@ namespace hunch {
 class RereadKeys::State final : public KeyState {
  public:
   explicit State(const RereadKeysOptions& options) : options_(options) {}
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   bool learns() const override { return rereads_; }
   bool wants_largest() const override { return true; }

@@ -12,6 +12,7 @@ namespace hunch {
 class SpattenKeys::State final : public KeyState {
  public:
   explicit State(const SpattenKeys& all) : all_(all) {}
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   bool learns() const override { return true; }
 

@@ -11,6 +11,7 @@
 #include "formats/format.h"
 #include "kernels/attention.h"
 #include "kernels/hadamard.h"
+#include "kernels/kv_rows.h"
 #include "kernels/page_bounds.h"
 #include "select/page_attention.h"
 
@@ -19,6 +20,10 @@ namespace hunch {
 // The key of a slot, whose slots are positions.
 inline std::vector<float> key_of(const KvView& kv, size_t kv_head, size_t slot) {
   std::vector<float> key(kv.d_head);
+  if (kv.groups.bits) {
+    read_kv_rows(kv, KvPart::kKeys, kv_head, slot, {key.data(), 1, kv.d_head});
+    return key;
+  }
   const size_t row = kv_head * kv.page_tokens + slot % kv.page_tokens;
   codec(kv.dtype).decode(kv.pages[slot / kv.page_tokens] + row * row_bytes(kv.dtype, kv.d_head), key.data(), kv.d_head);
   if (kv.rotated) hadamard(key, hadamard_block(key.size()));

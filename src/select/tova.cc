@@ -8,6 +8,7 @@ namespace hunch {
 class Tova::State final : public KeyState {
  public:
   explicit State(size_t budget) : budget_(budget) {}
+  std::unique_ptr<SelectorState> clone() const override { return std::make_unique<State>(*this); }
 
   bool learns() const override { return true; }
   size_t n_watched() const override { return 1; }

@@ -144,9 +144,10 @@ class KvCache final : public StateStore {
   // False: the system does not do that.
   bool interleave(std::span<const int> node_ids);
 
-  // Keys and values lie elsewhere, on a device: this counts tokens and pages, and its own memory stays untouched.
-  // From now on nothing can be saved, and page_copies() has what whoever holds them must copy too.
-  void hold_elsewhere();
+  // Keys and values of layers [first_layer, ...) lie elsewhere, on a device: of these this counts tokens and pages, and
+  // its own memory stays untouched. From now on nothing can be saved, and take_page_copies() has what whoever holds
+  // them must copy too.
+  void hold_elsewhere(size_t first_layer = 0);
   struct PageCopy {
     uint32_t from, to;
   };

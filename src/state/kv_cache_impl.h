@@ -103,7 +103,8 @@ struct KvCache::Impl {
   RecurrentStates states;
   std::vector<Sequence> sequences;
   std::vector<SequenceId> free_ids;
-  bool is_elsewhere = false;
+  size_t first_elsewhere = SIZE_MAX;  // of the layers whose keys lie on a device; SIZE_MAX: none does
+  bool is_elsewhere() const { return first_elsewhere != SIZE_MAX; }
   std::vector<PageCopy> copies;  // where it is
   std::unique_ptr<CacheJournal> journal;
 };

@@ -38,12 +38,9 @@ void KvCache::Impl::set_page(Sequence& sequence, size_t i, PageId page) {
 
 void KvCache::Impl::copy_page(Sequence& sequence, size_t i, PageId page) {
   const PageId own = pool.take();
-  if (is_elsewhere) {
-    copies.push_back({page, own});
-  } else {
-    for (size_t layer = 0; layer < layers.size(); ++layer)
-      std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes(layer));
-  }
+  if (is_elsewhere()) copies.push_back({page, own});
+  for (size_t layer = 0; layer < std::min(layers.size(), first_elsewhere); ++layer)
+    std::memcpy(pool.data(layer, own), pool.data(layer, page), pool.page_bytes(layer));
   set_page(sequence, i, own);
 }
 
@@ -93,7 +90,7 @@ size_t KvCache::Impl::n_shareable(const Sequence& sequence) const {
   return n;
 }
 
-void KvCache::hold_elsewhere() { impl_->is_elsewhere = true; }
+void KvCache::hold_elsewhere(size_t first_layer) { impl_->first_elsewhere = first_layer; }
 
 std::vector<KvCache::PageCopy> KvCache::take_page_copies() { return std::exchange(impl_->copies, {}); }
 

@@ -152,7 +152,9 @@ KvView KvCache::view(SequenceId id, size_t layer, size_t position) const {
   KvGroups groups;
   if (sequence.tails) {
     const f16* const tail = sequence.tails->find(layer, position / kKvGroup);
-    groups = {shape.type.bits, position / kKvGroup * kKvGroup, reinterpret_cast<const std::byte*>(tail)};
+    const LayerPage& l = impl_->layers[layer];
+    groups = {shape.type.bits, position / kKvGroup * kKvGroup, reinterpret_cast<const std::byte*>(tail),
+              l.n_head * kKvGroup * l.d_head * sizeof(f16)};
   }
   return {sequence.tables[layer],
           shape.page_tokens,

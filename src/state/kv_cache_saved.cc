@@ -7,7 +7,7 @@
 namespace hunch {
 
 bool KvCache::can_save(SequenceId id) const {
-  if (impl_->is_elsewhere || has_journal() || impl_->shape.type.grouped() || n_fixed(id) > 0 ||
+  if (impl_->is_elsewhere() || has_journal() || impl_->shape.type.grouped() || n_fixed(id) > 0 ||
       (is_recurrent() && impl_->states.points(id).empty()))
     return false;
   for (size_t layer = 0; layer < impl_->layers.size(); ++layer)
@@ -69,7 +69,7 @@ std::optional<std::vector<size_t>> KvCache::saved_points(const KvShape& shape, s
 void KvCache::load(SequenceId id, size_t n_tokens, std::span<const std::byte> bytes) {
   HUNCH_CHECK(!has_journal(), "keys of one cache of several");
   const auto points = saved_points(shape(), n_tokens, bytes);
-  HUNCH_CHECK(this->n_tokens(id) == 0 && points && !impl_->is_elsewhere, "{} bytes of {} tokens", bytes.size(),
+  HUNCH_CHECK(this->n_tokens(id) == 0 && points && !impl_->is_elsewhere(), "{} bytes of {} tokens", bytes.size(),
               n_tokens);
   append(id, n_tokens);
   const std::byte* from = bytes.data();

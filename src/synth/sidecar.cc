@@ -65,6 +65,7 @@ Sidecar synth_sidecar(const SynthOptions& options, const ModelFile& model, const
     SidecarLayer l;
     const PlantedMlp mlp = rows.mlp(layer, stream_at_mlp(s, layer));
     std::vector<float> out(s.n_ff * rank, 0.0f);
+    for (size_t k = 0; k < s.n_ff; ++k) l.frequency.push_back(float(mlp.sets.of(k).size()) / float(p.n_contexts));
     for (size_t k = 0; k < s.n_ff; ++k)
       for (uint16_t c : mlp.sets.of(k)) out[k * rank + c] = float(mlp.context);
     // Two values per row, 0 and the largest: four bits hold them exactly.

@@ -17,6 +17,7 @@ struct AttentionCase {
 class AttentionTest : public GpuTest, public ::testing::WithParamInterface<AttentionCase> {};
 
 // Two sequences, the second of one token only, whose pages lie in disorder; what is in the pages beside them is NaN.
+// Then once more with half of the pages in memory of the host.
 TEST_P(AttentionTest, IsASoftmaxOverTheKeysThatATokenSees) {
   const AttentionCase c = GetParam();
   constexpr size_t kPageTokens = 8;
@@ -27,12 +28,12 @@ TEST_P(AttentionTest, IsASoftmaxOverTheKeysThatATokenSees) {
   table.push_back(uint32_t(n_pages));                                                     // of the second sequence
   const size_t elem = c.half ? 2 : 4, bytes = (n_pages + 1) * kPageTokens * n_kv * elem;
   const std::vector<uint32_t> nans(bytes / 4, 0x7fffffffu);
-  Pages pages{.k = put_words(nans),
-              .v = put_words(nans),
-              .half = c.half,
-              .n_kv_head = uint32_t(c.n_kv_head),
-              .d_head = uint32_t(c.d_head),
-              .page_tokens = kPageTokens};
+  const Pages all_near{.k = put_words(nans),
+                       .v = put_words(nans),
+                       .half = c.half,
+                       .n_kv_head = uint32_t(c.n_kv_head),
+                       .d_head = uint32_t(c.d_head),
+                       .page_tokens = kPageTokens};
 
   // The past goes in as tokens of an earlier step; then the new ones and the other sequence's token.
   std::vector<float> k = random((n_all + 1) * n_kv), v = random((n_all + 1) * n_kv);
@@ -41,27 +42,36 @@ TEST_P(AttentionTest, IsASoftmaxOverTheKeysThatATokenSees) {
   for (uint32_t p = 0; p < n_all; ++p) positions.push_back(p), tables.push_back(0);
   positions.push_back(0), tables.push_back(uint32_t(n_pages));
   const Values keys = put(k, n_kv), values = put(v, n_kv);
-  pages.positions = put_words(positions);
-  pages.tables = put_words(tables);
-  pages.table = put_words(table);
-  run([&](Kernels& kernels) { kernels.store(pages, keys, values, uint32_t(n_all + 1)); });
-
-  positions.erase(positions.begin(), positions.begin() + ptrdiff_t(c.n_past));
-  tables.erase(tables.begin(), tables.begin() + ptrdiff_t(c.n_past));
-  pages.positions = put_words(positions);
-  pages.tables = put_words(tables);
   const uint32_t n = uint32_t(c.n_tokens + 1);
-  const Values queries = put(q, n_q), y = put(std::vector<float>(n * n_q), n_q);
-  const Piece parts = arena_->take(Kernels::attention_bytes(uint32_t(c.n_head), uint32_t(c.d_head), n));
   const float scale = 1 / std::sqrt(float(c.d_head));
-  run([&](Kernels& kernels) {
-    kernels.attention(
-        pages, {.n_head = uint32_t(c.n_head), .window = uint32_t(c.window), .scale = scale, .soft_cap = c.soft_cap},
-        queries, parts, y, n);
-  });
+  const auto attend = [&](Pages pages) {
+    pages.table = put_words(table);
+    pages.positions = put_words(positions);
+    pages.tables = put_words(tables);
+    run([&](Kernels& kernels) { kernels.store(pages, keys, values, uint32_t(n_all + 1)); });
+    pages.positions = put_words({positions.begin() + ptrdiff_t(c.n_past), positions.end()});
+    pages.tables = put_words({tables.begin() + ptrdiff_t(c.n_past), tables.end()});
+    const Values queries = put(q, n_q), y = put(std::vector<float>(n * n_q), n_q);
+    const Piece parts = arena_->take(Kernels::attention_bytes(uint32_t(c.n_head), uint32_t(c.d_head), n));
+    run([&](Kernels& kernels) {
+      kernels.attention(
+          pages, {.n_head = uint32_t(c.n_head), .window = uint32_t(c.window), .scale = scale, .soft_cap = c.soft_cap},
+          queries, parts, y, n);
+    });
+    return get(y, n_q, n);
+  };
 
   const auto rounded = [&](float x) { return c.half ? double(to_f32(to_f16(x))) : double(x); };
-  const std::vector<float> got = get(y, n_q, n);
+  const std::vector<float> got = attend(all_near);
+  DeviceArena host(gpu_, MemoryKind::kUpload);
+  Pages some_far = all_near;
+  some_far.n_near = uint32_t(n_pages / 2);
+  const uint64_t near_bytes = uint64_t(some_far.n_near) * kPageTokens * n_kv * elem;
+  some_far.k.bytes = some_far.v.bytes = near_bytes;
+  some_far.far_k = host.take(bytes - near_bytes);
+  some_far.far_v = host.take(bytes - near_bytes);
+  for (const Piece& piece : {all_near.k, all_near.v}) uploader_->upload(std::as_bytes(std::span(nans)), piece);
+  EXPECT_EQ(attend(some_far), got);
   for (size_t t = 0; t < n; ++t) {
     const bool other = t == c.n_tokens;
     const size_t position = other ? 0 : c.n_past + t;

@@ -4,12 +4,31 @@
 
 namespace hunch::vulkan {
 
-Commands::Commands(std::shared_ptr<Gpu> gpu) : gpu_(std::move(gpu)), commands_(gpu_->new_commands()) {
+Commands::Commands(std::shared_ptr<Gpu> gpu) : gpu_(std::move(gpu)) { begin(); }
+
+Commands::~Commands() {
+  for (const VkCommandBuffer part : parts_) gpu_->free_commands(part);
+}
+
+void Commands::begin() {
+  parts_.reserve(parts_.size() + 1);
+  commands_ = gpu_->new_commands();
   VkCommandBufferBeginInfo begin{};
   begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
   const VkResult result = gpu_->api().vkBeginCommandBuffer(commands_, &begin);
   if (result < VK_SUCCESS) gpu_->free_commands(commands_);
   check(result, "recording commands");
+  parts_.push_back(commands_);
+}
+
+void Commands::cut() {
+  barrier();
+  end();
+  begin();
+}
+
+void Commands::run() {
+  for (size_t i = 0; i < parts_.size(); ++i) run(i);
 }
 
 void Commands::dispatch(VkPipeline pipeline, const void* push, size_t bytes, uint32_t x, uint32_t y, uint32_t z) {

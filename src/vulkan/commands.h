@@ -1,6 +1,7 @@
-// Work for a device: recorded once, run as often as wanted.
+// Work for a device: recorded once, run as often as wanted; whole, or in parts between which the host does something.
 #pragma once
 #include <memory>
+#include <vector>
 
 #include "vulkan/memory.h"
 
@@ -9,7 +10,7 @@ namespace hunch::vulkan {
 class Commands {
  public:
   explicit Commands(std::shared_ptr<Gpu> gpu);
-  ~Commands() { gpu_->free_commands(commands_); }
+  ~Commands();
   Commands(const Commands&) = delete;
   Commands& operator=(const Commands&) = delete;
 
@@ -23,17 +24,26 @@ class Commands {
   void fill_zero(const Piece& piece);
   // What follows sees what was written so far. Without it, kernels may run side by side.
   void barrier();
-  void end();  // the host sees what was written
+  // What follows is another part; the host sees what was written so far.
+  void cut();
+  void end();  // likewise
 
-  // Waits for its end. Throws as Gpu::run().
-  void run() { gpu_->run(commands_); }
+  // Run and wait for the end of all parts, or of one. Throws as Gpu::run().
+  void run();
+  void run(size_t part) { gpu_->run(parts_[part]); }
+  // Does not wait; whoever next runs a part waits for this one too.
+  void start(size_t part) { gpu_->start(parts_[part]); }
+  void wait() noexcept { gpu_->wait(); }
 
  private:
   void dispatch(VkPipeline pipeline, const void* push, size_t bytes, uint32_t x, uint32_t y, uint32_t z);
   void barrier(VkPipelineStageFlags to_stages, VkAccessFlags to_access);
 
+  void begin();
+
   std::shared_ptr<Gpu> gpu_;
-  VkCommandBuffer commands_;
+  std::vector<VkCommandBuffer> parts_;
+  VkCommandBuffer commands_ = VK_NULL_HANDLE;  // the last part
 };
 
 }  // namespace hunch::vulkan

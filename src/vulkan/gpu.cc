@@ -8,6 +8,11 @@
 namespace hunch::vulkan {
 namespace {
 
+std::string size_text(uint64_t bytes) {
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", double(bytes) / 1e6)
+                               : fmt::format("{:.1f} GB", double(bytes) / 1e9);
+}
+
 constexpr uint32_t kPushBytes = 128;  // every device has so many
 
 // Shaders that share work out by the size of a subgroup.
@@ -173,17 +178,17 @@ uint64_t Gpu::free_bytes() const {
   for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i) {
     const VkMemoryHeap& heap = memory.memoryProperties.memoryHeaps[i];
     if (!(heap.flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) continue;
-    const uint64_t left =
-        says_budget_ ? budget.heapBudget[i] - std::min(budget.heapBudget[i], budget.heapUsage[i]) : heap.size;
+    const uint64_t left = says_budget_ ? budget.heapBudget[i] - std::min(budget.heapBudget[i], budget.heapUsage[i])
+                                       : heap.size - std::min<uint64_t>(heap.size, used_bytes_);
     most = std::max(most, left);
   }
-  return most;
+  return most_used_ ? std::min(most, most_used_ - std::min(most_used_, used_bytes_)) : most;
 }
 
 void Gpu::require_memory(uint64_t bytes, std::string_view what, std::string_view advice) const {
   if (const uint64_t free = free_bytes(); bytes > free)
-    fail(ErrorKind::kMemory, "{} needs {:.1f} GB of the memory of vulkan:{} ({}), which has {:.1f} GB left; {}", what,
-         double(bytes) / 1e9, info_.index, info_.name, double(free) / 1e9, advice);
+    fail(ErrorKind::kMemory, "{} needs {} of the memory of vulkan:{} ({}), which has {} left; {}", what,
+         size_text(bytes), info_.index, info_.name, size_text(free), advice);
 }
 
 VkCommandBuffer Gpu::new_commands() {
@@ -199,12 +204,20 @@ VkCommandBuffer Gpu::new_commands() {
 
 void Gpu::free_commands(VkCommandBuffer commands) { api_.vkFreeCommandBuffers(device_, pool_, 1, &commands); }
 
-void Gpu::run(VkCommandBuffer commands) {
+void Gpu::submit(VkCommandBuffer commands, VkFence fence) {
   VkSubmitInfo submit{};
   submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
   submit.commandBufferCount = 1;
   submit.pCommandBuffers = &commands;
-  check(api_.vkQueueSubmit(queue_, 1, &submit, fence_), "starting a step");
+  check(api_.vkQueueSubmit(queue_, 1, &submit, fence), "starting a step");
+}
+
+void Gpu::start(VkCommandBuffer commands) { submit(commands, VK_NULL_HANDLE); }
+
+void Gpu::wait() noexcept { api_.vkDeviceWaitIdle(device_); }
+
+void Gpu::run(VkCommandBuffer commands) {
+  submit(commands, fence_);
   const VkResult result = api_.vkWaitForFences(device_, 1, &fence_, VK_TRUE, UINT64_MAX);
   api_.vkResetFences(device_, 1, &fence_);
   check(result, "computing a step");
@@ -212,12 +225,16 @@ void Gpu::run(VkCommandBuffer commands) {
 
 uint32_t Gpu::memory_type(uint32_t allowed, MemoryKind kind) const {
   constexpr VkMemoryPropertyFlags kHost = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  VkMemoryPropertyFlags needed = kHost, liked = 0;
-  if (kind == MemoryKind::kDevice) needed = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  VkMemoryPropertyFlags needed = kHost, liked = 0, disliked = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  if (kind == MemoryKind::kDevice) needed = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, disliked = 0;
   if (kind == MemoryKind::kDownload) liked = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
-  for (const VkMemoryPropertyFlags flags : {needed | liked, needed})
+  // Cards have a window through which the host sees some of their own memory: it is not for what lies with the host.
+  for (const auto& [flags, none_of] : {std::pair(needed | liked, disliked), std::pair(needed | liked, 0u),
+                                       std::pair(needed, disliked), std::pair(needed, 0u)})
     for (uint32_t i = 0; i < memory_.memoryTypeCount; ++i)
-      if ((allowed >> i & 1) && (memory_.memoryTypes[i].propertyFlags & flags) == flags) return i;
+      if (const VkMemoryPropertyFlags has = memory_.memoryTypes[i].propertyFlags;
+          (allowed >> i & 1) && (has & flags) == flags && (has & none_of) == 0)
+        return i;
   fail(ErrorKind::kUnsupported, "the device vulkan:{} ({}) has no memory for {}", info_.index, info_.name,
        kind == MemoryKind::kDevice ? "its kernels" : "what passes between it and this machine");
 }
@@ -225,6 +242,7 @@ uint32_t Gpu::memory_type(uint32_t allowed, MemoryKind kind) const {
 Gpu::Block Gpu::allocate(uint64_t bytes, MemoryKind kind) {
   Block block;
   block.bytes = bytes;
+  block.kind = kind;
   VkBufferCreateInfo create{};
   create.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
   create.size = bytes;
@@ -258,10 +276,12 @@ Gpu::Block Gpu::allocate(uint64_t bytes, MemoryKind kind) {
     free(block);
     throw;
   }
+  if (kind == MemoryKind::kDevice) used_bytes_ += bytes;
   return block;
 }
 
-void Gpu::free(const Block& block) {
+void Gpu::free(const Block& block) noexcept {
+  if (block.address && block.kind == MemoryKind::kDevice) used_bytes_ -= block.bytes;
   api_.vkDestroyBuffer(device_, block.buffer, nullptr);
   api_.vkFreeMemory(device_, block.memory, nullptr);  // unmaps
 }

@@ -39,8 +39,12 @@ class Gpu {
   // The pipeline of a shader, made when it is first asked for; `tokens` is its specialization constant 0.
   VkPipeline pipeline(std::string_view shader, uint32_t tokens = 1);
 
-  // Bytes of the device's own memory that are free by what the driver says, or all of them where it does not say.
+  // Bytes of the device's own memory that are free by what the driver says, or where it does not say all that are not
+  // taken here; at most what is left of a limit.
   uint64_t free_bytes() const;
+  uint64_t used_bytes() const { return used_bytes_; }  // of it, taken by this
+  // From now on no more than so much is planned with: a card that others use too. 0: no limit.
+  void limit_memory(uint64_t bytes) { most_used_ = bytes; }
   // Throws Error{kMemory} naming both where that are fewer than `bytes`, which `what` needs; `advice`: what to do then.
   void require_memory(uint64_t bytes, std::string_view what, std::string_view advice) const;
   uint32_t subgroup_size() const { return subgroup_size_; }  // as the driver prefers it; kernels go by their own
@@ -51,6 +55,9 @@ class Gpu {
   void free_commands(VkCommandBuffer commands);
   // Runs recorded commands and waits for their end. Throws Error{kIo} where the device was lost.
   void run(VkCommandBuffer commands);
+  // Begins them; run() of others, or wait(), waits for these too.
+  void start(VkCommandBuffer commands);
+  void wait() noexcept;
 
   // A buffer and its memory. Throws Error{kMemory}.
   struct Block {
@@ -59,11 +66,13 @@ class Gpu {
     uint64_t address = 0;
     std::byte* mapped = nullptr;  // of kUpload and kDownload
     uint64_t bytes = 0;
+    MemoryKind kind = MemoryKind::kDevice;
   };
   Block allocate(uint64_t bytes, MemoryKind kind);
-  void free(const Block& block);
+  void free(const Block& block) noexcept;
 
  private:
+  void submit(VkCommandBuffer commands, VkFence fence);
   void open(VkPhysicalDevice physical);
   void close();
   uint32_t memory_type(uint32_t allowed, MemoryKind kind) const;
@@ -84,7 +93,7 @@ class Gpu {
   VkPhysicalDeviceMemoryProperties memory_{};
   std::string cache_name_;
   size_t cache_bytes_ = 0;  // as it was read
-  uint64_t most_bytes_ = 0;
+  uint64_t most_bytes_ = 0, used_bytes_ = 0, most_used_ = 0;
   uint32_t subgroup_size_ = 32;
   bool says_budget_ = false, fills_subgroups_ = false;
 };

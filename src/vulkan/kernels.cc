@@ -74,14 +74,32 @@ void Kernels::add(const Matrix& W, const Piece& bias, const Values& a, const Pie
   commands_.dispatch(gpu_->pipeline(shader_of("gather_axpy", W.dtype), together), push, div_up(W.n_groups(), 64),
                      n_parts, div_up(n_tokens, together));
   barrier();
-  struct SumPush {
-    uint64_t parts, bias, y;
-    uint32_t n_out, part_stride, n_parts, y_stride, flags;
-    float scale;
-  } sum{parts.address,    bias.address, y.piece.address, W.n_cols,
-        8 * W.n_groups(), n_parts,      y.stride,        (bias ? kBias : 0) | (onto.add ? kAdd : 0),
-        onto.scale};
-  commands_.dispatch(gpu_->pipeline("sum_parts"), sum, div_up(W.n_cols, 64), n_tokens);
+  sum_parts({.parts = parts.address,
+             .bias = bias.address,
+             .y = y.piece.address,
+             .n_out = W.n_cols,
+             .part_stride = 8 * W.n_groups(),
+             .n_parts = n_parts,
+             .y_stride = y.stride,
+             .flags = (bias ? kBias : 0) | (onto.add ? kAdd : 0),
+             .scale = onto.scale},
+            n_tokens);
+}
+
+void Kernels::add_values(const Values& x, float scale, const Values& y, uint32_t n, uint32_t n_tokens) {
+  sum_parts({.parts = x.piece.address,
+             .y = y.piece.address,
+             .n_out = n,
+             .part_stride = x.stride,
+             .n_parts = 1,
+             .y_stride = y.stride,
+             .flags = kAdd,
+             .scale = scale},
+            n_tokens);
+}
+
+void Kernels::sum_parts(const SumPush& push, uint32_t n_tokens) {
+  commands_.dispatch(gpu_->pipeline("sum_parts"), push, div_up(push.n_out, 64), n_tokens);
 }
 
 void Kernels::embed(const Matrix& W, const Piece& ids, const Piece& positions, const Piece& table, float scale,
@@ -128,11 +146,13 @@ void Kernels::rope(const Values& x, uint32_t n_heads, uint32_t d_head, uint32_t 
 void Kernels::store(const Pages& pages, const Values& k, const Values& v, uint32_t n_tokens) {
   HUNCH_CHECK(k.stride == v.stride && pages.d_head % 2 == 0, "keys of {} and values of {}", k.stride, v.stride);
   struct Push {
-    uint64_t k, v, k_pages, v_pages, positions, tables, pages;
-    uint32_t n_kv_head, d_head, x_stride, page_tokens, flags;
-  } push{k.piece.address,      v.piece.address,     pages.k.address, pages.v.address, pages.positions.address,
-         pages.tables.address, pages.table.address, pages.n_kv_head, pages.d_head,    k.stride,
-         pages.page_tokens,    pages.half ? 1u : 0u};
+    uint64_t k, v, k_pages, v_pages, far_k, far_v, positions, tables, pages;
+    uint32_t n_kv_head, d_head, x_stride, page_tokens, n_near, flags;
+  } push{k.piece.address,         v.piece.address,      pages.k.address,
+         pages.v.address,         pages.far_k.address,  pages.far_v.address,
+         pages.positions.address, pages.tables.address, pages.table.address,
+         pages.n_kv_head,         pages.d_head,         k.stride,
+         pages.page_tokens,       pages.n_near,         pages.half ? 1u : 0u};
   commands_.dispatch(gpu_->pipeline("kv_store"), push, div_up(pages.n_kv_head * pages.d_head / 2, 64), n_tokens);
 }
 
@@ -151,13 +171,15 @@ void Kernels::attention(const Pages& pages, const AttentionShape& shape, const V
   HUNCH_CHECK(uint64_t(n_parts) * n_tokens * shape.n_head * (pages.d_head + 4) * sizeof(float) <= parts.bytes,
               "{} parts", n_parts);
   struct Push {
-    uint64_t q, parts, k_pages, v_pages, positions, tables, pages, scores;
-    uint32_t n_head, n_kv_head, d_head, q_stride, page_tokens, n_parts, window, flags;
+    uint64_t q, parts, k_pages, v_pages, far_k, far_v, positions, tables, pages, scores;
+    uint32_t n_head, n_kv_head, d_head, q_stride, page_tokens, n_near, n_parts, window, flags;
     float scale, soft_cap, threshold;
   } push{q.piece.address,
          parts.address,
          pages.k.address,
          pages.v.address,
+         pages.far_k.address,
+         pages.far_v.address,
          pages.positions.address,
          pages.tables.address,
          pages.table.address,
@@ -167,6 +189,7 @@ void Kernels::attention(const Pages& pages, const AttentionShape& shape, const V
          pages.d_head,
          q.stride,
          pages.page_tokens,
+         pages.n_near,
          n_parts,
          shape.window,
          (pages.half ? kHalf : 0) | (shape.scores ? kChosen : 0),
@@ -212,12 +235,13 @@ struct CompactPush {
 
 }  // namespace
 
-void Kernels::list_nonzero(const Piece& x, uint32_t n, const Piece& list) {
-  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 0, 0}, 1);
+void Kernels::list_large(const Piece& x, uint32_t n, float threshold, const Piece& list) {
+  constexpr uint32_t kMagnitude = 1;
+  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, kMagnitude, threshold}, 1);
 }
 
 void Kernels::list_above(const Piece& x, uint32_t n, float threshold, const Piece& list) {
-  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 1, threshold}, 1);
+  commands_.dispatch(gpu_->pipeline("compact"), CompactPush{x.address, list.address, n, 0, threshold}, 1);
 }
 
 void Kernels::argmax(const Values& x, uint32_t n, const Piece& best, uint32_t n_rows) {
@@ -226,6 +250,16 @@ void Kernels::argmax(const Values& x, uint32_t n, const Piece& best, uint32_t n_
     uint32_t n, x_stride;
   } push{x.piece.address, best.address, n, x.stride};
   commands_.dispatch(gpu_->pipeline("argmax"), push, n_rows);
+}
+
+void Kernels::largest(const Values& x, uint32_t n, uint32_t k, const Piece& best, uint32_t n_rows) {
+  HUNCH_CHECK(k > 0 && k <= n && uint64_t(n_rows) * k * 2 * sizeof(uint32_t) <= best.bytes, "the {} largest of {}", k,
+              n);
+  struct Push {
+    uint64_t x, best;
+    uint32_t n, x_stride, k;
+  } push{x.piece.address, best.address, n, x.stride, k};
+  commands_.dispatch(gpu_->pipeline("largest"), push, n_rows);
 }
 
 }  // namespace hunch::vulkan

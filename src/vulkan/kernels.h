@@ -36,6 +36,8 @@ enum class Function : uint32_t { kRelu, kReluSquared, kSilu, kGeluErf, kGeluTanh
 // A cache of keys and values in pages, as one layer of it, and where the step's tokens are.
 struct Pages {
   Piece k, v;
+  Piece far_k = {}, far_v = {};    // of pages n_near, n_near + 1, ...: where the device has no room for them
+  uint32_t n_near = UINT32_MAX;    // pages in k and v
   bool half = false;               // f16 instead of f32
   Piece positions, tables, table;  // [n_tokens], [n_tokens] where each token's page table begins in `table`
   uint32_t n_kv_head = 0, d_head = 0, page_tokens = 0;
@@ -60,6 +62,8 @@ class Kernels {
   void add(const Matrix& W, const Piece& bias, const Values& a, const Piece& parts, const Values& y, uint32_t n_tokens,
            const Onto& onto);
   static uint64_t part_bytes(uint32_t n_out, uint32_t most_tokens);
+  // y[t][0, n) += scale * x[t].
+  void add_values(const Values& x, float scale, const Values& y, uint32_t n, uint32_t n_tokens);
 
   // y[t] = scale * W[ids[t], :] (+ table[positions[t]]).
   void embed(const Matrix& W, const Piece& ids, const Piece& positions, const Piece& table, float scale,
@@ -92,15 +96,26 @@ class Kernels {
     Piece list = {};
   };
   void activate(const Gate& gate, const Values& x, uint32_t n, uint32_t n_tokens);
-  // list = rows where x != 0.
-  void list_nonzero(const Piece& x, uint32_t n, const Piece& list);
+  // list = rows where |x| > threshold; the others become 0.
+  void list_large(const Piece& x, uint32_t n, float threshold, const Piece& list);
   // list = rows where x > threshold.
   void list_above(const Piece& x, uint32_t n, float threshold, const Piece& list);
+  // best [n_rows][2]: of each row the index of the largest value, and that value.
   void argmax(const Values& x, uint32_t n, const Piece& best, uint32_t n_rows);
+  // best [n_rows][k][2]: of each row the k <= n largest values, in no order; of equals the smaller indices.
+  void largest(const Values& x, uint32_t n, uint32_t k, const Piece& best, uint32_t n_rows);
 
   void barrier() { commands_.barrier(); }
 
  private:
+  // shaders/sum_parts.comp
+  struct SumPush {
+    uint64_t parts = 0, bias = 0, y = 0;
+    uint32_t n_out = 0, part_stride = 0, n_parts = 0, y_stride = 0, flags = 0;
+    float scale = 1;
+  };
+  void sum_parts(const SumPush& push, uint32_t n_tokens);
+
   std::shared_ptr<Gpu> gpu_;
   Commands& commands_;
 };

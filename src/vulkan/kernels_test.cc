@@ -2,6 +2,7 @@
 #include "vulkan/kernels.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -120,22 +121,30 @@ TEST_F(KernelsTest, ListedActivationsAreMultipliedAndTheOthersStay) {
   for (size_t i = 0; i < 50; ++i) EXPECT_EQ(got[i], i == 0 || i == 7 || i == 49 ? x[i] * up[i] : x[i]) << i;
 }
 
-TEST_F(KernelsTest, ListsNameWhatIsNotZeroInOrder) {
+TEST_F(KernelsTest, ListsNameWhatIsLargeInOrderAndTheRestBecomesZero) {
   for (const size_t n : {1, 7, 31, 32, 1025, 8191, 8192, 8193, 17000})
     for (const double density : {0.0, 0.03, 0.5, 1.0}) {
       std::vector<float> x(n);
       for (float& v : x) v = std::uniform_real_distribution<double>(0, 1)(random_) < density ? -1.5f : 0.0f;
       if (n > 20) x[3] = -0.0f, x[9] = NAN;
-      std::vector<uint32_t> want(n);
-      want.resize(nonzero_ids(x, 0, want.data()));
-      const Piece list = put_words(std::vector<uint32_t>(1 + n, 7));
-      const Values values = put(x, n);
-      run([&](Kernels& k) { k.list_nonzero(values.piece, uint32_t(n), list); });
-      std::vector<uint32_t> got = read<uint32_t>(list, 1 + n);
-      ASSERT_EQ(got[0], want.size()) << n;
-      got.erase(got.begin());
-      got.resize(want.size());
-      EXPECT_EQ(got, want);
+      for (size_t i = 0; i < n; i += 5)
+        if (x[i] != 0) x[i] = 0.25f;
+      for (const float threshold : {0.0f, 0.25f, -1.0f}) {
+        std::vector<uint32_t> want;
+        for (uint32_t i = 0; i < n; ++i)
+          if (!(std::abs(x[i]) <= threshold)) want.push_back(i);
+        const Piece list = put_words(std::vector<uint32_t>(1 + n, 7));
+        const Values values = put(x, n);
+        run([&](Kernels& k) { k.list_large(values.piece, uint32_t(n), threshold, list); });
+        std::vector<uint32_t> got = read<uint32_t>(list, 1 + n);
+        ASSERT_EQ(got[0], want.size()) << n;
+        got.erase(got.begin());
+        got.resize(want.size());
+        EXPECT_EQ(got, want);
+        const std::vector<float> left = get(values, n, 1);
+        for (size_t i = 0; i < n; ++i)
+          if (!std::isnan(x[i])) ASSERT_EQ(left[i], std::ranges::binary_search(want, uint32_t(i)) ? x[i] : 0.0f) << i;
+      }
     }
 }
 
@@ -166,10 +175,51 @@ TEST_F(KernelsTest, TheLargestIsTheFirstOfTheLargest) {
   std::vector<float> x;
   for (const auto& row : rows) x.insert(x.end(), row.begin(), row.end());
   const Values values = put(x, n);
-  const Piece best = put_words(std::vector<uint32_t>(rows.size(), 9999));
+  const Piece best = put_words(std::vector<uint32_t>(2 * rows.size(), 9999));
   run([&](Kernels& k) { k.argmax(values, uint32_t(n), best, uint32_t(rows.size())); });
-  const std::vector<uint32_t> got = read<uint32_t>(best, rows.size());
-  for (size_t r = 0; r < rows.size(); ++r) EXPECT_EQ(got[r], hunch::argmax(rows[r])) << r;
+  const std::vector<uint32_t> got = read<uint32_t>(best, 2 * rows.size());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    EXPECT_EQ(got[2 * r], hunch::argmax(rows[r])) << r;
+    EXPECT_EQ(std::bit_cast<float>(got[2 * r + 1]), rows[r][got[2 * r]]) << r;
+  }
+}
+
+TEST_F(KernelsTest, TheLargestSeveralAreThoseOfASortAndOfEqualsTheFirst) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const size_t n : {1, 40, 300, 5000}) {
+    std::vector<std::vector<float>> rows = {random(n), std::vector<float>(n, 1.5f), std::vector<float>(n, -kInf),
+                                            random(n)};
+    for (size_t i = 0; i < n; ++i) rows[3][i] = float(int(rows[3][i] * 2));  // many equals, zeros of both signs
+    for (size_t i = 1; i < n; i += 7) rows[0][i] = i % 2 ? NAN : -kInf;
+    rows[0][n / 2] = kInf;
+    std::vector<float> x;
+    for (const auto& row : rows) x.insert(x.end(), row.begin(), row.end());
+    const Values values = put(x, n);
+    for (const size_t k : {1, 7, 40, 256}) {
+      if (k > n) continue;
+      const Piece best = put_words(std::vector<uint32_t>(2 * k * rows.size(), 9999));
+      run([&](Kernels& kernels) { kernels.largest(values, uint32_t(n), uint32_t(k), best, uint32_t(rows.size())); });
+      const std::vector<uint32_t> got = read<uint32_t>(best, 2 * k * rows.size());
+      for (size_t r = 0; r < rows.size(); ++r) {
+        const auto value = [&](uint32_t i) { return rows[r][i]; };
+        std::vector<uint32_t> want(n), ids;
+        for (uint32_t i = 0; i < n; ++i) want[i] = i;
+        std::ranges::stable_sort(want, [&](uint32_t a, uint32_t b) {
+          return std::isnan(value(b)) ? !std::isnan(value(a)) : value(a) > value(b);
+        });
+        want.resize(k);
+        std::ranges::sort(want);
+        for (size_t i = 0; i < k; ++i) {
+          const uint32_t id = got[2 * (r * k + i)];
+          ASSERT_LT(id, n);
+          ids.push_back(id);
+          if (!std::isnan(value(id))) EXPECT_EQ(std::bit_cast<float>(got[2 * (r * k + i) + 1]), value(id));
+        }
+        std::ranges::sort(ids);
+        EXPECT_EQ(ids, want) << n << ", " << k << " of row " << r;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -23,9 +23,9 @@ Piece DeviceArena::take(uint64_t bytes) {
     fail(ErrorKind::kMemory, "the device vulkan:{} ({}) gives at most {} bytes at once, {} are needed",
          gpu_->info().index, gpu_->info().name, gpu_->most_bytes(), bytes);
   if (blocks_.empty() || blocks_.back().bytes - used_ < bytes) {
-    const uint64_t least = bytes_ == 0 ? std::min(bytes, kBlockBytes) : kBlockBytes;  // little for who needs little
+    const uint64_t least = std::min(kBlockBytes, bytes_ / 4 / kAlign * kAlign);  // little for who needs little
     blocks_.reserve(blocks_.size() + 1);
-    blocks_.push_back(gpu_->allocate(std::max(bytes, least), MemoryKind::kDevice));
+    blocks_.push_back(gpu_->allocate(std::max(bytes, least), kind_));
     used_ = 0;
   }
   const Gpu::Block& block = blocks_.back();

@@ -16,10 +16,12 @@ struct Piece {
   Piece behind(uint64_t n) const { return {address + n, buffer, offset + n, bytes - n}; }
 };
 
-// Device memory that grows piece by piece and goes as a whole.
+// Memory for kernels that grows piece by piece and goes as a whole: the device's own, or of the host, which kernels
+// read and write across the bus (MemoryKind::kUpload).
 class DeviceArena {
  public:
-  explicit DeviceArena(std::shared_ptr<Gpu> gpu) : gpu_(std::move(gpu)) {}
+  explicit DeviceArena(std::shared_ptr<Gpu> gpu, MemoryKind kind = MemoryKind::kDevice)
+      : gpu_(std::move(gpu)), kind_(kind) {}
   ~DeviceArena();
   DeviceArena(const DeviceArena&) = delete;
   DeviceArena& operator=(const DeviceArena&) = delete;
@@ -27,10 +29,10 @@ class DeviceArena {
   // Whole multiples of 256 bytes at such an address; what is in it is not known. Throws Error{kMemory}.
   Piece take(uint64_t bytes);
   uint64_t bytes() const { return bytes_; }  // taken so far
-  Gpu& gpu() const { return *gpu_; }
 
  private:
   std::shared_ptr<Gpu> gpu_;
+  MemoryKind kind_;
   std::vector<Gpu::Block> blocks_;
   uint64_t used_ = 0;  // of the last block
   uint64_t bytes_ = 0;

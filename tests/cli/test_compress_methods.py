@@ -72,6 +72,23 @@ class CompressMethods(CliTest):
         early = self.refused(2, "compress", self.opt, "--method", "rotate,rtn", "-o", self.path("x.gguf"), says="on which text")
         self.assertNotIn("rotated", early.err)  # before the work begins
 
+    def test_inputs_are_rotated_as_they_are_multiplied(self):
+        out, plain = self.path("rotated-inputs.gguf"), self.path("plain.gguf")
+        answer = self.compress("--method", "gptq", "--type", "q8_0", "--rotate-inputs", "o,down", "-o", out, "--json").json
+        self.assertLess(self.error_of(answer), 0.02)
+        types = self.types_of(out)
+        self.assertEqual({types[f"blk.1.{m}.rotated"] for m in ("attn_output", "ffn_down")}, {"q8_0"})
+        self.assertNotIn("blk.1.ffn_down.weight", types)
+        self.runs(out)
+        self.hunch("convert", out, "--type", "f32", "-o", plain)
+        self.assertEqual(self.types_of(plain)["blk.1.ffn_down.weight"], "f32")
+        modes = self.hunch("eval", self.opt, "--text", self.text, "--max-tokens", "200", "--against", plain, "--json").json["modes"]
+        self.assertLess(list(modes.values())[1]["kl"], 0.01)
+        for flags, says in ((("rtn", "--rotate-inputs", "up"), "not those of up"), (("awq", "--rotate-inputs", "o"), "the method is awq"),
+                            (("svd", "--rotate-inputs", "o"), "--rotate-inputs goes with"), (("rtn", "--rotate-inputs", "x"), "--rotate-inputs"),
+                            (("gptq", "--export", "gptq", "--rotate-inputs", "o"), "--rotate-inputs goes with")):
+            self.refused(2, "compress", self.opt, "--text", self.text, "--method", *flags, "-o", self.path("x.gguf"), says=says)
+
     def test_pruned_and_rounded(self):
         for chain in "wanda,gptq", "sparsegpt,gptq", "magnitude,rtn":
             out = self.path("both.gguf")

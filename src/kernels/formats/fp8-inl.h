@@ -17,19 +17,29 @@ namespace hunch {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// E4M3's exponent and mantissa, moved to the places of f16's, are the number by 2^-8: subnormal ones too.
+constexpr float kE4m3AsHalf = 256;
+// Lanes(d16) numbers of E4M3, divided by kE4m3AsHalf: the bits of f16.
+template <class D16>
+HWY_INLINE hn::Vec<D16> E4m3Halves(D16 d16, const int8_t* q) {
+  const hn::Rebind<int8_t, D16> d8;
+  const auto signs_above = hn::ShiftLeft<7>(hn::PromoteTo(d16, hn::LoadU(d8, q)));
+  return hn::And(signs_above, hn::Set(d16, int16_t(-0x4080)));  // all but bit 14 and the lowest seven
+}
+// The same as f32.
+template <class D>
+HWY_INLINE hn::Vec<D> E4m3Floats(D d, const int8_t* q) {
+  const hn::Rebind<hwy::float16_t, D> half;
+  return PromoteF16(d, hn::BitCast(half, E4m3Halves(hn::Rebind<int16_t, D>(), q)));
+}
+
 template <>
 struct Simd<format::FP8> : FloatBlocks<format::FP8> {
-  // E4M3's exponent and mantissa, moved to the places of f16's, are the number by 2^-8: subnormal ones too.
   template <class D>
   static HWY_INLINE hn::Vec<D> Load(D d, const std::byte* row, size_t i) {
-    const hn::Rebind<int8_t, D> d8;
-    const hn::Rebind<int16_t, D> d16;
-    const hn::Rebind<hwy::float16_t, D> half;
     const std::byte* block = BlockOf(row, i);
     const auto* q = reinterpret_cast<const int8_t*>(block + offsetof(format::FP8::Block, q));
-    const auto signs_above = hn::ShiftLeft<7>(hn::PromoteTo(d16, hn::LoadU(d8, q + i % 64)));
-    const auto bits = hn::And(signs_above, hn::Set(d16, int16_t(-0x4080)));  // all but bit 14 and the lowest seven
-    return hn::Mul(PromoteF16(d, hn::BitCast(half, bits)), hn::Set(d, ScaleOf(block) * 256));
+    return hn::Mul(E4m3Floats(d, q + i % 64), hn::Set(d, ScaleOf(block) * kE4m3AsHalf));
   }
   static float One(const std::byte* row, size_t i) {
     const std::byte* block = BlockOf(row, i);

@@ -57,15 +57,7 @@ HWY_INLINE V32 Four(const int8_t* q) {
 struct Tile {
   const int8_t* q[kMostStripTokens];
   const float* scale[kMostStripTokens];
-  const float* scaled_sum[kMostStripTokens];
-  const int32_t* start[kMostStripTokens];  // by sub-block
+  const float* scaled_sum[kMostStripTokens];  // by sub-block, as start
+  const int32_t* start[kMostStripTokens];     // by sub-block
   float* y[kMostStripTokens];
 };
-
-// Asks for the lines of the n bytes that lie ahead of those at p.
-HWY_INLINE void AskAhead(StripPrefetch ahead, const std::byte* p, size_t n) {
-  if (ahead.first_cache)
-    for (size_t line = 0; line < n; line += 64) hwy::Prefetch(p + ahead.first_cache + line);
-  if (ahead.second_cache)
-    for (size_t line = 0; line < n; line += 64) __builtin_prefetch(p + ahead.second_cache + line, 0, 2);
-}

@@ -61,11 +61,9 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, StripPr
             sum[v][t] = hn::MulAdd(hn::ConvertTo(df, dot[t]), hn::Mul(scale, hn::Set(df, x.scale[t][at])), sum[v][t]);
           if constexpr (F::kFormat.has_min) {
             const VF min = scales.Min(b * kNSub + sub, v * kLanes);
-            HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) {
-              const float xs = kNSub == 1 ? x.scaled_sum[t][at]
-                                          : QuantizedX::scaled_sum16(x.scale[t][at], x.start[t][at * kNSub + sub]);
-              sum[v][t] = hn::NegMulAdd(min, hn::Set(df, xs), sum[v][t]);
-            }
+            HWY_UNROLL(8)
+            for (size_t t = 0; t < M; ++t)
+              sum[v][t] = hn::NegMulAdd(min, hn::Set(df, x.scaled_sum[t][at * kNSub + sub]), sum[v][t]);
           }
         }
       }
@@ -93,8 +91,9 @@ void DotRange(const GemvArgs& a, const QuantizedX& x, size_t begin, size_t end) 
         const size_t token = first + std::min(t, n - 1);  // past n: repeated, and its result dropped
         tile.q[t] = x.q_row(token);
         tile.scale[t] = x.scale_row(token);
-        tile.scaled_sum[t] = x.scaled_sum_row(token);
-        tile.start[t] = StripScales<F>::kNSub == 2 ? x.start16_row(token) : x.start32_row(token);
+        constexpr bool kHalves = StripScales<F>::kNSub == 2;
+        tile.scaled_sum[t] = kHalves ? x.scaled_sum16_row(token) : x.scaled_sum_row(token);
+        tile.start[t] = kHalves ? x.start16_row(token) : x.start32_row(token);
         tile.y[t] = y[t];
         for (size_t r = 0; r < kStripRows; ++r) y[t][r] = a.bias && r < n_rows ? a.bias[row + r] : 0.0f;
       }

@@ -210,6 +210,33 @@ void PackStrip(const WeightView& W, size_t first, std::byte* strip) {
   }
 }
 
+// The same of a format whose numbers are floats.
+template <FloatFormat F>
+void PackStrip(const WeightView& W, size_t first, std::byte* strip) {
+  using Block = typename F::Block;
+  constexpr StripCodes s = StripShape<F>::kCodes;
+  static_assert(s.columns == F::kFormat.block_elems);
+  const size_t n_rows = std::min(kStripRows, W.rows - first);
+  for (size_t b = 0; b < W.cols / s.columns; ++b, strip += s.group_bytes()) {
+    std::memset(strip, 0, s.group_bytes());
+    auto* lines = reinterpret_cast<uint8_t*>(strip + s.head_bytes);
+    for (size_t r = 0; r < n_rows; ++r) {
+      Block block;
+      std::memcpy(&block, W.row(first + r) + b * sizeof block, sizeof block);
+      std::memcpy(strip + sizeof(float) * r, block.scale, sizeof(float));
+      if constexpr (s.bits == 8) {
+        for (size_t c = 0; c < s.columns; ++c) lines[c * kStripRows + r] = uint8_t(block.q[c]);
+      } else {
+        const auto code = [&](size_t c) { return c < 32 ? block.q[c] & 15 : block.q[c - 32] >> 4; };
+        for (size_t at = 0; at < s.columns / 2; ++at) {  // byte at % 4 of line at / 4
+          const size_t c = at / 16 * 32 + at % 16;
+          lines[at / 4 * 64 + 4 * r + at % 4] = uint8_t(code(c) | code(c + 16) << 4);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace strip
 }  // namespace HWY_NAMESPACE
 }  // namespace hunch

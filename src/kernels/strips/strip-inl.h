@@ -10,8 +10,10 @@
 
 #include "formats/code_book.h"
 #include "formats/strip_shape.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 #include "kernels/dot_int8-inl.h"
+#include "kernels/dot_targets.h"
 #include "kernels/promote_f16-inl.h"
 
 #if HUNCH_INT8_SIMD
@@ -44,29 +46,35 @@ HWY_INLINE VU8 RightMasked(VU8 v, uint8_t mask) {
   const hn::Repartition<uint16_t, DU8> d16;
   return hn::And(hn::BitCast(DU8(), hn::ShiftRight<kBits>(hn::BitCast(d16, v))), hn::Set(DU8(), mask));
 }
-// Bit kFrom of each byte as bit kTo, alone.
+// Bit kFrom of each byte as bit kTo, beside others.
+template <int kFrom, int kTo>
+HWY_INLINE VU8 ShiftBit(VU8 v) {
+  const hn::Repartition<uint16_t, DU8> d16;
+  if constexpr (kFrom < kTo) {
+    return hn::BitCast(DU8(), hn::ShiftLeft<kTo - kFrom>(hn::BitCast(d16, v)));
+  } else if constexpr (kFrom > kTo) {
+    return hn::BitCast(DU8(), hn::ShiftRight<kFrom - kTo>(hn::BitCast(d16, v)));
+  } else {
+    return v;
+  }
+}
+// The same, alone.
 template <int kFrom, int kTo>
 HWY_INLINE VU8 MoveBit(VU8 v) {
-  constexpr uint8_t kMask = 1 << kTo;
-  if constexpr (kFrom < kTo) {
-    return LeftMasked<kTo - kFrom>(v, kMask);
-  } else if constexpr (kFrom > kTo) {
-    return RightMasked<kFrom - kTo>(v, kMask);
-  } else {
-    return hn::And(v, hn::Set(DU8(), kMask));
-  }
+  return hn::And(ShiftBit<kFrom, kTo>(v), hn::Set(DU8(), uint8_t(1 << kTo)));
 }
 // Adds bit k of each byte of `line` to u[k] as bit kTo.
 template <int kTo>
 HWY_INLINE void AddBits(VU8 line, VU8 (&u)[8]) {
-  u[0] = hn::Or(u[0], MoveBit<0, kTo>(line));
-  u[1] = hn::Or(u[1], MoveBit<1, kTo>(line));
-  u[2] = hn::Or(u[2], MoveBit<2, kTo>(line));
-  u[3] = hn::Or(u[3], MoveBit<3, kTo>(line));
-  u[4] = hn::Or(u[4], MoveBit<4, kTo>(line));
-  u[5] = hn::Or(u[5], MoveBit<5, kTo>(line));
-  u[6] = hn::Or(u[6], MoveBit<6, kTo>(line));
-  u[7] = hn::Or(u[7], MoveBit<7, kTo>(line));
+  const VU8 bit = hn::Set(DU8(), uint8_t(1 << kTo));
+  u[0] = hn::OrAnd(u[0], ShiftBit<0, kTo>(line), bit);
+  u[1] = hn::OrAnd(u[1], ShiftBit<1, kTo>(line), bit);
+  u[2] = hn::OrAnd(u[2], ShiftBit<2, kTo>(line), bit);
+  u[3] = hn::OrAnd(u[3], ShiftBit<3, kTo>(line), bit);
+  u[4] = hn::OrAnd(u[4], ShiftBit<4, kTo>(line), bit);
+  u[5] = hn::OrAnd(u[5], ShiftBit<5, kTo>(line), bit);
+  u[6] = hn::OrAnd(u[6], ShiftBit<6, kTo>(line), bit);
+  u[7] = hn::OrAnd(u[7], ShiftBit<7, kTo>(line), bit);
 }
 
 // The values of a code book plus the offset that makes them unsigned, and back.
@@ -119,15 +127,24 @@ HWY_INLINE void Codes(const std::byte* block, VU8 (&u)[8]) {
     }
     if constexpr (kBits == 5) AddBits<4>(Line(block, 4), u);
     if constexpr (kBits == 6) {
+      const VU8 bits = hn::Set(DU8(), uint8_t(48));
       for (size_t half = 0; half < 2; ++half) {
         const VU8 high = Line(block, 4 + half);
-        u[4 * half] = hn::Or(u[4 * half], LeftMasked<4>(high, 48));
-        u[4 * half + 1] = hn::Or(u[4 * half + 1], LeftMasked<2>(high, 48));
-        u[4 * half + 2] = hn::Or(u[4 * half + 2], hn::And(high, hn::Set(DU8(), uint8_t(48))));
-        u[4 * half + 3] = hn::Or(u[4 * half + 3], RightMasked<2>(high, 48));
+        u[4 * half] = hn::OrAnd(u[4 * half], ShiftBit<0, 4>(high), bits);
+        u[4 * half + 1] = hn::OrAnd(u[4 * half + 1], ShiftBit<2, 4>(high), bits);
+        u[4 * half + 2] = hn::OrAnd(u[4 * half + 2], high, bits);
+        u[4 * half + 3] = hn::OrAnd(u[4 * half + 3], ShiftBit<6, 4>(high), bits);
       }
     }
   }
+}
+
+// Asks for the lines of the n bytes that lie ahead of those at p.
+HWY_INLINE void AskAhead(StripPrefetch ahead, const std::byte* p, size_t n) {
+  if (ahead.first_cache)
+    for (size_t line = 0; line < n; line += 64) hwy::Prefetch(p + ahead.first_cache + line);
+  if (ahead.second_cache)
+    for (size_t line = 0; line < n; line += 64) __builtin_prefetch(p + ahead.second_cache + line, 0, 2);
 }
 
 HWY_INLINE VF Halves(const std::byte* p) {
@@ -138,6 +155,15 @@ template <class T>  // of 8 bits
 HWY_INLINE VF Integers(const T* p) {
   return hn::ConvertTo(DF(), hn::PromoteTo(D32(), hn::LoadU(hn::Rebind<T, D32>(), p)));
 }
+
+// f16 numbers of the sixteen rows as f32, in registers for a group.
+struct RowHalves {
+  VF of[kSlices];
+  HWY_INLINE void Read(const std::byte* p) {
+    HWY_UNROLL(4) for (size_t v = 0; v < kSlices; ++v) of[v] = Halves(p + 2 * v * kLanes);
+  }
+  HWY_INLINE VF operator[](size_t v) const { return of[v / kLanes]; }  // of rows v .. v + kLanes
+};
 
 // By format: kNSub, the sub-blocks of 32 columns, and the scales of a group, of which
 // Read(head) takes hold: w = scale * (code - offset) - min.
@@ -195,9 +221,10 @@ struct StripScales<format::I8_16> {
 struct SixBitScales {
   static constexpr size_t kNSub = 1;
   alignas(64) uint8_t scale[8 * kStripRows], min[8 * kStripRows];
-  const std::byte* head;
-  HWY_INLINE void Read(const std::byte* at) {
-    head = at;
+  RowHalves d, d_min;
+  HWY_INLINE void Read(const std::byte* head) {
+    d.Read(head);
+    d_min.Read(head + 32);
     const VU8 low = hn::Set(DU8(), uint8_t(15)), upper = hn::Set(DU8(), uint8_t(48));
     for (size_t i = 0; i < 64; i += kSliceBytes) {
       const VU8 first = Line(head + 64 + i, 0), second = Line(head + 64 + i, 1), top = Line(head + 64 + i, 2);
@@ -207,12 +234,8 @@ struct SixBitScales {
       hn::Store(hn::Or(RightMasked<4>(second, 15), RightMasked<2>(top, 48)), DU8(), min + 64 + i);
     }
   }
-  HWY_INLINE VF Scale(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + 2 * v), Integers(scale + i * kStripRows + v));
-  }
-  HWY_INLINE VF Min(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + 32 + 2 * v), Integers(min + i * kStripRows + v));
-  }
+  HWY_INLINE VF Scale(size_t i, size_t v) const { return hn::Mul(d[v], Integers(scale + i * kStripRows + v)); }
+  HWY_INLINE VF Min(size_t i, size_t v) const { return hn::Mul(d_min[v], Integers(min + i * kStripRows + v)); }
 };
 template <>
 struct StripScales<format::Q4_K> : SixBitScales {};
@@ -223,12 +246,13 @@ struct StripScales<format::Q5_K> : SixBitScales {};
 template <size_t kSubs>
 struct SignedScales {
   static constexpr size_t kNSub = kSubs / 8;
-  const std::byte* head;
-  HWY_INLINE void Read(const std::byte* at) { head = at; }
-  HWY_INLINE VF Scale(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + kSubs * kStripRows + 2 * v),
-                   Integers(reinterpret_cast<const int8_t*>(head) + i * kStripRows + v));
+  const int8_t* scale;
+  RowHalves d;
+  HWY_INLINE void Read(const std::byte* head) {
+    scale = reinterpret_cast<const int8_t*>(head);
+    d.Read(head + kSubs * kStripRows);
   }
+  HWY_INLINE VF Scale(size_t i, size_t v) const { return hn::Mul(d[v], Integers(scale + i * kStripRows + v)); }
 };
 template <>
 struct StripScales<format::Q6_K> : SignedScales<16> {};
@@ -240,21 +264,24 @@ struct StripScales<format::IQ4_XS> : SignedScales<8> {};
 template <>
 struct StripScales<format::Q2_K> {
   static constexpr size_t kNSub = 2;
-  alignas(64) uint8_t scale[16 * kStripRows], min[16 * kStripRows];
-  const std::byte* head;
-  HWY_INLINE void Read(const std::byte* at) {
-    head = at;
-    for (size_t i = 0; i < 16 * kStripRows; i += kSliceBytes) {
-      const VU8 both = Line(head + 64 + i, 0);
-      hn::Store(hn::And(both, hn::Set(DU8(), uint8_t(15))), DU8(), scale + i);
-      hn::Store(RightMasked<4>(both, 15), DU8(), min + i);
-    }
+  const std::byte* both;  // scales in the lower, minima in the upper half of a byte
+  RowHalves d, d_min;
+  HWY_INLINE void Read(const std::byte* head) {
+    d.Read(head);
+    d_min.Read(head + 32);
+    both = head + 64;
   }
   HWY_INLINE VF Scale(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + 2 * v), Integers(scale + i * kStripRows + v));
+    return hn::Mul(d[v], hn::ConvertTo(DF(), hn::And(Both(i, v), hn::Set(D32(), 15))));
   }
   HWY_INLINE VF Min(size_t i, size_t v) const {
-    return hn::Mul(Halves(head + 32 + 2 * v), Integers(min + i * kStripRows + v));
+    return hn::Mul(d_min[v], hn::ConvertTo(DF(), hn::ShiftRight<4>(Both(i, v))));
+  }
+
+ private:
+  HWY_INLINE V32 Both(size_t i, size_t v) const {
+    const hn::Rebind<uint8_t, D32> d8;
+    return hn::PromoteTo(D32(), hn::LoadU(d8, reinterpret_cast<const uint8_t*>(both) + i * kStripRows + v));
   }
 };
 

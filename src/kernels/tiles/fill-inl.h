@@ -11,12 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "formats/strip_shape.h"
 #include "formats/weight_view.h"
 #include "hwy/highway.h"
 #include "kernels/formats/decode-inl.h"
 #include "kernels/gemm_tiles.h"
+#include "kernels/strips/floats-inl.h"
 #include "kernels/strips/strip-inl.h"
 #include "kernels/tiles/pairs-inl.h"
 #include "kernels/tiles/transpose-inl.h"
@@ -83,38 +85,11 @@ class RowFiller {
   alignas(64) float decoded_[16][kTileDepth];
 };
 
-// The same from strips, whose lanes are rows already.
+// Block b of a group of a strip as a step of a panel. Called with b = 0 first.
 template <class F>
-class StripFiller {
+class IntegerStep {
  public:
-  void begin(const WeightView& W, size_t row, size_t from, size_t depth, std::byte* panel) {
-    W_ = &W, row_ = row, from_ = from, panel_ = panel;
-    n_steps_ = (depth + 31) / 32;
-    next_ = 0;
-  }
-  size_t n_pieces() const { return 2 * n_steps_; }
-  bool some_left() const { return next_ < n_pieces(); }
-  // Decodes a step of sixteen rows.
-  HWY_INLINE void operator()() {
-    if (some_left()) Piece();
-  }
-  bool has_lower() const { return false; }
-
- private:
-  static constexpr StripCodes kCodes = StripShape<F>::kCodes;
-  static constexpr size_t kNSub = strip::StripScales<F>::kNSub, kQuads = 8 / kNSub;
-
-  HWY_NOINLINE void Piece() {
-    const size_t half = next_ / n_steps_, step = next_ % n_steps_, b = step % kCodes.n_blocks();
-    std::byte* out = panel_ + half * kStripOfPanel + step * kTileBytes;
-    const size_t row = row_ + 16 * half;
-    ++next_;
-    if (row >= W_->rows) {
-      std::memset(out, 0, kTileBytes);
-      return;
-    }
-    const std::byte* group = W_->strips + row / kStripRows * W_->strip_stride_bytes +
-                             (from_ + 32 * step) / kCodes.columns * kCodes.group_bytes();
+  HWY_INLINE void operator()(const std::byte* group, size_t b, std::byte* out) {
     if (b == 0) scales_.Read(group);
     const __m512i byte = _mm512_set1_epi32(255);
     strip::VU8 u[8];
@@ -137,10 +112,66 @@ class StripFiller {
     }
   }
 
+ private:
+  static constexpr StripCodes kCodes = StripShape<F>::kCodes;
+  static constexpr size_t kNSub = strip::StripScales<F>::kNSub, kQuads = 8 / kNSub;
+  strip::StripScales<F> scales_;
+};
+
+// The same of a format whose numbers are floats.
+template <class F>
+struct FloatStep {
+  HWY_INLINE void operator()(const std::byte* group, size_t b, std::byte* out) {
+    using Lines = strip::FloatLines<F>;
+    constexpr StripCodes s = StripShape<F>::kCodes;
+    const __m512 factor = Lines::Factor(group, 0).raw;
+    HWY_UNROLL(8) for (size_t line = 0; line < 32 / Lines::kColumns; ++line) {
+      strip::VF w[Lines::kColumns];
+      Lines::Load(group + s.head_bytes + b * s.block_bytes() + 64 * line, 0, w);
+      HWY_UNROLL(4)
+      for (size_t i = 0; i < Lines::kColumns; i += 2)
+        StoreLine(Pairs(_mm512_mul_ps(w[i].raw, factor), _mm512_mul_ps(w[i + 1].raw, factor)),
+                  out + Lines::Column(line, i) / 2 * kLineBytes);
+    }
+  }
+};
+
+// The same from strips, whose lanes are rows already.
+template <class F>
+class StripFiller {
+ public:
+  void begin(const WeightView& W, size_t row, size_t from, size_t depth, std::byte* panel) {
+    W_ = &W, row_ = row, from_ = from, panel_ = panel;
+    n_steps_ = (depth + 31) / 32;
+    next_ = 0;
+  }
+  size_t n_pieces() const { return 2 * n_steps_; }
+  bool some_left() const { return next_ < n_pieces(); }
+  // Decodes a step of sixteen rows.
+  HWY_INLINE void operator()() {
+    if (some_left()) Piece();
+  }
+  bool has_lower() const { return false; }
+
+ private:
+  HWY_NOINLINE void Piece() {
+    constexpr StripCodes s = StripShape<F>::kCodes;
+    const size_t half = next_ / n_steps_, step = next_ % n_steps_;
+    std::byte* out = panel_ + half * kStripOfPanel + step * kTileBytes;
+    const size_t row = row_ + 16 * half;
+    ++next_;
+    if (row >= W_->rows) {
+      std::memset(out, 0, kTileBytes);
+      return;
+    }
+    const std::byte* strip = W_->strips + row / kStripRows * W_->strip_stride_bytes;
+    step_(strip + (from_ + 32 * step) / s.columns * s.group_bytes(), step % s.n_blocks(), out);
+  }
+
   const WeightView* W_ = nullptr;
   size_t row_ = 0, from_ = 0, n_steps_ = 0, next_ = 0;
   std::byte* panel_ = nullptr;
-  strip::StripScales<F> scales_;
+  std::conditional_t<FloatFormat<F>, FloatStep<F>, IntegerStep<F>> step_;
 };
 
 // The panels of a transposed product: columns [column, column + n_columns) of W, rows [from, from + depth). Returns

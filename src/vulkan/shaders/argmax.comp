@@ -1,4 +1,4 @@
-// best[row] = the index of the largest of n values, the smallest such index on ties; NaN never wins.
+// best[row] = the index of the largest of n values, the smallest such index on ties, and that value; NaN never wins.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "types.glsl"
@@ -6,7 +6,7 @@
 layout(local_size_x = 256) in;
 layout(push_constant) uniform Push {
   Floats x;
-  Words best;
+  Words best;  // [row][2]
   uint n, x_stride;
 } p;
 #include "reduce.glsl"
@@ -28,5 +28,9 @@ void main() {
   const float winner = workgroup_max(largest);
   if (largest == winner) atomicMin(smallest, at);
   barrier();
-  if (gl_LocalInvocationID.x == 0) p.best.v[row] = smallest == 0xffffffffu ? 0 : smallest;
+  if (gl_LocalInvocationID.x == 0) {
+    const uint found = smallest == 0xffffffffu ? 0 : smallest;
+    p.best.v[2 * row] = found;
+    p.best.v[2 * row + 1] = floatBitsToUint(p.x.v[first + found]);
+  }
 }

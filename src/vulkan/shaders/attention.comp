@@ -8,28 +8,40 @@
 layout(local_size_x = 128) in;
 layout(push_constant) uniform Push {
   Floats q, parts;  // parts [n_tokens][n_head][n_parts][d_head + 4]: sums of values, then the maximum and the sum
-  Words k_pages, v_pages;
+  Words k_pages, v_pages, far_k, far_v;  // far: of pages n_near and above
   Words positions, tables, pages;
   Floats scores;  // of key heads: those at or below the threshold are left out, and give zeros
-  uint n_head, n_kv_head, d_head, q_stride, page_tokens, n_parts, window, flags;
+  uint n_head, n_kv_head, d_head, q_stride, page_tokens, n_near, n_parts, window, flags;
   float scale, soft_cap, threshold;
 } p;
 #include "reduce.glsl"
 
-const uint kHalf = 1, kChosen = 2, kThreads = 128;
+const uint kHalf = 1, kChosen = 2, kThreads = 128, kFar = 0x80000000u;
 const float kNothing = -1e30;
 
 shared vec4 query[128];
 shared float shares[kThreads];
-shared uint rows[kThreads];  // of the keys of a chunk: where they begin, in vectors of four
+shared uint rows[kThreads];  // of the keys of a chunk: where they begin, in vectors of four, and kFar
 shared vec4 sums[kThreads];
 
-vec4 four(Words pages, uint at) {
+uint row_of(uint page, uint kv_head, uint in_page) {
+  const uint far = page >= p.n_near ? kFar : 0;
+  const uint place = far != 0 ? page - p.n_near : page;
+  return far | ((place * p.n_kv_head + kv_head) * p.page_tokens + in_page) * (p.d_head / 4);
+}
+
+vec4 four_of(Words pages, uint at) {
   if ((p.flags & kHalf) != 0) {
     const uvec2 w = UVec2s(pages).v[at];
     return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
   }
   return Vec4s(pages).v[at];
+}
+
+// Of near pages, or of far ones where `at` says so.
+vec4 four(Words near, Words far, uint at) {
+  if ((at & kFar) != 0) return four_of(far, at & ~kFar);
+  return four_of(near, at);
 }
 
 void main() {
@@ -53,10 +65,10 @@ void main() {
     float score = kNothing;
     if (key < end) {
       const uint page = p.pages.v[table + key / p.page_tokens];
-      const uint row = ((page * p.n_kv_head + kv_head) * p.page_tokens + key % p.page_tokens) * width;
+      const uint row = row_of(page, kv_head, key % p.page_tokens);
       rows[i] = row;
       score = 0.0;
-      for (uint c = 0; c < width; ++c) score += dot(query[c], four(p.k_pages, row + c));
+      for (uint c = 0; c < width; ++c) score += dot(query[c], four(p.k_pages, p.far_k, row + c));
       if (p.soft_cap > 0.0) score = p.soft_cap * tanh(score / p.soft_cap);
     }
     const float now = max(largest, workgroup_max(score));
@@ -66,7 +78,7 @@ void main() {
     sum *= old;
     largest = now;
     if (group < n_groups)
-      for (uint k = group; k < n; k += n_groups) sum += shares[k] * four(p.v_pages, rows[k] + lane);
+      for (uint k = group; k < n; k += n_groups) sum += shares[k] * four(p.v_pages, p.far_v, rows[k] + lane);
     barrier();
   }
   sums[i] = sum;

@@ -1,5 +1,6 @@
-// list = the number of rows i with x[i] != 0 (or x[i] above a threshold), then those rows, ascending: a prefix sum over
-// one workgroup. NaN counts as chosen: a broken value shows in the output instead of hiding a neuron.
+// list = the number of rows i with x[i] above a threshold, then those rows, ascending: a prefix sum over one workgroup.
+// NaN counts as chosen: a broken value shows in the output instead of hiding a neuron. Or with |x[i]| above it, and then
+// the others become zero.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "types.glsl"
@@ -12,12 +13,15 @@ layout(push_constant) uniform Push {
   float threshold;
 } p;
 
-const uint kAbove = 1, kEach = 32;
+const uint kMagnitude = 1, kEach = 32;
 shared uint sums[gl_WorkGroupSize.x];
 
 bool chosen(uint i) {
   const float x = p.x.v[i];
-  return (p.flags & kAbove) != 0 ? !(x <= p.threshold) : !(x == 0.0);
+  if ((p.flags & kMagnitude) == 0) return !(x <= p.threshold);
+  if (!(abs(x) <= p.threshold)) return true;
+  if (x != 0.0) p.x.v[i] = 0.0;
+  return false;
 }
 
 void main() {
