@@ -31,6 +31,7 @@ struct Run {
   // Of every row of logits only the largest must be right, as greedy decoding wants it: the others may be the guesses
   // of the plan's screen, none of which exceeds it.
   bool only_best = false;
+  bool is_virtual = false;  // its ids are numbers of the adapter's virtual tokens, which stand before a text
   // Tokens that the text will have, where more than those of this run are known: RoPE may follow the length. 0: not
   // known.
   size_t n_text = 0;
