@@ -39,7 +39,7 @@ class VirtualTokensOf : public ::testing::TestWithParam<const char*> {
     fs::create_directories(dir_.path / name);
     const TensorToWrite tensor{
         "prompt_embeddings", DType::kF32, {n, table.cols}, [&] { return std::as_bytes(std::span(values_)); }};
-    write_safetensors(dir_.path / name / "adapter_model.safetensors", {tensor});
+    write_safetensors(dir_.path / name / "adapter_model.safetensors", {&tensor, 1});
     std::ofstream(dir_.path / name / "adapter_config.json")
         << R"({"peft_type":"PROMPT_TUNING","task_type":"CAUSAL_LM","num_virtual_tokens":)" << n << "}";
     return {dir_.path / name};

@@ -236,7 +236,8 @@ TEST(TrainedBlock, L1IsThePenaltyOfAbsoluteActivations) {
   network.parameters.allocate_gradients(GradientMemory::kAll);
   TrainedBlock& block = *network.blocks()[1];
   const size_t n = kShape.n_rows(), n_embd = m.model.config().n_embd;
-  const TrainedBlock::Pass pass{m.compute, kShape, {}};
+  const SoloComputes solo(m.compute.threads.n_threads());
+  const TrainedBlock::Pass pass{m.compute, solo, Precision::kF32, kShape, {}};
   RandomValues random(1);
   std::vector<float> entering(n * n_embd), zeros(n * n_embd, 0.0f);
   for (float& v : entering) v = random.normal();

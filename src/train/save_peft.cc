@@ -153,7 +153,7 @@ void write_virtual_tokens(const std::filesystem::path& folder, Network& network,
   const TensorToWrite tensor{"prompt_embeddings", DType::kF32, {network.n_virtual(), width},
                              [&] { return std::as_bytes(std::span<const float>(values)); }};
   OutputFolder out(folder, replace);
-  write_safetensors(out.path() / "adapter_model.safetensors", {tensor});
+  write_safetensors(out.path() / "adapter_model.safetensors", {&tensor, 1});
   write_text(out.path() / "adapter_config.json", virtual_config(network, keys, base_name).dump(2));
   out.commit();
 }
