@@ -55,13 +55,13 @@ struct TrainingOptions {
   double learning_rate = 0;              // the peak; 0: by method and optimiser
   double last_rate = 0.1;                // its share at the last step
   double weight_decay = 0, clip = 1;
-  std::size_t n_steps = 0;  // 0: as many as the passes take
-  double n_epochs = 1;      // passes
-  std::size_t n_ctx = 0;    // tokens of a window; 0: 256, or the model's context; of examples the longest one's
-  std::size_t n_batch = 8;  // windows of a step
+  std::size_t n_steps = 0;        // 0: as many as the passes take
+  double n_epochs = 1;            // passes
+  std::size_t n_ctx = 0;          // tokens of a window; 0: 256, or the model's context; of examples the longest one's
+  std::size_t n_batch = 8;        // windows of a step
   std::string precision = "f32";  // of matrix products: "f32", "bf16" (processors with AVX512_BF16)
   std::uint64_t seed = 1;         // the same seed gives the same bits, by any number of threads
-  std::string held_out;     // text to measure the loss on; empty: the end of what is trained on
+  std::string held_out;           // text to measure the loss on; empty: the end of what is trained on
   std::size_t eval_every = 50;
   // A model of the same vocabulary, whose probabilities are learned, with this share of the loss; the rest is the
   // text's. It is not used by others meanwhile.

@@ -155,7 +155,8 @@ TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlag
 
 int train(const TrainFlags& flags) {
   check_train_flags(flags);
-  const std::vector<std::string> files = {flags.text, flags.examples, flags.file, flags.eval, flags.teacher, flags.loftq, flags.prompts};
+  const std::vector<std::string> files = {flags.text,    flags.examples, flags.file,   flags.eval,
+                                          flags.teacher, flags.loftq,    flags.prompts};
   (writes_folder(flags) ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, files), flags.force,
                                                               "-o");
   const Engine engine = open_engine(flags.model);

@@ -19,8 +19,7 @@ fs::path output_path(const TrainFlags& flags) {
 namespace {
 
 void check_what_is_read(const TrainFlags& flags) {
-  const int n_sources =
-      !flags.text.empty() + !flags.examples.empty() + !flags.task.empty() + !flags.prompts.empty();
+  const int n_sources = !flags.text.empty() + !flags.examples.empty() + !flags.task.empty() + !flags.prompts.empty();
   if (n_sources == 0)
     fail(ErrorKind::kUsage,
          "on which text? give --text FILE, some 100 KB or more like what the model is to write; or --examples, --task, "

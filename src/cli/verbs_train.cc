@@ -29,8 +29,9 @@ void add_train(Grammar& g, TrainFlags& f) {
   g.count("--rank", f.rank, "N", "of the adapter (default: 8)");
   g.text("--alpha", f.alpha, "X", "the adapter counts alpha / rank, of rslora alpha / sqrt(rank) (default: 2 * rank)");
   g.count("--virtual-tokens", f.n_virtual_tokens, "N", "of --method prompt and prefix (default: 20)");
-  g.text("--loftq", f.loftq, "MODEL",
-         "MODEL as it was before it was rounded: adapters begin with what rounding lost, as far as their rank holds it");
+  g.text(
+      "--loftq", f.loftq, "MODEL",
+      "MODEL as it was before it was rounded: adapters begin with what rounding lost, as far as their rank holds it");
   g.text("--only", f.only, "LIST", "adapters of these matrices: q,k,v,o,gate,up,down (default: all)");
   g.counts("--only-layers", f.only_layers, "LIST", "train these layers alone: 0,5,11 (default: all)");
   g.section("From scratch, and growing (docs/adaptation.md); all weights are trained");

@@ -51,8 +51,9 @@ Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
 std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
   HUNCH_CHECK(n_tokens <= this->n_tokens() && !plan_->drops_keys() && !learns_from_prompts() && !oracle_,
               "fork at {} of {} tokens", n_tokens, this->n_tokens());
-  std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
-                                               {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_ + text_->n_virtual}));
+  std::unique_ptr<Sequence> other(
+      new Sequence(engine_, text_->cache, text_->cache->fork(id()),
+                   {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_ + text_->n_virtual}));
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;

@@ -31,8 +31,8 @@ void Sequence::begin_with_virtual_tokens(bool is_guest) {
   if (own.n == 0) return;
   refuse_with_virtual_tokens(*plan_, text_->cache->shape().type);
   if (n_ctx_ <= own.n)
-    fail(ErrorKind::kLimit, "a context (n_ctx) of {} tokens has no room beside {} virtual tokens of the adapter", n_ctx_,
-         own.n);
+    fail(ErrorKind::kLimit, "a context (n_ctx) of {} tokens has no room beside {} virtual tokens of the adapter",
+         n_ctx_, own.n);
   n_ctx_ -= own.n;
   text_->n_virtual = own.n;
   if (text_->cache->n_tokens(id()) == 0)  // else a fork of a text that has them

@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "base/test_paths.h"
-#include "engine/drafting.h"
+#include "engine/answer.h"
 #include "engine/generate.h"
 #include "formats/format.h"
 #include "io/safetensors_write.h"

@@ -16,7 +16,7 @@ namespace {
 constexpr int kMaxRedirects = 10;
 constexpr size_t kMaxHeaderBytes = size_t{1} << 18;
 constexpr long kConnectTimeoutS = 20;
-constexpr long kStallTimeoutS = 60;  // a transfer without a byte for so long is given up (and retried)
+constexpr long kStallTimeoutS = 60;    // a transfer without a byte for so long is given up (and retried)
 constexpr long kAnswerTimeoutS = 600;  // of a POST, whose answer has to be made first
 
 std::string_view trim(std::string_view text) {

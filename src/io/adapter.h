@@ -1,7 +1,7 @@
-// Adapters (LoRA, rsLoRA, DoRA, IA3, prompt and prefix tuning), from a PEFT folder or a GGUF file, in one form. Read, not yet bound to a model
-// (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA, arXiv:2312.03732),
-// Liu et al. 2024 (DoRA, arXiv:2402.09353), Liu et al. 2022 (IA3, arXiv:2205.05638); formats: Hugging Face PEFT,
-// llama.cpp's convert_lora_to_gguf.py.
+// Adapters (LoRA, rsLoRA, DoRA, IA3, prompt and prefix tuning), from a PEFT folder or a GGUF file, in one form. Read,
+// not yet bound to a model (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023
+// (rsLoRA, arXiv:2312.03732), Liu et al. 2024 (DoRA, arXiv:2402.09353), Liu et al. 2022 (IA3, arXiv:2205.05638);
+// formats: Hugging Face PEFT, llama.cpp's convert_lora_to_gguf.py.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -48,8 +48,8 @@ struct ReplacedTensor {
   std::vector<float> values;
 };
 
-// Tokens that stand before every text and are no words of the vocabulary: their embeddings (prompt tuning: Lester et al.
-// 2021, arXiv:2104.08691), or their keys and values in every layer (prefix tuning: Li and Liang 2021,
+// Tokens that stand before every text and are no words of the vocabulary: their embeddings (prompt tuning: Lester et
+// al. 2021, arXiv:2104.08691), or their keys and values in every layer (prefix tuning: Li and Liang 2021,
 // arXiv:2101.00190).
 struct VirtualTokens {
   size_t n = 0;               // 0: none

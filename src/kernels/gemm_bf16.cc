@@ -24,7 +24,7 @@ using tiles::FirstLanes;
 // rows and two vectors of columns in 24 of the 32 registers.
 constexpr size_t kTokens = 12;
 constexpr size_t kDepth = 256, kPairs = kDepth / 2;
-constexpr size_t kWidth = 256;              // columns of a panel, which has 128 KB then
+constexpr size_t kWidth = 256;               // columns of a panel, which has 128 KB then
 constexpr size_t kStripPairs = kPairs * 16;  // of sixteen columns
 
 // packed[chunk of kDepth][tile][token][pair]
@@ -65,9 +65,10 @@ void PackA(const Bf16Product& p, size_t begin, size_t end, uint32_t* packed) {
           continue;
         }
         __m512i lines[16];
-        HWY_UNROLL(16) for (size_t i = 0; i < 16; ++i)
-          lines[i] = k + 2 * i < depth ? PairsOfRows(p.A, from + k + 2 * i, depth - k - 2 * i, first, n)
-                                       : _mm512_setzero_si512();
+        HWY_UNROLL(16)
+        for (size_t i = 0; i < 16; ++i) lines[i] =
+            k + 2 * i < depth ? PairsOfRows(p.A, from + k + 2 * i, depth - k - 2 * i, first, n)
+                              : _mm512_setzero_si512();
         tiles::Transpose16(lines, reinterpret_cast<std::byte*>(turned));
         for (size_t t = 0; t < n; ++t) std::memcpy(out + t * kPairs + k / 2, turned[t], sizeof turned[t]);
       }
@@ -82,15 +83,16 @@ void PackB(const Bf16Product& p, size_t from, size_t depth, size_t column, size_
     const size_t first = column + 16 * strip, width = n > 16 * strip ? std::min<size_t>(16, n - 16 * strip) : 0;
     if (!p.B_turned) {
       for (size_t k = 0; k < depth; k += 2)
-        _mm512_store_si512(panel + k / 2 * 16, width > 0 ? PairsOfRows(p.B, from + k, depth - k, first, width)
-                                                         : _mm512_setzero_si512());
+        _mm512_store_si512(panel + k / 2 * 16,
+                           width > 0 ? PairsOfRows(p.B, from + k, depth - k, first, width) : _mm512_setzero_si512());
       continue;
     }
     for (size_t k = 0; k < depth; k += 32) {
       __m512i rows[16];
-      HWY_UNROLL(16) for (size_t r = 0; r < 16; ++r)
-        rows[r] = r < width ? PairsOfColumns(p.B.data + (first + r) * p.B.row_stride + from + k, depth - k)
-                            : _mm512_setzero_si512();
+      HWY_UNROLL(16)
+      for (size_t r = 0; r < 16; ++r) rows[r] =
+          r < width ? PairsOfColumns(p.B.data + (first + r) * p.B.row_stride + from + k, depth - k)
+                    : _mm512_setzero_si512();
       tiles::Transpose16(rows, reinterpret_cast<std::byte*>(panel + k / 2 * 16));
     }
   }
@@ -231,16 +233,15 @@ void multiply_bf16(Compute& compute, const Bf16Product& p) {
   if (is_empty(p)) return;
   const Arena::Scope scope(compute.arena);
   const size_t tile = HWY_DYNAMIC_DISPATCH(Bf16Tile)(), n_threads = compute.threads.n_threads();
-  std::byte* packed =
-      compute.arena.take<std::byte>(HWY_DYNAMIC_DISPATCH(Bf16PackedBytes)(p.Y.rows, p.depth())).data();
+  std::byte* packed = compute.arena.take<std::byte>(HWY_DYNAMIC_DISPATCH(Bf16PackedBytes)(p.Y.rows, p.depth())).data();
   compute.threads.parallel_for((p.Y.rows + tile - 1) / tile, 1, [&](size_t begin, size_t end) {
     HWY_DYNAMIC_DISPATCH(Bf16PackA)(p, begin, end, packed);
   });
   const size_t panel_bytes = HWY_DYNAMIC_DISPATCH(Bf16PanelBytes)();
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * n_threads).data();
   // About four pieces for each thread, of whole strips and at most a panel.
-  const size_t width = std::clamp((p.Y.cols / (4 * n_threads) + kColumnUnit - 1) / kColumnUnit * kColumnUnit,
-                                  kColumnUnit, size_t{256});
+  const size_t width =
+      std::clamp((p.Y.cols / (4 * n_threads) + kColumnUnit - 1) / kColumnUnit * kColumnUnit, kColumnUnit, size_t{256});
   compute.threads.parallel_for_dynamic(p.Y.cols, width, [&](size_t begin, size_t end, size_t thread) {
     HWY_DYNAMIC_DISPATCH(Bf16Columns)(p, packed, begin, end, panels + thread * panel_bytes);
   });

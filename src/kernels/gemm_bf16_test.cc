@@ -59,8 +59,15 @@ TEST(GemmBf16, MatchesTheReferenceOnEveryTarget) {
   for_each_target([&] {
     if (!multiplies_bf16()) return;
     ++n_targets;
-    for (const Sizes s : {Sizes{1, 1, 1}, {12, 32, 32}, {13, 33, 31}, {5, 255, 33}, {25, 257, 65}, {40, 513, 290},
-                          {3, 2, 300}, {9, 0, 4}, {64, 64, 16}})
+    for (const Sizes s : {Sizes{1, 1, 1},
+                          {12, 32, 32},
+                          {13, 33, 31},
+                          {5, 255, 33},
+                          {25, 257, 65},
+                          {40, 513, 290},
+                          {3, 2, 300},
+                          {9, 0, 4},
+                          {64, 64, 16}})
       for (const int form : {0, 1, 2, 3})
         for (const bool adds : {false, true}) expect_product(compute, s, form & 1, form & 2, adds);
   });

@@ -28,7 +28,8 @@ std::vector<std::vector<uint32_t>> checkpoint_rows(const Model& model, Role role
   for (const PeftNames& names : kPeftNames) {
     std::vector<NamedRows> named;
     for (size_t l = 0; l < n_layer; ++l)
-      named.push_back({names.module(l, role) + ".weight", model.weights().tensors.at({uint32_t(l), role}).n_out, false});
+      named.push_back(
+          {names.module(l, role) + ".weight", model.weights().tensors.at({uint32_t(l), role}).n_out, false});
     const RowTrace trace = trace_hf_rows(model.file().meta, model.config(), named);
     if (!trace.unknown.empty()) continue;
     std::vector<std::vector<uint32_t>> rows(n_layer);

@@ -16,11 +16,10 @@ struct PeftNames {
   // "" of roles that no block has.
   std::string module(size_t layer, Role role) const;
 };
-inline constexpr PeftNames kPeftNames[] = {
-    {"model.layers.", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
-     "mlp.up_proj", "mlp.down_proj"},
-    {"model.decoder.layers.", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "",
-     "fc1", "fc2"}};
+inline constexpr PeftNames kPeftNames[] = {{"model.layers.", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                            "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"},
+                                           {"model.decoder.layers.", "self_attn.q_proj", "self_attn.k_proj",
+                                            "self_attn.v_proj", "self_attn.out_proj", "", "fc1", "fc2"}};
 
 // The row of the checkpoint's matrix that each row of the model's is, in every layer: [n_layer][n_out] of `role`.
 // Throws Error{kUnsupported} where checkpoints of the architecture call it something else, or have its rows elsewhere.

@@ -7,8 +7,8 @@
 
 namespace hunch {
 
-// Makes the adapter's virtual tokens the first of an empty sequence: embeddings are computed as tokens of a prompt, keys
-// and values are stored as they are. The text follows at position n. Throws as Transformer::run().
+// Makes the adapter's virtual tokens the first of an empty sequence: embeddings are computed as tokens of a prompt,
+// keys and values are stored as they are. The text follows at position n. Throws as Transformer::run().
 void append_virtual_tokens(const Model& model, Compute& compute, KvCache& cache, KvCache::SequenceId sequence,
                            const Adapter& adapter);
 

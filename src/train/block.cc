@@ -63,7 +63,8 @@ MatView<const float> normed_rows(const LayerConfig& c, MatView<const float> x) {
 
 }  // namespace
 
-// All [n_rows, ...], keys and values with those of a prefix before each sequence's. `first` is what the activation reads: the gate where there is one, else up; `act` what down reads.
+// All [n_rows, ...], keys and values with those of a prefix before each sequence's. `first` is what the activation
+// reads: the gate where there is one, else up; `act` what down reads.
 struct TrainedBlock::Values {
   MatView<float> normed, queries, keys, values, heads;  // of attention
   MatView<float> raw_queries, raw_keys;                 // before their norms, where they have any

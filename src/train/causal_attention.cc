@@ -28,7 +28,8 @@ void attention_weights(Compute& solo, Precision precision, const LayerConfig& c,
                        MatView<const float> q, MatView<const float> k, MatView<float> P, MatView<float> capped) {
   multiply_nt(solo, precision, q, k, P);
   for (size_t t = 0; t < P.rows; ++t) {
-    const size_t token = s.n_before + s.begin + t, first = c.window > 0 && token + 1 > c.window ? token + 1 - c.window : 0;
+    const size_t token = s.n_before + s.begin + t,
+                 first = c.window > 0 && token + 1 > c.window ? token + 1 - c.window : 0;
     const std::span<float> row = P.row(t), seen = row.subspan(first - s.first, token + 1 - first);
     std::fill(row.begin(), row.begin() + (seen.data() - row.data()), 0.0f);
     std::fill(row.begin() + (seen.data() - row.data()) + ptrdiff_t(seen.size()), row.end(), 0.0f);
@@ -66,11 +67,11 @@ struct Group {
 // each(solo, group) for all of them; one thread has a group alone, so that it adds up its queries' gradients in order.
 template <class Each>
 void for_each_group(const AttentionPass& pass, const LayerConfig& c, const SequenceShape& shape, const Each& each) {
-  pass.compute.threads.parallel_for_dynamic(
-      shape.n_sequences * c.n_kv_head, 1, [&](size_t begin, size_t end, size_t thread) {
-        for (size_t i = begin; i < end; ++i)
-          each(pass.solo.of(thread), Group{i / c.n_kv_head, i % c.n_kv_head});
-      });
+  pass.compute.threads.parallel_for_dynamic(shape.n_sequences * c.n_kv_head, 1,
+                                            [&](size_t begin, size_t end, size_t thread) {
+                                              for (size_t i = begin; i < end; ++i)
+                                                each(pass.solo.of(thread), Group{i / c.n_kv_head, i % c.n_kv_head});
+                                            });
 }
 
 void fill_zeros(MatView<float> m) {

@@ -38,8 +38,7 @@ void begin_with_difference(Compute& compute, const Projection& p, const Linear& 
   const Projection::LowRank& own = *p.low_rank();
   const Linear& base = p.base();
   const Arena::Scope scope(compute.arena);
-  const MatView<float> R = take_matrix(compute, base.n_out, base.n_in),
-                       W = take_matrix(compute, base.n_out, base.n_in);
+  const MatView<float> R = take_matrix(compute, base.n_out, base.n_in), W = take_matrix(compute, base.n_out, base.n_in);
   original.decode(compute, R);
   base.decode(compute, W);
   add_scaled(compute, -1.0f, W, R);

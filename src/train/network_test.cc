@@ -124,9 +124,8 @@ TEST_P(OfFixture, ProductsInBf16AreNearThoseInF32) {
     }
     EXPECT_NEAR(losses[1], losses[0], 0.02 * losses[0]);
     EXPECT_NE(losses[1], losses[0]);
-    const double cosine =
-        double(dot(gradients[0], gradients[1])) /
-        std::sqrt(double(dot(gradients[0], gradients[0])) * double(dot(gradients[1], gradients[1])));
+    const double cosine = double(dot(gradients[0], gradients[1])) /
+                          std::sqrt(double(dot(gradients[0], gradients[0])) * double(dot(gradients[1], gradients[1])));
     EXPECT_GT(cosine, 0.995) << (all ? "all weights" : "adapters");
   }
 }

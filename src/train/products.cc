@@ -11,8 +11,8 @@
 namespace hunch {
 namespace {
 
-// Rows that matmul_transposed() multiplies in an order that does not depend on the number of threads: more than few rows
-// take in turn, and than threads add up in tiles.
+// Rows that matmul_transposed() multiplies in an order that does not depend on the number of threads: more than few
+// rows take in turn, and than threads add up in tiles.
 size_t fewest_rows(DType dtype) { return std::max<size_t>(gemv_axpy_most_tokens(dtype) + 1, 32); }
 
 void copy_or_add(Compute& compute, MatView<const float> from, Into into, MatView<float> to) {

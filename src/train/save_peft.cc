@@ -147,11 +147,12 @@ void write_virtual_tokens(const std::filesystem::path& folder, Network& network,
                           bool replace) {
   const bool keys = !network.prompt();
   size_t width = network.model().config().n_embd;
-  std::vector<float> values = keys ? prefix_values_of(network, width)
-                                   : std::vector<float>(network.prompt()->values().begin(),
-                                                        network.prompt()->values().end());
-  const TensorToWrite tensor{"prompt_embeddings", DType::kF32, {network.n_virtual(), width},
-                             [&] { return std::as_bytes(std::span<const float>(values)); }};
+  std::vector<float> values =
+      keys ? prefix_values_of(network, width)
+           : std::vector<float>(network.prompt()->values().begin(), network.prompt()->values().end());
+  const TensorToWrite tensor{"prompt_embeddings", DType::kF32, {network.n_virtual(), width}, [&] {
+                               return std::as_bytes(std::span<const float>(values));
+                             }};
   OutputFolder out(folder, replace);
   write_safetensors(out.path() / "adapter_model.safetensors", {&tensor, 1});
   write_text(out.path() / "adapter_config.json", virtual_config(network, keys, base_name).dump(2));

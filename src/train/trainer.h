@@ -34,7 +34,7 @@ struct TrainerOptions {
   size_t n_ctx = 256, n_batch = 8;  // tokens of a window, windows of a step
   double clip = 1.0;                // largest norm of the gradients; 0: any
   float mezo_eps = 1e-3f;
-  double l1 = 0;        // Network::set_l1() at its height, which it rises to along sines over three quarters of the steps
+  double l1 = 0;  // Network::set_l1() at its height, which it rises to along sines over three quarters of the steps
   size_t l1_stages = 1;  // equal parts of that time, each of which rises by as much and ends level
   // Of a model that became one with ReLUs: its threshold at last, which rises along a line from kThresholdBegins to
   // kThresholdEnds of the steps. The others get used to it.

@@ -136,10 +136,11 @@ void require_same_vocabulary(const Tokenizer& own, const Tokenizer& teachers) {
   const auto first = std::ranges::mismatch(ours, theirs).in1;
   if (first == ours.end()) return;
   const size_t id = size_t(first - ours.begin());
-  fail(ErrorKind::kUnsupported,
-       "the teacher's token {} is '{}', the model's '{}': a divergence needs the same tokens on both sides; a text that "
-       "the teacher writes does not",
-       id, printable(theirs[id]), printable(ours[id]));
+  fail(
+      ErrorKind::kUnsupported,
+      "the teacher's token {} is '{}', the model's '{}': a divergence needs the same tokens on both sides; a text that "
+      "the teacher writes does not",
+      id, printable(theirs[id]), printable(ours[id]));
 }
 
 Example encode_example(const Tokenizer& tokenizer, const std::string& prompt, const std::string& answer) {

@@ -18,8 +18,8 @@ struct TrainingJob {
   std::string method = "lora";   // one of training_methods()
   size_t rank = 8;               // of adapters
   size_t n_virtual_tokens = 20;  // of "prompt" and "prefix"
-  float alpha = 0;              // 0: twice the rank
-  std::vector<Role> roles;      // of the matrices that get adapters; empty: all
+  float alpha = 0;               // 0: twice the rank
+  std::vector<Role> roles;       // of the matrices that get adapters; empty: all
   std::vector<size_t> only_layers;
   bool is_new = false, grows = false;  // all weights of another model than the one that is given
   ShapeChange shape;
