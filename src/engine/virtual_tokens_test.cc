@@ -105,7 +105,7 @@ TEST_P(VirtualTokensOf, WhatDoesNotGoWithThemIsRefusedByName) {
   says(message_of(ErrorKind::kUsage, [&] { engine_.load_adapter({&half, 1}); }), "virtual tokens");
   says(message_of(ErrorKind::kLimit, [&] { Context(engine_, {.n_ctx = 3, .adapter = adapter}); }), "virtual tokens");
   says(message_of(ErrorKind::kUnsupported,
-                  [&] { Context(engine_, {.n_ctx = 24, .prefill = "a-shape", .adapter = adapter}); }),
+                  [&] { Context(engine_, {.n_ctx = 24, .prefill = "a-shape:128", .adapter = adapter}); }),
        "patterns of prompts");
   Context host(engine_, {.n_ctx = 24});
   says(message_of(ErrorKind::kUsage, [&] { Context(engine_, {.adapter = adapter}, host.sequence()); }), "3");
