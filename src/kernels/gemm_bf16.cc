@@ -66,9 +66,9 @@ void PackA(const Bf16Product& p, size_t begin, size_t end, uint32_t* packed) {
         }
         __m512i lines[16];
         HWY_UNROLL(16)
-        for (size_t i = 0; i < 16; ++i) lines[i] =
-            k + 2 * i < depth ? PairsOfRows(p.A, from + k + 2 * i, depth - k - 2 * i, first, n)
-                              : _mm512_setzero_si512();
+        for (size_t i = 0; i < 16; ++i)
+          lines[i] = k + 2 * i < depth ? PairsOfRows(p.A, from + k + 2 * i, depth - k - 2 * i, first, n)
+                                       : _mm512_setzero_si512();
         tiles::Transpose16(lines, reinterpret_cast<std::byte*>(turned));
         for (size_t t = 0; t < n; ++t) std::memcpy(out + t * kPairs + k / 2, turned[t], sizeof turned[t]);
       }
@@ -90,9 +90,9 @@ void PackB(const Bf16Product& p, size_t from, size_t depth, size_t column, size_
     for (size_t k = 0; k < depth; k += 32) {
       __m512i rows[16];
       HWY_UNROLL(16)
-      for (size_t r = 0; r < 16; ++r) rows[r] =
-          r < width ? PairsOfColumns(p.B.data + (first + r) * p.B.row_stride + from + k, depth - k)
-                    : _mm512_setzero_si512();
+      for (size_t r = 0; r < 16; ++r)
+        rows[r] = r < width ? PairsOfColumns(p.B.data + (first + r) * p.B.row_stride + from + k, depth - k)
+                            : _mm512_setzero_si512();
       tiles::Transpose16(rows, reinterpret_cast<std::byte*>(panel + k / 2 * 16));
     }
   }
