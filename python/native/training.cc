@@ -23,7 +23,9 @@ void read_layers(Options& to, py::handle value, std::string_view name) {
 OptionTable<Options> training_options() {
   using T = Options;
   return {
-      option<T, &T::method>("method", "\"lora\", \"rslora\", \"dora\", \"ia3\", \"prompt\", \"prefix\", or \"full\": all weights (\"lora\")"),
+      option<T, &T::method>(
+          "method",
+          "\"lora\", \"rslora\", \"dora\", \"ia3\", \"prompt\", \"prefix\", or \"full\": all weights (\"lora\")"),
       option<T, &T::rank>("rank", "of an adapter (8)"),
       option<T, &T::alpha>("alpha", "of an adapter (twice the rank)"),
       option<T, &T::n_virtual_tokens>("n_virtual_tokens", "of \"prompt\" and \"prefix\" (20)"),
