@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training speed of hunch beside PyTorch on this machine: the same OPT, the same windows, AdamW, all weights.
 
-hunch computes in f32; PyTorch in bfloat16 by autocast, as tools/train_demo.py trained the demo model, and in float32.
+Both with products in bfloat16 (hunch: --precision bf16; PyTorch: autocast, as tools/train_demo.py trained the demo model) and in float32.
 Runs alternate, medians are printed. Needs Debian's python3-torch (apt-get install python3-torch); nothing else running.
 
   bench/train_compare.py build/release/hunch --text ../shared/corpus/val.txt --threads 2 --rounds 3
@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 
-def hunch_run(a, folder):
+def hunch_run(a, folder, precision):
     """(tokens/s, losses) of `hunch train --method full`."""
     out = subprocess.run([a.hunch, "train", str(a.model), "--text", str(a.text), "--method", "full", "--steps", str(a.steps), "--batch", str(a.batch),
                           "--ctx", str(a.ctx), "--eval", str(a.held_out), "--eval-every", "0", "--checkpoint-every", "0", "--threads", str(a.threads),
-                          "--learning-rate", str(a.rate), "--optimizer", "adamw", "--json", "--quiet", "--force", "-o", str(folder / "x.gguf")],
+                          "--learning-rate", str(a.rate), "--optimizer", "adamw", "--precision", precision, "--json", "--quiet", "--force", "-o", str(folder / "x.gguf")],
                          check=True, capture_output=True, text=True)
     report = json.loads(out.stdout)
     return report["tokens_per_s"], [p["loss"] for p in report["curve"]]
@@ -83,14 +83,14 @@ def main():
                                capture_output=True, text=True).stdout
         found = json.loads(words)
         ids = torch.tensor(found["ids"] if isinstance(found, dict) else found)
-        runs = {"hunch, f32": lambda: hunch_run(a, folder), "PyTorch, bfloat16": lambda: torch_run(a, ids, shape, torch.bfloat16),
+        runs = {"hunch, bf16": lambda: hunch_run(a, folder, "bf16"), "hunch, f32": lambda: hunch_run(a, folder, "f32"), "PyTorch, bfloat16": lambda: torch_run(a, ids, shape, torch.bfloat16),
                 "PyTorch, float32": lambda: torch_run(a, ids, shape, torch.float32)}
         speeds = {what: [] for what in runs}
         for _ in range(a.rounds):
             for what, run in runs.items():
                 speeds[what].append(run()[0])
-    ours = statistics.median(speeds["hunch, f32"])
-    print(f"| {a.batch} windows of {a.ctx} tokens, {a.threads} threads | tokens/s | time, hunch = 1 |\n|---|---|---|")
+    ours = statistics.median(speeds["hunch, bf16"])
+    print(f"| {a.batch} windows of {a.ctx} tokens, {a.threads} threads | tokens/s | time, hunch in bf16 = 1 |\n|---|---|---|")
     for what, got in speeds.items():
         print(f"| {what} | {statistics.median(got):.0f} ({min(got):.0f} to {max(got):.0f}) | {ours / statistics.median(got):.2f} |")
 

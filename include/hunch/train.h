@@ -45,20 +45,23 @@ struct TrainingExample {
 
 // docs/adaptation.md says what the methods are.
 struct TrainingOptions {
-  std::string method = "lora";           // "lora", "rslora", "dora", "ia3" (these to folders only), "full": all weights
+  // "lora", "rslora", or, to folders only, "dora", "ia3", "prompt", "prefix"; "full": all weights.
+  std::string method = "lora";
   std::size_t rank = 8;                  // of an adapter
   float alpha = 0;                       // of an adapter; 0: twice the rank
+  std::size_t n_virtual_tokens = 20;     // of "prompt" and "prefix"
   std::vector<std::size_t> only_layers;  // train these alone; empty: all
   std::string optimizer = "adamw";       // "adamw", "adamw8", "lion", "muon", "sgd", "lomo", "mezo"
   double learning_rate = 0;              // the peak; 0: by method and optimiser
   double last_rate = 0.1;                // its share at the last step
   double weight_decay = 0, clip = 1;
-  std::size_t n_steps = 0;  // 0: as many as the passes take
-  double n_epochs = 1;      // passes
-  std::size_t n_ctx = 0;    // tokens of a window; 0: 256, or the model's context; of examples the longest one's
-  std::size_t n_batch = 8;  // windows of a step
-  std::uint64_t seed = 1;   // the same seed gives the same bits, by any number of threads
-  std::string held_out;     // text to measure the loss on; empty: the end of what is trained on
+  std::size_t n_steps = 0;        // 0: as many as the passes take
+  double n_epochs = 1;            // passes
+  std::size_t n_ctx = 0;          // tokens of a window; 0: 256, or the model's context; of examples the longest one's
+  std::size_t n_batch = 8;        // windows of a step
+  std::string precision = "f32";  // of matrix products: "f32", "bf16" (processors with AVX512_BF16)
+  std::uint64_t seed = 1;         // the same seed gives the same bits, by any number of threads
+  std::string held_out;           // text to measure the loss on; empty: the end of what is trained on
   std::size_t eval_every = 50;
   // A model of the same vocabulary, whose probabilities are learned, with this share of the loss; the rest is the
   // text's. It is not used by others meanwhile, and has no adapters (merge them first).

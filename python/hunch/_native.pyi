@@ -127,6 +127,8 @@ class TrainingOptions(TypedDict, total=False):
     method: str
     rank: int
     alpha: float
+    n_virtual_tokens: int
+    precision: str
     only_layers: Sequence[int]
     optimizer: str
     learning_rate: float

@@ -23,9 +23,13 @@ void read_layers(Options& to, py::handle value, std::string_view name) {
 OptionTable<Options> training_options() {
   using T = Options;
   return {
-      option<T, &T::method>("method", "\"lora\", \"rslora\", \"dora\", \"ia3\", or \"full\": all weights (\"lora\")"),
+      option<T, &T::method>(
+          "method",
+          "\"lora\", \"rslora\", \"dora\", \"ia3\", \"prompt\", \"prefix\", or \"full\": all weights (\"lora\")"),
       option<T, &T::rank>("rank", "of an adapter (8)"),
       option<T, &T::alpha>("alpha", "of an adapter (twice the rank)"),
+      option<T, &T::n_virtual_tokens>("n_virtual_tokens", "of \"prompt\" and \"prefix\" (20)"),
+      option<T, &T::precision>("precision", "of matrix products: \"f32\", \"bf16\" (\"f32\")"),
       {"only_layers", "train these alone: a list (all)", read_layers},
       option<T, &T::optimizer>("optimizer",
                                "\"adamw\", \"adamw8\", \"lion\", \"muon\", \"sgd\", \"lomo\", \"mezo\" (\"adamw\")"),

@@ -6,9 +6,9 @@
 #include "api/impl.h"
 #include "api/stop_of.h"
 #include "base/error.h"
-#include "base/sha256.h"
 #include "formats/format.h"
 #include "io/printable.h"
+#include "model/fingerprint.h"
 #include "train/training.h"
 
 namespace hunch {
@@ -16,19 +16,22 @@ namespace {
 namespace fs = std::filesystem;
 
 TrainingJob job_of(const TrainingOptions& o) {
-  const std::vector<std::string> kMethods = {"lora", "rslora", "dora", "ia3", "full"};
   std::vector<std::string> optimizers = optimizer_names();
   optimizers.insert(optimizers.end(), {"lomo", "mezo"});
   const auto known = [](const std::vector<std::string>& names, const std::string& name, const char* what) {
     if (std::ranges::find(names, name) == names.end())
       fail(ErrorKind::kUsage, "{} '{}': expected {}", what, printable(name), fmt::join(names, ", "));
   };
-  known(kMethods, o.method, "a method");
+  known(training_methods(), o.method, "a method");
   known(optimizers, o.optimizer, "an optimizer");
   TrainingJob job;
   job.method = o.method;
   job.rank = o.rank;
   job.alpha = o.alpha;
+  job.n_virtual_tokens = o.n_virtual_tokens;
+  if (o.precision != "f32" && o.precision != "bf16")
+    fail(ErrorKind::kUsage, "a precision '{}': expected f32 or bf16", printable(o.precision));
+  job.precision = o.precision == "bf16" ? Precision::kBf16 : Precision::kF32;
   job.only_layers = o.only_layers;
   job.optimizer = o.optimizer;
   job.learning_rate = o.learning_rate;
@@ -43,6 +46,8 @@ TrainingJob job_of(const TrainingOptions& o) {
     fail(ErrorKind::kUsage, "type, keep_zeros and prune change the model itself: they go with the method full");
   if (job.type && !job.only_layers.empty())
     fail(ErrorKind::kUsage, "only_layers: type rounds all layers, and all learn to bear it");
+  if (job.has_virtual_tokens() && !job.only_layers.empty())
+    fail(ErrorKind::kUsage, "only_layers: virtual tokens stand before all layers");
   if (!(job.prune >= 0 && job.prune < 1)) fail(ErrorKind::kUsage, "prune: expected a share from 0 to below 1");
   return job;
 }
@@ -53,8 +58,8 @@ void check_out(const TrainingOptions& o, const TrainingJob& job, const fs::path&
   if (job.trains_all() && out.extension() != ".gguf")
     fail(ErrorKind::kUsage, "the method full writes a model: expected a name that ends with .gguf, found '{}'",
          out.string());
-  if ((job.method == "dora" || job.method == "ia3") && !writes_folder(job, out))
-    fail(ErrorKind::kUsage, "a GGUF adapter cannot hold DoRA or IA3; give a folder, as PEFT has them");
+  if (!job.trains_all() && !writes_folder(job, out) && !fits_gguf_adapter(job))
+    fail(ErrorKind::kUsage, "a GGUF adapter cannot hold the method {}; give a folder, as PEFT has them", job.method);
   if (fs::exists(out, ec) && !o.replace) fail(ErrorKind::kUsage, "'{}' is there already (replace)", out.string());
 }
 
@@ -92,13 +97,12 @@ Training run(LanguageModel& model, const fs::path& out, const TrainingOptions& o
              TrainerOptions own, Data data) {
   ModelImpl& impl = *impl_of(model);
   Compute& compute = *impl.engine.compute;
-  const size_t n_windows =
-      !data.examples.empty() ? data.examples.size() : data.ids.size() / std::max<size_t>(1, own.n_ctx);
+  const size_t n_windows = !data.examples.empty() ? data.examples.size() : windows_of_text(data.ids.size(), own.n_ctx);
   set_steps(job, n_windows, options.n_epochs, std::nullopt, own);
   Network network(*impl.engine.model, compute);
   prepare(job, own.seed, network);
   own.settings = settings_of(job, *impl.engine.model);
-  own.settings["text"] = sha256_hex(std::as_bytes(std::span(data.ids)));
+  own.settings["text"] = hash_of(data.ids, data.examples, {});
   if (options.checkpoints) own.checkpoint = out.string() + ".checkpoint";
   std::optional<Network> teacher;
   if (options.teacher) {
@@ -106,10 +110,10 @@ Training run(LanguageModel& model, const fs::path& out, const TrainingOptions& o
     if (!impl_of(*options.teacher)->options.adapters.empty())
       fail(ErrorKind::kUnsupported,
            "the teacher has adapters, which training does not read: merge them into it first (hunch merge)");
-    if (theirs.need_tokenizer().spec().pieces != impl.engine.need_tokenizer().spec().pieces)
-      fail(ErrorKind::kUnsupported,
-           "the teacher's vocabulary is another: a divergence needs the same tokens on both sides");
+    require_same_vocabulary(impl.engine.need_tokenizer(), theirs.need_tokenizer());
     teacher.emplace(*theirs.model, compute);
+    teacher->set_precision(job.precision);
+    own.settings["teacher"] = tensor_fingerprint(theirs.model->file());
   }
   Network* const taught_by = teacher ? &*teacher : nullptr;
   const auto ended = [&](const TrainProgress& p) {
@@ -170,7 +174,6 @@ Training train(LanguageModel& model, const std::vector<TrainingExample>& example
     data.examples.push_back(encode_example(impl.engine.need_tokenizer(), e.prompt, e.answer));
   if (options.n_ctx == 0) own.n_ctx = std::max<size_t>(2, longest_example(data.examples));
   data.held_out_examples = hold_out(data.examples);
-  for (const Example& e : data.examples) data.ids.insert(data.ids.end(), e.ids.begin(), e.ids.end());  // for the hash
   return run(model, out, options, job, own, std::move(data));
 }
 

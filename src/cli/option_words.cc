@@ -7,7 +7,7 @@
 namespace hunch::cli {
 
 std::string with_flags(std::string message) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 30> kWords = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 34> kWords = {
       {{"(n_ctx)", "(--ctx)"},
        {"(n_threads)", "(--threads)"},
        {"(logit_bias)", "(--logit-bias)"},
@@ -35,6 +35,10 @@ std::string with_flags(std::string message) {
        {"(ranks)", "(--ranks)"},
        {"(n_steps)", "(--steps)"},
        {"(n_batch)", "(--batch)"},
+       {"(virtual_tokens)", "(--virtual-tokens)"},
+       {"(precision)", "(--precision)"},
+       {"(loftq)", "(--loftq)"},
+       {"(l1_stages)", "(--l1-stages)"},
        {"(learning_rate)", "(--learning-rate)"},
        {"(yes_no)", "(--yes-no)"},
        {"(yes_no, instruct)", "(--yes-no, --instruct)"}}};

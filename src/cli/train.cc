@@ -11,10 +11,12 @@
 #include "cli/parse.h"
 #include "cli/session_io.h"
 #include "cli/table.h"
+#include "cli/teacher_answers.h"
 #include "cli/train_checks.h"
 #include "cli/train_data.h"
 #include "formats/format.h"
 #include "model/fingerprint.h"
+#include "train/loftq_start.h"
 #include "train/training.h"
 
 namespace hunch::cli {
@@ -33,6 +35,7 @@ TrainerOptions options_of(const TrainFlags& flags, const TrainingJob& job, const
   o.n_steps = flags.n_steps;
   o.clip = flags.clip;
   o.l1 = flags.l1;
+  o.l1_stages = flags.l1_stages;
   o.seed = flags.seed;
   o.eval_every = flags.eval_every;
   o.checkpoint_every = flags.checkpoint_every;
@@ -50,6 +53,7 @@ TrainingJob job_of(const TrainFlags& flags) {
   TrainingJob job;
   job.method = flags.method;
   job.rank = size_t(flags.rank.value_or(8));
+  job.n_virtual_tokens = size_t(flags.n_virtual_tokens.value_or(20));
   if (flags.alpha) job.alpha = float(parse_real(*flags.alpha, "--alpha"));
   if (flags.alpha && !(job.alpha > 0)) fail(ErrorKind::kUsage, "--alpha: expected more than 0");
   if (!flags.only.empty()) job.roles = parse_roles(flags.only, "--only");
@@ -66,6 +70,7 @@ TrainingJob job_of(const TrainFlags& flags) {
   job.prune = flags.prune;
   job.optimizer = flags.optimizer;
   job.learning_rate = flags.learning_rate;
+  job.precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kF32;
   return job;
 }
 
@@ -150,7 +155,8 @@ TrainerReport train_and_save(Trainer& trainer, Network& network, const TrainFlag
 
 int train(const TrainFlags& flags) {
   check_train_flags(flags);
-  const std::vector<std::string> files = {flags.text, flags.examples, flags.file, flags.eval, flags.teacher};
+  const std::vector<std::string> files = {flags.text,    flags.examples, flags.file,   flags.eval,
+                                          flags.teacher, flags.loftq,    flags.prompts};
   (writes_folder(flags) ? check_output_folder : check_output)(flags.out, inputs_of(flags.model, files), flags.force,
                                                               "-o");
   const Engine engine = open_engine(flags.model);
@@ -159,6 +165,7 @@ int train(const TrainFlags& flags) {
       first_model(job, *engine.model, *engine.compute, flags.seed, fs::path(flags.out).stem().string());
   const Model& model = made ? *made : *engine.model;
   TrainerOptions options = options_of(flags, job, model.config());
+  if (!flags.prompts.empty()) write_answers(flags, engine.compute);
   const TrainData data = read_train_data(flags, engine, options.n_ctx);
   if (!data.is_text() && flags.n_ctx == 0) options.n_ctx = std::max<size_t>(2, data.longest());
   set_steps(job, data.n_windows(options.n_ctx), flags.n_epochs,
@@ -167,17 +174,23 @@ int train(const TrainFlags& flags) {
   prepare(job, options.seed, network);
   options.settings = settings_of(job, model);
   options.settings["text"] = data.hash();
+  if (!flags.loftq.empty()) {
+    ModelFlags theirs = flags.model;
+    theirs.model = flags.loftq;
+    const Engine original = open_engine(theirs, engine.compute);
+    begin_with_difference(network, *original.model, flags.seed);
+    options.settings["original"] = tensor_fingerprint(original.model->file());
+  }
 
   std::optional<Engine> teacher_engine;
   std::optional<Network> teacher;
-  if (!flags.teacher.empty()) {
+  if (!flags.teacher.empty() && flags.prompts.empty()) {
     ModelFlags theirs = flags.model;
     theirs.model = flags.teacher;
     teacher_engine = open_engine(theirs, engine.compute);
-    if (teacher_engine->need_tokenizer().spec().pieces != engine.need_tokenizer().spec().pieces)
-      fail(ErrorKind::kUnsupported,
-           "the teacher's vocabulary is another: a divergence needs the same tokens on both sides");
+    require_same_vocabulary(engine.need_tokenizer(), teacher_engine->need_tokenizer());
     teacher.emplace(*teacher_engine->model, *engine.compute);
+    teacher->set_precision(job.precision);
     options.settings["teacher"] = tensor_fingerprint(teacher_engine->model->file());
   }
   std::error_code ec;

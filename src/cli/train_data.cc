@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "cli/console.h"
+#include "cli/teacher_answers.h"
 #include "io/printable.h"
 #include "measure/continuation_scorer.h"
 #include "measure/tasks.h"
@@ -55,17 +55,11 @@ void read_questions(const TrainFlags& flags, const Tokenizer& tokenizer, TrainDa
   }
 }
 
-void add_to(const Example& e, std::vector<int32_t>& all) {
-  all.push_back(int32_t(e.ids.size()));
-  all.push_back(int32_t(e.n_prompt));
-  all.insert(all.end(), e.ids.begin(), e.ids.end());
-}
-
 }  // namespace
 
 size_t TrainData::n_windows(size_t n_ctx) const {
   if (!is_text()) return examples.size() + questions.size();
-  return ids.empty() ? 0 : (ids.size() - 1) / n_ctx;
+  return windows_of_text(ids.size(), n_ctx);
 }
 
 size_t TrainData::longest() const {
@@ -75,15 +69,7 @@ size_t TrainData::longest() const {
   return n;
 }
 
-std::string TrainData::hash() const {
-  std::vector<int32_t> all = ids;
-  for (const Example& e : examples) add_to(e, all);
-  for (const Question& q : questions) {
-    all.push_back(int32_t(q.gold));
-    for (const Example& e : q.choices) add_to(e, all);
-  }
-  return sha256_hex(std::as_bytes(std::span(all)));
-}
+std::string TrainData::hash() const { return hash_of(ids, examples, questions); }
 
 TrainData read_train_data(const TrainFlags& flags, const Engine& engine, size_t n_ctx) {
   TrainData data;
@@ -100,7 +86,7 @@ TrainData read_train_data(const TrainFlags& flags, const Engine& engine, size_t 
   }
   const Tokenizer& tokenizer = engine.need_tokenizer();
   if (flags.task.empty()) {
-    data.examples = read_examples(flags.examples, tokenizer);
+    data.examples = read_examples(flags.prompts.empty() ? flags.examples : answers_path(flags), tokenizer);
   } else {
     read_questions(flags, tokenizer, data);
   }

@@ -4,6 +4,7 @@
 #include "cli/verb.h"
 #include "formats/format.h"
 #include "train/optimizer.h"
+#include "train/training.h"
 
 namespace hunch::cli {
 namespace {
@@ -21,12 +22,16 @@ void add_train(Grammar& g, TrainFlags& f) {
          "text, or examples, to measure the loss on (default: the last 5 % of --text, 10 % of examples, held out)");
   g.count("--ctx", f.n_ctx, "N", "tokens of a window, which see each other", "256, or the model's context");
   g.section("What is trained (docs/adaptation.md)");
-  g.choice("--method", f.method, {"lora", "rslora", "dora", "ia3", "full"},
-           "an adapter of low rank beside the weights, which may be quantised; factors of keys, values and neurons; or "
-           "full: all weights, of a model in "
-           "f32, f16 or bf16");
+  g.choice("--method", f.method, training_methods(),
+           "an adapter of low rank beside the weights, which may be quantised; factors of keys, values and neurons; "
+           "tokens before every text, as embeddings (prompt) or as keys and values (prefix); or full: all weights, of "
+           "a model in f32, f16 or bf16");
   g.count("--rank", f.rank, "N", "of the adapter (default: 8)");
   g.text("--alpha", f.alpha, "X", "the adapter counts alpha / rank, of rslora alpha / sqrt(rank) (default: 2 * rank)");
+  g.count("--virtual-tokens", f.n_virtual_tokens, "N", "of --method prompt and prefix (default: 20)");
+  g.text(
+      "--loftq", f.loftq, "MODEL",
+      "MODEL as it was before it was rounded: adapters begin with what rounding lost, as far as their rank holds it");
   g.text("--only", f.only, "LIST", "adapters of these matrices: q,k,v,o,gate,up,down (default: all)");
   g.counts("--only-layers", f.only_layers, "LIST", "train these layers alone: 0,5,11 (default: all)");
   g.section("From scratch, and growing (docs/adaptation.md); all weights are trained");
@@ -51,8 +56,12 @@ void add_train(Grammar& g, TrainFlags& f) {
   g.flag("--keep-zeros", f.keep_zeros, "weights of the blocks' matrices that are 0 stay so: a pruned model recovers");
   g.share("--prune", f.prune, "SHARE",
           "of each matrix of the blocks becomes 0, the smallest first, little by little over two thirds of the steps");
-  g.real("--activation-threshold", f.activation_threshold, "X", "of --activation relu: only what is above counts");
-  g.real("--l1", f.l1, "X", "this times the mean absolute activation of every layer is added to the loss");
+  g.real("--activation-threshold", f.activation_threshold, "X",
+         "of --activation relu: only what is above counts, at last; it rises in the last quarter of the steps");
+  g.real("--l1", f.l1, "X",
+         "this times the mean absolute activation of every layer is added to the loss, at last: it rises over three "
+         "quarters of the steps");
+  g.count("--l1-stages", f.l1_stages, "N", "in which it rises, each of which ends level");
   g.section("Steps");
   std::vector<std::string> optimizers = optimizer_names();
   optimizers.insert(optimizers.end(), {"lomo", "mezo"});
@@ -67,9 +76,19 @@ void add_train(Grammar& g, TrainFlags& f) {
   g.count("--steps", f.n_steps, "N", "so many steps instead", "as many as the passes take");
   g.real("--weight-decay", f.weight_decay, "X", "of matrices, not of norms and biases");
   g.real("--clip", f.clip, "X", "largest norm of the gradients; 0: any");
+  g.choice("--precision", f.precision, {"f32", "bf16"},
+           "what matrix products see; all else is f32. bf16: up to twice as fast, on processors with AVX512_BF16");
   g.count("--seed", f.seed, "N", "of what is random: the same seed gives the same bits, by any number of threads");
   g.section("Distillation");
-  g.text("--teacher", f.teacher, "MODEL", "a model of the same vocabulary, whose probabilities are learned");
+  g.text("--teacher", f.teacher, "MODEL|URL",
+         "a model of the same vocabulary, whose probabilities are learned; with --prompts any model, or a server with "
+         "OpenAI's API (http://HOST:PORT/v1; a key in OPENAI_API_KEY)");
+  g.text("--prompts", f.prompts, "FILE",
+         "instead of a text: a prompt a line, which the teacher answers; its answers are learned, and kept in "
+         "OUT.answers.jsonl");
+  g.count("--answer-tokens", f.n_answer_tokens, "N", "of such an answer, at most");
+  g.real("--answer-temperature", f.answer_temperature, "X", "at which it is drawn; 0: the likeliest tokens");
+  g.text("--teacher-model", f.teacher_model, "NAME", "which of the server's models answers (default: the server's)");
   g.choice("--divergence", f.divergence, {"forward", "reverse"},
            "KL(teacher || model), or KL(model || teacher), which keeps to what the teacher finds likely");
   g.real("--distill-temperature", f.distill_temperature, "X", "both distributions are flattened by it");

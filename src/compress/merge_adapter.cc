@@ -137,6 +137,10 @@ class Merger {
 
 MergeReport merge_adapter(const Model& model, const Adapter& adapter, const std::filesystem::path& output,
                           Compute& compute, const Progress& progress) {
+  if (adapter.virtual_tokens.n > 0)
+    fail(ErrorKind::kUnsupported,
+         "'{}' has virtual tokens, which are no part of any weights: give it by --lora whenever the model is used",
+         adapter.name);
   Merger merger(model, adapter, compute);
   write_gguf(output, model.file().meta, merger.plan(), progress, compute.stop);
   return merger.report;

@@ -40,12 +40,12 @@ Sequence::Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, KvCache
     : engine_(engine),
       text_(std::make_shared<Text>(std::move(cache), id)),
       n_ctx_(resolve_context(engine.config(), options.n_ctx)) {
-  begin(options);
+  begin(options, false);
 }
 
 Sequence::Sequence(const Sequence& host, const SequenceOptions& options)
     : engine_(host.engine_), text_(host.text_), n_ctx_(host.n_ctx_) {
-  begin(options);
+  begin(options, true);
 }
 
 std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
@@ -54,7 +54,7 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
       "fork at {} of {} tokens, of which some were dropped at {}", n_tokens, this->n_tokens(),
       text_->cache->n_fixed(id()));
   std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
-                                               {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_}));
+                                               {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_ + text_->n_virtual}));
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;
@@ -75,7 +75,7 @@ Sequence::~Sequence() {
   if (packed_name_) engine_.model->layouts().unpack(packed_name_);
 }
 
-void Sequence::begin(const SequenceOptions& options) {
+void Sequence::begin(const SequenceOptions& options, bool is_guest) {
   for (double density : {options.oracle_density, options.oracle_head_density})
     if (!(density > 0 && density <= 1))
       fail(ErrorKind::kUsage, "oracle density is {}, expected more than 0 and at most 1", density);
@@ -110,6 +110,7 @@ void Sequence::begin(const SequenceOptions& options) {
     fail(ErrorKind::kUnsupported, "the key policy (kv_policy) '{}' attends by itself and looks into no memory (memory)",
          plan_->keys->kind());
   prepare_layouts(engine_, *plan_);
+  begin_with_virtual_tokens(is_guest);
   if (std::ranges::find(text_->plans, plan_) == text_->plans.end()) text_->plans.push_back(plan_);
   if (options.has_oracle())
     oracle_ = std::make_unique<OracleRecorder>(*engine_.compute, *engine_.model, options.oracle_density,
@@ -162,12 +163,13 @@ void Sequence::truncate(size_t n_tokens) {
     fail(ErrorKind::kUnsupported,
          "the text cannot go back to {} tokens: at {} the key policy (kv_policy) dropped some for good", n_tokens,
          n_fixed);
-  if (const size_t n = text_->cache->back_to(id(), n_tokens); n != n_tokens)
+  const size_t n_left = n_tokens + text_->n_virtual;
+  if (const size_t n = text_->cache->back_to(id(), n_left); n != n_left)
     fail(ErrorKind::kUnsupported, "the text cannot go back to {} tokens: {}", n_tokens,
          text_->cache->is_recurrent() ? fmt::format("the model is recurrent, and its states were kept at {}", n)
                                       : fmt::format("as {} its cache holds groups, of which one begins at {}",
                                                     name_of(text_->cache->shape().type), n));
-  text_->cache->truncate(id(), n_tokens);
+  text_->cache->truncate(id(), n_left);
   text_->ids.resize(n_tokens);
   text_->prompt_begin = std::min(text_->prompt_begin, n_tokens);
   text_->keys_wait = text_->keys_wait && n_tokens > 0;
@@ -175,7 +177,7 @@ void Sequence::truncate(size_t n_tokens) {
 }
 
 size_t Sequence::go_back(size_t n_tokens) {
-  n_tokens = text_->cache->back_to(id(), n_tokens);
+  n_tokens = text_->cache->back_to(id(), n_tokens + text_->n_virtual) - text_->n_virtual;
   truncate(n_tokens);
   return n_tokens;
 }
@@ -309,7 +311,7 @@ void Sequence::take_oracle_pass(Transformer& transformer, std::span<const int32_
   transformer.observer = oracle_.get();
   oracle_->begin(ids.size());
   transformer.run({ids, {&dense, 1}, {}});
-  text_->cache->truncate(id(), n_tokens());  // its ids were not noted yet
+  text_->cache->truncate(id(), n_in_cache());  // its ids were not noted yet
   run.plan = &oracle_->plan();
   run.phase = Phase::kDecode;
 }

@@ -41,7 +41,7 @@ class Sequence {
   // Error{kUsage | kUnsupported} for an oracle that cannot be, Error{kLimit} as resolve_context().
   Sequence(const Engine& engine, std::shared_ptr<KvCache> cache, const SequenceOptions& options);
   // The text of `host`, computed another way: what one extends or truncates, the other sees. It is as long as the host
-  // may be.
+  // may be. Throws Error{kUsage} where the host's adapter has virtual tokens and this one's not the same.
   Sequence(const Sequence& host, const SequenceOptions& options);
   // Another text that begins with the first n_tokens of this one, to which it can go back; they share the pages that
   // hold them until one of them writes there. With a plan that remembers nothing of the text but what its keys do;
@@ -56,7 +56,7 @@ class Sequence {
   Sequence& operator=(const Sequence&) = delete;
 
   size_t n_tokens() const { return text_->ids.size(); }
-  size_t n_ctx() const { return n_ctx_; }
+  size_t n_ctx() const { return n_ctx_; }  // without the adapter's virtual tokens, which take their share
   // Tokens that may still come; of a text that streams, no end.
   size_t n_left() const;
   // Tokens that a head holds at most: all, but for plans whose keys drop some.
@@ -121,10 +121,13 @@ class Sequence {
     size_t prompt_begin = 0;  // where the tokens at the end that were read, not decoded, begin
     bool keys_wait = false;   // after some of a chunk
     size_t keys_of = 0;       // tokens of the text as which its keys were computed
+    size_t n_virtual = 0;     // of the adapter's, in the cache before the text
     std::vector<std::shared_ptr<const Plan>> plans = {};  // that it was ever computed with
     SelectorStates states = {};                           // of the selectors of these
   };
-  void begin(const SequenceOptions& options);
+  void begin(const SequenceOptions& options, bool is_guest);
+  void begin_with_virtual_tokens(bool is_guest);
+  size_t n_in_cache() const { return n_tokens() + text_->n_virtual; }
   void reread(Transformer& transformer);
   void take_oracle_pass(Transformer& transformer, std::span<const int32_t> ids, Run& run);
 

@@ -16,7 +16,8 @@ namespace {
 constexpr int kMaxRedirects = 10;
 constexpr size_t kMaxHeaderBytes = size_t{1} << 18;
 constexpr long kConnectTimeoutS = 20;
-constexpr long kStallTimeoutS = 60;  // a transfer without a byte for so long is given up (and retried)
+constexpr long kStallTimeoutS = 60;    // a transfer without a byte for so long is given up (and retried)
+constexpr long kAnswerTimeoutS = 600;  // of a POST, whose answer has to be made first
 
 std::string_view trim(std::string_view text) {
   const char* blank = " \t\r\n";
@@ -154,7 +155,7 @@ HttpClient::~HttpClient() { curl_easy_cleanup(static_cast<CURL*>(curl_)); }
 HttpResponse HttpClient::get(const HttpRequest& request) {
   std::string url = resolve_url(request.url, request.url);
   for (int i = 0; i <= kMaxRedirects; i++) {
-    HttpResponse response = get_once(request, url);
+    HttpResponse response = exchange(request, url, nullptr);
     const std::string location = response.header("location");
     if (!is_redirect(response.status) || location.empty()) return response;
     std::string next = resolve_url(url, location);
@@ -166,7 +167,12 @@ HttpResponse HttpClient::get(const HttpRequest& request) {
   fail(ErrorKind::kNetwork, "'{}' redirects more than {} times", shown(request.url), kMaxRedirects);
 }
 
-HttpResponse HttpClient::get_once(const HttpRequest& request, const std::string& url) {
+HttpResponse HttpClient::post(const HttpRequest& request, const std::string& json) {
+  return exchange(request, resolve_url(request.url, request.url), &json);
+}
+
+// A POST of `json`, or a GET where there is none.
+HttpResponse HttpClient::exchange(const HttpRequest& request, const std::string& url, const std::string* json) {
   CURL* curl = static_cast<CURL*>(curl_);
   Transfer transfer{request, {}, 0, nullptr, false};
   transfer.response.url = url;
@@ -180,7 +186,7 @@ HttpResponse HttpClient::get_once(const HttpRequest& request, const std::string&
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "hunch/0.1");
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutS);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallTimeoutS);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, json ? kAnswerTimeoutS : kStallTimeoutS);
   curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
@@ -201,6 +207,11 @@ HttpResponse HttpClient::get_once(const HttpRequest& request, const std::string&
 
   // A compressed body would have another length and another checksum than the file.
   curl_slist* headers = curl_slist_append(nullptr, "Accept-Encoding: identity");
+  if (json) {
+    headers = curl_slist_append(headers, "Content-Type: application/json");
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json->data());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(json->size()));
+  }
   if (!request.token.empty() && same_origin(url, request.token_origin)) {
     headers = curl_slist_append(headers, ("Authorization: Bearer " + request.token).c_str());
   }

@@ -1,4 +1,4 @@
-// HTTP GET through libcurl: redirects followed by hand, so that a secret is sent to its own server only,
+// HTTP through libcurl: redirects of GET followed by hand, so that a secret is sent to its own server only,
 // and bodies handed on as they arrive. Knows nothing of the hub.
 #pragma once
 #include <cstddef>
@@ -68,10 +68,12 @@ class HttpClient {
   // Performs one GET, following up to ten redirects (never from https to http). Any HTTP status is an
   // answer, not an error. Throws HttpFailure when there is none; no retries.
   HttpResponse get(const HttpRequest& request);
+  // Performs one POST of a JSON text. A redirect is an answer like others. Throws as get().
+  HttpResponse post(const HttpRequest& request, const std::string& json);
 
  private:
   struct Transfer;
-  HttpResponse get_once(const HttpRequest& request, const std::string& url);
+  HttpResponse exchange(const HttpRequest& request, const std::string& url, const std::string* json);
   void* curl_;  // CURL*
 };
 

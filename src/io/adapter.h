@@ -1,7 +1,7 @@
-// Adapters (LoRA, rsLoRA, DoRA, IA3), from a PEFT folder or a GGUF file, in one form. Read, not yet bound to a model
-// (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023 (rsLoRA, arXiv:2312.03732),
-// Liu et al. 2024 (DoRA, arXiv:2402.09353), Liu et al. 2022 (IA3, arXiv:2205.05638); formats: Hugging Face PEFT,
-// llama.cpp's convert_lora_to_gguf.py.
+// Adapters (LoRA, rsLoRA, DoRA, IA3, prompt and prefix tuning), from a PEFT folder or a GGUF file, in one form. Read,
+// not yet bound to a model (model/bind_adapter.h). Sources: Hu et al. 2021 (arXiv:2106.09685), Kalajdzievski 2023
+// (rsLoRA, arXiv:2312.03732), Liu et al. 2024 (DoRA, arXiv:2402.09353), Liu et al. 2022 (IA3, arXiv:2205.05638);
+// formats: Hugging Face PEFT, llama.cpp's convert_lora_to_gguf.py.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -48,12 +48,25 @@ struct ReplacedTensor {
   std::vector<float> values;
 };
 
+// Tokens that stand before every text and are no words of the vocabulary: their embeddings (prompt tuning: Lester et
+// al. 2021, arXiv:2104.08691), or their keys and values in every layer (prefix tuning: Li and Liang 2021,
+// arXiv:2101.00190).
+struct VirtualTokens {
+  size_t n = 0;               // 0: none
+  bool has_keys = false;      // prefix tuning's
+  std::vector<float> values;  // [n, n_embd], or [n, n_layer, keys and values, n_kv_head * d_head]
+
+  size_t width() const { return n == 0 ? 0 : values.size() / n; }
+  MatView<const float> view() const { return {values.data(), n, width()}; }
+};
+
 struct AdapterFile {
   std::string name;                     // of the folder or file, or what the GGUF's general.name says
   std::string architecture;             // GGUF's name of the base's, whose tensor names these are; empty: HF's names
   std::vector<AdapterMatrix> matrices;  // by tensor name; no name twice
   std::vector<ReplacedTensor> replaced;
   std::vector<ScaledMatrix> scaled;  // of IA3, which has nothing else
+  VirtualTokens virtual_tokens;      // of prompt and prefix tuning, which have nothing else
 };
 
 // Opens a PEFT folder (adapter_config.json with adapter_model.safetensors or adapter_model.bin) or a GGUF file. Values
@@ -65,7 +78,7 @@ AdapterFile open_adapter(const std::filesystem::path& path, const Stop* stop = n
 // without "base_model.model." in front.
 //
 // Throws Error{kUnsupported}, naming it, for whatever would change the computation and is not understood: other methods
-// (prefix tuning, ...), trained biases, initialisations that change the base model (PiSSA, OLoRA, ...), DoRA on an
+// (P-tuning, ...), trained biases, initialisations that change the base model (PiSSA, OLoRA, ...), DoRA on an
 // embedding, convolutions, unknown options that are set, unknown tensors; Error{kFormat} for a config that is not one,
 // for tensors that contradict it or each other, and for missing halves. `bias` other than "none" is accepted where the
 // file holds no bias: PEFT itself then leaves the base's.

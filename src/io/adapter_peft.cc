@@ -87,6 +87,20 @@ void add_scaled(const Tensor& tensor, const PeftConfig& config, AdapterFile& out
   out.scaled.push_back({name, inputs, floats_of(tensor)});
 }
 
+void add_virtual_tokens(std::span<const Tensor> tensors, const PeftConfig& config, AdapterFile& out) {
+  for (const Tensor& tensor : tensors) {
+    if (tensor.name != "prompt_embeddings" || out.virtual_tokens.n > 0)
+      fail(ErrorKind::kUnsupported, "tensor '{}' is no part of prompt or prefix tuning that hunch knows",
+           printable(tensor.name));
+    if (tensor.shape.size() != 2 || tensor.shape[0] != config.n_virtual_tokens || tensor.shape[1] == 0)
+      fail(ErrorKind::kFormat, "'{}' is [{}], expected a row for each of {} virtual tokens", printable(tensor.name),
+           fmt::join(tensor.shape, ", "), config.n_virtual_tokens);
+    out.virtual_tokens = {size_t(config.n_virtual_tokens), config.method == PeftMethod::kPrefixTuning,
+                          floats_of(tensor)};
+  }
+  if (out.virtual_tokens.n == 0) fail(ErrorKind::kFormat, "the adapter holds no 'prompt_embeddings'");
+}
+
 void add_magnitude(const std::string& module, const AdapterParts& parts, const PeftConfig& config, AdapterMatrix& out) {
   if (config.dora != (parts.magnitude != nullptr))
     fail(ErrorKind::kFormat, "'{}' has {} magnitudes, but adapter_config.json says use_dora: {}", printable(module),
@@ -106,7 +120,11 @@ AdapterFile parse_peft_adapter(std::string_view config_json, std::span<const Ten
   const PeftConfig config = parse_peft_config(config_json);
   AdapterFile out;
   PartsByName found;
-  if (config.ia3) {
+  if (config.n_virtual_tokens > 0) {
+    add_virtual_tokens(tensors, config, out);
+    return out;
+  }
+  if (config.method == PeftMethod::kIa3) {
     for (const Tensor& tensor : tensors) add_scaled(tensor, config, out);
     if (out.scaled.empty()) fail(ErrorKind::kFormat, "the adapter holds no tensors");
     return out;

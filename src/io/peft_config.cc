@@ -20,6 +20,7 @@ constexpr std::string_view kHarmless[] = {"arrow_config",
                                           "auto_mapping",
                                           "base_model_name_or_path",
                                           "corda_config",
+                                          "encoder_hidden_size",
                                           "ensure_weight_tying",
                                           "eva_config",
                                           "exclude_modules",
@@ -31,11 +32,19 @@ constexpr std::string_view kHarmless[] = {"arrow_config",
                                           "lora_ga_config",
                                           "megatron_config",
                                           "megatron_core",
+                                          "num_attention_heads",
+                                          "num_layers",
                                           "peft_version",
+                                          "prefix_projection",
+                                          "prompt_tuning_init",
+                                          "prompt_tuning_init_text",
                                           "qalora_group_size",
                                           "revision",
                                           "runtime_config",
-                                          "task_type"};
+                                          "task_type",
+                                          "token_dim",
+                                          "tokenizer_kwargs",
+                                          "tokenizer_name_or_path"};
 constexpr std::string_view kRead[] = {"alpha_pattern",
                                       "bias",
                                       "init_lora_weights",
@@ -45,6 +54,8 @@ constexpr std::string_view kRead[] = {"alpha_pattern",
                                       "lora_alpha",
                                       "lora_bias",
                                       "modules_to_save",
+                                      "num_transformer_submodules",
+                                      "num_virtual_tokens",
                                       "peft_type",
                                       "r",
                                       "rank_pattern",
@@ -167,7 +178,12 @@ void check_other_options(const ordered_json& config) {
   }
 }
 
-void check_method(const ordered_json& config) {
+constexpr std::pair<std::string_view, PeftMethod> kMethods[] = {{"LORA", PeftMethod::kLora},
+                                                                {"IA3", PeftMethod::kIa3},
+                                                                {"PROMPT_TUNING", PeftMethod::kPromptTuning},
+                                                                {"PREFIX_TUNING", PeftMethod::kPrefixTuning}};
+
+PeftMethod read_method(const ordered_json& config) {
   const ordered_json* type = find(config, "peft_type");
   if (!type && find(config, "model_class"))
     fail(ErrorKind::kUnsupported,
@@ -175,8 +191,10 @@ void check_method(const ordered_json& config) {
          "LoRA; hunch reads LoRA, rsLoRA, DoRA and IA3");
   if (!type || !type->is_string())
     fail(ErrorKind::kFormat, "this is not PEFT's adapter_config.json: it has no 'peft_type'");
-  if (*type != "LORA" && *type != "IA3")
-    fail(ErrorKind::kUnsupported, "this is a {} adapter; hunch reads LORA (LoRA, rsLoRA and DoRA) and IA3",
+  const auto method = std::ranges::find_if(kMethods, [&](const auto& m) { return *type == m.first; });
+  if (method == std::end(kMethods))
+    fail(ErrorKind::kUnsupported,
+         "this is a {} adapter; hunch reads LORA (LoRA, rsLoRA and DoRA), IA3, PROMPT_TUNING and PREFIX_TUNING",
          shown(*type));
   if (const ordered_json* bias = find(config, "bias");
       bias && *bias != "none" && *bias != "all" && *bias != "lora_only")
@@ -185,6 +203,21 @@ void check_method(const ordered_json& config) {
     fail(ErrorKind::kUnsupported, "the adapter has biases of its own ('lora_bias'), which hunch does not add");
   check_initialisation(config);
   check_other_options(config);
+  return method->second;
+}
+
+// Some of prompt and prefix tuning; what a projection made of them is what PEFT saves.
+uint64_t read_virtual_tokens(const ordered_json& config) {
+  constexpr const char* kKey = "num_virtual_tokens";
+  constexpr uint64_t kMost = 1 << 20;
+  const ordered_json* n = find(config, kKey);
+  if (!n) fail(ErrorKind::kFormat, "adapter_config.json has no '{}'", kKey);
+  if (!n->is_number_unsigned() || n->get<uint64_t>() < 1 || n->get<uint64_t>() > kMost)
+    wrong(kKey, "a number of tokens, at least 1", *n);
+  if (const ordered_json* parts = find(config, "num_transformer_submodules"); parts && *parts != 1)
+    fail(ErrorKind::kUnsupported, "the adapter is for a model of {} parts, encoder and decoder; hunch has decoders",
+         shown(*parts));
+  return n->get<uint64_t>();
 }
 
 // The number in `module` that follows layers_pattern, or the last one that something follows.
@@ -237,10 +270,13 @@ bool PeftConfig::scales_inputs(std::string_view module) const {
 
 PeftConfig parse_peft_config(std::string_view text) {
   const ordered_json config = parse_object(text);
-  check_method(config);
   PeftConfig out;
-  out.ia3 = *find(config, "peft_type") == "IA3";
-  if (out.ia3) {
+  out.method = read_method(config);
+  if (out.method == PeftMethod::kPromptTuning || out.method == PeftMethod::kPrefixTuning) {
+    out.n_virtual_tokens = read_virtual_tokens(config);
+    return out;
+  }
+  if (out.method == PeftMethod::kIa3) {
     out.feedforward = read_names(config, "feedforward_modules");
     if (const ordered_json* targets = find(config, "target_modules"); targets && targets->is_array())
       out.target_modules = read_names(config, "target_modules");

@@ -1,4 +1,4 @@
-// adapter_config.json of Hugging Face's PEFT, as far as it says how LoRA and IA3 are computed.
+// adapter_config.json of Hugging Face's PEFT, as far as it says how LoRA, IA3, prompt and prefix tuning are computed.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -9,9 +9,12 @@
 
 namespace hunch {
 
+enum class PeftMethod : uint8_t { kLora, kIa3, kPromptTuning, kPrefixTuning };
+
 // Modules are named by their path in the base model, without "base_model.model.": "model.layers.0.mlp.up_proj".
 struct PeftConfig {
-  bool ia3 = false;
+  PeftMethod method = PeftMethod::kLora;
+  uint64_t n_virtual_tokens = 0;         // of prompt and prefix tuning
   std::vector<std::string> feedforward;  // of IA3: modules whose inputs are scaled
   uint64_t r = 0;
   double alpha = 0;

@@ -26,7 +26,8 @@ Hidden hidden = Hidden::kNothing;
 }
 
 struct Features {
-  bool avx512_vnni = false, avx512_expand = false, avx_vnni = false, amx_bf16 = false, amx_int8 = false;
+  bool avx512_vnni = false, avx512_expand = false, avx_vnni = false, amx_bf16 = false, amx_int8 = false,
+       avx512_bf16 = false;
   bool is_intel = false, is_amd = false;
   Features() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -43,7 +44,7 @@ struct Features {
     const unsigned n_subleaves = a;
     if (n_subleaves < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return;
     avx_vnni = a >> 4 & 1;
-    const bool avx512_bf16 = a >> 5 & 1;
+    avx512_bf16 = a >> 5 & 1;
     amx_bf16 = tiles && avx512_bf16 && may_use_tiles();
 #endif
   }
@@ -60,6 +61,7 @@ bool has_avx512_vnni() { return hidden != Hidden::kTilesAndVnni && features().av
 bool has_avx512_expand() { return has_avx512_vnni() && features().avx512_expand; }
 bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_vnni; }
 bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; }
+bool has_avx512_bf16() { return hidden != Hidden::kTilesAndVnni && features().avx512_bf16; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
 StripPrefetch strip_prefetch(bool long_groups) {
   if (features().is_intel) return {768, 3072};

@@ -18,6 +18,10 @@ bool has_amx_bf16();
 // The same with products of int8, which processors with tiles have had from the first.
 bool has_amx_int8();
 
+// Whether vpdpbf16ps and the conversions to bf16 exist on 512-bit vectors (Cooper Lake, Sapphire Rapids and later, Zen
+// 4 and later).
+bool has_avx512_bf16();
+
 // How far ahead of the reader of a strip lines are asked for, in bytes, into the first cache and into the second; 0:
 // not at all, which leaves it to the processor's own prefetchers. What helps one maker's processors harms the other's
 // (docs/performance.md): measured on Zen 5 and on Sapphire Rapids. `long_groups`: those of 256 columns.

@@ -72,6 +72,8 @@ void Adapter::embed(size_t id, std::span<float> y) const {
 size_t Adapter::bytes() const {
   size_t n = 0;
   for (const auto& [id, part] : parts) n += part.bytes();
+  n += virtual_tokens.embeddings.size() * sizeof(float);
+  for (const auto& layer : virtual_tokens.layers) n += (layer.K.size() + layer.V.size()) * sizeof(float);
   return n;
 }
 

@@ -47,6 +47,20 @@ class AdapterPart {
   std::unique_ptr<Saved> saved_;
 };
 
+// Tokens before every text, in the model's own order of rows.
+struct VirtualTokenValues {
+  struct KeysAndValues {
+    std::vector<float> K, V;  // [n, n_kv_head * d_head]; keys as they are attended to
+  };
+  size_t n = 0;                       // 0: none
+  std::vector<float> embeddings;      // [n, n_embd]; or
+  std::vector<KeysAndValues> layers;  // [n_layer]
+
+  std::span<const float> embedding(size_t i) const {
+    return std::span(embeddings).subspan(i * embeddings.size() / n, embeddings.size() / n);
+  }
+};
+
 // One loaded adapter, or several that are used together, for one model. Immutable once it is used; runs refer to it,
 // and whoever keeps copies of its matrices asks whether it is still there.
 class Adapter : public std::enable_shared_from_this<Adapter> {
@@ -56,6 +70,7 @@ class Adapter : public std::enable_shared_from_this<Adapter> {
   const std::string name;  // for people
   // Parts by matrix; what is not there stays as it is.
   std::map<LinearId, AdapterPart> parts;
+  VirtualTokenValues virtual_tokens;
 
   const AdapterPart* find(LinearId id) const {
     const auto it = parts.find(id);

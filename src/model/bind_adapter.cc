@@ -13,6 +13,7 @@
 #include "io/printable.h"
 #include "kernels/ops.h"
 #include "model/hf_trace.h"
+#include "model/peft_names.h"
 
 namespace hunch {
 namespace {
@@ -340,21 +341,85 @@ class Binder {
 
 }  // namespace
 
+namespace {
+
+// What stands in the way of tokens before every text; nullptr: nothing.
+const char* against_virtual_tokens(const ModelConfig& c, bool has_keys) {
+  if (!c.causal || !c.has_output) return "no causal output";
+  if (c.n_embd_word > 0 && c.n_embd_word != c.n_embd) return "an embedding of another width than its layers";
+  if (c.n_per_layer > 0) return "embeddings per layer";
+  if (c.position == PositionKind::kRope &&
+      (c.rope.scaling == RopeScaling::kDynamicNtk || c.rope.scaling == RopeScaling::kLongRope))
+    return "RoPE that follows the length of a text";
+  for (const LayerConfig& l : c.layers) {
+    if (!l.has_attention()) return "recurrent layers";
+    if (!has_keys) continue;
+    if (l.latent.rank > 0 || l.keys_as_values || l.borrows_keys() || l.lends_keys)
+      return "layers without keys of their own";
+    if (l.window > 0) return "windows";
+    if (!l.alibi_slopes.empty() || l.relative.on || l.extend.on()) return "scores that depend on distances";
+  }
+  return nullptr;
+}
+
+// Keys come in the checkpoint's order of rows, and are not turned: text begins after them.
+VirtualTokenValues bind_virtual_tokens(const Model& model, const VirtualTokens& own) {
+  const ModelConfig& c = model.config();
+  if (const char* what = against_virtual_tokens(c, own.has_keys))
+    fail(ErrorKind::kUnsupported, "its virtual tokens do not go with {} models with {}", c.arch, what);
+  if (own.n >= std::min(c.n_ctx_train, c.n_vocab))
+    fail(ErrorKind::kUnsupported, "it has {} virtual tokens, the model a context of {} and a vocabulary of {}", own.n,
+         c.n_ctx_train, c.n_vocab);
+  VirtualTokenValues out{.n = own.n, .embeddings = {}, .layers = {}};
+  size_t width = own.has_keys ? 0 : c.n_embd;
+  for (const LayerConfig& l : c.layers)
+    if (own.has_keys) width += 2 * l.n_kv_head * l.d_head;
+  if (own.width() != width)
+    fail(ErrorKind::kFormat, "its virtual tokens have {} values each, expected {}: {}", own.width(), width,
+         own.has_keys ? "keys and values of every layer" : "the width of an embedding");
+  if (!own.has_keys) {
+    out.embeddings = own.values;
+    return out;
+  }
+  const auto key_rows = checkpoint_rows(model, Role::kKey), value_rows = checkpoint_rows(model, Role::kValue);
+  size_t at = 0;
+  for (const LayerConfig& l : c.layers) {
+    const size_t n = l.n_kv_head * l.d_head;
+    VirtualTokenValues::KeysAndValues& layer = out.layers.emplace_back();
+    for (size_t t = 0; t < own.n; ++t) {
+      for (const uint32_t row : key_rows[l.index]) layer.K.push_back(own.view().row(t)[at + row]);
+      for (const uint32_t row : value_rows[l.index]) layer.V.push_back(own.view().row(t)[at + n + row]);
+    }
+    at += 2 * n;
+  }
+  return out;
+}
+
+}  // namespace
+
 std::shared_ptr<const Adapter> bind_adapters(const Model& model, Compute& compute,
                                              std::span<const AdapterChoice> chosen) {
   std::map<LinearId, Sum> sums;
   std::string name;
+  VirtualTokenValues virtual_tokens;
   for (const AdapterChoice& choice : chosen) {
     const std::string own = printable(choice.file->name);
     name += fmt::format("{}{}{}", name.empty() ? "" : " + ", own,
                         choice.scale == 1 ? "" : fmt::format(" x {:g}", choice.scale));
     try {
+      if (choice.file->virtual_tokens.n > 0) {
+        if (choice.scale != 1 || virtual_tokens.n > 0)
+          fail(ErrorKind::kUsage, "virtual tokens can neither be scaled nor added to another adapter's");
+        virtual_tokens = bind_virtual_tokens(model, choice.file->virtual_tokens);
+        continue;
+      }
       Binder(model, compute, choice, sums).bind();
     } catch (const Error& e) {
       fail(e.kind(), "adapter '{}': {}", own, e.what());
     }
   }
   auto adapter = std::make_shared<Adapter>(std::move(name));
+  adapter->virtual_tokens = std::move(virtual_tokens);
   std::map<LinearId, const Linear*> linears;
   model.weights().for_each_linear([&](const Linear& linear) { linears[linear.id] = &linear; });
   const ModelParts& parts = model.weights().parts;

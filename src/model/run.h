@@ -34,6 +34,7 @@ struct Run {
   // The same of so many of the largest, of equals those with the smaller ids; the others may be -infinity. 0: all must
   // be right.
   size_t n_best = 0;
+  bool is_virtual = false;  // its ids are numbers of the adapter's virtual tokens, which stand before a text
   // Tokens that the text will have, where more than those of this run are known: RoPE may follow the length. 0: not
   // known.
   size_t n_text = 0;

@@ -158,7 +158,11 @@ void Transformer::embed(Step& s, MatView<float> resid) const {
   const MatView<float> words = w.words_in ? s.take(resid.rows, c.n_embd_word) : resid;
   look_up_rows(s.compute, w.token_embd, s.input.ids, words);
   for (size_t t = 0; t < resid.rows; ++t) {
-    if (const Adapter* adapter = s.run(t).adapter) adapter->embed(size_t(s.input.ids[t]), words.row(t));
+    if (const Run& run = s.run(t); run.is_virtual) {
+      std::ranges::copy(run.adapter->virtual_tokens.embedding(size_t(s.input.ids[t])), words.row(t).begin());
+    } else if (run.adapter) {
+      run.adapter->embed(size_t(s.input.ids[t]), words.row(t));
+    }
     if (c.embedding_scale != 1.0f) scale(c.embedding_scale, words.row(t));
   }
   if (w.words_in) w.words_in->dot(s.compute, s.all().traits, words, {}, resid);

@@ -63,7 +63,8 @@ MatView<const float> normed_rows(const LayerConfig& c, MatView<const float> x) {
 
 }  // namespace
 
-// All [n_rows, ...]. `first` is what the activation reads: the gate where there is one, else up; `act` what down reads.
+// All [n_rows, ...], keys and values with those of a prefix before each sequence's. `first` is what the activation
+// reads: the gate where there is one, else up; `act` what down reads.
 struct TrainedBlock::Values {
   MatView<float> normed, queries, keys, values, heads;  // of attention
   MatView<float> raw_queries, raw_keys;                 // before their norms, where they have any
@@ -112,8 +113,38 @@ TrainedBlock::Values TrainedBlock::attend(const Pass& pass, MatView<const float>
   }
   finish_heads_of(pass, q_norm, s.queries);
   finish_heads_of(pass, k_norm, s.keys);
-  causal_attention(compute, config, pass.shape, s.queries, s.keys, s.values, s.heads);
+  if (prefix_keys) {
+    s.keys = after_prefix(pass, *prefix_keys, s.keys);
+    s.values = after_prefix(pass, *prefix_values, s.values);
+  }
+  causal_attention(pass.attention(), config, pass.shape, s.queries, s.keys, s.values, s.heads);
   return s;
+}
+
+// The prefix before each sequence's rows.
+MatView<float> TrainedBlock::after_prefix(const Pass& pass, const Parameter& prefix, MatView<const float> rows) const {
+  const SequenceShape& shape = pass.shape;
+  const MatView<float> all = take_matrix(pass.compute, shape.n_sequences * shape.n_keys(), rows.cols);
+  for (size_t s = 0; s < shape.n_sequences; ++s) {
+    for (size_t t = 0; t < shape.n_before; ++t)
+      std::ranges::copy(prefix.value.row(t), all.row(s * shape.n_keys() + t).begin());
+    for (size_t t = 0; t < shape.n_tokens; ++t)
+      std::ranges::copy(rows.row(s * shape.n_tokens + t), all.row(s * shape.n_keys() + shape.n_before + t).begin());
+  }
+  return all;
+}
+
+// The gradient of the sequences' own rows; the prefix's goes to its parameter, sequence after sequence.
+MatView<float> TrainedBlock::without_prefix(const Pass& pass, const Parameter& prefix, MatView<const float> d) const {
+  const SequenceShape& shape = pass.shape;
+  const MatView<float> rows = take_matrix(pass.compute, shape.n_rows(), d.cols);
+  for (size_t s = 0; s < shape.n_sequences; ++s) {
+    for (size_t t = 0; prefix.grad.data && t < shape.n_before; ++t)
+      add(d.row(s * shape.n_keys() + t), prefix.grad.row(t));
+    for (size_t t = 0; t < shape.n_tokens; ++t)
+      std::ranges::copy(d.row(s * shape.n_keys() + shape.n_before + t), rows.row(s * shape.n_tokens + t).begin());
+  }
+  return rows;
 }
 
 // stream += what the branch gives, which its norm changes in place.
@@ -166,6 +197,17 @@ void TrainedBlock::forward(const Pass& pass, MatView<float> stream) const {
   compute_mlp(pass, s.normed, s);
   down.forward(pass.compute, s.act, s.normed);
   add_branch(pass, post_ffn_norm, s.normed, stream);
+}
+
+void TrainedBlock::begin_prefix(const Pass& pass, MatView<const float> stream, MatView<float> K,
+                                MatView<float> V) const {
+  const Arena::Scope scope(pass.compute.arena);
+  const MatView<float> normed = take_matrix(pass.compute, stream.rows, stream.cols);
+  attn_norm.forward(pass.compute, config.norm, config.norm_eps, stream, normed);
+  k.forward(pass.compute, normed, K);
+  v.forward(pass.compute, normed, V);
+  const Pass unturned{pass.compute, pass.solo, pass.precision, pass.shape, {}};
+  finish_heads_of(unturned, k_norm, K);
 }
 
 void TrainedBlock::backward(const Pass& pass, MatView<const float> entering, MatView<float> d_stream) const {
@@ -222,7 +264,8 @@ void TrainedBlock::attention_backward(const Pass& pass, const Values& s, MatView
                                       MatView<float> d_stream) const {
   Compute& compute = pass.compute;
   const auto like = [&](MatView<const float> m) { return take_matrix(compute, m.rows, m.cols); };
-  const MatView<float> d_heads = like(s.heads), d_q = like(s.queries), d_k = like(s.keys), d_v = like(s.values);
+  const MatView<float> d_heads = like(s.heads), d_q = like(s.queries);
+  MatView<float> d_k = like(s.keys), d_v = like(s.values);
   MatView<float> raw;
   if (post_attn_norm.is_there()) {
     raw = like(entering);
@@ -230,7 +273,11 @@ void TrainedBlock::attention_backward(const Pass& pass, const Values& s, MatView
   }
   const MatView<float> d_branch = branch_gradient(pass, post_attn_norm, raw, d_stream);
   o.backward(compute, s.heads, d_branch, Into::kReplaces, d_heads);
-  causal_attention_gradient(compute, config, pass.shape, s.queries, s.keys, s.values, d_heads, d_q, d_k, d_v);
+  causal_attention_gradient(pass.attention(), config, pass.shape, s.queries, s.keys, s.values, d_heads, d_q, d_k, d_v);
+  if (prefix_keys) {
+    d_k = without_prefix(pass, *prefix_keys, d_k);
+    d_v = without_prefix(pass, *prefix_values, d_v);
+  }
   finish_heads_backward(pass, q_norm, s.raw_queries, d_q);
   finish_heads_backward(pass, k_norm, s.raw_keys, d_k);
   q.backward(compute, s.normed, d_q, Into::kReplaces, d_branch);

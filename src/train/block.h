@@ -41,6 +41,9 @@ struct TrainedBlock {
   Projection q, k, v, o, up, down;
   std::unique_ptr<Projection> gate;  // of an MLP that has one
 
+  // Keys and values before every sequence (prefix tuning), [n, n_kv_head * d_head]; or none.
+  Parameter *prefix_keys = nullptr, *prefix_values = nullptr;
+
   // The function of the MLP: the model's, or one that it is to get used to.
   Activation activation;
   float threshold;  // of a ReLU (FATReLU)
@@ -56,11 +59,16 @@ struct TrainedBlock {
   // What the tokens' positions turn queries and keys by: cos and sin [shape.n_rows(), n_pairs], or none.
   struct Pass {
     Compute& compute;
+    const SoloComputes& solo;
+    Precision precision;
     const SequenceShape& shape;
     Rotation rotation;
+    AttentionPass attention() const { return {compute, solo, precision}; }
   };
   // `stream` [n_rows, n_embd] goes through the block, in place.
   void forward(const Pass& pass, MatView<float> stream) const;
+  // Keys, normalised but not turned, and values that the block has of `stream`: K, V [n_rows, n_kv_head * d_head].
+  void begin_prefix(const Pass& pass, MatView<const float> stream, MatView<float> K, MatView<float> V) const;
   // `entering` is what stream was before forward(); `d_stream` is the loss's gradient of what left the block, and
   // becomes that of what entered it. Gradients of parameters are added to.
   void backward(const Pass& pass, MatView<const float> entering, MatView<float> d_stream) const;
@@ -71,6 +79,8 @@ struct TrainedBlock {
   void finish_heads_of(const Pass& pass, const TrainedNorm& norm, MatView<float> x) const;
   void finish_heads_backward(const Pass& pass, const TrainedNorm& norm, MatView<const float> raw,
                              MatView<float> d) const;
+  MatView<float> after_prefix(const Pass& pass, const Parameter& prefix, MatView<const float> rows) const;
+  MatView<float> without_prefix(const Pass& pass, const Parameter& prefix, MatView<const float> d) const;
   void add_branch(const Pass& pass, const TrainedNorm& post, MatView<float> branch, MatView<float> stream) const;
   MatView<float> branch_gradient(const Pass& pass, const TrainedNorm& post, MatView<const float> raw,
                                  MatView<const float> d_stream) const;

@@ -139,24 +139,26 @@ INSTANTIATE_TEST_SUITE_P(Norms, NormGradient,
 
 struct AttentionCase {
   size_t n_head, n_kv_head, window;
+  SequenceShape shape = {2, 5};
 };
 
 class AttentionGradient : public ::testing::TestWithParam<AttentionCase> {
  protected:
   static constexpr size_t kHead = 4;
-  static constexpr SequenceShape kShape{2, 5};
 
   // Masked attention, plainly.
   static Doubles attention(const LayerConfig& c, const Doubles& q, const Doubles& k, const Doubles& v) {
+    const SequenceShape& shape = GetParam().shape;
     const size_t n_q = c.n_head * kHead, n_kv = c.n_kv_head * kHead;
-    Doubles out(kShape.n_rows() * n_q, 0.0);
-    for (size_t t = 0; t < kShape.n_rows(); ++t)
+    Doubles out(shape.n_rows() * n_q, 0.0);
+    for (size_t t = 0; t < shape.n_rows(); ++t)
       for (size_t h = 0; h < c.n_head; ++h) {
-        const size_t g = h / c.n_group(), begins = t / kShape.n_tokens * kShape.n_tokens;
-        const size_t first = c.window > 0 ? std::max(begins + c.window, t + 1) - c.window : begins;
+        const size_t g = h / c.n_group(), begins = t / shape.n_tokens * shape.n_keys(),
+                     own = begins + shape.n_before + t % shape.n_tokens;
+        const size_t first = c.window > 0 ? std::max(begins + c.window, own + 1) - c.window : begins;
         double total = 0;
         for (const bool adds : {false, true})
-          for (size_t s = first; s <= t; ++s) {
+          for (size_t s = first; s <= own; ++s) {
             double score = 0;
             for (size_t i = 0; i < kHead; ++i) score += q[t * n_q + h * kHead + i] * k[s * n_kv + g * kHead + i];
             const double p = std::exp(double(c.attn_scale) * score);
@@ -176,18 +178,27 @@ TEST_P(AttentionGradient, IsThatOfMaskedAttention) {
   c.d_head = kHead;
   c.window = GetParam().window;
   c.attn_scale = 0.4f;
-  const size_t n = kShape.n_rows(), n_q = c.n_head * kHead, n_kv = c.n_kv_head * kHead;
-  const std::vector<float> q = normal_values(n * n_q, 1), k = normal_values(n * n_kv, 2),
-                           v = normal_values(n * n_kv, 3), dy = normal_values(n * n_q, 4);
+  const SequenceShape& shape = GetParam().shape;
+  const size_t n = shape.n_rows(), n_keys = shape.n_sequences * shape.n_keys(), n_q = c.n_head * kHead,
+               n_kv = c.n_kv_head * kHead;
+  const std::vector<float> q = normal_values(n * n_q, 1), k = normal_values(n_keys * n_kv, 2),
+                           v = normal_values(n_keys * n_kv, 3), dy = normal_values(n * n_q, 4);
   const Doubles qs(q.begin(), q.end()), ks(k.begin(), k.end()), vs(v.begin(), v.end());
   Compute compute(2);
-  std::vector<float> heads(n * n_q, NAN), dq(n * n_q, NAN), dk(n * n_kv, NAN), dv(n * n_kv, NAN);
-  const auto view = [&](std::vector<float>& x) { return MatView<float>(x.data(), n, x.size() / n); };
-  const auto seen = [&](const std::vector<float>& x) { return MatView<const float>(x.data(), n, x.size() / n); };
-  causal_attention(compute, c, kShape, seen(q), seen(k), seen(v), view(heads));
+  std::vector<float> heads(n * n_q, NAN), dq(n * n_q, NAN), dk(n_keys * n_kv, NAN), dv(n_keys * n_kv, NAN);
+  const auto view = [&](std::vector<float>& x) {
+    const size_t width = x.size() == n * n_q ? n_q : n_kv;
+    return MatView<float>(x.data(), x.size() / width, width);
+  };
+  const auto seen = [&](const std::vector<float>& x) -> MatView<const float> {
+    return view(const_cast<std::vector<float>&>(x));
+  };
+  const SoloComputes solo(compute.threads.n_threads());
+  const AttentionPass pass{compute, solo};
+  causal_attention(pass, c, shape, seen(q), seen(k), seen(v), view(heads));
   const Doubles want = attention(c, qs, ks, vs);
   for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(heads[i], want[i], 1e-5) << i;
-  causal_attention_gradient(compute, c, kShape, seen(q), seen(k), seen(v), seen(dy), view(dq), view(dk), view(dv));
+  causal_attention_gradient(pass, c, shape, seen(q), seen(k), seen(v), seen(dy), view(dq), view(dk), view(dv));
   expect_gradient(
       dq, [&](const Doubles& at) { return dot_of(attention(c, at, ks, vs), dy); }, q, "q");
   expect_gradient(
@@ -198,7 +209,9 @@ TEST_P(AttentionGradient, IsThatOfMaskedAttention) {
 
 INSTANTIATE_TEST_SUITE_P(Heads, AttentionGradient,
                          ::testing::Values(AttentionCase{2, 2, 0}, AttentionCase{4, 2, 0}, AttentionCase{3, 1, 3},
-                                           AttentionCase{1, 1, 1}));
+                                           AttentionCase{1, 1, 1}, AttentionCase{4, 2, 0, {2, 5, 3}},
+                                           AttentionCase{2, 1, 0, {1, 70}}, AttentionCase{2, 1, 9, {1, 70}},
+                                           AttentionCase{1, 1, 0, {1, 66, 2}}));
 
 TEST(RopeGradient, TurnsBack) {
   constexpr size_t kTokens = 6, kHeads = 2, kHead = 8, kPairs = 3;  // the last two values of a head pass through

@@ -49,6 +49,13 @@ class Network {
   void add_low_rank(const AdapterOptions& options, std::span<const Role> roles, uint64_t seed);
   // Adds IA3's factors: of keys and values, and of what the MLP's down projection reads. Throws as add_low_rank().
   void add_factors();
+  // Adds n tokens before every sequence, alone: their embeddings (prompt tuning: Lester et al. 2021, arXiv:2104.08691),
+  // at first those of n random words; or (`keys`) their keys and values in every layer (prefix tuning: Li and Liang
+  // 2021, arXiv:2101.00190), at first those that the model has of such words. Sequences begin at position n. Throws
+  // Error{kUsage} for n of 0, Error{kUnsupported} naming what does not go with them.
+  void add_virtual_tokens(size_t n, bool keys, uint64_t seed);
+  size_t n_virtual() const { return n_virtual_; }
+  Parameter* prompt() const { return prompt_; }  // [n_virtual, n_embd], or none
   // Rounds the matrices of the blocks as they will be written, after train_all(): Projection::round_weights(), and
   // Projection::learn_clipping().
   void round_weights(DType dtype, bool learns_clipping = false);
@@ -60,10 +67,14 @@ class Network {
   // Gives the MLPs another function, after train_all(): a ReLU that lets through what is above `threshold`
   // (ReLUfication: Mirzadeh et al. 2023, arXiv:2310.04564).
   void become_relu(float threshold);
+  // From now on, of a model that became one with ReLUs.
+  void set_threshold(float threshold);
   // The loss gets `lambda` times the sum over layers of the mean absolute activation of a pass of n_rows tokens. Only
   // gradients know of it.
   void set_l1(double lambda, size_t n_rows);
   bool became_relu() const { return became_relu_; }
+  // Of all products but those of the optimisers, from now on. Throws Error{kUnsupported} on processors without them.
+  void set_precision(Precision precision);
   // To be called when parameters have changed.
   void refresh();
 
@@ -88,7 +99,11 @@ class Network {
   std::string module_name(const Linear& linear) const;
   void require_plain_weights() const;
   void prepare(const TokenBatch& batch, size_t n_streams);
-  TrainedBlock::Pass pass_of(const SequenceShape& shape, const LayerConfig& c) const;
+  TrainedBlock::Pass pass_of(const LayerConfig& c) const;
+  void begin_prefix(std::span<const int32_t> words);
+  size_t n_prompt() const { return prompt_ ? n_virtual_ : 0; }
+  size_t stream_row(size_t row) const;
+  size_t n_together(size_t first, size_t end) const;
   void embed(const TokenBatch& batch, MatView<float> stream) const;
   void embed_backward(const TokenBatch& batch, MatView<const float> d_stream) const;
   double head(const LossOfRows& loss_of, MatView<float> stream, bool wants_gradient);
@@ -96,14 +111,19 @@ class Network {
 
   const Model& model_;
   Compute& compute_;
+  const SoloComputes solo_;
+  Precision precision_ = Precision::kF32;
   std::vector<std::unique_ptr<TrainedBlock>> blocks_;
   TrainedNorm output_norm_;
   std::unique_ptr<Projection> output_;
-  Parameter *embedding_ = nullptr, *positions_ = nullptr;
+  Parameter *embedding_ = nullptr, *positions_ = nullptr, *prompt_ = nullptr;
+  size_t n_virtual_ = 0;  // tokens before every sequence
   bool became_relu_ = false;
   std::vector<bool> trains_layer_;  // [n_layer]
   size_t first_trained() const;     // of the layers; n_layer: none
   Scratch streams_memory_, rotation_memory_;
+  SequenceShape shape_;              // of the present batch's sequences with what stands before them
+  SequenceShape text_shape_;         // without
   MatView<float> streams_;           // [n_streams * n_rows, n_embd]: what entered each block, one after the other
   std::vector<Rotation> rotations_;  // by rope, of rows of this shape
   SequenceShape rotation_shape_;

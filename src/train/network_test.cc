@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "kernels/gemm_bf16.h"
 #include "train/test_networks.h"
 
 namespace hunch {
@@ -87,6 +88,48 @@ TEST_P(OfFixture, GradientsOfFactorsAreThoseOfTheLoss) {
   expect_gradients_of_loss(network, random_batch(m_.model, kShape));
 }
 
+TEST_P(OfFixture, GradientsOfVirtualTokensAreThoseOfTheLoss) {
+  for (const bool keys : {false, true}) {
+    Network network(m_.model, m_.compute);
+    try {
+      network.add_virtual_tokens(3, keys, 1);
+    } catch (const Error& e) {
+      EXPECT_TRUE(keys) << e.what();
+      EXPECT_NE(std::string(e.what()).find("window"), std::string::npos) << e.what();
+      continue;
+    }
+    RandomValues random(11);
+    for (const auto& p : network.parameters.all)
+      for (float& v : p->values()) v += 0.1f * random.normal();
+    expect_gradients_of_loss(network, random_batch(m_.model, kShape));
+  }
+}
+
+// Rounding of the products alone: half a part in 256 each.
+TEST_P(OfFixture, ProductsInBf16AreNearThoseInF32) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "no bf16 products here";
+  for (const bool all : {true, false}) {
+    Network network(m_.model, m_.compute);
+    all ? network.train_all() : network.add_low_rank({LowRankKind::kLora, 3, 6}, kAllRoles, 1);
+    network.parameters.allocate_gradients(GradientMemory::kAll);
+    const TokenBatch batch = random_batch(m_.model, kShape);
+    std::vector<std::vector<float>> gradients;
+    std::vector<double> losses;
+    for (const Precision precision : {Precision::kF32, Precision::kBf16}) {
+      network.set_precision(precision);
+      network.parameters.zero_gradients();
+      losses.push_back(network.backward(batch, cross_entropy(m_.compute, batch, 1)));
+      std::vector<float>& g = gradients.emplace_back();
+      for (const auto& p : network.parameters.all) g.insert(g.end(), p->grads().begin(), p->grads().end());
+    }
+    EXPECT_NEAR(losses[1], losses[0], 0.02 * losses[0]);
+    EXPECT_NE(losses[1], losses[0]);
+    const double cosine = double(dot(gradients[0], gradients[1])) /
+                          std::sqrt(double(dot(gradients[0], gradients[0])) * double(dot(gradients[1], gradients[1])));
+    EXPECT_GT(cosine, 0.995) << (all ? "all weights" : "adapters");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Fixtures, OfFixture,
                          ::testing::Values("opt_sparse", "llama_mha", "tiny_llama", "tiny_opt", "tiny_qwen2",
                                            "tiny_gemma", "tiny_granite", "tiny_nemotron", "tiny_starcoder2",
@@ -113,24 +156,35 @@ TEST(Dora, ChangesNothingAtFirstAndFollowsItsMagnitudes) {
   expect_gradients_of_loss(network, batch);
 }
 
-TEST(Network, GradientsOfAPassDoNotDependOnThreads) {
+class GradientBits : public ::testing::TestWithParam<std::tuple<bool, Precision, SequenceShape>> {};
+
+TEST_P(GradientBits, DoNotDependOnThreads) {
+  const auto [all, precision, shape] = GetParam();
+  if (precision == Precision::kBf16 && !multiplies_bf16()) GTEST_SKIP() << "no bf16 products here";
   std::vector<float> first;
   for (const size_t n_threads : {1, 2, 3}) {
     TestModel m("llama_mha", n_threads);
     Network network(m.model, m.compute);
-    network.train_all();
+    if (all) network.train_all();
     network.add_low_rank({LowRankKind::kDora, 4, 8}, kAllRoles, 1);
+    network.set_precision(precision);
     RandomValues random(5);  // B is zero at first, and so is A's gradient
     for (const auto& p : network.parameters.all)
       for (float& v : p->values()) v += 0.05f * random.normal();
     network.parameters.allocate_gradients(GradientMemory::kAll);
-    const TokenBatch batch = random_batch(m.model, {3, 40});
-    std::vector<float> all = {float(network.backward(batch, cross_entropy(m.compute, batch, 1)))};
-    for (const auto& p : network.parameters.all) all.insert(all.end(), p->grads().begin(), p->grads().end());
-    if (first.empty()) first = all;
-    EXPECT_EQ(all, first) << n_threads << " threads";
+    const TokenBatch batch = random_batch(m.model, shape);
+    std::vector<float> got = {float(network.backward(batch, cross_entropy(m.compute, batch, 1)))};
+    for (const auto& p : network.parameters.all) got.insert(got.end(), p->grads().begin(), p->grads().end());
+    if (first.empty()) first = got;
+    EXPECT_EQ(got, first) << n_threads << " threads";
   }
 }
+
+// Of few rows too, which a product with weights that are left alone might share out otherwise.
+INSTANTIATE_TEST_SUITE_P(Passes, GradientBits,
+                         ::testing::Combine(::testing::Bool(), ::testing::Values(Precision::kF32, Precision::kBf16),
+                                            ::testing::Values(SequenceShape{3, 40}, SequenceShape{1, 5},
+                                                              SequenceShape{2, 10})));
 
 // Two questions, of three choices and of two.
 TEST(ChoiceLoss, IsMinusTheLogOfTheRightShareAndItsGradients) {
@@ -181,7 +235,8 @@ TEST(TrainedBlock, L1IsThePenaltyOfAbsoluteActivations) {
   network.parameters.allocate_gradients(GradientMemory::kAll);
   TrainedBlock& block = *network.blocks()[1];
   const size_t n = kShape.n_rows(), n_embd = m.model.config().n_embd;
-  const TrainedBlock::Pass pass{m.compute, kShape, {}};
+  const SoloComputes solo(m.compute.threads.n_threads());
+  const TrainedBlock::Pass pass{m.compute, solo, Precision::kF32, kShape, {}};
   RandomValues random(1);
   std::vector<float> entering(n * n_embd), zeros(n * n_embd, 0.0f);
   for (float& v : entering) v = random.normal();

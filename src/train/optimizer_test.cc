@@ -131,6 +131,27 @@ struct TwoParameters {
   }
 };
 
+// Chen et al. 2023, algorithm 2: the way is that of one mean, and what is remembered is another's.
+TEST(Lion, StepsAsPublished) {
+  Parameters parameters;
+  Parameter& p = parameters.add("w", 0, 4, 5, true);
+  std::ranges::fill(p.values(), 1.0f);
+  parameters.allocate_gradients(GradientMemory::kAll);
+  Compute compute(1);
+  Optimizer lion(parameters, {.kind = OptimizerKind::kLion, .beta1 = 0.9f, .beta2 = 0.5f, .weight_decay = 0.1f});
+  RandomValues random(3);
+  std::vector<double> x(p.size(), 1.0), m(p.size(), 0.0);
+  for (int step = 0; step < 12; ++step) {
+    for (size_t i = 0; i < p.size(); ++i) {
+      const double g = p.grads()[i] = random.normal(), way = double(0.9f) * m[i] + (1 - double(0.9f)) * g;
+      x[i] = (1 - 0.01 * double(0.1f)) * x[i] - 0.01 * double((way > 0) - (way < 0));
+      m[i] = 0.5 * m[i] + 0.5 * g;
+    }
+    lion.step(compute, 0.01f);
+    for (size_t i = 0; i < p.size(); ++i) ASSERT_NEAR(p.values()[i], x[i], 1e-5) << "step " << step << " value " << i;
+  }
+}
+
 TEST(AdamW8, StepsAsAdamWInAQuarterOfTheMemory) {
   Compute compute(2);
   TwoParameters plain(1), bytes(1);

@@ -16,13 +16,13 @@ void schulz_step(Compute& compute, MatView<float> X) {
   const Arena::Scope scope(compute.arena);
   const MatView<float> G = take_matrix(compute, X.rows, X.rows), P = take_matrix(compute, X.rows, X.rows),
                        more = take_matrix(compute, X.rows, X.cols);
-  multiply_nt(compute, X, X, G);
-  multiply_nn(compute, G, G, Into::kReplaces, P);
+  multiply_nt(compute, Precision::kF32, X, X, G);
+  multiply_nn(compute, Precision::kF32, G, G, Into::kReplaces, P);
   for (size_t r = 0; r < P.rows; ++r) {
     scale(c, P.row(r));
     axpy(b, G.row(r), P.row(r));
   }
-  multiply_nn(compute, P, X, Into::kReplaces, more);
+  multiply_nn(compute, Precision::kF32, P, X, Into::kReplaces, more);
   for (size_t r = 0; r < X.rows; ++r) {
     scale(a, X.row(r));
     add(more.row(r), X.row(r));

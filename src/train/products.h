@@ -3,8 +3,16 @@
 #pragma once
 #include "base/compute.h"
 #include "base/view.h"
+#include "formats/weight_view.h"
 
 namespace hunch {
+
+// What products see of their matrices; sums are f32's, and so is all that is no product (mixed precision: Micikevicius
+// et al. 2017, arXiv:1710.03740, with bf16 in place of f16, whose exponents are f32's: losses need no scaling).
+enum class Precision : uint8_t {
+  kF32,
+  kBf16  // both rounded; where multiplies_bf16() (kernels/gemm_bf16.h)
+};
 
 // What is done with what is in Y.
 enum class Into : uint8_t { kReplaces, kAdds };
@@ -13,11 +21,16 @@ enum class Into : uint8_t { kReplaces, kAdds };
 MatView<float> take_matrix(Compute& compute, size_t rows, size_t cols);
 
 // Y = X W^T: X [n, n_in], W [n_out, n_in], Y [n, n_out].
-void multiply_nt(Compute& compute, MatView<const float> X, MatView<const float> W, MatView<float> Y);
+void multiply_nt(Compute& compute, Precision precision, MatView<const float> X, MatView<const float> W,
+                 MatView<float> Y);
 // Y = A B, or added to: A [n, k], B [k, m], Y [n, m].
-void multiply_nn(Compute& compute, MatView<const float> A, MatView<const float> B, Into into, MatView<float> Y);
+void multiply_nn(Compute& compute, Precision precision, MatView<const float> A, MatView<const float> B, Into into,
+                 MatView<float> Y);
+// The same in f32 with B in any form that computes.
+void multiply_nn(Compute& compute, MatView<const float> A, const WeightView& B, Into into, MatView<float> Y);
 // Y = A^T B, or added to: A [k, n], B [k, m], Y [n, m].
-void multiply_tn(Compute& compute, MatView<const float> A, MatView<const float> B, Into into, MatView<float> Y);
+void multiply_tn(Compute& compute, Precision precision, MatView<const float> A, MatView<const float> B, Into into,
+                 MatView<float> Y);
 
 // Y += s * X.
 void add_scaled(Compute& compute, float s, MatView<const float> X, MatView<float> Y);

@@ -58,8 +58,13 @@ void Projection::add_low_rank(Compute& compute, Parameters& parameters, size_t l
   if (options.kind != LowRankKind::kDora) return;
   own.magnitude = &parameters.add(name + ".weight.lora_magnitude", layer, 1, base_->n_out, false);
   own.norms.resize(base_->n_out);
+  begin_magnitudes(compute);
+}
+
+void Projection::begin_magnitudes(Compute& compute) {
+  if (!low_rank_ || !low_rank_->magnitude) return;
   refresh(compute);
-  std::ranges::copy(own.norms, own.magnitude->values().begin());
+  std::ranges::copy(low_rank_->norms, low_rank_->magnitude->values().begin());
 }
 
 void Projection::round_weights(Compute& compute, DType dtype) {
@@ -172,9 +177,24 @@ void Projection::refresh(Compute& compute) {
   });
 }
 
+// W, in the arena.
+MatView<float> Projection::decoded_base(Compute& compute) const {
+  const MatView<float> W = take_matrix(compute, base_->n_out, base_->n_in);
+  base_->decode(compute, W);
+  return W;
+}
+
 void Projection::plain_forward(Compute& compute, MatView<const float> X, MatView<float> Y) const {
+  const Arena::Scope scope(compute.arena);
+  if (precision_ == Precision::kBf16) {
+    multiply_nt(compute, precision_, X, weights_ ? present_weights() : decoded_base(compute), Y);
+    if (const std::span<const float> bias = bias_values(); !bias.empty())
+      compute.threads.parallel_for(Y.rows, 8, [&](size_t begin, size_t end) {
+        for (size_t t = begin; t < end; ++t) add(bias, Y.row(t));
+      });
+    return;
+  }
   if (!weights_) {
-    const Arena::Scope scope(compute.arena);
     const std::span<TokenTraits> tokens = compute.arena.take<TokenTraits>(X.rows);
     std::ranges::fill(tokens, TokenTraits());
     return base_->dot(compute, tokens, X, {}, Y);
@@ -187,8 +207,8 @@ void Projection::add_low_rank_product(Compute& compute, MatView<const float> X, 
   const Arena::Scope scope(compute.arena);
   const MatView<float> H = take_matrix(compute, X.rows, low_rank_->options.rank);
   const MatView<float> more = take_matrix(compute, Y.rows, Y.cols);
-  multiply_nt(compute, X, low_rank_->A->value, H);
-  multiply_nt(compute, H, low_rank_->B->value, more);
+  multiply_nt(compute, precision_, X, low_rank_->A->value, H);
+  multiply_nt(compute, precision_, H, low_rank_->B->value, more);
   add_scaled(compute, low_rank_->options.scale(), more, Y);
 }
 
@@ -250,19 +270,15 @@ void Projection::forward(Compute& compute, MatView<const float> X, MatView<float
 
 // dX (+)= dY W.
 void Projection::plain_backward(Compute& compute, MatView<const float> dY, Into into, MatView<float> dX) const {
-  if (weights_) return multiply_nn(compute, dY, present_weights(), into, dX);
+  if (weights_) return multiply_nn(compute, precision_, dY, present_weights(), into, dX);
   const Arena::Scope scope(compute.arena);
+  const WeightView W = base_->rows(), turned = base_->by_input();
+  if (precision_ == Precision::kF32 && W) return multiply_nn(compute, dY, W, into, dX);
+  if (precision_ == Precision::kBf16 || !turned || !is_plain(turned.dtype))
+    return multiply_nn(compute, precision_, dY, decoded_base(compute), into, dX);
   const MatView<float> product = into == Into::kAdds ? take_matrix(compute, dX.rows, dX.cols) : dX;
-  if (const WeightView W = base_->rows()) {
-    matmul_transposed(compute, dY, W, {}, product);
-  } else if (const WeightView turned = base_->by_input(); turned && is_plain(turned.dtype)) {
-    const MatmulTask task{turned, {}, product};
-    matmul(compute, dY, {&task, 1});
-  } else {
-    const MatView<float> decoded = take_matrix(compute, base_->n_out, base_->n_in);
-    base_->decode(compute, decoded);
-    multiply_nn(compute, dY, decoded, Into::kReplaces, product);
-  }
+  const MatmulTask task{turned, {}, product};
+  matmul(compute, dY, {&task, 1});
   if (into == Into::kAdds) add_scaled(compute, 1.0f, product, dX);
 }
 
@@ -294,13 +310,13 @@ void Projection::low_rank_backward(Compute& compute, MatView<const float> X, Mat
   const auto scale_all = [&](MatView<float> m) {
     for (size_t t = 0; t < m.rows; ++t) scale(own.options.scale(), m.row(t));
   };
-  multiply_nt(compute, X, own.A->value, H);
+  multiply_nt(compute, precision_, X, own.A->value, H);
   scale_all(H);
-  multiply_tn(compute, dY, H, Into::kAdds, own.B->grad);
-  multiply_nn(compute, dY, own.B->value, Into::kReplaces, dH);
+  multiply_tn(compute, precision_, dY, H, Into::kAdds, own.B->grad);
+  multiply_nn(compute, precision_, dY, own.B->value, Into::kReplaces, dH);
   scale_all(dH);
-  multiply_tn(compute, dH, X, Into::kAdds, own.A->grad);
-  if (dX.data) multiply_nn(compute, dH, own.A->value, Into::kAdds, dX);
+  multiply_tn(compute, precision_, dH, X, Into::kAdds, own.A->grad);
+  if (dX.data) multiply_nn(compute, precision_, dH, own.A->value, Into::kAdds, dX);
 }
 
 void Projection::backward(Compute& compute, MatView<const float> X, MatView<const float> dY, Into into,
@@ -308,7 +324,7 @@ void Projection::backward(Compute& compute, MatView<const float> X, MatView<cons
   const Arena::Scope scope(compute.arena);
   if (output_factors_ || input_factors_) return factors_backward(compute, X, dY, into, dX);
   if (bias_ && counts_bias) add_column_sums(compute, dY, bias_->grads());
-  if (weights_ && weights_->grad.data) multiply_tn(compute, dY, X, Into::kAdds, weights_->grad);
+  if (weights_ && weights_->grad.data) multiply_tn(compute, precision_, dY, X, Into::kAdds, weights_->grad);
   if (low_rank_ && low_rank_->magnitude) dY = stretched(compute, X, dY);
   if (dX.data) plain_backward(compute, dY, into, dX);
   if (low_rank_) low_rank_backward(compute, X, dY, dX);

@@ -55,9 +55,14 @@ class Projection {
   // yet; DoRA's lengths are those of the rows.
   void add_low_rank(Compute& compute, Parameters& parameters, size_t layer, const std::string& name,
                     const AdapterOptions& options, uint64_t seed);
+  // DoRA's lengths become those of the rows of W + s B A; nothing of other adapters.
+  void begin_magnitudes(Compute& compute);
   // Multiplies outputs, bias and all, or inputs by factors, at first 1 (IA3: Liu et al. 2022, arXiv:2205.05638).
   // Nothing else of the matrix is trained.
   void add_factors(Parameters& parameters, size_t layer, const std::string& name, bool of_inputs);
+  // Of all products from now on. Products with weights that are left alone read them in their own form in f32; in bf16
+  // they are decoded first.
+  void set_precision(Precision precision) { precision_ = precision; }
   // To be called when parameters have changed: DoRA's norms and rounded weights are of the present ones.
   void refresh(Compute& compute);
 
@@ -94,7 +99,10 @@ class Projection {
   MatView<const float> stretched(Compute& compute, MatView<const float> X, MatView<const float> dY) const;
   std::span<const float> bias_values() const { return bias_ ? bias_->values() : base_->bias(); }
 
+  MatView<float> decoded_base(Compute& compute) const;
+
   const Linear* base_;
+  Precision precision_ = Precision::kF32;
   // What products use of weights that are trained.
   MatView<const float> present_weights() const { return rounds_to_ ? rounded_ : weights_->value; }
 

@@ -92,6 +92,41 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, SavedFactors,
                          ::testing::Values("llama_mha", "opt_sparse", "tiny_opt", "tiny_qwen2", "tiny_llama"),
                          [](const auto& i) { return i.param; });
 
+// Embeddings, or keys and values, before every text: of grouped heads, turned or at learned positions, normalised or
+// not.
+class SavedVirtualTokens : public ::testing::TestWithParam<std::tuple<const char*, bool>> {};
+
+TEST_P(SavedVirtualTokens, ComputeWhatWasTrained) {
+  const auto [fixture, keys] = GetParam();
+  TestModel m(fixture);
+  Network network(m.model, m.compute);
+  const TokenBatch batch = random_batch(m.model, kShape);
+  const std::vector<float> before = logits_of(network, batch);
+  const auto& layers = m.model.config().layers;
+  if (keys && std::ranges::any_of(layers, [](const LayerConfig& l) { return l.window > 0; })) {
+    EXPECT_THROW(network.add_virtual_tokens(5, keys, 3), Error) << "a window";
+    return;
+  }
+  network.add_virtual_tokens(5, keys, 3);
+  move_values(network);
+  const std::vector<float> want = logits_of(network, batch);
+  TempDir dir("virtual");
+  write_peft_adapter(dir.path / "tokens", network, "base", false);
+  const AdapterFile file = open_adapter(dir.path / "tokens");
+  EXPECT_EQ(file.virtual_tokens.n, 5u);
+  EXPECT_EQ(file.virtual_tokens.has_keys, keys);
+  const AdapterChoice choice{.file = &file};
+  const auto adapter = bind_adapters(m.model, m.compute, {&choice, 1});
+  EXPECT_LE(worst_difference(inferred_logits(m.model, m.compute, batch, adapter.get()), want), 1e-4f);
+  EXPECT_GT(worst_difference(before, want), 1e-2f);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fixtures, SavedVirtualTokens,
+    ::testing::Combine(::testing::Values("llama_mha", "tiny_llama", "opt_sparse", "tiny_qwen2", "tiny_qwen3"),
+                       ::testing::Bool()),
+    [](const auto& i) { return std::string(std::get<0>(i.param)) + (std::get<1>(i.param) ? "_keys" : "_embeddings"); });
+
 TEST(SavedAdapter, OfDoraIsNoGgufFile) {
   TestModel m("llama_mha");
   Network network(m.model, m.compute);

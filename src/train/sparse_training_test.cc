@@ -41,6 +41,37 @@ TrainerOptions few_steps(size_t n_steps) {
   return o;
 }
 
+// ProSparse's two schedules, over 16 steps: L1 over twelve of them, the threshold in the last quarter.
+TEST(ReluTraining, PenaltyRisesInStagesAndTheThresholdAtTheEnd) {
+  TestModel m("llama_mha");
+  Network network(m.model, m.compute);
+  network.train_all();
+  network.become_relu(0);
+  TrainerOptions o = few_steps(16);
+  o.l1 = 0.5;
+  o.l1_stages = 3;
+  o.threshold = 0.25;
+  const std::vector<int32_t> ids = random_ids(100, m.model.config().n_vocab, 5);
+  Trainer trainer(network, ids, {}, o);
+  const TrainedBlock& block = *network.blocks()[0];
+  const double rows = double(o.n_batch * o.n_ctx * block.up.base().n_out);
+  double last_l1 = -1;
+  for (size_t step = 0; step < 16; ++step) {
+    trainer.step();
+    const double l1 = double(block.l1) * rows;
+    EXPECT_GE(l1, last_l1);
+    last_l1 = l1;
+    if (step % 4 == 0) EXPECT_NEAR(l1, 0.5 * double(std::min<size_t>(3, step / 4)) / 3, 1e-6) << "level between stages";
+    if (step == 2) EXPECT_NEAR(l1, 0.5 / 6, 1e-6) << "half way up the first";
+    const double share = std::clamp((double(step + 1) / 16 - 0.75) / 0.15, 0.0, 1.0);
+    EXPECT_NEAR(block.threshold, 0.25 * share, 1e-6) << "after step " << step;
+  }
+  EXPECT_EQ(block.threshold, 0.25f);
+  Network silu(m.model, m.compute);
+  silu.train_all();
+  EXPECT_THROW(Trainer(silu, ids, {}, o), Error) << "a threshold of no ReLU";
+}
+
 TEST(KeepZeros, TheyStayThroughEveryOptimiser) {
   for (const OptimizerKind kind : {OptimizerKind::kAdamW, OptimizerKind::kLion, OptimizerKind::kMuon}) {
     TestModel m("llama_mha");

@@ -6,6 +6,7 @@
 
 #include "model/open_model.h"
 #include "model/test_steps.h"
+#include "model/virtual_tokens.h"
 #include "train/losses.h"
 #include "train/network.h"
 #include "train/random_values.h"
@@ -62,6 +63,7 @@ inline std::vector<float> inferred_logits(const Model& model, Compute& compute, 
   for (size_t s = 0; s < batch.shape.n_sequences; ++s) {
     Run run{cache.create(), batch.shape.n_tokens};
     run.adapter = adapter;
+    if (adapter) append_virtual_tokens(model, compute, cache, run.sequence, *adapter);
     append_rows(transformer.run(
                     {std::span(batch.ids).subspan(s * batch.shape.n_tokens, batch.shape.n_tokens), {&run, 1}, rows}),
                 out);

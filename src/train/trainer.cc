@@ -38,8 +38,9 @@ TrainerOptions checked(TrainerOptions o, const Network& network, const Network* 
     fail(ErrorKind::kUsage,
          "{} steps (n_steps) of {} windows (n_batch) of {} tokens (n_ctx): expected at least 1, 1 and 2", o.n_steps,
          o.n_batch, o.n_ctx);
-  if (c.n_ctx_train > 0 && o.n_ctx > c.n_ctx_train)
-    fail(ErrorKind::kUsage, "windows of {} tokens (n_ctx): the model's context is {}", o.n_ctx, c.n_ctx_train);
+  if (c.n_ctx_train > 0 && o.n_ctx + network.n_virtual() > c.n_ctx_train)
+    fail(ErrorKind::kUsage, "windows of {} tokens (n_ctx){}: the model's context is {}", o.n_ctx,
+         network.n_virtual() > 0 ? fmt::format(", and {} virtual ones", network.n_virtual()) : "", c.n_ctx_train);
   if (!(o.learning_rate > 0) || !std::isfinite(o.learning_rate))
     fail(ErrorKind::kUsage, "a learning rate of {:g} (learning_rate): expected more than 0", o.learning_rate);
   if (o.update == Update::kFused && (o.optimizer.kind != OptimizerKind::kSgd || o.n_batch > windows_together(o)))
@@ -49,6 +50,9 @@ TrainerOptions checked(TrainerOptions o, const Network& network, const Network* 
          windows_together(o), o.n_ctx, o.n_batch);
   if (o.l1 < 0 || (o.l1 > 0 && o.update != Update::kGradients))
     fail(ErrorKind::kUsage, "an L1 penalty of {:g} (l1): expected at least 0, and none with LOMO and MeZO", o.l1);
+  if (o.l1_stages == 0) fail(ErrorKind::kUsage, "an L1 penalty that rises in 0 stages (l1_stages): expected 1 or more");
+  if (o.threshold > 0 && !network.became_relu())
+    fail(ErrorKind::kUsage, "a threshold of {:g} (threshold): the model's MLPs have no ReLUs of training", o.threshold);
   if (teacher && teacher->model().config().n_vocab != c.n_vocab)
     fail(ErrorKind::kUnsupported, "the teacher has a vocabulary of {} tokens, the model one of {}: expected the same",
          teacher->model().config().n_vocab, c.n_vocab);
@@ -120,10 +124,19 @@ double Trainer::loss_value(const TokenBatch& batch, double weight) {
   return batch.questions.empty() ? network_.loss(batch, loss_of(batch, weight)) : choice_loss(network_, batch, weight);
 }
 
-// ProSparse's schedule (section 3.2) in one stage.
+// ProSparse's schedule (section 3.2): in each stage half a cosine up, which ends level.
 double Trainer::l1_now() const {
-  const double done = std::min(1.0, double(state_.step) / (0.75 * double(options_.n_steps)));
-  return options_.l1 * 0.5 * (1 - std::cos(std::numbers::pi * done));
+  const double n_stages = double(options_.l1_stages);
+  const double at = n_stages * std::min(1.0, double(state_.step) / (0.75 * double(options_.n_steps)));
+  const double stage = std::min(std::floor(at), n_stages - 1);
+  return options_.l1 * (stage + 0.5 * (1 - std::cos(std::numbers::pi * (at - stage)))) / n_stages;
+}
+
+// The shift of ProSparse's last part (section 3.3), with steps that follow it.
+float Trainer::threshold_now() const {
+  const double done = double(state_.step) / double(options_.n_steps);
+  const double rise = TrainerOptions::kThresholdEnds - TrainerOptions::kThresholdBegins;
+  return options_.threshold * float(std::clamp((done - TrainerOptions::kThresholdBegins) / rise, 0.0, 1.0));
 }
 
 double Trainer::gradients_of(const std::vector<TokenBatch>& parts) {
@@ -183,6 +196,7 @@ double Trainer::step() {
     network_.prune(scheduled_sparsity(*prune, state_.step));
     network_.refresh();
   }
+  if (options_.threshold > 0) network_.set_threshold(threshold_now());
   const std::vector<TokenBatch> parts = next_batch();
   const double rate = schedule_.at(state_.step);
   const double loss = options_.update == Update::kMezo    ? mezo_step(parts, rate)
@@ -193,6 +207,7 @@ double Trainer::step() {
          state_.step + 1, loss, options_.learning_rate);
   network_.refresh();
   ++state_.step;
+  if (options_.threshold > 0) network_.set_threshold(threshold_now());
   return loss;
 }
 
@@ -222,7 +237,7 @@ TrainSettings Trainer::settings_of_run() const {
   s["batch"] = fmt::format("{} windows of {} tokens", o.n_batch, o.n_ctx);
   s["clipping"] = fmt::format("{:.17g}", o.clip);
   s["seed"] = std::to_string(o.seed);
-  if (o.l1 > 0) s["L1"] = fmt::format("{:.17g}", o.l1);
+  if (o.l1 > 0) s["L1"] = fmt::format("{:.17g} in {}", o.l1, o.l1_stages);
   if (o.prune)
     s["pruning"] = fmt::format("{:g} to {:g} from step {}, {} times after {}", o.prune->initial, o.prune->final,
                                o.prune->begin, o.prune->n_changes, o.prune->every);

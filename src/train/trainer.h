@@ -34,7 +34,12 @@ struct TrainerOptions {
   size_t n_ctx = 256, n_batch = 8;  // tokens of a window, windows of a step
   double clip = 1.0;                // largest norm of the gradients; 0: any
   float mezo_eps = 1e-3f;
-  double l1 = 0;  // Network::set_l1() at its height, which it rises to along a sine over three quarters of the steps
+  double l1 = 0;  // Network::set_l1() at its height, which it rises to along sines over three quarters of the steps
+  size_t l1_stages = 1;  // equal parts of that time, each of which rises by as much and ends level
+  // Of a model that became one with ReLUs: its threshold at last, which rises along a line from kThresholdBegins to
+  // kThresholdEnds of the steps. The others get used to it.
+  float threshold = 0;
+  static constexpr double kThresholdBegins = 0.75, kThresholdEnds = 0.9;
   std::optional<PruningSchedule> prune;  // of the blocks' matrices, while they are trained
   uint64_t seed = 1;
   size_t eval_every = 50, most_eval_windows = 64;  // steps between held-out losses, and windows that they look at
@@ -87,6 +92,7 @@ class Trainer {
   LossOfRows loss_of(const TokenBatch& batch, double weight);
   double loss_value(const TokenBatch& batch, double weight);
   double l1_now() const;
+  float threshold_now() const;
   double gradients_of(const std::vector<TokenBatch>& parts);
   double gradient_step(const std::vector<TokenBatch>& parts, double rate);
   double fused_step(const std::vector<TokenBatch>& parts, double rate);
