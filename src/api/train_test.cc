@@ -138,7 +138,7 @@ TEST_F(ApiTraining, AnswersOfExamplesAreLearned) {
 TEST_F(ApiTraining, WhatCannotBeMeantIsRefused) {
   TrainingOptions o = options_;
   o.method = "magic";
-  refused(o, "lora, rslora, dora, ia3, full");
+  refused(o, "lora, rslora, dora, ia3, prompt, prefix, full");
   o = options_;
   o.optimizer = "adam";
   refused(o, "adamw8");
@@ -150,7 +150,7 @@ TEST_F(ApiTraining, WhatCannotBeMeantIsRefused) {
   refused(o, ".gguf", "folder");
   o = options_;
   o.method = "dora";
-  refused(o, "DoRA");
+  refused(o, "dora");
   o = options_;
   o.prune = 2;
   o.method = "full";

@@ -241,7 +241,11 @@ void check_method_flags(const CompressFlags& flags) {
   if (mixed_budget(flags) && options.methods.rounder != Rounder::kNearest && options.methods.rounder != Rounder::kGptq)
     fail(ErrorKind::kUsage, "a mean of bits goes with rtn and gptq, alone or after a pruner: the method is {}",
          name_of(options.methods));
-  if (!flags.rotate_inputs.empty()) parse_roles(flags.rotate_inputs, "--rotate-inputs");
+  if (!flags.rotate_inputs.empty()) {
+    options.rotated = parse_roles(flags.rotate_inputs, "--rotate-inputs");
+    if (!flags.only.empty()) options.roles = parse_roles(flags.only, "--only");
+    check_rotated_roles(options);
+  }
   if (flags.scope != "auto" && (options.methods.pruner != Pruner::kMagnitude || flags.pattern))
     fail(ErrorKind::kUsage, "--scope goes with magnitude and --sparsity, or with structured");
   if (flags.scope == "layer")

@@ -50,6 +50,8 @@ int sparsify_prompts(const SparsifyFlags& flags) {
   PromptFitOptions options{.budget = flags.prefill, .max_tokens = flags.max_tokens};
   if (flags.prefill_recall) options.least_recall = parse_share(*flags.prefill_recall, "--prefill-recall");
   if (flags.prefill_neurons) options.neuron_recall = parse_share(*flags.prefill_neurons, "--prefill-neurons");
+  if (flags.prefill_neurons && options.neuron_recall == 0)
+    fail(ErrorKind::kUsage, "--prefill-neurons: expected a share above 0");
   const std::string out = flags.out.empty() ? sidecar_path(resolve_model(flags.model)).string() : flags.out;
   check_output(out, inputs_of(flags.model, {flags.text}), flags.force, "-o");
   const std::string text = read_text(flags.text);

@@ -108,8 +108,7 @@ void answer_here(const TrainFlags& flags, std::span<const std::string> prompts, 
       sequences.push_back(batch.new_sequence({.plan = engine.plan_named("exact", 0), .n_ctx = n_ctx}));
       answers.push_back(batch.admit(*sequences.back(), engine.encode(prompts[i]), options));
     }
-    while (batch.step()) {
-    }
+    while (batch.step()) engine.compute->throw_if_stopped();
     for (const auto& answer : answers) file.add(answer->generated().text);
   }
 }

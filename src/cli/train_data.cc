@@ -15,8 +15,10 @@
 namespace hunch::cli {
 namespace {
 
-std::vector<Example> read_examples(const std::string& path, const Tokenizer& tokenizer) {
+// Those without an answer are an error, or left out and counted.
+std::vector<Example> read_examples(const std::string& path, const Tokenizer& tokenizer, bool leaves_out_empty = false) {
   std::vector<Example> examples;
+  size_t n_empty = 0;
   std::istringstream lines(read_text(path));
   size_t n_line = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -24,6 +26,10 @@ std::vector<Example> read_examples(const std::string& path, const Tokenizer& tok
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     try {
       const nlohmann::json json = nlohmann::json::parse(line);
+      if (leaves_out_empty && json.at("answer") == "") {
+        ++n_empty;
+        continue;
+      }
       examples.push_back(
           encode_example(tokenizer, json.at("prompt").get<std::string>(), json.at("answer").get<std::string>()));
     } catch (const Error& e) {
@@ -33,6 +39,8 @@ std::vector<Example> read_examples(const std::string& path, const Tokenizer& tok
            printable(e.what(), 200));
     }
   }
+  if (n_empty > 0) note(fmt::format("note: {} prompts have no answer and are left out", n_empty));
+  if (leaves_out_empty && examples.empty()) fail(ErrorKind::kUsage, "'{}': the teacher answered nothing", path);
   return examples;
 }
 
@@ -86,7 +94,8 @@ TrainData read_train_data(const TrainFlags& flags, const Engine& engine, size_t 
   }
   const Tokenizer& tokenizer = engine.need_tokenizer();
   if (flags.task.empty()) {
-    data.examples = read_examples(flags.prompts.empty() ? flags.examples : answers_path(flags), tokenizer);
+    const bool answered = !flags.prompts.empty();
+    data.examples = read_examples(answered ? answers_path(flags) : flags.examples, tokenizer, answered);
   } else {
     read_questions(flags, tokenizer, data);
   }

@@ -251,7 +251,7 @@ std::vector<Verb> changing_verbs() {
                 "heads of which no pattern keeps this share of attention's weight stay dense (default: 90%)");
          g.text("--prefill-neurons", f->prefill_neurons, "SHARE",
                 "also find for each layer the smallest share of the neurons that keeps this share of what a block of a "
-                "prompt's tokens activates (95%)");
+                "prompt's tokens activates (e.g. 95%)");
          g.section("Output file");
          g.text("-o,--out", f->out, "FILE", "the sidecar to write (default: MODEL.hunch beside the model)");
          add_force(g, f->force);

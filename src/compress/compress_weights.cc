@@ -31,21 +31,9 @@ void check_target(const Methods& methods, const BlockTarget& target) {
          name_of(target.dtype));
 }
 
-void check_rotated(const Engine& engine, const CompressOptions& options) {
-  if (options.rotated.empty()) return;
-  const Rounder rounder = options.methods.rounder;
-  if (options.methods.pruner != Pruner::kNone ||
-      (rounder != Rounder::kNearest && rounder != Rounder::kGptq && rounder != Rounder::kNf4))
-    fail(ErrorKind::kUsage, "rotated inputs go with rtn, gptq and nf4: the method is {}", name_of(options.methods));
+void check_rotated_inputs(const Engine& engine, const CompressOptions& options) {
+  check_rotated_roles(options);
   constexpr size_t kLeast = 16;  // values that are rotated together; fewer spread nothing
-  for (const Role role : options.rotated) {
-    if (role != Role::kHeads && role != Role::kDown)
-      fail(ErrorKind::kUsage,
-           "inputs of o and down can be rotated, not those of {}: `rotate` does that with the stream", name_of(role));
-    if (std::ranges::find(options.roles, role) == options.roles.end())
-      fail(ErrorKind::kUsage, "inputs of {} are to be rotated, which is none of the matrices that are compressed",
-           name_of(role));
-  }
   for (const Layer& layer : std::as_const(*engine.model).weights().layers)
     layer.for_each_linear([&](const Linear& linear) {
       const size_t together = hadamard_block(linear.n_in);
@@ -85,6 +73,22 @@ void leave_zeros_out(const Engine& engine, const std::filesystem::path& path, Co
 
 }  // namespace
 
+void check_rotated_roles(const CompressOptions& options) {
+  if (options.rotated.empty()) return;
+  const Rounder rounder = options.methods.rounder;
+  if (options.methods.pruner != Pruner::kNone ||
+      (rounder != Rounder::kNearest && rounder != Rounder::kGptq && rounder != Rounder::kNf4))
+    fail(ErrorKind::kUsage, "rotated inputs go with rtn, gptq and nf4: the method is {}", name_of(options.methods));
+  for (const Role role : options.rotated) {
+    if (role != Role::kHeads && role != Role::kDown)
+      fail(ErrorKind::kUsage,
+           "inputs of o and down can be rotated, not those of {}: `rotate` does that with the stream", name_of(role));
+    if (std::ranges::find(options.roles, role) == options.roles.end())
+      fail(ErrorKind::kUsage, "inputs of {} are to be rotated, which is none of the matrices that are compressed",
+           name_of(role));
+  }
+}
+
 void check_compress(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options) {
   if (options.methods.pruner == Pruner::kNone && options.methods.rounder == Rounder::kNone)
     fail(ErrorKind::kUsage, "no method is named; possible: {}", fmt::join(weight_method_names(), ", "));
@@ -104,7 +108,7 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
   if (options.alpha && !(*options.alpha >= 0 && *options.alpha <= 1))
     fail(ErrorKind::kUsage, "alpha {}: expected 0 to 1", *options.alpha);
   check_target(options.methods, options.target);
-  check_rotated(engine, options);
+  check_rotated_inputs(engine, options);
   if (ids.size() < kMinCompressTokens || options.n_tokens < kMinCompressTokens)
     fail(ErrorKind::kUsage, "the text has {} tokens, of which {} are asked for; at least {} are needed", ids.size(),
          options.n_tokens, kMinCompressTokens);

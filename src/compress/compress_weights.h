@@ -18,6 +18,8 @@ namespace hunch {
 CompressReport compress_weights(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options,
                                 const std::filesystem::path& output, const Progress& progress = {});
 
+// Throws kUsage where the inputs of such matrices are not rotated (CompressOptions::rotated), which no model decides.
+void check_rotated_roles(const CompressOptions& options);
 // Throws what compress_weights() does before it begins.
 void check_compress(const Engine& engine, std::span<const int32_t> ids, const CompressOptions& options);
 

@@ -190,6 +190,9 @@ PromptFit fit_prompts(const Engine& engine, std::span<const int32_t> ids, const 
   }
   context.set_observer(nullptr);
   PromptFit fit = recorder.result();
+  if (options.neuron_recall > 0 && fit.neurons.empty())
+    fail(ErrorKind::kUnsupported,
+         "no layer of this model has neurons that all tokens share: there is no share of them to find");
   fit.n_ctx = n_ctx;
   return fit;
 }

@@ -109,5 +109,19 @@ TEST_F(PromptFits, WhatCannotBeIsSaid) {
   EXPECT_NE(refusal({.budget = 128, .least_recall = 2}).find("the least recall is 2"), std::string::npos);
 }
 
+TEST_F(PromptFits, SharesOfNeuronsAreFoundWhereAskedFor) {
+  const size_t n = engine_->config().n_layer;
+  EXPECT_TRUE(fit_prompts(*engine_, ids_, {.budget = 128}).neurons.empty());
+  const PromptFit least = fit_prompts(*engine_, ids_, {.budget = 128, .neuron_recall = 1e-9});
+  EXPECT_EQ(least.neurons, std::vector<double>(n, 0.125)) << "the smallest share that is tried";
+  const PromptFit most = fit_prompts(*engine_, ids_, {.budget = 128, .neuron_recall = 0.99});
+  ASSERT_EQ(most.neurons.size(), n);
+  for (const double share : most.neurons) {
+    EXPECT_GT(share, 0.125);
+    EXPECT_LE(share, 1);
+  }
+  EXPECT_EQ(most.patterns()->neurons(), most.neurons);
+}
+
 }  // namespace
 }  // namespace hunch

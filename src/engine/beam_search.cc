@@ -88,7 +88,8 @@ void BeamSearch::expand(MatView<const float> logits) {
   }
 
   const size_t n_tokens = next.empty() ? 0 : next[0].beam.ids.size();
-  const bool is_full = prompt_.size() + n_tokens > sequence_.n_ctx();  // the newest one has no place
+  const bool streams = sequence_.plan().keys && sequence_.plan().keys->streams();  // and has no end
+  const bool is_full = !streams && prompt_.size() + n_tokens > sequence_.n_ctx();  // the newest one has no place
   if (n_tokens >= options_.n_tokens || is_full) {
     for (Next& n : next) finish(std::move(n.beam), is_full ? StopReason::kContextFull : StopReason::kLength, n_tokens);
     next.clear();

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/test_steps.h"
+#include "select/key_policies.h"
 
 namespace hunch {
 namespace {
@@ -21,7 +22,7 @@ class BeamSearchTest : public ::testing::TestWithParam<const char*> {
     return o;
   }
   std::vector<Beam> search(const BeamOptions& o, size_t n_best, size_t most_prompt = 3) {
-    const auto sequence = batch_.new_sequence({.n_ctx = kCtx});
+    const auto sequence = batch_.new_sequence({.plan = plan_, .n_ctx = kCtx});
     BeamSearch beams(engine_, batch_, *sequence, prompt_, o);
     while (beams.step(most_prompt)) {
     }
@@ -29,13 +30,26 @@ class BeamSearchTest : public ::testing::TestWithParam<const char*> {
   }
   // Logits behind the prompt and `ids`, computed from the beginning.
   std::vector<float> logits(const std::vector<int32_t>& ids) {
-    const auto sequence = batch_.new_sequence({.n_ctx = kCtx});
+    const auto sequence = batch_.new_sequence({.plan = plan_, .n_ctx = kCtx});
+    if (plan_) return logits_one_by_one(*sequence, ids);
     std::vector<int32_t> text = prompt_;
     text.insert(text.end(), ids.begin(), ids.end());
     SequenceRun run{sequence.get(), text};
     run.n_logits = 1;
     const MatView<const float> row = batch_.compute({&run, 1});
     return {row.row(0).begin(), row.row(0).end()};
+  }
+  // What policies drop depends on the step in which a token came.
+  std::vector<float> logits_one_by_one(Sequence& sequence, const std::vector<int32_t>& ids) {
+    std::vector<float> last;
+    const auto compute = [&](std::span<const int32_t> part, Phase phase) {
+      SequenceRun run{&sequence, part, phase, 1};
+      const MatView<const float> row = batch_.compute({&run, 1});
+      last.assign(row.row(0).begin(), row.row(0).end());
+    };
+    compute(prompt_, Phase::kPrompt);
+    for (size_t i = 0; i < ids.size(); ++i) compute(std::span(ids).subspan(i, 1), Phase::kDecode);
+    return last;
   }
   // The definition: of all texts that the beams may go on with, the most probable.
   std::vector<Beam> reference(size_t width, size_t n_tokens) {
@@ -59,6 +73,7 @@ class BeamSearchTest : public ::testing::TestWithParam<const char*> {
   }
 
   static constexpr size_t kCtx = 48;
+  std::shared_ptr<const Plan> plan_;  // none: the default
   Engine engine_ = load_engine(golden_fixture(GetParam()), {.n_threads = 2});
   Batch batch_{engine_, {.n_tokens = 1024}};
   std::vector<int32_t> prompt_ = {5, 11, 7, 3, 9, 2, 8, 4};
@@ -84,6 +99,25 @@ TEST_P(BeamSearchTest, IsTheSameHoweverThePromptIsRead) {
   for (const size_t most : {1u, 100u}) {
     const std::vector<Beam> got = search(options(3, 8), 3, most);
     for (size_t i = 0; i < 3; ++i) EXPECT_EQ(got[i].ids, want[i].ids);
+  }
+}
+
+// Each beam keeps what it would keep alone; a text that streams goes on beyond the context.
+TEST_P(BeamSearchTest, TextsDropTokensAsAlone) {
+  for (const char* policy : {"h2o:8", "streaming:8", "snapkv:6,window=4,kernel=3"}) {
+    SCOPED_TRACE(policy);
+    Plan plan;
+    plan.set_keys(engine_.config(), key_policy_from(policy));
+    plan_ = std::make_shared<const Plan>(std::move(plan));
+    const std::vector<Beam> want = reference(3, 8), got = search(options(3, 8), 3, 100);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(got[i].ids, want[i].ids) << "beam " << i;
+      EXPECT_NEAR(got[i].log_prob, want[i].log_prob, 1e-3);
+    }
+    const Beam longest = search(options(2, 2 * kCtx), 1, 100)[0];
+    const bool streams = plan_->keys->streams();
+    EXPECT_EQ(longest.stop_reason, streams ? StopReason::kLength : StopReason::kContextFull);
+    EXPECT_EQ(longest.ids.size(), streams ? 2 * kCtx : kCtx - prompt_.size() + 1);
   }
 }
 

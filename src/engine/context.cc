@@ -43,9 +43,21 @@ SequenceOptions options_beside(const Engine& engine, const ContextOptions& optio
 
 }  // namespace
 
-Context::Context(const Engine& engine, const ContextOptions& options)
+ContextOptions with_virtual_tokens(const Engine& engine, ContextOptions options) {
+  const std::shared_ptr<const Adapter> adapter = options.adapter.value_or(engine.adapter);
+  options.n_ctx = resolve_context(engine.config(), options.n_ctx);
+  if (!adapter) return options;
+  const size_t n = options.n_ctx + adapter->virtual_tokens.n;
+  options.n_ctx = has_position_table(engine.config()) ? std::min(n, engine.config().n_ctx_train) : n;
+  return options;
+}
+
+Context::Context(const Engine& engine, const ContextOptions& asked)
+    : Context(engine, with_virtual_tokens(engine, asked), Sized()) {}
+
+Context::Context(const Engine& engine, const ContextOptions& options, Sized)
     : engine_(engine),
-      batch_(engine, BatchOptions{resolve_context(engine.config(), options.n_ctx), options.kv_type}),
+      batch_(engine, BatchOptions{options.n_ctx, options.kv_type}),
       sequence_(batch_.new_sequence(sequence_options(engine, options))),
       decodes_all_(options.decodes_all),
       n_prompt_(n_ctx() / 2) {}

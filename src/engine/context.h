@@ -39,6 +39,10 @@ std::shared_ptr<const PromptPatterns> prompt_patterns(const Engine& engine, std:
 // What of these a sequence needs: the plan that they name or hold, and the rest. Throws as Engine::plan_named().
 SequenceOptions sequence_options(const Engine& engine, const ContextOptions& options);
 
+// The same of a context that has place for the adapter's virtual tokens beside its n_ctx, as far as the model has
+// positions for them.
+ContextOptions with_virtual_tokens(const Engine& engine, ContextOptions options);
+
 class Context {
  public:
   // Throws as Batch and Sequence.
@@ -94,6 +98,8 @@ class Context {
   static constexpr size_t kBatchTokens = Sequence::kChunkTokens;
 
  private:
+  struct Sized {};  // options whose n_ctx is what there is to be
+  Context(const Engine& engine, const ContextOptions& options, Sized);
   MatView<const float> run(std::span<const int32_t> ids, Phase phase, size_t n_logits, bool as_alone = false,
                            size_t n_text = 0);
 

@@ -74,10 +74,11 @@ TextReading::~TextReading() = default;
 
 void TextReading::begin(size_t n_step) {
   const size_t page = Transformer::kv_shape(engine_.config()).page_tokens;
+  const size_t n_virtual = options_.adapter ? options_.adapter->virtual_tokens.n : 0;
   size_t end = n_read_, n_tokens = 0, n_room = 0;
   do {
     n_tokens += texts_[end].ids.size();
-    n_room += (texts_[end].ids.size() + page - 1) / page * page;
+    n_room += (texts_[end].ids.size() + n_virtual + page - 1) / page * page;
     ++end;
   } while (end < texts_.size() && n_tokens + texts_[end].ids.size() <= n_step);
   group_ = std::make_unique<Group>(engine_, BatchOptions{.n_tokens = n_room, .kv_type = options_.kv_type});

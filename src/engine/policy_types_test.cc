@@ -127,6 +127,9 @@ TEST(PromptNeurons, ComputeTheirShareInPromptsOnly) {
   const float off_half = most_off(read(half), want), off_most = most_off(read(most), want);
   EXPECT_GT(off_half, 1e-3f);
   EXPECT_LT(off_most, off_half);
+  Context in_two = context_of("neurons:0.5"), at_once = context_of("neurons:0.5");
+  in_two.append(std::span(ids).first(256));
+  EXPECT_LT(most_off(in_two.append(std::span(ids).subspan(256)), read(at_once)), 1e-4f);
   const StepStats& stats = half.stats();
   // Two blocks of 128 and one of 44, each of which computes 32 of 64 neurons.
   for (size_t layer = 0; layer < 2; ++layer) EXPECT_EQ(stats.active_neurons[layer] * 2, stats.all_neurons[layer]);

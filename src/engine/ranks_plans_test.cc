@@ -257,9 +257,11 @@ TEST(RankKeys, EveryPolicyIsOneProcesssOrSaysThatItIsNot) {
                                                    {"bigbird:16,block=4,random=1", false, true},
                                                    {"strided:4", true, true},
                                                    {"lsh:16,recent=4", true, true},
+                                                   {"hyper:22,recent=4,drawn=6", false, true},
                                                    {"clusters:72,k=4,recent=4", true, true},
                                                    {"linear:8", true, true},
-                                                   {"performer:16,recent=4", true, true}}) {
+                                                   {"performer:16,recent=4", true, true},
+                                                   {"linformer:8,recent=4", true, true}}) {
     SCOPED_TRACE(c.policy);
     for (const How& how : {kTensors, kLayers}) {
       const auto options = [&](const Engine&) {
@@ -295,6 +297,15 @@ TEST(RankKeys, PatternsOfPromptsAndRoutersAreOneProcesss) {
                   [&](const Engine&) { return ContextOptions{.experts = expert_policy_from(router)}; });
     }
   }
+}
+
+TEST(RankKeys, PromptsThatComputeAPartOfTheNeuronsAreRefused) {
+  for (const char* prefill : {"neurons:0.5", "a-shape:128,sinks=16,neurons=0.5"})
+    for (const How& how : {kTensors, kLayers}) {
+      const std::string why = refused(golden_fixture("llama_mha"), how,
+                                      [&](const Engine& engine) { story(engine, {.n_ctx = 360, .prefill = prefill}); });
+      EXPECT_NE(why.find("prefill"), std::string::npos) << why;
+    }
 }
 
 // A plan that nobody can make again.

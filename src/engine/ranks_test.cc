@@ -70,7 +70,7 @@ TEST(EngineRanks, OptionsThatAreNotDividedAreRefusedByName) {
                                }
                              };
                              expect_refused({.weight_memory = 1}, "(ram)");
-                             expect_refused({.device = "vulkan:0"}, "(device)");
+                             expect_refused({.device = {.name = "vulkan:0"}}, "(device)");
                            }),
             "");
 }

@@ -9,13 +9,9 @@
 
 namespace hunch {
 
-namespace {
-
 bool has_position_table(const ModelConfig& c) {
   return c.position == PositionKind::kLearned || c.position == PositionKind::kSinusoidal;
 }
-
-}  // namespace
 
 size_t resolve_context(const ModelConfig& config, size_t n_ctx) {
   if (n_ctx == 0) return std::min(config.n_ctx_train, kDefaultMaxContext);
@@ -53,8 +49,9 @@ std::unique_ptr<Sequence> Sequence::fork(size_t n_tokens) const {
       n_tokens <= this->n_tokens() && n_tokens >= text_->cache->n_fixed(id()) && !learns_from_prompts() && !oracle_,
       "fork at {} of {} tokens, of which some were dropped at {}", n_tokens, this->n_tokens(),
       text_->cache->n_fixed(id()));
-  std::unique_ptr<Sequence> other(new Sequence(engine_, text_->cache, text_->cache->fork(id()),
-                                               {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_ + text_->n_virtual}));
+  std::unique_ptr<Sequence> other(
+      new Sequence(engine_, text_->cache, text_->cache->fork(id()),
+                   {.plan = plan_, .adapter = adapter_, .n_ctx = n_ctx_ + text_->n_virtual}));
   other->text_->ids = text_->ids;
   other->text_->prompt_begin = text_->prompt_begin;
   other->text_->keys_of = text_->keys_of;

@@ -24,6 +24,9 @@ struct SequenceOptions {
 // Without --ctx, long-context models do not reserve their whole context.
 constexpr size_t kDefaultMaxContext = 4096;
 
+// Whether positions are looked up in a table, which ends.
+bool has_position_table(const ModelConfig& config);
+
 // The context that would be used: checks `n_ctx` against the model. Beyond the trained context a
 // learned table throws Error{kLimit}; RoPE and ALiBi go on (the caller warns).
 size_t resolve_context(const ModelConfig& config, size_t n_ctx);
@@ -122,8 +125,9 @@ class Sequence {
     bool keys_wait = false;   // after some of a chunk
     size_t keys_of = 0;       // tokens of the text as which its keys were computed
     size_t n_virtual = 0;     // of the adapter's, in the cache before the text
-    std::vector<std::shared_ptr<const Plan>> plans = {};  // that it was ever computed with
-    SelectorStates states = {};                           // of the selectors of these
+    std::shared_ptr<const Adapter> begins_with = nullptr;  // whose these are
+    std::vector<std::shared_ptr<const Plan>> plans = {};   // that it was ever computed with
+    SelectorStates states = {};                            // of the selectors of these
   };
   void begin(const SequenceOptions& options, bool is_guest);
   void begin_with_virtual_tokens(bool is_guest);

@@ -23,21 +23,21 @@ void refuse_with_virtual_tokens(const Plan& plan, const KvType& type) {
 void Sequence::begin_with_virtual_tokens(bool is_guest) {
   const VirtualTokenValues none, &own = adapter_ ? adapter_->virtual_tokens : none;
   if (is_guest) {
-    if (own.n != text_->n_virtual)
-      fail(ErrorKind::kUsage, "the text begins with {} virtual tokens, the adapter (lora) has {}", text_->n_virtual,
-           own.n);
+    if (own.n != text_->n_virtual || (own.n > 0 && adapter_ != text_->begins_with))
+      fail(ErrorKind::kUsage, "the text begins with {} virtual tokens, the adapter (lora) has {}{}", text_->n_virtual,
+           own.n, own.n == text_->n_virtual ? " others" : "");
     return;
   }
   if (own.n == 0) return;
   refuse_with_virtual_tokens(*plan_, text_->cache->shape().type);
-  if (engine_.model->ranks() || engine_.device)
-    fail(ErrorKind::kUnsupported, "an adapter with virtual tokens (lora) does not go with {}",
-         engine_.device ? "a device (device)" : "ranks; run it without mpirun");
+  if (engine_.device)
+    fail(ErrorKind::kUnsupported, "an adapter with virtual tokens (lora) does not go with a device (device)");
   if (n_ctx_ <= own.n)
     fail(ErrorKind::kLimit, "a context (n_ctx) of {} tokens has no room beside {} virtual tokens of the adapter",
          n_ctx_, own.n);
   n_ctx_ -= own.n;
   text_->n_virtual = own.n;
+  text_->begins_with = adapter_;
   if (text_->cache->n_tokens(id()) == 0)  // else a fork of a text that has them
     append_virtual_tokens(*engine_.model, *engine_.compute, *text_->cache, id(), *adapter_);
 }

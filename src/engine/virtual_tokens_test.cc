@@ -61,7 +61,7 @@ TEST_P(VirtualTokensOf, WordsBeforeATextAreReadAsWords) {
   ASSERT_EQ(got.size() + words_.size() * engine_.config().n_vocab, want.size());
   EXPECT_LE(worst_difference(got, {want.end() - ptrdiff_t(got.size()), want.end()}), 2e-5f);
   EXPECT_EQ(tuned.n_tokens(), text_.size());
-  EXPECT_EQ(tuned.n_ctx(), 32 - words_.size());
+  EXPECT_EQ(tuned.n_ctx(), 32u) << "they stand beside the context";
 
   // They stay when the text goes.
   tuned.truncate(0);
@@ -70,7 +70,10 @@ TEST_P(VirtualTokensOf, WordsBeforeATextAreReadAsWords) {
   EXPECT_LE(worst_difference(all_logits(tuned, std::span(text_).subspan(2)),
                              {got.begin() + ptrdiff_t(2 * engine_.config().n_vocab), got.end()}),
             2e-5f);
-  EXPECT_THROW(tuned.append(std::vector<int32_t>(32 - words_.size() - text_.size() + 1, 5)), Error) << "they take room";
+  EXPECT_THROW(tuned.append(std::vector<int32_t>(32 - text_.size() + 1, 5)), Error);
+  EXPECT_NO_THROW(tuned.append(std::vector<int32_t>(32 - text_.size(), 5)));
+  Batch batch(engine_, {.n_tokens = 96});
+  EXPECT_EQ(batch.new_sequence({.adapter = adapter, .n_ctx = 32})->n_ctx(), 32 - words_.size());
 }
 
 TEST_P(VirtualTokensOf, BelongToTheirRunAlone) {
@@ -103,7 +106,9 @@ TEST_P(VirtualTokensOf, WhatDoesNotGoWithThemIsRefusedByName) {
   };
   says(message_of(ErrorKind::kUsage, [&] { engine_.load_adapter(twice); }), "virtual tokens");
   says(message_of(ErrorKind::kUsage, [&] { engine_.load_adapter({&half, 1}); }), "virtual tokens");
-  says(message_of(ErrorKind::kLimit, [&] { Context(engine_, {.n_ctx = 3, .adapter = adapter}); }), "virtual tokens");
+  says(message_of(ErrorKind::kLimit,
+                  [&] { Batch(engine_, {.n_tokens = 96}).new_sequence({.adapter = adapter, .n_ctx = 3}); }),
+       "virtual tokens");
   says(message_of(ErrorKind::kUnsupported,
                   [&] { Context(engine_, {.n_ctx = 24, .prefill = "a-shape:128", .adapter = adapter}); }),
        "patterns of prompts");

@@ -24,6 +24,10 @@ RotatedNames take_rotated(ModelFile& file) {
     if (t.shape.size() < 2)
       fail(ErrorKind::kFormat, "tensor '{}' has shape [{}], expected a matrix", printable(t.name),
            fmt::join(t.shape, ", "));
+    if (t.dtype == DType::kI8 || name == "token_embd" || name.find("ffn_down_t") != name.npos)
+      fail(ErrorKind::kFormat,
+           "tensor '{}' cannot be stored for rotated inputs: its rows are not multiplied as they are",
+           printable(t.name));
     t.name = name + ".weight";
     names.insert(t.name);
   }

@@ -1,5 +1,6 @@
 #include "kernels/shared_codes.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -65,7 +66,7 @@ void count_shared_codes(std::span<const uint8_t> codes, std::span<const uint8_t>
   const size_t n_queries = queries.size() / n_codes;
   HUNCH_CHECK(n_codes % kCodeBytes == 0 && n_queries < 256 && codes.size() >= counts.size() * n_codes,
               "{} codes of {} keys and {} queries", n_codes, counts.size(), n_queries);
-  std::memset(counts.data(), 0, counts.size_bytes());
+  std::ranges::fill(counts, uint16_t{0});
   HWY_DYNAMIC_DISPATCH(CountShared)(codes.data(), counts.size(), n_codes, queries.data(), n_queries, counts.data());
 }
 

@@ -15,9 +15,9 @@ class Together {
  public:
   Together(const Engine& engine, const CompareMode& mode, std::span<const int32_t> ids, size_t n_sequences,
            size_t n_each, size_t depth)
-      : ids_(ids), n_each_(n_each), depth_(depth), batch_(engine, batch_options(mode, n_sequences, n_each)) {
+      : ids_(ids), n_each_(n_each), depth_(depth), batch_(engine, batch_options(engine, mode, n_sequences, n_each)) {
     SequenceOptions options = sequence_options(engine, mode.context);
-    options.n_ctx = n_each;
+    options.n_ctx = sized(engine, mode, n_each).n_ctx;
     for (size_t s = 0; s < n_sequences; ++s) {
       sequences_.push_back(batch_.new_sequence(options));
       runs_.push_back({sequences_.back().get(), {}, Phase::kDecode, 1, false, true});  // as greedy decoding
@@ -50,9 +50,14 @@ class Together {
   const StepStats& stats() const { return batch_.transformer().stats; }
 
  private:
-  static BatchOptions batch_options(const CompareMode& mode, size_t n_sequences, size_t n_each) {
+  static ContextOptions sized(const Engine& engine, const CompareMode& mode, size_t n_each) {
+    ContextOptions own = mode.context;
+    own.n_ctx = n_each;
+    return with_virtual_tokens(engine, own);
+  }
+  static BatchOptions batch_options(const Engine& engine, const CompareMode& mode, size_t n_sequences, size_t n_each) {
     BatchOptions options;
-    options.n_tokens = n_sequences * round_up(n_each, KvShape().page_tokens);
+    options.n_tokens = n_sequences * round_up(sized(engine, mode, n_each).n_ctx, KvShape().page_tokens);
     options.kv_type = mode.context.kv_type;
     options.n_sequences = n_sequences;
     return options;

@@ -364,6 +364,8 @@ const char* against_virtual_tokens(const ModelConfig& c, bool has_keys) {
 
 // Keys come in the checkpoint's order of rows, and are not turned: text begins after them.
 VirtualTokenValues bind_virtual_tokens(const Model& model, const VirtualTokens& own) {
+  if (model.ranks())
+    fail(ErrorKind::kUnsupported, "its virtual tokens are not computed by several ranks; run it without mpirun");
   const ModelConfig& c = model.config();
   if (const char* what = against_virtual_tokens(c, own.has_keys))
     fail(ErrorKind::kUnsupported, "its virtual tokens do not go with {} models with {}", c.arch, what);

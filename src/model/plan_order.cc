@@ -37,6 +37,7 @@ PlanOrder PlanOrder::of(const Plan& plan, const Model& model) {
   for (size_t layer = 0; plan.prompts && plan.prompts->chooses() && layer < model.config().n_layer; ++layer)
     if (model.weights().parts.shares_keys(layer))
       refuse("patterns of prompts (prefill) that look at queries, by tensors where ranks outnumber key heads");
+  if (plan.prompts && plan.prompts->thins()) refuse("prompts that compute a part of the neurons (prefill)");
   if (plan.prompts) order.prompts = plan.prompts->heads().empty() ? name_of(plan.prompts->at(0, 0)) : "sidecar";
   if (plan.keys) {
     check_keys(*plan.keys, model);

@@ -14,7 +14,9 @@ std::shared_ptr<const PromptPatterns> part_of(const PromptPatterns& all, const M
       const auto first = heads[i].begin() + ptrdiff_t(cut.kv_heads.begin);
       heads[i] = std::vector<PromptPattern>(first, first + ptrdiff_t(cut.kv_heads.n));
     }
-  return std::make_shared<const PromptPatterns>(std::move(heads));
+  auto own = std::make_shared<PromptPatterns>(std::move(heads));
+  own->set_neurons(all.neurons());
+  return own;
 }
 
 }  // namespace

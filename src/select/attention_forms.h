@@ -9,12 +9,12 @@
 namespace hunch {
 
 // The first layers ("full") are left as they are; "prompts" 0: prompts are read whole.
-std::shared_ptr<KeySelector> longformer(size_t budget, const PolicyOptions& options);  // attention_patterns.h
-std::shared_ptr<KeySelector> bigbird(size_t budget, const PolicyOptions& options);     // the same
-std::shared_ptr<KeySelector> strided(size_t budget, const PolicyOptions& options);     // the same
-std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options);         // lsh_keys.h
-std::shared_ptr<KeySelector> hyper(size_t budget, const PolicyOptions& options);       // the same
-std::shared_ptr<KeySelector> clusters(size_t budget, const PolicyOptions& options);    // cluster_keys.h
+std::shared_ptr<KeySelector> longformer(size_t budget, const PolicyOptions& options);        // attention_patterns.h
+std::shared_ptr<KeySelector> bigbird(size_t budget, const PolicyOptions& options);           // the same
+std::shared_ptr<KeySelector> strided(size_t budget, const PolicyOptions& options);           // the same
+std::shared_ptr<KeySelector> lsh(size_t budget, const PolicyOptions& options);               // lsh_keys.h
+std::shared_ptr<KeySelector> hyper(size_t budget, const PolicyOptions& options);             // the same
+std::shared_ptr<KeySelector> clusters(size_t budget, const PolicyOptions& options);          // cluster_keys.h
 std::shared_ptr<KeySelector> linear_attention(size_t budget, const PolicyOptions& options);  // feature_keys.h
 std::shared_ptr<KeySelector> performer(size_t budget, const PolicyOptions& options);         // the same
 std::shared_ptr<KeySelector> linformer(size_t budget, const PolicyOptions& options);         // pooled_keys.h

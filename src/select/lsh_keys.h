@@ -29,6 +29,7 @@ class LshKeys final : public ListedKeys {
   LshKeys(std::string_view kind, const LshOptions& options, const FormOptions& form)
       : ListedKeys(form), kind_(kind), options_(options) {}
   std::string_view kind() const override { return kind_; }
+  bool heads_apart() const override { return options_.n_drawn == 0; }  // drawing numbers the heads
   std::unique_ptr<SelectorState> new_state() const override;
   const LshOptions& options() const { return options_; }
 

@@ -21,6 +21,7 @@ class PooledKeys final : public KeySelector {
   std::string_view kind() const override { return "linformer"; }
   std::unique_ptr<SelectorState> new_state() const override;
   bool attends() const override { return true; }
+  bool heads_apart() const override { return true; }
   bool attends_prompts() const override { return form_.of_prompts; }
   size_t most_slots() const override { return SIZE_MAX; }
 

@@ -145,7 +145,8 @@ TEST(Predictors, AnyPartScoresAsTheWholeDoes) {
   const std::vector<float> in = random(kRank * kIn), out = random(kOut * kRank), all = random(kOut * kIn),
                            bias = random(kOut), slope = random(kOut), x = random(2 * kIn);
   std::vector<uint64_t> planes(kOut * sign_words(kIn));
-  for (size_t r = 0; r < kOut; ++r) pack_signs(std::span(all).subspan(r * kIn, kIn), std::span(planes).subspan(r * sign_words(kIn), sign_words(kIn)));
+  for (size_t r = 0; r < kOut; ++r)
+    pack_signs(std::span(all).subspan(r * kIn, kIn), std::span(planes).subspan(r * sign_words(kIn), sign_words(kIn)));
   const auto low_rank = std::make_shared<LowRankPredictor>(
       LowRankWeights{weight_view({in.data(), kRank, kIn}), weight_view({out.data(), kOut, kRank}), bias, true});
   const std::shared_ptr<const Predictor> predictors[] = {

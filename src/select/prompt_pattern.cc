@@ -89,7 +89,7 @@ std::string name_of(const PromptPattern& p) {
   switch (p.kind) {
     case PatternKind::kAShape: return fmt::format("a-shape:{},sinks={}", p.budget, p.sinks);
     case PatternKind::kVerticalSlash:
-      return fmt::format("vertical-slash:{},sinks={},verticals={:g},queries={}", p.budget, p.sinks, p.verticals,
+      return fmt::format("vertical-slash:{},sinks={},verticals={},queries={}", p.budget, p.sinks, p.verticals,
                          p.queries);
     case PatternKind::kBlocks: return fmt::format("blocks:{}", p.budget);
     case PatternKind::kDense: break;

@@ -15,7 +15,8 @@ constexpr size_t kLeastForked = 64;   // tokens that are worth a copy of such st
 // What depends on a sidecar or an adapter, or has the bits of this machine, is not for another day; nor are keys that
 // were made of a part of the past, which nobody could tell from the model's own.
 bool is_lasting(const Plan* plan, bool as_alone, const Adapter* adapter) {
-  return plan && (plan->name == "dense" || plan->name == "exact") && !plan->keys && !as_alone && !adapter;
+  return plan && (plan->name == "dense" || plan->name == "exact") && !plan->keys && !plan->prompts && !as_alone &&
+         !adapter;
 }
 
 }  // namespace
@@ -94,6 +95,8 @@ std::unique_ptr<Sequence> Memory::take(std::span<const int32_t> prompt, const st
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::kLimit) throw;  // no room: then it is computed when there is some
     }
+  while (adapter && batch_.n_free_tokens() < adapter->virtual_tokens.n && forget_one()) {
+  }
   return batch_.new_sequence({.plan = plan, .adapter = adapter, .n_ctx = n_ctx_});
 }
 

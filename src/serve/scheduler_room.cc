@@ -141,7 +141,12 @@ bool Scheduler::admit(Waiting& waiting) {
       const size_t n_wanted = job->prompt.size() - n_there + std::min(job->options.n_tokens, kLeastAnswer);
       return make_room(batch_.cache()->n_new_pages(running->sequence->id(), std::min(n_wanted, n_ctx_ - n_there)));
     };
-    take(reuses(*job));
+    try {
+      take(reuses(*job));
+    } catch (const Error& e) {  // no room for virtual tokens beside those that run
+      if (e.kind() != ErrorKind::kLimit || running_.empty()) throw;
+      return false;
+    }
     let_go_of_disk(waiting);
     if (!has_room()) {
       if (!running_.empty()) {

@@ -24,10 +24,12 @@ class Prefill(NeedleTest):
     def test_sparsify_finds_patterns_and_prefill_sidecar_uses_them(self):
         out = self.path("patterns.hunch")
         fit = self.hunch("sparsify", MODEL, "--text", TEXT, "--tokens", "2048", "--prefill", "128", "--prefill-recall", "50%",
-                         "-o", out, "--json").json
+                         "--prefill-neurons", "95%", "-o", out, "--json").json
         patterns = [head["pattern"] for layer in fit["layers"] for head in layer]
         self.assertGreater(len(patterns), 8)
         self.assertTrue(any(pattern != "dense" for pattern in patterns), patterns)
+        self.assertEqual(len(fit["neurons"]), len(fit["layers"]))
+        self.assertTrue(all(0 < share <= 1 for share in fit["neurons"]), fit["neurons"])
         found = self.hunch("inspect", out, "--json").json
         self.assertEqual(found["prompts"], [[head["pattern"] for head in layer] for layer in fit["layers"]])
         self.assertIn("heads have patterns", self.hunch("inspect", out).text)
@@ -41,6 +43,8 @@ class Prefill(NeedleTest):
         self.refused(2, *run, "--prefill", "stars:9", says="expected dense, a-shape:1024")
         self.refused(2, *run, "--prefill", "a-shape:3", says="expected at least 65")
         self.refused(1, *run, "--prefill", "sidecar", "--sidecar", self.path("none.hunch"))
+        self.refused(2, "sparsify", MODEL, "--text", TEXT, "--prefill", "128", "--prefill-neurons", "0", "-o", self.path("x.hunch"),
+                     says="above 0")
         self.refused(2, "sparsify", MODEL, "--text", TEXT, "--prefill", "600", "-o", self.path("x.hunch"), says="smaller")
         self.refused(2, "sparsify", MODEL, "--text", TEXT, "--prefill", "128", "--density", "0.1", "-o", self.path("x.hunch"),
                      says="leave out")

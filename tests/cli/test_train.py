@@ -52,7 +52,7 @@ class Train(CliTest):
         self.assertLess(with_it, 0.97 * self.perplexity(self.opt))
         self.hunch("merge", self.opt, "--lora", out, "-o", merged)
         self.assertAlmostEqual(self.perplexity(merged) / with_it, 1, delta=2e-3)
-        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--method", "ia3", "-o", self.path("x.gguf"), says="IA3")
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--method", "ia3", "-o", self.path("x.gguf"), says="ia3")
 
     def test_quantised_base(self):
         small, out = self.path("small.gguf"), self.path("small-tone.gguf")
@@ -180,7 +180,7 @@ class Train(CliTest):
         self.refused(2, "train", self.opt, "-o", self.path("x.gguf"), says="--text FILE")
         self.refused(2, *train, says="-o")
         self.refused(2, *train, "-o", self.path("nowhere/x.gguf"), says="no folder")
-        self.refused(2, *train, "-o", self.path("x.gguf"), "--method", "dora", says="DoRA")
+        self.refused(2, *train, "-o", self.path("x.gguf"), "--method", "dora", says="dora")
         self.refused(2, *train, "-o", self.path("x"), "--method", "full", says=".gguf")
         self.refused(2, *train, "-o", self.path("x.gguf"), "--method", "full", "--rank", "4", says="--rank")
         self.refused(2, *train, "-o", self.path("x.gguf"), "--rank", "0", says="--rank")
