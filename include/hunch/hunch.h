@@ -86,6 +86,7 @@ typedef struct hunch_load_options {
   const char* device;         /* where it is computed: "vulkan:0", "auto"; NULL: "cpu" */
   const size_t* gpu_layers;   /* its last layers that the device computes; NULL: all, of "auto" as many as fit */
   double gpu_neurons;         /* 1 at first: all of their neurons; a share: the busiest; 0: as many as pays */
+  const char* precision;      /* of products of many tokens with plain weights: "f32" at first, or "bf16" */
 } hunch_load_options;
 
 void hunch_load_options_init_sized(hunch_load_options* options, size_t size);

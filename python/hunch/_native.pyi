@@ -21,6 +21,7 @@ class LoadOptions(TypedDict, total=False):
     n_threads: int
     n_ctx: int
     kv: str
+    precision: str
     plan: PlanLike
     kv_policy: str
     experts: str

@@ -59,6 +59,7 @@ class BadInput(ModelTest):
         self.refused(TypeError, "pooling: expected a text", self.model.embed, PROMPT, pooling=1)
         self.refused(ValueError, "pooling: expected \"mean\"", self.model.embed, PROMPT, pooling="most")
         self.refused(ValueError, "f12", hunch.Model, DEMO, kv="f12")
+        self.refused(ValueError, "(?s)precision.*bf16", hunch.Model, DEMO, precision="f12")
         self.refused(ValueError, "(?i)thread", hunch.Model, DEMO, n_threads=100000)
         self.refused(TypeError, "modes: expected", self.model.compare, "text", [3])
         self.refused(TypeError, "modes: expected a list", self.model.compare, "text", "dense")

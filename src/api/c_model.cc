@@ -11,6 +11,7 @@ hunch_load_options load_defaults() {
   o.n_threads = d.n_threads;
   o.n_ctx = d.n_ctx;
   o.kv = "f16";
+  o.precision = "f32";
   o.plan = "exact";
   o.density = d.plan.density;
   o.gpu_neurons = d.gpu_neurons;
@@ -23,6 +24,7 @@ hunch::LoadOptions load_options(const hunch_load_options* options) {
   load.n_threads = o.n_threads;
   load.n_ctx = o.n_ctx;
   if (o.kv) load.kv = o.kv;
+  if (o.precision) load.precision = o.precision;
   if (o.plan) load.plan.name = o.plan;
   load.plan.density = o.density;
   load.kv_policy = text_or_empty(o.kv_policy);

@@ -19,9 +19,13 @@ Engine load(const std::filesystem::path& path, const LoadOptions& options) {
   own.device.name = options.device;
   own.device.n_layers = options.gpu_layers;
   own.device.neurons = options.gpu_neurons;
+  const auto precision = precision_from_name(options.precision);
+  if (!precision)
+    fail(ErrorKind::kUsage, "precision '{}': expected f32 or bf16", printable(options.precision));
   own.compute = options.threads_of
                     ? impl_of(*options.threads_of)->engine.compute
                     : std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads());
+  if (!options.threads_of) own.compute->precision = *precision;
   const StopScope scope(*own.compute, stop_of(options.cancel));
   return load_engine(path, own);
 }

@@ -29,9 +29,9 @@ TrainingJob job_of(const TrainingOptions& o) {
   job.rank = o.rank;
   job.alpha = o.alpha;
   job.n_virtual_tokens = o.n_virtual_tokens;
-  if (o.precision != "f32" && o.precision != "bf16")
-    fail(ErrorKind::kUsage, "a precision '{}': expected f32 or bf16", printable(o.precision));
-  job.precision = o.precision == "bf16" ? Precision::kBf16 : Precision::kF32;
+  const auto precision = precision_from_name(o.precision);
+  if (!precision) fail(ErrorKind::kUsage, "a precision '{}': expected f32 or bf16", printable(o.precision));
+  job.precision = *precision;
   job.only_layers = o.only_layers;
   job.optimizer = o.optimizer;
   job.learning_rate = o.learning_rate;

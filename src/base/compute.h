@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/meter.h"
+#include "base/precision.h"
 #include "base/profile.h"
 #include "base/rows.h"
 #include "base/stop.h"
@@ -20,6 +21,7 @@ class Compute {
   ThreadPool threads;
   Arena arena;
   Meter meter;
+  Precision precision = Precision::kF32;  // of products with plain weights
   Profile* profile = nullptr;  // wants to know where the time goes; none: nobody does
   Rows any_rows;               // scratch of a product: what any of its tokens wants
   const Stop* stop = nullptr;  // of the present call; none: nobody can stop it

@@ -58,6 +58,7 @@ Engine open_engine(const ModelFlags& flags, std::shared_ptr<Compute> compute, co
   options.n_threads = flags.n_threads;
   options.pin_threads = flags.pin_threads;
   options.numa = numa_policy(flags.numa, are_several_ranks());
+  options.precision = *precision_from_name(flags.precision);  // the grammar let only names pass
   options.reblock_down = flags.reblock_down;
   options.quantised = quantised_as(flags);
   options.sidecar = flags.sidecar;

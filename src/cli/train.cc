@@ -70,7 +70,7 @@ TrainingJob job_of(const TrainFlags& flags) {
   job.prune = flags.prune;
   job.optimizer = flags.optimizer;
   job.learning_rate = flags.learning_rate;
-  job.precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kF32;
+  job.precision = *precision_from_name(flags.precision);
   return job;
 }
 

@@ -120,7 +120,10 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   const Timer timer;
   Engine engine;
   engine.compute = options.compute;
-  if (!engine.compute) make_compute(engine, options);
+  if (!engine.compute) {
+    make_compute(engine, options);
+    engine.compute->precision = options.precision;
+  }
   if (options.stop) engine.compute->stop = options.stop;
   OpenedModel opened = open_model(path, engine.compute->stop, options.quantised, engine.compute->threads.n_threads());
   engine.source = opened.source;

@@ -41,6 +41,7 @@ struct EngineOptions {
   size_t n_threads = 0;  // 0: default_n_threads()
   bool pin_threads = false;
   NumaPolicy numa = NumaPolicy::kOff;          // docs/scale.md
+  Precision precision = Precision::kF32;       // of `compute`, where it is this engine's own
   bool reblock_down = false;                   // WeightOptions::reblock_down
   QuantisedAs quantised = QuantisedAs::kAuto;  // what the weights of a quantised folder are decoded as
   std::filesystem::path sidecar;               // empty: MODEL.hunch beside the model, where there is one

@@ -24,6 +24,7 @@ struct SentOptions {
   NumaPolicy numa;
   uint64_t memory_top;
   double memory_gate;
+  Precision precision;
   bool pin_threads, reblock_down, has_rope, by_layers, by_share;
 };
 
@@ -90,6 +91,7 @@ class Part {
     options.numa = sent.numa;
     options.reblock_down = sent.reblock_down;
     options.quantised = sent.quantised;
+    options.precision = sent.precision;
     if (sent.has_rope) options.rope = sent.rope;
     options.memory = {message.get_text(), sent.memory_top, sent.memory_gate};
     options.sidecar = message.get_text();
@@ -170,6 +172,7 @@ OnOtherRanks::OnOtherRanks(Ranks& ranks, const std::filesystem::path& path, cons
   sent.quantised = options.quantised;
   sent.memory_top = options.memory.top;
   sent.memory_gate = options.memory.gate;
+  sent.precision = options.precision;
   sent.pin_threads = options.pin_threads;
   sent.numa = options.numa;
   sent.reblock_down = options.reblock_down;

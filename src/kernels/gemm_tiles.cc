@@ -12,6 +12,7 @@
 #include "kernels/tiles/add_rows-inl.h"
 #include "kernels/tiles/fill-inl.h"
 #include "kernels/tiles/multiply-inl.h"
+#include "kernels/tiles/multiply_vectors-inl.h"
 #include "kernels/tiles/pack_x-inl.h"
 #include "kernels/tiles/target.h"
 
@@ -54,9 +55,36 @@ void WriteOut(const GemmArgs& a, const TileX& x, const Tiles& tiles, size_t begi
   }
 }
 
+// What multiplies: AMX, of one or both parts of W and of X, or the vector units, of upper parts.
+template <size_t kWParts, size_t kXParts>
+struct InTiles {
+  static constexpr size_t kParts = kWParts;
+  // The same with another number of parts of W.
+  template <size_t kOther>
+  using With = InTiles<kOther, kXParts>;
+  Configured configured;
+
+  template <bool kTwo, class Aside>
+  static HWY_INLINE void Pair(const uint16_t* x0, const uint16_t* x1, size_t x_lower, const Panel& panel,
+                              size_t n_steps, const SumsPlace& from, const SumsPlace& to, const Aside& aside) {
+    MultiplyPair<kParts, kXParts, kTwo>(x0, x1, x_lower, panel, n_steps, from, to, aside);
+  }
+};
+struct InVectors {
+  static constexpr size_t kParts = 1;
+  template <size_t>
+  using With = InVectors;
+
+  template <bool kTwo, class Aside>
+  static HWY_INLINE void Pair(const uint16_t* x0, const uint16_t* x1, size_t, const Panel& panel, size_t n_steps,
+                              const SumsPlace& from, const SumsPlace& to, const Aside&) {
+    MultiplyPairInVectors<kTwo>(x0, x1, panel, n_steps, from, to);
+  }
+};
+
 // The sums of tiles of x with a panel of its columns `from` on, [pair][2 x 2 tiles]: they begin with `start`, the bias
 // of the panel's rows, or are added to. `more` is done on the side, a piece at a time.
-template <size_t kParts, size_t kXParts, class More>
+template <class Unit, class More>
 HWY_NOINLINE void MultiplyPanel(const TileX& x, const Tiles& tiles, size_t from, const std::byte* panel, float* start,
                                 float* sums, More* more) {
   const size_t lower = x.part_values(), n_steps = x.steps_of_piece(from), tile_values = n_steps * TileX::kStepValues;
@@ -70,19 +98,20 @@ HWY_NOINLINE void MultiplyPanel(const TileX& x, const Tiles& tiles, size_t from,
     const SumsPlace there = InScratch(sums);
     const SumsPlace before = from == 0 ? SumsPlace{{start, start + 16, start, start + 16}, 0} : there;
     if (i + 1 < tiles.last) {
-      MultiplyPair<kParts, kXParts, true>(x0, x0 + tile_values, lower, Panel{panel}, n_steps, before, there, aside);
+      Unit::template Pair<true>(x0, x0 + tile_values, lower, Panel{panel}, n_steps, before, there, aside);
     } else {
-      MultiplyPair<kParts, kXParts, false>(x0, x0, lower, Panel{panel}, n_steps, before, there, aside);
+      Unit::template Pair<false>(x0, x0, lower, Panel{panel}, n_steps, before, there, aside);
     }
   }
   while (more && more->some_left()) (*more)();
 }
 // The same; most F16 weights were trained in bf16, so that a panel often has nothing in its lower parts.
-template <size_t kParts, size_t kXParts, class More>
+template <class Unit, class More>
 void MultiplyPanel(bool has_lower, const TileX& x, const Tiles& tiles, size_t from, const std::byte* panel,
                    float* start, float* sums, More* more) {
-  kParts == 2 && has_lower ? MultiplyPanel<kParts, kXParts>(x, tiles, from, panel, start, sums, more)
-                           : MultiplyPanel<1, kXParts>(x, tiles, from, panel, start, sums, more);
+  Unit::kParts == 2 && has_lower
+      ? MultiplyPanel<Unit>(x, tiles, from, panel, start, sums, more)
+      : MultiplyPanel<typename Unit::template With<1>>(x, tiles, from, panel, start, sums, more);
 }
 
 // Bias of the panels of at most kMostRows rows.
@@ -94,7 +123,7 @@ struct Start {
 };
 
 // Rows [begin, end), at most kMostRows. While a panel is multiplied the next is filled.
-template <size_t kParts, size_t kXParts, class Filler>
+template <class Unit, class Filler>
 void Block(const GemmArgs& a, const TileX& x, size_t begin, size_t end, const Tiles& tiles, std::byte* panels,
            float* sums, Filler& filler) {
   const size_t n_panels = (end - begin + kTilePanelRows - 1) / kTilePanelRows,
@@ -111,25 +140,25 @@ void Block(const GemmArgs& a, const TileX& x, size_t begin, size_t end, const Ti
     const size_t at = i % n_panels;
     const bool has_lower = filler.has_lower();
     if (i + 1 < n) fill(i + 1);
-    MultiplyPanel<kParts, kXParts>(has_lower, x, tiles, i / n_panels * kTileDepth, panels + i % 2 * 2 * kPartOfPanel,
-                                   start.values + at * kTilePanelRows, sums + at * tiles.n_pairs() * kSums,
-                                   i + 1 < n ? &filler : nullptr);
+    MultiplyPanel<Unit>(has_lower, x, tiles, i / n_panels * kTileDepth, panels + i % 2 * 2 * kPartOfPanel,
+                        start.values + at * kTilePanelRows, sums + at * tiles.n_pairs() * kSums,
+                        i + 1 < n ? &filler : nullptr);
   }
   WriteOut(a, x, tiles, begin, end, sums);
 }
 
 // The same of a transposed product.
-template <class F, size_t kParts, size_t kXParts>
+template <class Unit, class F>
 void TransposedBlock(const GemmArgs& a, const TileX& x, size_t begin, size_t end, const Tiles& tiles, std::byte* panels,
                      float* sums) {
   Start start(a, begin, end);
   for (size_t from = 0; from < x.n_in; from += kTileDepth) {
     // All panels of the columns are filled together: rows of W lie along the columns.
     const bool has_lower =
-        FillTransposed<F, kParts>(a.W, begin, end - begin, from, std::min(kTileDepth, x.n_in - from), panels);
+        FillTransposed<F, Unit::kParts>(a.W, begin, end - begin, from, std::min(kTileDepth, x.n_in - from), panels);
     for (size_t at = 0; begin + at * kTilePanelRows < end; ++at)
-      MultiplyPanel<kParts, kXParts, RowFiller<F, kParts>>(
-          has_lower, x, tiles, from, panels + at * kParts * kPartOfPanel, start.values + at * kTilePanelRows,
+      MultiplyPanel<Unit, RowFiller<F, Unit::kParts>>(
+          has_lower, x, tiles, from, panels + at * Unit::kParts * kPartOfPanel, start.values + at * kTilePanelRows,
           sums + at * tiles.n_pairs() * kSums, nullptr);
   }
   WriteOut(a, x, tiles, begin, end, sums);
@@ -155,9 +184,20 @@ constexpr size_t x_parts_of() {
   return PlainFormat<F> ? 2 : 1;
 }
 
+// body(unit) with what multiplies these factors on this machine.
+template <class F, class Body>
+void with_unit(const TileX& x, const Body& body) {
+  if constexpr (FloatFormat<F>)
+    if (!has_amx_bf16()) return body(InVectors());
+  if constexpr (PlainFormat<F> && Suiting<F>)
+    if (x.parts == Bf16Parts::kBoth) return body(InTiles<parts_of<F>(), x_parts_of<F>()>());
+  body(InTiles<1, 1>());
+}
+
 }  // namespace tiles
 
 bool MultipliesTiles() { return has_amx_bf16(); }
+bool RoundsToBf16() { return has_amx_bf16() || has_avx512_bf16(); }
 
 void PackX(MatView<const float> X, const TileX& x, size_t begin, size_t end, uint16_t* memory) {
   x.parts == Bf16Parts::kBoth ? tiles::PackX<2>(X, x, begin, end, memory) : tiles::PackX<1>(X, x, begin, end, memory);
@@ -173,33 +213,35 @@ constexpr size_t kTransposedPanels = kTileTransposedColumns / kTilePanelRows;
 size_t TransposedPanelBytes(size_t n_tokens) { return PanelBytes(n_tokens, kTransposedPanels); }
 
 void GemmTiles(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std::byte* panels) {
-  const tiles::Configured configured;
   auto* sums = reinterpret_cast<float*>(panels + 2 * 2 * tiles::kPartOfPanel);
-  with_format(a.W.dtype, [&](tiles::Suiting auto f) {
+  with_format(a.W.dtype, [&](auto f) {
     using F = decltype(f);
-    constexpr size_t kParts = tiles::parts_of<F>(), kXParts = tiles::x_parts_of<F>();
-    const auto blocks = [&](auto filler) HUNCH_TILES_ATTR {
-      tiles::for_blocks(x, begin, end, tiles::kRowsOfBlock,
-                        [&](size_t row, size_t row_end, const tiles::Tiles& tokens) {
-                          tiles::Block<kParts, kXParts>(a, x, row, row_end, tokens, panels, sums, filler);
-                        });
-    };
-    if constexpr (BlockFormat<F>)
-      if (a.W.strips) return blocks(tiles::StripFiller<F>());
-    blocks(tiles::RowFiller<F, kParts>());
+    tiles::with_unit<F>(x, [&](const auto& unit) {
+      using Unit = std::remove_cvref_t<decltype(unit)>;
+      const auto blocks = [&](auto filler) HUNCH_TILES_ATTR {
+        tiles::for_blocks(x, begin, end, tiles::kRowsOfBlock,
+                          [&](size_t row, size_t row_end, const tiles::Tiles& tokens) {
+                            tiles::Block<Unit>(a, x, row, row_end, tokens, panels, sums, filler);
+                          });
+      };
+      if constexpr (BlockFormat<F>)
+        if (a.W.strips) return blocks(tiles::StripFiller<F>());
+      blocks(tiles::RowFiller<F, Unit::kParts>());
+    });
   });
 }
 
 void GemmTilesTransposed(const GemmArgs& a, const TileX& x, size_t begin, size_t end, std::byte* panels) {
-  const tiles::Configured configured;
   auto* sums = reinterpret_cast<float*>(panels + kTransposedPanels * 2 * tiles::kPartOfPanel);
-  with_format(a.W.dtype, [&](tiles::Suiting auto f) {
+  with_format(a.W.dtype, [&](auto f) {
     using F = decltype(f);
-    constexpr size_t kParts = tiles::parts_of<F>(), kXParts = tiles::x_parts_of<F>();
-    tiles::for_blocks(x, begin, end, kTileTransposedColumns,
-                      [&](size_t column, size_t column_end, const tiles::Tiles& tokens) {
-                        tiles::TransposedBlock<F, kParts, kXParts>(a, x, column, column_end, tokens, panels, sums);
-                      });
+    tiles::with_unit<F>(x, [&](const auto& unit) {
+      using Unit = std::remove_cvref_t<decltype(unit)>;
+      tiles::for_blocks(x, begin, end, kTileTransposedColumns,
+                        [&](size_t column, size_t column_end, const tiles::Tiles& tokens) {
+                          tiles::TransposedBlock<Unit, F>(a, x, column, column_end, tokens, panels, sums);
+                        });
+    });
   });
 }
 
@@ -220,6 +262,7 @@ HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
 bool MultipliesTiles() { return false; }
+bool RoundsToBf16() { return false; }
 void PackX(MatView<const float>, const TileX&, size_t, size_t, uint16_t*) { HUNCH_CHECK(false, "no tiles"); }
 size_t RowPanelBytes(size_t) { return 0; }
 size_t TransposedPanelBytes(size_t) { return 0; }
@@ -234,6 +277,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(MultipliesTiles);
+HWY_EXPORT(RoundsToBf16);
 HWY_EXPORT(PackX);
 HWY_EXPORT(RowPanelBytes);
 HWY_EXPORT(TransposedPanelBytes);
@@ -242,8 +286,13 @@ HWY_EXPORT(GemmTilesTransposed);
 HWY_EXPORT(AddRowsInTiles);
 
 bool multiplies_tiles() { return HWY_DYNAMIC_DISPATCH(MultipliesTiles)(); }
-bool suits_tiles(DType dtype) { return dtype != DType::kF32; }
-Bf16Parts tile_parts(DType dtype) { return is_plain(dtype) ? Bf16Parts::kBoth : Bf16Parts::kUpper; }
+bool suits_tiles(DType dtype, Precision precision) {
+  if (multiplies_tiles()) return dtype != DType::kF32 || precision == Precision::kBf16;
+  return multiplies_floats(dtype) && precision == Precision::kBf16 && HWY_DYNAMIC_DISPATCH(RoundsToBf16)();
+}
+Bf16Parts tile_parts(DType dtype, Precision precision) {
+  return is_plain(dtype) && precision == Precision::kF32 ? Bf16Parts::kBoth : Bf16Parts::kUpper;
+}
 void pack_tile_x(MatView<const float> X, const TileX& x, size_t begin, size_t end, uint16_t* memory) {
   HWY_DYNAMIC_DISPATCH(PackX)(X, x, begin, end, memory);
 }

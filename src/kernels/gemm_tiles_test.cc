@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "base/half.h"
@@ -17,9 +18,9 @@ namespace {
 
 float rounded(float v) { return to_f32(to_bf16(v)); }
 
-std::vector<DType> suiting_types() {
+std::vector<DType> suiting_types(Precision precision = Precision::kF32) {
   std::vector<DType> types = computing_types();
-  std::erase_if(types, [](DType dtype) { return !suits_tiles(dtype); });
+  std::erase_if(types, [&](DType dtype) { return !suits_tiles(dtype, precision); });
   return types;
 }
 
@@ -29,13 +30,14 @@ struct Seen {
   std::vector<float> w, x;
   float left_out;  // of sum |w x|
 };
-Seen seen(const TestMatrix& W, const Batch& X) {
+Seen seen(const TestMatrix& W, const Batch& X, Precision precision = Precision::kF32) {
+  const bool in_parts = tile_parts(W.view.dtype, precision) == Bf16Parts::kBoth;
   Seen s;
   s.w = W.decoded;
   s.x.resize(X.view.rows * X.view.cols);
   for (size_t t = 0; t < X.view.rows; ++t) std::ranges::copy(X.view.row(t), &s.x[t * X.view.cols]);
-  s.left_out = is_plain(W.view.dtype) ? 0x1p-15f : 0;
-  if (is_plain(W.view.dtype)) return s;
+  s.left_out = in_parts ? 0x1p-15f : 0;
+  if (in_parts) return s;
   for (float& v : s.w) v = rounded(v);
   for (float& v : s.x) v = rounded(v);
   return s;
@@ -61,8 +63,8 @@ void expect_sums(const Seen& s, size_t n_in, size_t n_out, bool transposed, std:
 struct Tiled {
   TileX x;
   AlignedBuffer memory, panel;
-  Tiled(MatView<const float> X, DType dtype, bool transposed)
-      : x{nullptr, X.rows, X.cols, tile_parts(dtype)},
+  Tiled(MatView<const float> X, DType dtype, bool transposed, Precision precision = Precision::kF32)
+      : x{nullptr, X.rows, X.cols, tile_parts(dtype, precision)},
         memory(x.bytes()),
         panel(transposed ? tile_transposed_panel_bytes(X.rows) : tile_panel_bytes(X.rows)) {
     std::memset(memory.data(), 0xff, x.bytes());  // NaN, where something is not written
@@ -74,7 +76,8 @@ struct Tiled {
   }
 };
 
-void expect_rows(DType dtype, size_t n_out, size_t n_in, size_t n_tokens, bool strips, bool with_bias) {
+void expect_rows(DType dtype, size_t n_out, size_t n_in, size_t n_tokens, bool strips, bool with_bias,
+                 Precision precision) {
   SCOPED_TRACE(std::string(name_of(dtype)) + (strips ? " strips " : " ") + std::to_string(n_out) + " x " +
                std::to_string(n_in) + " tokens " + std::to_string(n_tokens));
   TestMatrix W = random_matrix(dtype, n_out, n_in, strips ? 0 : 6, uint32_t(n_in));
@@ -92,12 +95,12 @@ void expect_rows(DType dtype, size_t n_out, size_t n_in, size_t n_tokens, bool s
   const size_t stride = n_out + 5;
   std::vector<float> got(n_tokens * stride, 777.0f);
   const MatView<float> Y(got.data(), n_tokens, n_out, stride);
-  Tiled tiled(X.view, dtype, false);
+  Tiled tiled(X.view, dtype, false, precision);
   const GemmArgs args{view, bias.empty() ? nullptr : bias.data(), Y};
   const size_t middle = std::min(n_out, kTilePanelRows * ((n_out + 63) / 64));
   gemm_tiles(args, tiled.x, 0, middle, tiled.panel.data());
   if (middle < n_out) gemm_tiles(args, tiled.x, middle, n_out, tiled.panel.data());
-  expect_sums(seen(W, X), n_in, n_out, false, bias, Y, W);
+  expect_sums(seen(W, X, precision), n_in, n_out, false, bias, Y, W);
   for (size_t t = 0; t < n_tokens; ++t)
     for (size_t c = n_out; c < stride; ++c) ASSERT_EQ(got[t * stride + c], 777.0f) << "wrote beyond its columns";
 }
@@ -108,29 +111,54 @@ class GemmTiles : public testing::Test {
   }
 };
 
-TEST_F(GemmTiles, RowsAreTheReferences) {
-  for (const DType dtype : suiting_types()) {
+// AMX, or vectors of bf16.
+struct Unit {
+  bool tiles;
+  Precision precision;
+  const char* name;
+};
+class Bf16Unit : public testing::TestWithParam<Unit> {
+ protected:
+  void SetUp() override {
+    if (GetParam().tiles && !multiplies_tiles()) GTEST_SKIP() << "this machine has no AMX tiles";
+    if (!GetParam().tiles) without_.emplace();
+    if (suiting_types(GetParam().precision).empty()) GTEST_SKIP() << "this machine multiplies no bf16";
+  }
+  std::optional<WithoutTiles> without_;
+};
+INSTANTIATE_TEST_SUITE_P(Units, Bf16Unit,
+                         testing::Values(Unit{true, Precision::kF32, "Tiles"},
+                                         Unit{true, Precision::kBf16, "TilesOfRounded"},
+                                         Unit{false, Precision::kBf16, "Vectors"}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(Bf16Unit, RowsAreTheReferences) {
+  const Precision precision = GetParam().precision;
+  for (const DType dtype : suiting_types(precision)) {
     const bool plain = is_plain(dtype), short_blocks = info(dtype).block_elems == 32;
     for (const size_t n_in : plain          ? std::vector<size_t>{1, 31, 33, 300, 1100}
                              : short_blocks ? std::vector<size_t>{32, 96, 544, 1056}
                                             : std::vector<size_t>{256, 768})
       for (const size_t n_tokens : {1, 16, 17, 33, 70})
         for (const size_t n_out : {1, 37, 70}) {
-          expect_rows(dtype, n_out, n_in, n_tokens, false, n_tokens % 2);
-          if (!plain) expect_rows(dtype, n_out, n_in, n_tokens, true, n_tokens % 2);
+          expect_rows(dtype, n_out, n_in, n_tokens, false, n_tokens % 2, precision);
+          if (!plain) expect_rows(dtype, n_out, n_in, n_tokens, true, n_tokens % 2, precision);
         }
   }
 }
 
-TEST_F(GemmTiles, MoreRowsAndTokensThanABlockHolds) {
+TEST_P(Bf16Unit, MoreRowsAndTokensThanABlockHolds) {
+  const Precision precision = GetParam().precision;
   for (const DType dtype : {DType::kF16, DType::kQ4_K}) {
-    expect_rows(dtype, 300, 768, 40, dtype == DType::kQ4_K, true);
-    expect_rows(dtype, 40, 256, 600, dtype == DType::kQ4_K, true);
+    if (!suits_tiles(dtype, precision)) continue;
+    expect_rows(dtype, 300, 768, 40, dtype == DType::kQ4_K, true, precision);
+    expect_rows(dtype, 40, 256, 600, dtype == DType::kQ4_K, true, precision);
   }
 }
 
-TEST_F(GemmTiles, TransposedProductsAreTheReferences) {
-  for (const DType dtype : suiting_types()) {
+TEST_P(Bf16Unit, TransposedProductsAreTheReferences) {
+  const Precision precision = GetParam().precision;
+  for (const DType dtype : suiting_types(precision)) {
     const std::vector<size_t> columns = is_plain(dtype)                 ? std::vector<size_t>{1, 40, 67, 300}
                                         : info(dtype).block_elems == 32 ? std::vector<size_t>{32, 160}
                                                                         : std::vector<size_t>{256, 512};
@@ -143,10 +171,10 @@ TEST_F(GemmTiles, TransposedProductsAreTheReferences) {
           const std::vector<float> bias = n_tokens % 2 ? normal_values(n_out, 98) : std::vector<float>();
           std::vector<float> got(n_tokens * n_out, 777.0f);
           const MatView<float> Y(got.data(), n_tokens, n_out);
-          Tiled tiled(A.view, dtype, true);
+          Tiled tiled(A.view, dtype, true, precision);
           gemm_tiles_transposed({Wt.view, bias.empty() ? nullptr : bias.data(), Y}, tiled.x, 0, n_out,
                                 tiled.panel.data());
-          expect_sums(seen(Wt, A), n_in, n_out, true, bias, Y, Wt);
+          expect_sums(seen(Wt, A, precision), n_in, n_out, true, bias, Y, Wt);
         }
   }
 }
@@ -198,11 +226,12 @@ TEST_F(GemmTiles, PlainWeightsLoseLittle) {
 }
 
 // Against weights as they are decoded and x as it is.
-double relative_error(Compute& compute, const TestMatrix& W, const Batch& X) {
+double relative_error(Compute& compute, const TestMatrix& W, const Batch& X,
+                      TokenBits bits = TokenBits::kFastest) {
   const size_t n_tokens = X.view.rows, n_out = W.view.rows;
   std::vector<float> y(n_tokens * n_out);
   const MatmulTask task{W.view, {}, MatView<float>(y.data(), n_tokens, n_out)};
-  matmul(compute, X.view, std::span(&task, 1));
+  matmul(compute, X.view, std::span(&task, 1), bits);
   double error = 0, size = 0;
   for (size_t t = 0; t < n_tokens; ++t)
     for (size_t r = 0; r < n_out; ++r) {
@@ -212,6 +241,33 @@ double relative_error(Compute& compute, const TestMatrix& W, const Batch& X) {
       size += want * want;
     }
   return std::sqrt(error / size);
+}
+
+// Who asks for bf16 gets it, many tokens at a time: an error that others do not have, and the same sums as above.
+TEST_P(Bf16Unit, MatmulTakesPlainWeightsThereWhereItMayRound) {
+  const Precision precision = GetParam().precision;
+  if (precision == Precision::kF32) return;
+  Compute rounding(2), other(2);
+  rounding.precision = precision;
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kFP8}) {
+    SCOPED_TRACE(std::string(name_of(dtype)));
+    const TestMatrix W = random_matrix(dtype, 96, 1024, 0, 1);
+    const Batch X(64, 1024, 0, 2);
+    EXPECT_GT(relative_error(rounding, W, X), 1e-3);
+    EXPECT_LT(relative_error(rounding, W, X), 4e-3);
+    EXPECT_LT(relative_error(rounding, W, X, TokenBits::kAsAlone), 1e-5);
+    const Batch few(8, 1024, 0, 2);
+    EXPECT_LT(relative_error(rounding, W, few), 1e-5);
+    if (!GetParam().tiles || is_plain(dtype)) {
+      EXPECT_LT(relative_error(other, W, X), 1e-5);
+    }
+
+    std::vector<float> y(64 * 1024);
+    const MatView<float> Y(y.data(), 64, 1024);
+    const Batch A(64, 96, 0, 3);
+    matmul_transposed(rounding, A.view, W.view, {}, Y);
+    expect_sums(seen(W, A, precision), 96, 1024, true, {}, Y, W);
+  }
 }
 
 TEST_F(GemmTiles, QuantisedWeightsLoseLessThanWithXInInt8) {

@@ -236,10 +236,10 @@ TileX tile_x(Compute& compute, MatView<const float> X, Bf16Parts parts) {
   return x;
 }
 
-// Many tokens in AMX tiles.
+// Many tokens in tiles of bf16.
 void matmul_tiles(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks) {
   Bf16Parts parts = Bf16Parts::kUpper;
-  for (const MatmulTask& task : tasks) parts = std::max(parts, tile_parts(task.W.dtype));
+  for (const MatmulTask& task : tasks) parts = std::max(parts, tile_parts(task.W.dtype, compute.precision));
   const TileX x = tile_x(compute, X, parts);
   const size_t panel_bytes = round_up(tile_panel_bytes(X.rows), 64);
   std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
@@ -301,7 +301,7 @@ void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask
   const bool any_rows = any([](auto& t) { return !t.W.strips; });
   const bool in_strips = !any_floats && !any_rows && strips_in_tiles(X.rows);
   if (X.rows >= (in_strips ? kManyTokensOfTiledStrips : kTokensOfTiles) && bits != TokenBits::kAsAlone &&
-      multiplies_tiles() && std::ranges::all_of(tasks, [](const MatmulTask& t) { return suits_tiles(t.W.dtype); })) {
+      std::ranges::all_of(tasks, [&](auto& t) { return suits_tiles(t.W.dtype, compute.precision); })) {
     return matmul_tiles(compute, X, tasks);
   }
   const size_t many_tokens = any_floats ? 32 : any_rows ? 12 : kManyTokensOfStrips;
@@ -323,8 +323,9 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   if (A.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   compute.meter.read_weights(Wt.bytes());
-  const bool in_tiles = bits != TokenBits::kAsAlone && suits_tiles(Wt.dtype) && multiplies_tiles();
-  if (in_tiles && A.rows < kTokensOfTiles && A.rows >= (is_plain(Wt.dtype) ? 17 : kTokensOfAddedTiles))
+  const bool in_tiles = bits != TokenBits::kAsAlone && suits_tiles(Wt.dtype, compute.precision);
+  const bool in_added_tiles = bits != TokenBits::kAsAlone && suits_tiles(Wt.dtype, Precision::kF32);  // AMX only
+  if (in_added_tiles && A.rows < kTokensOfTiles && A.rows >= (is_plain(Wt.dtype) ? 17 : kTokensOfAddedTiles))
     return add_all_in_tiles(compute, A, Wt, bias, Y);
   if (A.rows <= gemv_axpy_most_tokens(Wt.dtype) || bits == TokenBits::kAsAlone) {
     for (size_t t = 0; t < A.rows; ++t) {
@@ -340,7 +341,7 @@ void matmul_transposed(Compute& compute, MatView<const float> A, const WeightVie
   }
   const GemmArgs args{Wt, bias.empty() ? nullptr : bias.data(), Y};
   if (in_tiles && A.rows >= kTokensOfTiles) {
-    const TileX x = tile_x(compute, A, tile_parts(Wt.dtype));
+    const TileX x = tile_x(compute, A, tile_parts(Wt.dtype, compute.precision));
     const size_t panel_bytes = round_up(tile_transposed_panel_bytes(A.rows), 64);
     std::byte* panels = compute.arena.take<std::byte>(panel_bytes * compute.threads.n_threads()).data();
     const size_t unit = std::max<size_t>(kTilePanelRows, info(Wt.dtype).block_elems);

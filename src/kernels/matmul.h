@@ -28,11 +28,12 @@ enum class TokenBits : uint8_t {
 //   tasks  products over the same X (Q, K and V; gate and up): X is quantised once and all rows are
 //          shared out among the threads in one loop. The W may differ in dtype.
 //
-// Y may not overlap X. F32, F16 and BF16 weights, and blocks of floats (NF4, FP4, FP8, I8_64): products in f32 with
-// f32 accumulation, so that such a model gives the result of its exact weights. Quantised weights: X is rounded to int8
-// in blocks of 32 (scale = absmax / 127) and multiplied in integers, as in Q8_0; k-quants in blocks of 256 or 32 as
-// suits the format. Summation order varies by target: do not expect equal bits. One token streams W once (decode); many
-// tokens unpack panels of W into cache and reuse them (prefill).
+// Y may not overlap X. F32, F16 and BF16 weights, and blocks of floats (NF4, FP4, FP8, I8_64): products in f32 with f32
+// accumulation, so that such a model gives the result of its exact weights; many tokens at compute.precision kBf16:
+// both factors rounded to bf16. Quantised weights: X is rounded to int8 in blocks of 32 (scale = absmax / 127) and
+// multiplied in integers, as in Q8_0; k-quants in blocks of 256 or 32 as suits the format. Summation order varies by
+// target: do not expect equal bits. One token streams W once (decode); many tokens unpack panels of W into cache and
+// reuse them (prefill).
 void matmul(Compute& compute, MatView<const float> X, std::span<const MatmulTask> tasks,
             TokenBits bits = TokenBits::kFastest);
 

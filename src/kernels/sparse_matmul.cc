@@ -102,7 +102,7 @@ void multiply_floats(Compute& compute, MatView<const float> X, const SparseStrip
 
 void multiply_tiles(Compute& compute, MatView<const float> X, const SparseStrips& W, std::span<const float> bias,
                     MatView<float> Y) {
-  TileX x{nullptr, X.rows, X.cols, tile_parts(W.dtype)};
+  TileX x{nullptr, X.rows, X.cols, tile_parts(W.dtype, Precision::kF32)};
   auto* packed = compute.arena.take<uint16_t>(x.bytes() / sizeof(uint16_t)).data();
   compute.threads.parallel_for(x.n_tiles(), 1,
                                [&](size_t begin, size_t end) { pack_tile_x(X, x, begin, end, packed); });

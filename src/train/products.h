@@ -1,18 +1,14 @@
 // Products of f32 matrices by the repository's kernels, for training: the bits of a result do not depend on the number
-// of threads.
+// of threads. In mixed precision (Micikevicius et al. 2017, arXiv:1710.03740) products see both matrices rounded to bf16,
+// whose exponents are f32's, so that losses need no scaling; sums are f32's, and so is all that is no product. Only
+// where multiplies_bf16() (kernels/gemm_bf16.h).
 #pragma once
 #include "base/compute.h"
+#include "base/precision.h"
 #include "base/view.h"
 #include "formats/weight_view.h"
 
 namespace hunch {
-
-// What products see of their matrices; sums are f32's, and so is all that is no product (mixed precision: Micikevicius
-// et al. 2017, arXiv:1710.03740, with bf16 in place of f16, whose exponents are f32's: losses need no scaling).
-enum class Precision : uint8_t {
-  kF32,
-  kBf16  // both rounded; where multiplies_bf16() (kernels/gemm_bf16.h)
-};
 
 // What is done with what is in Y.
 enum class Into : uint8_t { kReplaces, kAdds };
