@@ -148,6 +148,7 @@ TEST_F(Values, WrongModesAreRefused) {
   EXPECT_EQ(kind({.plan = {.name = "thick"}}), ErrorKind::kUsage);
   EXPECT_EQ(kind({.kv_policy = "magic:12"}), ErrorKind::kUsage);
   EXPECT_EQ(kind({.kv = "f12"}), ErrorKind::kUsage);
+  EXPECT_EQ(kind_of([] { LanguageModel(kDemo, {.precision = "f12"}); }), ErrorKind::kUsage);
   EXPECT_EQ(kind({.oracle_density = 0}), ErrorKind::kUsage);
   EXPECT_EQ(kind({.plan = {.name = "sparse"}, .oracle_density = 0.5}), ErrorKind::kUsage);
   EXPECT_EQ(kind({.adapters = {{.path = "/nonexistent"}}}), ErrorKind::kNotFound);
