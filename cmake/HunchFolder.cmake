@@ -90,6 +90,9 @@ function(hunch_tests folder sources others)
   target_link_libraries(${target} PRIVATE hunch_${folder} ${others} GTest::gtest)
   if(NOT folder STREQUAL "kernels")
     hunch_build_quickly(${target})
+    if(HUNCH_UNITY)
+      hunch_share_test_headers(${target})
+    endif()
   endif()
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${target} PRIVATE HUNCH_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
@@ -104,6 +107,21 @@ function(hunch_tests folder sources others)
     endif()
     set_tests_properties(${folder}.${stem} PROPERTIES LABELS ${label} TIMEOUT 900)
   endforeach()
+endfunction()
+
+# What nearly every test includes is read once for all of them: that takes as long as most tests themselves.
+function(hunch_share_test_headers target)
+  if(NOT TARGET hunch_test_headers)
+    add_library(hunch_test_headers OBJECT ${PROJECT_SOURCE_DIR}/tests/test_headers.cc)
+    target_link_libraries(hunch_test_headers PRIVATE GTest::gtest fmt::fmt hunch_compiler)
+    hunch_build_quickly(hunch_test_headers)
+    target_precompile_headers(hunch_test_headers PRIVATE <gtest/gtest.h> <fmt/format.h> <algorithm> <filesystem> <fstream>
+      <functional> <map> <memory> <optional> <random> <span> <string> <vector>)
+    set_target_properties(hunch_test_headers PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+    target_compile_options(hunch_test_headers PRIVATE -fPIE  # as programs are compiled; and so that ccache knows it again
+      $<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM hunch_test_headers)
 endfunction()
 
 # src/io/gguf_fuzz.cc -> program fuzz_io_gguf; seeds in src/io/fuzz_corpus/gguf/ if there are any.
