@@ -84,15 +84,19 @@ require_cmake() {
   fi
 }
 
-# configure PRESET [OPTION...]: where that was not done yet, or the presets have changed.
+# configure PRESET [OPTION...]: where that was not done yet, or not with these options, or the presets have changed.
 configure() {
   local preset=$1 log
   shift
+  local noted=build/$preset/configured_with
   require_cmake
-  [ ! "build/$preset/build.ninja" -nt CMakePresets.json ] || return 0
+  if [ "build/$preset/build.ninja" -nt CMakePresets.json ] && { [ $# = 0 ] || [ "$(cat "$noted" 2>/dev/null)" = "$*" ]; }; then
+    return 0
+  fi
   log=$(mktemp)
   cmake --preset "$preset" "$@" >"$log" 2>&1 || { cat "$log"; exit 1; }
   rm -f "$log"
+  [ $# = 0 ] || echo "$*" >"$noted"
 }
 
 # build PRESET [TARGET...]: configures once, then builds what changed.
