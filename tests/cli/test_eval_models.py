@@ -5,7 +5,7 @@ import os
 import shutil
 import unittest
 
-from fixtures import CliTest, random_words
+from fixtures import SOURCE, CliTest, random_words
 
 
 class EvalModels(CliTest):
@@ -56,6 +56,22 @@ class EvalModels(CliTest):
         for key in "perplexity", "perplexity_stderr", "perplexity_change", "perplexity_change_stderr", "kl", "top1", "bytes_per_token":
             self.assertEqual((alone[key], pair[key]), (q4[key], q4[key]), key)
         self.assertAlmostEqual(q4["perplexity_change"], q4["perplexity"] / dense["perplexity"] - 1, delta=1e-9)
+
+    def test_bf16_costs_less_than_a_thousandth_of_a_perplexity(self):
+        text = os.path.join(SOURCE, "models", "demo", "eval.txt")
+        f16 = self.path("demo-f16.gguf")
+        self.hunch("convert", os.path.join(SOURCE, "models", "demo", "hunch-demo.gguf"), "--type", "f16", "-o", f16)
+
+        def perplexity(*more):
+            answer = self.hunch("eval", f16, "--text", text, "--ctx", "256", "--max-tokens", "2048", "--mode", "dense", "--json", *more).json
+            return answer["perplexity"]
+
+        exact, rounded = perplexity(), perplexity("--precision", "bf16")
+        self.assertAlmostEqual(rounded / exact, 1, delta=1e-3)
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            if "avx512_bf16" in f.read():
+                self.assertNotEqual(rounded, exact, "nothing was rounded")
+        self.refused(2, "eval", f16, "--text", text, "--precision", "f8", says="bf16")
 
     def test_the_error_of_a_perplexity_is_that_of_its_tokens(self):
         """Twice the same text: as many tokens again, of which each costs about what it did."""
