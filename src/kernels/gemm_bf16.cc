@@ -102,19 +102,19 @@ void PackB(const Bf16Product& p, size_t from, size_t depth, size_t column, size_
 template <size_t M>
 HWY_NOINLINE void MultiplyTile(const uint32_t* w, const uint32_t* x, size_t n_pairs, bool adds, float* const* y) {
   __m512 sum0[M], sum1[M];
-  HWY_UNROLL(M) for (size_t t = 0; t < M; ++t) {
+  HWY_UNROLL(16) for (size_t t = 0; t < M; ++t) {
     sum0[t] = adds ? _mm512_loadu_ps(y[t]) : _mm512_setzero_ps();
     sum1[t] = adds ? _mm512_loadu_ps(y[t] + 16) : _mm512_setzero_ps();
   }
   for (size_t k = 0; k < n_pairs; ++k) {
     const auto w0 = (__m512bh)_mm512_load_si512(w + 16 * k), w1 = (__m512bh)_mm512_load_si512(w + kStripPairs + 16 * k);
-    HWY_UNROLL(M) for (size_t t = 0; t < M; ++t) {
+    HWY_UNROLL(16) for (size_t t = 0; t < M; ++t) {
       const auto xv = (__m512bh)_mm512_set1_epi32(int(x[t * kPairs + k]));
       sum0[t] = _mm512_dpbf16_ps(sum0[t], w0, xv);
       sum1[t] = _mm512_dpbf16_ps(sum1[t], w1, xv);
     }
   }
-  HWY_UNROLL(M) for (size_t t = 0; t < M; ++t) {
+  HWY_UNROLL(16) for (size_t t = 0; t < M; ++t) {
     _mm512_storeu_ps(y[t], sum0[t]);
     _mm512_storeu_ps(y[t] + 16, sum1[t]);
   }
