@@ -6,6 +6,7 @@
 #include "api/impl.h"
 #include "api/stop_of.h"
 #include "base/error.h"
+#include "io/printable.h"
 #include "text/chat_text.h"
 #include "text/json_depth.h"
 

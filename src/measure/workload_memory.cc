@@ -10,15 +10,15 @@
 namespace hunch {
 namespace {
 
-constexpr Precision kPrecisions[] = {{"32 bits", DType::kF32}, {"16 bits", DType::kF16}, {"8 bits", DType::kQ8_0},
-                                     {"6 bits", DType::kQ6_K}, {"5 bits", DType::kQ5_K}, {"4 bits", DType::kQ4_K},
-                                     {"3 bits", DType::kQ3_K}, {"2 bits", DType::kQ2_K}};
+constexpr StoredPrecision kPrecisions[] = {{"32 bits", DType::kF32}, {"16 bits", DType::kF16}, {"8 bits", DType::kQ8_0},
+                                           {"6 bits", DType::kQ6_K}, {"5 bits", DType::kQ5_K}, {"4 bits", DType::kQ4_K},
+                                           {"3 bits", DType::kQ3_K}, {"2 bits", DType::kQ2_K}};
 
-constexpr Precision kCachePrecisions[] = {{"32 bits", DType::kF32},
-                                          {"16 bits", DType::kF16},
-                                          {"8 bits", DType::kQ8_0},
-                                          {"5 bits", DType::kQ5_0},
-                                          {"4 bits", DType::kQ4_0}};
+constexpr StoredPrecision kCachePrecisions[] = {{"32 bits", DType::kF32},
+                                                {"16 bits", DType::kF16},
+                                                {"8 bits", DType::kQ8_0},
+                                                {"5 bits", DType::kQ5_0},
+                                                {"4 bits", DType::kQ4_0}};
 
 // The cache of one layer: bytes of a token, and of a sequence.
 double token_bytes(const LayerWork& layer, KvType kv) {
@@ -32,10 +32,10 @@ double sequence_bytes(const LayerWork& layer) {
 
 }  // namespace
 
-double Precision::bits() const { return 8.0 * info(dtype).block_bytes / info(dtype).block_elems; }
+double StoredPrecision::bits() const { return 8.0 * info(dtype).block_bytes / info(dtype).block_elems; }
 
-std::span<const Precision> precisions() { return kPrecisions; }
-std::span<const Precision> cache_precisions() { return kCachePrecisions; }
+std::span<const StoredPrecision> precisions() { return kPrecisions; }
+std::span<const StoredPrecision> cache_precisions() { return kCachePrecisions; }
 
 bool cache_fits(const Workload& model, KvType kv) {
   return std::ranges::all_of(model.layers, [&](const LayerWork& l) { return l.keys.width % kv_block(kv) == 0; });
@@ -43,7 +43,7 @@ bool cache_fits(const Workload& model, KvType kv) {
 
 double MemoryNeed::all() const { return std::accumulate(layers.begin(), layers.end(), first + last); }
 
-Workload in_precision(const Workload& model, const Precision& precision) {
+Workload in_precision(const Workload& model, const StoredPrecision& precision) {
   Workload out = model;
   const auto held = [&](MatrixWork& m) { m.bytes = uint64_t(std::ceil(double(m.weights) * precision.bits() / 8)); };
   for (MatrixWork* m : {&out.around, &out.words_out, &out.logits, &out.embedding}) held(*m);

@@ -9,18 +9,18 @@
 namespace hunch {
 
 // A number of bits that weights may have, and the block format of hunch that has about as many.
-struct Precision {
+struct StoredPrecision {
   const char* name;  // "4 bits"
   DType dtype;
   double bits() const;  // of a weight, with the format's scales
 };
-std::span<const Precision> precisions();        // from f32 down to 2 bits
-std::span<const Precision> cache_precisions();  // of keys and values: from f32 down to 4 bits
+std::span<const StoredPrecision> precisions();        // from f32 down to 2 bits
+std::span<const StoredPrecision> cache_precisions();  // of keys and values: from f32 down to 4 bits
 // Whether the heads' keys and values are whole blocks of a type.
 bool cache_fits(const Workload& model, KvType kv);
 
 // The same model with all matrices and tables of that precision; norms and the like are f32.
-Workload in_precision(const Workload& model, const Precision& precision);
+Workload in_precision(const Workload& model, const StoredPrecision& precision);
 
 // Bytes of weights in memory.
 struct MemoryNeed {

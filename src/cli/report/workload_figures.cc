@@ -177,7 +177,7 @@ Figure memory_figure(const WorkloadInfo& info) {
   std::vector<Series> series;
   double least = 1e300, largest = 0;
   size_t color = 0;
-  for (const Precision& p : precisions()) {
+  for (const StoredPrecision& p : precisions()) {
     if (p.dtype != DType::kF16 && p.dtype != DType::kQ8_0 && p.dtype != DType::kQ4_K && p.dtype != DType::kQ2_K)
       continue;
     const double weights = weights_need(in_precision(info.work, p)).all();

@@ -90,13 +90,13 @@ Json memory_json(const WorkloadInfo& info) {
   Json as_held = weights_json(info, info.work);
   as_held["type"] = nullptr;
   weights.push_back(std::move(as_held));
-  for (const Precision& p : precisions()) {
+  for (const StoredPrecision& p : precisions()) {
     Json row = weights_json(info, in_precision(info.work, p));
     row["type"] = name_of(p.dtype);
     row["bits"] = p.bits();
     weights.push_back(std::move(row));
   }
-  for (const Precision& p : cache_precisions()) {
+  for (const StoredPrecision& p : cache_precisions()) {
     if (!cache_fits(info.work, p.dtype)) continue;
     double all = 0;
     for (const double layer : cache_need(info.work, p.dtype, info.n_ctx, info.n_sequences)) all += layer;

@@ -85,7 +85,7 @@ std::string weights_table(const WorkloadInfo& info) {
     }
   };
   add("as they are", info.type, info.work);
-  for (const Precision& p : precisions())
+  for (const StoredPrecision& p : precisions())
     add(fmt::format("{}, {}", p.name, name_of(p.dtype)), fmt::format("{:.2f}", p.bits()), in_precision(info.work, p));
   return table(rows);
 }
@@ -93,7 +93,7 @@ std::string weights_table(const WorkloadInfo& info) {
 std::string cache_table(const WorkloadInfo& info) {
   Rows rows = {
       {"keys and values", "bits", "of a token", fmt::format("of {} x {}", info.n_sequences, grouped(info.n_ctx))}};
-  for (const Precision& p : cache_precisions()) {
+  for (const StoredPrecision& p : cache_precisions()) {
     if (!cache_fits(info.work, p.dtype)) continue;
     double all = 0;
     for (const double layer : cache_need(info.work, p.dtype, info.n_ctx, info.n_sequences)) all += layer;
