@@ -275,6 +275,13 @@ void Follower::make_plan(Message& message) {
   plans_[number] = std::make_shared<const Plan>(std::move(made));
 }
 
+const Plan* Follower::plan(uint32_t number) {
+  if (number != 0) return plans_.at(number).get();
+  if (hooks_.prepare && !is_prepared_for_all_) hooks_.prepare(Plan());
+  is_prepared_for_all_ = true;
+  return nullptr;
+}
+
 void Follower::step(Cache& own, Message& message) {
   const auto ids = message.get_list<int32_t>();
   const auto sent_runs = message.get_list<Ranks::SentRun>();

@@ -108,6 +108,19 @@ INSTANTIATE_TEST_SUITE_P(Fixtures, RanksGolden, ::testing::ValuesIn(fixtures()),
                          [](const auto& info) { return info.param.filename().string(); });
 
 // Several sequences, steps of different lengths, tokens taken back, copies, and what is forgotten.
+// The plan that leaves nothing out is named to nobody, but what it reads wants laying out as of any other.
+TEST(Ranks, PartsAreLaidOutOnceBeforeTheirFirstStep) {
+  size_t n_times = 0;
+  FollowerHooks hooks;
+  hooks.prepare = [&](const Plan& plan) {
+    EXPECT_TRUE(plan.empty());
+    ++n_times;
+  };
+  const auto lead = [](const Model& model, Compute& compute) { outcome_of(model, compute, some_ids(), nullptr); };
+  EXPECT_EQ(on_ranks(2, golden_fixture("tiny_llama"), lead, {}, {}, hooks), "");
+  EXPECT_EQ(n_times, 1u);
+}
+
 TEST(Ranks, CachesOfTheOthersGoAlong) {
   const fs::path path = golden_fixture("tiny_llama");
   const std::vector<int32_t> ids = some_ids();

@@ -15,8 +15,8 @@
 namespace hunch {
 
 // What a rank that is told what to do does with its part of a model.
-inline void obey_until_the_end(Ranks& ranks, const Model& model, Compute& compute) {
-  Follower follower(model, compute);
+inline void obey_until_the_end(Ranks& ranks, const Model& model, Compute& compute, const FollowerHooks& hooks) {
+  Follower follower(model, compute, hooks);
   for (;;) {
     Message message = Message::receive(ranks.communicator());
     while (!message.at_end()) {
@@ -36,7 +36,8 @@ inline void obey_until_the_end(Ranks& ranks, const Model& model, Compute& comput
 // wraps what rank 0 says and hears.
 inline std::string on_ranks(size_t n, const std::filesystem::path& path,
                             const std::function<void(const Model&, Compute&)>& lead, const Division& division = {},
-                            const std::function<std::unique_ptr<Communicator>(Communicator&)>& through = {}) {
+                            const std::function<std::unique_ptr<Communicator>(Communicator&)>& through = {},
+                            const FollowerHooks& hooks = {}) {
   const auto ends = thread_ranks(n);
   std::vector<std::string> errors(n);
   std::vector<std::thread> others;
@@ -47,7 +48,7 @@ inline std::string on_ranks(size_t n, const std::filesystem::path& path,
         ranks.division = division;
         Compute compute(1);
         const Model model(open_model(path).file, WeightOptions{false, &ranks}, compute);
-        obey_until_the_end(ranks, model, compute);
+        obey_until_the_end(ranks, model, compute, hooks);
       } catch (const std::exception& e) {
         errors[r] = e.what();
         try {
