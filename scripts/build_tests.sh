@@ -3,5 +3,5 @@
 source "$(dirname "$0")/common.sh"
 preset=$1
 shift
-configure "$preset"
+configure "$preset" -DHUNCH_TESTS=ON  # ./demo leaves them out
 build "$preset" "${@/#/test_}"

@@ -48,9 +48,9 @@ struct LoadOptions {
   // Type of cached keys and values: "f32" is exact; "f16", whose price is below what eval can show, "q8_0", "q4_0-rot",
   // "kivi-2" and others are smaller, and rounded (docs/context.md). Vectors and hidden states are made in "f32".
   std::string kv = "f16";
-  // Of products of many tokens (prompts, batches) with F32, F16, BF16 and FP8 weights: "f32", or "bf16", which rounds both
-  // factors to 8 bits, an error of 0.3 % (docs/kernels.md), and is faster on processors that multiply bf16. Of the
-  // model's own threads; with threads_of it is that model's.
+  // Of products of many tokens (prompts, batches) with F32, F16, BF16, FP8, NF4, FP4 and I8_64 weights: "f32", or
+  // "bf16", which rounds both factors to 8 bits, an error of 0.3 % (docs/kernels.md), and is faster on processors that
+  // multiply bf16. Of the model's own threads; with threads_of it is that model's.
   std::string precision = "f32";
   PlanChoice plan = {};
   // Which cached tokens stay, "NAME:BUDGET": "streaming:256", "h2o:128", "spatten:128", an approximation

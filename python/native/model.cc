@@ -18,9 +18,10 @@ OptionTable<Loading> load_options() {
       option<L, &L::n_ctx>("n_ctx", "tokens of context; 0: the model's own, at most 4096"),
       option<L, &L::kv>("kv",
                         "type of cached keys and values: \"f32\" is exact, \"q8_0\" and others are smaller (\"f16\")"),
-      option<L, &L::precision>("precision",
-                               "of products of many tokens with F32, F16, BF16 and FP8 weights: \"bf16\" rounds both "
-                               "factors, and is faster on processors that multiply bf16 (\"f32\")"),
+      option<L, &L::precision>(
+          "precision",
+          "of products of many tokens with F32, F16, BF16, FP8, NF4, FP4 and I8_64 weights: \"bf16\" rounds both "
+          "factors, and is faster on processors that multiply bf16 (\"f32\")"),
       option<L, &L::plan>("plan", "\"dense\", \"exact\", \"sparse\" or a Plan, of calls that say none (\"exact\")"),
       option<L, &L::kv_policy>("kv_policy", "which cached tokens stay: \"streaming:256\", \"h2o:128\"; \"\": all"),
       option<L, &L::experts>("experts",

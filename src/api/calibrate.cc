@@ -5,6 +5,7 @@
 
 #include "api/impl.h"
 #include "api/stop_of.h"
+#include "base/precision_scope.h"
 #include "compress/fit_store.h"
 #include "compress/sparsify_names.h"
 
@@ -32,6 +33,7 @@ Calibration summary(const SparsifyReport& report) {
 Calibration calibrate(LanguageModel& model, std::string_view text, const CalibrationOptions& options) {
   ModelImpl& impl = *impl_of(model);
   const StopScope scope(*impl.engine.compute, stop_of(options.cancel));
+  const PrecisionScope exact(*impl.engine.compute, Precision::kF32);
   const std::filesystem::path path = options.sidecar.empty() ? impl.engine.sidecar_path : options.sidecar;
   SparsifyOptions own;
   own.max_tokens = options.max_tokens;

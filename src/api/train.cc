@@ -6,6 +6,7 @@
 #include "api/impl.h"
 #include "api/stop_of.h"
 #include "base/error.h"
+#include "base/precision_scope.h"
 #include "formats/format.h"
 #include "io/printable.h"
 #include "model/fingerprint.h"
@@ -97,6 +98,7 @@ Training run(LanguageModel& model, const fs::path& out, const TrainingOptions& o
              TrainerOptions own, Data data) {
   ModelImpl& impl = *impl_of(model);
   Compute& compute = *impl.engine.compute;
+  const PrecisionScope exact(compute, Precision::kF32);  // job.precision says what training rounds
   const size_t n_windows = !data.examples.empty() ? data.examples.size() : windows_of_text(data.ids.size(), own.n_ctx);
   set_steps(job, n_windows, options.n_epochs, std::nullopt, own);
   Network network(*impl.engine.model, compute);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "api/impl.h"
 #include "base/half.h"
 #include "hunch/activations.h"
 #include "hunch/compare.h"
@@ -153,6 +154,16 @@ TEST_F(Values, WrongModesAreRefused) {
   EXPECT_EQ(kind({.plan = {.name = "sparse"}, .oracle_density = 0.5}), ErrorKind::kUsage);
   EXPECT_EQ(kind({.adapters = {{.path = "/nonexistent"}}}), ErrorKind::kNotFound);
   EXPECT_EQ(kind({}, 0), ErrorKind::kUsage);
+}
+
+// Of a model's own threads; whoever shares another's has that one's.
+TEST_F(Values, ModelsAreComputedInThePrecisionThatWasAskedFor) {
+  const auto precision_of = [](const LanguageModel& m) { return impl_of(m)->engine.compute->precision; };
+  LanguageModel rounding(kDemo, {.n_threads = 1, .precision = "bf16"});
+  EXPECT_EQ(precision_of(rounding), Precision::kBf16);
+  EXPECT_EQ(precision_of(model), Precision::kF32);
+  LanguageModel sharing(kDemo, {.precision = "bf16", .threads_of = &model});
+  EXPECT_EQ(precision_of(sharing), Precision::kF32);
 }
 
 TEST_F(Values, AQuantisedCopyIsSmallerAndItsPriceIsMeasured) {

@@ -102,7 +102,8 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
            "process of mpirun on each; auto, distribute where there are several; off (default: off; docs/scale.md)");
   if (context)
     g.choice("--precision", model.precision, {"f32", "bf16"},
-             "of products of many tokens (prompts, batches) with F32, F16, BF16 and FP8 weights: bf16 rounds both to 8 "
+             "of products of many tokens (prompts, batches) with F32, F16, BF16, FP8, NF4, FP4 and I8_64 weights: bf16 "
+             "rounds both to 8 "
              "bits (an error of 0.3 %), and is faster on processors that multiply bf16 (docs/kernels.md)");
   if (context)
     g.text("--ram", model.ram, "SIZE",

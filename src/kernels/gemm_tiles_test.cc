@@ -226,8 +226,7 @@ TEST_F(GemmTiles, PlainWeightsLoseLittle) {
 }
 
 // Against weights as they are decoded and x as it is.
-double relative_error(Compute& compute, const TestMatrix& W, const Batch& X,
-                      TokenBits bits = TokenBits::kFastest) {
+double relative_error(Compute& compute, const TestMatrix& W, const Batch& X, TokenBits bits = TokenBits::kFastest) {
   const size_t n_tokens = X.view.rows, n_out = W.view.rows;
   std::vector<float> y(n_tokens * n_out);
   const MatmulTask task{W.view, {}, MatView<float>(y.data(), n_tokens, n_out)};
@@ -284,7 +283,7 @@ TEST_F(GemmTiles, QuantisedWeightsLoseLessThanWithXInInt8) {
   }
 }
 
-TEST_F(GemmTiles, InfinityAndNanStayVisible) {
+TEST_P(Bf16Unit, InfinityAndNanStayVisible) {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   for (const float special : {inf, -inf, nan})
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
@@ -293,7 +292,7 @@ TEST_F(GemmTiles, InfinityAndNanStayVisible) {
       std::vector<std::byte> bytes(32 * row_bytes(dtype, 64));
       for (size_t r = 0; r < 32; ++r) info(dtype).encode(&w[r * 64], bytes.data() + r * row_bytes(dtype, 64), 64);
       const WeightView W{dtype, bytes.data(), 32, 64, row_bytes(dtype, 64)};
-      Tiled tiled(MatView<const float>(x.data(), 16, 64), dtype, false);
+      Tiled tiled(MatView<const float>(x.data(), 16, 64), dtype, false, GetParam().precision);
       gemm_tiles({W, nullptr, MatView<float>(y.data(), 16, 32)}, tiled.x, 0, 32, tiled.panel.data());
       for (size_t t = 0; t < 16; ++t)
         for (size_t r = 0; r < 32; ++r) {

@@ -102,7 +102,7 @@ void multiply_floats(Compute& compute, MatView<const float> X, const SparseStrip
 
 void multiply_tiles(Compute& compute, MatView<const float> X, const SparseStrips& W, std::span<const float> bias,
                     MatView<float> Y) {
-  TileX x{nullptr, X.rows, X.cols, tile_parts(W.dtype, Precision::kF32)};
+  TileX x{nullptr, X.rows, X.cols, tile_parts(W.dtype, compute.precision)};
   auto* packed = compute.arena.take<uint16_t>(x.bytes() / sizeof(uint16_t)).data();
   compute.threads.parallel_for(x.n_tiles(), 1,
                                [&](size_t begin, size_t end) { pack_tile_x(X, x, begin, end, packed); });
@@ -121,7 +121,7 @@ void sparse_matmul(Compute& compute, MatView<const float> X, const SparseStrips&
   if (X.rows == 0) return;
   const Arena::Scope scope(compute.arena);
   compute.meter.read_weights(W.bytes());
-  if (X.rows >= kManyTokens && bits != TokenBits::kAsAlone && multiplies_tiles()) {
+  if (X.rows >= kManyTokens && bits != TokenBits::kAsAlone && suits_tiles(W.dtype, compute.precision)) {
     multiply_tiles(compute, X, W, bias, Y);
   } else if (is_plain(W.dtype)) {
     multiply_floats(compute, X, W, bias, Y, bits);

@@ -1,5 +1,6 @@
 // A mixture of experts: each token goes to its n_expert_used most probable experts, or where the plan says, whose
 // outputs are weighted by the router's probabilities; the tokens of one expert make one product (Shazeer et al. 2017).
+#include "base/precision_scope.h"
 #include "model/layer.h"
 
 namespace hunch {
@@ -11,7 +12,10 @@ void Experts::operator()(Step& s, const LayerConfig& c, MatView<const float> rou
   const TokenGroup all = s.all();
   const size_t n = x.rows;
   const MatView<float> scores = s.take(n, experts.size());
-  router->dot(s.compute, all.traits, router_x, {}, scores);
+  {
+    const PrecisionScope exact(s.compute, Precision::kF32);  // near ties would go elsewhere, and nothing be gained
+    router->dot(s.compute, all.traits, router_x, {}, scores);
+  }
   if (s.observer) s.observer->on_router(c.index, scores);
   const std::span<const Route> routes = s.route(c.index, c.moe.gate(choice_bias), scores);
 

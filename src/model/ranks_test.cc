@@ -107,7 +107,6 @@ TEST_P(RanksGolden, LogitsAndGreedyTextAreThoseOfOneRank) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, RanksGolden, ::testing::ValuesIn(fixtures()),
                          [](const auto& info) { return info.param.filename().string(); });
 
-// Several sequences, steps of different lengths, tokens taken back, copies, and what is forgotten.
 // The plan that leaves nothing out is named to nobody, but what it reads wants laying out as of any other.
 TEST(Ranks, PartsAreLaidOutOnceBeforeTheirFirstStep) {
   size_t n_times = 0;
@@ -121,6 +120,7 @@ TEST(Ranks, PartsAreLaidOutOnceBeforeTheirFirstStep) {
   EXPECT_EQ(n_times, 1u);
 }
 
+// Several sequences, steps of different lengths, tokens taken back, copies, and what is forgotten.
 TEST(Ranks, CachesOfTheOthersGoAlong) {
   const fs::path path = golden_fixture("tiny_llama");
   const std::vector<int32_t> ids = some_ids();

@@ -1,6 +1,7 @@
 // What a step asks of the disk before it needs it, of a model that is larger than memory.
 #include <algorithm>
 
+#include "base/precision_scope.h"
 #include "linear/weight_disk.h"
 #include "model/model.h"
 #include "model/step.h"
@@ -53,7 +54,10 @@ void Step::read_experts(size_t layer, std::span<const Route> routes, MatView<con
   if (next == layers.end()) return;
   const Arena::Scope scope(compute.arena);
   const MatView<float> scores = take(router_x.rows, next->experts.experts.size());
-  next->experts.router->dot(compute, memory.traits, router_x, {}, scores);
+  {
+    const PrecisionScope exact(compute, Precision::kF32);  // as the layer's own will be
+    next->experts.router->dot(compute, memory.traits, router_x, {}, scores);
+  }
   route_as_trained(next->config.moe.gate(next->experts.choice_bias), scores, memory.routers, memory.own_routing);
   list_experts(memory.own_routing.routes, memory.experts);
   disk->expect_experts(uint32_t(next->config.index), memory.experts, true);
