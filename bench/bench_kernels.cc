@@ -3,6 +3,7 @@
 //   bench_kernels --benchmark_filter='matmul/q4_0'         one dtype
 //   bench_kernels --benchmark_filter='/tokens:1/'          decode
 //   HUNCH_THREADS=1 bench_kernels                          one core
+//   HUNCH_PRECISION=bf16 bench_kernels                     as with --precision bf16
 //
 //   matmul/DTYPE/ROWSxCOLS/tokens:N            Y = X W^T       weights [ROWS, COLS]
 //   strips/DTYPE/ROWSxCOLS/tokens:N            the same of sixteen interleaved rows
@@ -41,6 +42,7 @@ namespace {
 Compute& compute() {
   static Compute p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
                                                 : default_n_threads());
+  if (const char* name = std::getenv("HUNCH_PRECISION")) p.precision = precision_from_name(name).value();
   return p;
 }
 
