@@ -84,7 +84,7 @@ TEST(SelfExtend, DraftsChangeNothing) {
   options.sampler.temperature = 0;
   Context plain(engine, sized(120)), drafted(engine, sized(120));
   const std::vector<int32_t> want = generate(plain, prompt, options).ids;
-  Drafting drafting(engine, drafted.sequence(), {.ngram = true});
+  Drafting drafting(engine, drafted.sequence(), {.ngram = true, .n_tokens = 4});
   options.speculation = &drafting.speculation();
   EXPECT_EQ(generate(drafted, prompt, options).ids, want);
   EXPECT_GT(drafting.speculation().stats()[0].n_accepted, 0u);
