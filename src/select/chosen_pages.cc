@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "kernels/kv_rows.h"
 
 namespace hunch {
