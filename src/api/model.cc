@@ -21,8 +21,7 @@ Engine load(const std::filesystem::path& path, const LoadOptions& options) {
   own.device.n_layers = options.gpu_layers;
   own.device.neurons = options.gpu_neurons;
   const auto precision = precision_from_name(options.precision);
-  if (!precision)
-    fail(ErrorKind::kUsage, "precision '{}': expected f32 or bf16", printable(options.precision));
+  if (!precision) fail(ErrorKind::kUsage, "precision '{}': expected f32 or bf16", printable(options.precision));
   own.compute = options.threads_of
                     ? impl_of(*options.threads_of)->engine.compute
                     : std::make_shared<Compute>(options.n_threads ? options.n_threads : default_n_threads());

@@ -22,9 +22,9 @@ class Compute {
   Arena arena;
   Meter meter;
   Precision precision = Precision::kF32;  // of products with plain weights
-  Profile* profile = nullptr;  // wants to know where the time goes; none: nobody does
-  Rows any_rows;               // scratch of a product: what any of its tokens wants
-  const Stop* stop = nullptr;  // of the present call; none: nobody can stop it
+  Profile* profile = nullptr;             // wants to know where the time goes; none: nobody does
+  Rows any_rows;                          // scratch of a product: what any of its tokens wants
+  const Stop* stop = nullptr;             // of the present call; none: nobody can stop it
 
   bool is_stopped() const { return stop && stop->requested(); }
   // Throws Error{kInterrupted} when the call is to stop. Long loops ask about every 0.1 s, on any thread; it costs a

@@ -1,4 +1,5 @@
-// How closely products of many tokens with weights that are multiplied as floats (F32, F16, BF16, FP8, ...) are computed.
+// How closely products of many tokens with weights that are multiplied as floats (F32, F16, BF16, FP8, ...) are
+// computed.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -8,7 +9,8 @@ namespace hunch {
 
 enum class Precision : uint8_t {
   kF32,   // as in f32, to within 5e-6
-  kBf16,  // both factors rounded to bf16 (8 bits), sums in f32, where the processor is faster that way: an error of 0.3 %
+  kBf16,  // both factors rounded to bf16 (8 bits), sums in f32, where the processor is faster that way: an error of 0.3
+          // %
 };
 
 // "f32", "bf16"; none: another name.

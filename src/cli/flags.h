@@ -14,7 +14,7 @@ struct ModelFlags {
   std::string model;     // GGUF file, HF folder, llama2.c .bin, hub id or short name
   size_t n_threads = 0;  // 0: one per physical core
   bool pin_threads = false;
-  std::string numa = "off";  // off | auto | distribute | isolate | numactl | ranks
+  std::string numa = "off";       // off | auto | distribute | isolate | numactl | ranks
   std::string precision = "f32";  // of prompts' products with plain weights: f32 | bf16
   bool reblock_down = false;
   std::string quantised = "auto";  // auto | blocks | floats

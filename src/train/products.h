@@ -1,7 +1,7 @@
 // Products of f32 matrices by the repository's kernels, for training: the bits of a result do not depend on the number
-// of threads. In mixed precision (Micikevicius et al. 2017, arXiv:1710.03740) products see both matrices rounded to bf16,
-// whose exponents are f32's, so that losses need no scaling; sums are f32's, and so is all that is no product. Only
-// where multiplies_bf16() (kernels/gemm_bf16.h).
+// of threads. In mixed precision (Micikevicius et al. 2017, arXiv:1710.03740) products see both matrices rounded to
+// bf16, whose exponents are f32's, so that losses need no scaling; sums are f32's, and so is all that is no product.
+// Only where multiplies_bf16() (kernels/gemm_bf16.h).
 #pragma once
 #include "base/compute.h"
 #include "base/precision.h"

@@ -29,9 +29,8 @@ HWY_INLINE void MultiplyHalfTile(const uint16_t* x, const Panel& panel, size_t n
                                  const float* const (&from)[2], size_t from_bytes, float* const (&to)[2],
                                  size_t to_bytes) {
   constexpr size_t kLine = TileX::kColumns, kLines = kTileBytes / kLineBytes;
-  const auto line = [&](auto* tile, size_t t, size_t bytes) HUNCH_TILES_ATTR {
-    return tile + (first + t) * bytes / sizeof(float);
-  };
+  const auto line = [&](auto* tile, size_t t, size_t bytes)
+                        HUNCH_TILES_ATTR { return tile + (first + t) * bytes / sizeof(float); };
   __m512 sum0[kVectorTokens], sum1[kVectorTokens];
   HWY_UNROLL(kVectorTokens) for (size_t t = 0; t < kVectorTokens; ++t) {
     sum0[t] = _mm512_loadu_ps(line(from[0], t, from_bytes));
