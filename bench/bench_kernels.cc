@@ -40,10 +40,13 @@ namespace hunch {
 namespace {
 
 Compute& compute() {
-  static Compute p(std::getenv("HUNCH_THREADS") ? size_t(std::atoi(std::getenv("HUNCH_THREADS")))
-                                                : default_n_threads());
-  if (const char* name = std::getenv("HUNCH_PRECISION")) p.precision = precision_from_name(name).value();
-  return p;
+  static const std::unique_ptr<Compute> p = [] {
+    const char *threads = std::getenv("HUNCH_THREADS"), *precision = std::getenv("HUNCH_PRECISION");
+    auto made = std::make_unique<Compute>(threads ? size_t(std::atoi(threads)) : default_n_threads());
+    if (precision) made->precision = precision_from_name(precision).value();
+    return made;
+  }();
+  return *p;
 }
 
 // All bytes of a buffer, each thread over its part.

@@ -1,5 +1,6 @@
 // What ranks pay for telling each other: microseconds of a sum and of a message, by size; between two ranks also of a
-// sum whose parts travel as int8 with a scale for 32 of them, rounding and all. As JSON, for bench/scale_model.py.
+// sum whose parts travel as int8 with a scale for 32 of them, rounding and all. As JSON, for bench/scale_model.py;
+// int8_sum_us for docs/scale.md.
 //
 //   mpirun -n 2 --allow-run-as-root --bind-to none build/release/bench_ranks > ranks.json
 #include <fmt/format.h>

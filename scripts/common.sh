@@ -84,19 +84,20 @@ require_cmake() {
   fi
 }
 
-# configure PRESET [OPTION...]: where that was not done yet, or not with these options, or the presets have changed.
+# configure PRESET [-DNAME=VALUE...]: where that was not done yet, or not with these options, or the presets have changed.
 configure() {
-  local preset=$1 log
+  local preset=$1 log option is_done=true
   shift
-  local noted=build/$preset/configured_with
   require_cmake
-  if [ "build/$preset/build.ninja" -nt CMakePresets.json ] && { [ $# = 0 ] || [ "$(cat "$noted" 2>/dev/null)" = "$*" ]; }; then
-    return 0
-  fi
+  [ "build/$preset/build.ninja" -nt CMakePresets.json ] || is_done=false
+  for option in "$@"; do
+    option=${option#-D}
+    $is_done && grep -qE "^${option%%=*}:[A-Z]+=${option#*=}$" "build/$preset/CMakeCache.txt" || is_done=false
+  done
+  ! $is_done || return 0
   log=$(mktemp)
   cmake --preset "$preset" "$@" >"$log" 2>&1 || { cat "$log"; exit 1; }
   rm -f "$log"
-  [ $# = 0 ] || echo "$*" >"$noted"
 }
 
 # build PRESET [TARGET...]: configures once, then builds what changed.

@@ -49,7 +49,7 @@ struct LoadOptions {
   // "kivi-2" and others are smaller, and rounded (docs/context.md). Vectors and hidden states are made in "f32".
   std::string kv = "f16";
   // Of products of many tokens (prompts, batches) with F32, F16, BF16, FP8, NF4, FP4 and I8_64 weights: "f32", or
-  // "bf16", which rounds both factors to 8 bits, an error of 0.3 % (docs/kernels.md), and is faster on processors that
+  // "bf16", which rounds both factors to 8 bits, an error of 0.23 % (docs/kernels.md), and is faster on processors that
   // multiply bf16. Of the model's own threads; with threads_of it is that model's.
   std::string precision = "f32";
   PlanChoice plan = {};

@@ -1,23 +1,8 @@
 #include "base/bind_threads.h"
 
-#include <sched.h>
-
 #include <map>
 
 namespace hunch {
-namespace {
-
-void bind_to(std::span<const int> cpus) {
-#ifdef __linux__
-  if (cpus.empty()) return;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int cpu : cpus) CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);
-#endif
-}
-
-}  // namespace
 
 bool on_every_thread(ThreadPool& pool, const std::function<void(size_t)>& task) {
   constexpr auto kPatience = std::chrono::seconds(5);
@@ -48,7 +33,7 @@ bool bind_threads(ThreadPool& pool, const ThreadPlaces& places, bool pin) {
       own = {own[n % own.size()]};
     }
   return on_every_thread(pool, [&](size_t thread) {
-    if (thread < cpus.size()) bind_to(cpus[thread]);
+    if (thread < cpus.size()) stay_on(cpus[thread]);
   });
 }
 

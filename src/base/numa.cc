@@ -22,15 +22,6 @@ std::string first_line(const fs::path& path) {
   return line;
 }
 
-// "Node 0 MemTotal:       24000000 kB"
-uint64_t memory_of(const fs::path& node) {
-  std::ifstream file(node / "meminfo");
-  for (std::string line; std::getline(file, line);)
-    if (const size_t at = line.find("MemTotal:"); at != line.npos)
-      return std::strtoull(line.c_str() + at + sizeof("MemTotal:"), nullptr, 10) << 10;
-  return 0;
-}
-
 }  // namespace
 
 std::vector<int> allowed_cpus() {
@@ -43,6 +34,16 @@ std::vector<int> allowed_cpus() {
       if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
 #endif
   return cpus;
+}
+
+void stay_on(std::span<const int> cpus) {
+#ifdef __linux__
+  if (cpus.empty()) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);
+#endif
 }
 
 int current_cpu() {
@@ -89,7 +90,6 @@ std::vector<NumaNode> numa_nodes(std::span<const int> cpus, const fs::path& sys)
     if (error != std::errc() || end != name.data() + name.size()) continue;
     for (const int cpu : cpus_from_list(first_line(entry.path() / "cpulist")))
       if (left.erase(cpu)) node.cpus.push_back(cpu);
-    node.memory_bytes = memory_of(entry.path());
     if (!node.cpus.empty()) nodes.push_back(std::move(node));  // others have memory only
   }
   std::ranges::sort(nodes, {}, &NumaNode::id);

@@ -11,12 +11,14 @@ namespace hunch {
 
 struct NumaNode {
   int id = 0;
-  std::vector<int> cpus;      // that this process may use
-  uint64_t memory_bytes = 0;  // 0: the system does not say
+  std::vector<int> cpus;  // that this process may use
 };
 
 // The processors that this process may use, ascending; none where the system does not say.
 std::vector<int> allowed_cpus();
+
+// The calling thread may from now on run on these alone; none: as before.
+void stay_on(std::span<const int> cpus);
 
 // Where the calling thread runs at this moment; -1: the system does not say.
 int current_cpu();

@@ -1,6 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -53,13 +52,7 @@ size_t cgroup_cpus() {
 
 // `cpus`: those that the process may use. Asked by a thread that is bound already, the system would name one.
 void pin_to(std::span<const int> cpus, size_t thread) {
-#ifdef __linux__
-  if (cpus.empty()) return;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpus[thread % cpus.size()], &set);
-  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-#endif
+  if (!cpus.empty()) stay_on(cpus.subspan(thread % cpus.size(), 1));
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
     g.choice("--precision", model.precision, {"f32", "bf16"},
              "of products of many tokens (prompts, batches) with F32, F16, BF16, FP8, NF4, FP4 and I8_64 weights: bf16 "
              "rounds both to 8 "
-             "bits (an error of 0.3 %), and is faster on processors that multiply bf16 (docs/kernels.md)");
+             "bits (an error of 0.23 %), and is faster on processors that multiply bf16 (docs/kernels.md)");
   if (context)
     g.text("--ram", model.ram, "SIZE",
            "memory for the weights, as 4G: of a larger model, neurons and experts are read from the disk when they are "

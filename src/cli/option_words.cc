@@ -35,7 +35,7 @@ std::string with_flags(std::string message) {
        {"(ranks)", "(--ranks)"},
        {"(n_steps)", "(--steps)"},
        {"(n_batch)", "(--batch)"},
-       {"(virtual_tokens)", "(--virtual-tokens)"},
+       {"(n_virtual_tokens)", "(--virtual-tokens)"},
        {"(precision)", "(--precision)"},
        {"(loftq)", "(--loftq)"},
        {"(l1_stages)", "(--l1-stages)"},

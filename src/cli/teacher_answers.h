@@ -17,7 +17,7 @@ bool is_url(const std::string& teacher);
 std::string answers_path(const TrainFlags& flags);
 
 // Has --teacher answer each line of --prompts, and writes answers_path(), one answer after the other; what is there of
-// the same prompts already is kept, unless --restart. A prompt without an answer is left out, and noted. Throws
+// the same prompts already is kept, unless --restart. Throws
 // Error{kUsage} for a file without prompts, or with answers to others; Error{kNetwork | kFormat} naming the URL;
 // Error{kInterrupted}: what was answered stays.
 void write_answers(const TrainFlags& flags, std::shared_ptr<Compute> compute);

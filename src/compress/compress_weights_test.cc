@@ -178,6 +178,9 @@ TEST(Compress, AnInterruptedRunGoesOnBitForBit) {
     EXPECT_TRUE(fs::exists(options.finished));
     CompressOptions other = options;
     other.damping = 0.02;
+    CompressOptions turned = options;
+    turned.rotated = {Role::kDown};
+    EXPECT_NE(compress_key(engine.model->file(), ids, turned), compress_key(engine.model->file(), ids, options));
     if (options.methods.rounder == Rounder::kGptq) {
       const TempFile third;
       EXPECT_EQ(

@@ -36,9 +36,6 @@ Matrix cholesky(Compute& compute, const Matrix& A, double ridge);
 void solve_lower(Compute& compute, const Matrix& L, MatView<float> X);
 void solve_lower_transposed(Compute& compute, const Matrix& L, MatView<float> X);
 
-// Makes the rows orthonormal (Gram-Schmidt, twice). Rows that depend on earlier ones become zero.
-void orthonormalise(MatView<float> rows);
-
 // Eigenvectors of a symmetric matrix [n, n], one per row, by falling eigenvalue.
 Matrix eigenvectors(const Matrix& A);
 

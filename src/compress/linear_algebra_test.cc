@@ -67,15 +67,5 @@ TEST(LinearAlgebra, EigenvectorsDiagonaliseInFallingOrder) {
   for (size_t i = 1; i < 24; ++i) EXPECT_LE(at(D, i, i), at(D, i - 1, i - 1) + 1e-3f);
 }
 
-TEST(LinearAlgebra, OrthonormaliseDropsDependentRows) {
-  Matrix X = random_matrix(4, 10, 7);
-  for (size_t i = 0; i < 10; ++i) X.row(3)[i] = X.row(0)[i] - 2 * X.row(1)[i];
-  orthonormalise(X.view());
-  Compute compute(1);
-  const Matrix G = multiply_nt(compute, X.view(), X.weights());
-  for (size_t i = 0; i < 4; ++i)
-    for (size_t j = 0; j < 4; ++j) EXPECT_NEAR(at(G, i, j), i == j && i < 3 ? 1 : 0, 1e-5);
-}
-
 }  // namespace
 }  // namespace hunch

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "kernels/ops.h"
+#include "kernels/orthonormalise.h"
 #include "linear/values.h"
 
 namespace hunch {

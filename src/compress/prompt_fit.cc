@@ -8,6 +8,7 @@
 #include "model/observer.h"
 #include "select/prompt_key_lists.h"
 #include "select/prompt_neurons.h"
+#include "select/prompt_selector.h"
 
 namespace hunch {
 namespace {
@@ -47,10 +48,11 @@ class PromptRecorder final : public Observer {
     for (size_t t = (kTokens - first % kTokens) % kTokens; t + kTokens <= act.rows; t += kTokens) {
       const MatView<const float> block = act.row_range(t, kTokens);
       ++neurons_[place.layer].n_blocks;
+      statistic_.clear();  // as PromptNeurons::choose(), once for all shares
+      statistic_.add(*engine_.compute, PromptNeurons::telling(block));
       for (size_t i = 1; i < kNeuronShares; ++i) {
         Rows chosen;
-        PromptNeurons::choose(*engine_.compute, PromptNeurons::telling(block), double(i) / kNeuronShares, statistic_,
-                              chosen);
+        statistic_.select(n_kept(double(i) / kNeuronShares, block.cols), chosen);
         neurons_[place.layer].recall[i] += recall_of(block, chosen);
       }
     }

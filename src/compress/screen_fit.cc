@@ -8,6 +8,7 @@
 #include "formats/format.h"
 #include "io/file_types.h"
 #include "kernels/ops.h"
+#include "kernels/orthonormalise.h"
 
 namespace hunch {
 namespace {

@@ -79,16 +79,19 @@ std::vector<PageHome> page_homes(const ModelWeights& w, const Plan& plan, const 
   return std::move(all.homes);
 }
 
-void PlacedPages::place(std::span<const PageHome> homes, const ThreadPlaces& places) {
+size_t PlacedPages::place(std::span<const PageHome> homes, const ThreadPlaces& places) {
   const std::lock_guard lock(mutex_);
+  size_t n_new = 0;
   for (const PageHome& home : homes) {
     if (!begun_.insert(home.bytes.data()).second) continue;
+    ++n_new;
     if (home.node == PageHome::kAll) {
       interleave_pages(home.bytes, places.ids);
     } else {
       move_pages(home.bytes, places.ids[home.node]);
     }
   }
+  return n_new;
 }
 
 }  // namespace hunch

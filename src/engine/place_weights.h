@@ -25,7 +25,8 @@ std::vector<PageHome> page_homes(const ModelWeights& weights, const Plan& plan, 
 // What was put somewhere, so that it is done once. Any number of threads.
 class PlacedPages {
  public:
-  void place(std::span<const PageHome> homes, const ThreadPlaces& places);
+  // How many of these were new.
+  size_t place(std::span<const PageHome> homes, const ThreadPlaces& places);
 
  private:
   std::mutex mutex_;

@@ -67,6 +67,15 @@ TEST(PlaceWeights, WhatIsMultipliedTogetherIsDividedTogether) {
   EXPECT_EQ(node_of(apart, mlp.up->rows().row(0)), 0u);
 }
 
+TEST(PlaceWeights, PagesArePlacedOnce) {
+  const Engine engine = load_engine(golden_fixture("tiny_llama"), {.n_threads = 1});
+  const std::vector<PageHome> homes = page_homes(engine.model->weights(), Plan(), two_nodes(2));
+  PlacedPages placed;
+  EXPECT_EQ(placed.place(std::span(homes).first(3), two_nodes(2)), 3u);
+  EXPECT_EQ(placed.place(homes, two_nodes(2)), homes.size() - 3);
+  EXPECT_EQ(placed.place(homes, two_nodes(2)), 0u);
+}
+
 // On this machine, whatever nodes it has: answers do not depend on where anything lies.
 TEST(PlaceWeights, AnswersAreThoseOfNoPlacement) {
   const auto logits = [](NumaPolicy numa) {

@@ -37,6 +37,13 @@ TEST(RotatedTensors, ErrorsNameTheTensor) {
   flat.file.tensors[0].shape = {4};
   const std::string vector = message_of(ErrorKind::kFormat, [&] { take_rotated(flat.file); });
   EXPECT_NE(vector.find("'a.rotated' has shape [4], expected a matrix"), vector.npos) << vector;
+  for (const char* name : {"blk.0.ffn_down_t.rotated", "token_embd.rotated"}) {
+    Example other;
+    other.file.tensors[0].name = name;
+    other.file.index();
+    const std::string said = message_of(ErrorKind::kFormat, [&] { take_rotated(other.file); });
+    EXPECT_NE(said.find(name), said.npos) << said;
+  }
 }
 
 }  // namespace

@@ -200,7 +200,6 @@ TEST(AttentionKvTypes, CountWhatTheyRead) {
   EXPECT_EQ(compute.meter.bytes().read[size_t(Traffic::kKv)], 2u * 2 * (64 * 24 + 6 * 128));
 }
 
-// Of heads that are not computed neither results nor queries are touched.
 TEST(AttentionKvTypes, RowsOfGroupsAreWhatTheyStandForOnEveryTarget) {
   std::mt19937 rng(9);
   for (const uint8_t bits : {2, 4}) {
@@ -231,6 +230,7 @@ TEST(AttentionKvTypes, RowsOfGroupsAreWhatTheyStandForOnEveryTarget) {
   }
 }
 
+// Of heads that are not computed neither results nor queries are touched.
 TEST(AttentionKvTypes, LeaveOtherHeadsAlone) {
   std::mt19937 rng(8);
   const Sizes sizes{3, 2, 32, 40, KvType::rotated_of(DType::kQ8_0)};

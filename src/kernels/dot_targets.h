@@ -18,7 +18,7 @@ bool has_amx_bf16();
 // The same with products of int8, which processors with tiles have had from the first.
 bool has_amx_int8();
 
-// Whether vpdpbf16ps and the conversions to bf16 exist on 512-bit vectors (Cooper Lake, Sapphire Rapids and later, Zen
+// Whether vdpbf16ps and the conversions to bf16 exist on 512-bit vectors (Cooper Lake, Sapphire Rapids and later, Zen
 // 4 and later).
 bool has_avx512_bf16();
 

@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/dot_targets.h"
+#include "kernels/gemm_bf16.h"
 #include "kernels/tiles/add_rows-inl.h"
 #include "kernels/tiles/fill-inl.h"
 #include "kernels/tiles/multiply-inl.h"
@@ -197,7 +198,6 @@ void with_unit(const TileX& x, const Body& body) {
 }  // namespace tiles
 
 bool MultipliesTiles() { return has_amx_bf16(); }
-bool RoundsToBf16() { return has_amx_bf16() || has_avx512_bf16(); }
 
 void PackX(MatView<const float> X, const TileX& x, size_t begin, size_t end, uint16_t* memory) {
   x.parts == Bf16Parts::kBoth ? tiles::PackX<2>(X, x, begin, end, memory) : tiles::PackX<1>(X, x, begin, end, memory);
@@ -262,7 +262,6 @@ HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
 bool MultipliesTiles() { return false; }
-bool RoundsToBf16() { return false; }
 void PackX(MatView<const float>, const TileX&, size_t, size_t, uint16_t*) { HUNCH_CHECK(false, "no tiles"); }
 size_t RowPanelBytes(size_t) { return 0; }
 size_t TransposedPanelBytes(size_t) { return 0; }
@@ -277,7 +276,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace hunch {
 HWY_EXPORT(MultipliesTiles);
-HWY_EXPORT(RoundsToBf16);
 HWY_EXPORT(PackX);
 HWY_EXPORT(RowPanelBytes);
 HWY_EXPORT(TransposedPanelBytes);
@@ -288,7 +286,7 @@ HWY_EXPORT(AddRowsInTiles);
 bool multiplies_tiles() { return HWY_DYNAMIC_DISPATCH(MultipliesTiles)(); }
 bool suits_tiles(DType dtype, Precision precision) {
   if (multiplies_tiles()) return dtype != DType::kF32 || precision == Precision::kBf16;
-  return multiplies_floats(dtype) && precision == Precision::kBf16 && HWY_DYNAMIC_DISPATCH(RoundsToBf16)();
+  return multiplies_floats(dtype) && precision == Precision::kBf16 && multiplies_bf16();
 }
 Bf16Parts tile_parts(DType dtype, Precision precision) {
   return is_plain(dtype) && precision == Precision::kF32 ? Bf16Parts::kBoth : Bf16Parts::kUpper;

@@ -253,8 +253,9 @@ TEST_P(Bf16Unit, MatmulTakesPlainWeightsThereWhereItMayRound) {
     SCOPED_TRACE(std::string(name_of(dtype)));
     const TestMatrix W = random_matrix(dtype, 96, 1024, 0, 1);
     const Batch X(64, 1024, 0, 2);
-    EXPECT_GT(relative_error(rounding, W, X), 1e-3);
-    EXPECT_LT(relative_error(rounding, W, X), 4e-3);
+    const double error = relative_error(rounding, W, X);                               // 0.23 %, docs/kernels.md says
+    EXPECT_GT(error, dtype == DType::kF32 || dtype == DType::kF16 ? 2.1e-3 : 1.4e-3);  // others are bf16 already
+    EXPECT_LT(error, 2.5e-3);
     EXPECT_LT(relative_error(rounding, W, X, TokenBits::kAsAlone), 1e-5);
     const Batch few(8, 1024, 0, 2);
     EXPECT_LT(relative_error(rounding, W, few), 1e-5);

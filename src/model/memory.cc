@@ -116,10 +116,7 @@ void check_memory(const Memory& m, const ModelFile& model, const ModelConfig& c)
 void keep_part(Memory& memory, const ModelParts& parts) {
   for (size_t l = 0; l < memory.layers.size() && !parts.is_whole(); ++l) {
     const LayerCut& cut = parts.cut(l);
-    std::vector<MemoryHead>& heads = memory.layers[l];
-    if (!cut.mixer || heads.empty()) continue;
-    const auto first = heads.begin() + ptrdiff_t(cut.kv_heads.begin);
-    heads = std::vector<MemoryHead>(first, first + ptrdiff_t(cut.kv_heads.n));
+    if (cut.mixer) keep_part(memory.layers[l], cut.kv_heads);
   }
 }
 

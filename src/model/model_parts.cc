@@ -3,11 +3,6 @@
 #include <algorithm>
 
 namespace hunch {
-namespace {
-
-Range times(Range range, size_t width) { return {range.begin * width, range.n * width}; }
-
-}  // namespace
 
 ModelParts::ModelParts(const ModelConfig& config, size_t down_block, Shard shard)
     : shard_(shard), n_vocab_(config.n_vocab), down_block_(down_block) {

@@ -12,20 +12,20 @@ namespace {
 }
 
 void check_keys(const KeySelector& keys, const Model& model) {
-  const std::string name = fmt::format("the key policy (kv_policy) '{}'", keys.kind());
-  if (keys.text.empty()) refuse(name + ", which was made by hand");
-  if (keys.rereads(SIZE_MAX) > 0) refuse(name + ", which has the text computed once more");
+  const auto name = [&] { return fmt::format("the key policy (kv_policy) '{}'", keys.kind()); };
+  if (keys.text.empty()) refuse(name() + ", which was made by hand");
+  if (keys.rereads(SIZE_MAX) > 0) refuse(name() + ", which has the text computed once more");
   if (model.ranks()->by_layers()) {
-    if (!keys.layers_apart()) refuse(name + " by layers: what it drops in one, the next ones drop too");
+    if (!keys.layers_apart()) refuse(name() + " by layers: what it drops in one, the next ones drop too");
     return;
   }
   const ModelParts& parts = model.weights().parts;
   for (size_t layer = 0; layer < model.config().n_layer; ++layer) {
     if (!parts.cut(layer).mixer) continue;
-    if (!keys.heads_apart()) refuse(name + " by tensors: it compares or numbers the heads of a layer");
+    if (!keys.heads_apart()) refuse(name() + " by tensors: it compares or numbers the heads of a layer");
     if (parts.shares_keys(layer))
-      refuse(fmt::format("{} by tensors where ranks outnumber key heads ({} of layer {}): each would drop others", name,
-                         model.whole_config().layers[layer].n_kv_head, layer));
+      refuse(fmt::format("{} by tensors where ranks outnumber key heads ({} of layer {}): each would drop others",
+                         name(), model.whole_config().layers[layer].n_kv_head, layer));
   }
 }
 

@@ -63,12 +63,12 @@ void Ranks::lead(KvCache& cache) {
 
 // Plans that the others do not have yet are told with the next message.
 uint32_t Ranks::plan_number(const Model& model, const Plan* plan) {
-  if (!plan || (plan->empty() && plan->source && !plan->prompts && !plan->memory)) return 0;
+  if (!plan) return 0;
   PlanOrder order = PlanOrder::of(*plan, model);
   if (plan->keys) {
-    const auto known = std::ranges::find(keys_, plan->keys);
-    if (known == keys_.end()) keys_.push_back(plan->keys);
-    order.n_keys = uint32_t(std::ranges::find(keys_, plan->keys) - keys_.begin()) + 1;
+    const auto at = size_t(std::ranges::find(keys_, plan->keys) - keys_.begin());
+    if (at == keys_.size()) keys_.push_back(plan->keys);
+    order.n_keys = uint32_t(at + 1);
   }
   const auto [found, is_new] = plans_.try_emplace(std::move(order), uint32_t(plans_.size()) + 1);
   if (is_new) {
@@ -273,13 +273,6 @@ void Follower::make_plan(Message& message) {
   if (!order.experts.empty()) made.set_experts(model_.config(), expert_policy_from(order.experts));
   if (hooks_.prepare) hooks_.prepare(made);
   plans_[number] = std::make_shared<const Plan>(std::move(made));
-}
-
-const Plan* Follower::plan(uint32_t number) {
-  if (number != 0) return plans_.at(number).get();
-  if (hooks_.prepare && !is_prepared_for_all_) hooks_.prepare(Plan());
-  is_prepared_for_all_ = true;
-  return nullptr;
 }
 
 void Follower::step(Cache& own, Message& message) {

@@ -125,14 +125,13 @@ class Follower {
   void open(Message& message);
   void make_plan(Message& message);
   void step(Cache& cache, Message& message);
-  const Plan* plan(uint32_t number);  // 0: the one that leaves nothing out, of which nobody is told
+  const Plan* plan(uint32_t number) const { return number == 0 ? nullptr : plans_.at(number).get(); }
 
   const Model& model_;
   Compute& compute_;
   const FollowerHooks hooks_;
   std::map<uint32_t, std::unique_ptr<Cache>> caches_;
   std::map<uint32_t, std::shared_ptr<const Plan>> plans_;
-  bool is_prepared_for_all_ = false;
   std::map<uint32_t, std::shared_ptr<const KeySelector>> keys_;
 };
 

@@ -107,7 +107,7 @@ TEST_P(RanksGolden, LogitsAndGreedyTextAreThoseOfOneRank) {
 INSTANTIATE_TEST_SUITE_P(Fixtures, RanksGolden, ::testing::ValuesIn(fixtures()),
                          [](const auto& info) { return info.param.filename().string(); });
 
-// The plan that leaves nothing out is named to nobody, but what it reads wants laying out as of any other.
+// What a plan that leaves nothing out reads wants laying out as of any other.
 TEST(Ranks, PartsAreLaidOutOnceBeforeTheirFirstStep) {
   size_t n_times = 0;
   FollowerHooks hooks;
@@ -115,7 +115,8 @@ TEST(Ranks, PartsAreLaidOutOnceBeforeTheirFirstStep) {
     EXPECT_TRUE(plan.empty());
     ++n_times;
   };
-  const auto lead = [](const Model& model, Compute& compute) { outcome_of(model, compute, some_ids(), nullptr); };
+  const Plan dense;
+  const auto lead = [&](const Model& model, Compute& compute) { outcome_of(model, compute, some_ids(), &dense); };
   EXPECT_EQ(on_ranks(2, golden_fixture("tiny_llama"), lead, {}, {}, hooks), "");
   EXPECT_EQ(n_times, 1u);
 }

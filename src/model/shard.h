@@ -29,6 +29,17 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
+// The same of things that each have `width` others.
+inline Range times(Range range, size_t width) { return {range.begin * width, range.n * width}; }
+
+// Leaves this part of the values, of an empty vector nothing.
+template <class T>
+void keep_part(std::vector<T>& values, Range part) {
+  if (values.empty()) return;
+  values.erase(values.begin() + ptrdiff_t(part.begin + part.n), values.end());
+  values.erase(values.begin(), values.begin() + ptrdiff_t(part.begin));
+}
+
 // The rank's part of n things that only come apart between units of `unit`: as even as that allows, those with more
 // first.
 Range share_of(size_t n, size_t unit, Shard shard);

@@ -10,10 +10,7 @@ namespace {
 std::shared_ptr<const PromptPatterns> part_of(const PromptPatterns& all, const ModelParts& parts) {
   std::vector<std::vector<PromptPattern>> heads = all.heads();
   for (size_t i = 0; i < heads.size(); ++i)
-    if (const LayerCut& cut = parts.cut(i); cut.mixer && !heads[i].empty()) {
-      const auto first = heads[i].begin() + ptrdiff_t(cut.kv_heads.begin);
-      heads[i] = std::vector<PromptPattern>(first, first + ptrdiff_t(cut.kv_heads.n));
-    }
+    if (const LayerCut& cut = parts.cut(i); cut.mixer) keep_part(heads[i], cut.kv_heads);
   auto own = std::make_shared<PromptPatterns>(std::move(heads));
   own->set_neurons(all.neurons());
   return own;

@@ -6,16 +6,6 @@
 #include "model/weight_loader.h"
 
 namespace hunch {
-namespace {
-
-void keep_part(Vector& values, Range part) {
-  if (values.empty()) return;
-  values.erase(values.begin() + ptrdiff_t(part.begin + part.n), values.end());
-  values.erase(values.begin(), values.begin() + ptrdiff_t(part.begin));
-}
-
-}  // namespace
-
 void WeightLoader::divide() {
   size_t block = 1;
   for (const Tensor& t : file_.tensors)
@@ -60,11 +50,10 @@ void WeightLoader::cut_by_neuron(LinearId id, WeightView& by_input, Vector& bias
 void WeightLoader::cut_heads(const LayerConfig& c, Attention& a) const {
   if (shard_.is_whole() || !w_.parts.cut(c.index).mixer) return;
   const LayerCut& parts = w_.parts.cut(c.index);
-  const auto of_heads = [&](Range heads) { return Range{heads.begin * c.d_head, heads.n * c.d_head}; };
   keep_part(a.sinks, parts.heads);
   if (c.qk_norm != QkNorm::kPerHead) return;
-  for (Vector* values : {&a.q_norm.weight, &a.q_norm.bias}) keep_part(*values, of_heads(parts.heads));
-  for (Vector* values : {&a.k_norm.weight, &a.k_norm.bias}) keep_part(*values, of_heads(parts.kv_heads));
+  for (Vector* values : {&a.q_norm.weight, &a.q_norm.bias}) keep_part(*values, times(parts.heads, c.d_head));
+  for (Vector* values : {&a.k_norm.weight, &a.k_norm.bias}) keep_part(*values, times(parts.kv_heads, c.d_head));
 }
 
 void WeightLoader::gather_words() {

@@ -219,7 +219,7 @@ bool is_key_policy(std::string_view name) {
 
 std::vector<KeyPolicyInfo> key_policy_infos() {
   std::vector<KeyPolicyInfo> infos;
-  for (const Policy& policy : policies()) infos.push_back({policy.name, policy.example, policy.defaults});
+  for (const Policy& policy : policies()) infos.push_back({policy.name, policy.defaults});
   return infos;
 }
 

@@ -39,8 +39,8 @@ bool is_key_policy(std::string_view name);
 
 // What there is to know of a policy before it is made.
 struct KeyPolicyInfo {
-  std::string_view name, example;  // "streaming", "streaming:256"
-  const PolicyOptions& defaults;   // all options that it has
+  std::string_view name;          // "streaming"
+  const PolicyOptions& defaults;  // all options that it has
 };
 std::vector<KeyPolicyInfo> key_policy_infos();
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <random>
 
-#include "base/error.h"
 #include "kernels/kv_rows.h"
 #include "kernels/ops.h"
 #include "kernels/shared_codes.h"

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "select/key_policy.h"
 #include "select/magnitude.h"
 #include "select/prompt_selector.h"
 #include "select/relu_zeros.h"
 #include "select/threshold.h"
-#include "select/top_k.h"
 
 namespace hunch {
 namespace {
@@ -58,7 +58,7 @@ void Predicted::choose(Compute& compute, const Evidence& e, std::span<Rows> out)
 
 void PredictedShare::choose(Compute& compute, const Evidence& e, std::span<Rows> out) const {
   choose_by_score(compute, predictor_, e, out, [&](std::span<const float> scores, Rows& rows) {
-    select_largest(scores, n_kept(share_, scores.size()), rows);
+    append_heaviest(scores, 0, scores.size(), n_kept(share_, scores.size()), rows.refill(scores.size()));
   });
 }
 

@@ -51,8 +51,6 @@ class PredictedShare final : public Selector {
   void choose(Compute& compute, const Evidence& evidence, std::span<Rows> out) const override;
   std::string_view kind() const override { return "predicted share"; }
   size_t bytes() const override { return predictor_.bytes(); }
-  const Predictor& predictor() const { return predictor_; }
-  double share() const { return share_; }
 
  private:
   const Predictor& predictor_;

@@ -52,11 +52,16 @@ void SplitState::attend_all(Compute& compute, const KeyPlace& place, const Atten
     const Arena::Scope scope(compute.arena);
     MatView<float> stats;  // as AttentionSpan::stats
     if (near_is_softmax()) {
-      near_.resize(kv.n_kv_head);
-      for (Rows& rows : near_) append_range(n_far_now, part.first_pos + n, rows.refill(kv.n_tokens));
-      part.keys = near_;
+      AttentionParams near = params;
+      if (n == 1) {
+        near.window = part.first_pos + 1 - n_far_now;
+      } else {
+        near_.resize(kv.n_kv_head);
+        for (Rows& rows : near_) append_range(n_far_now, part.first_pos + n, rows.refill(kv.n_tokens));
+        part.keys = near_;
+      }
       part.stats = stats = {compute.arena.take<float>(2 * n_heads * n * group).data(), 2, n_heads * n * group};
-      attention(compute, Q, n_head, {&part, 1}, params, out);
+      attention(compute, Q, n_head, {&part, 1}, near, out);
     }
     compute.threads.parallel_for_dynamic(n * n_heads, 1, [&](size_t begin, size_t end, size_t) {
       for (size_t item = begin; item < end; ++item) {

@@ -17,7 +17,4 @@ namespace hunch {
 // Source: the contextual-sparsity oracle of Liu et al. 2023, "Deja Vu" (arXiv:2310.17157), section 3.1.
 void select_top_k(std::span<const float> score, size_t k, Rows& out);
 
-// The same of the largest scores, whatever their magnitude; NaN is the largest.
-void select_largest(std::span<const float> score, size_t k, Rows& out);
-
 }  // namespace hunch

@@ -47,29 +47,6 @@ TEST(SelectTopK, MatchesASortForRandomScoresAndMassiveTies) {
     }
 }
 
-TEST(SelectLargest, MatchesASortOfValues) {
-  std::mt19937 rng(2);
-  std::normal_distribution<float> normal;
-  Rows out;
-  for (size_t n : {1, 3, 100, 2049})
-    for (const bool rounds : {false, true}) {
-      std::vector<float> score(n);
-      for (float& s : score) s = rounds ? std::round(normal(rng)) : normal(rng);  // -0 among them
-      for (size_t k : {size_t{0}, n / 7, n / 2, n - 1}) {
-        std::vector<uint32_t> ids(n);
-        std::iota(ids.begin(), ids.end(), 0u);
-        std::stable_sort(ids.begin(), ids.end(), [&](uint32_t a, uint32_t b) { return score[a] > score[b]; });
-        ids.resize(k);
-        std::sort(ids.begin(), ids.end());
-        select_largest(score, k, out);
-        EXPECT_EQ(rows_of(out), ids) << n << " " << k;
-      }
-    }
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  select_largest(std::vector<float>{3, -nan, -8, 5}, 2, out);
-  EXPECT_EQ(rows_of(out), (std::vector<uint32_t>{1, 3}));
-}
-
 TEST(SelectTopK, OfAsManyAsThereAreIsAll) {
   Rows out;
   select_top_k(std::vector<float>{1, 2, 3}, 3, out);

@@ -7,29 +7,19 @@
 
 #include "base/error.h"
 #include "kernels/ops.h"
+#include "kernels/orthonormalise.h"
 #include "train/random_values.h"
 
 namespace hunch {
 namespace {
 
-// Rows of X become orthonormal, in their order; of rows that depend on those before nothing is left.
-void orthonormalise_rows(MatView<float> X) {
-  for (size_t i = 0; i < X.rows; ++i) {
-    const double before = std::sqrt(double(dot(X.row(i), X.row(i))));
-    for (int pass = 0; pass < 2; ++pass)  // the second takes away what rounding left
-      for (size_t j = 0; j < i; ++j) axpy(-dot(X.row(i), X.row(j)), X.row(j), X.row(i));
-    const double length = std::sqrt(double(dot(X.row(i), X.row(i))));
-    scale(length > 1e-6 * before ? float(1 / length) : 0.0f, X.row(i));
-  }
-}
-
 // U^T [rank, n_out], orthonormal, and V [rank, n_in] = U^T R, of the largest directions of R.
 void largest_directions(Compute& compute, MatView<const float> R, MatView<float> Ut, MatView<float> V) {
   constexpr int kRounds = 8;
   for (int round = 0; round < kRounds; ++round) {
-    orthonormalise_rows(V);
+    orthonormalise(V);
     multiply_nt(compute, Precision::kF32, V, R, Ut);
-    orthonormalise_rows(Ut);
+    orthonormalise(Ut);
     multiply_nn(compute, Precision::kF32, Ut, R, Into::kReplaces, V);
   }
 }

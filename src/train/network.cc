@@ -119,9 +119,9 @@ void Network::add_factors() {
 
 void Network::add_virtual_tokens(size_t n, bool keys, uint64_t seed) {
   const ModelConfig& c = model_.config();
-  if (n == 0) fail(ErrorKind::kUsage, "0 virtual tokens (virtual_tokens): expected 1 or more");
+  if (n == 0) fail(ErrorKind::kUsage, "0 virtual tokens (n_virtual_tokens): expected 1 or more");
   if (n >= std::min(c.n_ctx_train, c.n_vocab))
-    fail(ErrorKind::kUsage, "{} virtual tokens (virtual_tokens): the model has a context of {} and {} words", n,
+    fail(ErrorKind::kUsage, "{} virtual tokens (n_virtual_tokens): the model has a context of {} and {} words", n,
          c.n_ctx_train, c.n_vocab);
   for (const LayerConfig& l : c.layers)
     if (keys && l.window > 0)
@@ -181,10 +181,9 @@ void Network::prune(double share) {
     });
 }
 
-void Network::become_relu(float threshold) {
+void Network::become_relu() {
   became_relu_ = true;
   for (const auto& block : blocks_) block->activation = Activation::kRelu;
-  set_threshold(threshold);
 }
 
 void Network::set_threshold(float threshold) {

@@ -64,9 +64,9 @@ class Network {
   // Of the blocks' matrices, after train_all(): Projection::keep_zeros(), Projection::prune().
   void keep_zeros();
   void prune(double share);
-  // Gives the MLPs another function, after train_all(): a ReLU that lets through what is above `threshold`
-  // (ReLUfication: Mirzadeh et al. 2023, arXiv:2310.04564).
-  void become_relu(float threshold);
+  // Gives the MLPs another function, after train_all(): a ReLU (ReLUfication: Mirzadeh et al. 2023,
+  // arXiv:2310.04564).
+  void become_relu();
   // From now on, of a model that became one with ReLUs.
   void set_threshold(float threshold);
   // The loss gets `lambda` times the sum over layers of the mean absolute activation of a pass of n_rows tokens. Only

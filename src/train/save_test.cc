@@ -198,7 +198,8 @@ TEST(SavedModel, RemembersTheActivationThatItGotUsedTo) {
   const TokenBatch batch = random_batch(m.model, kShape);
   network.train_all();
   const std::vector<float> before = logits_of(network, batch);
-  network.become_relu(0.01f);
+  network.become_relu();
+  network.set_threshold(0.01f);
   const std::vector<float> want = logits_of(network, batch);
   EXPECT_GT(worst_difference(before, want), 1e-2f);
   TempDir dir("model");

@@ -46,7 +46,7 @@ TEST(ReluTraining, PenaltyRisesInStagesAndTheThresholdAtTheEnd) {
   TestModel m("llama_mha");
   Network network(m.model, m.compute);
   network.train_all();
-  network.become_relu(0);
+  network.become_relu();
   TrainerOptions o = few_steps(16);
   o.l1 = 0.5;
   o.l1_stages = 3;

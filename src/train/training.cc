@@ -99,7 +99,7 @@ void prepare(const TrainingJob& job, uint64_t seed, Network& network) {
   network.train_all();
   if (job.keep_zeros) network.keep_zeros();
   if (job.type && !is_kept_in(job)) network.round_weights(*job.type, job.learns_clipping);
-  if (job.relu) network.become_relu(0);
+  if (job.relu) network.become_relu();
 }
 
 TrainSettings settings_of(const TrainingJob& job, const Model& model) {

@@ -54,6 +54,50 @@ class Train(CliTest):
         self.assertAlmostEqual(self.perplexity(merged) / with_it, 1, delta=2e-3)
         self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--method", "ia3", "-o", self.path("x.gguf"), says="ia3")
 
+    def test_virtual_tokens(self):
+        before = self.perplexity(self.opt, "--ctx", "64")
+        for method in "prompt", "prefix":
+            out = self.path(method)
+            self.train("--method", method, "--virtual-tokens", "3", "-o", out, "--steps", "40", "--learning-rate", "0.05")
+            with open(os.path.join(out, "adapter_config.json"), encoding="utf-8") as f:
+                config = json.load(f)
+            self.assertEqual((config["peft_type"], config["num_virtual_tokens"]), (method.upper() + "_TUNING", 3))
+            self.assertLess(self.perplexity(self.opt, "--lora", out, "--ctx", "64"), before, method)
+        self.refused(2, "train", self.opt, "--text", self.text, *QUICK, "--virtual-tokens", "3", "-o", self.path("x.gguf"), says="prefix")
+
+    def test_an_adapter_begins_with_what_rounding_lost(self):
+        q4 = self.path("q4.gguf")
+        self.hunch("quantize", self.opt, "--type", "q4_0", "-o", q4)
+        train = ["train", q4, "--text", self.text, "--eval", self.other, *QUICK, "--steps", "1", "--json"]
+        plain = self.hunch(*train, "-o", self.path("plain.gguf")).json["held_out_before"]
+        loftq = self.hunch(*train, "-o", self.path("loftq.gguf"), "--loftq", self.opt).json["held_out_before"]
+        exact = self.hunch("train", self.opt, *train[2:], "-o", self.path("exact.gguf")).json["held_out_before"]
+        self.assertLess(abs(loftq - exact), abs(plain - exact))
+
+    def test_a_teacher_answers_prompts(self):
+        prompts, other, out = self.path("prompts.txt"), self.path("other.txt"), self.path("taught.gguf")
+        words = random_words(60).split()
+        asked = [" ".join(words[i:i + 6]) for i in range(0, 60, 6)]
+        with open(prompts, "w", encoding="utf-8") as f:
+            f.write("\n".join(asked) + "\n")
+        with open(other, "w", encoding="utf-8") as f:
+            f.write("\n".join(reversed(asked)) + "\n")
+        train = ["train", self.opt, "--teacher", self.opt, "--answer-tokens", "8", *QUICK, "--steps", "2", "-o", out]
+        self.hunch(*train, "--prompts", prompts)
+        with open(out + ".answers.jsonl", encoding="utf-8") as f:
+            whole = f.read()
+        self.assertEqual([json.loads(line)["prompt"] for line in whole.splitlines()], asked)
+        self.assertTrue(all(len(json.loads(line)["answer"]) < 200 for line in whole.splitlines()))
+        os.remove(out)
+        with open(out + ".answers.jsonl", "w", encoding="utf-8") as f:
+            f.write(whole[:-5])  # within the last line
+        self.hunch(*train, "--prompts", prompts)
+        with open(out + ".answers.jsonl", encoding="utf-8") as f:
+            self.assertEqual(f.read(), whole)
+        os.remove(out)
+        self.refused(2, *train, "--prompts", other, says="--restart")
+        self.refused(2, "train", self.opt, "--prompts", prompts, *QUICK, "-o", out, says="--teacher")
+
     def test_quantised_base(self):
         small, out = self.path("small.gguf"), self.path("small-tone.gguf")
         self.hunch("convert", self.opt, "-o", small, "--type", "q8_0")

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "compress/linear_algebra.h"
+#include "kernels/orthonormalise.h"
 
 namespace hunch {
 namespace {
