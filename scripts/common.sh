@@ -31,7 +31,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build pkg-config libhwy-dev nlohmann-json3-dev l
   libutf8proc-dev liburing-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libedit-dev libeigen3-dev libboost-dev libvulkan-dev
   glslang-tools)
 TEST_PACKAGES=(clang libgtest-dev libbenchmark-dev ccache lld python3 python3-jinja2 python3-dev python3-numpy python3-pip pybind11-dev
-  mesa-vulkan-drivers vulkan-validationlayers libopenmpi-dev openmpi-bin nginx-light haproxy)
+  mesa-vulkan-drivers vulkan-validationlayers libopenmpi-dev openmpi-bin iproute2 nginx-light haproxy)
 TIDY_PACKAGES=(clang-tidy)
 
 # The ctest names of the tests whose sources look for shared data, as alternatives of a regular expression.
