@@ -1,19 +1,17 @@
-// What ranks pay for telling each other: microseconds of a sum and of a message, by size; between two ranks also of a
-// sum whose parts travel as int8 with a scale for 32 of them, rounding and all. As JSON, for bench/scale_model.py;
-// int8_sum_us for docs/scale.md.
+// What ranks pay for telling each other: microseconds of a sum, of a sum that is rounded to int8 on its way, and of a
+// message, by size. As JSON, for bench/scale_model.py; int8_sum_us for docs/scale.md.
 //
 //   mpirun -n 2 --allow-run-as-root --bind-to none build/release/bench_ranks > ranks.json
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <vector>
 
 #include "base/timer.h"
 #include "mpi/mpi_ranks.h"
+#include "parallel/rounded_sums.h"
 
 namespace hunch {
 namespace {
@@ -31,36 +29,6 @@ double fast_us(Communicator& ranks, const std::function<void()>& once) {
   std::ranges::sort(us);
   return us[us.size() / 10];
 }
-
-// x becomes the sum of both ranks' x, rounded to int8: the same bits on both.
-class Int8Sum {
- public:
-  explicit Int8Sum(Communicator& ranks) : ranks_(ranks) {}
-  void operator()(std::span<float> x) {
-    const size_t n_blocks = (x.size() + kBlock - 1) / kBlock, n = n_blocks + n_blocks * kBlock / 4;
-    own_.assign(n, 0.0f), theirs_.resize(n);
-    auto* codes = reinterpret_cast<int8_t*>(own_.data() + n_blocks);
-    for (size_t b = 0; b < n_blocks; ++b) {
-      const std::span<const float> block = x.subspan(b * kBlock, std::min(kBlock, x.size() - b * kBlock));
-      float most = 0;
-      for (const float v : block) most = std::max(most, std::abs(v));
-      own_[b] = most / 127;
-      const float inverse = most > 0 ? 127 / most : 0;
-      for (size_t i = 0; i < block.size(); ++i) codes[b * kBlock + i] = int8_t(std::lrint(block[i] * inverse));
-    }
-    const size_t other = 1 - ranks_.rank();
-    ranks_.send(other, own_);
-    ranks_.receive(other, theirs_);
-    const auto* more = reinterpret_cast<const int8_t*>(theirs_.data() + n_blocks);
-    for (size_t i = 0; i < x.size(); ++i)
-      x[i] = own_[i / kBlock] * float(codes[i]) + theirs_[i / kBlock] * float(more[i]);
-  }
-
- private:
-  static constexpr size_t kBlock = 32;
-  Communicator& ranks_;
-  std::vector<float> own_, theirs_;
-};
 
 int run() {
   const std::unique_ptr<Communicator> ranks = join_mpi();
@@ -85,9 +53,9 @@ int run() {
     });
     std::string row =
         fmt::format("{{\"bytes\": {}, \"sum_us\": {:.2f}, \"message_us\": {:.2f}", 4 * n, sum, message / 2);
-    if (ranks->n_ranks() == 2) {
-      Int8Sum in_int8(*ranks);
-      row += fmt::format(", \"int8_sum_us\": {:.2f}", fast_us(*ranks, [&] { in_int8(x); }));
+    if (n >= RoundedSums::kLeast) {
+      RoundedSums rounded(*ranks);
+      row += fmt::format(", \"int8_sum_us\": {:.2f}", fast_us(*ranks, [&] { rounded.sum(x); }));
     }
     rows.push_back(row + "}");
   }

@@ -113,9 +113,9 @@ void add_engine(Grammar& g, ModelFlags& model, ContextFlags* context, bool is_be
     g.text(
         "--ranks", model.ranks, "HOW",
         "what each process that mpirun starts has of the model: tensor, its heads and neurons; tensor:even, the same, "
-        "and in sparse mode each computes as many neurons; pipeline, its layers, "
-        "evenly; pipeline:12,10, so many of them; pipeline:auto, by how fast it reads memory (default: tensor; "
-        "docs/scale.md)");
+        "and in sparse mode each computes as many neurons; tensor:int8, what prompts add up is rounded on its way "
+        "through a slow network; pipeline, its layers, evenly; pipeline:12,10, so many of them; pipeline:auto, by how "
+        "fast it reads and multiplies (default: tensor; docs/scale.md)");
   if (context)
     g.flag("--reblock-down", model.reblock_down,
            "re-encode quantised down projections of ReLU models so that zeros can be skipped; prints what it costs");

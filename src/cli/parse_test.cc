@@ -134,5 +134,17 @@ TEST(Parse, NearestNameIsNearOrNotNamed) {
   EXPECT_EQ(suggestion("serve", names), "");
 }
 
+TEST(Parse, NumaPolicies) {
+  EXPECT_EQ(numa_policy("off", false), NumaPolicy::kOff);
+  EXPECT_EQ(numa_policy("auto", false), NumaPolicy::kDistribute);
+  EXPECT_EQ(numa_policy("auto", true), NumaPolicy::kOff);
+  EXPECT_EQ(numa_policy("distribute", true), NumaPolicy::kDistribute);
+  EXPECT_EQ(numa_policy("numactl", false), NumaPolicy::kDistribute);
+  EXPECT_EQ(numa_policy("isolate", false), NumaPolicy::kIsolate);
+  EXPECT_EQ(numa_policy("ranks", true), NumaPolicy::kRanks);
+  EXPECT_THROW(numa_policy("ranks", false), Error);
+  EXPECT_THROW(numa_policy("far", true), Error);
+}
+
 }  // namespace
 }  // namespace hunch::cli

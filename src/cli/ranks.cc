@@ -13,6 +13,33 @@ namespace {
 
 Ranks* g_ranks = nullptr;  // set once, before the verb begins
 
+Division parse_division(const std::string& how) {
+  Division division;
+  std::string_view rest = how;
+  const auto take = [&](std::string_view word) {
+    const bool is_there = rest.starts_with(word);
+    if (is_there) rest.remove_prefix(word.size());
+    return is_there;
+  };
+  if (take("pipeline")) {
+    division.by_layers = true;
+    division.by_speed = rest == ":auto";
+    if (division.by_speed || rest.empty()) return division;
+    if (take(":")) {
+      for (const size_t n : parse_counts(rest, "--ranks")) division.n_layers.push_back(uint32_t(n));
+      return division;
+    }
+  } else if (how.empty() || take("tensor")) {
+    division.by_share = take(":even");
+    division.rounds_sums = take(":int8");
+    if (rest.empty()) return division;
+  }
+  fail(ErrorKind::kUsage,
+       "--ranks: expected tensor, tensor:even, tensor:int8, tensor:even:int8, pipeline, pipeline:12,10 or "
+       "pipeline:auto, found '{}'",
+       printable(how));
+}
+
 }  // namespace
 
 bool are_several_ranks() { return g_ranks; }
@@ -22,25 +49,7 @@ Ranks* divide_among_ranks(const std::string& how) {
     if (how.empty()) return nullptr;
     fail(ErrorKind::kUsage, "--ranks goes with several processes: `mpirun -n 2 hunch ...` (docs/scale.md)");
   }
-  constexpr std::string_view kPipeline = "pipeline";
-  Division division;
-  division.by_layers = how.starts_with(kPipeline);
-  std::string_view rest = how;
-  if (division.by_layers) rest.remove_prefix(kPipeline.size());
-  division.by_share = rest == "tensor:even";
-  const bool is_known =
-      division.by_layers ? rest.empty() || rest[0] == ':' : rest.empty() || rest == "tensor" || division.by_share;
-  if (!is_known)
-    fail(ErrorKind::kUsage,
-         "--ranks: expected tensor, tensor:even, pipeline, pipeline:12,10 or pipeline:auto, found '{}'",
-         printable(how));
-  if (division.by_layers && !rest.empty()) {
-    rest.remove_prefix(1);
-    division.by_speed = rest == "auto";
-    if (!division.by_speed)
-      for (const size_t n : parse_counts(rest, "--ranks")) division.n_layers.push_back(uint32_t(n));
-  }
-  g_ranks->division = division;
+  g_ranks->division = parse_division(how);
   return g_ranks;
 }
 

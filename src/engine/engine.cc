@@ -163,6 +163,17 @@ Engine load_part(const std::filesystem::path& path, const EngineOptions& options
   return engine;
 }
 
+LayerWork average_layer(const ModelFile& file, size_t n_layer) {
+  LayerWork work;
+  for (const Tensor& t : file.tensors) {
+    if (!t.name.starts_with("blk.")) continue;
+    work.bytes += t.data.size();
+    work.weights += t.n_elems();
+  }
+  n_layer = std::max<size_t>(1, n_layer);
+  return {work.bytes / n_layer, work.weights / n_layer};
+}
+
 }  // namespace
 
 Engine load_engine(const std::filesystem::path& path, const EngineOptions& options) {
@@ -172,11 +183,8 @@ Engine load_engine(const std::filesystem::path& path, const EngineOptions& optio
   if (options.ranks->division.by_speed) {
     const OpenedModel opened = open_model(path, options.stop, options.quantised);
     const ModelConfig config = config_from_gguf(opened.file);
-    uint64_t bytes = 0;
-    for (const Tensor& t : opened.file.tensors)
-      if (t.name.starts_with("blk.")) bytes += t.data.size();
-    options.ranks->division.n_layers =
-        layers_by_speed(*options.ranks, config.n_layer, bytes / std::max<size_t>(1, config.n_layer), options.n_threads);
+    options.ranks->division.n_layers = layers_by_speed(measure_ranks(*options.ranks, options.n_threads), config.n_layer,
+                                                       average_layer(opened.file, config.n_layer));
   }
   auto others = std::make_shared<OnOtherRanks>(*options.ranks, path, options);
   Engine engine;

@@ -1,18 +1,11 @@
 #include "engine/ranks.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 
-#include "base/aligned_buffer.h"
 #include "base/error.h"
-#include "base/memory_info.h"
-#include "base/timer.h"
 #include "engine/context.h"
-#include "kernels/read_stream.h"
 
 namespace hunch {
 namespace {
@@ -25,32 +18,16 @@ struct SentOptions {
   uint64_t memory_top;
   double memory_gate;
   Precision precision;
-  bool pin_threads, reblock_down, has_rope, by_layers, by_share;
+  bool pin_threads, reblock_down, has_rope, by_layers, by_share, rounds_sums;
 };
 
-// What this process can read with its threads, best of a few times: less than the machine's best, but alike on all.
-float read_gb_per_s(size_t n_threads) {
-  ThreadPool threads(n_threads ? n_threads : default_n_threads());
-  constexpr size_t kBytes = size_t{64} << 20, kPiece = size_t{1} << 20;
-  const AlignedBuffer memory(kBytes);
-  std::memset(memory.data(), 1, kBytes);
-  double best = 0;
-  for (int i = 0; i < 4; ++i) {
-    const Timer timer;
-    threads.parallel_for(kBytes / kPiece, 1, [&](size_t begin, size_t end) {
-      read_stream({memory.data() + begin * kPiece, (end - begin) * kPiece});
-    });
-    best = std::max(best, double(kBytes) / timer.seconds() / 1e9);
-  }
-  return float(best);
-}
-
-// On every rank; rank 0 gets all ranks' numbers.
-void measure(Ranks& ranks, size_t n_threads, std::span<float> gb_per_s, std::span<float> memory) {
-  const float speed = read_gb_per_s(n_threads), bytes = float(available_memory_bytes());
-  const std::vector<size_t> one_each(ranks.shard().n, 1);
-  ranks.communicator().gather({&speed, 1}, one_each, gb_per_s);
-  ranks.communicator().gather({&bytes, 1}, one_each, memory);
+// On every rank; rank 0 gets all ranks' speeds [n_ranks].
+void measure(Ranks& ranks, size_t n_threads, std::span<RankSpeed> speeds) {
+  constexpr size_t kNumbers = sizeof(RankSpeed) / sizeof(float);
+  const RankSpeed own = measure_rank_speed(n_threads);
+  const std::vector<size_t> numbers_each(ranks.shard().n, kNumbers);
+  ranks.communicator().gather({&own.bytes_per_s, kNumbers}, numbers_each,
+                              {speeds.empty() ? nullptr : &speeds[0].bytes_per_s, speeds.size() * kNumbers});
 }
 
 bool wait_for_word(Ranks& ranks, bool word) {
@@ -95,7 +72,7 @@ class Part {
     if (sent.has_rope) options.rope = sent.rope;
     options.memory = {message.get_text(), sent.memory_top, sent.memory_gate};
     options.sidecar = message.get_text();
-    ranks_.division = {.by_layers = sent.by_layers, .by_share = sent.by_share};
+    ranks_.division = {.by_layers = sent.by_layers, .by_share = sent.by_share, .rounds_sums = sent.rounds_sums};
     ranks_.division.n_layers = message.get_list<uint32_t>();
     options.ranks = &ranks_;
     if (!also([&] { engine_ = load_engine(path, options); })) return engine_.reset();
@@ -179,6 +156,7 @@ OnOtherRanks::OnOtherRanks(Ranks& ranks, const std::filesystem::path& path, cons
   sent.has_rope = options.rope.has_value();
   sent.by_layers = ranks.division.by_layers;
   sent.by_share = ranks.division.by_share;
+  sent.rounds_sums = ranks.division.rounds_sums;
   ranks.outbox().put(sent);
   send_path(ranks.outbox(), options.memory.path);
   send_path(ranks.outbox(), options.sidecar);
@@ -210,38 +188,13 @@ void on_all_ranks(Ranks& ranks, const std::function<void()>& own) {
   wait_for_word(ranks, true);
 }
 
-std::vector<uint32_t> layers_by_speed(std::span<const float> gb_per_s, std::span<const float> memory, size_t n_layer,
-                                      uint64_t layer_bytes) {
-  const size_t n_ranks = gb_per_s.size();
-  std::vector<uint32_t> most(n_ranks), n(n_ranks, 1);
-  size_t n_room = 0;
-  for (size_t r = 0; r < n_ranks; ++r) {  // 0 bytes: not known
-    const double fit = memory[r] > 0 && layer_bytes > 0 ? double(memory[r]) / double(layer_bytes) : double(n_layer);
-    most[r] = uint32_t(std::min(fit, double(n_layer)));
-    n_room += most[r];
-  }
-  if (n_room < n_layer || n_layer < n_ranks || std::ranges::find(most, 0u) != most.end())
-    fail(ErrorKind::kMemory,
-         "the ranks have room for {} layers of {:.2f} GB, expected {}, and one at least on each: {}", n_room,
-         double(layer_bytes) / 1e9, n_layer, fmt::join(most, ", "));
-  // One after the other to whom it costs least: the time of the slowest is that of the pipeline.
-  for (size_t left = n_layer - n_ranks; left > 0; --left) {
-    size_t best = n_ranks;
-    for (size_t r = 0; r < n_ranks; ++r)
-      if (n[r] < most[r] && (best == n_ranks || float(n[r] + 1) / gb_per_s[r] < float(n[best] + 1) / gb_per_s[best]))
-        best = r;
-    ++n[best];
-  }
-  return n;
-}
-
-std::vector<uint32_t> layers_by_speed(Ranks& ranks, size_t n_layer, uint64_t layer_bytes, size_t n_threads) {
+std::vector<RankSpeed> measure_ranks(Ranks& ranks, size_t n_threads) {
   ranks.outbox().put(Order::kMeasure);
   ranks.outbox().put(uint64_t{n_threads});
   ranks.send();
-  std::vector<float> gb_per_s(ranks.shard().n), memory(ranks.shard().n);
-  measure(ranks, n_threads, gb_per_s, memory);
-  return layers_by_speed(gb_per_s, memory, n_layer, layer_bytes);
+  std::vector<RankSpeed> speeds(ranks.shard().n);
+  measure(ranks, n_threads, speeds);
+  return speeds;
 }
 
 void follow(Ranks& ranks) {
@@ -253,7 +206,7 @@ void follow(Ranks& ranks) {
         const auto order = message.get<Order>();
         if (order == Order::kEnd) return;
         if (order == Order::kMeasure) {
-          measure(ranks, message.get<uint64_t>(), {}, {});
+          measure(ranks, message.get<uint64_t>(), {});
         } else {
           part.obey(order, message);
         }

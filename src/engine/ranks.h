@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/engine.h"
+#include "engine/rank_speed.h"
 #include "model/ranks.h"
 
 namespace hunch {
@@ -26,13 +27,8 @@ void send_adapter(Ranks& ranks, uint32_t number, std::span<const AdapterSource> 
 // of them that could not ends the job, saying why.
 void on_all_ranks(Ranks& ranks, const std::function<void()>& own);
 
-// Rank 0: layers for each rank, of n_layer, by how fast it reads memory with so many threads (0: one per core) and,
-// where that is less, by how much of it there is: `layer_bytes` each. Measures some 0.1 s. Throws Error{kMemory} where
-// all of them together have too little.
-std::vector<uint32_t> layers_by_speed(Ranks& ranks, size_t n_layer, uint64_t layer_bytes, size_t n_threads);
-// The same of known ranks: gigabytes per second and bytes [n_ranks].
-std::vector<uint32_t> layers_by_speed(std::span<const float> gb_per_s, std::span<const float> memory, size_t n_layer,
-                                      uint64_t layer_bytes);
+// Rank 0: how fast each rank is with so many threads (0: one per core) [n_ranks].
+std::vector<RankSpeed> measure_ranks(Ranks& ranks, size_t n_threads);
 
 // What every rank but 0 does, until rank 0 ends the job: opens what it is told to, and computes its part of the steps.
 // What goes wrong here ends the job on all ranks.

@@ -94,18 +94,5 @@ TEST(EngineRanks, ARankThatCannotOpenTheModelEndsTheJob) {
   EXPECT_NE(error.find("rank 1 of 2"), std::string::npos) << error;
 }
 
-TEST(EngineRanks, LayersGoWhereTheyAreReadFastest) {
-  using Layers = std::vector<uint32_t>;
-  const std::vector<float> even = {10, 10}, uneven = {30, 10}, three = {10, 20, 10}, much = {0, 0}, much3 = {0, 0, 0};
-  EXPECT_EQ(layers_by_speed(even, much, 8, 100), (Layers{4, 4}));
-  EXPECT_EQ(layers_by_speed(uneven, much, 8, 100), (Layers{6, 2}));
-  EXPECT_EQ(layers_by_speed(three, much3, 8, 100), (Layers{2, 4, 2}));
-  const std::vector<float> little = {350, 10000};
-  EXPECT_EQ(layers_by_speed(uneven, little, 8, 100), (Layers{3, 5}));
-  const std::vector<float> too_little = {350, 400};
-  EXPECT_THROW(layers_by_speed(uneven, too_little, 8, 100), Error);
-  EXPECT_THROW(layers_by_speed(even, much, 1, 100), Error);
-}
-
 }  // namespace
 }  // namespace hunch

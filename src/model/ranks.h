@@ -14,6 +14,7 @@
 #include "model/step_stats.h"
 #include "parallel/communicator.h"
 #include "parallel/message.h"
+#include "parallel/rounded_sums.h"
 
 namespace hunch {
 
@@ -45,9 +46,11 @@ enum class Order : uint8_t {
 // One rank's. Outlives the models that are divided so, and their caches. One caller at a time.
 class Ranks {
  public:
-  explicit Ranks(Communicator& communicator) : communicator_(communicator) {}
+  explicit Ranks(Communicator& communicator) : communicator_(communicator), rounded_(communicator) {}
 
   Communicator& communicator() const { return communicator_; }
+  // By which the parts of what heads and neurons give are added up.
+  Communicator& sums() { return division.rounds_sums ? rounded_ : communicator_; }
   bool leads() const { return communicator_.leads(); }
   Shard shard() const { return {communicator_.rank(), communicator_.n_ranks()}; }
   // Set before a model is opened: the same on all.
@@ -87,6 +90,7 @@ class Ranks {
   void drop_adapters();
 
   Communicator& communicator_;
+  RoundedSums rounded_;
   Message outbox_;
   std::map<const KvCache*, uint32_t> caches_;
   uint32_t n_caches_ = 0, n_adapters_ = 0;

@@ -193,6 +193,35 @@ TEST(Ranks, AStopEndsAStepEverywhere) {
             "");
 }
 
+// Of a prompt alone: what one token adds up is short.
+TEST(Ranks, SumsOfPromptsAreRoundedWhereThatIsAskedFor) {
+  const fs::path path = golden_fixture("tiny_llama");
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 160; ++i) ids.push_back((11 * i + 3) % 61);
+  const auto logits_of = [&](size_t n_ranks, size_t n_prompt, bool rounds) {
+    std::vector<float> logits;
+    EXPECT_EQ(on_ranks(n_ranks, path,
+                       [&](const Model& model, Compute& compute) {
+                         KvCache cache(Transformer::kv_shape(model.config(), DType::kF32, 16), 192);
+                         Transformer transformer(model, cache, compute);
+                         const hunch::Run run{cache.create(), n_prompt};
+                         const std::vector<uint32_t> row = {uint32_t(n_prompt - 1)};
+                         append_rows(transformer.run({std::span(ids).first(n_prompt), {&run, 1}, row}), logits);
+                       },
+                       {.rounds_sums = rounds}),
+              "");
+    return logits;
+  };
+  const std::vector<float> plain = logits_of(2, 160, false);
+  const float most = worst_difference(plain, std::vector<float>(plain.size()));
+  for (const size_t n_ranks : {2, 4}) {
+    const float worst = worst_difference(logits_of(n_ranks, 160, true), logits_of(n_ranks, 160, false));
+    EXPECT_GT(worst, 1e-6f) << n_ranks;
+    EXPECT_LT(worst, 0.05f * most) << n_ranks;
+  }
+  EXPECT_EQ(logits_of(2, 1, true), logits_of(2, 1, false));
+}
+
 // Parts of a prompt go behind each other through layers that are several ranks', of several sequences at once.
 TEST(Ranks, LongPromptsGoThroughLayersInParts) {
   const fs::path path = golden_fixture("tiny_nemotronh"), plain = golden_fixture("tiny_llama");

@@ -21,6 +21,7 @@ struct Division {
   bool by_layers = false;
   bool by_speed = false;                // who opens the model fills n_layers
   bool by_share = false;                // of tensors: every rank chooses as many neurons (Sidecar::by_share)
+  bool rounds_sums = false;             // of tensors: to int8, on their way (parallel/rounded_sums.h)
   std::vector<uint32_t> n_layers = {};  // [n_ranks], of the whole model's, in turn; empty: even
 };
 

@@ -53,10 +53,10 @@ void Step::throw_if_stopped() const {
 
 void Step::begin_sum(MatView<float> x) const {
   HUNCH_CHECK(x.row_stride == x.cols, "rows of {} in {}", x.cols, x.row_stride);
-  model.ranks()->communicator().begin_sum({x.data, x.rows * x.cols});
+  model.ranks()->sums().begin_sum({x.data, x.rows * x.cols});
 }
 
-void Step::finish_sum() const { model.ranks()->communicator().finish_sum(); }
+void Step::finish_sum() const { model.ranks()->sums().finish_sum(); }
 
 Rotation Step::rotate(const RopeTable& rope) {
   const MatView<float> both = take(n_tokens(), 2 * rope.n_pairs());

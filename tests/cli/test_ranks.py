@@ -78,8 +78,8 @@ class Ranks(CliTest):
 
     def test_logits_are_those_of_one_process(self):
         one = self.hunch("logits", self.opt, "--ids", IDS, "--json", "--quiet").json
-        for how in ("tensor", "pipeline"):
-            two = self.on_ranks("logits", self.opt, "--ids", IDS, "--json", "--quiet", "--threads", "1", "--ranks", how).json
+        for how, n in (("tensor", 2), ("pipeline", 2), ("tensor", 4)):
+            two = self.on_ranks("logits", self.opt, "--ids", IDS, "--json", "--quiet", "--threads", "1", "--ranks", how, n=n).json
             self.assertEqual(one["ids"], two["ids"])
             for mine, theirs in zip(one["logits"], two["logits"], strict=True):
                 self.assertLess(max(abs(a - b) for a, b in zip(mine, theirs, strict=True)), 1e-3, how)
@@ -101,6 +101,14 @@ class Ranks(CliTest):
         rows = self.on_ranks("bench", self.opt, "--prompt", "32", "--generate", "8", "--repeats", "1", "--json", "--threads", "1").json["rows"]
         self.assertTrue(all(row["tokens_per_s"] > 0 for row in rows))
 
+    def test_sums_that_are_rounded_on_their_way(self):
+        ids = ",".join(str(3 + i % 50) for i in range(100))  # 100 tokens of 64 numbers: long enough to be rounded
+        options = ["logits", self.llama, "--ids", ids, "--json", "--quiet", "--threads", "1", "--ranks"]
+        plain, rounded = (self.on_ranks(*options, how).json["logits"] for how in ("tensor", "tensor:int8"))
+        worst = max(abs(a - b) for mine, theirs in zip(plain, rounded, strict=True) for a, b in zip(mine, theirs, strict=True))
+        self.assertGreater(worst, 1e-5)
+        self.assertLess(worst, 0.3)
+
     def test_what_is_wrong_is_said_once(self):
         for arguments, code, words in (
             (["run", "/no/such/model", "--prompt", "a"], 1, "/no/such/model"),
@@ -110,6 +118,7 @@ class Ranks(CliTest):
             (["run", self.opt, "--prompt", "a", "--lora", "/no/such/adapter"], 1, "/no/such/adapter"),
             (["run", self.opt, "--prompt", "a", "--numa", "far"], 2, "'far'"),
             (["run", self.opt, "--prompt", "a", "--ranks", "by night"], 2, "by night"),
+            (["run", self.opt, "--prompt", "a", "--ranks", "tensor:int4"], 2, "tensor:int4"),
             (["run", self.opt, "--prompt", "a", "--ranks", "pipeline:7,1"], 2, "7,1"),
         ):
             result = self.on_ranks(*arguments, code=code)
