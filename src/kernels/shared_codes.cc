@@ -67,6 +67,7 @@ void count_shared_codes(std::span<const uint8_t> codes, std::span<const uint8_t>
   HUNCH_CHECK(n_codes % kCodeBytes == 0 && n_queries < 256 && codes.size() >= counts.size() * n_codes,
               "{} codes of {} keys and {} queries", n_codes, counts.size(), n_queries);
   std::ranges::fill(counts, uint16_t{0});
+  if (counts.empty() || n_queries == 0) return;
   HWY_DYNAMIC_DISPATCH(CountShared)(codes.data(), counts.size(), n_codes, queries.data(), n_queries, counts.data());
 }
 
