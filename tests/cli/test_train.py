@@ -77,7 +77,7 @@ class Train(CliTest):
     def test_a_teacher_answers_prompts(self):
         prompts, other, out = self.path("prompts.txt"), self.path("other.txt"), self.path("taught.gguf")
         words = random_words(60).split()
-        asked = [" ".join(words[i:i + 6]) for i in range(0, 60, 6)]
+        asked = [" ".join(words[i:i + 3]) for i in range(0, 60, 3)]
         with open(prompts, "w", encoding="utf-8") as f:
             f.write("\n".join(asked) + "\n")
         with open(other, "w", encoding="utf-8") as f:
