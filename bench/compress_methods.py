@@ -2,10 +2,13 @@
 """The table of docs/compression.md: every method of `hunch compress` on one model, and what each costs on held-out text.
 
     bench/compress_methods.py build/release/hunch [--model M] [--text FILE] [--eval FILE] [--tokens N] [--only WORD] [--keep DIR]
+                              [--group N] [--matrices q,k,v,o,gate,up]
 
 Each row is one run of `hunch compress MODEL --method ... --text TEXT`; then `hunch eval MODEL --text EVAL --compare dense,...`
 puts all that was written beside each other. What it prints is a Markdown table, and whether the published orderings came out.
-Files go to a temporary folder and away again, or to --keep, where those that are there are not made again.
+Files go to a temporary folder and away again, or to --keep, where those that are there are not made again. A model whose rows
+--group 128 does not divide wants another one, and where none divides some of its matrices, --matrices for the others: rows that
+hunch refuses are left out, with its reason on stderr.
 """
 import argparse
 import json
@@ -45,8 +48,14 @@ ROWS = (
 )
 
 
+class Refused(Exception):
+    pass
+
+
 def answer_of(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode == 2:  # a usage that hunch explains
+        raise Refused
     if done.returncode:
         sys.exit(f"failed: {' '.join(command)}")
     return json.loads(done.stdout)
@@ -87,9 +96,10 @@ def table(rows, modes):
     return lines
 
 
-def orderings(found):
-    for what, order in (("4 bits, groups of 128", ("gptq", "rtn")), ("4 bits, groups of 128", ("awq", "rtn")),
-                        ("3 bits, groups of 128", ("gptq", "rtn")), ("3 bits, groups of 128", ("awq", "rtn")),
+def orderings(found, group):
+    four, three = (f"{bits} bits, groups of {group}" for bits in (4, 3))
+    for what, order in ((four, ("gptq", "rtn")), (four, ("awq", "rtn")), (three, ("gptq", "rtn")), (three, ("awq", "rtn")),
+                        ("q4_0", ("gptq", "rtn")), ("q4_0", ("awq", "rtn")),
                         ("4.5 bits in the mean", ("gptq", "rtn")),
                         ("50 % zeros", ("sparsegpt", "wanda")), ("50 % zeros", ("wanda", "magnitude")),
                         ("2:4", ("sparsegpt", "wanda")), ("2:4", ("wanda", "magnitude")),
@@ -108,6 +118,8 @@ def main():
     parser.add_argument("--eval", default=os.path.join(DEMO, "eval.txt"))
     parser.add_argument("--tokens", type=int, default=16384)
     parser.add_argument("--only", default="", help="rows whose first cell or method holds this")
+    parser.add_argument("--group", type=int, default=128, help="weights that share a scale, where --bits says how many bits")
+    parser.add_argument("--matrices", default="", help="that are rounded in groups; all")
     parser.add_argument("--keep", default="", help="folder for the files that are written")
     arguments = parser.parse_args()
     rows = []
@@ -117,9 +129,16 @@ def main():
         for n, (what, method, flags) in enumerate(ROWS):
             if arguments.only not in what and arguments.only not in method:
                 continue
+            if "--bits" in flags and "." not in flags[flags.index("--bits") + 1]:
+                flags = [*flags, "--group", str(arguments.group)]
+                flags += ["--only", arguments.matrices] if arguments.matrices and method != "awq" else []
+                what = what.replace("groups of 128", f"groups of {arguments.group}")
             path = os.path.join(folder, f"{n:02}-{method.replace(',', '-')}.gguf")
             print(f"{what}: {method}", file=sys.stderr, flush=True)
-            rows.append((what, method, compress(arguments.binary, arguments, flags, method, path), path))
+            try:
+                rows.append((what, method, compress(arguments.binary, arguments, flags, method, path), path))
+            except Refused:
+                pass
         answer = answer_of([arguments.binary, "eval", arguments.model, "--text", arguments.eval, "--json", "--quiet", "--compare",
                             ",".join(["dense", *(path for *_, path in rows)])])
     modes = answer["modes"]
@@ -127,7 +146,7 @@ def main():
     print("\n".join(table(rows, modes)))
     print(f"\noriginal: {dense['perplexity']:.4f} +- {dense['perplexity_stderr']:.2f}, {dense['file_bytes'] / 1e6:.1f} MB, "
           f"{answer['n_tokens']} tokens, {answer['protocol']}")
-    orderings({(what, method): modes[path]["perplexity"] for what, method, _, path in rows})
+    orderings({(what, method): modes[path]["perplexity"] for what, method, _, path in rows}, arguments.group)
 
 
 if __name__ == "__main__":

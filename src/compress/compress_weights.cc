@@ -117,7 +117,7 @@ void check_compress(const Engine& engine, std::span<const int32_t> ids, const Co
       if (const std::string_view made = linear.made_into(); !made.empty())
         fail(ErrorKind::kUnsupported, "{} of layer {} is {}: compress the model that this one was made from",
              name_of(linear.id.role), linear.id.layer, made);
-      if (!InputMoments::covers(linear.id.role)) return;
+      if (std::ranges::find(options.roles, linear.id.role) == options.roles.end()) return;
       if (options.sparsity.m) check_pattern(options.sparsity.pruned, options.sparsity.m, linear.n_in);
       fitting(options.target, linear.n_in);
     });

@@ -280,5 +280,20 @@ TEST(Compress, MethodsAreAPrunerAndARounder) {
     EXPECT_THROW(parse_methods(list), Error) << list;
 }
 
+// tiny_llama's down projections have 44 inputs.
+TEST(Compress, MatricesThatAreNotAskedForNeedNotHoldGroups) {
+  const TempFile out;
+  const Engine engine = engine_of(golden_fixture("tiny_llama"));
+  const std::vector<int32_t> ids = random_ids(engine, 400);
+  CompressOptions options;
+  options.methods = parse_methods("rtn");
+  options.target = target_of({4, false, 32, false});
+  EXPECT_THROW(check_compress(engine, ids, options), Error);
+  std::erase(options.roles, Role::kDown);
+  const CompressReport report = compress_weights(engine, ids, options, out.path);
+  EXPECT_TRUE(report.roles.contains(Role::kUp));
+  EXPECT_FALSE(report.roles.contains(Role::kDown));
+}
+
 }  // namespace
 }  // namespace hunch

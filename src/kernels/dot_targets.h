@@ -29,6 +29,9 @@ struct StripPrefetch {
   size_t first_cache = 0, second_cache = 0;
 };
 StripPrefetch strip_prefetch(bool long_groups);
+// The same of sparse strips, whose reader is not on time where nobody asks ahead: on Zen 5 1.2 times as fast (2:4) and
+// 1.6 times (70 % zeros).
+StripPrefetch sparse_prefetch();
 
 // Hides features, so that tests reach the code for older CPUs. Returns what was hidden before.
 enum class Hidden { kNothing, kTiles, kTilesAndVnni };

@@ -64,7 +64,7 @@ HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, 
 template <class F, bool kTwo>
 void DotRange(const SparseStrips& W, const QuantizedX& x, const float* bias, MatView<float> Y, size_t begin,
               size_t end) {
-  const StripPrefetch ahead = strip_prefetch(false);
+  const StripPrefetch ahead = sparse_prefetch();
   alignas(64) float y[kMostStripTokens][kStripRows];
   for (size_t i = begin; i < end; ++i) {
     const std::byte* strip = W.data + W.offsets[i];
