@@ -31,7 +31,7 @@ TEST_P(FormTexts, RememberNothingThatIsNoLongerSo) {
   const bool in_blocks = name.starts_with("clusters") || name.starts_with("linear") || name.starts_with("performer");
   const size_t n_ctx = in_blocks ? 270 : 170;
   World got(engine, n_ctx, keys, kind.type), want(engine, n_ctx, std::make_shared<Forgetful>(keys), kind.type);
-  compare_texts(engine, got, want, n_ctx, 2e-6f, in_blocks ? 90 : 40);  // of f32, in another order
+  compare_texts(engine, got, want, n_ctx, 1e-5f, in_blocks ? 90 : 40);  // exponentials of sums of f32, in another order
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, FormTexts,
