@@ -32,14 +32,15 @@ end() {
   rm -f "$agent" "$agent.ready"
 }
 trap end EXIT
-if ! ip netns add "$a" 2>/dev/null || ! ip netns add "$b" 2>/dev/null; then
+not_allowed() {
   echo "netns.sh: network namespaces are not allowed here" >&2
   exit 77
-fi
+}
+ip netns add "$a" 2>/dev/null && ip netns add "$b" 2>/dev/null || not_allowed
 for ns in "$a" "$b"; do ip -n "$ns" link set lo up; done
 has_netem() { ip netns exec "$a" tc qdisc add dev lo root netem delay 1us 2>/dev/null && ip netns exec "$a" tc qdisc del dev lo root; }
 if [ -z "$delay$loss" ] || has_netem; then
-  ip link add "va$id" netns "$a" type veth peer name "vb$id" netns "$b"
+  ip link add "va$id" netns "$a" type veth peer name "vb$id" netns "$b" 2>/dev/null || not_allowed
   for side in a b; do
     ns=hunch-$side-$id
     ip -n "$ns" addr add "$net.$([ $side = a ] && echo 1 || echo 2)/24" dev "v$side$id"
