@@ -180,7 +180,7 @@ class Ranks(CliTest):
         self.expect_end(process, "")
 
     def test_across_a_cable(self):
-        """Each rank in a network namespace of its own, where that is allowed; with delay and loss where the kernel has netem."""
+        """Each rank in a network namespace of its own, where that is allowed."""
         script = os.path.join(SOURCE, "bench", "netns.sh")
         if os.getuid() != 0:
             self.skipTest("network namespaces are for root")
