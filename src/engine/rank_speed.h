@@ -14,7 +14,7 @@ struct RankSpeed {
   float memory = 0;            // bytes that are free; 0: not known
 };
 
-// Of this process, with so many threads (0: one per core). Takes some 0.1 s.
+// Of this process, with so many threads (0: one per core).
 RankSpeed measure_rank_speed(size_t n_threads);
 
 // Of a model's layer, on average.

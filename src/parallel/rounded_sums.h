@@ -9,8 +9,8 @@ namespace hunch {
 
 // What every rank adds to a sum is rounded to int8 in blocks of 32 (scale = absmax / 127), as in quantised collectives
 // (Wang et al. 2023, "ZeRO++", arXiv:2306.10209, section 3.3); between more than two ranks each adds up a part of it,
-// which is rounded once more on its way to the others. Short sums, whose time
-// is that of a message and not of its bytes, are those of `ranks`: so is what decoding adds up. Everything else too.
+// which is rounded once more on its way to the others. Short sums, whose time is that of a message and not of its
+// bytes, are those of `ranks`: so is what decoding adds up. Everything else too.
 class RoundedSums final : public Communicator {
  public:
   static constexpr size_t kBlock = 32, kLeast = 4096;  // numbers of a block; of a sum that is rounded

@@ -22,7 +22,7 @@ class Expanded {
  private:
   static constexpr bool kNibbles = StripShape<F>::kCodes.bits == 4;
 
-  // Compilers let vpexpandb read memory itself, which Zen 4 and 5 do in microcode, ten times as slowly.
+  // Compilers let vpexpandb read memory itself, which is slow on Zen 5 (docs/sparse-weights.md).
   static HWY_INLINE void InRegister(__m512i& v) { asm("" : "+v"(v)); }
 
   HWY_INLINE const std::byte* ReadMasks(const std::byte* p) {
