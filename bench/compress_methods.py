@@ -48,14 +48,14 @@ ROWS = (
 )
 
 
-class Refused(Exception):
+class Refused(SystemExit):  # of the comparison at the end: hunch has said why
     pass
 
 
 def answer_of(command):
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode == 2:  # a usage that hunch explains
-        raise Refused
+        raise Refused(2)
     if done.returncode:
         sys.exit(f"failed: {' '.join(command)}")
     return json.loads(done.stdout)
