@@ -28,24 +28,10 @@ export async function slowly(server) {
   const target = new URL(server.url);
   const proxy = createServer((asked, reply) => {
     const { origin, ...headers } = asked.headers;
-    const out = request({ host: target.hostname, port: target.port, path: asked.url, method: asked.method, headers: { ...headers, host: target.host } }, async (incoming) => {
+    const out = request({ host: target.hostname, port: target.port, path: asked.url, method: asked.method, headers: { ...headers, host: target.host } }, (incoming) => {
       reply.writeHead(incoming.statusCode, incoming.headers);
-      const isStream = /event-stream/.test(incoming.headers["content-type"]);
-      let kept = "";
-      for await (const chunk of incoming) {
-        if (!isStream) {
-          reply.write(chunk);
-          continue;
-        }
-        const events = (kept + chunk.toString("latin1")).split("\n\n");
-        kept = events.pop();
-        for (const event of events) {
-          if (reply.destroyed) return;
-          reply.write(Buffer.from(`${event}\n\n`, "latin1"));
-          await new Promise((resolve) => setTimeout(resolve, 30));
-        }
-      }
-      reply.end(Buffer.from(kept, "latin1"));
+      // An answer may end early on either side: a page that stops it, servers that are stopped with the tests.
+      slowed(incoming, reply).catch(() => reply.destroy());
     });
     out.on("error", () => reply.destroy());
     reply.on("close", () => out.destroy());
@@ -54,6 +40,24 @@ export async function slowly(server) {
   await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
   proxies.push(proxy);
   return { url: `http://127.0.0.1:${proxy.address().port}/` };
+}
+async function slowed(incoming, reply) {
+  const isStream = /event-stream/.test(incoming.headers["content-type"]);
+  let kept = "";
+  for await (const chunk of incoming) {
+    if (!isStream) {
+      reply.write(chunk);
+      continue;
+    }
+    const events = (kept + chunk.toString("latin1")).split("\n\n");
+    kept = events.pop();
+    for (const event of events) {
+      if (reply.destroyed) return;
+      reply.write(Buffer.from(`${event}\n\n`, "latin1"));
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+  }
+  reply.end(Buffer.from(kept, "latin1"));
 }
 const proxies = [];
 
