@@ -8,6 +8,7 @@
 //   matmul/DTYPE/ROWSxCOLS/tokens:N            Y = X W^T       weights [ROWS, COLS]
 //   strips/DTYPE/ROWSxCOLS/tokens:N            the same of sixteen interleaved rows
 //   int8/ROWSxCOLS/tokens:N                    W8A8: int8 with a scale for each row and each token
+//   sparse/DTYPE/ZEROS/ROWSxCOLS/tokens:N      pruned: 2:4, or a share of zeros anywhere
 //   matmul_transposed/DTYPE/ROWSxCOLS/tokens:N Y = A Wt        weights [ROWS, COLS]
 //   gather_dot/DTYPE/ROWSxCOLS/density:P       P percent of the rows, ascending, random
 //   gather_axpy/DTYPE/ROWSxCOLS/density:P
@@ -27,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checked_math.h"
 #include "base/timer.h"
 #include "formats/format.h"
 #include "formats/strip_shape.h"
@@ -34,6 +36,7 @@
 #include "kernels/int8_strips.h"
 #include "kernels/matmul.h"
 #include "kernels/read_stream.h"
+#include "kernels/sparse_strips.h"
 #include "kernels/strips.h"
 
 namespace hunch {
@@ -210,6 +213,56 @@ void bench_int8(benchmark::State& state, size_t rows, size_t cols, size_t n_toke
   count(state, times.median(), double(rows * cols), 2.0 * double(rows * cols * n_tokens));
 }
 
+// Noise of which two of four stay, or `percent_zeros` go.
+OwnedStrips pruned_strips(DType dtype, size_t rows, size_t cols, size_t percent_zeros) {
+  std::mt19937 rng(1);
+  std::vector<float> w = normal_values(cols), row(cols);
+  const size_t stride = row_bytes(dtype, cols);
+  std::vector<std::byte> blocks(rows * stride);
+  for (size_t r = 0; r < rows; ++r) {
+    row = w;
+    for (size_t c = 0; c < cols; c += 4) {
+      const size_t first = rng() % 4, second = (first + 1 + rng() % 3) % 4;  // of four: those that go
+      for (size_t j = 0; j < 4; ++j)
+        if (percent_zeros ? rng() % 100 < percent_zeros : j == first || j == second) row[c + j] = 0;
+    }
+    for (size_t c = 0; c < cols; c += 32) row[c] = row[c] == 0 ? 0 : -5;
+    info(dtype).encode(row.data(), blocks.data() + r * stride, cols);
+  }
+  const WeightView dense{dtype, blocks.data(), rows, cols, stride};
+  SparseRows sparse{dtype, rows, cols, sparse_span(dense)};
+  std::vector<std::byte> mask(rows * cols / 8), scales(sparse.span ? rows * (cols / sparse.span) * 2 : 0), values;
+  for (size_t r = 0; r < rows; ++r) {
+    std::vector<std::byte> own(sparse_value_bytes(dtype, count_nonzero(dense, r)));
+    sparse_row_of_blocks(dense, r, sparse.span, mask.data() + r * cols / 8,
+                         scales.data() + (sparse.span ? r * (cols / sparse.span) * 2 : 0), own.data());
+    values.insert(values.end(), own.begin(), own.end());
+  }
+  sparse.mask = mask.data(), sparse.values = values.data(), sparse.scales = scales.data();
+  return OwnedStrips(compute(), sparse);
+}
+
+void bench_sparse(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t percent_zeros,
+                  size_t n_tokens) {
+  const OwnedStrips strips = pruned_strips(dtype, rows, cols, percent_zeros);
+  SparseStrips W = strips.view();
+  const size_t bytes = round_up(W.bytes(), 64), n_copies = n_tokens < 32 ? std::max<size_t>(2, kReadBytes / bytes) : 1;
+  const AlignedBuffer memory(n_copies * bytes);
+  for (size_t i = 0; i < n_copies; ++i) std::memcpy(memory.data() + i * bytes, W.data, W.bytes());
+  const std::vector<float> x = normal_values(n_tokens * cols);
+  std::vector<float> y(n_tokens * rows);
+  Times times;
+  size_t i = 0;
+  for (auto _ : state) {
+    W.data = memory.data() + i++ % n_copies * bytes;
+    times.time([&] {
+      sparse_matmul(compute(), MatView<const float>(x.data(), n_tokens, cols), W, {},
+                    MatView<float>(y.data(), n_tokens, rows));
+    });
+  }
+  count(state, times.median(), double(W.bytes()), 2.0 * double(rows * cols * n_tokens));
+}
+
 void bench_gather(benchmark::State& state, DType dtype, size_t rows, size_t cols, size_t percent, bool axpy) {
   const Weights weights(dtype, rows, cols, true);
   std::mt19937 rng(3);
@@ -252,6 +305,13 @@ void register_all() {
     for (const size_t n : {1, 2, 4, 8, 16, 32, 128, 512})
       add("int8/" + std::to_string(s.rows) + "x" + std::to_string(s.cols) + "/tokens:" + std::to_string(n), bench_int8,
           s.rows, s.cols, n);
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kF16})
+    for (const size_t percent_zeros : {0, 50, 70})
+      for (const Shape s : kShapes)
+        for (const size_t n : {1, 2, 8, 128})
+          add("sparse/" + std::string(name_of(dtype)) + "/" + (percent_zeros ? std::to_string(percent_zeros) : "2:4") +
+                  "/" + std::to_string(s.rows) + "x" + std::to_string(s.cols) + "/tokens:" + std::to_string(n),
+              bench_sparse, dtype, s.rows, s.cols, percent_zeros, n);
   for (const Format& format : formats()) {
     if (!format.computes()) continue;
     const DType dtype = format.dtype;

@@ -68,7 +68,7 @@ StripPrefetch strip_prefetch(bool long_groups) {
   if (features().is_amd) return {long_groups ? size_t(4096) : 0, 0};
   return {};
 }
-StripPrefetch sparse_prefetch() { return features().is_amd ? StripPrefetch{320, 0} : strip_prefetch(false); }
+StripPrefetch sparse_prefetch() { return features().is_amd ? StripPrefetch{0, 4096} : strip_prefetch(false); }
 Hidden hide_for_test(Hidden what) { return std::exchange(hidden, what); }
 
 }  // namespace hunch

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "base/checked_math.h"
 #include "base/error.h"
@@ -11,11 +12,13 @@
 #include "formats/q4_0.h"
 #include "formats/q8_0.h"
 #include "formats/strip_shape.h"
+#include "kernels/sparse/masked_blocks.h"
 
 namespace hunch {
 namespace {
 
-constexpr size_t kMaskBytes = 64, kPatternBytes = 48;  // of a block
+constexpr size_t kMaskBytes = MaskedBlocks::kMaskBytes;
+constexpr size_t kPatternBytes = 48, kPatternBytesOf8 = 12;  // of a block; of eight columns
 
 // Which of kPairs has the columns of a nibble with at most two bits.
 constexpr auto kPairOf = [] {
@@ -51,6 +54,29 @@ size_t nibble_bytes(unsigned n) { return (n + 1) / 2; }
 uint64_t line_mask(const uint32_t (&mask)[kStripRows], size_t k) {
   uint64_t line = 0;
   for (size_t r = 0; r < kStripRows; ++r) line |= uint64_t(mask[r] >> 4 * k & 15) << 4 * r;
+  return line;
+}
+
+// Where two of four stand in a block.
+struct PairPlace {
+  size_t k, row;  // columns 4 k .. 4 k + 3
+  size_t pattern_byte() const { return k / 2 * kPatternBytesOf8 + bit() / 8; }
+  size_t pattern_shift() const { return bit() % 8; }  // a pattern may reach into the next byte
+  // Of value j: its byte among the values, and its place there.
+  size_t value_byte(DType dtype, size_t j) const {
+    const size_t at = 4 * row + k % 2 * 2 + j;
+    return dtype == DType::kQ8_0 ? k / 2 * 64 + at : k / 4 * 64 + at;
+  }
+  unsigned value_shift(DType dtype) const { return dtype == DType::kQ4_0 && k / 2 % 2 ? 4 : 0; }
+
+ private:
+  size_t bit() const { return 6 * row + k % 2 * 3; }
+};
+
+// The mask of column c of a block, f16.
+uint16_t column_mask(const uint32_t (&mask)[kStripRows], size_t c) {
+  uint16_t line = 0;
+  for (size_t r = 0; r < kStripRows; ++r) line |= uint16_t((mask[r] >> c & 1) << r);
   return line;
 }
 
@@ -120,39 +146,53 @@ class ValueWriter {
   bool half_ = false;
 };
 
-// Of one block; returns its end.
-std::byte* pack_block(const SparseStrips& W, const uint32_t (&mask)[kStripRows], const int (&code)[kStripRows][32],
+// A block of two of four; returns its end.
+std::byte* pack_pairs(DType dtype, const uint32_t (&mask)[kStripRows], const int (&code)[kStripRows][32],
                       std::byte* out) {
-  if (W.two_of_four) {
-    ValueWriter values(W.dtype, out + kPatternBytes);
-    for (size_t k = 0; k < 8; ++k) {
-      uint64_t patterns = 0;
-      for (size_t r = 0; r < kStripRows; ++r) {
-        const unsigned pair = kPairOf[mask[r] >> 4 * k & 15];
-        patterns |= uint64_t(pair) << 3 * r;
-        for (const size_t j : kPairs[pair]) values.put(code[r][4 * k + j]);
-      }
-      std::memcpy(out + 6 * k, &patterns, 6);  // little endian, as all of hunch
+  std::byte* values = out + kPatternBytes;
+  const size_t n_value_bytes = dtype == DType::kQ8_0 ? 256 : 128;
+  const int offset = dtype == DType::kQ8_0 ? 128 : 8;
+  std::memset(out, 0, kPatternBytes + n_value_bytes);
+  for (size_t k = 0; k < 8; ++k)
+    for (size_t r = 0; r < kStripRows; ++r) {
+      const PairPlace place{k, r};
+      const unsigned pair = kPairOf[mask[r] >> 4 * k & 15];
+      const unsigned bits = pair << place.pattern_shift();
+      out[place.pattern_byte()] |= std::byte(bits);
+      if (bits > 255) out[place.pattern_byte() + 1] |= std::byte(bits >> 8);
+      for (size_t j = 0; j < 2; ++j)
+        values[place.value_byte(dtype, j)] |=
+            std::byte(unsigned(code[r][4 * k + kPairs[pair][j]] + offset) << place.value_shift(dtype));
     }
-    return values.end();
-  }
-  ValueWriter values(W.dtype, out + kMaskBytes);
-  if (W.dtype == DType::kF16) {
+  return values + n_value_bytes;
+}
+
+// A block's masks.
+void pack_masks(DType dtype, const uint32_t (&mask)[kStripRows], std::byte* out) {
+  if (dtype == DType::kF16) {
     for (size_t c = 0; c < 32; ++c) {
-      uint16_t line = 0;
-      for (size_t r = 0; r < kStripRows; ++r) {
-        if (!(mask[r] >> c & 1)) continue;
-        line |= uint16_t(1u << r);
-        values.put(code[r][c]);
-      }
+      const uint16_t line = column_mask(mask, c);
       std::memcpy(out + 2 * c, &line, 2);
     }
+  } else {
+    for (size_t k = 0; k < 8; ++k) {
+      const uint64_t line = line_mask(mask, k);  // little endian, as all of hunch
+      std::memcpy(out + 8 * k, &line, 8);
+    }
+  }
+}
+
+// And its values; returns their end.
+std::byte* pack_values(DType dtype, const uint32_t (&mask)[kStripRows], const int (&code)[kStripRows][32],
+                       std::byte* out) {
+  ValueWriter values(dtype, out);
+  if (dtype == DType::kF16) {
+    for (size_t c = 0; c < 32; ++c)
+      for (unsigned left = column_mask(mask, c); left; left &= left - 1) values.put(code[std::countr_zero(left)][c]);
     return values.end();
   }
   for (size_t k = 0; k < 8; ++k) {
-    const uint64_t line = line_mask(mask, k);
-    std::memcpy(out + 8 * k, &line, 8);
-    for (uint64_t left = line; left; left &= left - 1) {
+    for (uint64_t left = line_mask(mask, k); left; left &= left - 1) {
       const auto bit = size_t(std::countr_zero(left));
       values.put(code[bit / 4][4 * k + bit % 4]);
     }
@@ -161,10 +201,11 @@ std::byte* pack_block(const SparseStrips& W, const uint32_t (&mask)[kStripRows],
   return values.end();
 }
 
-size_t scale_bytes(const SparseStrips& W) { return W.span ? W.cols / W.span * kStripRows * 2 : 0; }
+constexpr size_t kScaleBytes = kStripRows * 2;  // of a span
+bool begins_span(const SparseStrips& W, size_t block) { return W.span && 32 * block % W.span == 0; }
 
 size_t strip_bytes(const SparseStrips& W, const SparseRows& rows, size_t first) {
-  size_t n = scale_bytes(W);
+  size_t n = W.span ? W.cols / W.span * kScaleBytes : 0;
   for (size_t b = 0; b < W.cols / 32; ++b) {
     uint32_t mask[kStripRows];
     for (size_t r = 0; r < kStripRows; ++r) mask[r] = mask_of(rows, first + r, b);
@@ -175,64 +216,95 @@ size_t strip_bytes(const SparseStrips& W, const SparseRows& rows, size_t first) 
 
 void pack_strip(const SparseStrips& W, const SparseRows& rows, std::span<const size_t> offsets, size_t first,
                 std::byte* out) {
-  for (size_t s = 0; W.span && s < W.cols / W.span; ++s)
-    for (size_t r = 0; r < kStripRows; ++r, out += 2) {
-      std::memset(out, 0, 2);
-      if (first + r < rows.rows) std::memcpy(out, rows.scales + 2 * ((first + r) * (W.cols / W.span) + s), 2);
-    }
   std::vector<ValueReader> reader;
   for (size_t r = 0; r < kStripRows; ++r)
     reader.emplace_back(W.dtype, first + r < rows.rows ? rows.values + offsets[first + r] : nullptr);
-  for (size_t b = 0; b < W.cols / 32; ++b) {
+  const auto masks_of = [&](size_t b, uint32_t(&mask)[kStripRows]) {
+    for (size_t r = 0; r < kStripRows; ++r) mask[r] = mask_of(rows, first + r, b);
+  };
+  const auto put_masks = [&](size_t b) {
+    uint32_t mask[kStripRows];
+    masks_of(b, mask);
+    pack_masks(W.dtype, mask, out);
+    out += kMaskBytes;
+  };
+  const auto put_scales = [&](size_t span) {
+    for (size_t r = 0; r < kStripRows; ++r, out += 2) {
+      std::memset(out, 0, 2);
+      if (first + r < rows.rows) std::memcpy(out, rows.scales + 2 * ((first + r) * (W.cols / W.span) + span), 2);
+    }
+  };
+  const size_t n_blocks = W.cols / 32;
+  if (!W.two_of_four && n_blocks) put_masks(0);
+  for (size_t b = 0; b < n_blocks; ++b) {
     uint32_t mask[kStripRows];
     int code[kStripRows][32];
-    for (size_t r = 0; r < kStripRows; ++r) reader[r].next(mask[r] = mask_of(rows, first + r, b), code[r]);
-    out = pack_block(W, mask, code, out);
+    masks_of(b, mask);
+    for (size_t r = 0; r < kStripRows; ++r) reader[r].next(mask[r], code[r]);
+    if (begins_span(W, b)) put_scales(32 * b / W.span);
+    if (W.two_of_four) {
+      out = pack_pairs(W.dtype, mask, code, out);
+    } else {
+      if (b + 1 < n_blocks) put_masks(b + 1);
+      out = pack_values(W.dtype, mask, code, out);
+    }
   }
 }
 
-// each(block, row, column of the block, code) for the values of strip i.
-template <class Each>
-void for_each_value(const SparseStrips& W, size_t i, const Each& each) {
-  const std::byte* p = W.data + W.offsets[i] + scale_bytes(W);
+// each(block, row, column of the block, code) for the values of strip i; before those of a span, scales(its first
+// block, a f16 for each row).
+template <class Scales, class Each>
+void for_each_value(const SparseStrips& W, size_t i, const Scales& scales, const Each& each) {
+  const std::byte* p = W.data + W.offsets[i];
+  const auto scales_at = [&](size_t block, const std::byte* at) {
+    std::array<f16, kStripRows> of;
+    std::memcpy(of.data(), at, kScaleBytes);
+    scales(block, of);
+  };
+  const size_t n_blocks = W.cols / 32;
   const auto code_of = [&](const std::byte* values, size_t n) {
     return W.dtype == DType::kF16    ? int(at<uint16_t>(values + 2 * n))
            : W.dtype == DType::kQ8_0 ? std::to_integer<int>(values[n]) - 128
                                      : (std::to_integer<int>(values[n / 2]) >> (n % 2 ? 4 : 0) & 15) - 8;
   };
-  for (size_t b = 0; b < W.cols / 32; ++b) {
-    const std::byte* values = p + (W.two_of_four ? kPatternBytes : kMaskBytes);
-    if (W.two_of_four) {
-      for (size_t k = 0; k < 8; ++k) {
-        uint64_t patterns = 0;
-        std::memcpy(&patterns, p + 6 * k, 6);
-        for (size_t r = 0; r < kStripRows; ++r, patterns >>= 3)
-          for (size_t j = 0; j < 2; ++j)
-            each(b, r, 4 * k + kPairs[patterns & 7][j], code_of(values, (k * kStripRows + r) * 2 + j));
-      }
+  if (W.two_of_four) {
+    for (size_t b = 0; b < n_blocks; ++b) {
+      if (begins_span(W, b)) scales_at(b, std::exchange(p, p + kScaleBytes));
+      const std::byte* values = p + kPatternBytes;
+      for (size_t k = 0; k < 8; ++k)
+        for (size_t r = 0; r < kStripRows; ++r) {
+          const PairPlace place{k, r};
+          const unsigned pattern = at<uint16_t>(p + place.pattern_byte()) >> place.pattern_shift() & 7;
+          for (size_t j = 0; j < 2; ++j) {
+            const auto byte = std::to_integer<int>(values[place.value_byte(W.dtype, j)]);
+            each(b, r, 4 * k + kPairs[pattern][j],
+                 W.dtype == DType::kQ8_0 ? byte - 128 : (byte >> place.value_shift(W.dtype) & 15) - 8);
+          }
+        }
       p = values + sparse_value_bytes(W.dtype, 256);
-      continue;
     }
+    return;
+  }
+  MaskedBlocks blocks(p, n_blocks);
+  for (size_t b = 0; b < n_blocks; ++b) {
+    if (begins_span(W, b)) scales_at(b, blocks.skip(kScaleBytes));
+    auto [masks, values] = blocks.next();
     if (W.dtype == DType::kF16) {
       for (size_t c = 0; c < 32; ++c)
-        for (unsigned left = at<uint16_t>(p + 2 * c); left; left &= left - 1, values += 2)
+        for (unsigned left = at<uint16_t>(masks + 2 * c); left; left &= left - 1, values += 2)
           each(b, size_t(std::countr_zero(left)), c, code_of(values, 0));
     } else {
       for (size_t k = 0; k < 8; ++k) {
         size_t n = 0;
-        for (uint64_t left = at<uint64_t>(p + 8 * k); left; left &= left - 1, ++n) {
+        for (uint64_t left = at<uint64_t>(masks + 8 * k); left; left &= left - 1, ++n) {
           const auto bit = size_t(std::countr_zero(left));
           each(b, bit / 4, 4 * k + bit % 4, code_of(values, n));
         }
         values += sparse_value_bytes(W.dtype, n);
       }
     }
-    p = values;
+    blocks.end(values);
   }
-}
-
-uint16_t scale_of(const SparseStrips& W, size_t i, size_t block, size_t row) {
-  return at<uint16_t>(W.data + W.offsets[i] + 2 * (32 * block / W.span * kStripRows + row));
 }
 
 }  // namespace
@@ -266,23 +338,21 @@ OwnedStrips::OwnedStrips(Compute& compute, const SparseRows& W) {
 
 void strip_to_blocks(const SparseStrips& W, size_t i, std::byte* out) {
   const size_t n_rows = std::min(kStripRows, W.rows - i * kStripRows), stride = row_bytes(W.dtype, W.cols);
-  if (W.dtype == DType::kF16) {
-    std::memset(out, 0, n_rows * stride);
-  } else {
+  if (W.dtype == DType::kF16) std::memset(out, 0, n_rows * stride);
+  const auto empty_blocks = [&](size_t first, const std::array<f16, kStripRows>& scales) {
     for (size_t r = 0; r < n_rows; ++r)
-      for (size_t b = 0; b < W.cols / 32; ++b) {
-        const f16 scale{scale_of(W, i, b, r)};
+      for (size_t b = first; b < first + W.span / 32; ++b) {
         if (W.dtype == DType::kQ8_0) {
-          const format::Q8_0::Block block{scale, {}};
+          const format::Q8_0::Block block{scales[r], {}};
           std::memcpy(out + r * stride + b * sizeof block, &block, sizeof block);
         } else {
-          format::Q4_0::Block block{scale, {}};
+          format::Q4_0::Block block{scales[r], {}};
           std::fill_n(block.q, 16, uint8_t(0x88));
           std::memcpy(out + r * stride + b * sizeof block, &block, sizeof block);
         }
       }
-  }
-  for_each_value(W, i, [&](size_t b, size_t r, size_t c, int code) {
+  };
+  for_each_value(W, i, empty_blocks, [&](size_t b, size_t r, size_t c, int code) {
     if (r >= n_rows) return;
     std::byte* row = out + r * stride;
     if (W.dtype == DType::kF16) {
@@ -302,11 +372,13 @@ namespace ref {
 
 void decode_strip(const SparseStrips& W, size_t i, MatView<float> out) {
   for (size_t r = 0; r < out.rows; ++r) std::fill_n(out.row(r).begin(), W.cols, 0.0f);
-  for_each_value(W, i, [&](size_t b, size_t r, size_t c, int code) {
-    if (r >= out.rows) return;
-    out.row(r)[32 * b + c] =
-        W.dtype == DType::kF16 ? to_f32(f16{uint16_t(code)}) : to_f32(f16{scale_of(W, i, b, r)}) * float(code);
-  });
+  std::array<f16, kStripRows> scales;
+  for_each_value(
+      W, i, [&](size_t, const std::array<f16, kStripRows>& of) { scales = of; },
+      [&](size_t b, size_t r, size_t c, int code) {
+        if (r >= out.rows) return;
+        out.row(r)[32 * b + c] = W.dtype == DType::kF16 ? to_f32(f16{uint16_t(code)}) : to_f32(scales[r]) * float(code);
+      });
 }
 
 }  // namespace ref

@@ -1,16 +1,22 @@
 // Pruned matrices without their zeros, in strips: sixteen rows interleaved as in formats/strip_shape.h, so that lanes
 // are rows and nothing is shuffled but what puts the values in their places.
 //
-// A strip is its scales, f16 [cols / span][16 rows] (none of f16), and then its blocks of 32 columns, one after the
-// other, each as long as its values need:
+// A strip is one stream, its blocks of 32 columns one after the other. Where a span begins, its scales stand before the
+// first block: f16 [16 rows] (none of f16). Scales together at the front would be a second stream, which costs a third
+// of the speed on Zen 5.
 //
-//   any zeros    64 bytes of masks, then the values of the bits that are set. q8_0 and q4_0: eight masks of 64 bits,
+//   any zeros    64 bytes of masks and the values of the bits that are set, as many as there are. The masks of a block
+//                stand before the values of the block before it, those of the first at the very front: where values
+//                begin is known without waiting for masks that lie behind them. q8_0 and q4_0: eight masks of 64 bits,
 //                mask k of columns 4 k .. 4 k + 3, bit 4 r + j for column 4 k + j of row r; values in the order of
 //                bits, a byte each (code + 128), or a nibble (code + 8; lower first, each mask's from a whole byte on).
 //                f16: 32 masks of 16 bits, one of each column, bit r for row r.
 //   two of four  of q8_0 and q4_0, where no four neighbours (from a multiple of four on) of any row have three values:
-//                48 bytes of patterns, then the values of each row, two for every four columns: bits 3 r .. 3 r + 2 of
-//                the k-th six bytes say which two of columns 4 k .. 4 k + 3 of row r they are (kPairs).
+//                48 bytes of patterns, then two values for every four columns of each row. Of the g-th eight columns,
+//                bits 6 r .. 6 r + 2 of the g-th twelve bytes say which two of the first four are row r's (kPairs),
+//                and the next three bits which of the last four; four values a row, these two and those two. Values of
+//                q8_0 are bytes (code + 128), sixteen rows of g after the other; of q4_0 nibbles (code + 8), the lower
+//                ones of 64 bytes for an even g and the upper ones for the odd one that follows.
 //
 // Rows past the last are zeros.
 #pragma once

@@ -1,8 +1,10 @@
 // Blocks of sparse strips (kernels/sparse_strips.h) as the codes of dense ones, for one set of instructions. No include
 // guard: kernels/sparse_strips.cc includes it inside namespace HWY_NAMESPACE, twice, as strips/codes_dot-inl.h.
 //
-// Expanded<F, kTwo>: Read(p) takes the block at p and returns where the next begins; Get(v, u) gives u[k], the unsigned
-// codes of columns 4 k .. 4 k + 3 of the rows of slice v, zeros being StripShape<F>::kCodes.offset.
+// Expanded<F, kTwo>: Next() takes the next block; Get(v, u) gives u[k], the unsigned codes of columns 4 k .. 4 k + 3 of
+// the rows of slice v, zeros being StripShape<F>::kCodes.offset.
+
+constexpr size_t kSpanScaleBytes = 2 * kStripRows;
 
 #undef HUNCH_EXPANDS
 #if HUNCH_VNNI && HWY_TARGET <= HWY_AVX3  // then there is vpexpandb, and vpmultishiftqb too: has_avx512_expand()
@@ -13,10 +15,65 @@
 
 #if HUNCH_EXPANDS
 
+// Two of four, as they lie.
+template <class F>
+class Pairs {
+ public:
+  static constexpr bool kNibbles = StripShape<F>::kCodes.bits == 4;
+  static constexpr size_t kBlockBytes = 48 + (kNibbles ? 128 : 256);
+  const __m512i offset;
+
+  // (gcc 12 gives the constructor that it would make itself no set of instructions.)
+  HWY_INLINE Pairs()
+      : offset(_mm512_set1_epi8(char(StripShape<F>::kCodes.offset))),
+        shifts_(_mm512_setr_epi64(0x0009000600030000, 0x00150012000f000c, 0x0021001e001b0018, 0x002d002a00270024,
+                                  0x0009000600030000, 0x00150012000f000c, 0x0021001e001b0018, 0x002d002a00270024)),
+        pairs_(_mm512_broadcast_i64x4(
+            _mm256_setr_epi64x(0x0201030002000100, 0x0000000003020301, 0x0605070406040504, 0x0000000007060705))) {}
+  // The patterns of eight columns (g of the block at p), as they lie: those of the upper eight rows in the upper half.
+  static HWY_INLINE __m512i Patterns(const std::byte* p, size_t g) {
+    const auto* at = reinterpret_cast<const __m128i*>(p + 12 * g);
+    const auto* upper = reinterpret_cast<const __m128i*>(p + 12 * g + 6);
+    return _mm512_mask_broadcastq_epi64(_mm512_broadcastq_epi64(_mm_loadl_epi64(at)), 0xf0, _mm_loadl_epi64(upper));
+  }
+  // For every two values, which pair of x they meet: the pattern, and 8 where it is of the last four columns.
+  HWY_INLINE __m512i Which(const std::byte* p, size_t g) const {
+    const __m512i which = _mm512_multishift_epi64_epi8(shifts_, Patterns(p, g));
+    constexpr int kFirstWhereSecondElseThird = 0xca;
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(7), which, _mm512_set1_epi32(8 << 16),
+                                     kFirstWhereSecondElseThird);
+  }
+  // A row's four values in each 32 bits.
+  static HWY_INLINE __m512i Values(const std::byte* p, size_t g) {
+    p += 48;
+    if constexpr (!kNibbles) return _mm512_loadu_si512(p + 64 * g);
+    const __m512i both = _mm512_loadu_si512(p + 64 * (g / 2));
+    return _mm512_and_si512(g % 2 ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
+  }
+  // The four of eight columns of x that each row's values meet.
+  HWY_INLINE __m512i Take(const int8_t* x, __m512i which) const {
+    const __m512i eight = _mm512_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+    return _mm512_permutexvar_epi16(which, _mm512_shuffle_epi8(eight, pairs_));
+  }
+
+ private:
+  __m512i shifts_;  // where the pattern of each 16 bits begins in its half's
+  __m512i pairs_;   // kPairs of the first four columns and of the last four, in halves of 32 bytes; these twice
+};
+
 template <class F, bool kTwo>
 class Expanded {
  public:
-  HWY_INLINE const std::byte* Read(const std::byte* p) { return kTwo ? ReadPairs(p) : ReadMasks(p); }
+  Expanded(const std::byte* first, size_t n_blocks) : blocks_(first, n_blocks), pairs_at_(first) {}
+  // The next block; and where the one after it begins.
+  HWY_INLINE void Next() { kTwo ? ReadPairs() : ReadMasks(); }
+  HWY_INLINE const std::byte* at() const { return kTwo ? pairs_at_ : blocks_.at(); }
+  // Those of the span that begins here.
+  HWY_INLINE const std::byte* TakeScales() {
+    if constexpr (!kTwo) return blocks_.skip(kSpanScaleBytes);
+    pairs_at_ += kSpanScaleBytes;
+    return pairs_at_ - kSpanScaleBytes;
+  }
   HWY_INLINE void Get(size_t, VU8 (&u)[8]) const { HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) u[k] = u_[k]; }
 
  private:
@@ -25,12 +82,12 @@ class Expanded {
   // Compilers let vpexpandb read memory itself, which is slow on Zen 5 (docs/sparse-weights.md).
   static HWY_INLINE void InRegister(__m512i& v) { asm("" : "+v"(v)); }
 
-  HWY_INLINE const std::byte* ReadMasks(const std::byte* p) {
+  HWY_INLINE void ReadMasks() {
     const __m512i none = _mm512_set1_epi8(char(StripShape<F>::kCodes.offset));
-    const std::byte* values = p + 64;
+    auto [masks, values] = blocks_.next();
     HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) {
       uint64_t mask;
-      std::memcpy(&mask, p + 8 * k, 8);
+      std::memcpy(&mask, masks + 8 * k, 8);
       const auto n = size_t(_mm_popcnt_u64(mask));
       __m512i codes;
       if constexpr (kNibbles) {
@@ -44,39 +101,33 @@ class Expanded {
       InRegister(codes);
       u_[k] = VU8{_mm512_mask_expand_epi8(none, mask, codes)};
     }
-    return values;
+    blocks_.end(values);
   }
 
-  // Each row's two values stand in the low bytes of a lane of 32 bits, beside a byte of what zeros are.
-  HWY_INLINE const std::byte* ReadPairs(const std::byte* p) {
+  // Each row's two values in the low bytes of a lane of 32 bits, beside a byte of what zeros are.
+  HWY_INLINE void ReadPairs() {
     // Of each pattern: for the four columns, which byte of the lane. Twice: look-ups take four bits of an index.
     const __m512i table = _mm512_broadcast_i64x4(
         _mm256_setr_epi32(0x02020100, 0x02010200, 0x01020200, 0x02010002, 0x01020002, 0x01000202, 0, 0));
     const __m512i lane = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
-    const __m512i shifts =
-        _mm512_setr_epi64(0x0000000300000000, 0x0000000900000006, 0x0000000f0000000c, 0x0000001500000012,
-                          0x0000001b00000018, 0x000000210000001e, 0x0000002700000024, 0x0000002d0000002a);
     const __m512i none = _mm512_set1_epi32(StripShape<F>::kCodes.offset << 16);
-    const std::byte* values = p + 48;
-    HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) {
-      uint64_t patterns;  // of which 48 bits are this line's
-      std::memcpy(&patterns, p + 6 * k, 8);
-      const __m512i which = _mm512_multishift_epi64_epi8(shifts, _mm512_set1_epi64(int64_t(patterns)));
-      const __m512i from = _mm512_or_si512(_mm512_permutexvar_epi32(which, table), lane);
-      __m512i two;
-      if constexpr (kNibbles) {
-        const __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
-        two = _mm512_and_si512(_mm512_or_si512(both, _mm512_slli_epi32(both, 4)), _mm512_set1_epi32(0x0f0f));
-        values += 16;
-      } else {
-        two = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(values)));
-        values += 32;
+    const __m512i first = _mm512_broadcast_i64x4(
+        _mm256_setr_epi64x(0x0000000600000000, 0x000000120000000c, 0x0000001e00000018, 0x0000002a00000024));
+    const __m512i steps[2] = {first, _mm512_add_epi32(first, _mm512_set1_epi32(3))};
+    HWY_UNROLL(4) for (size_t g = 0; g < 4; ++g) {
+      const __m512i patterns = Pairs<F>::Patterns(pairs_at_, g), four = Pairs<F>::Values(pairs_at_, g);
+      HWY_UNROLL(2) for (size_t half = 0; half < 2; ++half) {
+        const __m512i which = _mm512_multishift_epi64_epi8(steps[half], patterns);
+        const __m512i from = _mm512_or_si512(_mm512_permutexvar_epi32(which, table), lane);
+        const __m512i two = half ? _mm512_srli_epi32(four, 16) : _mm512_and_si512(four, _mm512_set1_epi32(0xffff));
+        u_[2 * g + half] = VU8{_mm512_shuffle_epi8(_mm512_or_si512(two, none), from)};
       }
-      u_[k] = VU8{_mm512_shuffle_epi8(_mm512_or_si512(two, none), from)};
     }
-    return values;
+    pairs_at_ += Pairs<F>::kBlockBytes;
   }
 
+  MaskedBlocks blocks_;
+  const std::byte* pairs_at_;
   VU8 u_[8];
 };
 
@@ -85,7 +136,15 @@ class Expanded {
 template <class F, bool kTwo>
 class Expanded {
  public:
-  HWY_INLINE const std::byte* Read(const std::byte* p) { return kTwo ? ReadPairs(p) : ReadMasks(p); }
+  Expanded(const std::byte* first, size_t n_blocks) : blocks_(first, n_blocks), pairs_at_(first) {}
+  HWY_INLINE void Next() { kTwo ? ReadPairs() : ReadMasks(); }
+  HWY_INLINE const std::byte* at() const { return kTwo ? pairs_at_ : blocks_.at(); }
+  // Those of the span that begins here.
+  HWY_INLINE const std::byte* TakeScales() {
+    if constexpr (!kTwo) return blocks_.skip(kSpanScaleBytes);
+    pairs_at_ += kSpanScaleBytes;
+    return pairs_at_ - kSpanScaleBytes;
+  }
   HWY_INLINE void Get(size_t v, VU8 (&u)[8]) const {
     HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) u[k] = hn::Load(DU8(), lines_ + 64 * k + v * kSliceBytes);
   }
@@ -109,12 +168,13 @@ class Expanded {
     return low;
   }
 
-  HWY_NOINLINE const std::byte* ReadMasks(const std::byte* p) {
-    const auto* values = reinterpret_cast<const uint8_t*>(p) + 64;
+  HWY_NOINLINE void ReadMasks() {
+    const MaskedBlocks::Block block = blocks_.next();
+    const auto* values = reinterpret_cast<const uint8_t*>(block.values);
     HWY_ALIGN uint8_t codes[64 + 8];
     for (size_t k = 0; k < 8; ++k) {
       uint64_t mask;
-      std::memcpy(&mask, p + 8 * k, 8);
+      std::memcpy(&mask, block.masks + 8 * k, 8);
       const uint8_t* from = values;
       if constexpr (kNibbles) {
         const size_t n_bytes = (size_t(hwy::PopCount(mask)) + 1) / 2;
@@ -136,23 +196,29 @@ class Expanded {
       }
       if constexpr (!kNibbles) values = from;
     }
-    return reinterpret_cast<const std::byte*>(values);
+    blocks_.end(reinterpret_cast<const std::byte*>(values));
   }
 
-  HWY_NOINLINE const std::byte* ReadPairs(const std::byte* p) {
-    const auto* values = reinterpret_cast<const uint8_t*>(p) + 48;
-    for (size_t k = 0; k < 8; ++k) {
-      uint64_t patterns;
-      std::memcpy(&patterns, p + 6 * k, 8);
-      for (size_t i = 0; i < 8; ++i, patterns >>= 6) {
-        uint32_t four = 0;
-        std::memcpy(&four, values, kNibbles ? 2 : 4);
-        if constexpr (kNibbles) four = (four & 15) | (four & 0xf0) << 4 | (four & 0xf00) << 8 | (four & 0xf000) << 12;
-        Place(four, kPairPlaces.of[patterns & 63], lines_ + 64 * k + 8 * i);
-        values += kNibbles ? 2 : 4;
+  // A row's eight columns at once: the patterns of both fours, and its four values.
+  HWY_NOINLINE void ReadPairs() {
+    const auto* values = reinterpret_cast<const uint8_t*>(pairs_at_) + 48;
+    for (size_t g = 0; g < 4; ++g) {
+      const uint8_t* line = values + 64 * (kNibbles ? g / 2 : g);
+      for (size_t half = 0; half < 2; ++half) {
+        uint64_t patterns;
+        std::memcpy(&patterns, pairs_at_ + 12 * g + 6 * half, 8);
+        for (size_t row = 8 * half; row < 8 * half + 8; ++row, patterns >>= 6) {
+          uint32_t four;
+          std::memcpy(&four, line + 4 * row, 4);
+          if constexpr (kNibbles) four = four >> (g % 2 ? 4 : 0) & 0x0f0f0f0f;
+          HWY_ALIGN uint8_t placed[8];
+          Place(four, kPairPlaces.of[patterns & 63], placed);
+          std::memcpy(lines_ + 128 * g + 4 * row, placed, 4);
+          std::memcpy(lines_ + 128 * g + 64 + 4 * row, placed + 4, 4);
+        }
       }
     }
-    return reinterpret_cast<const std::byte*>(values);
+    pairs_at_ += 48 + (kNibbles ? 128 : 256);
   }
 
   template <class V>
@@ -162,6 +228,8 @@ class Expanded {
     return hn::And(hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(d16, v))), hn::Set(d8, uint8_t(15)));
   }
 
+  MaskedBlocks blocks_;
+  const std::byte* pairs_at_;
   alignas(64) uint8_t lines_[8 * 64];
 };
 

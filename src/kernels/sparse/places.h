@@ -17,17 +17,17 @@ struct MaskPlaces {
 };
 inline constexpr MaskPlaces kPlaces;
 
-// Of the patterns of two rows, three bits each: which of their four values stands in each of their eight columns, 8
+// Of the patterns of a row's eight columns, three bits for each four: which of its four values stands in each column, 8
 // where none does.
 struct PairPlaces {
   uint8_t of[64][8] = {};
   constexpr PairPlaces() {
     for (unsigned patterns = 0; patterns < 64; ++patterns) {
       for (uint8_t& place : of[patterns]) place = 8;
-      for (unsigned row = 0; row < 2; ++row) {
-        const unsigned pattern = patterns >> 3 * row & 7;
+      for (unsigned half = 0; half < 2; ++half) {
+        const unsigned pattern = patterns >> 3 * half & 7;
         if (pattern >= kPairs.size()) continue;  // never packed
-        for (unsigned j = 0; j < 2; ++j) of[patterns][4 * row + kPairs[pattern][j]] = uint8_t(2 * row + j);
+        for (unsigned j = 0; j < 2; ++j) of[patterns][4 * half + kPairs[pattern][j]] = uint8_t(2 * half + j);
       }
     }
   }
