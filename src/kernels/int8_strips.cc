@@ -69,7 +69,7 @@ HWY_AFTER_NAMESPACE();
 HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
-// Tokens whose sums stay in registers.
+// Tokens whose sums stay in registers, and strips that they meet at once.
 #if HWY_TARGET <= HWY_AVX3
 constexpr size_t kMostInt8Tokens = 8;
 #elif HWY_ARCH_ARM || HWY_TARGET <= HWY_AVX2
@@ -77,6 +77,7 @@ constexpr size_t kMostInt8Tokens = 4;
 #else
 constexpr size_t kMostInt8Tokens = 2;
 #endif
+constexpr size_t kInt8StripsAtOnce = HWY_TARGET <= HWY_AVX3 ? 3 : 1;
 #undef HUNCH_VNNI
 #define HUNCH_VNNI 0
 #include "kernels/int8_strips-inl.h"
@@ -107,13 +108,8 @@ HWY_BEFORE_NAMESPACE();
 namespace hunch {
 namespace HWY_NAMESPACE {
 
+#if !HUNCH_INT8_SIMD
 void MultiplyInt8Strip(const Int8Tokens& x, const Int8Task& task, size_t strip) {
-#ifdef HUNCH_HAS_VNNI
-  if (HUNCH_HAS_VNNI) return vnni_int8::Strip(x, task, strip);
-#endif
-#if HUNCH_INT8_SIMD
-  plain_int8::Strip(x, task, strip);
-#else
   const int8_t* w = task.strips + strip * int8_strip_bytes(x.n_in);
   for (size_t t = 0; t < x.n_tokens; ++t) {
     int32_t sums[16] = {};
@@ -124,12 +120,19 @@ void MultiplyInt8Strip(const Int8Tokens& x, const Int8Task& task, size_t strip) 
     }
     WriteSums(x, task, strip, t, sums);
   }
-#endif
 }
+#endif
 
 // Strips [begin, end) of those that are computed.
 void MultiplyInt8Strips(const Int8Tokens& x, const Int8Task& task, size_t begin, size_t end) {
+#ifdef HUNCH_HAS_VNNI
+  if (HUNCH_HAS_VNNI) return vnni_int8::Strips(x, task, begin, end);
+#endif
+#if HUNCH_INT8_SIMD
+  plain_int8::Strips(x, task, begin, end);
+#else
   for (size_t i = begin; i < end; ++i) MultiplyInt8Strip(x, task, task.only_chosen ? task.chosen[i] : i);
+#endif
 }
 
 }  // namespace HWY_NAMESPACE

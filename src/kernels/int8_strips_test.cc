@@ -134,6 +134,22 @@ TEST(Int8Strips, ProductsAreTheReferencesOnEveryTarget) {
   });
 }
 
+// More columns than a piece has, more tokens than wait at once, groups of three strips and what they leave.
+TEST(Int8Strips, ProductsOfManyTokensAreTheReferencesOnEveryTarget) {
+  Compute compute{2};
+  const std::vector<float> values = normal_values(275 * 1100, 8);
+  for_each_target([&] {
+    for (const size_t n_in : {600, 1100})
+      for (const size_t n_out : {70, 90, 112})
+        for (const size_t n_tokens : {18, 275}) {
+          const Arena::Scope scope(compute.arena);
+          const Matrix m(n_out, n_in);
+          const MatView<const float> X(values.data(), n_tokens, n_in);
+          expect_reference(compute, round_to_int8(compute, X, 0), m, true);
+        }
+  });
+}
+
 TEST(Int8Strips, ProductsInTilesAreTheReferences) {
   if (!multiplies_int8_tiles()) GTEST_SKIP() << "no AMX tiles of int8 on this machine";
   Compute compute{2};
