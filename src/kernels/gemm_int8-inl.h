@@ -154,10 +154,11 @@ struct TokenTile {
   const float* scaled_sum[kTokens];  // per kSub columns: what a minimum is multiplied with
   const int32_t* start[kTokens];     // per kSub columns: -128 * sum of q
   float* y[kTokens];                 // first of the panel's rows
+  const float* begin;                // where sums begin, of each row; null: at y
 };
 
 #if HUNCH_INT8_SIMD
-// y[t][0 .. rows) (+)= panel . x[t] over n_blocks of 32 columns for the first M tokens of the tile.
+// y[t][0 .. rows) = its beginning + panel . x[t] over n_blocks of 32 columns for the first M tokens of the tile.
 template <class Format, int M>
 HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_blocks) {
   const D32 d32;
@@ -167,8 +168,9 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
   constexpr size_t kSub = Format::kSub, kSteps = kSub / 4, kNSub = 32 / kSub;
   VF sum0[M], sum1[M];
   for (int t = 0; t < M; ++t) {
-    sum0[t] = hn::LoadU(df, x.y[t]);
-    sum1[t] = hn::LoadU(df, x.y[t] + N);
+    const float* begin = x.begin ? x.begin : x.y[t];
+    sum0[t] = hn::LoadU(df, begin);
+    sum1[t] = hn::LoadU(df, begin + N);
   }
   const int8_t* w = panel.q;
   const float *scale = panel.scale, *min = panel.min;
@@ -217,7 +219,7 @@ HWY_NOINLINE void MultiplyTile(const Panel& panel, const TokenTile& x, size_t n_
   const size_t R = PanelRows();
   for (int t = 0; t < M; ++t)
     for (size_t r = 0; r < R; ++r) {
-      float sum = x.y[t][r];
+      float sum = x.begin ? x.begin[r] : x.y[t][r];
       for (size_t at = 0; at < n_blocks * 32; at += Format::kSub) {
         int32_t dot = 0;
         for (size_t i = at; i < at + Format::kSub; ++i)
@@ -234,13 +236,11 @@ template <class F, class Format = Simd<F>>
 void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end, std::byte* memory) {
   const Panel panel(memory);
   const size_t R = PanelRows();
-  alignas(64) float partial[kTokens][64];  // y of a panel with fewer rows than R
+  alignas(64) float partial[kTokens][64], bias[64];  // y of a panel with fewer rows than R; what its sums begin with
   for (size_t row = begin; row < end; row += R) {
     const size_t n_rows = std::min(R, end - row);
-    for (size_t t = 0; t < x.n_tokens; ++t) {
-      float* y = a.Y.data + t * a.Y.row_stride + row;
-      for (size_t r = 0; r < n_rows; ++r) y[r] = a.bias ? a.bias[row + r] : 0.0f;
-    }
+    std::memset(bias, 0, sizeof bias);
+    if (a.bias) std::copy_n(a.bias + row, n_rows, bias);
     for (size_t from = 0; from < a.W.cols; from += kPanelDepth) {
       const size_t depth = std::min(kPanelDepth, a.W.cols - from);
 #if HUNCH_INT8_SIMD
@@ -255,6 +255,7 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
       for (size_t t = 0; t < x.n_tokens; t += kTokens) {
         const int n = int(std::min<size_t>(kTokens, x.n_tokens - t));
         TokenTile tile;
+        tile.begin = from == 0 ? bias : nullptr;  // (a pass that wrote biases to Y would wait for memory)
         for (int k = 0; k < kTokens; ++k) {
           const size_t token = t + size_t(k < n ? k : 0);
           tile.q[k] = x.q_row(token) + from;
@@ -265,7 +266,7 @@ void GemmRange(const GemmArgs& a, const QuantizedX& x, size_t begin, size_t end,
           tile.y[k] = a.Y.data + token * a.Y.row_stride + row;
           if (n_rows < R || k >= n) {  // k >= n: a repeated token whose result is dropped
             std::memset(partial[k], 0, sizeof partial[k]);
-            std::memcpy(partial[k], tile.y[k], n_rows * sizeof(float));
+            if (!tile.begin) std::memcpy(partial[k], tile.y[k], n_rows * sizeof(float));
             tile.y[k] = partial[k];
           }
         }
