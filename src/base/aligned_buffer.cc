@@ -20,13 +20,15 @@ AlignedBuffer::AlignedBuffer(size_t n_bytes) : size_(n_bytes) {
   // The kernel promises memory that it does not have: what is large is asked for before, or the process is killed.
   constexpr size_t kLarge = size_t{64} << 20;
   if (n_bytes >= kLarge) require_memory(n_bytes, "a buffer");
-  const bool huge = n_bytes >= 2 * kHugePageBytes;
+  // Whole huge pages, and the rest on small ones: nothing is filled up.
+  const bool huge = n_bytes >= kHugePageBytes;
   const size_t align = huge ? kHugePageBytes : kAlignBytes;
-  const auto padded = checked_add(n_bytes, kPadBytes + align);
-  if (padded) data_ = static_cast<std::byte*>(std::aligned_alloc(align, round_up(n_bytes + kPadBytes, align)));
+  const auto padded = checked_add(n_bytes, kPadBytes);
+  void* memory = nullptr;
+  if (padded && posix_memalign(&memory, align, *padded) == 0) data_ = static_cast<std::byte*>(memory);
   if (!data_) fail(ErrorKind::kMemory, "not enough memory: {} MB were asked for in one piece", n_bytes >> 20);
 #ifdef MADV_HUGEPAGE
-  if (huge) madvise(data_, round_up(n_bytes + kPadBytes, align), MADV_HUGEPAGE);  // a wish; refusal is fine
+  if (huge) madvise(data_, n_bytes / kHugePageBytes * kHugePageBytes, MADV_HUGEPAGE);  // a wish; refusal is fine
 #endif
   std::memset(data_ + n_bytes, 0, kPadBytes);
 }
