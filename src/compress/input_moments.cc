@@ -5,7 +5,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "kernels/ops.h"
+#include "kernels/matmul.h"
 #include "model/layer.h"
 
 namespace hunch {
@@ -66,9 +66,33 @@ void InputMoments::add(Key key, MatView<const float> X) {
     ++moment.sample.rows;
   }
   moment.n_tokens += X.rows;
-  if (!sample_.and_sums) return;
+  if (sample_.and_sums) add_products(X, moment.sum);
+}
+
+// By blocks of rows, each up to the diagonal and mirrored: half the products, and no second matrix of their sums' size.
+void InputMoments::add_products(MatView<const float> X, Matrix& sum) {
+  constexpr size_t kRows = 256;
+  const size_t n = X.cols;
   const Matrix Xt = transpose(compute_, X);
-  hunch::add(multiply_nn(compute_, Xt.view(), weight_view(X)).values, moment.sum.values);
+  products_.resize(std::min(kRows, n) * n);
+  for (size_t first = 0; first < n; first += kRows) {
+    const size_t end = std::min(first + kRows, n);
+    WeightView left = weight_view(X);
+    left.cols = end;
+    const MatView<float> products(products_.data(), end - first, end);
+    matmul_transposed(compute_, MatView<const float>(Xt.values.data() + first * X.rows, end - first, X.rows), left, {},
+                      products);
+    compute_.threads.parallel_for(end - first, 8, [&](size_t from, size_t to) {
+      for (size_t r = from; r < to; ++r) {
+        float* row = sum.values.data() + (first + r) * n;
+        for (size_t c = 0; c < end; ++c) row[c] += products.row(r)[c];
+      }
+    });
+    compute_.threads.parallel_for(first, 16, [&](size_t from, size_t to) {
+      for (size_t c = from; c < to; ++c)
+        for (size_t r = first; r < end; ++r) sum.values[c * n + r] = sum.values[r * n + c];
+    });
+  }
 }
 
 void InputMoments::on_attention_input(size_t, MatView<const float> x) {

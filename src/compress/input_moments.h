@@ -46,10 +46,13 @@ class InputMoments : public Observer {
   using Key = std::pair<InputPart, uint32_t>;  // and the expert
   static Key key_of(const LinearId& id);
   void add(Key key, MatView<const float> X);
+  // sum [n_in, n_in] += X^T X
+  void add_products(MatView<const float> X, Matrix& sum);
 
   Compute& compute_;
   const Sample sample_;
   std::map<Key, InputMoment> moments_;
+  std::vector<float> products_;  // scratch
 };
 
 }  // namespace hunch
