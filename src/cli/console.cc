@@ -129,30 +129,39 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-ProgressBar::ProgressBar(bool wanted) : wanted_(wanted && stderr_is_terminal()) {}
+ProgressBar::ProgressBar(bool wanted) : wanted_(wanted), draws_(stderr_is_terminal()) {}
 
 Progress ProgressBar::progress() {
   if (!wanted_) return {};
   return [this](std::string_view what, uint64_t done, uint64_t total) { show(what, done, total); };
 }
 
+std::string TimeLeft::at(uint64_t done, uint64_t total, double seconds) {
+  if (total != total_ || done < done_) total_ = total, first_done_ = done, began_ = seconds;
+  done_ = done;
+  const double taken = seconds - began_;
+  if (done <= first_done_ || done >= total || taken <= 1) return "";
+  return fmt::format("{:.0f} s left", taken * double(total - done) / double(done - first_done_));
+}
+
 void ProgressBar::show(std::string_view what, uint64_t done, uint64_t total) {
-  if (what != what_) {
-    what_ = what;
-    since_start_ = Timer();
-  } else if (shown_ && since_shown_.seconds() < 0.1 && done != total) {
+  const std::string left = left_.at(done, total, since_start_.seconds());
+  if (draws_ ? what == what_ && shown_ && since_shown_.seconds() < 0.1 && done != total
+             : since_shown_.seconds() < kSecondsOfLines)
     return;
-  }
+  what_ = what;
   since_shown_ = Timer();
+  if (!draws_) {
+    const std::string of = total ? share_text(double(std::min(done, total)) / double(total)) : std::to_string(done);
+    return log_line(fmt::format("{}: {}{}{}", what, of, left.empty() ? "" : ", some ", left));
+  }
   shown_ = true;
   const size_t columns = stderr_columns();
   std::string line;
   if (total == 0) {
     line = fmt::format("{} {}", what, done);
   } else {
-    const double share = std::min(1.0, double(done) / double(total)), seconds = since_start_.seconds();
-    const std::string left =
-        done && seconds > 1 && share < 1 ? fmt::format("{:.0f} s left", seconds / share - seconds) : "";
+    const double share = std::min(1.0, double(done) / double(total));
     constexpr size_t kWidth = 30;
     const size_t full = size_t(share * kWidth);
     line = fmt::format("{} [{}{}] {:3.0f} % {}", what, std::string(full, '#'), std::string(kWidth - full, ' '),

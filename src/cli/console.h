@@ -40,7 +40,19 @@ std::string read_stdin();
 // UTF-8 is left out; a text in UTF-16 is Error{kFormat}.
 std::string read_text(const std::string& path);
 
-// A bar on stderr while it lives, where that is a terminal and `wanted`; else nothing at all.
+// How long the rest of something takes that is `done` of `total`: "" while nobody can tell. Anew where the total is
+// another, or less is done: parts of one whole may have names of their own.
+class TimeLeft {
+ public:
+  std::string at(uint64_t done, uint64_t total, double seconds);
+
+ private:
+  uint64_t total_ = 0, done_ = 0, first_done_ = 0;
+  double began_ = 0;
+};
+
+// A bar on stderr while it lives, where that is a terminal; elsewhere, in a log, a line each minute. Nothing at all
+// where it is not `wanted`.
 class ProgressBar {
  public:
   explicit ProgressBar(bool wanted);
@@ -55,8 +67,11 @@ class ProgressBar {
  private:
   void show(std::string_view what, uint64_t done, uint64_t total);
 
-  bool wanted_, shown_ = false;
+  static constexpr double kSecondsOfLines = 60;
+
+  bool wanted_, draws_, shown_ = false;
   std::string what_;
+  TimeLeft left_;
   Timer since_start_, since_shown_;
 };
 

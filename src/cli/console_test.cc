@@ -20,6 +20,19 @@ TEST(Console, NumbersForPeople) {
   EXPECT_EQ(grouped(1234567), "1,234,567");
 }
 
+TEST(Console, TimeLeftIsThatOfTheWhole) {
+  TimeLeft left;
+  EXPECT_EQ(left.at(0, 20, 5), "");
+  EXPECT_EQ(left.at(1, 20, 5.5), "");  // too early
+  EXPECT_EQ(left.at(5, 20, 15), "30 s left");
+  EXPECT_EQ(left.at(10, 20, 25), "20 s left");
+  EXPECT_EQ(left.at(20, 20, 45), "");
+  EXPECT_EQ(left.at(0, 20, 50), "");  // the next, as long
+  EXPECT_EQ(left.at(10, 20, 60), "10 s left");
+  EXPECT_EQ(left.at(40, 100, 70), "");  // another, of which much was done before
+  EXPECT_EQ(left.at(50, 100, 80), "50 s left");
+}
+
 TEST(Npy, DataBeginsAtAMultipleOf64) {
   for (size_t n : {size_t(1), size_t(10), size_t(12345), size_t(999999999)}) {
     const std::string header = npy_header("<f4", {n, 50272});
