@@ -337,7 +337,7 @@ class Measure(CliTest):
         self.assertEqual({(b["product"], b["n_sequences"]) for b in answer["break_even"]}, {("add", 2), ("add", 3)})
         self.assertTrue(0 <= answer["break_even"][0]["union_share"] <= 1)
         table = self.hunch("bench", self.opt, *args, "--generate", "2", "--repeats", "1", "--batch", "3")
-        self.assertIn("union", table.text.splitlines()[0])
+        self.assertIn("union", table.text)  # a column, or below where the numbers are too wide for 80
         self.assertIn("break-even", table.err)
         self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "9", says="9 sequences of 20 after 0 need 180")
         self.refused(2, "bench", self.opt, *args, "--generate", "20", "--batch", "0", says="--batch")
