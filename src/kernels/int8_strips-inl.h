@@ -108,35 +108,43 @@ HWY_NOINLINE void GroupTimes(const int8_t* const* strips, const Int8Tokens& x, s
   const D32 d32;
   constexpr size_t kQuads = kInt8Step / kInt8Quad;
   hn::Vec<D32> acc[T][S][kVectors];
-  HWY_UNROLL(8)
-  for (int t = 0; t < T; ++t) HWY_UNROLL(4) for (int s = 0; s < S; ++s)
-      HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v) acc[t][s][v] =
-          hn::Load(d32, sums + size_t(t * S + s) * 16 + v * hn::Lanes(d32));
+  HWY_UNROLL(8) for (int t = 0; t < T; ++t) {
+    HWY_UNROLL(4) for (int s = 0; s < S; ++s) {
+      HWY_UNROLL(4)
+      for (size_t v = 0; v < kVectors; ++v)
+        acc[t][s][v] = hn::Load(d32, sums + size_t(t * S + s) * 16 + v * hn::Lanes(d32));
+    }
+  }
   const size_t step_bytes = x.step_bytes(first);
   const int8_t* codes = x.token(first) + begin * step_bytes;  // tokens of a tile lie a step apart
   for (size_t line = begin * kQuads; line < end * kQuads; line += kQuads, codes += step_bytes) {
     HWY_UNROLL(2) for (size_t q = 0; q < kQuads; ++q) {
       hn::Vec<D8> w[S][kVectors];
-      HWY_UNROLL(4) for (int s = 0; s < S; ++s) HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v) {
-        w[s][v] = hn::Load(d8, strips[s] + (line + q) * 64 + v * hn::Lanes(d8));
+      HWY_UNROLL(4) for (int s = 0; s < S; ++s) {
+        HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v) {
+          w[s][v] = hn::Load(d8, strips[s] + (line + q) * 64 + v * hn::Lanes(d8));
 #if HUNCH_VNNI
-        w[s][v] = hn::Vec<D8>{Flipped(w[s][v].raw)};
+          w[s][v] = hn::Vec<D8>{Flipped(w[s][v].raw)};
 #endif
+        }
       }
       HWY_UNROLL(8) for (int t = 0; t < T; ++t) {
         int32_t four;
         std::memcpy(&four, codes + size_t(t) * kInt8Step + q * kInt8Quad, sizeof four);
         const auto xs = hn::BitCast(d8, hn::Set(d32, four));
         HWY_UNROLL(4)
-        for (int s = 0; s < S; ++s) HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v) acc[t][s][v] =
-            Add(acc[t][s][v], w[s][v], xs);
+        for (int s = 0; s < S; ++s)
+          HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v) acc[t][s][v] = Add(acc[t][s][v], w[s][v], xs);
       }
     }
   }
-  HWY_UNROLL(8)
-  for (int t = 0; t < T; ++t) HWY_UNROLL(4) for (int s = 0; s < S; ++s)
-      HWY_UNROLL(4) for (size_t v = 0; v < kVectors; ++v)
-          hn::Store(acc[t][s][v], d32, sums + size_t(t * S + s) * 16 + v * hn::Lanes(d32));
+  HWY_UNROLL(8) for (int t = 0; t < T; ++t) {
+    HWY_UNROLL(4) for (int s = 0; s < S; ++s) {
+      HWY_UNROLL(4)
+      for (size_t v = 0; v < kVectors; ++v)
+        hn::Store(acc[t][s][v], d32, sums + size_t(t * S + s) * 16 + v * hn::Lanes(d32));
+    }
+  }
 }
 
 // S strips of a task, many tokens. A piece of the strips, which the first cache holds, meets all tokens before the next
