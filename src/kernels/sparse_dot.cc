@@ -15,7 +15,7 @@
 #include "formats/strip_shape.h"
 #include "kernels/dot_int8-inl.h"
 #include "kernels/gemm.h"
-#include "kernels/sparse/masked_blocks.h"
+#include "kernels/sparse/blocks.h"
 #include "kernels/sparse/places.h"
 #include "kernels/strips/strip-inl.h"
 

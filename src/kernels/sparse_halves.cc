@@ -12,7 +12,7 @@
 #include "kernels/dot_int8-inl.h"
 #include "kernels/dot_targets.h"
 #include "kernels/promote_f16-inl.h"
-#include "kernels/sparse/masked_blocks.h"
+#include "kernels/sparse/blocks.h"
 #include "kernels/sparse/places.h"
 #include "kernels/strips/strip-inl.h"
 #include "kernels/transpose4-inl.h"

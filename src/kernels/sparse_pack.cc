@@ -12,13 +12,12 @@
 #include "formats/q4_0.h"
 #include "formats/q8_0.h"
 #include "formats/strip_shape.h"
-#include "kernels/sparse/masked_blocks.h"
+#include "kernels/sparse/blocks.h"
 
 namespace hunch {
 namespace {
 
 constexpr size_t kMaskBytes = MaskedBlocks::kMaskBytes;
-constexpr size_t kPatternBytes = 48, kPatternBytesOf8 = 12;  // of a block; of eight columns
 
 // Which of kPairs has the columns of a nibble with at most two bits.
 constexpr auto kPairOf = [] {
@@ -81,7 +80,7 @@ uint16_t column_mask(const uint32_t (&mask)[kStripRows], size_t c) {
 }
 
 size_t block_bytes(const SparseStrips& W, const uint32_t (&mask)[kStripRows]) {
-  if (W.two_of_four) return kPatternBytes + (W.dtype == DType::kQ8_0 ? 256 : 128);
+  if (W.two_of_four) return pair_block_bytes(W.dtype == DType::kQ4_0);
   size_t n = kMaskBytes;
   if (W.dtype == DType::kQ4_0) {
     for (size_t k = 0; k < 8; ++k) n += nibble_bytes(unsigned(std::popcount(line_mask(mask, k))));
@@ -201,11 +200,10 @@ std::byte* pack_values(DType dtype, const uint32_t (&mask)[kStripRows], const in
   return values.end();
 }
 
-constexpr size_t kScaleBytes = kStripRows * 2;  // of a span
 bool begins_span(const SparseStrips& W, size_t block) { return W.span && 32 * block % W.span == 0; }
 
 size_t strip_bytes(const SparseStrips& W, const SparseRows& rows, size_t first) {
-  size_t n = W.span ? W.cols / W.span * kScaleBytes : 0;
+  size_t n = W.span ? W.cols / W.span * kSpanScaleBytes : 0;
   for (size_t b = 0; b < W.cols / 32; ++b) {
     uint32_t mask[kStripRows];
     for (size_t r = 0; r < kStripRows; ++r) mask[r] = mask_of(rows, first + r, b);
@@ -258,7 +256,7 @@ void for_each_value(const SparseStrips& W, size_t i, const Scales& scales, const
   const std::byte* p = W.data + W.offsets[i];
   const auto scales_at = [&](size_t block, const std::byte* at) {
     std::array<f16, kStripRows> of;
-    std::memcpy(of.data(), at, kScaleBytes);
+    std::memcpy(of.data(), at, kSpanScaleBytes);
     scales(block, of);
   };
   const size_t n_blocks = W.cols / 32;
@@ -269,7 +267,7 @@ void for_each_value(const SparseStrips& W, size_t i, const Scales& scales, const
   };
   if (W.two_of_four) {
     for (size_t b = 0; b < n_blocks; ++b) {
-      if (begins_span(W, b)) scales_at(b, std::exchange(p, p + kScaleBytes));
+      if (begins_span(W, b)) scales_at(b, std::exchange(p, p + kSpanScaleBytes));
       const std::byte* values = p + kPatternBytes;
       for (size_t k = 0; k < 8; ++k)
         for (size_t r = 0; r < kStripRows; ++r) {
@@ -287,7 +285,7 @@ void for_each_value(const SparseStrips& W, size_t i, const Scales& scales, const
   }
   MaskedBlocks blocks(p, n_blocks);
   for (size_t b = 0; b < n_blocks; ++b) {
-    if (begins_span(W, b)) scales_at(b, blocks.skip(kScaleBytes));
+    if (begins_span(W, b)) scales_at(b, blocks.skip(kSpanScaleBytes));
     auto [masks, values] = blocks.next();
     if (W.dtype == DType::kF16) {
       for (size_t c = 0; c < 32; ++c)

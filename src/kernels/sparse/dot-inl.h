@@ -63,7 +63,7 @@ HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, 
 
 #if HUNCH_EXPANDS
 
-// The same of two of four. Weights stay as they lie, and of each eight columns of x every row takes its four: a third
+// The same of two of four. Weights stay as they lie, and of each eight columns of x every row takes its four: some half
 // of the instructions that placing the weights takes. The more tokens, the less that saves.
 template <class F, size_t M>
 HWY_NOINLINE void MultiplyPairs(const SparseStrips& W, const std::byte* strip, StripPrefetch ahead, const Tile& x) {

@@ -4,8 +4,6 @@
 // Expanded<F, kTwo>: Next() takes the next block; Get(v, u) gives u[k], the unsigned codes of columns 4 k .. 4 k + 3 of
 // the rows of slice v, zeros being StripShape<F>::kCodes.offset.
 
-constexpr size_t kSpanScaleBytes = 2 * kStripRows;
-
 #undef HUNCH_EXPANDS
 #if HUNCH_VNNI && HWY_TARGET <= HWY_AVX3  // then there is vpexpandb, and vpmultishiftqb too: has_avx512_expand()
 #define HUNCH_EXPANDS 1
@@ -20,7 +18,7 @@ template <class F>
 class Pairs {
  public:
   static constexpr bool kNibbles = StripShape<F>::kCodes.bits == 4;
-  static constexpr size_t kBlockBytes = 48 + (kNibbles ? 128 : 256);
+  static constexpr size_t kBlockBytes = pair_block_bytes(kNibbles);
   const __m512i offset;
 
   // (gcc 12 gives the constructor that it would make itself no set of instructions.)
@@ -32,8 +30,8 @@ class Pairs {
             _mm256_setr_epi64x(0x0201030002000100, 0x0000000003020301, 0x0605070406040504, 0x0000000007060705))) {}
   // The patterns of eight columns (g of the block at p), as they lie: those of the upper eight rows in the upper half.
   static HWY_INLINE __m512i Patterns(const std::byte* p, size_t g) {
-    const auto* at = reinterpret_cast<const __m128i*>(p + 12 * g);
-    const auto* upper = reinterpret_cast<const __m128i*>(p + 12 * g + 6);
+    const auto* at = reinterpret_cast<const __m128i*>(p + kPatternBytesOf8 * g);
+    const auto* upper = reinterpret_cast<const __m128i*>(p + kPatternBytesOf8 * g + 6);
     return _mm512_mask_broadcastq_epi64(_mm512_broadcastq_epi64(_mm_loadl_epi64(at)), 0xf0, _mm_loadl_epi64(upper));
   }
   // For every two values, which pair of x they meet: the pattern, and 8 where it is of the last four columns.
@@ -45,7 +43,7 @@ class Pairs {
   }
   // A row's four values in each 32 bits.
   static HWY_INLINE __m512i Values(const std::byte* p, size_t g) {
-    p += 48;
+    p += kPatternBytes;
     if constexpr (!kNibbles) return _mm512_loadu_si512(p + 64 * g);
     const __m512i both = _mm512_loadu_si512(p + 64 * (g / 2));
     return _mm512_and_si512(g % 2 ? _mm512_srli_epi16(both, 4) : both, _mm512_set1_epi8(15));
@@ -62,21 +60,15 @@ class Pairs {
 };
 
 template <class F, bool kTwo>
-class Expanded {
+class Expanded : public StripBlocks<kTwo> {
  public:
-  Expanded(const std::byte* first, size_t n_blocks) : blocks_(first, n_blocks), pairs_at_(first) {}
-  // The next block; and where the one after it begins.
+  using StripBlocks<kTwo>::StripBlocks;
   HWY_INLINE void Next() { kTwo ? ReadPairs() : ReadMasks(); }
-  HWY_INLINE const std::byte* at() const { return kTwo ? pairs_at_ : blocks_.at(); }
-  // Those of the span that begins here.
-  HWY_INLINE const std::byte* TakeScales() {
-    if constexpr (!kTwo) return blocks_.skip(kSpanScaleBytes);
-    pairs_at_ += kSpanScaleBytes;
-    return pairs_at_ - kSpanScaleBytes;
-  }
   HWY_INLINE void Get(size_t, VU8 (&u)[8]) const { HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) u[k] = u_[k]; }
 
  private:
+  using StripBlocks<kTwo>::masked_;
+  using StripBlocks<kTwo>::pairs_at_;
   static constexpr bool kNibbles = StripShape<F>::kCodes.bits == 4;
 
   // Compilers let vpexpandb read memory itself, which is slow on Zen 5 (docs/sparse-weights.md).
@@ -84,7 +76,7 @@ class Expanded {
 
   HWY_INLINE void ReadMasks() {
     const __m512i none = _mm512_set1_epi8(char(StripShape<F>::kCodes.offset));
-    auto [masks, values] = blocks_.next();
+    auto [masks, values] = masked_.next();
     HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) {
       uint64_t mask;
       std::memcpy(&mask, masks + 8 * k, 8);
@@ -101,7 +93,7 @@ class Expanded {
       InRegister(codes);
       u_[k] = VU8{_mm512_mask_expand_epi8(none, mask, codes)};
     }
-    blocks_.end(values);
+    masked_.end(values);
   }
 
   // Each row's two values in the low bytes of a lane of 32 bits, beside a byte of what zeros are.
@@ -126,30 +118,23 @@ class Expanded {
     pairs_at_ += Pairs<F>::kBlockBytes;
   }
 
-  MaskedBlocks blocks_;
-  const std::byte* pairs_at_;
   VU8 u_[8];
 };
 
 #else
 
 template <class F, bool kTwo>
-class Expanded {
+class Expanded : public StripBlocks<kTwo> {
  public:
-  Expanded(const std::byte* first, size_t n_blocks) : blocks_(first, n_blocks), pairs_at_(first) {}
+  using StripBlocks<kTwo>::StripBlocks;
   HWY_INLINE void Next() { kTwo ? ReadPairs() : ReadMasks(); }
-  HWY_INLINE const std::byte* at() const { return kTwo ? pairs_at_ : blocks_.at(); }
-  // Those of the span that begins here.
-  HWY_INLINE const std::byte* TakeScales() {
-    if constexpr (!kTwo) return blocks_.skip(kSpanScaleBytes);
-    pairs_at_ += kSpanScaleBytes;
-    return pairs_at_ - kSpanScaleBytes;
-  }
   HWY_INLINE void Get(size_t v, VU8 (&u)[8]) const {
     HWY_UNROLL(8) for (size_t k = 0; k < 8; ++k) u[k] = hn::Load(DU8(), lines_ + 64 * k + v * kSliceBytes);
   }
 
  private:
+  using StripBlocks<kTwo>::masked_;
+  using StripBlocks<kTwo>::pairs_at_;
   static constexpr bool kNibbles = StripShape<F>::kCodes.bits == 4;
 
   // to[0 .. 8) = the bytes of `low` that `from` names, 8 being what zeros are.
@@ -169,7 +154,7 @@ class Expanded {
   }
 
   HWY_NOINLINE void ReadMasks() {
-    const MaskedBlocks::Block block = blocks_.next();
+    const MaskedBlocks::Block block = masked_.next();
     const auto* values = reinterpret_cast<const uint8_t*>(block.values);
     HWY_ALIGN uint8_t codes[64 + 8];
     for (size_t k = 0; k < 8; ++k) {
@@ -196,17 +181,17 @@ class Expanded {
       }
       if constexpr (!kNibbles) values = from;
     }
-    blocks_.end(reinterpret_cast<const std::byte*>(values));
+    masked_.end(reinterpret_cast<const std::byte*>(values));
   }
 
   // A row's eight columns at once: the patterns of both fours, and its four values.
   HWY_NOINLINE void ReadPairs() {
-    const auto* values = reinterpret_cast<const uint8_t*>(pairs_at_) + 48;
+    const auto* values = reinterpret_cast<const uint8_t*>(pairs_at_) + kPatternBytes;
     for (size_t g = 0; g < 4; ++g) {
       const uint8_t* line = values + 64 * (kNibbles ? g / 2 : g);
       for (size_t half = 0; half < 2; ++half) {
         uint64_t patterns;
-        std::memcpy(&patterns, pairs_at_ + 12 * g + 6 * half, 8);
+        std::memcpy(&patterns, pairs_at_ + kPatternBytesOf8 * g + 6 * half, 8);
         for (size_t row = 8 * half; row < 8 * half + 8; ++row, patterns >>= 6) {
           uint32_t four;
           std::memcpy(&four, line + 4 * row, 4);
@@ -218,7 +203,7 @@ class Expanded {
         }
       }
     }
-    pairs_at_ += 48 + (kNibbles ? 128 : 256);
+    pairs_at_ += pair_block_bytes(kNibbles);
   }
 
   template <class V>
@@ -228,8 +213,6 @@ class Expanded {
     return hn::And(hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(d16, v))), hn::Set(d8, uint8_t(15)));
   }
 
-  MaskedBlocks blocks_;
-  const std::byte* pairs_at_;
   alignas(64) uint8_t lines_[8 * 64];
 };
 
