@@ -66,6 +66,11 @@ size_t rank_of_ratio(double ratio, size_t n_out, size_t n_in, size_t multiple) {
   return std::max<size_t>(1, rank >= multiple ? rank / multiple * multiple : rank);
 }
 
+size_t in_whole_lines(size_t rank) {
+  constexpr size_t kLine = 32;
+  return rank < 8 * kLine ? rank : rank / kLine * kLine;
+}
+
 LowRankFactors factorise(const Matrix& W, const Matrix* moment, size_t rank) {
   HUNCH_CHECK(rank <= std::min(W.rows, W.cols) && (!moment || moment->rows == W.cols), "rank {} of [{}, {}]", rank,
               W.rows, W.cols);

@@ -80,6 +80,9 @@ Four best_scale(const FourBlocks<N>& b) {
     best_gain = better ? gain : best_gain;
   };
   for (int start = 0; start < Values::kNStarts; ++start) try_codes(Values::kStarts[start] * inverse_extreme);
+  if (b.weighted)  // then the largest value may be one that hardly counts
+    for (int start = 0; start < 8; ++start)
+      try_codes((0.7f + 0.1f * float(start)) * Values::kStarts[0] * inverse_extreme);
   for (int turn = 0; turn < 2; ++turn) try_codes(inverses(best));
   return best;
 }
@@ -107,7 +110,8 @@ struct Trial {
 };
 
 // Where kAnyMin, min may have either sign; else it is not negative. Starts from ranges somewhat narrower than the
-// data's: a clipped outlier can pay.
+// data's: a clipped outlier can pay. Where values differ in weight there are more minima, and more starts: the range in
+// somewhat fewer steps than there are, or more.
 template <int kMax, bool kAnyMin, int N>
 Affine best_range(const FourBlocks<N>& b) {
   Four low = kAnyMin ? b.x[0] : four(0), high = b.x[0], w = four(0), wx = four(0);
@@ -119,11 +123,13 @@ Affine best_range(const FourBlocks<N>& b) {
   }
   const Four range = high - low;
   constexpr float kShrink = kMax < 8 ? 0.1f : 0.04f;
+  constexpr int kStarts = 5, kWeightedStarts = 10;
   Affine best{range * (1.0f / kMax), -low};
   Four best_error = four(INFINITY);
-  for (int start = 0; start < 5; ++start) {
+  for (int start = 0; start < kStarts + (b.weighted ? kWeightedStarts : 0); ++start) {
     const float shrink = float(start) * kShrink;
     Affine a{range * ((1 - shrink) / kMax), kAnyMin ? -low - range * (shrink / 2) : -low * (1 - shrink / 2)};
+    if (start >= kStarts) a = {range / (float(kMax - 2) + 0.4f * float(start - kStarts)), -low};
     for (int turn = 0; turn < 3; ++turn) {
       const Trial<kMax, N> t(b, a);
       const FourMask better = t.error < best_error;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <numeric>
 #include <random>
 #include <set>
@@ -356,6 +357,29 @@ TEST(Format, ImportantColumnsAreKeptBetter) {
       for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
     }
     EXPECT_LT(error[true], 0.95 * error[false]) << format.name;
+  }
+}
+
+// What it is worth where a few columns count for most: the weighted error against that of an encoder that does not know.
+TEST(Format, AFewColumnsThatCountForMostAreFitted) {
+  const std::map<std::string_view, double> most = {{"q4_0", 0.67},  {"q4_1", 0.51}, {"q5_0", 0.65}, {"q5_1", 0.53},
+                                                   {"iq4_nl", 0.67}, {"q2_k", 0.55}, {"q3_k", 0.70}, {"q4_k", 0.63},
+                                                   {"q5_k", 0.66},   {"q6_k", 0.65}, {"iq4_xs", 0.69}};
+  const std::vector<float> x = normal_values(64 * 256, 0.02f);
+  std::vector<float> importance = normal_values(x.size(), 1.5f, 8);
+  for (float& v : importance) v = std::exp(v);
+  for (const auto& [name, bound] : most) {
+    const Format& format = info(*dtype_from_name(name));
+    std::vector<std::byte> blocks(row_bytes(format.dtype, x.size()));
+    std::vector<float> y(x.size());
+    double error[2] = {};
+    for (const bool weighted : {false, true}) {
+      format.encode(x.data(), blocks.data(), x.size(), weighted ? importance.data() : nullptr);
+      format.decode(blocks.data(), y.data(), x.size());
+      for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
+    }
+    EXPECT_LT(error[true], bound * error[false]) << name;
+    printf("%s %.4f\n", name.data(), error[true] / error[false]);
   }
 }
 

@@ -29,9 +29,10 @@ inline Four inverses(Four v) { return abs(v) < kLeast ? four(0) : 1.0f / v; }
 template <int N>
 struct FourBlocks {
   Four x[N], w[N];
+  bool weighted = false;  // by an importance
 
   FourBlocks() = default;
-  FourBlocks(const float* values, const float* importance, size_t n = 4) {
+  FourBlocks(const float* values, const float* importance, size_t n = 4) : weighted(importance != nullptr) {
     for (int l = 0; l < 4; ++l) {
       const float* from = values + (size_t(l) < n ? l : 0) * N;
       for (int i = 0; i < N; ++i) x[i][l] = from[i];

@@ -63,12 +63,12 @@ bool has_avx_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx_v
 bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; }
 bool has_avx512_bf16() { return hidden != Hidden::kTilesAndVnni && features().avx512_bf16; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
-StripPrefetch strip_prefetch(bool long_groups) {
+StripPrefetch strip_prefetch(bool long_groups, bool can_turn_long) {
   if (features().is_intel) return {768, 3072};
-  if (features().is_amd) return {long_groups ? size_t(4096) : 0, 0};
+  if (features().is_amd) return {long_groups || can_turn_long ? size_t(4096) : 0, 0, can_turn_long};
   return {};
 }
-StripPrefetch sparse_prefetch() { return features().is_amd ? StripPrefetch{0, 4096} : strip_prefetch(false); }
+StripPrefetch sparse_prefetch() { return features().is_amd ? StripPrefetch{0, 4096} : strip_prefetch(false, false); }
 Hidden hide_for_test(Hidden what) { return std::exchange(hidden, what); }
 
 }  // namespace hunch

@@ -24,11 +24,13 @@ bool has_avx512_bf16();
 
 // How far ahead of the reader of a strip lines are asked for, in bytes, into the first cache and into the second; 0:
 // not at all, which leaves it to the processor's own prefetchers. What helps one maker's processors harms the other's
-// (docs/performance.md): measured on Zen 5 and on Sapphire Rapids. `long_groups`: those of 256 columns.
+// (docs/performance.md): measured on Zen 5 and on Sapphire Rapids.
 struct StripPrefetch {
   size_t first_cache = 0, second_cache = 0;
+  bool long_turns = false;  // loops are to take so many groups a turn that each load steps over thousands of bytes
 };
-StripPrefetch strip_prefetch(bool long_groups);
+// `long_groups`: those of 256 columns. `can_turn_long`: whether the loop has such turns.
+StripPrefetch strip_prefetch(bool long_groups, bool can_turn_long);
 // The same of sparse strips. On Zen 5 that matters for batches: 1.7 times as fast for eight tokens and 2:4.
 StripPrefetch sparse_prefetch();
 

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "kernels/matmul.h"
+#include "linear/together.h"
 #include "linear/values.h"
 
 namespace hunch {
@@ -17,6 +18,32 @@ void LowRank::dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSe
   const MatView<float> hidden(compute.arena.take<float>(X.rows * rank()).data(), X.rows, rank());
   V_->dot(compute, tokens, X, {}, hidden);
   U_->dot(compute, tokens, hidden, out, Y);
+}
+
+void LowRank::dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                         std::span<const Product> of_this_form) const {
+  const Arena::Scope scope(compute.arena);
+  const size_t n = of_this_form.size();
+  const auto form = [&](size_t i) -> const LowRank& { return static_cast<const LowRank&>(*of_this_form[i].linear); };
+  size_t n_hidden = 0;
+  bool one_rank = true;
+  for (size_t i = 0; i < n; ++i) n_hidden += form(i).rank(), one_rank &= form(i).rank() == rank();
+  float* next = compute.arena.take<float>(X.rows * n_hidden).data();
+  const std::span<Product> lefts = compute.arena.take<Product>(n);
+  for (size_t i = 0; i < n; ++i) {
+    new (&lefts[i]) Product{form(i).V_.get(), {next, X.rows, form(i).rank()}};
+    next += X.rows * form(i).rank();
+  }
+  dot_together(compute, tokens, X, lefts);
+  if (X.rows == 1 && one_rank) {
+    const std::span<TokenTraits> alike = compute.arena.take<TokenTraits>(n);
+    std::uninitialized_fill(alike.begin(), alike.end(), tokens[0]);
+    const std::span<PartialProduct> parts = compute.arena.take<PartialProduct>(n);
+    for (size_t i = 0; i < n; ++i) new (&parts[i]) PartialProduct{form(i).U_.get(), 0, i, of_this_form[i].Y};
+    dot_parts(compute, alike, {lefts[0].Y.data, n, rank()}, parts);
+    return;
+  }
+  for (size_t i = 0; i < n; ++i) form(i).U_->dot(compute, tokens, lefts[i].Y, {}, of_this_form[i].Y);
 }
 
 void LowRank::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const {

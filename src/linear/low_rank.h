@@ -16,6 +16,9 @@ class LowRank final : public Linear {
 
   void dot(Compute& compute, Tokens tokens, MatView<const float> X, RowSet out, MatView<float> Y) const override;
   void add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const override;
+  // Every V in one loop, and U of matrices with one rank too where it is one token's product.
+  void dot_beside(Compute& compute, Tokens tokens, MatView<const float> X,
+                  std::span<const Product> of_this_form) const override;
   bool reads_less_by_input(size_t unit) const override { return V_->reads_less_by_input(unit); }
   size_t bytes() const override { return U_->bytes() + V_->bytes(); }
   std::span<const float> bias() const override { return U_->bias(); }

@@ -10,6 +10,7 @@
 #include "formats/format.h"
 #include "linear/layouts.h"
 #include "linear/test_weights.h"
+#include "linear/together.h"
 #include "linear/values.h"
 
 namespace hunch {
@@ -19,9 +20,10 @@ constexpr size_t kOut = 96, kIn = 128, kRank = 64;
 
 // W = U V and its bias, as a form and as numbers.
 struct Example {
-  explicit Example(DType dtype)
-      : U(dtype, kOut, kRank, 1),
-        V(dtype, kRank, kIn, 2),
+  explicit Example(DType dtype, size_t rank = kRank)
+      : rank(rank),
+        U(dtype, kOut, rank, 1),
+        V(dtype, rank, kIn, 2),
         bias(random_values(kOut, 3)),
         W(std::make_unique<LowRank>(
             LinearId{}, std::make_unique<Stored>(LinearId{}, U.view, WeightView(), bias, layouts),
@@ -29,7 +31,7 @@ struct Example {
 
   double weight(size_t r, size_t i) const {
     double w = 0;
-    for (size_t k = 0; k < kRank; ++k) w += double(U.values[r * kRank + k]) * double(V.values[k * kIn + i]);
+    for (size_t k = 0; k < rank; ++k) w += double(U.values[r * rank + k]) * double(V.values[k * kIn + i]);
     return w;
   }
   // Of one token, over the inputs that it has.
@@ -44,6 +46,7 @@ struct Example {
     return y;
   }
 
+  size_t rank;
   Weights U, V;
   std::vector<float> bias;
   Layouts layouts;
@@ -153,6 +156,30 @@ TEST_P(LowRankForm, AsAloneHasTheBitsOfOneToken) {
       }
     }
   }
+}
+
+// Gate and up, of one rank or of two, with a whole matrix beside them: each as it is when it comes alone.
+TEST_P(LowRankForm, TogetherHasTheBitsOfEach) {
+  const Example same(GetParam()), other(GetParam(), kRank / 2);
+  const Weights dense(GetParam(), kOut, kIn, 4);
+  Layouts layouts;
+  const Stored whole({}, dense.view, WeightView(), std::vector<float>(), layouts);
+  for (const Linear* beside : {same.W.get(), other.W.get()})
+    for (const bool as_alone : {false, true})
+      for (const size_t n : {1, 2, 17}) {
+        SCOPED_TRACE(fmt::format("{} tokens, as alone {}, rank {}", n, as_alone, beside->factor(Axis::kIn).n_out));
+        const std::vector<TokenTraits> tokens(n, {.as_alone = as_alone});
+        const std::vector<float> X = random_values(n * kIn, 7);
+        const Linear* const matrices[] = {example_.W.get(), &whole, beside};
+        std::vector<float> Y(3 * n * kOut, 777.0f), alone(n * kOut);
+        std::vector<Product> products;
+        for (size_t i = 0; i < 3; ++i) products.push_back({matrices[i], {&Y[i * n * kOut], n, kOut}});
+        dot_together(compute_, tokens, {X.data(), n, kIn}, products);
+        for (size_t i = 0; i < 3; ++i) {
+          matrices[i]->dot(compute_, tokens, {X.data(), n, kIn}, {}, {alone.data(), n, kOut});
+          for (size_t k = 0; k < n * kOut; ++k) ASSERT_EQ(Y[i * n * kOut + k], alone[k]) << i << " " << k;
+        }
+      }
 }
 
 // Rows that many tokens share are copied together, of the factor that has them: GRIFFIN's neurons.

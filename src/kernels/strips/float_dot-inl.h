@@ -66,7 +66,7 @@ void DotFloatsRange(const GemvArgs& a, MatView<const float> X, size_t begin, siz
   constexpr size_t kMost = HUNCH_AVX512 ? 4 : 2;  // tokens whose sums stay in registers
   constexpr StripCodes s = StripShape<F>::kCodes;
   const size_t n_groups = a.W.cols / s.columns;
-  const StripPrefetch ahead = strip_prefetch(false);
+  const StripPrefetch ahead = strip_prefetch(false, false);
   alignas(64) float y[kMost][kStripRows];
   for (size_t row = begin; row < end; row += kStripRows) {
     const std::byte* strip = a.W.strips + row / kStripRows * a.W.strip_stride_bytes;

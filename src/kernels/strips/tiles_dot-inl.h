@@ -197,7 +197,7 @@ template <class F>
 void DotRange(const GemvArgs& a, const TokenTiles& x, size_t begin, size_t end) {
   constexpr StripCodes s = StripShape<F>::kCodes;
   const size_t n_groups = (a.W.cols + s.columns - 1) / s.columns, n_blocks = n_groups * s.n_blocks();
-  const StripPrefetch ahead = strip_prefetch(s.n_blocks() > 2);
+  const StripPrefetch ahead = strip_prefetch(s.n_blocks() > 2, false);
   const ConfiguredForTokens configured(std::min(TokenBlock::kTokens, x.n_tokens), 32 / StripScales<F>::kNSub);
   Scratch scratch;
   // A strip is in the cache for the second tile of tokens and those after it.
