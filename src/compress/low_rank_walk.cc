@@ -59,7 +59,8 @@ std::vector<const Linear*> LowRankWalk::chosen(size_t layer) const {
 }
 
 LowRankWalk::Shape LowRankWalk::shape_of(const Linear& matrix) const {
-  const size_t rank = in_whole_lines(rank_of_ratio(options_.ratio, matrix.n_out, matrix.n_in, info(dtype_).block_elems));
+  const size_t rank =
+      in_whole_lines(rank_of_ratio(options_.ratio, matrix.n_out, matrix.n_in, info(dtype_).block_elems));
   return {rank, fitting_dtype(dtype_, rank), fitting_dtype(dtype_, matrix.n_in)};
 }
 

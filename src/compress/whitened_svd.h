@@ -14,8 +14,8 @@ struct LowRankFactors {
 // The largest rank, at least 1, whose factors have at most `ratio` of the parameters of a matrix [n_out, n_in]; where
 // `multiple` of it is reached, a multiple of that.
 size_t rank_of_ratio(double ratio, size_t n_out, size_t n_in, size_t multiple = 1);
-// The largest multiple of 32 in a rank of 256 and more, which loses less than an eighth; a smaller one as it is. Rows of
-// U are whole lines of 64 bytes then, also of f16, which are read faster (docs/low-rank.md).
+// The largest multiple of 32 in a rank of 256 and more, which loses less than an eighth; a smaller one as it is. Rows
+// of U are whole lines of 64 bytes then, also of f16, which are read faster (docs/low-rank.md).
 size_t in_whole_lines(size_t rank);
 
 // U V of this rank that minimises ||(W - U V) S||_F, where S S^T is the second moment M = X^T X of the inputs: the

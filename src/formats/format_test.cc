@@ -360,10 +360,11 @@ TEST(Format, ImportantColumnsAreKeptBetter) {
   }
 }
 
-// What it is worth where a few columns count for most: the weighted error against that of an encoder that does not know.
+// What it is worth where a few columns count for most: the weighted error against that of an encoder that does not
+// know.
 TEST(Format, AFewColumnsThatCountForMostAreFitted) {
-  const std::map<std::string_view, double> most = {{"q4_0", 0.67},  {"q4_1", 0.51}, {"q5_0", 0.65}, {"q5_1", 0.53},
-                                                   {"iq4_nl", 0.67}, {"q2_k", 0.55}, {"q3_k", 0.70}, {"q4_k", 0.63},
+  const std::map<std::string_view, double> most = {{"q4_0", 0.67},   {"q4_1", 0.51}, {"q5_0", 0.65},  {"q5_1", 0.53},
+                                                   {"iq4_nl", 0.67}, {"q2_k", 0.55}, {"q3_k", 0.70},  {"q4_k", 0.63},
                                                    {"q5_k", 0.66},   {"q6_k", 0.65}, {"iq4_xs", 0.69}};
   const std::vector<float> x = normal_values(64 * 256, 0.02f);
   std::vector<float> importance = normal_values(x.size(), 1.5f, 8);
@@ -379,7 +380,6 @@ TEST(Format, AFewColumnsThatCountForMostAreFitted) {
       for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
     }
     EXPECT_LT(error[true], bound * error[false]) << name;
-    printf("%s %.4f\n", name.data(), error[true] / error[false]);
   }
 }
 

@@ -28,13 +28,13 @@ Hidden hidden = Hidden::kNothing;
 struct Features {
   bool avx512_vnni = false, avx512_expand = false, avx_vnni = false, amx_bf16 = false, amx_int8 = false,
        avx512_bf16 = false;
-  bool is_intel = false, is_amd = false;
+  Maker maker = Maker::kOther;
   Features() {
 #if defined(__x86_64__) || defined(__i386__)
     unsigned a, b, c, d;
     if (__get_cpuid(0, &a, &b, &c, &d)) {
-      is_intel = b == signature_INTEL_ebx;
-      is_amd = b == signature_AMD_ebx;
+      if (b == signature_INTEL_ebx) maker = Maker::kIntel;
+      if (b == signature_AMD_ebx) maker = Maker::kAmd;
     }
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx512_vnni = c >> 11 & 1;
@@ -55,6 +55,11 @@ const Features& features() {
   return f;
 }
 
+Maker& maker() {
+  static Maker of_this_machine = features().maker;
+  return of_this_machine;
+}
+
 }  // namespace
 
 bool has_avx512_vnni() { return hidden != Hidden::kTilesAndVnni && features().avx512_vnni; }
@@ -64,11 +69,14 @@ bool has_amx_int8() { return hidden == Hidden::kNothing && features().amx_int8; 
 bool has_avx512_bf16() { return hidden != Hidden::kTilesAndVnni && features().avx512_bf16; }
 bool has_amx_bf16() { return hidden == Hidden::kNothing && features().amx_bf16; }
 StripPrefetch strip_prefetch(bool long_groups, bool can_turn_long) {
-  if (features().is_intel) return {768, 3072};
-  if (features().is_amd) return {long_groups || can_turn_long ? size_t(4096) : 0, 0, can_turn_long};
+  if (maker() == Maker::kIntel) return {768, 3072};
+  if (maker() == Maker::kAmd) return {long_groups || can_turn_long ? size_t(4096) : 0, 0, can_turn_long};
   return {};
 }
-StripPrefetch sparse_prefetch() { return features().is_amd ? StripPrefetch{0, 4096} : strip_prefetch(false, false); }
+StripPrefetch sparse_prefetch() {
+  return maker() == Maker::kAmd ? StripPrefetch{0, 4096, true} : strip_prefetch(false, false);
+}
+Maker pretend_for_test(Maker who) { return std::exchange(maker(), who); }
 Hidden hide_for_test(Hidden what) { return std::exchange(hidden, what); }
 
 }  // namespace hunch

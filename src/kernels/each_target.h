@@ -22,6 +22,18 @@ class WithoutTiles {
   Hidden before_;
 };
 
+// Runs a body once for every maker of processors whose prefetchers loops are made for.
+template <class Body>
+void for_each_maker(const Body& body) {
+  const Maker own = pretend_for_test(Maker::kOther);
+  for (const Maker maker : {Maker::kOther, Maker::kIntel, Maker::kAmd}) {
+    pretend_for_test(maker);
+    SCOPED_TRACE("maker " + std::to_string(int(maker)));
+    body();
+  }
+  pretend_for_test(own);
+}
+
 // Where a target uses VNNI the body runs once more as on a CPU without it. AMX tiles are hidden: they round other
 // numbers and have tests of their own. Failures inside `body` name the target. Afterwards the best target is in force
 // again.

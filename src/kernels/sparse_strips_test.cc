@@ -94,9 +94,9 @@ TEST(SparseStrips, MultiplyToTheBitsOfDenseOnesOnEveryTarget) {
                            std::to_string(n_in) + " tokens " + std::to_string(n_tokens));
               const Batch X(n_tokens, n_in, 3, 7);
               const std::span<const float> own = n_tokens % 2 ? std::span(bias).first(rows) : std::span<const float>();
-              const std::vector<float> got = sparse_product(compute, strips.view(), X, own, TokenBits::kAsAlone);
               const std::vector<float> want = dense_product(compute, m.dense, X, own, TokenBits::kAsAlone);
-              ASSERT_EQ(got, want);
+              for_each_maker(
+                  [&] { ASSERT_EQ(sparse_product(compute, strips.view(), X, own, TokenBits::kAsAlone), want); });
             }
           }
   });

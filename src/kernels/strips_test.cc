@@ -58,8 +58,10 @@ TEST(Strips, MultiplyAsTheRowsDoOnEveryTarget) {
       for (const size_t n_in : column_counts(dtype))
         for (const size_t rows : {1, 16, 37}) {
           const Interleaved m(random_matrix(dtype, rows, n_in, /*padding_bytes=*/6, uint32_t(n_in + rows)));
-          for (const size_t n_tokens : {1, 2, 3, 5, 8, 9, 40})
-            expect_matmul(compute, m.W, n_tokens, n_tokens % 2 == 0, 7);
+          for (const size_t n_tokens : {3, 5, 8, 9, 40}) expect_matmul(compute, m.W, n_tokens, n_tokens % 2 == 0, 7);
+          for_each_maker([&] {
+            for (const size_t n_tokens : {1, 2}) expect_matmul(compute, m.W, n_tokens, n_tokens % 2 == 0, 7);
+          });
         }
   });
 }

@@ -63,34 +63,69 @@ HWY_NOINLINE void MultiplySparse(const SparseStrips& W, const std::byte* strip, 
 
 #if HUNCH_EXPANDS
 
-// The same of two of four. Weights stay as they lie, and of each eight columns of x every row takes its four: some half
-// of the instructions that placing the weights takes. The more tokens, the less that saves.
+// The block at p, of columns 32 at .., of two of four, times x: added to the sums of M tokens. Weights stay as they
+// lie, and of each eight columns of x every row takes its four: some half of the instructions that placing the weights
+// takes. The more tokens, the less that saves.
 template <class F, size_t M>
+HWY_INLINE void AddPairs(const Pairs<F>& pairs, const std::byte* p, size_t at, __m512 scale, StripPrefetch ahead,
+                         const Tile& x, __m512 (&sum)[M]) {
+  AskAhead(ahead, p, Pairs<F>::kBlockBytes);
+  __m512i dot[M], of_offset[M];
+  for (size_t t = 0; t < M; ++t) dot[t] = of_offset[t] = _mm512_setzero_si512();
+  HWY_UNROLL(4) for (size_t g = 0; g < 4; ++g) {
+    const __m512i which = pairs.Which(p, g), u = pairs.Values(p, g);
+    HWY_UNROLL(2) for (size_t t = 0; t < M; ++t) {
+      const __m512i taken = pairs.Take(x.q[t] + 32 * at + 8 * g, which);
+      dot[t] = _mm512_dpbusd_epi32(dot[t], u, taken);
+      of_offset[t] = _mm512_dpbusd_epi32(of_offset[t], pairs.offset, taken);
+    }
+  }
+  for (size_t t = 0; t < M; ++t)
+    sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot[t], of_offset[t])),
+                             _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[t][at])), sum[t]);
+}
+
+// Where a reader of two of four is, and the scales of its span.
+template <class F>
+struct PairsReader {
+  const std::byte* p;
+  size_t left = 0;  // blocks of the span
+  __m512 scale = _mm512_setzero_ps();
+
+  // The next block, its scales read.
+  HWY_INLINE const std::byte* Next(size_t of_span) {
+    if (left == 0) {
+      scale = Halves(p).raw;
+      p += kSpanScaleBytes;
+      left = of_span;
+    }
+    --left;
+    const std::byte* block = p;
+    p += Pairs<F>::kBlockBytes;
+    return block;
+  }
+};
+
+// As MultiplySparse(), of two of four, kBlocks blocks a turn.
+template <class F, size_t M, size_t kBlocks>
 HWY_NOINLINE void MultiplyPairs(const SparseStrips& W, const std::byte* strip, StripPrefetch ahead, const Tile& x) {
   const Pairs<F> pairs;
   __m512 sum[M];
   for (size_t t = 0; t < M; ++t) sum[t] = _mm512_loadu_ps(x.y[t]);
-  const size_t n_spans = W.cols / W.span, n_blocks = W.span / 32;
-  const std::byte* p = strip;
-  for (size_t span = 0, at = 0; span < n_spans; ++span) {
-    const __m512 scale = Halves(p).raw;
-    p += kSpanScaleBytes;
-    for (size_t b = 0; b < n_blocks; ++b, ++at, p += Pairs<F>::kBlockBytes) {
-      AskAhead(ahead, p, Pairs<F>::kBlockBytes);
-      __m512i dot[M], of_offset[M];
-      for (size_t t = 0; t < M; ++t) dot[t] = of_offset[t] = _mm512_setzero_si512();
-      HWY_UNROLL(4) for (size_t g = 0; g < 4; ++g) {
-        const __m512i which = pairs.Which(p, g), u = pairs.Values(p, g);
-        HWY_UNROLL(2) for (size_t t = 0; t < M; ++t) {
-          const __m512i taken = pairs.Take(x.q[t] + 32 * at + 8 * g, which);
-          dot[t] = _mm512_dpbusd_epi32(dot[t], u, taken);
-          of_offset[t] = _mm512_dpbusd_epi32(of_offset[t], pairs.offset, taken);
-        }
+  const size_t n_blocks = W.cols / 32, of_span = W.span / 32;
+  PairsReader<F> reader{strip};
+  size_t at = 0;
+  if constexpr (kBlocks > 1) {
+    for (; at + kBlocks <= n_blocks; at += kBlocks) {
+      HWY_UNROLL(16) for (size_t i = 0; i < kBlocks; ++i) {
+        const std::byte* block = reader.Next(of_span);
+        AddPairs<F, M>(pairs, block, at + i, reader.scale, ahead, x, sum);
       }
-      for (size_t t = 0; t < M; ++t)
-        sum[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot[t], of_offset[t])),
-                                 _mm512_mul_ps(scale, _mm512_set1_ps(x.scale[t][at])), sum[t]);
     }
+  }
+  for (; at < n_blocks; ++at) {
+    const std::byte* block = reader.Next(of_span);
+    AddPairs<F, M>(pairs, block, at, reader.scale, ahead, x, sum);
   }
   for (size_t t = 0; t < M; ++t) _mm512_storeu_ps(x.y[t], sum[t]);
 }
@@ -101,7 +136,10 @@ HWY_NOINLINE void MultiplyPairs(const SparseStrips& W, const std::byte* strip, S
 template <class F, bool kTwo, size_t M>
 HWY_INLINE void MultiplyFew(const SparseStrips& W, const std::byte* strip, StripPrefetch ahead, const Tile& x) {
 #if HUNCH_EXPANDS
-  if constexpr (kTwo) return MultiplyPairs<F, M>(W, strip, ahead, x);
+  constexpr size_t kBlocksOfLongTurn = 16;  // see strips/dot-inl.h
+  if constexpr (kTwo)
+    return ahead.long_turns ? MultiplyPairs<F, M, kBlocksOfLongTurn>(W, strip, ahead, x)
+                            : MultiplyPairs<F, M, 1>(W, strip, ahead, x);
 #endif
   MultiplySparse<F, kTwo, M>(W, strip, ahead, x);
 }
