@@ -127,7 +127,7 @@ TEST(WhitenedSvd, RanksHaveTheRatiosParameters) {
 }
 
 TEST(WhitenedSvd, LargeRanksAreWholeLines) {
-  for (const auto [rank, want] : {std::pair<size_t, size_t>{1, 1}, {255, 255}, {256, 256}, {287, 256}, {751, 736}})
+  for (const auto& [rank, want] : {std::pair<size_t, size_t>{1, 1}, {255, 255}, {256, 256}, {287, 256}, {751, 736}})
     EXPECT_EQ(in_whole_lines(rank), want) << rank;
 }
 

@@ -26,24 +26,27 @@ void LowRank::dot_beside(Compute& compute, Tokens tokens, MatView<const float> X
   const size_t n = of_this_form.size();
   const auto form = [&](size_t i) -> const LowRank& { return static_cast<const LowRank&>(*of_this_form[i].linear); };
   size_t n_hidden = 0;
-  bool one_rank = true;
-  for (size_t i = 0; i < n; ++i) n_hidden += form(i).rank(), one_rank &= form(i).rank() == rank();
-  float* next = compute.arena.take<float>(X.rows * n_hidden).data();
-  const std::span<Product> lefts = compute.arena.take<Product>(n);
+  bool share_lefts = X.rows == 1;
   for (size_t i = 0; i < n; ++i) {
-    new (&lefts[i]) Product{form(i).V_.get(), {next, X.rows, form(i).rank()}};
+    n_hidden += form(i).rank();
+    share_lefts = share_lefts && form(i).rank() == rank() && form(i).U_->plain(tokens);
+  }
+  float* next = compute.arena.take<float>(X.rows * n_hidden).data();
+  const std::span<Product> rights = compute.arena.take<Product>(n);
+  for (size_t i = 0; i < n; ++i) {
+    new (&rights[i]) Product{form(i).V_.get(), {next, X.rows, form(i).rank()}};
     next += X.rows * form(i).rank();
   }
-  dot_together(compute, tokens, X, lefts);
-  if (X.rows == 1 && one_rank) {
+  dot_together(compute, tokens, X, rights);
+  if (share_lefts) {
     const std::span<TokenTraits> alike = compute.arena.take<TokenTraits>(n);
     std::uninitialized_fill(alike.begin(), alike.end(), tokens[0]);
     const std::span<PartialProduct> parts = compute.arena.take<PartialProduct>(n);
     for (size_t i = 0; i < n; ++i) new (&parts[i]) PartialProduct{form(i).U_.get(), 0, i, of_this_form[i].Y};
-    dot_parts(compute, alike, {lefts[0].Y.data, n, rank()}, parts);
+    dot_parts(compute, alike, {rights[0].Y.data, n, rank()}, parts);
     return;
   }
-  for (size_t i = 0; i < n; ++i) form(i).U_->dot(compute, tokens, lefts[i].Y, {}, of_this_form[i].Y);
+  for (size_t i = 0; i < n; ++i) form(i).U_->dot(compute, tokens, rights[i].Y, {}, of_this_form[i].Y);
 }
 
 void LowRank::add(Compute& compute, Tokens tokens, MatView<const float> A, RowSet in, MatView<float> Y) const {
