@@ -20,11 +20,11 @@ constexpr size_t kOut = 96, kIn = 128, kRank = 64;
 
 // W = U V and its bias, as a form and as numbers.
 struct Example {
-  explicit Example(DType dtype, size_t rank = kRank)
+  explicit Example(DType dtype, size_t rank = kRank, uint32_t seed = 1)
       : rank(rank),
-        U(dtype, kOut, rank, 1),
-        V(dtype, rank, kIn, 2),
-        bias(random_values(kOut, 3)),
+        U(dtype, kOut, rank, seed),
+        V(dtype, rank, kIn, seed + 1),
+        bias(random_values(kOut, seed + 2)),
         W(std::make_unique<LowRank>(
             LinearId{}, std::make_unique<Stored>(LinearId{}, U.view, WeightView(), bias, layouts),
             std::make_unique<Stored>(LinearId{}, V.view, WeightView(), std::vector<float>(), layouts))) {}
@@ -160,7 +160,7 @@ TEST_P(LowRankForm, AsAloneHasTheBitsOfOneToken) {
 
 // Gate and up, of one rank or of two, with a whole matrix beside them: each as it is when it comes alone.
 TEST_P(LowRankForm, TogetherHasTheBitsOfEach) {
-  const Example same(GetParam()), other(GetParam(), kRank / 2);
+  const Example same(GetParam(), kRank, 11), other(GetParam(), kRank / 2, 21);
   const Weights dense(GetParam(), kOut, kIn, 4);
   Layouts layouts;
   const Stored whole({}, dense.view, WeightView(), std::vector<float>(), layouts);
