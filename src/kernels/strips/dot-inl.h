@@ -86,9 +86,10 @@ HWY_NOINLINE void MultiplyStrip(const std::byte* strip, size_t n_groups, StripPr
     HWY_UNROLL(8) for (size_t t = 0; t < M; ++t) hn::StoreU(sum[v][t], df, x.y[t] + v * kLanes);
 }
 
-// On Zen 5 a loop whose loads step by a kilobyte or so each turn gains nothing from software prefetch: it seems that the
-// processor follows such strides itself, and that the two are in each other's way. Where each load steps over several
-// kilobytes it is worth a quarter to a half. Groups of such a turn, by what was fastest (docs/performance.md).
+// On Zen 5 a loop whose loads step by a kilobyte or so each turn gains nothing from software prefetch: it seems that
+// the processor follows such strides itself, and that the two are in each other's way. Where each load steps over
+// several kilobytes it is worth up to 1.4 times the speed. Groups of such a turn, by what was fastest
+// (docs/performance.md).
 constexpr bool kTurnsLong = HWY_TARGET <= HWY_AVX3;
 template <class F, size_t M>
 constexpr size_t GroupsOfLongTurn() {
