@@ -119,7 +119,7 @@ class Ranks(CliTest):
             (["run", self.opt, "--prompt", "a", "--numa", "far"], 2, "'far'"),
             (["run", self.opt, "--prompt", "a", "--ranks", "by night"], 2, "by night"),
             (["run", self.opt, "--prompt", "a", "--ranks", "tensor:int4"], 2, "tensor:int4"),
-            (["run", self.opt, "--prompt", "a", "--ranks", "pipeline:7,1"], 2, "7,1"),
+            (["run", self.opt, "--prompt", "a", "--ranks", "pipeline:7,1"], 2, "divided as 7,1"),  # mpirun itself names processes [[12347,1],0]
         ):
             result = self.on_ranks(*arguments, code=code)
             self.assertEqual(result.err.count(words), 1, result.err)
