@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <cstring>
@@ -341,6 +342,21 @@ TEST(Format, EncodingIsIdempotentForSimpleFormats) {
   }
 }
 
+// The error of x rounded to a format, weighed by importance: [0] of an encoder that does not know it, [1] of one that
+// does.
+std::array<double, 2> weighted_errors(const Format& format, const std::vector<float>& x,
+                                      const std::vector<float>& importance) {
+  std::vector<std::byte> blocks(row_bytes(format.dtype, x.size()));
+  std::vector<float> y(x.size());
+  std::array<double, 2> error{};
+  for (const bool weighted : {false, true}) {
+    format.encode(x.data(), blocks.data(), x.size(), weighted ? importance.data() : nullptr);
+    format.decode(blocks.data(), y.data(), x.size());
+    for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
+  }
+  return error;
+}
+
 // Without shared data: half of the columns a hundred times as important as the others.
 TEST(Format, ImportantColumnsAreKeptBetter) {
   const std::vector<float> x = normal_values(64 * 256, 1);
@@ -348,14 +364,7 @@ TEST(Format, ImportantColumnsAreKeptBetter) {
   for (size_t i = 0; i < x.size(); ++i) importance[i] = i % 2 ? 1.0f : 0.01f;
   for (const Format& format : writable(true)) {
     if (format.dtype == DType::kQ8_0 || format.dtype == DType::kMXFP4 || format.float_products) continue;
-    std::vector<std::byte> blocks(row_bytes(format.dtype, x.size()));
-    std::vector<float> y(x.size());
-    double error[2] = {};
-    for (const bool weighted : {false, true}) {
-      format.encode(x.data(), blocks.data(), x.size(), weighted ? importance.data() : nullptr);
-      format.decode(blocks.data(), y.data(), x.size());
-      for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
-    }
+    const auto error = weighted_errors(format, x, importance);
     EXPECT_LT(error[true], 0.95 * error[false]) << format.name;
   }
 }
@@ -371,14 +380,7 @@ TEST(Format, AFewColumnsThatCountForMostAreFitted) {
   for (float& v : importance) v = std::exp(v);
   for (const auto& [name, bound] : most) {
     const Format& format = info(*dtype_from_name(name));
-    std::vector<std::byte> blocks(row_bytes(format.dtype, x.size()));
-    std::vector<float> y(x.size());
-    double error[2] = {};
-    for (const bool weighted : {false, true}) {
-      format.encode(x.data(), blocks.data(), x.size(), weighted ? importance.data() : nullptr);
-      format.decode(blocks.data(), y.data(), x.size());
-      for (size_t i = 0; i < x.size(); ++i) error[weighted] += importance[i] * std::pow(double(x[i]) - y[i], 2);
-    }
+    const auto error = weighted_errors(format, x, importance);
     EXPECT_LT(error[true], bound * error[false]) << name;
   }
 }
